@@ -1,0 +1,21 @@
+"""The errors a user can meet; each message is one sentence that says what is wrong, where, and what to do."""
+
+from __future__ import annotations
+
+__all__ = ["FetchError", "S2PError", "StructureError", "WeightsError"]
+
+
+class S2PError(Exception):
+    """Base class: something about the input or the environment that the user can act on."""
+
+
+class StructureError(S2PError):
+    """A file that cannot be read as a protein structure, or a chain or model that it does not hold."""
+
+
+class FetchError(S2PError):
+    """A structure or weights file that could not be downloaded."""
+
+
+class WeightsError(S2PError):
+    """Weights or a checkpoint that are missing, damaged or of the wrong kind."""

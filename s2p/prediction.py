@@ -1,0 +1,127 @@
+"""What a predictor returns: pockets, residue probabilities, and what can be done with them."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from s2p.structure import Structure
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Pocket", "Prediction", "Predictor"]
+
+
+@dataclass(frozen=True, eq=False)
+class Pocket:
+    """A predicted binding pocket."""
+
+    rank: int
+    """1 is best."""
+    score: float
+    """What the pockets are ranked by (see :attr:`Prediction.settings`)."""
+    probability: float
+    """Calibrated chance that a ligand atom lies within 4 Å of the centre."""
+    residues: NDArray[np.int32]
+    """Indices of residues, ascending."""
+    atoms: NDArray[np.int32]
+    """Indices of the atoms that own the pocket's surface points, ascending."""
+    points: NDArray[np.float32]
+    """(P, 3) solvent-accessible-surface points, Å."""
+    center: NDArray[np.float32]
+    """(3,) Å."""
+    volume: float
+    """Å³ swept by probe spheres at the points."""
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """Binding pockets of one structure, best first, and the residue scores they were made from."""
+
+    structure: Structure
+    probabilities: NDArray[np.float32]
+    """(N,) binding probability of each residue."""
+    smoothed: NDArray[np.bool_]
+    """(N,) residues added by smoothing."""
+    positive: NDArray[np.bool_]
+    """(N,) residues predicted as binding, the smoothed ones included."""
+    pockets: tuple[Pocket, ...]
+    model: str
+    """Name of the predictor."""
+    settings: dict[str, Any] = field(default_factory=dict)
+    """Thresholds and options that were used, as JSON-ready values."""
+    notes: tuple[str, ...] = ()
+    """Sentences the user should read."""
+
+    @property
+    def pocket_of_residue(self) -> NDArray[np.int32]:
+        """(N,) rank of the pocket a residue belongs to (the best one), 0 for none."""
+        rank = np.zeros(len(self.structure.residues), dtype=np.int32)
+        for pocket in reversed(self.pockets):
+            rank[pocket.residues] = pocket.rank
+        return rank
+
+    def table(self) -> pd.DataFrame:
+        """The pockets as a data frame with the columns of ``_pockets.csv``."""
+        import pandas as pd
+
+        from s2p.export import POCKET_COLUMNS, pocket_rows
+
+        return pd.DataFrame(pocket_rows(self), columns=POCKET_COLUMNS)
+
+    def save(self, folder: str | Path, formats: Iterable[str] = ("csv", "json", "pdb", "pml", "cxc", "html", "box")) -> list[Path]:
+        """Write the prediction into ``folder`` and return the paths written; see :mod:`s2p.export`."""
+        from s2p.export import save
+
+        return save(self, folder, formats)
+
+    def view(self, **options: Any) -> Any:
+        """An interactive 3D view for notebooks; see :func:`s2p.view.view`."""
+        from s2p.view import view
+
+        return view(self, **options)
+
+    def __repr__(self) -> str:
+        head = (
+            f"Prediction({self.structure.name!r} by {self.model}: {len(self.pockets)} pockets, "
+            f"{int(self.positive.sum())} of {len(self.probabilities)} residues binding)"
+        )
+        rows = [
+            f"  {p.rank:>2}  score {p.score:.3f}  probability {p.probability:.2f}  {len(p.residues):>3} residues  "
+            f"centre {p.center[0]:.1f} {p.center[1]:.1f} {p.center[2]:.1f}"
+            for p in self.pockets[:5]
+        ]
+        more = [f"  … {len(self.pockets) - 5} more"] if len(self.pockets) > 5 else []
+        return "\n".join([head, *rows, *more])
+
+    def _repr_html_(self) -> str:
+        ids = self.structure.residues.ids()
+        body = "".join(
+            f"<tr><td>{p.rank}</td><td>{p.score:.3f}</td><td>{p.probability:.2f}</td><td>{len(p.residues)}</td>"
+            f"<td>{', '.join(f'{x:.1f}' for x in p.center.tolist())}</td><td>{p.volume:.0f}</td>"
+            f"<td style='text-align:left'>{html.escape(' '.join(ids[i] for i in p.residues.tolist()))}</td></tr>"
+            for p in self.pockets
+        )
+        return (
+            f"<p><b>{html.escape(self.structure.name)}</b>: {len(self.pockets)} pockets by {html.escape(self.model)}</p>"
+            "<table><thead><tr><th>rank</th><th>score</th><th>probability</th><th>residues</th><th>centre (Å)</th>"
+            f"<th>volume (Å³)</th><th>residue ids</th></tr></thead><tbody>{body}</tbody></table>"
+        )
+
+
+@runtime_checkable
+class Predictor(Protocol):
+    """Anything that finds pockets, so that one benchmark compares all."""
+
+    name: str
+
+    def predict(self, structure: Structure) -> Prediction:
+        """Pockets of ``structure``."""
+        ...
