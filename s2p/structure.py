@@ -225,14 +225,14 @@ def _parse(data: bytes, path: Path) -> Any:
     """A ``gemmi.Structure`` from the file's bytes."""
     import gemmi
 
-    if not _name_promises_text(path) and data[:1] >= b"\x80":
-        return _parse_binary_cif(data, path)
+    data = data.removeprefix(b"\xef\xbb\xbf")
     if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
         data = data.decode("utf-16", errors="replace").encode()
+    if not _name_promises_text(path) and data[:1] >= b"\x80":
+        return _parse_binary_cif(data, path)
     try:
         if _looks_like_cif(data):
-            block = _atom_block(gemmi.cif.read_string(data), path)
-            structure = gemmi.make_structure_from_block(block)
+            structure = _structure_of_block(_atom_block(gemmi.cif.read_string(data), path))
         else:
             structure = _parse_pdb(data)
     except StructureError:
@@ -262,7 +262,7 @@ def _name_promises_text(path: Path) -> bool:
 def _looks_like_cif(data: bytes) -> bool:
     """CIF starts, after comments and blank lines, with ``data_``."""
     for line in data[:65536].splitlines():
-        line = line.strip().removeprefix(b"\xef\xbb\xbf")
+        line = line.strip()
         if line and not line.startswith(b"#"):
             return line[:5].lower() == b"data_"
     return False
@@ -273,6 +273,38 @@ def _atom_block(document: Any, path: Path) -> Any:
         if len(block.find_values("_atom_site.Cartn_x")):
             return block
     raise StructureError(f"{path}: the CIF file has no atom coordinates (_atom_site); it is not a structure")
+
+
+def _structure_of_block(block: Any) -> Any:
+    """A ``gemmi.Structure`` from an mmCIF block; columns that gemmi insists on but programs leave out are filled in."""
+    import gemmi
+
+    sites = block.find_mmcif_category("_atom_site.")
+    n_atoms = len(sites)
+    given = {tag.removeprefix("_atom_site.").lower() for tag in sites.tags}
+    names = block.find_values("_atom_site.auth_atom_id") or block.find_values("_atom_site.label_atom_id")
+    no_labels = "label_asym_id" not in given
+    fill = {
+        "id": lambda: [str(i) for i in range(1, n_atoms + 1)],
+        "type_symbol": lambda: [gemmi.cif.as_string(name).lstrip("0123456789")[:1] or "X" for name in names],
+        "label_alt_id": lambda: ["."] * n_atoms,
+        "label_asym_id": lambda: list(block.find_values("_atom_site.auth_asym_id")) or ["A"] * n_atoms,
+    }
+    missing = {tag: make() for tag, make in fill.items() if tag not in given}
+    if missing and n_atoms:
+        loop = sites.loop
+        loop.add_columns([f"_atom_site.{tag}" for tag in missing], ".")
+        for tag, values in missing.items():
+            column = block.find_values(f"_atom_site.{tag}")
+            for i, value in enumerate(values):
+                column[i] = value
+    structure = gemmi.make_structure_from_block(block)
+    if no_labels:  # the author's chains mix polymer and ligands: let gemmi tell them apart instead
+        for model in structure:
+            for chain in model:
+                for residue in chain:
+                    residue.subchain = ""
+    return structure
 
 
 def _parse_binary_cif(data: bytes, path: Path) -> Any:
@@ -290,9 +322,11 @@ def _parse_binary_cif(data: bytes, path: Path) -> Any:
             if category in blocks[0]:
                 columns = {}
                 for name, column in blocks[0][category].items():
-                    columns[name] = column.as_array(str, masked_value="?").tolist()
+                    values = column.as_array(str, masked_value="?").astype(object)
+                    values[(values == "?") | (values == ".")] = None  # as text they would be quoted, that is, literal
+                    columns[name] = values.tolist()
                 block.set_mmcif_category(f"_{category}.", columns)
-        return gemmi.make_structure_from_block(block)
+        return _structure_of_block(block)
     except StructureError:
         raise
     except Exception as error:
@@ -316,6 +350,7 @@ def _from_gemmi(parsed: Any, name: str, path: Path, model_number: int | None) ->
     single = gemmi.Structure()
     single.add_model(model)
     single.entities = parsed.entities
+    single.merge_chain_parts()  # ligands of a chain stand at the end of a PDB file
     single.setup_entities()
     return _build(single, name, path)
 
@@ -341,9 +376,18 @@ def _build(single: Any, name: str, path: Path) -> Structure:
     import gemmi
 
     polymer = gemmi.EntityType.Polymer
-    # One tuple a residue: gemmi's flat arrays cut chain ids at eight characters and lack label_seq_id.
+    # One tuple a residue: gemmi's flat arrays hold names of seven characters at most and lack label_seq_id.
     rows = [
-        (c.name, r.seqid.num, r.seqid.icode.strip(), r.name, r.label_seq or 0, r.entity_type == polymer, r.het_flag == "A", len(r))
+        (
+            c.name,
+            r.seqid.num,
+            r.seqid.icode.strip(),
+            r.name,
+            r.label_seq or 0,
+            r.entity_type == polymer,
+            r.het_flag == "A",
+            len(r),
+        )
         for c in single[0]
         for r in c
     ]
@@ -354,6 +398,7 @@ def _build(single: Any, name: str, path: Path) -> Structure:
     number, label = (np.array(columns[k], dtype=np.int32) for k in (1, 4))
     is_polymer, is_atom_record, n_atoms = np.array(columns[5]), np.array(columns[6]), np.array(columns[7])
 
+    _shorten_names(single[0])
     flat = gemmi.FlatStructure(single)
     row = np.repeat(np.arange(len(rows)), n_atoms)
     coord = np.asarray(flat.pos).astype(np.float32)
@@ -409,6 +454,18 @@ def _build(single: Any, name: str, path: Path) -> Structure:
     other = has_atoms & ~protein & ~(is_polymer & ~nucleic)  # caps such as ACE belong to the polymer: neither residue nor ligand
     ligands = _ligands(np.flatnonzero(other), row, chain, number, icode, resname, nucleic & is_polymer, coord, element, atom_name)
     return Structure(name, atoms, residues, ligands, tuple(notes))
+
+
+def _shorten_names(model: Any) -> None:
+    """Drop names that gemmi's flat arrays refuse (8 characters or more); they were read already."""
+    for chain in model:
+        if len(chain.name) > 7:
+            chain.name = ""
+        for residue in chain:
+            if len(residue.subchain) > 7:
+                residue.subchain = ""
+            if len(residue.name) > 7:
+                residue.name = ""
 
 
 def _text(codes: Any) -> NDArray[np.str_]:

@@ -1,0 +1,67 @@
+"""A sorted cell list: neighbours of a point in time that does not grow with the cloud, memory linear in its size.
+
+Points are sorted by the cell of a cubic grid they fall in, z fastest. The cells around a point are then nine runs of
+consecutive points, found by bisection, so that empty space costs nothing however far points lie apart.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["CellList", "build_cells", "cell_runs"]
+
+
+@dataclass(frozen=True, eq=False)
+class CellList:
+    """Points in cell order."""
+
+    coord: NDArray[np.float64]
+    """(n, 3) sorted by cell."""
+    order: NDArray[np.int64]
+    """(n,) index of each sorted point in the input."""
+    keys: NDArray[np.int64]
+    """(n,) cell number of each sorted point, ascending."""
+    origin: NDArray[np.float64]
+    """(3,) corner of the grid, Å."""
+    shape: NDArray[np.int64]
+    """(3,) cells along each axis, with an empty margin of one."""
+    size: float
+    """Edge of a cell, Å: the largest distance at which neighbours are found."""
+
+
+def build_cells(coord: NDArray[np.floating], size: float) -> CellList:
+    """Sort (n, 3) points into cells with edges of ``size`` Å; n >= 1, coordinates finite and below 1e6 Å."""
+    points = np.ascontiguousarray(coord, dtype=np.float64)
+    origin = points.min(axis=0) - size
+    cell = ((points - origin) / size).astype(np.int64)
+    shape = cell.max(axis=0) + 2
+    keys = (cell[:, 0] * shape[1] + cell[:, 1]) * shape[2] + cell[:, 2]
+    order = np.argsort(keys, kind="stable")
+    return CellList(points[order], order, keys[order], origin, shape, size)
+
+
+@numba.njit(cache=True, inline="never")
+def cell_runs(  # type: ignore[no-untyped-def]
+    x, y, z, keys, origin, shape, size, starts, ends
+):  # pragma: no cover - compiled
+    """Fill (9,) starts and ends of the runs of sorted points in the 27 cells around a position; count of runs."""
+    cx = np.int64(np.floor((x - origin[0]) / size))
+    cy = np.int64(np.floor((y - origin[1]) / size))
+    cz = np.int64(np.floor((z - origin[2]) / size))
+    n = 0
+    z_low, z_high = max(cz - 1, 0), min(cz + 1, shape[2] - 1)
+    if z_low > z_high:
+        return 0
+    for ix in range(max(cx - 1, 0), min(cx + 2, shape[0])):
+        for iy in range(max(cy - 1, 0), min(cy + 2, shape[1])):
+            row = (ix * shape[1] + iy) * shape[2]
+            start = np.searchsorted(keys, row + z_low)
+            end = np.searchsorted(keys, row + z_high, side="right")
+            if end > start:
+                starts[n], ends[n] = start, end
+                n += 1
+    return n

@@ -1,0 +1,156 @@
+"""Solvent-accessible-surface (SAS) points by Shrake–Rupley, each knowing its atom."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from s2p.cells import build_cells, cell_runs
+
+__all__ = ["RADII", "SurfacePoints", "accessible_area", "atom_radii", "sphere", "surface_points", "swept_volume"]
+
+RADII = {"C": 1.70, "N": 1.55, "O": 1.52, "S": 1.80, "H": 1.20, "P": 1.80, "SE": 1.90, "F": 1.47, "CL": 1.75, "BR": 1.85, "I": 1.98}
+"""Van der Waals radii, Å (Bondi; the elements the published code's table holds for proteins)."""
+OTHER_RADIUS = 2.0
+
+
+@dataclass(frozen=True, eq=False)
+class SurfacePoints:
+    """SAS points in atom order, then sphere order."""
+
+    coord: NDArray[np.float64]
+    """(P, 3), Å."""
+    atom: NDArray[np.int64]
+    """(P,) index of the atom that owns the point, ascending."""
+
+
+def sphere(n_points: int) -> NDArray[np.float32]:
+    """(n, 3) unit vectors on a golden spiral (paper; Shrake–Rupley as in Biopython)."""
+    k = np.arange(n_points)
+    z = 1 - (2 * k + 1) / n_points
+    r = np.sqrt(1 - z * z)
+    longitude = k * (np.pi * (3 - 5**0.5))
+    return np.stack([np.cos(longitude) * r, np.sin(longitude) * r, z], axis=1).astype(np.float32)
+
+
+def atom_radii(element: NDArray[np.str_], probe_radius: float) -> NDArray[np.float64]:
+    """(A,) van der Waals radius plus probe, Å."""
+    names, inverse = np.unique(element, return_inverse=True)
+    return np.array([RADII.get(name, OTHER_RADIUS) for name in names.tolist()])[inverse] + probe_radius
+
+
+@numba.njit(cache=True)
+def _exposed(coord, radius, wanted, points, sorted_coord, sorted_radius, order, keys, origin, shape, size):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
+    """(len(wanted), n) mask of exposed sphere points: no atom b with |a-b| < r_a + r_b holds them within r_b (<=)."""
+    n = len(points)
+    mask = np.ones((len(wanted), n), dtype=np.bool_)
+    starts, ends = np.empty(9, np.int64), np.empty(9, np.int64)
+    near, gap = np.empty(len(coord), np.int64), np.empty(len(coord), np.float64)
+    for w in range(len(wanted)):
+        a = wanted[w]
+        x, y, z, r = coord[a, 0], coord[a, 1], coord[a, 2], radius[a]
+        count = 0
+        for run in range(cell_runs(x, y, z, keys, origin, shape, size, starts, ends)):
+            for s in range(starts[run], ends[run]):
+                if order[s] == a:
+                    continue
+                dx, dy, dz = sorted_coord[s, 0] - x, sorted_coord[s, 1] - y, sorted_coord[s, 2] - z
+                d2 = dx * dx + dy * dy + dz * dz
+                reach = r + sorted_radius[s]
+                if d2 < reach * reach:
+                    near[count], gap[count] = s, d2
+                    count += 1
+        # The closest atoms bury most points: looking at them first saves most of the work.
+        by_distance = np.argsort(gap[:count])
+        last = 0
+        for k in range(n):
+            px, py, pz = x + r * points[k, 0], y + r * points[k, 1], z + r * points[k, 2]
+            for step in range(-1, count):
+                # Neighbouring sphere points are often buried by the same atom.
+                place = last if step < 0 else step
+                if place >= count:
+                    continue
+                s = near[by_distance[place]]
+                dx, dy, dz = sorted_coord[s, 0] - px, sorted_coord[s, 1] - py, sorted_coord[s, 2] - pz
+                if dx * dx + dy * dy + dz * dz <= sorted_radius[s] * sorted_radius[s]:
+                    mask[w, k] = False
+                    last = place
+                    break
+    return mask
+
+
+def _exposed_mask(
+    coord: NDArray[np.float32], radius: NDArray[np.float64], wanted: NDArray[np.int64], n_points: int
+) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+    points = sphere(n_points).astype(np.float64)
+    cells = build_cells(coord, 2 * float(radius.max()))
+    xyz = coord.astype(np.float64)
+    mask: NDArray[np.bool_] = _exposed(
+        xyz, radius, wanted, points, cells.coord, radius[cells.order], cells.order, cells.keys, cells.origin, cells.shape, cells.size
+    )
+    return mask, points
+
+
+def surface_points(
+    coord: NDArray[np.float32],
+    element: NDArray[np.str_],
+    wanted: NDArray[np.int64],
+    *,
+    n_points: int = 50,
+    probe_radius: float = 1.6,
+) -> SurfacePoints:
+    """SAS points of some atoms, buried by all.
+
+    Parameters
+    ----------
+    coord, element
+        (A, 3) Å and (A,) of all heavy atoms that can bury a point.
+    wanted
+        (W,) ascending indices of the atoms whose points are asked for; no others are computed.
+    n_points, probe_radius
+        Points on each atom's sphere; probe in Å.
+
+    Notes
+    -----
+    Shrake & Rupley 1973 with the published sphere, radii and comparisons (paper, surface points).
+    """
+    if not len(wanted):
+        return SurfacePoints(np.zeros((0, 3)), np.zeros(0, np.int64))
+    radius = atom_radii(element, probe_radius)
+    wanted = np.asarray(wanted, dtype=np.int64)
+    mask, points = _exposed_mask(coord, radius, wanted, n_points)
+    which, k = np.nonzero(mask)
+    atom = wanted[which]
+    return SurfacePoints(coord[atom].astype(np.float64) + radius[atom, None] * points[k], atom)
+
+
+def accessible_area(
+    coord: NDArray[np.float32], element: NDArray[np.str_], *, n_points: int = 960, probe_radius: float = 1.4
+) -> NDArray[np.float64]:
+    """(A,) solvent-accessible surface area of every atom, Å²."""
+    radius = atom_radii(element, probe_radius)
+    mask, _ = _exposed_mask(coord, radius, np.arange(len(coord)), n_points)
+    return mask.sum(axis=1) / n_points * 4 * np.pi * radius**2
+
+
+def swept_volume(points: NDArray[np.floating], probe_radius: float = 1.6, spacing: float = 0.8) -> float:
+    """Volume (Å³) of the union of probe spheres at the points, on a grid of ``spacing`` Å.
+
+    Probes at SAS points touch no atom, so this is solvent volume along the pocket's wall.
+    """
+    if not len(points):
+        return 0.0
+    reach = int(np.ceil(probe_radius / spacing))
+    steps = np.arange(-reach, reach + 1)
+    offsets = np.stack(np.meshgrid(steps, steps, steps, indexing="ij"), axis=-1).reshape(-1, 3)
+    low = np.floor(points.min(axis=0) / spacing).astype(np.int64) - reach
+    cell = np.round(points / spacing).astype(np.int64)
+    grid = cell[:, None, :] + offsets[None]
+    inside = ((grid * spacing - points[:, None, :]) ** 2).sum(axis=2) <= probe_radius**2
+    shape = cell.max(axis=0) + reach + 2 - low
+    grid = grid - low
+    code = (grid[..., 0] * shape[1] + grid[..., 1]) * shape[2] + grid[..., 2]
+    return float(len(np.unique(code[inside])) * spacing**3)
