@@ -283,7 +283,6 @@ def _structure_of_block(block: Any) -> Any:
     n_atoms = len(sites)
     given = {tag.removeprefix("_atom_site.").lower() for tag in sites.tags}
     names = block.find_values("_atom_site.auth_atom_id") or block.find_values("_atom_site.label_atom_id")
-    no_labels = "label_asym_id" not in given
     fill = {
         "id": lambda: [str(i) for i in range(1, n_atoms + 1)],
         "type_symbol": lambda: [gemmi.cif.as_string(name).lstrip("0123456789")[:1] or "X" for name in names],
@@ -292,19 +291,12 @@ def _structure_of_block(block: Any) -> Any:
     }
     missing = {tag: make() for tag, make in fill.items() if tag not in given}
     if missing and n_atoms:
-        loop = sites.loop
-        loop.add_columns([f"_atom_site.{tag}" for tag in missing], ".")
+        sites.loop.add_columns([f"_atom_site.{tag}" for tag in missing], ".")
         for tag, values in missing.items():
             column = block.find_values(f"_atom_site.{tag}")
             for i, value in enumerate(values):
                 column[i] = value
-    structure = gemmi.make_structure_from_block(block)
-    if no_labels:  # the author's chains mix polymer and ligands: let gemmi tell them apart instead
-        for model in structure:
-            for chain in model:
-                for residue in chain:
-                    residue.subchain = ""
-    return structure
+    return gemmi.make_structure_from_block(block)
 
 
 def _parse_binary_cif(data: bytes, path: Path) -> Any:
@@ -366,9 +358,7 @@ def _residue_facts(name: str) -> tuple[bool, bool, bool, str, bool]:
     return amino, info.is_nucleic_acid(), info.is_water(), letter if amino else "X", name in STANDARD
 
 
-STANDARD = frozenset(
-    "ALA ARG ASN ASP CYS GLN GLU GLY HIS ILE LEU LYS MET PHE PRO SER THR TRP TYR VAL".split()  # noqa: SIM905
-)
+STANDARD = frozenset("ALA ARG ASN ASP CYS GLN GLU GLY HIS ILE LEU LYS MET PHE PRO SER THR TRP TYR VAL".split())
 
 
 def _build(single: Any, name: str, path: Path) -> Structure:
@@ -398,8 +388,14 @@ def _build(single: Any, name: str, path: Path) -> Structure:
     number, label = (np.array(columns[k], dtype=np.int32) for k in (1, 4))
     is_polymer, is_atom_record, n_atoms = np.array(columns[5]), np.array(columns[6]), np.array(columns[7])
 
-    _shorten_names(single[0])
-    flat = gemmi.FlatStructure(single)
+    try:
+        flat = gemmi.FlatStructure(single)
+    except RuntimeError:
+        _shorten_names(single[0])
+        try:
+            flat = gemmi.FlatStructure(single)
+        except RuntimeError as error:  # atom names of eight characters or more
+            raise StructureError(f"{path}: cannot be read as a structure ({error})") from None
     row = np.repeat(np.arange(len(rows)), n_atoms)
     coord = np.asarray(flat.pos).astype(np.float32)
     atom_name = _text(flat.atom_names)

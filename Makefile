@@ -1,0 +1,63 @@
+# make demo       predict the pockets of an adenosine receptor and run the quickstart notebook (results in runs/demo)
+# make test       lint, then the tests (PYTEST_ARGS="-k surface" for some of them)
+# make lint       ruff, mypy, and notebooks without stray outputs
+# make notebooks  run every notebook from top to bottom (executed copies and HTML in runs/notebooks)
+# make clean      remove the environment, results and caches
+#
+# The first of them makes .venv; it is brought up to date when pyproject.toml or constraints.txt changes.
+# Another interpreter: make PYTHON=python3.12. More for pip (an index with CPU-only PyTorch, say): make PIP_ARGS=...
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint notebooks clean
+.DELETE_ON_ERROR:
+
+PYTHON ?= python3
+VENV ?= .venv
+PIP_ARGS ?=
+PYTEST_ARGS ?=
+READY := $(VENV)/.ready
+BIN := $(VENV)/bin
+NUMBERED := $(sort $(wildcard notebooks/[0-9]*.ipynb))
+QUICKSTART := $(wildcard tutorial/quickstart.ipynb)
+ALL_NOTEBOOKS := $(sort $(wildcard notebooks/*.ipynb tutorial/*.ipynb tutorial/*/*.ipynb))
+
+help:
+	@sed -n 's/^# make /make /p' $(firstword $(MAKEFILE_LIST))
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "s2p needs Python 3.11 or newer, and '$(PYTHON)' is $$($(PYTHON) --version 2>&1 || true)." >&2; \
+	  echo "Name another interpreter: make PYTHON=python3.12" >&2; exit 1; }
+	@echo "Installing s2p and what it needs into $(VENV) (once; PyTorch is large) ..."
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c constraints.txt -e ".[notebooks,dev]"
+	@touch $@
+
+demo: $(READY)
+	$(BIN)/s2p predict data/examples/6WQA.cif -o runs/demo --format csv,json,pdb,pml,cxc,html,box
+	$(BIN)/s2p notebook quickstart -o runs/demo
+
+# Two test processes with one thread each: more threads than cores make PyTorch slower, not faster.
+test: export OMP_NUM_THREADS := 1
+test: lint
+	$(BIN)/python -m pytest -n 2 $(PYTEST_ARGS)
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+ifneq ($(ALL_NOTEBOOKS),)
+	$(BIN)/nbstripout --verify --keep-id --extra-keys "metadata.papermill cell.metadata.papermill" $(ALL_NOTEBOOKS)
+endif
+
+notebooks: $(READY)
+	@for notebook in $(basename $(notdir $(NUMBERED) $(QUICKSTART))); do \
+	  echo "$$notebook"; $(BIN)/s2p notebook $$notebook -o runs/notebooks; \
+	  $(BIN)/jupyter nbconvert --to html --log-level WARN runs/notebooks/$$notebook.ipynb; \
+	done
+
+clean:
+	rm -rf $(VENV) runs build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

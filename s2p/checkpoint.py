@@ -1,0 +1,141 @@
+"""Checkpoints: one ``.safetensors`` with everything a prediction needs, and a ``.json`` card that says where it is from."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from s2p.errors import WeightsError
+from s2p.plm import ResidueModel, load_backbone
+from s2p.ranking import PocketModel
+from s2p.smoothing import Smoother
+
+__all__ = ["SHIPPED", "Checkpoint", "load_checkpoint", "save_checkpoint"]
+
+SHIPPED = Path(__file__).parent / "checkpoints"
+FORMAT = "s2p-1"
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """A trained predictor."""
+
+    name: str
+    model: ResidueModel
+    smoother: Smoother | None
+    pocket_model: PocketModel | None
+    threshold: float
+    """Residue threshold tuned on validation."""
+    smoothing_threshold: float
+    ranking: str
+    """``surface`` or ``published``, whichever was better on validation."""
+    card: dict[str, Any] = field(default_factory=dict)
+    """Data, split, seeds, validation figures, licence."""
+
+
+def save_checkpoint(checkpoint: Checkpoint, path: str | Path, *, half: bool = True, with_backbone: bool = True) -> None:
+    """Write ``path`` (``.safetensors``) and its card beside it.
+
+    Parameters
+    ----------
+    half
+        Store fp16: half the size; residue probabilities move by less than 0.001.
+    with_backbone
+        Without it the file is small and the backbone's own weights are looked for when it is loaded.
+    """
+    from safetensors.torch import save_file
+
+    path = Path(path)
+    arrays: dict[str, torch.Tensor] = {}
+    parts: list[tuple[str, torch.nn.Module | None]] = [("residue", checkpoint.model), ("smoother", checkpoint.smoother)]
+    for prefix, module in parts:
+        for key, value in (module.state_dict() if module is not None else {}).items():
+            unused = key.startswith(("backbone.lm_head", "backbone.contact_head"))
+            if not unused and (with_backbone or not key.startswith("backbone.")):
+                stored = value.half() if half and value.is_floating_point() else value
+                arrays[f"{prefix}.{key}"] = stored.detach().cpu().contiguous().clone()
+    header = {
+        "format": FORMAT,
+        "name": checkpoint.name,
+        "backbone": checkpoint.model.name,
+        "smoother_width": checkpoint.smoother.width if checkpoint.smoother else None,
+        "pocket_model": asdict(checkpoint.pocket_model) if checkpoint.pocket_model else None,
+        "threshold": checkpoint.threshold,
+        "smoothing_threshold": checkpoint.smoothing_threshold,
+        "ranking": checkpoint.ranking,
+    }
+    partial = path.with_name(path.name + ".part")
+    save_file(arrays, partial, metadata={"s2p": json.dumps(header | {"card": checkpoint.card})})
+    os.replace(partial, path)
+    card = path.with_suffix(".json")
+    partial = card.with_name(card.name + ".part")
+    partial.write_text(json.dumps(header | checkpoint.card, indent=1, ensure_ascii=False) + "\n")
+    os.replace(partial, card)
+
+
+def load_checkpoint(model: str | Path, *, backbone: str | Path | None = None, device: str | torch.device = "cpu") -> Checkpoint:
+    """Load a shipped checkpoint by name or any by path.
+
+    Parameters
+    ----------
+    model
+        Name of a shipped checkpoint, or path of a ``.safetensors`` file.
+    backbone
+        Name or weights file of the backbone, for checkpoints stored without it.
+
+    Raises
+    ------
+    WeightsError
+        If there is no such checkpoint or it cannot be used.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    path = SHIPPED / f"{model}.safetensors"
+    if not path.is_file():
+        path = Path(model)
+    if not path.is_file():
+        shipped = ", ".join(sorted(p.stem for p in SHIPPED.glob("*.safetensors")))
+        raise WeightsError(f"there is no model {str(model)!r}: give the path of a .safetensors checkpoint, or one of {shipped}")
+    try:
+        with safe_open(path, framework="pt") as handle:
+            header = json.loads((handle.metadata() or {}).get("s2p", "null"))
+            arrays = {key: handle.get_tensor(key) for key in handle.keys()}  # noqa: SIM118 - not a dict
+    except (SafetensorError, OSError, json.JSONDecodeError) as error:
+        raise WeightsError(f"{path}: cannot be read as a checkpoint ({error})") from None
+    if not isinstance(header, dict) or header.get("format") != FORMAT:
+        raise WeightsError(f"{path}: not an s2p checkpoint; `s2p finetune` writes them")
+    name = header["backbone"]
+    if backbone is not None and str(backbone) != name and not Path(backbone).is_file():
+        raise WeightsError(f"{path} was trained on {name}, not on {backbone}; drop --backbone or choose another model")
+    residue = ResidueModel(name)
+    state = {key.removeprefix("residue."): value.float() for key, value in arrays.items() if key.startswith("residue.")}
+    if any(key.startswith("backbone.") for key in state):
+        own_weights = True
+    else:
+        residue.backbone = load_backbone(name, backbone if backbone is not None and Path(backbone).is_file() else None)
+        own_weights = False
+    report = residue.load_state_dict(state, strict=False)
+    allowed = ("backbone.lm_head", "backbone.contact_head") if own_weights else ("backbone.",)
+    missing = [key for key in report.missing_keys if not key.startswith(allowed)]
+    if missing or report.unexpected_keys:
+        raise WeightsError(f"{path}: damaged, {len(missing)} arrays are missing and {len(report.unexpected_keys)} unknown")
+    smoother = None
+    if header["smoother_width"]:
+        smoother = Smoother(residue.head.in_features, header["smoother_width"])
+        smoother.load_state_dict({k.removeprefix("smoother."): v.float() for k, v in arrays.items() if k.startswith("smoother.")})
+        smoother = smoother.to(device).eval()
+    return Checkpoint(
+        header["name"],
+        residue.to(device).eval(),
+        smoother,
+        PocketModel.from_dict(header["pocket_model"]) if header["pocket_model"] else None,
+        header["threshold"],
+        header["smoothing_threshold"],
+        header["ranking"],
+        header["card"],
+    )

@@ -1,0 +1,191 @@
+"""Binding residues from the ligands of a structure.
+
+A residue binds when one of its heavy atoms lies within a cutoff (4.5 Å, our choice) of a heavy atom of a relevant ligand.
+Which molecules of a crystal structure are relevant is a convention: see :data:`ADDITIVES`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.spatial import cKDTree
+
+from s2p.config import LabelConfig
+from s2p.errors import StructureError
+from s2p.structure import Atoms, Ligand, Structure, read_structure
+
+__all__ = [
+    "ADDITIVES",
+    "BIOLOGICAL_IONS",
+    "LABEL_COLUMNS",
+    "binding_residues",
+    "label_rows",
+    "ligand_labels",
+    "read_sdf_ligand",
+    "relevant_ligands",
+]
+
+LABEL_COLUMNS = ("structure", "file", "chain", "ligand", "ligand_id", "residues")
+"""Columns of a label table such as ``data/examples/labels.csv``."""
+
+_ADDITIVES = {
+    "ignored by P2Rank": "ABA GLC GOL MAN MPD NAG PO4 SO4 UNK",
+    "buffers": "ACT ACY B3P BCT BTB BO3 CAC CO3 CIT CXS EPE FLC FMT IMD MES MLA MLI MLT MOH MPO NHE TAR TLA TRS",
+    "salts, small ions": "AZI CYN NH4 NO3 PI POP SCN SUL VO4 WO4",
+    "polyols and cryoprotectants": "BU1 BU2 BU3 DIO EDO EGL MRD PDO PGO PGR SUC TRE XYL",
+    "polyethylene glycols": "12P 15P 1PE 1PG 2PE 7PE C8E CE9 ETE M2M ME2 MXE P33 P3G P4C P6G PE3 PE4 PE5 PE6 PE7 PE8 PEG PEU PG0"
+    " PG4 PG5 PG6 PGE PGF TOE XPE",
+    "solvents": "ACN CCN DMF DMS EOH ETF IPA IPH MEE NMP POL TBU THF",
+    "reducing agents": "BME DTD DTT DTU DTV HED TCE",
+    "detergents and lipids of crystallisation": "BNG BOG DAO DDQ DMU HTG JEF LDA LMN LMT MC3 MYS OCT OLA OLB OLC PX4 SDS UND UMQ",
+    "caps": "ACE NH2 NME",
+    "unknown": "UNL UNX",
+}
+
+ADDITIVES = frozenset(code for codes in _ADDITIVES.values() for code in codes.split())
+"""Residue names that are not taken as ligands of interest: what was added to make crystals, or is unidentified.
+
+Our selection. The families are those of published conventions: P2Rank's default ``ignore_het_groups`` (all of them; water is
+dropped by the reader), the artifact list of BioLiP and the crystallisation aids of the AlphaFold 3 supplement, from which we take
+common buffers, salts, polyols, glycols, solvents, reducing agents and detergents. A few of them are substrates of some enzyme
+(sucrose, citrate, glucose): pass ``exclude`` where that matters. Cofactors, cholesterol and fatty acids that cells make are *not*
+excluded.
+"""
+
+BIOLOGICAL_IONS = frozenset({"CA", "CO", "CU", "CU1", "FE", "FE2", "K", "MG", "MN", "NA", "NI", "ZN"})
+"""Single-atom ions that proteins bind for their function; taken only on request."""
+
+
+def relevant_ligands(
+    structure: Structure, config: LabelConfig | None = None, *, include_ions: bool = False, exclude: Iterable[str] = ADDITIVES
+) -> list[Ligand]:
+    """Ligands of interest of a structure: molecules that are large enough and no crystallisation additive.
+
+    Parameters
+    ----------
+    structure
+        Its ``ligands`` are filtered; nucleotides of a nucleic-acid chain are never taken.
+    config
+        ``min_ligand_atoms`` heavy atoms are needed.
+    include_ions
+        Take the ions of :data:`BIOLOGICAL_IONS` too, as the enhanced sc-PDB training set of Seq2Pocket does.
+    exclude
+        Residue names that are never taken.
+
+    Returns
+    -------
+    list of Ligand
+        In file order.
+    """
+    config = config or LabelConfig()
+    excluded = frozenset(exclude)
+    return [
+        ligand
+        for ligand in structure.ligands
+        if ligand.name not in excluded
+        and (
+            (ligand.kind == "molecule" and len(ligand.coord) >= config.min_ligand_atoms)
+            or (include_ions and ligand.kind == "ion" and ligand.name in BIOLOGICAL_IONS)
+        )
+    ]
+
+
+def binding_residues(
+    structure: Structure | Atoms, ligand_coord: ArrayLike, cutoff: float = LabelConfig.cutoff
+) -> NDArray[np.int32]:
+    """Residues with a heavy atom within ``cutoff`` of a ligand heavy atom.
+
+    Parameters
+    ----------
+    structure
+        Or its ``atoms``.
+    ligand_coord
+        (L, 3) heavy-atom coordinates, Å.
+    cutoff
+        Å, inclusive.
+
+    Returns
+    -------
+    (K,) int32
+        0-based residue indices, ascending.
+    """
+    atoms = structure.atoms if isinstance(structure, Structure) else structure
+    ligand = np.asarray(ligand_coord, dtype=np.float64).reshape(-1, 3)
+    if not len(ligand) or not len(atoms):
+        return np.empty(0, dtype=np.int32)
+    distance, _ = cKDTree(ligand).query(atoms.coord.astype(np.float64), distance_upper_bound=np.nextafter(cutoff, np.inf))
+    return np.unique(atoms.residue_index[distance <= cutoff]).astype(np.int32)
+
+
+def ligand_labels(structure: Structure, config: LabelConfig | None = None, *, include_ions: bool = False) -> NDArray[np.bool_]:
+    """(N,) which residues bind any relevant ligand of the structure: the residue-level truth."""
+    config = config or LabelConfig()
+    label = np.zeros(len(structure.residues), dtype=np.bool_)
+    for ligand in relevant_ligands(structure, config, include_ions=include_ions):
+        label[binding_residues(structure, ligand.coord, config.cutoff)] = True
+    return label
+
+
+def label_rows(path: str | Path, sdf: str | Path | None = None, config: LabelConfig | None = None) -> list[tuple[str, ...]]:
+    """Rows of a label table for one file, one per ligand, with the columns :data:`LABEL_COLUMNS`.
+
+    Parameters
+    ----------
+    path
+        A structure file.
+    sdf
+        A ligand that was taken out of it; its row comes first and its ``ligand_id`` is the file's name.
+
+    Returns
+    -------
+    list of tuple of str
+        ``chain`` holds the protein chains that touch the ligand, comma-separated; ``residues`` is ``A:45 A:46A …``.
+    """
+    config = config or LabelConfig()
+    structure = read_structure(path)
+    found = [(ligand.name, ligand.id, ligand.coord) for ligand in relevant_ligands(structure, config)]
+    if sdf is not None:
+        coord, _ = read_sdf_ligand(sdf)
+        with open(sdf, encoding="utf-8", errors="replace") as handle:
+            title = handle.readline().strip()
+        found.insert(0, (title or Path(sdf).stem, Path(sdf).name, coord))
+    ids = structure.residues.ids()
+    rows: list[tuple[str, ...]] = []
+    for name, ligand_id, coord in found:
+        residues = binding_residues(structure, coord, config.cutoff)
+        chains = ",".join(dict.fromkeys(structure.residues.chain[residues].tolist()))
+        text = " ".join(ids[i] for i in residues.tolist())
+        rows.append((structure.name, Path(path).name, chains, name, ligand_id, text))
+    return rows
+
+
+def read_sdf_ligand(path: str | Path) -> tuple[NDArray[np.float32], NDArray[np.str_]]:
+    """Heavy atoms of the first molecule of an SDF or MOL file (V2000 or V3000).
+
+    Returns
+    -------
+    coord, element
+        (L, 3) float32 Å and (L,) upper-case element symbols.
+
+    Raises
+    ------
+    StructureError
+        If the file is missing, no SDF, or has no heavy atom.
+    """
+    from biotite.structure.io.mol import MOLFile  # the first molecule of an SDF file is a MOL file
+
+    path = Path(path)
+    try:
+        atoms = MOLFile.read(str(path)).get_structure()
+    except FileNotFoundError:
+        raise StructureError(f"{path}: no such file; give an SDF or MOL file with the ligand") from None
+    except Exception as error:  # biotite raises InvalidFileError, ValueError, IndexError, KeyError by the kind of damage
+        raise StructureError(f"{path}: cannot be read as an SDF or MOL file ({' '.join(str(error).split())[:200]})") from None
+    element = np.char.upper(np.asarray(atoms.element).astype(str))
+    heavy = ~np.isin(element, ("H", "D"))
+    if not heavy.any():
+        raise StructureError(f"{path}: the molecule has no heavy atom")
+    return np.asarray(atoms.coord, dtype=np.float32)[heavy], element[heavy]

@@ -1,0 +1,33 @@
+"""Colours that every picture, script and report shares, so that pocket 1 looks the same everywhere."""
+
+from __future__ import annotations
+
+__all__ = ["CARTOON", "LIGAND", "POCKETS", "PROBABILITY", "ink", "pocket_color", "rgb"]
+
+POCKETS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442")
+"""Okabe & Ito's colours, told apart with every common colour-vision deficiency; pocket ranks cycle through them."""
+
+CARTOON = "#C8CCD0"
+"""Protein outside pockets."""
+
+LIGAND = "#222222"
+"""Carbon atoms of known ligands on a light ground."""
+
+PROBABILITY = ("#F2F2F2", "#FDD49E", "#FC8D59", "#B30000")
+"""Low to high residue probability: ever darker, so that it also reads in grey (ColorBrewer OrRd)."""
+
+
+def pocket_color(rank: int) -> str:
+    """``#RRGGBB`` of the pocket of this rank (1 is best); repeats after seven, so pockets are numbered as well."""
+    return POCKETS[(rank - 1) % len(POCKETS)]
+
+
+def rgb(color: str) -> tuple[float, float, float]:
+    """``#RRGGBB`` as fractions."""
+    return int(color[1:3], 16) / 255, int(color[3:5], 16) / 255, int(color[5:7], 16) / 255
+
+
+def ink(color: str) -> str:
+    """Black or white, whichever is easier to read on ``color``."""
+    red, green, blue = rgb(color)
+    return "#000000" if 0.299 * red + 0.587 * green + 0.114 * blue > 0.5 else "#FFFFFF"

@@ -1,0 +1,200 @@
+"""The whole path: structure -> residue probabilities -> smoothing -> surface points -> ranked pockets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from s2p.checkpoint import Checkpoint, load_checkpoint
+from s2p.clustering import Cluster
+from s2p.config import DEFAULT_MODEL, PredictConfig
+from s2p.errors import S2PError, StructureError
+from s2p.plm import predict_residues
+from s2p.pockets import find_clusters
+from s2p.prediction import Pocket, Prediction
+from s2p.ranking import pocket_features
+from s2p.runtime import pick_device
+from s2p.smoothing import smooth
+from s2p.structure import Structure, read_structure
+
+__all__ = ["ResidueScores", "Seq2Pocket", "predict"]
+
+
+@dataclass(frozen=True, eq=False)
+class ResidueScores:
+    """What the language model says of every residue."""
+
+    probabilities: NDArray[np.float32]
+    """(N,)."""
+    embeddings: NDArray[np.float32]
+    """(N, d)."""
+
+
+class Seq2Pocket:
+    """The Seq2Pocket predictor with one checkpoint.
+
+    Parameters
+    ----------
+    checkpoint
+        Loaded weights and thresholds; see :meth:`load`.
+    """
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        self.checkpoint = checkpoint
+        self.name = checkpoint.name
+
+    @classmethod
+    def load(cls, model: str | Path = DEFAULT_MODEL, *, backbone: str | None = None, device: str = "auto") -> Seq2Pocket:
+        """Load a checkpoint by shipped name or path onto ``auto``, ``cpu`` or ``cuda``."""
+        return cls(load_checkpoint(model, backbone=backbone, device=pick_device(device)))
+
+    def score(self, structure: Structure, config: PredictConfig | None = None) -> ResidueScores:
+        """Run the language model; chains of equal sequence go through it once."""
+        config = config or PredictConfig()
+        sequences = {chain: structure.sequence(chain) for chain in structure.chains}
+        distinct = list(dict.fromkeys(sequences.values()))
+        outputs = dict(zip(distinct, predict_residues(self.checkpoint.model, distinct, config.windows), strict=True))
+        logits = np.zeros(len(structure.residues), np.float32)
+        embeddings = np.zeros((len(logits), self.checkpoint.model.head.in_features), np.float32)
+        for chain, sequence in sequences.items():
+            mask = structure.residues.chain == chain
+            logits[mask], embeddings[mask] = outputs[sequence]
+        return ResidueScores((1 / (1 + np.exp(-logits))).astype(np.float32), embeddings)
+
+    def pockets(self, structure: Structure, scores: ResidueScores, config: PredictConfig | None = None) -> Prediction:
+        """The stages after the language model: cheap, so that thresholds can be changed live."""
+        config = config or PredictConfig()
+        checkpoint = self.checkpoint
+        threshold = checkpoint.threshold if config.threshold is None else config.threshold
+        smoothing_threshold = checkpoint.smoothing_threshold if config.smoothing_threshold is None else config.smoothing_threshold
+        ranking = config.ranking or checkpoint.ranking
+        if ranking == "surface" and checkpoint.pocket_model is None:
+            raise S2PError(f"model {self.name} has no learned pocket score; use the ranking 'published'")
+        sequence_positive = scores.probabilities > threshold
+        smoothed = np.zeros_like(sequence_positive)
+        if config.use_smoothing and checkpoint.smoother is not None:
+            smoothed = smooth(
+                checkpoint.smoother,
+                structure.residues.ca_coord,
+                sequence_positive,
+                scores.embeddings,
+                radius=config.smoothing.radius,
+                threshold=smoothing_threshold,
+            )
+        positive = sequence_positive | smoothed
+        clusters = find_clusters(structure, positive, scores.probabilities, config.surface, config.cluster)
+        settings = {
+            "threshold": threshold,
+            "smoothing": bool(config.use_smoothing and checkpoint.smoother is not None),
+            "smoothing_radius": config.smoothing.radius,
+            "smoothing_threshold": smoothing_threshold,
+            "bandwidth": config.cluster.bandwidth,
+            "n_points": config.surface.n_points,
+            "probe_radius": config.surface.probe_radius,
+            "context": config.surface.context,
+            "ranking": ranking,
+        }
+        pockets = self._rank(structure, clusters, scores.probabilities, smoothed, ranking, config.surface.probe_radius)
+        notes = structure.notes
+        if not pockets:
+            top = float(scores.probabilities.max())
+            notes += (f"no residue is above the threshold {threshold:.2f} (the highest is {top:.2f}): no pockets predicted",)
+        return Prediction(structure, scores.probabilities, smoothed, positive, pockets, self.name, settings, notes)
+
+    def predict(self, structure: Structure, config: PredictConfig | None = None) -> Prediction:
+        """Pockets of a structure, best first.
+
+        Raises
+        ------
+        S2PError
+            If an option does not fit the checkpoint.
+        """
+        return self.pockets(structure, self.score(structure, config), config)
+
+    def _rank(
+        self,
+        structure: Structure,
+        clusters: list[Cluster],
+        probabilities: NDArray[np.float32],
+        smoothed: NDArray[np.bool_],
+        ranking: str,
+        probe_radius: float,
+    ) -> tuple[Pocket, ...]:
+        features, volumes = pocket_features(structure, clusters, probabilities, smoothed, probe_radius)
+        model = self.checkpoint.pocket_model
+        chance = model.probability(features) if model is not None else np.array([c.score for c in clusters])
+        score = chance if ranking == "surface" else np.array([c.score for c in clusters])
+        # The clusters come in published order, which a stable sort keeps among equals.
+        order = np.argsort(-score, kind="stable")
+        return tuple(
+            Pocket(
+                rank,
+                float(score[k]),
+                float(chance[k]),
+                clusters[k].residues,
+                clusters[k].atoms,
+                clusters[k].points.astype(np.float32),
+                clusters[k].center.astype(np.float32),
+                float(volumes[k]),
+            )
+            for rank, k in enumerate(order.tolist(), start=1)
+        )
+
+
+_LOADED: dict[tuple[str, str], Seq2Pocket] = {}
+
+
+def predict(
+    source: str | Path | Structure,
+    *,
+    chain: str | Sequence[str] | None = None,
+    model: str | Path = DEFAULT_MODEL,
+    config: PredictConfig | None = None,
+    device: str = "auto",
+) -> Prediction:
+    """Find ligand-binding pockets.
+
+    Parameters
+    ----------
+    source
+        A structure file (.pdb .ent .cif .mmcif .bcif, each also .gz), a PDB id, a UniProt accession, an ``AF-`` id, or
+        a :class:`~s2p.structure.Structure`.
+    chain
+        Author chain ids, as a list or as ``"A,B"``; default all.
+    model
+        Name of a shipped checkpoint or path of one; it is loaded once per session.
+    config
+        Default: the paper's settings with the checkpoint's thresholds.
+    device
+        ``auto``, ``cpu`` or ``cuda``.
+
+    Examples
+    --------
+    >>> import s2p
+    >>> p = s2p.predict("6wqa.cif", chain="A")  # doctest: +SKIP
+    >>> p.pockets[0].residues  # doctest: +SKIP
+    """
+    chains = [c.strip() for c in chain.split(",")] if isinstance(chain, str) else chain
+    if isinstance(source, Structure):
+        structure = source if chains is None else source.select_chains(chains)
+    else:
+        structure = read_structure(_local(source), chains=chains)
+    if not len(structure.residues):
+        raise StructureError(f"{structure.name}: no residues to predict for")
+    key = (str(model), device)
+    if key not in _LOADED:
+        _LOADED[key] = Seq2Pocket.load(model, device=device)
+    return _LOADED[key].predict(structure, config)
+
+
+def _local(source: str | Path) -> Path:
+    """The file itself, or a database id fetched into the cache."""
+    from s2p.fetch import classify, fetch_structure
+
+    if not Path(source).exists() and classify(str(source)):
+        return fetch_structure(str(source))
+    return Path(source)

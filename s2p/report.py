@@ -1,0 +1,228 @@
+"""One self-contained HTML file about a prediction: 3D view, tables and plot, with no need of a network.
+
+3Dmol.js (Rego & Koes 2015, BSD-3-Clause, ``assets/3Dmol-LICENSE.txt``) is inlined. A content security policy lets the
+browser run nothing but this library and our own script, known by their hashes: whatever a structure file calls its
+chains, it stays text.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import html
+import re
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from s2p.export import file_stem, json_text, make_folder, scores_order, scores_text, version, write_text
+from s2p.palette import CARTOON, LIGAND, PROBABILITY, ink, pocket_color
+from s2p.prediction import Prediction
+from s2p.scripts import chimerax_selection, pymol_selection
+
+__all__ = ["CITATION", "asset", "embed_json", "ligand_distances", "render", "write_report"]
+
+CITATION = (
+    "Method: Škrhák, Polák, Novotný, Hoksza (2026) Seq2Pocket, bioRxiv 2026.01.28.702257. "
+    "3D view: Rego, Koes (2015) 3Dmol.js, Bioinformatics 31:1322, doi 10.1093/bioinformatics/btu829."
+)
+
+SHOWN = 5
+"""Pockets shown when the report is opened; the others wait for a click, since each surface costs time."""
+
+
+def asset(name: str) -> str:
+    """Text of a file in ``s2p/assets``."""
+    return resources.files("s2p").joinpath("assets", name).read_text(encoding="utf-8")
+
+
+def embed_json(value: Any) -> str:
+    """JSON that is inert inside ``<script>``: no character of it can end the element or a line of JavaScript."""
+    text = json_text(value)
+    for character in "<>&\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return text
+
+
+def ligand_distances(prediction: Prediction) -> list[tuple[str, int, int, float, float]]:
+    """How close the pockets come to the molecules in the structure (kind ``molecule``: no ions, no nucleotides).
+
+    Returns
+    -------
+    list of tuple
+        Ligand id; heavy atoms; rank of the pocket whose centre is closest to a ligand atom; that distance (Å); distance
+        of the same centre to the ligand's centroid (Å). Rank 0 and NaN where there are no pockets.
+    """
+    rows: list[tuple[str, int, int, float, float]] = []
+    for ligand in prediction.structure.ligands:
+        if ligand.kind != "molecule":
+            continue
+        best = (0, float("nan"), float("nan"))
+        for p in prediction.pockets:
+            closest = float(np.linalg.norm(ligand.coord - p.center, axis=1).min())
+            if not best[1] <= closest:
+                best = (p.rank, closest, float(np.linalg.norm(ligand.coord.mean(axis=0) - p.center)))
+        rows.append((ligand.id, len(ligand.coord), *best))
+    return rows
+
+
+def render(prediction: Prediction) -> str:
+    """The report as HTML text."""
+    structure = prediction.structure
+    library, script = asset("3Dmol-min.js"), asset("report.js")
+    # An HTML parser ends the element at the first closing tag, wherever it stands in the script.
+    library = re.sub(r"</(script)", r"<\\/\1", library, flags=re.IGNORECASE)
+    threshold = _threshold(prediction)
+    notes = [*structure.notes, *prediction.notes]
+    n_positive = int(prediction.positive.sum())
+    values = {
+        "hashes": " ".join(_hash(text) for text in (library, script)),
+        "version": html.escape(version()),
+        "name": html.escape(structure.name),
+        "css": asset("report.css"),
+        "summary": html.escape(
+            f"{len(prediction.pockets)} pockets; {n_positive} of {len(structure.residues)} residues binding; "
+            f"chains {', '.join(structure.chains)}; predicted by {prediction.model}, s2p {version()}"
+        ),
+        "notes": "".join(f"<p class='note'>{html.escape(note)}</p>" for note in notes),
+        "ligand_carbons": "black (dark mode: white)",
+        "pockets": _pocket_table(prediction),
+        "n_residues": str(len(structure.residues)),
+        "threshold": "" if threshold is None else f"Dashed line: threshold {threshold:g}.",
+        "ligands": _ligand_table(prediction),
+        "settings": _settings_table(prediction),
+        "citation": html.escape(CITATION),
+        "data": embed_json(_data(prediction, threshold)),
+        "library": library,
+        "script": script,
+    }
+    # One pass, so that text which happens to look like a placeholder is left alone.
+    return re.sub(r"\{\{(\w+)\}\}", lambda match: values[match[1]], asset("report.html"))
+
+
+def write_report(prediction: Prediction, folder: str | Path) -> Path:
+    """Write ``{stem}_report.html`` into ``folder`` and return its path."""
+    make_folder(Path(folder))
+    return write_text(Path(folder) / f"{file_stem(prediction.structure.name)}_report.html", render(prediction))
+
+
+def _hash(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+def _threshold(prediction: Prediction) -> float | None:
+    value = prediction.settings.get("threshold")
+    return float(value) if isinstance(value, (int, float, np.number)) else None
+
+
+def _data(prediction: Prediction, threshold: float | None) -> dict[str, Any]:
+    """What the script needs."""
+    structure = prediction.structure
+    residues = structure.residues
+    text, suffix = scores_text(prediction)
+    return {
+        "structure": text,
+        "format": suffix,
+        "owner": scores_order(structure).tolist(),
+        # Without carbonyl oxygens there is no cartoon to draw.
+        "trace": int((structure.atoms.name == "O").sum()) < len(residues) / 2,
+        "residues": {
+            "id": residues.ids(),
+            "chain": residues.chain.tolist(),
+            "number": residues.number.tolist(),
+            "code": residues.insertion_code.tolist(),
+            "name": residues.name.tolist(),
+            "p": [round(p, 4) for p in np.nan_to_num(prediction.probabilities).astype(float).tolist()],
+            "smoothed": prediction.smoothed.astype(int).tolist(),
+            "pocket": prediction.pocket_of_residue.tolist(),
+        },
+        "pockets": [
+            {
+                "rank": p.rank,
+                "color": pocket_color(p.rank),
+                "ink": ink(pocket_color(p.rank)),
+                "shown": k < SHOWN,
+                "center": np.round(p.center.astype(float), 3).tolist(),
+                "residues": p.residues.tolist(),
+                "pymol": f"select pocket{p.rank}, {pymol_selection(prediction, p)}",
+                "chimerax": f"select {chimerax_selection(prediction, p)}",
+            }
+            for k, p in enumerate(prediction.pockets)
+        ],
+        "ligands": [np.round(x.coord.mean(axis=0).astype(float), 3).tolist() for x in structure.ligands if x.kind == "molecule"],
+        "threshold": threshold,
+        "ramp": list(PROBABILITY),
+        "cartoon": CARTOON,
+        "ligand": LIGAND,
+    }
+
+
+def _pocket_table(prediction: Prediction) -> str:
+    if not prediction.pockets:
+        return "<p>No pocket was predicted: no residue passed the threshold.</p>"
+    ids = prediction.structure.residues.ids()
+    rows = []
+    for p in prediction.pockets:
+        color = pocket_color(p.rank)
+        center = ", ".join(f"{x:.1f}" for x in p.center.tolist())
+        residues = html.escape(" ".join(ids[i] for i in p.residues.tolist()))
+        rows.append(
+            f"<tr class='main' data-rank='{p.rank}'>"
+            f"<td class='left'><input type='checkbox' data-show='{p.rank}' aria-label='Show pocket {p.rank}'></td>"
+            f"<td class='left'><button type='button' class='rank' data-zoom='{p.rank}' aria-label='Zoom to pocket {p.rank}' "
+            f"style='background:{color};color:{ink(color)}'>{p.rank}</button></td>"
+            f"<td>{p.probability:.2f}</td><td>{p.score:.3f}</td><td>{len(p.residues)}</td><td>{p.volume:.0f}</td></tr>"
+            f"<tr data-rank='{p.rank}'><td colspan='6' class='residues'>Copy selection: "
+            f"<button type='button' data-copy='pymol' data-rank='{p.rank}'>PyMOL</button> "
+            f"<button type='button' data-copy='chimerax' data-rank='{p.rank}'>ChimeraX</button>"
+            f"<details><summary>Residues and centre</summary>{residues}<br>centre {center} Å</details></td></tr>"
+        )
+    return _table("Pockets", ["show", "zoom"], ["probability", "score", "residues", "volume"], rows)
+
+
+def _ligand_table(prediction: Prediction) -> str:
+    found = ligand_distances(prediction)
+    if not found:
+        return "<p>The structure holds no ligand molecule to compare with.</p>"
+    rows = [
+        f"<tr><td class='left'><button type='button' data-ligand='{k}' aria-label='Zoom to {html.escape(name)}'>"
+        f"{html.escape(name)}</button></td><td>{n}</td>"
+        + (
+            f"<td>{rank}</td><td>{closest:.1f}</td><td>{centroid:.1f}</td></tr>"
+            if rank
+            else "<td>–</td><td>–</td><td>–</td></tr>"
+        )
+        for k, (name, n, rank, closest, centroid) in enumerate(found)
+    ]
+    columns = ["heavy atoms", "nearest pocket", "centre to closest atom (Å)", "centre to centroid (Å)"]
+    return _table("Ligands", ["ligand"], columns, rows) + (
+        "<p class='caption'><b>Table 2.</b> Molecules in the file, buffer and additives included, and the predicted pocket whose "
+        "centre is closest to one of their atoms. The predictor does not see them.</p>"
+    )
+
+
+def _table(label: str, left: list[str], right: list[str], rows: list[str]) -> str:
+    head = "".join(f"<th class='left' scope='col'>{x}</th>" for x in left) + "".join(f"<th scope='col'>{x}</th>" for x in right)
+    return (
+        f"<div class='scroll' tabindex='0' role='region' aria-label='{label}'><table><thead><tr>{head}</tr></thead>"
+        f"<tbody>{''.join(rows)}</tbody></table></div>"
+    )
+
+
+def _settings_table(prediction: Prediction) -> str:
+    values: dict[str, Any] = {"model": prediction.model, "s2p": version(), **prediction.settings}
+    rows = "".join(
+        f"<tr><th scope='row'>{html.escape(str(key))}</th><td>{html.escape(_plain(value))}</td></tr>"
+        for key, value in values.items()
+    )
+    return f"<table class='settings'><tbody>{rows}</tbody></table>"
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, (float, np.floating)):
+        return f"{float(value):g}"
+    return json_text(value)

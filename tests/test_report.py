@@ -1,0 +1,112 @@
+"""The report is one file, needs no network, and shows names from files as text."""
+
+from __future__ import annotations
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from builders import NASTY, make_prediction
+
+from s2p.palette import POCKETS, pocket_color
+from s2p.prediction import Prediction
+from s2p.report import embed_json, ligand_distances, render, write_report
+
+
+class Page(HTMLParser):
+    """Tags, and the text of scripts and of the rest."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.scripts: list[str] = []
+        self.text = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag == "script":
+            self.scripts.append("")
+
+    def handle_data(self, data: str) -> None:
+        if self.cdata_elem == "script":
+            self.scripts[-1] += data
+        else:
+            self.text += data
+
+    def data(self) -> dict:  # type: ignore[type-arg]
+        return json.loads(self.scripts[0])  # type: ignore[no-any-return]
+
+
+def test_self_contained() -> None:
+    text = render(make_prediction())
+    page = Page(text)
+    assert len(text) < 3e6 and len(page.scripts) == 3
+    for _, attributes in page.tags:
+        assert not {"src", "href", "srcset", "onclick", "onload"} & set(attributes)
+    assert "@import" not in text and "url(" not in text.split("</style>")[0]
+    policy = next(a["content"] for tag, a in page.tags if a.get("http-equiv") == "Content-Security-Policy")
+    assert policy and policy.startswith("default-src 'none'; script-src 'sha256-") and "unsafe-inline'; script" not in policy
+    assert "{{" not in re.sub(r"<script.*?</script>", "", text, flags=re.DOTALL)
+
+
+def test_names_stay_text() -> None:
+    p = make_prediction(NASTY, nasty=True, settings={NASTY: NASTY, "threshold": 0.5, "placeholder": "{{data}}"})
+    odd = Prediction(p.structure, p.probabilities, p.smoothed, p.positive, p.pockets, NASTY, p.settings, (NASTY, "<!-- x"))
+    page = Page(render(odd))
+    assert len(page.scripts) == 3
+    assert page.text.count(NASTY) >= 5
+    assert "a note & <b>more</b>" in page.text and "{{data}}" in page.text
+    assert NASTY in page.data()["structure"]
+    assert not re.search("[<>&\u2028\u2029]", page.scripts[0])
+
+
+def test_embed_json_round_trip() -> None:
+    value = {"x": "</script><!-- & \u2028\u2029 é 'quote' \"", "n": [1, 2.5, None, True], "f": np.float32(0.5)}
+    text = embed_json(value)
+    assert not re.search("[<>&\u2028\u2029]", text)
+    assert json.loads(text) == {**value, "f": 0.5}
+
+
+def test_data_agrees_with_prediction() -> None:
+    p = make_prediction()
+    data = Page(render(p)).data()
+    assert data["residues"]["id"] == p.structure.residues.ids()
+    assert data["residues"]["p"] == pytest.approx(p.probabilities.tolist(), abs=1e-4)
+    assert [x["residues"] for x in data["pockets"]] == [x.residues.tolist() for x in p.pockets]
+    assert [x["color"] for x in data["pockets"]] == [pocket_color(1), pocket_color(2)]
+    assert data["pockets"][0]["pymol"].startswith(r"select pocket1, (chain A and resi \-3+0+0A")
+    assert data["pockets"][0]["chimerax"].startswith("select /A:-3,0,0A")
+    assert data["threshold"] == 0.5 and data["format"] == "pdb" and not data["trace"]
+
+
+def test_ligand_distances() -> None:
+    p = make_prediction()
+    ((name, n_atoms, rank, closest, centroid),) = ligand_distances(p)
+    ligand = p.structure.ligands[0]
+    each = [float(np.linalg.norm(ligand.coord - x.center, axis=1).min()) for x in p.pockets]
+    assert (name, n_atoms, rank) == ("BNZ A:900", 6, 1 + int(np.argmin(each)))
+    assert closest == pytest.approx(min(each))
+    assert centroid == pytest.approx(float(np.linalg.norm(ligand.coord.mean(axis=0) - p.pockets[rank - 1].center)))
+    assert "BNZ A:900" in Page(render(p)).text and "ZN B:901" not in Page(render(p)).text
+
+
+def test_no_pockets_and_no_ligands() -> None:
+    from dataclasses import replace
+
+    p = make_prediction()
+    bare = replace(p, structure=replace(p.structure, ligands=()), pockets=(), positive=p.positive & False, settings={})
+    text = Page(render(bare)).text
+    assert "No pocket was predicted" in text and "holds no ligand" in text and "Dashed line" not in text
+
+
+def test_write_report(tmp_path: Path) -> None:
+    path = write_report(make_prediction("a/b"), tmp_path / "new")
+    assert path == tmp_path / "new" / "a_b_report.html" and path.read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
+
+
+def test_palette() -> None:
+    assert len(set(POCKETS)) == 7 and pocket_color(1) == POCKETS[0] == pocket_color(8)

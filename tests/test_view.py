@@ -1,0 +1,101 @@
+"""Views for notebooks and still pictures."""
+
+from __future__ import annotations
+
+import html
+import io
+import re
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from builders import make_prediction
+
+from s2p.errors import S2PError
+from s2p.palette import pocket_color, rgb
+from s2p.view import probability_plot, static_png, view
+
+
+def page_of(markup: str) -> str:
+    match = re.fullmatch(r'<iframe srcdoc="([^"]*)"[^>]*></iframe>', markup)
+    assert match
+    return html.unescape(match[1])
+
+
+def test_py3dmol_view_needs_no_network() -> None:
+    py3Dmol = pytest.importorskip("py3Dmol")
+    scene = make_prediction().view(width=500, height=300)
+    assert isinstance(scene, py3Dmol.view)
+    page = page_of(scene._repr_html_())
+    assert page.index("3Dmol") < page.index("$3Dmolpromise = Promise.resolve()") < page.index("typeof $3Dmolpromise")
+    assert ".addModel(" in page and "$3Dmol.download(" not in page.split("<script>")[-1]
+    assert page.count(".addSurface(") >= 2 and pocket_color(1) in page
+    assert 'width="500" height="300"' in scene._repr_html_()
+
+
+def test_py3dmol_view_keeps_names_as_text() -> None:
+    pytest.importorskip("py3Dmol")
+    page = page_of(make_prediction(nasty=True, chains=("A</script>", "B<!--")).view()._repr_html_())
+    # The library, the promise, the view: nothing in the data ends a script or hides its end in a comment.
+    assert len(re.findall("</script", page)) == 3
+    assert "<!--" not in page and "\\x3c!--" in page
+
+
+def test_probability_style() -> None:
+    pytest.importorskip("py3Dmol")
+    assert '"gradient": "linear"' in page_of(make_prediction().view(style="probability")._repr_html_())
+
+
+def test_unknown_choices() -> None:
+    p = make_prediction()
+    with pytest.raises(S2PError, match="no view style 'x'"):
+        view(p, style="x")  # type: ignore[arg-type]
+    with pytest.raises(S2PError, match="no view backend 'x'"):
+        view(p, backend="x")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("module", "backend"), [("nglview", "nglview"), ("py3Dmol", "py3dmol")])
+def test_missing_backend_is_a_sentence(monkeypatch: pytest.MonkeyPatch, module: str, backend: str) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(S2PError, match=f"needs {module}; install it with"):
+        view(make_prediction(), backend=backend)  # type: ignore[arg-type]
+
+
+def test_static_png(tmp_path: Path) -> None:
+    image = pytest.importorskip("PIL.Image")
+    path = tmp_path / "x.png"
+    data = static_png(make_prediction("a $x$ name"), path)
+    assert path.read_bytes() == data
+    pixels = np.asarray(image.open(io.BytesIO(data)).convert("RGB")).reshape(-1, 3).astype(float) / 255
+    for rank in (1, 2):
+        assert (np.abs(pixels - rgb(pocket_color(rank))).max(axis=1) < 0.02).sum() > 100
+    assert 0.5 < (pixels == 1).all(axis=1).mean() < 0.99
+
+
+def test_pictures_without_pockets_or_ligands() -> None:
+    p = make_prediction()
+    bare = replace(
+        p, structure=replace(p.structure, ligands=()), pockets=(), positive=p.positive & False, smoothed=p.smoothed & False
+    )
+    assert static_png(bare).startswith(b"\x89PNG")
+    assert probability_plot(bare).axes
+
+
+def test_tiny_structures() -> None:
+    p = make_prediction(n=1)
+    one = replace(p, structure=p.structure.select_chains(["A"]), pockets=())
+    one = replace(one, probabilities=p.probabilities[:1], smoothed=p.smoothed[:1], positive=p.positive[:1])
+    assert static_png(one).startswith(b"\x89PNG") and probability_plot(one).axes
+
+
+def test_probability_plot() -> None:
+    p = make_prediction()
+    figure = probability_plot(p)
+    (ax,) = figure.axes
+    assert [bar.get_height() for bar in ax.patches] == pytest.approx(p.probabilities.tolist())
+    lines = {line.get_label(): line.get_ydata()[0] for line in ax.lines}
+    assert lines["threshold 0.5"] == 0.5 and lines["smoothing threshold 0.4"] == 0.4
+    labels = [text.get_text() for text in ax.get_xticklabels()]
+    assert labels[0] == "-3\nchain A" and "1\nchain B" in labels
