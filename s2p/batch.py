@@ -23,9 +23,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from s2p.config import LabelConfig, PredictConfig
+from s2p.config import PredictConfig
 from s2p.errors import S2PError, StructureError
 from s2p.export import file_stem, make_folder, write_text
 from s2p.fetch import classify, fetch_structure
@@ -36,11 +34,9 @@ __all__ = [
     "SUMMARY_COLUMNS",
     "BatchOptions",
     "Item",
-    "LigandDistance",
     "Row",
     "expand_inputs",
     "find_notebook",
-    "ligand_distances",
     "load_predictor",
     "predict_batch",
     "run_notebook",
@@ -92,36 +88,11 @@ class BatchOptions:
     resume: bool = False
 
 
-@dataclass(frozen=True)
-class LigandDistance:
-    """How close the nearest pocket is to a ligand of the input."""
-
-    ligand: str
-    rank: int
-    """Of the nearest pocket."""
-    distance: float
-    """DCA: pocket centre to the closest heavy atom of the ligand, Å."""
-
-
 def load_predictor(model: str, backbone: str | None, device: str) -> Any:
     """The Seq2Pocket predictor; PyTorch is imported here and not before."""
     from s2p.pipeline import Seq2Pocket
 
     return Seq2Pocket.load(model, backbone=backbone, device=device)
-
-
-def ligand_distances(prediction: Prediction, min_atoms: int = LabelConfig.min_ligand_atoms) -> list[LigandDistance]:
-    """The nearest pocket of every ligand molecule with at least ``min_atoms`` heavy atoms."""
-    if not prediction.pockets:
-        return []
-    centers = np.array([pocket.center for pocket in prediction.pockets], dtype=float)
-    found = []
-    for ligand in prediction.structure.ligands:
-        if ligand.kind == "molecule" and len(ligand.coord) >= min_atoms:
-            distance = np.linalg.norm(centers[:, None] - ligand.coord[None].astype(float), axis=-1).min(axis=1)
-            nearest = int(distance.argmin())
-            found.append(LigandDistance(ligand.id, prediction.pockets[nearest].rank, float(distance[nearest])))
-    return found
 
 
 def expand_inputs(inputs: Iterable[str]) -> list[Item]:
@@ -369,7 +340,8 @@ def run_notebook(name: str, parameters: Sequence[tuple[str, str]], folder: Path,
     Parameters
     ----------
     parameters
-        Names and values as text; a value is read as the type of the notebook's own default.
+        Names and values as text; a value is read as the type of the notebook's own default. A path is relative to the current
+        folder. ``output_folder``, where the notebook has it, is a folder beside the executed copy unless it is given.
 
     Raises
     ------
@@ -388,8 +360,12 @@ def run_notebook(name: str, parameters: Sequence[tuple[str, str]], folder: Path,
         if key not in known:
             raise S2PError(f"{source.name} has no parameter {key!r}; it has {', '.join(known) or 'none'}")
         values[key] = _typed(key, text, str(known[key]["default"]))
+        if isinstance(values[key], str):
+            values[key] = _from_here(key, values[key], str(known[key]["default"]), source.parent)
     make_folder(folder)
     target = (folder / source.name).resolve()
+    if "output_folder" in known:
+        values.setdefault("output_folder", str(target.with_suffix("")))
     try:
         papermill.execute_notebook(
             str(source), str(target), parameters=values, kernel_name="python3", cwd=str(source.parent), progress_bar=progress
@@ -415,3 +391,13 @@ def _typed(key: str, text: str, default: str) -> Any:
         return float(text) if isinstance(example, float) else type(example)(ast.literal_eval(text))
     except (KeyError, ValueError, SyntaxError, TypeError):
         raise S2PError(f"parameter {key}: {text!r} is not of the type of its default {default}") from None
+
+
+def _from_here(key: str, text: str, default: str, folder: Path) -> str:
+    """``text`` made absolute if it is a path: the notebook runs in ``folder``, the user wrote it for the current one."""
+    if not text:
+        return text
+    if key.endswith(("_folder", "_path")):
+        return str(Path(text).resolve())
+    usual = default.strip("\"'")  # of `structure` this is a bundled file; an id or a chain is no path
+    return str(Path(text).resolve()) if usual and (folder / usual).is_file() and Path(text).exists() else text

@@ -4,17 +4,73 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from s2p.labels import binding_residues
+from s2p.config import LabelConfig
+from s2p.labels import binding_residues, relevant_ligands
 from s2p.metrics import best_overlap, dca, dcc, pocket_fragmentation_index
 from s2p.prediction import Prediction
+from s2p.structure import Ligand
 
-__all__ = ["ComplexResult", "Summary", "evaluate_complex", "summarise"]
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["HIT", "ComplexResult", "LigandHit", "Summary", "evaluate_complex", "ligand_hits", "ligand_table", "summarise"]
 
 KEPT = ("N", "N+2", "all")
+HIT = 4.0
+"""Å: a pocket finds a ligand when its centre is closer than this to a heavy atom of the ligand (DCA)."""
+
+
+@dataclass(frozen=True)
+class LigandHit:
+    """A ligand of the structure and the pocket that speaks for it.
+
+    That is the best-ranked pocket that finds the ligand (:data:`HIT`), or the one with the nearest centre if none does.
+    """
+
+    ligand: str
+    n_atoms: int
+    """Heavy atoms."""
+    n_residues: int
+    """Residues that bind it (:func:`s2p.labels.binding_residues`)."""
+    found: bool
+    pocket: int
+    """Rank; 0 if no pocket was predicted."""
+    dca: float
+    """Å from the pocket's centre to the closest heavy atom of the ligand; NaN without pockets."""
+    dcc: float
+    """Å from the pocket's centre to the ligand's centroid; NaN without pockets."""
+    covered: float
+    """Share of the binding residues that are in the pocket."""
+
+
+def ligand_hits(prediction: Prediction, ligands: Sequence[Ligand] | None = None) -> list[LigandHit]:
+    """Which pocket finds which ligand; by default :func:`s2p.labels.relevant_ligands` of the structure, which no model sees."""
+    hits = []
+    centers = np.array([p.center for p in prediction.pockets], float).reshape(-1, 3)
+    for ligand in relevant_ligands(prediction.structure) if ligands is None else ligands:
+        site = binding_residues(prediction.structure, ligand.coord)
+        found, rank, closest, centroid, covered = False, 0, float("nan"), float("nan"), 0.0
+        if len(centers):
+            distance = dca(centers, ligand.coord.astype(float))
+            found = bool((distance < HIT).any())
+            k = int(np.argmax(distance < HIT) if found else np.argmin(distance))
+            rank, closest = prediction.pockets[k].rank, float(distance[k])
+            centroid = float(np.linalg.norm(ligand.coord.astype(float).mean(axis=0) - centers[k]))
+            covered = float(np.isin(site, prediction.pockets[k].residues).mean()) if len(site) else 0.0
+        hits.append(LigandHit(ligand.id, len(ligand.coord), len(site), found, rank, closest, centroid, covered))
+    return hits
+
+
+def ligand_table(prediction: Prediction, ligands: Sequence[Ligand] | None = None) -> pd.DataFrame:
+    """:func:`ligand_hits` as a data frame, one row a ligand, one column an attribute of :class:`LigandHit`."""
+    import pandas as pd
+
+    return pd.DataFrame(ligand_hits(prediction, ligands), columns=list(LigandHit.__dataclass_fields__))
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +93,12 @@ class ComplexResult:
 
 
 def evaluate_complex(
-    prediction: Prediction, ligands: Sequence[NDArray[np.floating]], *, name: str = "", cluster: str = "", cutoff: float = 4.5
+    prediction: Prediction,
+    ligands: Sequence[NDArray[np.floating]],
+    *,
+    name: str = "",
+    cluster: str = "",
+    cutoff: float = LabelConfig.cutoff,
 ) -> ComplexResult:
     """Compare a prediction with the heavy atoms (L, 3) Å of the true ligands; N is their number."""
     centers = np.array([p.center for p in prediction.pockets]).reshape(-1, 3)

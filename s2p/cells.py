@@ -45,20 +45,28 @@ def build_cells(coord: NDArray[np.floating], size: float) -> CellList:
 
 
 @numba.njit(cache=True, inline="never")
-def cell_runs(  # type: ignore[no-untyped-def]
-    x, y, z, keys, origin, shape, size, starts, ends
-):  # pragma: no cover - compiled
+def cell_runs(
+    x: float,
+    y: float,
+    z: float,
+    keys: NDArray[np.int64],
+    origin: NDArray[np.float64],
+    shape: NDArray[np.int64],
+    size: float,
+    starts: NDArray[np.int64],
+    ends: NDArray[np.int64],
+) -> int:  # pragma: no cover - compiled
     """Fill (9,) starts and ends of the runs of sorted points in the 27 cells around a position; count of runs."""
-    cx = np.int64(np.floor((x - origin[0]) / size))
-    cy = np.int64(np.floor((y - origin[1]) / size))
-    cz = np.int64(np.floor((z - origin[2]) / size))
+    cx = int(np.floor((x - origin[0]) / size))
+    cy = int(np.floor((y - origin[1]) / size))
+    cz = int(np.floor((z - origin[2]) / size))
     n = 0
-    z_low, z_high = max(cz - 1, 0), min(cz + 1, shape[2] - 1)
+    z_low, z_high = max(cz - 1, 0), min(cz + 1, int(shape[2]) - 1)
     if z_low > z_high:
         return 0
-    for ix in range(max(cx - 1, 0), min(cx + 2, shape[0])):
-        for iy in range(max(cy - 1, 0), min(cy + 2, shape[1])):
-            row = (ix * shape[1] + iy) * shape[2]
+    for ix in range(max(cx - 1, 0), min(cx + 2, int(shape[0]))):
+        for iy in range(max(cy - 1, 0), min(cy + 2, int(shape[1]))):
+            row = (ix * int(shape[1]) + iy) * int(shape[2])
             start = np.searchsorted(keys, row + z_low)
             end = np.searchsorted(keys, row + z_high, side="right")
             if end > start:

@@ -71,6 +71,7 @@ def save_checkpoint(checkpoint: Checkpoint, path: str | Path, *, half: bool = Tr
     }
     partial = path.with_name(path.name + ".part")
     save_file(arrays, partial, metadata={"s2p": json.dumps(header | {"card": checkpoint.card})})
+    partial.chmod(0o644)  # safetensors makes files only their owner can read
     os.replace(partial, path)
     card = path.with_suffix(".json")
     partial = card.with_name(card.name + ".part")

@@ -21,6 +21,7 @@ from s2p.errors import S2PError
 
 if TYPE_CHECKING:
     from s2p.batch import Row
+    from s2p.benchmark import LigandHit
 
 __all__ = ["build_parser", "main"]
 
@@ -222,27 +223,44 @@ def _one_line(row: Row) -> str:
     return f"{row.input}: {row.n_pockets} pockets, {row.seconds:.1f} s{note}"
 
 
-def _one_report(row: Row) -> str:
-    """Pockets, distances to known ligands, notes and files of a single input."""
-    from s2p.batch import ligand_distances
+SHOWN = 10
+"""Pockets in the table of a single input; the file has them all."""
 
+
+def _one_report(row: Row) -> str:
+    """Pockets, known ligands, notes and files of a single input."""
     prediction = row.prediction
     if prediction is None:
         return _one_line(row)
+    from s2p.benchmark import ligand_hits
+
     structure = prediction.structure
     n = len(structure.residues)
     lines = [f"{structure.name}: {n} residues, {row.n_pockets} pockets, {row.seconds:.1f} s ({prediction.model})"]
     if prediction.pockets:
         lines.append(f"{'rank':>4}  {'score':>7}  {'probability':>11}  {'residues':>8}  centre (Å)")
-    for p in prediction.pockets:
+    for p in prediction.pockets[:SHOWN]:
         x, y, z = p.center.tolist()
         lines.append(f"{p.rank:>4}  {p.score:>7.3f}  {p.probability:>11.2f}  {len(p.residues):>8}  {x:8.1f} {y:8.1f} {z:8.1f}")
-    lines += [
-        f"ligand {x.ligand}: nearest is pocket {x.rank}, centre {x.distance:.1f} Å away" for x in ligand_distances(prediction)
-    ]
+    if row.n_pockets > SHOWN:
+        lines.append(f"   … {row.n_pockets - SHOWN} more")
+    lines += [_ligand_line(hit) for hit in ligand_hits(prediction)]
     if row.message:
         lines.append(f"note: {row.message}")
-    return "\n".join([*lines, *(f"wrote {path}" for path in row.paths)])
+    boxes = [path for path in row.paths if path.name.endswith("_box.txt")]
+    lines += [f"wrote {path}" for path in row.paths if path not in boxes]
+    if boxes:
+        lines.append(f"wrote {boxes[0]}" + (f" … {boxes[-1].name} ({len(boxes)} files)" if len(boxes) > 1 else ""))
+    return "\n".join(lines)
+
+
+def _ligand_line(hit: LigandHit) -> str:
+    if not hit.pocket:
+        return f"true ligand {hit.ligand}: not found"
+    where = f"centre {hit.dca:.1f} Å from its closest atom, {hit.dcc:.1f} Å from its middle"
+    if hit.found:
+        return f"true ligand {hit.ligand}: found by pocket {hit.pocket}, {where}"
+    return f"true ligand {hit.ligand}: not found; nearest is pocket {hit.pocket}, {where}"
 
 
 def _run_view(arguments: argparse.Namespace) -> int:

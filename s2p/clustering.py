@@ -24,7 +24,16 @@ class MeanShiftResult:
 
 
 @numba.njit(cache=True)
-def _climb(seeds, coord, keys, origin, shape, size, bandwidth, max_iterations):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
+def _climb(
+    seeds: NDArray[np.float64],
+    coord: NDArray[np.float64],
+    keys: NDArray[np.int64],
+    origin: NDArray[np.float64],
+    shape: NDArray[np.int64],
+    size: float,
+    bandwidth: float,
+    max_iterations: int,
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:  # pragma: no cover - compiled
     """Move every seed to the mean of the points within the bandwidth until it rests; centres and window sizes."""
     centers = np.empty((len(seeds), 3))
     counts = np.zeros(len(seeds), np.int64)
@@ -58,7 +67,7 @@ def _climb(seeds, coord, keys, origin, shape, size, bandwidth, max_iterations): 
 
 
 @numba.njit(cache=True)
-def _suppress(centers, bandwidth):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
+def _suppress(centers: NDArray[np.float64], bandwidth: float) -> NDArray[np.bool_]:  # pragma: no cover - compiled
     """Mask of the centres that no earlier kept centre has within the bandwidth (<=)."""
     keep = np.ones(len(centers), np.bool_)
     limit = bandwidth * bandwidth
@@ -72,7 +81,7 @@ def _suppress(centers, bandwidth):  # type: ignore[no-untyped-def]  # pragma: no
 
 
 @numba.njit(cache=True)
-def _nearest(points, centers):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
+def _nearest(points: NDArray[np.float64], centers: NDArray[np.float64]) -> NDArray[np.int64]:  # pragma: no cover - compiled
     labels = np.empty(len(points), np.int64)
     for p in range(len(points)):
         best, label = np.inf, 0
@@ -105,7 +114,9 @@ def mean_shift(points: NDArray[np.floating], bandwidth: float = 9.0, max_iterati
     bins = np.unique(np.round(x / bandwidth), axis=0)
     seeds = x if len(bins) == len(x) else (bins.astype(np.float32) * bandwidth).astype(np.float64)
     cells = build_cells(x, bandwidth)
-    climbed, counts = _climb(seeds, cells.coord, cells.keys, cells.origin, cells.shape, cells.size, float(bandwidth), max_iterations)
+    climbed, counts = _climb(
+        seeds, cells.coord, cells.keys, cells.origin, cells.shape, cells.size, float(bandwidth), max_iterations
+    )
     climbed, counts = climbed[counts > 0], counts[counts > 0]
     climbed, first = np.unique(climbed, axis=0, return_index=True)
     counts = counts[first]

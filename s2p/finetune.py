@@ -128,7 +128,9 @@ def _optimizer(
         groups += [{"params": list(m.parameters()), "lr": config.backbone_lr * config.layer_decay**d} for m, d in parts]
     optimizer = torch.optim.AdamW(groups, eps=config.adam_eps, weight_decay=config.weight_decay)
     n_epochs = config.full_epochs if full else config.head_epochs
-    steps = n_epochs * sum(1 for _ in token_batches([min(len(c.sequence), config.max_residues) for c in training], config.token_budget))
+    steps = n_epochs * sum(
+        1 for _ in token_batches([min(len(c.sequence), config.max_residues) for c in training], config.token_budget)
+    )
     warmup = max(1, round(config.warmup_fraction * steps))
 
     def factor(step: int) -> float:

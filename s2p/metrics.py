@@ -101,4 +101,5 @@ def best_overlap(true_sites: Sequence[ArrayLike], pockets: Sequence[ArrayLike]) 
     """Per true site the largest share of its residues that one pocket holds, (S,); 0 where none touches it."""
     counts = _overlaps(true_sites, pockets)
     size = np.array([len(set(np.asarray(s).tolist())) for s in true_sites], float)
-    return counts.max(axis=1, initial=0) / np.maximum(size, 1)
+    share: NDArray[np.float64] = counts.max(axis=1, initial=0) / np.maximum(size, 1)
+    return share

@@ -22,7 +22,16 @@ from torch import Tensor, nn
 from s2p.config import WindowConfig
 from s2p.errors import WeightsError
 
-__all__ = ["BACKBONES", "ResidueModel", "build_backbone", "encode", "load_backbone", "predict_residues", "token_batches", "tokenize"]
+__all__ = [
+    "BACKBONES",
+    "ResidueModel",
+    "build_backbone",
+    "encode",
+    "load_backbone",
+    "predict_residues",
+    "token_batches",
+    "tokenize",
+]
 
 BACKBONES: dict[str, tuple[int, int, int]] = {
     "esm2_t6_8M_UR50D": (6, 320, 20),
@@ -173,7 +182,11 @@ def token_batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
 
 
 def predict_residues(
-    model: ResidueModel, sequences: Sequence[str], config: WindowConfig | None = None, *, progress: Callable[[int], None] | None = None
+    model: ResidueModel,
+    sequences: Sequence[str],
+    config: WindowConfig | None = None,
+    *,
+    progress: Callable[[int], None] | None = None,
 ) -> list[tuple[NDArray[np.float32], NDArray[np.float32]]]:
     """Logits and embeddings of every residue of every chain, in one pass of the language model.
 

@@ -76,7 +76,9 @@ class Prediction:
 
         return pd.DataFrame(pocket_rows(self), columns=POCKET_COLUMNS)
 
-    def save(self, folder: str | Path, formats: Iterable[str] = ("csv", "json", "pdb", "pml", "cxc", "html", "box")) -> list[Path]:
+    def save(
+        self, folder: str | Path, formats: Iterable[str] = ("csv", "json", "pdb", "pml", "cxc", "html", "box")
+    ) -> list[Path]:
         """Write the prediction into ``folder`` and return the paths written; see :mod:`s2p.export`."""
         from s2p.export import save
 

@@ -48,8 +48,6 @@ def pocket_features(
     for cluster, end, volume in zip(clusters, ends.tolist(), volumes.tolist(), strict=True):
         p = probabilities[cluster.residues]
         near = burial[end - len(cluster.points) : end]
-        # Every point of a cluster may have been outvoted in its atom; such pockets have atoms but no points of their own.
-        mean, top = (float(near.mean()), float(np.percentile(near, 90))) if len(near) else (0.0, 0.0)
         rows.append(
             [
                 cluster.score,
@@ -58,8 +56,8 @@ def pocket_features(
                 float(np.log1p(len(cluster.points))),
                 float(np.log1p(volume)),
                 len(cluster.points) / len(cluster.atoms),
-                mean,
-                top,
+                float(near.mean()),
+                float(np.percentile(near, 90)),
                 float(smoothed[cluster.residues].mean()),
             ]
         )
@@ -86,7 +84,9 @@ class PocketModel:
         return cls(tuple(values["mean"]), tuple(values["scale"]), tuple(values["weights"]), float(values["intercept"]))
 
 
-def fit_pocket_model(features: NDArray[np.float64], hit: NDArray[np.bool_], weight: NDArray[np.float64], c: float = 1.0) -> PocketModel:
+def fit_pocket_model(
+    features: NDArray[np.float64], hit: NDArray[np.bool_], weight: NDArray[np.float64], c: float = 1.0
+) -> PocketModel:
     """Fit on (K, F) pockets of validation structures; ``hit`` (K,) says whether a ligand is there, ``weight`` (K,) counts."""
     from sklearn.linear_model import LogisticRegression
 

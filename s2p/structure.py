@@ -1,7 +1,6 @@
 """Read a protein structure into flat arrays.
 
-PDB and mmCIF are parsed by gemmi; BinaryCIF is decoded by biotite and handed to gemmi as the same mmCIF tables, so the
-rules below hold for all three:
+The rules, the same for every format (see :mod:`s2p.parsing` for the formats):
 
 * polymer amino-acid residues are kept, modified ones included; waters are dropped; everything else is a ligand;
 * per residue the conformer with the highest mean occupancy is kept (tie: the first), conformers are never mixed;
@@ -10,158 +9,25 @@ rules below hold for all three:
 
 from __future__ import annotations
 
-import gzip
-import io
-import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from s2p.arrays import Atoms, Ligand, Residues, Structure
 from s2p.config import ReadConfig
 from s2p.errors import StructureError
+from s2p.parsing import parse_file
 
 __all__ = ["SUFFIXES", "Atoms", "Ligand", "Residues", "Structure", "read_structure", "stem"]
 
 SUFFIXES = (".pdb", ".ent", ".cif", ".mmcif", ".bcif")
 """File name endings that are read, each also with ``.gz``."""
 
-
-@dataclass(frozen=True, eq=False)
-class Atoms:
-    """Heavy atoms of the protein, in file order, A of them."""
-
-    coord: NDArray[np.float32]
-    """(A, 3), Å."""
-    element: NDArray[np.str_]
-    """(A,), upper case."""
-    name: NDArray[np.str_]
-    """(A,), e.g. ``CA``."""
-    residue_index: NDArray[np.int32]
-    """(A,), index into :class:`Residues`, ascending."""
-    b_factor: NDArray[np.float32]
-    """(A,)."""
-
-    def __len__(self) -> int:
-        return len(self.coord)
-
-
-@dataclass(frozen=True, eq=False)
-class Residues:
-    """Amino-acid residues of the protein, N of them; identified outside by ``(chain, number, insertion_code)``."""
-
-    chain: NDArray[np.str_]
-    """(N,), author chain id."""
-    number: NDArray[np.int32]
-    """(N,), author residue number."""
-    insertion_code: NDArray[np.str_]
-    """(N,), ``""`` where there is none."""
-    label_seq_id: NDArray[np.int32]
-    """(N,), position in the entity's sequence; 0 where the file gives none."""
-    name: NDArray[np.str_]
-    """(N,), residue name, e.g. ``MSE``."""
-    one_letter: NDArray[np.str_]
-    """(N,), parent letter for modified residues, ``X`` if there is none."""
-    ca_coord: NDArray[np.float32]
-    """(N, 3) Å, the CA, or the first heavy atom of a residue that lacks it."""
-    has_ca: NDArray[np.bool_]
-    """(N,)."""
-    standard: NDArray[np.bool_]
-    """(N,), one of the twenty standard amino acids."""
-
-    def __len__(self) -> int:
-        return len(self.chain)
-
-    def ids(self) -> list[str]:
-        """``A:45``, ``A:46A`` ... for every residue: how residues are written at every border."""
-        return [
-            f"{c}:{n}{i}" for c, n, i in zip(self.chain.tolist(), self.number.tolist(), self.insertion_code.tolist(), strict=True)
-        ]
-
-
-_Table = TypeVar("_Table", Atoms, Residues)
-
-
-@dataclass(frozen=True, eq=False)
-class Ligand:
-    """Heavy atoms of one molecule (or ion, or modified nucleotide) that is neither protein nor water."""
-
-    name: str
-    chain: str
-    number: int
-    insertion_code: str
-    coord: NDArray[np.float32]
-    """(L, 3), Å."""
-    element: NDArray[np.str_]
-    """(L,)."""
-    atom_name: NDArray[np.str_]
-    """(L,)."""
-    kind: str = "molecule"
-    """``molecule``, ``ion`` (one atom) or ``nucleic`` (a nucleotide of a polymer)."""
-
-    @property
-    def id(self) -> str:
-        """``NAME chain:number``."""
-        return f"{self.name} {self.chain}:{self.number}{self.insertion_code}"
-
-
-@dataclass(frozen=True, eq=False)
-class Structure:
-    """One model of a protein structure as arrays."""
-
-    name: str
-    """File stem or database id."""
-    atoms: Atoms
-    residues: Residues
-    ligands: tuple[Ligand, ...] = ()
-    notes: tuple[str, ...] = ()
-    """Sentences about what was unusual in the file."""
-
-    @property
-    def chains(self) -> list[str]:
-        """Author chain ids that hold protein, in file order."""
-        return list(dict.fromkeys(self.residues.chain.tolist()))
-
-    @property
-    def plddt(self) -> NDArray[np.float32]:
-        """(N,) mean B-factor per residue, which is pLDDT in AlphaFold models."""
-        count = np.bincount(self.atoms.residue_index, minlength=len(self.residues))
-        total = np.bincount(self.atoms.residue_index, weights=self.atoms.b_factor, minlength=len(self.residues))
-        return (total / np.maximum(count, 1)).astype(np.float32)
-
-    def sequence(self, chain: str | None = None) -> str:
-        """One-letter sequence of the observed residues of ``chain`` (default: of all, in order)."""
-        letters = self.residues.one_letter
-        return "".join(letters if chain is None else letters[self.residues.chain == chain])
-
-    def select_chains(self, chains: Sequence[str]) -> Structure:
-        """The same structure with the protein of ``chains`` only (ligands all stay).
-
-        Raises
-        ------
-        StructureError
-            If a chain is not in the structure.
-        """
-        for chain in chains:
-            if chain not in self.chains:
-                raise StructureError(
-                    f"{self.name}: there is no protein chain {chain!r}; the chains are {', '.join(map(repr, self.chains))}"
-                )
-        keep = np.isin(self.residues.chain, list(chains))
-        new_index = np.cumsum(keep, dtype=np.int32) - 1
-        atoms = _take(self.atoms, keep[self.atoms.residue_index])
-        atoms = replace(atoms, residue_index=new_index[atoms.residue_index].astype(np.int32))
-        return replace(self, atoms=atoms, residues=_take(self.residues, keep))
-
-    def __repr__(self) -> str:
-        return (
-            f"Structure({self.name!r}: {len(self.residues)} residues and {len(self.atoms)} atoms in chains "
-            f"{', '.join(self.chains)}; {len(self.ligands)} ligands)"
-        )
+STANDARD = frozenset("ALA ARG ASN ASP CYS GLN GLU GLY HIS ILE LEU LYS MET PHE PRO SER THR TRP TYR VAL".split())
 
 
 def stem(path: str | Path) -> str:
@@ -193,137 +59,8 @@ def read_structure(
         If the file is missing, damaged, no structure, or holds no protein, chain or model of that name.
     """
     path = Path(path)
-    data = _read_bytes(path, config or ReadConfig())
-    structure = _from_gemmi(_parse(data, path), stem(path), path, model)
+    structure = _from_gemmi(parse_file(path, config or ReadConfig()), stem(path), path, model)
     return structure if chains is None else structure.select_chains(chains)
-
-
-def _read_bytes(path: Path, config: ReadConfig) -> bytes:
-    """The file's content, decompressed, or a sentence about why not."""
-    if path.is_dir():
-        raise StructureError(f"{path} is a folder, not a structure file")
-    try:
-        with open(path, "rb") as handle:
-            zipped = handle.read(2) == b"\x1f\x8b"
-            handle.seek(0)
-            stream: Any = gzip.GzipFile(fileobj=handle) if zipped else handle
-            data: bytes = stream.read(config.max_bytes + 1)
-    except FileNotFoundError:
-        raise StructureError(f"{path}: no such file; give a structure file, a folder, a PDB id or a UniProt accession") from None
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise StructureError(f"{path}: damaged gzip file ({error}); download it again") from None
-    except OSError as error:
-        raise StructureError(f"{path}: cannot be read ({error.strerror or error})") from None
-    if len(data) > config.max_bytes:
-        raise StructureError(f"{path}: larger than {config.max_bytes >> 20} MiB when decompressed; not read")
-    if not data.strip():
-        raise StructureError(f"{path}: the file is empty")
-    return data
-
-
-def _parse(data: bytes, path: Path) -> Any:
-    """A ``gemmi.Structure`` from the file's bytes."""
-    import gemmi
-
-    data = data.removeprefix(b"\xef\xbb\xbf")
-    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        data = data.decode("utf-16", errors="replace").encode()
-    if not _name_promises_text(path) and data[:1] >= b"\x80":
-        return _parse_binary_cif(data, path)
-    try:
-        if _looks_like_cif(data):
-            structure = _structure_of_block(_atom_block(gemmi.cif.read_string(data), path))
-        else:
-            structure = _parse_pdb(data)
-    except StructureError:
-        raise
-    except Exception as error:  # gemmi raises RuntimeError, ValueError, IndexError by the kind of damage
-        reason = " ".join(str(error).split())[:200]
-        raise StructureError(f"{path}: cannot be read as a structure ({reason})") from None
-    return structure
-
-
-def _parse_pdb(data: bytes) -> Any:
-    import gemmi
-
-    try:
-        return gemmi.read_pdb_string(data)
-    except (RuntimeError, ValueError):
-        # Files from before 1996 carry the entry id and a line number in columns 73-80, where element and charge are now.
-        return gemmi.read_pdb_string(data, max_line_length=72)
-
-
-def _name_promises_text(path: Path) -> bool:
-    """Whether the name promises a text format, so that non-ASCII bytes are no sign of BinaryCIF."""
-    name = path.name.lower().removesuffix(".gz")
-    return name.endswith((".pdb", ".ent", ".cif", ".mmcif"))
-
-
-def _looks_like_cif(data: bytes) -> bool:
-    """CIF starts, after comments and blank lines, with ``data_``."""
-    for line in data[:65536].splitlines():
-        line = line.strip()
-        if line and not line.startswith(b"#"):
-            return line[:5].lower() == b"data_"
-    return False
-
-
-def _atom_block(document: Any, path: Path) -> Any:
-    for block in document:
-        if len(block.find_values("_atom_site.Cartn_x")):
-            return block
-    raise StructureError(f"{path}: the CIF file has no atom coordinates (_atom_site); it is not a structure")
-
-
-def _structure_of_block(block: Any) -> Any:
-    """A ``gemmi.Structure`` from an mmCIF block; columns that gemmi insists on but programs leave out are filled in."""
-    import gemmi
-
-    sites = block.find_mmcif_category("_atom_site.")
-    n_atoms = len(sites)
-    given = {tag.removeprefix("_atom_site.").lower() for tag in sites.tags}
-    names = block.find_values("_atom_site.auth_atom_id") or block.find_values("_atom_site.label_atom_id")
-    fill = {
-        "id": lambda: [str(i) for i in range(1, n_atoms + 1)],
-        "type_symbol": lambda: [gemmi.cif.as_string(name).lstrip("0123456789")[:1] or "X" for name in names],
-        "label_alt_id": lambda: ["."] * n_atoms,
-        "label_asym_id": lambda: list(block.find_values("_atom_site.auth_asym_id")) or ["A"] * n_atoms,
-    }
-    missing = {tag: make() for tag, make in fill.items() if tag not in given}
-    if missing and n_atoms:
-        sites.loop.add_columns([f"_atom_site.{tag}" for tag in missing], ".")
-        for tag, values in missing.items():
-            column = block.find_values(f"_atom_site.{tag}")
-            for i, value in enumerate(values):
-                column[i] = value
-    return gemmi.make_structure_from_block(block)
-
-
-def _parse_binary_cif(data: bytes, path: Path) -> Any:
-    """Decode BinaryCIF with biotite and hand gemmi the categories it needs."""
-    import gemmi
-    from biotite.structure.io.pdbx import BinaryCIFFile
-
-    try:
-        source = BinaryCIFFile.read(io.BytesIO(data))
-        blocks = [source[name] for name in source if "atom_site" in source[name]]
-        if not blocks:
-            raise StructureError(f"{path}: the BinaryCIF file has no atom coordinates; it is not a structure")
-        block = gemmi.cif.Document().add_new_block("bcif")
-        for category in ("atom_site", "entity", "entity_poly", "struct_asym"):
-            if category in blocks[0]:
-                columns = {}
-                for name, column in blocks[0][category].items():
-                    values = column.as_array(str, masked_value="?").astype(object)
-                    values[(values == "?") | (values == ".")] = None  # as text they would be quoted, that is, literal
-                    columns[name] = values.tolist()
-                block.set_mmcif_category(f"_{category}.", columns)
-        return _structure_of_block(block)
-    except StructureError:
-        raise
-    except Exception as error:
-        reason = " ".join(str(error).split())[:200]
-        raise StructureError(f"{path}: cannot be read as BinaryCIF ({reason})") from None
 
 
 def _from_gemmi(parsed: Any, name: str, path: Path, model_number: int | None) -> Structure:
@@ -356,9 +93,6 @@ def _residue_facts(name: str) -> tuple[bool, bool, bool, str, bool]:
     letter = info.one_letter_code.strip().upper() or "X"
     amino = info.is_amino_acid()
     return amino, info.is_nucleic_acid(), info.is_water(), letter if amino else "X", name in STANDARD
-
-
-STANDARD = frozenset("ALA ARG ASN ASP CYS GLN GLU GLY HIS ILE LEU LYS MET PHE PRO SER THR TRP TYR VAL".split())
 
 
 def _build(single: Any, name: str, path: Path) -> Structure:
@@ -532,9 +266,3 @@ def _ligands(
         )
         for k, a, b in zip(which.tolist(), start.tolist(), end.tolist(), strict=True)
     )
-
-
-def _take(table: _Table, mask: NDArray[np.bool_]) -> _Table:
-    """Rows of a dataclass of equally long arrays."""
-    columns: dict[str, Any] = {key: value[mask] for key, value in vars(table).items()}
-    return type(table)(**columns)

@@ -12,7 +12,19 @@ from s2p.cells import build_cells, cell_runs
 
 __all__ = ["RADII", "SurfacePoints", "accessible_area", "atom_radii", "sphere", "surface_points", "swept_volume"]
 
-RADII = {"C": 1.70, "N": 1.55, "O": 1.52, "S": 1.80, "H": 1.20, "P": 1.80, "SE": 1.90, "F": 1.47, "CL": 1.75, "BR": 1.85, "I": 1.98}
+RADII = {
+    "C": 1.70,
+    "N": 1.55,
+    "O": 1.52,
+    "S": 1.80,
+    "H": 1.20,
+    "P": 1.80,
+    "SE": 1.90,
+    "F": 1.47,
+    "CL": 1.75,
+    "BR": 1.85,
+    "I": 1.98,
+}
 """Van der Waals radii, Å (Bondi; the elements the published code's table holds for proteins)."""
 OTHER_RADIUS = 2.0
 
@@ -43,7 +55,19 @@ def atom_radii(element: NDArray[np.str_], probe_radius: float) -> NDArray[np.flo
 
 
 @numba.njit(cache=True)
-def _exposed(coord, radius, wanted, points, sorted_coord, sorted_radius, order, keys, origin, shape, size):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
+def _exposed(
+    coord: NDArray[np.float64],
+    radius: NDArray[np.float64],
+    wanted: NDArray[np.int64],
+    points: NDArray[np.float64],
+    sorted_coord: NDArray[np.float64],
+    sorted_radius: NDArray[np.float64],
+    order: NDArray[np.int64],
+    keys: NDArray[np.int64],
+    origin: NDArray[np.float64],
+    shape: NDArray[np.int64],
+    size: float,
+) -> NDArray[np.bool_]:  # pragma: no cover - compiled
     """(len(wanted), n) mask of exposed sphere points: no atom b with |a-b| < r_a + r_b holds them within r_b (<=)."""
     n = len(points)
     mask = np.ones((len(wanted), n), dtype=np.bool_)
@@ -89,7 +113,17 @@ def _exposed_mask(
     cells = build_cells(coord, 2 * float(radius.max()))
     xyz = coord.astype(np.float64)
     mask: NDArray[np.bool_] = _exposed(
-        xyz, radius, wanted, points, cells.coord, radius[cells.order], cells.order, cells.keys, cells.origin, cells.shape, cells.size
+        xyz,
+        radius,
+        wanted,
+        points,
+        cells.coord,
+        radius[cells.order],
+        cells.order,
+        cells.keys,
+        cells.origin,
+        cells.shape,
+        cells.size,
     )
     return mask, points
 
@@ -133,7 +167,8 @@ def accessible_area(
     """(A,) solvent-accessible surface area of every atom, Å²."""
     radius = atom_radii(element, probe_radius)
     mask, _ = _exposed_mask(coord, radius, np.arange(len(coord)), n_points)
-    return mask.sum(axis=1) / n_points * 4 * np.pi * radius**2
+    area: NDArray[np.float64] = mask.sum(axis=1) / n_points * 4 * np.pi * radius**2
+    return area
 
 
 def swept_volume(points: NDArray[np.floating], probe_radius: float = 1.6, spacing: float = 0.8) -> float:

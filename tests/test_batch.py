@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from s2p import batch
-from s2p.batch import BatchOptions, Item, expand_inputs, ligand_distances, predict_batch
+from s2p.batch import BatchOptions, Item, expand_inputs, predict_batch
 from s2p.config import PredictConfig
 from s2p.errors import FetchError, S2PError, StructureError, WeightsError
 from s2p.prediction import Pocket, Prediction
@@ -331,28 +331,6 @@ def test_missing_weights_in_a_process_stop_the_batch(inputs, tmp_path):
         list(predict_batch(expand_inputs([str(inputs)]), options(tmp_path, load=load_nothing), jobs=2))
 
 
-# ---------------------------------------------------------------------------------------------- ligands
-
-
-def test_ligand_distances(inputs):
-    from s2p.structure import read_structure
-
-    prediction = FakePredictor().predict(read_structure(inputs / "a.pdb"))
-    near = prediction.pockets[0]
-    far = replace(near, rank=2, center=np.array([100.0, 0, 0], np.float32))
-
-    def ligand(name: str, x: float, n: int, kind: str = "molecule") -> Ligand:
-        coord = np.array([[x + 1.5 * i, 3.0, 0] for i in range(n)], np.float32)
-        return Ligand(name, "A", 9, "", coord, np.array(["C"] * n), np.array([f"C{i}" for i in range(n)]), kind)
-
-    ligands = (ligand("LIG", 100, 6), ligand("EDO", 100, 4), ligand("ZN", 100, 1, "ion"), ligand("DA", 100, 20, "nucleic"))
-    prediction = replace(prediction, pockets=(near, far), structure=replace(prediction.structure, ligands=ligands))
-    (found,) = ligand_distances(prediction)
-    assert (found.ligand, found.rank) == ("LIG A:9", 2)
-    assert found.distance == pytest.approx(3.0)
-    assert ligand_distances(replace(prediction, pockets=())) == []
-
-
 # ---------------------------------------------------------------------------------------------- notebooks
 
 
@@ -426,6 +404,25 @@ def test_notebook_runs_in_its_folder_with_typed_parameters(repository):
 def test_wrong_parameters(repository, key, value, why):
     with pytest.raises(S2PError, match=why):
         batch.run_notebook("3", [(key, value)], Path("runs"))
+
+
+def test_paths_are_relative_to_the_user(repository):
+    (repository / "here.pdb").write_text("END")
+    (repository / "tutorial" / "usual.pdb").write_text("END")
+    cells = [
+        ("structure = 'usual.pdb'\nname = 'here.pdb'\noutput_folder = 'x'\nmetrics_path = ''", ["parameters"]),
+        ("open('seen.txt', 'w').write('|'.join((structure, name, output_folder, metrics_path)))", []),
+    ]
+    notebook(repository / "tutorial" / "paths.ipynb", cells)
+
+    def seen(**values: str) -> list[str]:
+        batch.run_notebook("paths", list(values.items()), Path("runs"))
+        return (repository / "tutorial" / "seen.txt").read_text().split("|")
+
+    assert seen() == ["usual.pdb", "here.pdb", str(repository / "runs" / "paths"), ""]
+    given = seen(structure="here.pdb", name="here.pdb", output_folder="o", metrics_path="m.json")
+    assert given == [str(repository / "here.pdb"), "here.pdb", str(repository / "o"), str(repository / "m.json")]
+    assert seen(structure="1abc")[0] == "1abc"
 
 
 def test_failing_notebook_is_a_sentence(repository):

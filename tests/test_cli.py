@@ -139,7 +139,9 @@ def test_one_input(capsys):
     assert lines[0].startswith("a: 5 residues, 1 pockets")
     assert lines[2].split() == ["1", "0.912", "0.83", "5", "4.8", "0.0", "0.0"]
     # the centre is the first CA, (4.8, 0, 0); the closest ligand atom (9, 4, 0)
-    assert f"ligand LIG A:501: nearest is pocket 1, centre {np.hypot(4.2, 4.0):.1f} Å away" in lines
+    (ligand,) = (line for line in lines if line.startswith("true ligand"))
+    assert ligand.startswith("true ligand LIG A:501: not found; nearest is pocket 1, ")
+    assert f"centre {np.hypot(4.2, 4.0):.1f} Å from its closest atom" in ligand
     assert "note: read me" in lines
     written = {Path(line.removeprefix("wrote ")) for line in lines if line.startswith("wrote ")}
     assert written == {Path("s2p_out/a_pockets.csv"), Path("s2p_out/a_residues.csv")}

@@ -134,7 +134,12 @@ def test_surface_points(golden: Path, name: str) -> None:
 
 
 def published_clusters(
-    structure: Structure, positive: np.ndarray, probabilities: np.ndarray, atom_labels: dict[int, int], bandwidth: float, surface: SurfaceConfig
+    structure: Structure,
+    positive: np.ndarray,
+    probabilities: np.ndarray,
+    atom_labels: dict[int, int],
+    bandwidth: float,
+    surface: SurfaceConfig,
 ) -> tuple[list[Cluster], int]:
     """Our stages with two published habits put in: residues keyed by number only, and its choice among tied atom votes.
 

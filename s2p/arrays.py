@@ -1,0 +1,153 @@
+"""A protein structure as flat arrays: what every stage works on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from s2p.errors import StructureError
+
+__all__ = ["Atoms", "Ligand", "Residues", "Structure"]
+
+
+@dataclass(frozen=True, eq=False)
+class Atoms:
+    """Heavy atoms of the protein, in file order, A of them."""
+
+    coord: NDArray[np.float32]
+    """(A, 3), Å."""
+    element: NDArray[np.str_]
+    """(A,), upper case."""
+    name: NDArray[np.str_]
+    """(A,), e.g. ``CA``."""
+    residue_index: NDArray[np.int32]
+    """(A,), index into :class:`Residues`, ascending."""
+    b_factor: NDArray[np.float32]
+    """(A,)."""
+
+    def __len__(self) -> int:
+        return len(self.coord)
+
+
+@dataclass(frozen=True, eq=False)
+class Residues:
+    """Amino-acid residues of the protein, N of them; identified outside by ``(chain, number, insertion_code)``."""
+
+    chain: NDArray[np.str_]
+    """(N,), author chain id."""
+    number: NDArray[np.int32]
+    """(N,), author residue number."""
+    insertion_code: NDArray[np.str_]
+    """(N,), ``""`` where there is none."""
+    label_seq_id: NDArray[np.int32]
+    """(N,), position in the entity's sequence; 0 where the file gives none."""
+    name: NDArray[np.str_]
+    """(N,), residue name, e.g. ``MSE``."""
+    one_letter: NDArray[np.str_]
+    """(N,), parent letter for modified residues, ``X`` if there is none."""
+    ca_coord: NDArray[np.float32]
+    """(N, 3) Å, the CA, or the first heavy atom of a residue that lacks it."""
+    has_ca: NDArray[np.bool_]
+    """(N,)."""
+    standard: NDArray[np.bool_]
+    """(N,), one of the twenty standard amino acids."""
+
+    def __len__(self) -> int:
+        return len(self.chain)
+
+    def ids(self) -> list[str]:
+        """``A:45``, ``A:46A`` ... for every residue: how residues are written at every border."""
+        return [
+            f"{c}:{n}{i}" for c, n, i in zip(self.chain.tolist(), self.number.tolist(), self.insertion_code.tolist(), strict=True)
+        ]
+
+
+_Table = TypeVar("_Table", Atoms, Residues)
+
+
+@dataclass(frozen=True, eq=False)
+class Ligand:
+    """Heavy atoms of one molecule (or ion, or modified nucleotide) that is neither protein nor water."""
+
+    name: str
+    chain: str
+    number: int
+    insertion_code: str
+    coord: NDArray[np.float32]
+    """(L, 3), Å."""
+    element: NDArray[np.str_]
+    """(L,)."""
+    atom_name: NDArray[np.str_]
+    """(L,)."""
+    kind: str = "molecule"
+    """``molecule``, ``ion`` (one atom) or ``nucleic`` (a nucleotide of a polymer)."""
+
+    @property
+    def id(self) -> str:
+        """``NAME chain:number``."""
+        return f"{self.name} {self.chain}:{self.number}{self.insertion_code}"
+
+
+@dataclass(frozen=True, eq=False)
+class Structure:
+    """One model of a protein structure as arrays."""
+
+    name: str
+    """File stem or database id."""
+    atoms: Atoms
+    residues: Residues
+    ligands: tuple[Ligand, ...] = ()
+    notes: tuple[str, ...] = ()
+    """Sentences about what was unusual in the file."""
+
+    @property
+    def chains(self) -> list[str]:
+        """Author chain ids that hold protein, in file order."""
+        return list(dict.fromkeys(self.residues.chain.tolist()))
+
+    @property
+    def plddt(self) -> NDArray[np.float32]:
+        """(N,) mean B-factor per residue, which is pLDDT in AlphaFold models."""
+        count = np.bincount(self.atoms.residue_index, minlength=len(self.residues))
+        total = np.bincount(self.atoms.residue_index, weights=self.atoms.b_factor, minlength=len(self.residues))
+        return (total / np.maximum(count, 1)).astype(np.float32)
+
+    def sequence(self, chain: str | None = None) -> str:
+        """One-letter sequence of the observed residues of ``chain`` (default: of all, in order)."""
+        letters = self.residues.one_letter
+        return "".join(letters if chain is None else letters[self.residues.chain == chain])
+
+    def select_chains(self, chains: Sequence[str]) -> Structure:
+        """The same structure with the protein of ``chains`` only (ligands all stay).
+
+        Raises
+        ------
+        StructureError
+            If a chain is not in the structure.
+        """
+        for chain in chains:
+            if chain not in self.chains:
+                raise StructureError(
+                    f"{self.name}: there is no protein chain {chain!r}; the chains are {', '.join(map(repr, self.chains))}"
+                )
+        keep = np.isin(self.residues.chain, list(chains))
+        new_index = np.cumsum(keep, dtype=np.int32) - 1
+        atoms = _take(self.atoms, keep[self.atoms.residue_index])
+        atoms = replace(atoms, residue_index=new_index[atoms.residue_index].astype(np.int32))
+        return replace(self, atoms=atoms, residues=_take(self.residues, keep))
+
+    def __repr__(self) -> str:
+        return (
+            f"Structure({self.name!r}: {len(self.residues)} residues and {len(self.atoms)} atoms in chains "
+            f"{', '.join(self.chains)}; {len(self.ligands)} ligands)"
+        )
+
+
+def _take(table: _Table, mask: NDArray[np.bool_]) -> _Table:
+    """Rows of a dataclass of equally long arrays."""
+    columns: dict[str, Any] = {key: value[mask] for key, value in vars(table).items()}
+    return type(table)(**columns)
