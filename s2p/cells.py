@@ -12,7 +12,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["CellList", "build_cells", "cell_runs"]
+__all__ = ["CellList", "build_cells", "cell_runs", "count_neighbours"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,3 +73,33 @@ def cell_runs(
                 starts[n], ends[n] = start, end
                 n += 1
     return n
+
+
+@numba.njit(cache=True)
+def _count(
+    points: NDArray[np.float64],
+    coord: NDArray[np.float64],
+    keys: NDArray[np.int64],
+    origin: NDArray[np.float64],
+    shape: NDArray[np.int64],
+    size: float,
+) -> NDArray[np.int64]:  # pragma: no cover - compiled
+    counts = np.zeros(len(points), np.int64)
+    starts, ends = np.empty(9, np.int64), np.empty(9, np.int64)
+    for p in range(len(points)):
+        x, y, z = points[p, 0], points[p, 1], points[p, 2]
+        for run in range(cell_runs(x, y, z, keys, origin, shape, size, starts, ends)):
+            for s in range(starts[run], ends[run]):
+                dx, dy, dz = coord[s, 0] - x, coord[s, 1] - y, coord[s, 2] - z
+                if dx * dx + dy * dy + dz * dz <= size * size:
+                    counts[p] += 1
+    return counts
+
+
+def count_neighbours(points: NDArray[np.floating], coord: NDArray[np.floating], radius: float) -> NDArray[np.int64]:
+    """(P,) number of the (n, 3) ``coord`` within ``radius`` Å (<=) of each of the (P, 3) ``points``."""
+    cells = build_cells(coord, radius)
+    counts: NDArray[np.int64] = _count(
+        np.ascontiguousarray(points, dtype=np.float64), cells.coord, cells.keys, cells.origin, cells.shape, cells.size
+    )
+    return counts

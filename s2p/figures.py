@@ -27,7 +27,7 @@ def static_png(prediction: Prediction, path: str | Path | None = None, *, dpi: i
     """PNG of :func:`static_figure`; also written to ``path`` if one is given."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-    figure = static_figure(prediction)
+    figure = static_figure(prediction, dpi=dpi)
     buffer = io.BytesIO()
     FigureCanvasAgg(figure).print_png(buffer, metadata={"Software": "s2p"}, pil_kwargs={"dpi": (dpi, dpi)})
     if path is not None:

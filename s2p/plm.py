@@ -213,7 +213,8 @@ def predict_residues(
     windows = _windows(lengths, config)
     model.eval()
     half = torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda")
-    with torch.inference_mode(), half:
+    # Not inference_mode: fair-esm keeps its rotary tables between calls, and training after it could not use them.
+    with torch.no_grad(), half:
         for batch in token_batches([w.end - w.start for w in windows], config.token_budget):
             longest = max(windows[k].end - windows[k].start for k in batch)
             tokens = np.full((len(batch), longest + 2), PAD, dtype=np.int64)

@@ -34,7 +34,7 @@ class Pocket:
     atoms: NDArray[np.int32]
     """Indices of the atoms that own the pocket's surface points, ascending."""
     points: NDArray[np.float32]
-    """(P, 3) solvent-accessible-surface points, Å."""
+    """(P, 3) solvent-accessible-surface points, Å; a buried residue gives its CA instead."""
     center: NDArray[np.float32]
     """(3,) Å."""
     volume: float
@@ -114,7 +114,7 @@ class Prediction:
         return (
             f"<p><b>{html.escape(self.structure.name)}</b>: {len(self.pockets)} pockets by {html.escape(self.model)}</p>"
             "<table><thead><tr><th>rank</th><th>score</th><th>probability</th><th>residues</th><th>centre (Å)</th>"
-            f"<th>volume (Å³)</th><th>residue ids</th></tr></thead><tbody>{body}</tbody></table>"
+            f"<th>volume (Å³)</th><th style='text-align:left'>residue ids</th></tr></thead><tbody>{body}</tbody></table>"
         )
 
 

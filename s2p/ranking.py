@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 
+from s2p.cells import count_neighbours
 from s2p.clustering import Cluster
 from s2p.structure import Structure
 from s2p.surface import swept_volume
@@ -39,9 +39,8 @@ def pocket_features(
     """(K, F) features of the pockets in the order of :data:`FEATURES`, and (K,) volumes in Å³."""
     if not clusters:
         return np.zeros((0, len(FEATURES))), np.zeros(0)
-    tree = cKDTree(structure.atoms.coord)
     cloud = np.concatenate([c.points for c in clusters])
-    burial = tree.query_ball_point(cloud, 8.0, return_length=True) / 100
+    burial = count_neighbours(cloud, structure.atoms.coord, 8.0) / 100
     ends = np.cumsum([len(c.points) for c in clusters])
     volumes = np.array([swept_volume(c.points, probe_radius) for c in clusters])
     rows = []

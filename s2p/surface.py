@@ -171,6 +171,34 @@ def accessible_area(
     return area
 
 
+@numba.njit(cache=True)
+def _filled(points: NDArray[np.float64], radius: float, spacing: float) -> int:  # pragma: no cover - compiled
+    """Number of grid positions within ``radius`` of a point."""
+    reach = int(np.ceil(radius / spacing)) + 1
+    low, high = np.empty(3, np.int64), np.empty(3, np.int64)
+    for axis in range(3):
+        low[axis] = int(np.floor(points[:, axis].min() / spacing)) - reach
+        high[axis] = int(np.floor(points[:, axis].max() / spacing)) + reach + 1
+    codes = np.empty(len(points) * (2 * reach + 1) ** 3, np.int64)
+    n = 0
+    for p in range(len(points)):
+        x, y, z = points[p, 0], points[p, 1], points[p, 2]
+        cx, cy, cz = int(np.round(x / spacing)), int(np.round(y / spacing)), int(np.round(z / spacing))
+        for i in range(cx - reach, cx + reach + 1):
+            for j in range(cy - reach, cy + reach + 1):
+                for k in range(cz - reach, cz + reach + 1):
+                    if (i * spacing - x) ** 2 + (j * spacing - y) ** 2 + (k * spacing - z) ** 2 <= radius * radius:
+                        row = (i - low[0]) * (high[1] - low[1] + 1) + (j - low[1])
+                        codes[n] = row * (high[2] - low[2] + 1) + (k - low[2])
+                        n += 1
+    codes = np.sort(codes[:n])
+    distinct = 1 if n else 0
+    for c in range(1, n):
+        if codes[c] != codes[c - 1]:
+            distinct += 1
+    return distinct
+
+
 def swept_volume(points: NDArray[np.floating], probe_radius: float = 1.6, spacing: float = 0.8) -> float:
     """Volume (Å³) of the union of probe spheres at the points, on a grid of ``spacing`` Å.
 
@@ -178,14 +206,4 @@ def swept_volume(points: NDArray[np.floating], probe_radius: float = 1.6, spacin
     """
     if not len(points):
         return 0.0
-    reach = int(np.ceil(probe_radius / spacing))
-    steps = np.arange(-reach, reach + 1)
-    offsets = np.stack(np.meshgrid(steps, steps, steps, indexing="ij"), axis=-1).reshape(-1, 3)
-    low = np.floor(points.min(axis=0) / spacing).astype(np.int64) - reach
-    cell = np.round(points / spacing).astype(np.int64)
-    grid = cell[:, None, :] + offsets[None]
-    inside = ((grid * spacing - points[:, None, :]) ** 2).sum(axis=2) <= probe_radius**2
-    shape = cell.max(axis=0) + reach + 2 - low
-    grid = grid - low
-    code = (grid[..., 0] * shape[1] + grid[..., 1]) * shape[2] + grid[..., 2]
-    return float(len(np.unique(code[inside])) * spacing**3)
+    return int(_filled(np.ascontiguousarray(points, dtype=np.float64), probe_radius, spacing)) * spacing**3

@@ -19,7 +19,7 @@ from s2p.batch import BatchOptions, Item, expand_inputs, predict_batch
 from s2p.config import PredictConfig
 from s2p.errors import FetchError, S2PError, StructureError, WeightsError
 from s2p.prediction import Pocket, Prediction
-from s2p.structure import Ligand, Structure
+from s2p.structure import Structure
 
 PDB = "\n".join(
     f"ATOM  {4 * n + i:>5}  {name:<3} ALA A{n:>4}    {3.8 * n + i:8.3f}{0.0:8.3f}{0.0:8.3f}  1.00 20.00           {name[0]}"

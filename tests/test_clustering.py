@@ -94,6 +94,14 @@ def test_equal_scores_are_ranked_by_atoms_then_label() -> None:
 def test_a_cluster_whose_atoms_are_outvoted_is_dropped() -> None:
     """The residue goes to label 0 with two atoms of three; label 1 keeps an atom but no residue (quirk 8)."""
     labels = np.array([0, 0, 1])
-    found = rank_clusters(np.zeros((3, 3)), labels, np.arange(3), labels, np.zeros((3, 3), np.float32), np.zeros(3, np.int32), np.ones(1, np.float32))
+    found = rank_clusters(
+        np.zeros((3, 3)),
+        labels,
+        np.arange(3),
+        labels,
+        np.zeros((3, 3), np.float32),
+        np.zeros(3, np.int32),
+        np.ones(1, np.float32),
+    )
     assert [c.residues.tolist() for c in found] == [[0]]
     assert found[0].atoms.tolist() == [0, 1]

@@ -5,7 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from s2p.metrics import average_precision, best_mcc_threshold, best_overlap, dca, dcc, matthews, pocket_fragmentation_index, recall
+from s2p.metrics import (
+    average_precision,
+    best_mcc_threshold,
+    best_overlap,
+    dca,
+    dcc,
+    matthews,
+    pocket_fragmentation_index,
+    recall,
+)
 
 
 def test_average_precision_by_hand() -> None:

@@ -50,7 +50,11 @@ def test_area_agrees_with_biopython(atoms, examples: Path) -> None:
     ShrakeRupley(probe_radius=1.4, n_points=960).compute(model, level="A")
     theirs = {tuple(np.round(a.coord, 2).tolist()): a.sasa for a in model.get_atoms()}
     ours = accessible_area(atoms.coord, atoms.element, n_points=960, probe_radius=1.4)
-    pairs = [(area, theirs[key]) for xyz, area in zip(atoms.coord, ours, strict=True) if (key := tuple(np.round(xyz, 2).tolist())) in theirs]
+    pairs = [
+        (area, theirs[key])
+        for xyz, area in zip(atoms.coord, ours, strict=True)
+        if (key := tuple(np.round(xyz, 2).tolist())) in theirs
+    ]
     assert len(pairs) == len(atoms)
     a, b = np.array(pairs).T
     assert (np.abs(a - b) <= np.maximum(0.01 * b, 0.15)).mean() > 0.98
@@ -114,3 +118,16 @@ def test_swept_volume_of_one_and_two_spheres() -> None:
     assert swept_volume(np.zeros((5, 3)), 1.6, spacing=0.1) == one
     assert swept_volume(np.array([[0.0, 0, 0], [50, 0, 0]]), 1.6, spacing=0.1) == pytest.approx(2 * one, rel=0.01)
     assert swept_volume(np.zeros((0, 3))) == 0
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(1, 80), st.integers(1, 80), st.integers(0, 2**32 - 1), st.sampled_from([2.0, 8.0]))
+def test_neighbour_counts_equal_a_kd_tree(n: int, m: int, seed: int, radius: float) -> None:
+    from scipy.spatial import cKDTree
+
+    from s2p.cells import count_neighbours
+
+    draw = np.random.default_rng(seed)
+    coord, points = draw.uniform(-15, 15, (n, 3)), draw.uniform(-40, 40, (m, 3))
+    expected = cKDTree(coord).query_ball_point(points, radius, return_length=True)
+    assert count_neighbours(points, coord, radius).tolist() == expected.tolist()
