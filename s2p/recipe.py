@@ -111,6 +111,7 @@ def prepare(folder: Path, examples: Path, splits: Path) -> Data:
     ordered = [sorted(map(int, group), key=lambda k: (everything[k].source != "ligysis_train", k)) for group in groups]
     ordered.sort()  # mmseqs2 writes its clusters in no fixed order
     training = enhance(everything, ordered)
+    left = homologous(bundled, {str(k): c.sequence for k, c in enumerate(training)})
     all_validation = [c for c, _ in read_ligysis(folder / "ligysis", "validation")]
     seen = homologous({str(k): c.sequence for k, c in enumerate(everything)}, {c.id: c.sequence for c in all_validation})
     validation = [c for c in all_validation if c.id not in seen]
@@ -123,6 +124,7 @@ def prepare(folder: Path, examples: Path, splits: Path) -> Data:
         "training_positive": round(sum(int(c.labels.sum()) for c in training) / sum(len(c.labels) for c in training), 4),
         "training_chains_by_set": {s: sum(c.source == s for c in training) for s in ("scpdb", "ligysis_train", "complexes")},
         "dropped_as_homologous_to_held_out": len(leaks),
+        "bundled_examples_homologous_to_training": sorted({name.split(".")[0] for names in left.values() for name in names}),
         "validation_chains": len(validation),
         "validation_chains_dropped_as_homologous_to_training": len(seen),
         "complexes": {name: len(sites) for name, sites in sorted(by_split.items())},

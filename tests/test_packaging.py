@@ -89,7 +89,9 @@ def test_environment_agrees_with_pyproject_and_constraints():
 def test_one_version_everywhere():
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
     assert PROJECT["version"] == s2p.__version__ == str(citation["version"])
-    assert citation["license"] == PROJECT["license"] == "MIT"
+    assert citation["license"] == "MIT"
+    assert PROJECT["license"] == "MIT AND GPL-3.0-only"  # code and shipped weights
+    assert "GNU GENERAL PUBLIC LICENSE" in (ROOT / "s2p" / "checkpoints" / "LICENSE").read_text()
     assert (ROOT / "LICENSE").read_text().startswith("MIT License")
 
 

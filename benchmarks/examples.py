@@ -1,0 +1,50 @@
+"""Prediction against truth for the bundled complexes: one Markdown row per structure.
+
+``python benchmarks/examples.py [--model NAME|PATH]``
+
+The true sites are the ligands of ``data/examples/labels.csv``; N is their number. DCC: nearest pocket centre among the top
+N+2 to the ligand's centroid, DCA: to its closest heavy atom, both in Å, one value per ligand. A hit has DCA below 4 Å.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+from pathlib import Path
+
+from s2p.benchmark import evaluate_complex
+from s2p.labels import read_sdf_ligand
+from s2p.pipeline import Seq2Pocket
+from s2p.structure import read_structure
+
+EXAMPLES = Path(__file__).resolve().parents[1] / "data" / "examples"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--model", default="s2p-esm2-8m")
+    predictor = Seq2Pocket.load(parser.parse_args().model)
+    ligands: dict[str, list[str]] = {}
+    with open(EXAMPLES / "labels.csv", newline="") as handle:
+        for row in csv.DictReader(handle):
+            ligands.setdefault(row["file"], []).append(row["ligand_id"])
+    print("| structure | ligands | pockets | DCC, top N+2 (Å) | DCA, top N+2 (Å) | rank of the nearest pocket | found |")
+    print("|---|---|---|---|---|---|---|")
+    found = total = 0
+    for file, ids in ligands.items():
+        structure = read_structure(EXAMPLES / file)
+        of_file = {ligand.id: ligand.coord for ligand in structure.ligands}
+        coords = [read_sdf_ligand(EXAMPLES / name)[0] if name.endswith(".sdf") else of_file[name] for name in ids]
+        result = evaluate_complex(predictor.predict(structure), coords)
+        near = result.dca["N+2"]
+        found, total = found + int((near < 4).sum()), total + len(near)
+        names = ", ".join(name.split(" ")[0].removesuffix(".sdf") for name in ids)
+        dcc = ", ".join(f"{x:.1f}" for x in result.dcc["N+2"])
+        dca = ", ".join(f"{x:.1f}" for x in near)
+        ranks = ", ".join(map(str, result.best_rank.tolist()))
+        print(f"| {structure.name} | {names} | {result.n_pockets} | {dcc} | {dca} | {ranks} | {int((near < 4).sum())} of {len(near)} |")
+    print(f"\n{found} of {total} ligands have a pocket centre within 4 Å of an atom among the top N+2.")
+
+
+if __name__ == "__main__":
+    main()
