@@ -1,4 +1,4 @@
-# make demo       predict the pockets of an adenosine receptor and run the quickstart notebook (results in runs/demo)
+# make demo       run the quickstart notebook and predict the pockets of an adenosine receptor (results in runs/demo)
 # make test       lint, then the tests (PYTEST_ARGS="-k surface" for some of them)
 # make lint       ruff, mypy, and notebooks without stray outputs
 # make notebooks  run every notebook from top to bottom (executed copies and HTML in runs/notebooks)
@@ -36,8 +36,10 @@ $(READY): pyproject.toml constraints.txt
 	@touch $@
 
 demo: $(READY)
-	$(BIN)/s2p predict data/examples/6WQA.cif -o runs/demo --format csv,json,pdb,pml,cxc,html,box
 	$(BIN)/s2p notebook quickstart -o runs/demo
+	$(BIN)/jupyter nbconvert --to html --log-level ERROR runs/demo/quickstart.ipynb
+	$(BIN)/s2p predict data/examples/6WQA.cif -o runs/demo --format csv,json,pdb,pml,cxc,html,box
+	@echo "Look at runs/demo/6WQA_report.html and runs/demo/quickstart.html in a browser."
 
 # Two test processes with one thread each: more threads than cores make PyTorch slower, not faster.
 test: export OMP_NUM_THREADS := 1

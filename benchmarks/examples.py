@@ -42,7 +42,8 @@ def main() -> None:
         dcc = ", ".join(f"{x:.1f}" for x in result.dcc["N+2"])
         dca = ", ".join(f"{x:.1f}" for x in near)
         ranks = ", ".join(map(str, result.best_rank.tolist()))
-        print(f"| {structure.name} | {names} | {result.n_pockets} | {dcc} | {dca} | {ranks} | {int((near < 4).sum())} of {len(near)} |")
+        hits = f"{int((near < 4).sum())} of {len(near)}"
+        print(f"| {structure.name} | {names} | {result.n_pockets} | {dcc} | {dca} | {ranks} | {hits} |")
     print(f"\n{found} of {total} ligands have a pocket centre within 4 Å of an atom among the top N+2.")
 
 

@@ -368,7 +368,13 @@ def run_notebook(name: str, parameters: Sequence[tuple[str, str]], folder: Path,
         values.setdefault("output_folder", str(target.with_suffix("")))
     try:
         papermill.execute_notebook(
-            str(source), str(target), parameters=values, kernel_name="python3", cwd=str(source.parent), progress_bar=progress
+            str(source),
+            str(target),
+            parameters=values,
+            kernel_name="python3",
+            cwd=str(source.parent),
+            progress_bar=progress,
+            extra_arguments=["--log-level=ERROR"],  # of the kernel, whose warnings on its sockets are not for the user
         )
     except PapermillExecutionError as error:
         raise S2PError(

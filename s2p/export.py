@@ -314,7 +314,13 @@ def save(prediction: Prediction, folder: str | Path, formats: Iterable[str] = FO
             files[f"{stem}_pocket{p.rank}_box.txt"] = box_text(prediction, p)
     folder = Path(folder)
     make_folder(folder)
-    return [write_text(folder / name, text) for name, text in files.items()]
+    written = [write_text(folder / name, text) for name, text in files.items()]
+    if "box" in wanted:
+        # An earlier run may have had more pockets; its boxes would be taken for this one's.
+        for path in folder.iterdir():
+            if path.name not in files and re.fullmatch(re.escape(stem) + r"_pocket\d+_box\.txt", path.name):
+                path.unlink()
+    return written
 
 
 def make_folder(folder: Path) -> None:

@@ -7,6 +7,7 @@ import errno
 import json
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -91,7 +92,6 @@ def test_scores_order_is_the_order_of_the_file() -> None:
 
 
 def test_too_many_atoms_for_pdb(monkeypatch: pytest.MonkeyPatch) -> None:
-    from dataclasses import replace
 
     p = make_prediction()
     atoms = p.structure.atoms
@@ -153,7 +153,6 @@ def test_docking_boxes(tmp_path: Path) -> None:
 
 
 def test_docking_box_of_a_huge_pocket_is_capped() -> None:
-    from dataclasses import replace
 
     p = make_prediction()
     wide = replace(p.pockets[0], points=np.float32([[0, 0, 0], [100, 0, 0]]), center=np.float32([90, 0, 0]))
@@ -245,3 +244,12 @@ def test_a_folder_in_the_way_of_a_file(tmp_path: Path) -> None:
     with pytest.raises(S2PError, match="cannot write"):
         make_prediction().save(tmp_path, ["json"])
     assert [x.name for x in tmp_path.iterdir()] == ["demo.json"]
+
+
+def test_boxes_of_an_earlier_run_do_not_stay(tmp_path: Path) -> None:
+    p = make_prediction()
+    p.save(tmp_path, ["box"])
+    keep = tmp_path / "demo_pocketX_box.txt"
+    keep.write_text("not ours")
+    replace(p, pockets=p.pockets[:1]).save(tmp_path, ["box"])
+    assert sorted(x.name for x in tmp_path.iterdir()) == ["demo_pocket1_box.txt", "demo_pocketX_box.txt"]
