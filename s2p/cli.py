@@ -283,7 +283,7 @@ def _run_view(arguments: argparse.Namespace) -> int:
 
 
 def _run_notebook(arguments: argparse.Namespace) -> int:
-    from s2p.batch import run_notebook
+    from s2p.notebook import run_notebook
 
     print(f"wrote {run_notebook(arguments.name, arguments.parameters, arguments.output, progress=sys.stderr.isatty())}")
     return 0

@@ -18,13 +18,10 @@ A prediction of the structure ``S`` becomes, by format:
 from __future__ import annotations
 
 import csv
-import errno
 import io
 import json
 import math
-import os
 import re
-import secrets
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -33,6 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from s2p.errors import S2PError
+from s2p.files import file_stem, make_folder, write_text
 from s2p.prediction import Prediction
 from s2p.scripts import box_text, chimerax_script, pymol_script
 from s2p.structure import Structure
@@ -42,17 +40,13 @@ __all__ = [
     "POCKET_COLUMNS",
     "RESIDUE_COLUMNS",
     "as_json",
-    "file_stem",
     "json_text",
-    "make_folder",
     "pocket_rows",
     "residue_rows",
     "save",
     "scores_order",
     "scores_text",
     "version",
-    "write_bytes",
-    "write_text",
 ]
 
 FORMATS = ("csv", "json", "pdb", "pml", "cxc", "html", "box")
@@ -263,15 +257,6 @@ def json_text(value: Any, indent: int | None = None) -> str:
     return json.dumps(clean(value), indent=indent, ensure_ascii=False, allow_nan=False)
 
 
-def file_stem(name: str) -> str:
-    """``name`` as a file name that is legal everywhere and can never leave its folder."""
-    safe = re.sub(r"[^\w .+=@-]", "_", name).strip()
-    safe = re.sub(r"\.{2,}", ".", safe).lstrip(".-")
-    while len(safe.encode()) > 150:
-        safe = safe[:-1]
-    return safe.rstrip(". ") or "structure"
-
-
 def save(prediction: Prediction, folder: str | Path, formats: Iterable[str] = FORMATS) -> list[Path]:
     """Write the prediction in the named formats (see the table above).
 
@@ -321,44 +306,3 @@ def save(prediction: Prediction, folder: str | Path, formats: Iterable[str] = FO
             if path.name not in files and re.fullmatch(re.escape(stem) + r"_pocket\d+_box\.txt", path.name):
                 path.unlink()
     return written
-
-
-def make_folder(folder: Path) -> None:
-    """Make ``folder`` and its parents, or say why not."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError):
-        raise S2PError(f"cannot write into {folder}: it, or part of its path, is a file and not a folder") from None
-    except OSError as error:
-        raise _sentence(folder, error) from None
-
-
-def write_text(path: Path, text: str) -> Path:
-    """Write ``text`` as UTF-8; see :func:`write_bytes`."""
-    # A lone surrogate, as in a file name that is no UTF-8, is the one thing UTF-8 cannot hold.
-    return write_bytes(path, text.encode("utf-8", errors="replace"))
-
-
-def write_bytes(path: Path, data: bytes) -> Path:
-    """Write ``data`` so that ``path`` is either the whole new file or as it was before."""
-    temporary = path.with_name(f".s2p-{secrets.token_hex(8)}.tmp")
-    try:
-        try:
-            with open(temporary, "xb") as handle:
-                handle.write(data)
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
-    except OSError as error:
-        raise _sentence(path, error) from None
-    return path
-
-
-def _sentence(path: Path, error: OSError) -> S2PError:
-    if isinstance(error, PermissionError):
-        return S2PError(f"no permission to write {path}; choose another folder")
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return S2PError(f"the disk is full: {path} was not written; free some space or choose another folder")
-    if isinstance(error, (IsADirectoryError, NotADirectoryError)):
-        return S2PError(f"cannot write {path}: a folder is where a file should be, or a file where a folder should be")
-    return S2PError(f"cannot write {path} ({error.strerror or error})")

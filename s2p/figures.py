@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from s2p.export import write_bytes
+from s2p.files import write_bytes
 from s2p.palette import LIGAND, ink, pocket_color, rgb
 from s2p.prediction import Prediction
 

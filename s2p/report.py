@@ -17,7 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from s2p.export import file_stem, json_text, make_folder, scores_order, scores_text, version, write_text
+from s2p.export import json_text, scores_order, scores_text, version
+from s2p.files import file_stem, make_folder, write_text
 from s2p.palette import CARTOON, LIGAND, PROBABILITY, ink, pocket_color
 from s2p.prediction import Prediction
 from s2p.scripts import chimerax_selection, pymol_selection

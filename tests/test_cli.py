@@ -306,7 +306,7 @@ def test_view_without_a_report(opened, folder, why, capsys):
 
 
 def test_notebook(monkeypatch, capsys):
-    from s2p import batch
+    from s2p import notebook
 
     calls: list[tuple[Any, ...]] = []
 
@@ -314,7 +314,7 @@ def test_notebook(monkeypatch, capsys):
         calls.append((name, parameters, folder))
         return folder / "x.ipynb"
 
-    monkeypatch.setattr(batch, "run_notebook", run)
+    monkeypatch.setattr(notebook, "run_notebook", run)
     assert main(["notebook", "03", "-r", "pdb_id", "1e10", "-r", "n", "2"]) == 0
     assert calls == [("03", [["pdb_id", "1e10"], ["n", "2"]], Path("runs"))]
     assert capsys.readouterr().out == f"wrote {Path('runs/x.ipynb')}\n"

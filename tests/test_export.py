@@ -16,6 +16,7 @@ from builders import NASTY, make_prediction
 
 from s2p import export
 from s2p.errors import S2PError
+from s2p.files import file_stem
 from s2p.prediction import Prediction
 from s2p.scripts import BOX_MAX, chimerax_selection, docking_box, pymol_selection
 from s2p.structure import read_structure
@@ -180,7 +181,7 @@ def test_docking_box_of_a_huge_pocket_is_capped() -> None:
     ],
 )
 def test_file_stem(name: str, expected: str) -> None:
-    assert export.file_stem(name) == expected
+    assert file_stem(name) == expected
 
 
 @pytest.mark.parametrize("name", ["../up", "/etc/x", NASTY, "é" * 300, "a\nb"])

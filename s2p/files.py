@@ -1,0 +1,63 @@
+"""Writing files: safe names, whole files or none, and a sentence where that fails."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import secrets
+from pathlib import Path
+
+from s2p.errors import S2PError
+
+__all__ = ["file_stem", "make_folder", "write_bytes", "write_text"]
+
+
+def file_stem(name: str) -> str:
+    """``name`` as a file name that is legal everywhere and can never leave its folder."""
+    safe = re.sub(r"[^\w .+=@-]", "_", name).strip()
+    safe = re.sub(r"\.{2,}", ".", safe).lstrip(".-")
+    while len(safe.encode()) > 150:
+        safe = safe[:-1]
+    return safe.rstrip(". ") or "structure"
+
+
+def make_folder(folder: Path) -> None:
+    """Make ``folder`` and its parents, or say why not."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise S2PError(f"cannot write into {folder}: it, or part of its path, is a file and not a folder") from None
+    except OSError as error:
+        raise _sentence(folder, error) from None
+
+
+def write_text(path: Path, text: str) -> Path:
+    """Write ``text`` as UTF-8; see :func:`write_bytes`."""
+    # A lone surrogate, as in a file name that is no UTF-8, is the one thing UTF-8 cannot hold.
+    return write_bytes(path, text.encode("utf-8", errors="replace"))
+
+
+def write_bytes(path: Path, data: bytes) -> Path:
+    """Write ``data`` so that ``path`` is either the whole new file or as it was before."""
+    temporary = path.with_name(f".s2p-{secrets.token_hex(8)}.tmp")
+    try:
+        try:
+            with open(temporary, "xb") as handle:
+                handle.write(data)
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise _sentence(path, error) from None
+    return path
+
+
+def _sentence(path: Path, error: OSError) -> S2PError:
+    if isinstance(error, PermissionError):
+        return S2PError(f"no permission to write {path}; choose another folder")
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return S2PError(f"the disk is full: {path} was not written; free some space or choose another folder")
+    if isinstance(error, (IsADirectoryError, NotADirectoryError)):
+        return S2PError(f"cannot write {path}: a folder is where a file should be, or a file where a folder should be")
+    return S2PError(f"cannot write {path} ({error.strerror or error})")
