@@ -38,7 +38,7 @@ from s2p.structure import Structure, read_structure
 
 BACKBONE = "esm2_t6_8M_UR50D"
 FINETUNE = FinetuneConfig(head_epochs=1, full_epochs=3, backbone_lr=2e-4)
-THRESHOLDS = (0.4, 0.5, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85)
+THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85)
 SMOOTHING_THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 MIN_CHAIN = 30
 
@@ -108,7 +108,7 @@ def prepare(folder: Path, examples: Path, splits: Path) -> Data:
     everything = from_complexes + [c for key, c in candidates.items() if key not in leaks]
     groups = cluster({str(k): c.sequence for k, c in enumerate(everything)})
     # The LIGYSIS chain stands for a protein that is in several sets: its labels are a union already.
-    ordered = [sorted(map(int, group), key=lambda k: (everything[k].source != "ligysis_train", k)) for group in groups]
+    ordered = [sorted(map(int, group), key=lambda k: everything[k].source != "ligysis_train") for group in groups]
     ordered.sort()  # mmseqs2 writes its clusters in no fixed order
     training = enhance(everything, ordered)
     left = homologous(bundled, {str(k): c.sequence for k, c in enumerate(training)})
@@ -182,6 +182,12 @@ def _results(predictor: Seq2Pocket, sites: Sequence[Site], scores: Sequence[Resi
 def objective(row: dict[str, float]) -> float:
     """What the thresholds are chosen by: recall at 4 Å (DCA) and 12 Å (DCC) together, top N+2."""
     return row["dca < 4 Å, top N+2"] + row["dcc < 12 Å, top N+2"]
+
+
+def choose(rows: Sequence[dict[str, float]], tolerance: float = 0.01) -> dict[str, float]:
+    """The least fragmented row (PFI) among those as good as the best within ``tolerance``."""
+    best = max(map(objective, rows))
+    return min((row for row in rows if objective(row) >= best - tolerance), key=lambda row: row["PFI"])
 
 
 def pocket_training(
@@ -282,12 +288,12 @@ def run(data_folder: Path, weights: Path, out: Path, work: Path, examples: Path,
     scores = [predictor.score(s.structure) for s in validation_sites]
     grid = tune(predictor, validation_sites, scores)
     best = max(grid, key=objective)
-    smoothed_best = max((row for row in grid if row["smoothing_threshold"] < 1), key=objective)
+    chosen_row = choose([row for row in grid if row["smoothing_threshold"] < 1])
     for row in sorted(grid, key=objective, reverse=True)[:10]:
         log(f"  { ({k: round(v, 3) for k, v in row.items()}) }")
-    without = max((row for row in grid if row["smoothing_threshold"] == 1), key=objective)
+    without = choose([row for row in grid if row["smoothing_threshold"] == 1])
     chosen = replace(
-        predictor.checkpoint, threshold=smoothed_best["threshold"], smoothing_threshold=smoothed_best["smoothing_threshold"]
+        predictor.checkpoint, threshold=chosen_row["threshold"], smoothing_threshold=chosen_row["smoothing_threshold"]
     )
     predictor = Seq2Pocket(chosen)
     rankings = ranking_by_cross_validation(predictor, validation_sites, scores)
@@ -313,7 +319,7 @@ def run(data_folder: Path, weights: Path, out: Path, work: Path, examples: Path,
         "finetune": asdict(FINETUNE),
         "smoother": asdict(SmootherTrainConfig()) | {"validation_auprc": round(max(auprc), 4), "epochs": len(auprc)},
         "residues_ligysis_validation_below_30_percent": residue,
-        "thresholds": {"chosen": smoothed_best, "best_without_smoothing": without, "best_of_all": best},
+        "thresholds": {"chosen": chosen_row, "chosen_without_smoothing": without, "best_of_all": best},
         "rankings_cross_validated": rankings,
         "test_complexes": figures,
     }
