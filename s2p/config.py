@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 __all__ = [
+    "AlternativeConfig",
     "ClusterConfig",
     "FetchConfig",
     "FinetuneConfig",
@@ -97,6 +98,34 @@ class ClusterConfig:
     bandwidth: float = 9.0
     """Å."""
     max_iterations: int = 300
+    seeding: Literal["bins", "points"] = "bins"
+    """Where mean shift starts: bins of a grid through the origin (published), or every point (not moved by translation)."""
+    frame: Literal["raw", "principal"] = "raw"
+    """Coordinates in which surface points and seeds are made: the file's (published), or the principal axes of the CA atoms,
+    so that pockets hardly depend on how the structure lies in space."""
+
+
+@dataclass(frozen=True)
+class AlternativeConfig:
+    """The clusterings of CA atoms that the paper compares with its own."""
+
+    threshold: float = 0.7
+    """Residues with a probability above this are clustered."""
+    min_samples: int = 3
+    """Residues of a dense neighbourhood (DBSCAN, HDBSCAN) and of the smallest HDBSCAN cluster."""
+    eps: float = 5.0
+    """Neighbourhood of DBSCAN, Å (paper: 5 and 7)."""
+    bandwidth: float = 9.0
+    """Window of mean shift, Å (paper: 9 and 12)."""
+    min_weight: float = 0.1
+    """Components of a mixture with a weight above this are counted as clusters."""
+    weight_of: Literal["largest", "total"] = "largest"
+    """What ``min_weight`` is a fraction of. ``total`` is published, and can never give more than nine clusters."""
+    n_embedding_components: int = 5
+    """Principal components of the embeddings that join the CA coordinates."""
+    merge_distance: float | None = None
+    """Clusters with centres closer than this (Å) are merged; ``None``: none are."""
+    seed: int = 0
 
 
 @dataclass(frozen=True)
