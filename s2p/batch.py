@@ -26,6 +26,7 @@ from s2p.errors import S2PError, StructureError
 from s2p.fetch import classify, fetch_structure
 from s2p.files import file_stem, make_folder, write_text
 from s2p.prediction import Prediction
+from s2p.runtime import kernels_cached
 from s2p.structure import SUFFIXES, read_structure, stem
 
 __all__ = [
@@ -82,6 +83,8 @@ class BatchOptions:
     chains: tuple[str, ...] | None = None
     config: PredictConfig = field(default_factory=PredictConfig)
     resume: bool = False
+    quiet: bool = False
+    """Do not say on standard error why the first prediction takes long."""
 
 
 def load_predictor(model: str, backbone: str | None, device: str) -> Any:
@@ -208,6 +211,8 @@ def _run(item: Item, options: BatchOptions, predictor: list[Any]) -> Row:
         return failed(_sentence(item, error))
     if not predictor:  # outside the try blocks: without a predictor no input can succeed, so this stops the batch
         predictor.append(options.load())
+        if not options.quiet and not kernels_cached():
+            print("compiling kernels (first use only, about 10 s) ...", file=sys.stderr, flush=True)
     try:
         prediction: Prediction = predictor[0].predict(structure, options.config)
         paths = tuple(prediction.save(options.folder, options.formats))
@@ -262,7 +267,9 @@ def _parallel(items: Sequence[Item], options: BatchOptions, jobs: int) -> Iterat
         alone = bool(suspects)
         queue, width = (suspects, 1) if alone else (waiting, jobs)
         before = set(multiprocessing.active_children())
-        pool = ProcessPoolExecutor(width, multiprocessing.get_context("spawn"), initializer=_start_worker, initargs=(options,))
+        context = multiprocessing.get_context("spawn")
+        first = (options, context.Lock())
+        pool = ProcessPoolExecutor(width, context, initializer=_start_worker, initargs=first)
         running: dict[Future[Row], int] = {}
         lost: list[int] = []
         try:
@@ -299,11 +306,12 @@ def _parallel(items: Sequence[Item], options: BatchOptions, jobs: int) -> Iterat
 _worker: tuple[BatchOptions, list[Any]]
 
 
-def _start_worker(options: BatchOptions) -> None:
+def _start_worker(options: BatchOptions, first: Any) -> None:
+    """``first`` is a lock that nobody gives back: the process that gets it speaks for all."""
     global _worker
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which ends the workers
     os.environ.update(OMP_NUM_THREADS="1", MKL_NUM_THREADS="1", NUMBA_NUM_THREADS="1")
-    _worker = (options, [])
+    _worker = (replace(options, quiet=options.quiet or not first.acquire(block=False)), [])
 
 
 def _work(item: Item) -> Row:

@@ -186,6 +186,7 @@ def _run_predict(arguments: argparse.Namespace) -> int:
         chains=arguments.chain,
         config=config,
         resume=arguments.resume,
+        quiet=arguments.quiet,
     )
     items = batch.expand_inputs(arguments.inputs)
     single = len(items) == 1

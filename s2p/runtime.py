@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Sized
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["in_colab", "pick_device", "progress_bar"]
+__all__ = ["in_colab", "kernels_cached", "pick_device", "progress_bar"]
 
 T = TypeVar("T")
 
@@ -36,6 +37,27 @@ def pick_device(wanted: str = "auto") -> torch.device:
 def in_colab() -> bool:
     """Whether this is a Google Colab kernel."""
     return "google.colab" in sys.modules
+
+
+def kernels_cached() -> bool:
+    """Whether the numba kernels of the modules imported so far can be loaded rather than compiled.
+
+    Looks for numba's index files, newer than the source, where numba says it keeps them (``NUMBA_CACHE_DIR``, beside the
+    source, or the user's cache). A cache of another numba or CPU is taken for good: the answer is worth a line of text only.
+    """
+    version = f"py{sys.version_info.major}{sys.version_info.minor}"
+    for module in [module for name, module in list(sys.modules.items()) if name.startswith("s2p.")]:
+        for kernel in vars(module).values():
+            # A dispatcher that has signatures is compiled in this process.
+            if not hasattr(kernel, "py_func") or kernel.signatures or not kernel.stats.cache_path:
+                continue
+            code = kernel.py_func.__code__
+            source = Path(code.co_filename)
+            pattern = f"{source.stem}.{kernel.py_func.__qualname__}-{code.co_firstlineno}.{version}*.nbi"
+            indexes = Path(kernel.stats.cache_path).glob(pattern)
+            if source.exists() and not any(index.stat().st_mtime >= source.stat().st_mtime for index in indexes):
+                return False
+    return True
 
 
 def progress_bar(items: Iterable[T], label: str, quiet: bool = False) -> Iterable[T]:
