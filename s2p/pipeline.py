@@ -93,6 +93,8 @@ class Seq2Pocket:
             "smoothing_radius": config.smoothing.radius,
             "smoothing_threshold": smoothing_threshold,
             "bandwidth": config.cluster.bandwidth,
+            "seeding": config.cluster.seeding,
+            "frame": config.cluster.frame,
             "n_points": config.surface.n_points,
             "probe_radius": config.surface.probe_radius,
             "context": config.surface.context,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -10,7 +12,7 @@ from s2p.config import ClusterConfig, SurfaceConfig
 from s2p.structure import Structure
 from s2p.surface import SurfacePoints, surface_points
 
-__all__ = ["find_clusters", "positive_points"]
+__all__ = ["find_clusters", "positive_points", "principal_frame"]
 
 
 def positive_points(structure: Structure, positive: NDArray[np.bool_], config: SurfaceConfig) -> SurfacePoints:
@@ -32,8 +34,8 @@ def positive_points(structure: Structure, positive: NDArray[np.bool_], config: S
     if config.context == "complex":
         code = np.zeros_like(code)
     coords, owners = [], []
-    for group in np.unique(code[wanted]).tolist():
-        own = np.flatnonzero(usable & (code == group))
+    by_chain = np.flatnonzero(usable)[np.argsort(code[usable], kind="stable")]
+    for own in np.split(by_chain, np.flatnonzero(np.diff(code[by_chain])) + 1):
         cloud = surface_points(
             atoms.coord[own],
             atoms.element[own],
@@ -44,8 +46,7 @@ def positive_points(structure: Structure, positive: NDArray[np.bool_], config: S
         coords.append(cloud.coord)
         owners.append(own[cloud.atom])
     exposed = np.zeros(len(residues), bool)
-    if owners:
-        exposed[atoms.residue_index[np.concatenate(owners)]] = True
+    exposed[atoms.residue_index[np.concatenate(owners)]] = True
     buried = positive & ~exposed
     # The CA stands for a buried residue, the first usable atom where there is no CA.
     rows = np.flatnonzero(usable & buried[atoms.residue_index])
@@ -57,6 +58,22 @@ def positive_points(structure: Structure, positive: NDArray[np.bool_], config: S
     atom = np.concatenate(owners)
     order = np.argsort(atom, kind="stable")
     return SurfacePoints(np.concatenate(coords)[order], atom[order])
+
+
+def principal_frame(ca_coord: NDArray[np.floating]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Origin (3,) and axes (3, 3) (columns, right-handed) that move with a molecule: ``(x - origin) @ axes``.
+
+    The axes are the principal ones of the (N, 3) CA coordinates, longest first. The first two point to the side of the
+    longer tail (positive third moment), the last follows. A molecule that is round, or alike at both ends, has no such
+    frame: its axes may turn by rounding errors.
+    """
+    x = np.asarray(ca_coord, dtype=np.float64)
+    origin = x.mean(axis=0)
+    x = x - origin
+    axes = np.linalg.eigh(x.T @ x)[1][:, ::-1]
+    axes = axes * np.where(((x @ axes) ** 3).sum(axis=0) < 0, -1.0, 1.0)
+    axes[:, 2] = np.cross(axes[:, 0], axes[:, 1])
+    return origin, axes
 
 
 def find_clusters(
@@ -71,8 +88,12 @@ def find_clusters(
     Points of all chains are pooled and clustered once, so that a pocket may span chains.
     """
     surface, cluster = surface or SurfaceConfig(), cluster or ClusterConfig()
-    cloud = positive_points(structure, positive, surface)
-    labels = mean_shift(cloud.coord, cluster.bandwidth, cluster.max_iterations).labels
+    atoms, oriented, origin, axes = structure.atoms, structure, np.zeros(3), np.eye(3)
+    if cluster.frame == "principal":
+        origin, axes = principal_frame(structure.residues.ca_coord)
+        oriented = replace(structure, atoms=replace(atoms, coord=((atoms.coord - origin) @ axes).astype(np.float32)))
+    cloud = positive_points(oriented, positive, surface)
+    labels = mean_shift(cloud.coord, cluster.bandwidth, cluster.max_iterations, seeding=cluster.seeding).labels
     members, member_labels = vote(cloud.atom, labels)
-    atoms = structure.atoms
-    return rank_clusters(cloud.coord, labels, members, member_labels, atoms.coord, atoms.residue_index, probabilities)
+    points = cloud.coord if cluster.frame == "raw" else cloud.coord @ axes.T + origin
+    return rank_clusters(points, labels, members, member_labels, atoms.coord, atoms.residue_index, probabilities)

@@ -48,6 +48,22 @@ class Smoother(nn.Module):
         return logits
 
 
+def _neighbours(
+    rows: NDArray[np.int64], ca_coord: NDArray[np.float32], members: NDArray[np.int64], radius: float
+) -> tuple[NDArray[np.int64], sparse.csr_matrix, NDArray[np.int64]]:
+    """Which ``members`` are closer than ``radius`` (strict) to each of ``rows``, itself left out.
+
+    Returns the positions in ``rows`` with at least one, their 0/1 matrix against the members, and the number of each.
+    """
+    pairs = cKDTree(ca_coord[rows]).sparse_distance_matrix(cKDTree(ca_coord[members]), radius, output_type="ndarray")
+    close = (pairs["v"] < radius) & (rows[pairs["i"]] != members[pairs["j"]])
+    i, j = pairs["i"][close], pairs["j"][close]
+    near = sparse.csr_matrix((np.ones(len(i), np.float32), (i, j)), shape=(len(rows), len(members)))
+    count = np.bincount(i, minlength=len(rows))
+    has = np.flatnonzero(count)
+    return has, near[has], count[has]
+
+
 def _neighbour_mean(
     rows: NDArray[np.int64],
     ca_coord: NDArray[np.float32],
@@ -55,18 +71,10 @@ def _neighbour_mean(
     radius: float,
     embeddings: NDArray[np.float32],
 ) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.int64]]:
-    """Mean embedding of the ``members`` closer than ``radius`` (strict) to each of ``rows``, itself left out.
-
-    Returns the positions in ``rows`` with at least one, their means and the number of members in each.
-    """
-    pairs = cKDTree(ca_coord[rows]).sparse_distance_matrix(cKDTree(ca_coord[members]), radius, output_type="ndarray")
-    close = (pairs["v"] < radius) & (rows[pairs["i"]] != members[pairs["j"]])
-    i, j = pairs["i"][close], pairs["j"][close]
-    weights = sparse.csr_matrix((np.ones(len(i), np.float32), (i, j)), shape=(len(rows), len(members)))
-    count = np.asarray(weights.sum(axis=1)).ravel()
-    has = np.flatnonzero(count)
-    means = (weights[has] @ embeddings[members]) / count[has, None]
-    return has, means.astype(np.float32), count[has].astype(np.int64)
+    """Mean embedding of the :func:`_neighbours`: positions in ``rows``, means, numbers."""
+    has, near, count = _neighbours(rows, ca_coord, members, radius)
+    means = (near @ embeddings[members]) / count[:, None]
+    return has, means.astype(np.float32), count
 
 
 def candidates(
@@ -112,11 +120,40 @@ def smooth(
     Parameters are those of :func:`candidates`; ``threshold`` is on the classifier's probability (strict).
     """
     added = np.zeros(len(positive), dtype=bool)
-    index, x, _ = candidates(ca_coord, positive, embeddings, radius)
-    if len(index):
-        logits = smoother_logits(smoother, x)
-        added[index[logits > np.log(threshold / (1 - threshold))]] = True
+    members, others = np.flatnonzero(positive), np.flatnonzero(~positive)
+    if not len(members) or not len(others):
+        return added
+    has, near, count = _neighbours(others, ca_coord, members, radius)
+    found = others[has]
+    logits = _logits(smoother, embeddings[found], embeddings[members], near, count)
+    added[found[logits > np.log(threshold / (1 - threshold))]] = True
     return added
+
+
+def _logits(
+    smoother: Smoother,
+    own: NDArray[np.float32],
+    members: NDArray[np.float32],
+    near: sparse.csr_matrix,
+    count: NDArray[np.int64],
+) -> NDArray[np.float32]:
+    """:func:`smoother_logits` of candidates, (C, d), whose context is the mean over ``near`` (C, P) of ``members`` (P, d).
+
+    The first layer is linear, so that its half for the context may be applied to the members, of which there are fewer,
+    and the mean be taken of the results: a third less work at the published sizes.
+    """
+    smoother.eval()
+    first, rest = smoother.layers[0], smoother.layers[1:]
+    weight, bias = first.get_parameter("weight"), first.get_parameter("bias")
+    logits = np.zeros(len(own), np.float32)
+    with torch.inference_mode():
+        projected = F.linear(torch.from_numpy(members).to(weight.device), weight[:, smoother.dim :]).float().cpu().numpy()
+        for k in range(0, len(own), CHUNK):
+            part = slice(k, k + CHUNK)
+            context = torch.from_numpy((near[part] @ projected) / count[part, None].astype(np.float32)).to(weight)
+            hidden = F.linear(torch.from_numpy(own[part]).to(weight.device), weight[:, : smoother.dim], bias) + context
+            logits[part] = rest(hidden).squeeze(-1).float().cpu().numpy()
+    return logits
 
 
 def smoother_logits(smoother: Smoother, x: NDArray[np.float32]) -> NDArray[np.float32]:

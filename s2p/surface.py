@@ -72,36 +72,28 @@ def _exposed(
     n = len(points)
     mask = np.ones((len(wanted), n), dtype=np.bool_)
     starts, ends = np.empty(9, np.int64), np.empty(9, np.int64)
-    near, gap = np.empty(len(coord), np.int64), np.empty(len(coord), np.float64)
+    near = np.empty((len(coord), 4))  # position and squared radius
     for w in range(len(wanted)):
         a = wanted[w]
         x, y, z, r = coord[a, 0], coord[a, 1], coord[a, 2], radius[a]
         count = 0
         for run in range(cell_runs(x, y, z, keys, origin, shape, size, starts, ends)):
             for s in range(starts[run], ends[run]):
-                if order[s] == a:
-                    continue
                 dx, dy, dz = sorted_coord[s, 0] - x, sorted_coord[s, 1] - y, sorted_coord[s, 2] - z
-                d2 = dx * dx + dy * dy + dz * dz
                 reach = r + sorted_radius[s]
-                if d2 < reach * reach:
-                    near[count], gap[count] = s, d2
+                if dx * dx + dy * dy + dz * dz < reach * reach and order[s] != a:
+                    near[count, 0], near[count, 1], near[count, 2] = sorted_coord[s, 0], sorted_coord[s, 1], sorted_coord[s, 2]
+                    near[count, 3] = sorted_radius[s] * sorted_radius[s]
                     count += 1
-        # The closest atoms bury most points: looking at them first saves most of the work.
-        by_distance = np.argsort(gap[:count])
-        last = 0
         for k in range(n):
             px, py, pz = x + r * points[k, 0], y + r * points[k, 1], z + r * points[k, 2]
-            for step in range(-1, count):
-                # Neighbouring sphere points are often buried by the same atom.
-                place = last if step < 0 else step
-                if place >= count:
-                    continue
-                s = near[by_distance[place]]
-                dx, dy, dz = sorted_coord[s, 0] - px, sorted_coord[s, 1] - py, sorted_coord[s, 2] - pz
-                if dx * dx + dy * dy + dz * dz <= sorted_radius[s] * sorted_radius[s]:
+            for place in range(count):
+                dx, dy, dz = near[place, 0] - px, near[place, 1] - py, near[place, 2] - pz
+                if dx * dx + dy * dy + dz * dz <= near[place, 3]:
                     mask[w, k] = False
-                    last = place
+                    # Few atoms bury most points: those that did move halfway to the front and are looked at sooner.
+                    for c in range(4):
+                        near[place // 2, c], near[place, c] = near[place, c], near[place // 2, c]
                     break
     return mask
 
@@ -173,29 +165,40 @@ def accessible_area(
 
 @numba.njit(cache=True)
 def _filled(points: NDArray[np.float64], radius: float, spacing: float) -> int:  # pragma: no cover - compiled
-    """Number of grid positions within ``radius`` of a point."""
+    """Number of grid positions within ``radius`` of a point.
+
+    Positions are remembered in a hash table, whose size depends on the number of points and not on how far apart they are.
+    """
     reach = int(np.ceil(radius / spacing)) + 1
     low, high = np.empty(3, np.int64), np.empty(3, np.int64)
     for axis in range(3):
         low[axis] = int(np.floor(points[:, axis].min() / spacing)) - reach
         high[axis] = int(np.floor(points[:, axis].max() / spacing)) + reach + 1
-    codes = np.empty(len(points) * (2 * reach + 1) ** 3, np.int64)
-    n = 0
+    # Every position within the radius has its cube within the radius plus half a diagonal.
+    most = len(points) * int(4.19 * (radius / spacing + 0.87) ** 3 + 1)
+    size = 64
+    while size < 2 * most:
+        size *= 2
+    table = np.full(size, -1, np.int64)
+    distinct = 0
     for p in range(len(points)):
         x, y, z = points[p, 0], points[p, 1], points[p, 2]
         cx, cy, cz = int(np.round(x / spacing)), int(np.round(y / spacing)), int(np.round(z / spacing))
         for i in range(cx - reach, cx + reach + 1):
             for j in range(cy - reach, cy + reach + 1):
+                dxy = (i * spacing - x) ** 2 + (j * spacing - y) ** 2
+                if dxy > radius * radius:
+                    continue
+                row = (i - low[0]) * (high[1] - low[1] + 1) + (j - low[1])
                 for k in range(cz - reach, cz + reach + 1):
-                    if (i * spacing - x) ** 2 + (j * spacing - y) ** 2 + (k * spacing - z) ** 2 <= radius * radius:
-                        row = (i - low[0]) * (high[1] - low[1] + 1) + (j - low[1])
-                        codes[n] = row * (high[2] - low[2] + 1) + (k - low[2])
-                        n += 1
-    codes = np.sort(codes[:n])
-    distinct = 1 if n else 0
-    for c in range(1, n):
-        if codes[c] != codes[c - 1]:
-            distinct += 1
+                    if dxy + (k * spacing - z) ** 2 <= radius * radius:
+                        code = row * (high[2] - low[2] + 1) + (k - low[2])
+                        slot = ((code * 2654435761) >> 16) & (size - 1)  # Knuth's multiplier scatters neighbours
+                        while table[slot] >= 0 and table[slot] != code:
+                            slot = (slot + 1) & (size - 1)
+                        if table[slot] < 0:
+                            table[slot] = code
+                            distinct += 1
     return distinct
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.cluster import MeanShift
 
-from s2p.clustering import mean_shift, rank_clusters, vote
+from s2p.clustering import SASPocketClusterer, mean_shift, rank_clusters, vote
 
 
 def same_partition(a: np.ndarray, b: np.ndarray) -> bool:
@@ -30,15 +32,40 @@ def cloud(kind: str, n: int, seed: int) -> np.ndarray:
     return np.repeat(draw.normal(0, 15, (max(1, n // 4), 3)), 4, axis=0)[:n]
 
 
-@pytest.mark.parametrize("kind", ["blob", "shell", "line", "far", "duplicates"])
+KINDS = ("blob", "shell", "line", "far", "duplicates")
+
+
+def assert_same_as_scikit_learn(x: np.ndarray, bandwidth: float, n_jobs: int = 1) -> None:
+    ours = mean_shift(x, bandwidth, n_jobs=n_jobs)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Binning data failed")  # it then starts from the points, and so do we
+        theirs = MeanShift(bandwidth=bandwidth, bin_seeding=True, cluster_all=True).fit(x)
+    np.testing.assert_array_equal(ours.labels, theirs.labels_)
+    np.testing.assert_allclose(ours.centers, theirs.cluster_centers_, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("n", [1, 2, 7, 60, 400, 1500])
 @pytest.mark.parametrize("seed", [0, 1])
 def test_labels_of_scikit_learn(kind: str, n: int, seed: int) -> None:
-    x = cloud(kind, n, seed)
-    ours = mean_shift(x, 9.0)
-    theirs = MeanShift(bandwidth=9.0, bin_seeding=True, cluster_all=True).fit(x)
-    np.testing.assert_array_equal(ours.labels, theirs.labels_)
-    np.testing.assert_allclose(ours.centers, theirs.cluster_centers_, atol=1e-6)
+    assert_same_as_scikit_learn(cloud(kind, n, seed), 9.0)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_labels_of_scikit_learn_on_forty_clouds(kind: str) -> None:
+    """Two hundred clouds in all, of 1 to 500 points, bandwidths of the paper, anywhere in space, on a grid or not."""
+    draw = np.random.default_rng(KINDS.index(kind))
+    for seed in range(40):
+        x = cloud(kind, int(np.exp(draw.uniform(0, np.log(500)))), seed + 100) + draw.normal(0, 100, 3)
+        if seed % 4 == 0:
+            x = np.round(x)  # distances equal to the bandwidth, equal points, equal counts
+        assert_same_as_scikit_learn(x, float(draw.choice([6.0, 7.0, 9.0, 12.0, 15.0])), n_jobs=1 + seed % 2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS[1:])
+def test_labels_of_scikit_learn_on_twenty_thousand_points(kind: str) -> None:
+    assert_same_as_scikit_learn(cloud(kind, 20_000, 0) * (0.6 if kind == "duplicates" else 1.0), 9.0, n_jobs=2)
 
 
 @settings(max_examples=60, deadline=None)
@@ -46,14 +73,67 @@ def test_labels_of_scikit_learn(kind: str, n: int, seed: int) -> None:
 def test_labels_of_scikit_learn_random(n: int, seed: int, bandwidth: float) -> None:
     draw = np.random.default_rng(seed)
     x = draw.normal(0, draw.uniform(2, 25), (n, 3))
-    theirs = MeanShift(bandwidth=bandwidth, bin_seeding=True, cluster_all=True).fit(x)
-    np.testing.assert_array_equal(mean_shift(x, bandwidth).labels, theirs.labels_)
+    assert_same_as_scikit_learn(x, bandwidth)
 
 
 def test_order_of_points_does_not_matter() -> None:
     x = cloud("blob", 500, 3)
     order = np.random.default_rng(0).permutation(len(x))
     assert same_partition(mean_shift(x).labels[order], mean_shift(x[order]).labels)
+
+
+@pytest.mark.parametrize("seeding", ["bins", "points"])
+def test_threads_change_nothing(seeding: str) -> None:
+    x = cloud("blob", 3000, 0) * 3
+    one, two = (mean_shift(x, seeding=seeding, n_jobs=n) for n in (1, 2))
+    np.testing.assert_array_equal(one.labels, two.labels)
+    np.testing.assert_array_equal(one.centers, two.centers)
+
+
+def test_points_as_seeds_are_those_of_scikit_learn_and_free_of_translation() -> None:
+    x = cloud("blob", 400, 5)
+    ours = mean_shift(x, seeding="points")
+    np.testing.assert_array_equal(ours.labels, MeanShift(bandwidth=9.0).fit(x).labels_)
+    moved = mean_shift(x + np.array([3.3, -4.1, 2.7]), seeding="points")
+    np.testing.assert_array_equal(ours.labels, moved.labels)
+    np.testing.assert_allclose(ours.centers + np.array([3.3, -4.1, 2.7]), moved.centers, atol=1e-6)
+
+
+def test_estimator() -> None:
+    x = cloud("blob", 300, 1)
+    owner = np.repeat(np.arange(60) * 2, 5)
+    fitted = SASPocketClusterer(bandwidth=9.0).fit(x, owner)
+    result = mean_shift(x, 9.0)
+    np.testing.assert_array_equal(fitted.labels_, result.labels)
+    np.testing.assert_array_equal(fitted.centers_, result.centers)
+    np.testing.assert_array_equal(fitted.fit_predict(x), result.labels)
+    atoms, labels = vote(owner, result.labels)
+    np.testing.assert_array_equal(fitted.atoms_, atoms)
+    np.testing.assert_array_equal(fitted.atom_labels_, labels)
+    assert not hasattr(SASPocketClusterer().fit(x), "atom_labels_")
+
+
+def test_estimator_follows_the_protocol_of_scikit_learn() -> None:
+    from sklearn.base import clone
+
+    estimator = SASPocketClusterer(bandwidth=6.0, n_jobs=2)
+    assert estimator.get_params() == {"bandwidth": 6.0, "max_iterations": 300, "seeding": "bins", "n_jobs": 2}
+    copy = clone(estimator.fit(cloud("blob", 50, 0)))
+    assert copy.get_params() == estimator.get_params()
+    assert not hasattr(copy, "labels_")
+    assert estimator.set_params(bandwidth=7.0) is estimator
+    assert repr(estimator) == "SASPocketClusterer(bandwidth=7.0, max_iterations=300, seeding='bins', n_jobs=2)"
+    with pytest.raises(ValueError, match="no parameter 'radius'; the parameters are bandwidth"):
+        estimator.set_params(radius=3)
+    with pytest.raises(TypeError):
+        SASPocketClusterer(9.0)
+
+
+def test_one_point_and_equal_points() -> None:
+    for n in (1, 2, 50):
+        result = mean_shift(np.full((n, 3), 4.2))
+        assert result.labels.tolist() == [0] * n
+        np.testing.assert_allclose(result.centers, np.full((1, 3), 4.2))
 
 
 def test_no_points() -> None:

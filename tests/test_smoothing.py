@@ -61,6 +61,26 @@ def test_all_candidates_see_the_same_positives() -> None:
     assert np.flatnonzero(added).tolist() == [1]
 
 
+@pytest.mark.parametrize("share", [0.1, 0.6])
+def test_smoothing_takes_the_shortcut_to_the_same_logits(share: float) -> None:
+    """Applying half of the first layer to the predicted residues, then averaging, is averaging, then applying it."""
+    torch.manual_seed(1)
+    smoother = Smoother(8, 32, 0.5).train()
+    draw = np.random.default_rng(0)
+    ca = draw.uniform(0, 60, (400, 3)).astype(np.float32)
+    positive = draw.random(400) < share
+    embeddings = draw.normal(size=(400, 8)).astype(np.float32)
+    index, x, _ = candidates(ca, positive, embeddings, 15.0)
+    logits = smoother_logits(smoother, x)
+    for threshold in np.quantile(1 / (1 + np.exp(-logits)), [0.1, 0.5, 0.9]):
+        close = np.abs(logits - np.log(threshold / (1 - threshold))) < 1e-5
+        added = smooth(smoother, ca, positive, embeddings, threshold=float(threshold))
+        expected = np.isin(np.arange(400), index[logits > np.log(threshold / (1 - threshold))])
+        unsure = np.isin(np.arange(400), index[close])
+        assert close.sum() < 5
+        np.testing.assert_array_equal(added[~unsure], expected[~unsure])
+
+
 def test_nothing_or_everything_positive_adds_nothing() -> None:
     smoother = Smoother(2, 4)
     ca, embeddings = np.zeros((3, 3), np.float32), np.ones((3, 2), np.float32)
