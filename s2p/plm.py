@@ -44,7 +44,7 @@ BACKBONES: dict[str, tuple[int, int, int]] = {
 """Name -> (layers, embedding width, attention heads)."""
 WEIGHTS_URL = "https://dl.fbaipublicfiles.com/fair-esm/models/{name}.pt"
 MAX_WEIGHTS_BYTES = 64 << 30
-CLS, PAD, EOS, UNKNOWN = 0, 1, 2, 3
+CLS, PAD, EOS = 0, 1, 2
 
 
 def _alphabet() -> Any:

@@ -60,7 +60,7 @@ class Fake:
 
 
 @pytest.fixture(autouse=True)
-def _workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _work_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     module = ModuleType("s2p.pipeline")
     module.Seq2Pocket = Fake  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "s2p.pipeline", module)
