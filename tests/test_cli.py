@@ -136,7 +136,7 @@ def test_one_input(capsys):
     out, err = capsys.readouterr()
     assert err == ""
     lines = out.splitlines()
-    assert lines[0].startswith("a: 5 residues, 1 pockets")
+    assert lines[0].startswith("a: 5 residues, 1 pocket")
     assert lines[2].split() == ["1", "0.912", "0.83", "5", "4.8", "0.0", "0.0"]
     # the centre is the first CA, (4.8, 0, 0); the closest ligand atom (9, 4, 0)
     (ligand,) = (line for line in lines if line.startswith("true ligand"))
@@ -253,7 +253,7 @@ def test_bar_on_a_terminal(capsys, monkeypatch):
     assert predict("a.pdb", "b.pdb") == 0
     out, err = capsys.readouterr()
     assert "2/2" in err
-    assert "a.pdb: 1 pockets" in out
+    assert "a.pdb: 1 pocket" in out
     assert predict("a.pdb", "b.pdb", "--quiet") == 0
     assert capsys.readouterr() == ("", "")
 
