@@ -44,7 +44,7 @@ def save_checkpoint(checkpoint: Checkpoint, path: str | Path, *, half: bool = Tr
     Parameters
     ----------
     half
-        Store fp16: half the size; residue probabilities move by less than 0.001.
+        Store fp16: half the size; residue probabilities of the bundled structures moved by 0.0012 at most.
     with_backbone
         Without it the file is small and the backbone's own weights are looked for when it is loaded.
     """

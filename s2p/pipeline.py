@@ -101,10 +101,10 @@ class Seq2Pocket:
             "ranking": ranking,
         }
         pockets = self._rank(structure, clusters, scores.probabilities, smoothed, ranking, config.surface.probe_radius)
-        notes = structure.notes
+        notes: tuple[str, ...] = ()
         if not pockets:
             top = float(scores.probabilities.max())
-            notes += (f"no residue is above the threshold {threshold:.2f} (the highest is {top:.2f}): no pockets predicted",)
+            notes = (f"no residue is above the threshold {threshold:.2f} (the highest is {top:.2f}): no pockets predicted",)
         return Prediction(structure, scores.probabilities, smoothed, positive, pockets, self.name, settings, notes)
 
     def predict(self, structure: Structure, config: PredictConfig | None = None) -> Prediction:

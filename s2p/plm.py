@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,7 @@ def _alphabet() -> Any:
     return Alphabet.from_architecture("ESM-1b")
 
 
+@lru_cache(maxsize=1)
 def _token_table() -> NDArray[np.int64]:
     """(256,) token of every byte; letters the alphabet lacks become X."""
     tokens = _alphabet().tok_to_idx
@@ -62,14 +64,9 @@ def _token_table() -> NDArray[np.int64]:
     return table
 
 
-_TABLE: list[NDArray[np.int64]] = []
-
-
 def tokenize(sequence: str) -> NDArray[np.int64]:
     """(n + 2,) token ids with the begin and end tokens around the residues."""
-    if not _TABLE:
-        _TABLE.append(_token_table())
-    residues = _TABLE[0][np.frombuffer(sequence.encode("ascii", "replace"), dtype=np.uint8)]
+    residues = _token_table()[np.frombuffer(sequence.encode("ascii", "replace"), dtype=np.uint8)]
     return np.concatenate([[CLS], residues, [EOS]])
 
 

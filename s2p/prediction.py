@@ -58,7 +58,7 @@ class Prediction:
     settings: dict[str, Any] = field(default_factory=dict)
     """Thresholds and options that were used, as JSON-ready values."""
     notes: tuple[str, ...] = ()
-    """Sentences the user should read."""
+    """Sentences about the prediction that the user should read; those about the file are in ``structure.notes``."""
 
     @property
     def pocket_of_residue(self) -> NDArray[np.int32]:

@@ -21,13 +21,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from s2p.benchmark import Summary, evaluate_complex, summarise
+from s2p.benchmark import HIT, ComplexResult, Summary, evaluate_complex, summarise
 from s2p.checkpoint import Checkpoint, save_checkpoint
 from s2p.config import DEFAULT_MODEL, FinetuneConfig, PredictConfig, SmootherTrainConfig
 from s2p.datasets import Complex, LabelledChain, enhance, read_complexes, read_ligysis, read_three_line
 from s2p.finetune import finetune
 from s2p.labels import binding_residues
-from s2p.metrics import average_precision, best_mcc_threshold
+from s2p.metrics import average_precision, best_mcc_threshold, dca
 from s2p.pipeline import ResidueScores, Seq2Pocket
 from s2p.plm import ResidueModel, load_backbone, predict_residues
 from s2p.pockets import find_clusters
@@ -172,7 +172,9 @@ def tune(predictor: Seq2Pocket, sites: Sequence[Site], scores: Sequence[ResidueS
     return rows
 
 
-def _results(predictor: Seq2Pocket, sites: Sequence[Site], scores: Sequence[ResidueScores], config: PredictConfig) -> list[Any]:
+def _results(
+    predictor: Seq2Pocket, sites: Sequence[Site], scores: Sequence[ResidueScores], config: PredictConfig
+) -> list[ComplexResult]:
     return [
         evaluate_complex(predictor.pockets(s.structure, r, config), s.ligands, name=s.source.key, cluster=s.source.clusters[0])
         for s, r in zip(sites, scores, strict=True)
@@ -192,26 +194,22 @@ def choose(rows: Sequence[dict[str, float]], tolerance: float = 0.01) -> dict[st
 
 def pocket_training(
     predictor: Seq2Pocket, sites: Sequence[Site], scores: Sequence[ResidueScores]
-) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.float64], NDArray[np.int64]]:
-    """Features, hits, weights (every cluster counts the same) and cluster numbers of the pockets of validation complexes."""
+) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.float64]]:
+    """Features, hits and weights (every cluster counts the same) of the pockets of validation complexes."""
     names = [s.source.clusters[0] for s in sites]
-    rows, hits, weights, groups = [], [], [], []
+    rows, hits, weights = [], [], []
     for site, score in zip(sites, scores, strict=True):
         prediction = predictor.pockets(site.structure, score, PredictConfig(ranking="published"))
         clusters = find_clusters(site.structure, prediction.positive, score.probabilities)
         if not clusters:
             continue
         features, _ = pocket_features(site.structure, clusters, score.probabilities, prediction.smoothed)
-        result = evaluate_complex(prediction, site.ligands)
-        centers = np.array([p.center for p in prediction.pockets])
-        atoms = np.concatenate(site.ligands)
-        hit = np.linalg.norm(centers[:, None] - atoms[None], axis=2).min(axis=1) < 4.0
-        assert result.n_pockets == len(hit) == len(features)
+        # Under the published ranking the pockets come in the order of the clusters.
+        hit = dca([p.center for p in prediction.pockets], np.concatenate(site.ligands)) < HIT
         rows.append(features)
         hits.append(hit)
         weights.append(np.full(len(hit), 1 / names.count(site.source.clusters[0])))
-        groups.append(np.full(len(hit), names.index(site.source.clusters[0])))
-    return np.concatenate(rows), np.concatenate(hits), np.concatenate(weights), np.concatenate(groups)
+    return np.concatenate(rows), np.concatenate(hits), np.concatenate(weights)
 
 
 def ranking_by_cross_validation(
@@ -220,11 +218,11 @@ def ranking_by_cross_validation(
     """Validation figures of both rankings, the learned one fitted on the other clusters each time."""
     names = sorted({s.source.clusters[0] for s in sites})
     fold = {name: k % folds for k, name in enumerate(names)}
-    results: dict[str, list[Any]] = {"surface": [], "published": []}
+    results: dict[str, list[ComplexResult]] = {"surface": [], "published": []}
     for k in range(folds):
         inside = [i for i, s in enumerate(sites) if fold[s.source.clusters[0]] != k]
         outside = [i for i, s in enumerate(sites) if fold[s.source.clusters[0]] == k]
-        x, y, w, _ = pocket_training(predictor, [sites[i] for i in inside], [scores[i] for i in inside])
+        x, y, w = pocket_training(predictor, [sites[i] for i in inside], [scores[i] for i in inside])
         fitted = Seq2Pocket(replace(predictor.checkpoint, pocket_model=fit_pocket_model(x, y, w)))
         rankings: tuple[Literal["surface", "published"], ...] = ("surface", "published")
         for ranking in rankings:
@@ -298,7 +296,7 @@ def run(data_folder: Path, weights: Path, out: Path, work: Path, examples: Path,
     predictor = Seq2Pocket(chosen)
     rankings = ranking_by_cross_validation(predictor, validation_sites, scores)
     log(f"rankings, cross-validated: {rankings}")
-    x, y, w, _ = pocket_training(predictor, validation_sites, scores)
+    x, y, w = pocket_training(predictor, validation_sites, scores)
     gain = rankings["surface"]["dca < 4 Å, top N"] - rankings["published"]["dca < 4 Å, top N"]
     final = replace(chosen, pocket_model=fit_pocket_model(x, y, w), ranking="surface" if gain > 0 else "published")
     predictor = Seq2Pocket(final)

@@ -17,13 +17,14 @@ from typing import Any
 
 import numpy as np
 
+from s2p.benchmark import HIT, ligand_hits
 from s2p.export import json_text, scores_order, scores_text, version
 from s2p.files import file_stem, make_folder, write_text
 from s2p.palette import CARTOON, LIGAND, PROBABILITY, ink, pocket_color
 from s2p.prediction import Prediction
 from s2p.scripts import chimerax_selection, pymol_selection
 
-__all__ = ["CITATION", "asset", "embed_json", "ligand_distances", "render", "write_report"]
+__all__ = ["CITATION", "asset", "embed_json", "render", "write_report"]
 
 CITATION = (
     "Method: Škrhák, Polák, Novotný, Hoksza (2026) Seq2Pocket, bioRxiv 2026.01.28.702257. "
@@ -45,28 +46,6 @@ def embed_json(value: Any) -> str:
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")
     return text
-
-
-def ligand_distances(prediction: Prediction) -> list[tuple[str, int, int, float, float]]:
-    """How close the pockets come to the molecules in the structure (kind ``molecule``: no ions, no nucleotides).
-
-    Returns
-    -------
-    list of tuple
-        Ligand id; heavy atoms; rank of the pocket whose centre is closest to a ligand atom; that distance (Å); distance
-        of the same centre to the ligand's centroid (Å). Rank 0 and NaN where there are no pockets.
-    """
-    rows: list[tuple[str, int, int, float, float]] = []
-    for ligand in prediction.structure.ligands:
-        if ligand.kind != "molecule":
-            continue
-        best = (0, float("nan"), float("nan"))
-        for p in prediction.pockets:
-            closest = float(np.linalg.norm(ligand.coord - p.center, axis=1).min())
-            if not best[1] <= closest:
-                best = (p.rank, closest, float(np.linalg.norm(ligand.coord.mean(axis=0) - p.center)))
-        rows.append((ligand.id, len(ligand.coord), *best))
-    return rows
 
 
 def render(prediction: Prediction) -> str:
@@ -184,23 +163,23 @@ def _pocket_table(prediction: Prediction) -> str:
 
 
 def _ligand_table(prediction: Prediction) -> str:
-    found = ligand_distances(prediction)
+    found = ligand_hits(prediction, [ligand for ligand in prediction.structure.ligands if ligand.kind == "molecule"])
     if not found:
         return "<p>The structure holds no ligand molecule to compare with.</p>"
     rows = [
-        f"<tr><td class='left'><button type='button' data-ligand='{k}' aria-label='Zoom to {html.escape(name)}'>"
-        f"{html.escape(name)}</button></td><td>{n}</td>"
+        f"<tr><td class='left'><button type='button' data-ligand='{k}' aria-label='Zoom to {html.escape(hit.ligand)}'>"
+        f"{html.escape(hit.ligand)}</button></td><td>{hit.n_atoms}</td>"
         + (
-            f"<td>{rank}</td><td>{closest:.1f}</td><td>{centroid:.1f}</td></tr>"
-            if rank
-            else "<td>–</td><td>–</td><td>–</td></tr>"
+            f"<td>{'yes' if hit.found else 'no'}</td><td>{hit.pocket}</td><td>{hit.dca:.1f}</td><td>{hit.dcc:.1f}</td></tr>"
+            if hit.pocket
+            else "<td>no</td><td>–</td><td>–</td><td>–</td></tr>"
         )
-        for k, (name, n, rank, closest, centroid) in enumerate(found)
+        for k, hit in enumerate(found)
     ]
-    columns = ["heavy atoms", "nearest pocket", "centre to closest atom (Å)", "centre to centroid (Å)"]
+    columns = ["heavy atoms", "found", "pocket", "centre to closest atom (Å)", "centre to centroid (Å)"]
     return _table("Ligands", ["ligand"], columns, rows) + (
-        "<p class='caption'><b>Table 2.</b> Molecules in the file, buffer and additives included, and the predicted pocket whose "
-        "centre is closest to one of their atoms. The predictor does not see them.</p>"
+        "<p class='caption'><b>Table 2.</b> Molecules in the file, buffer and additives included, and the best-ranked pocket "
+        f"that finds them (its centre is within {HIT:g} Å of an atom), or else the nearest. The predictor does not see them.</p>"
     )
 
 

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from builders import NASTY, make_prediction
 
+from s2p.benchmark import ligand_hits
 from s2p.palette import POCKETS, pocket_color
 from s2p.prediction import Prediction
-from s2p.report import embed_json, ligand_distances, render, write_report
+from s2p.report import embed_json, render, write_report
 
 
 class Page(HTMLParser):
@@ -83,15 +84,14 @@ def test_data_agrees_with_prediction() -> None:
     assert data["threshold"] == 0.5 and data["format"] == "pdb" and not data["trace"]
 
 
-def test_ligand_distances() -> None:
+def test_known_ligands() -> None:
+    """Molecules, not ions, with the figures of the ligand table that the command line and the notebook show."""
     p = make_prediction()
-    ((name, n_atoms, rank, closest, centroid),) = ligand_distances(p)
-    ligand = p.structure.ligands[0]
-    each = [float(np.linalg.norm(ligand.coord - x.center, axis=1).min()) for x in p.pockets]
-    assert (name, n_atoms, rank) == ("BNZ A:900", 6, 1 + int(np.argmin(each)))
-    assert closest == pytest.approx(min(each))
-    assert centroid == pytest.approx(float(np.linalg.norm(ligand.coord.mean(axis=0) - p.pockets[rank - 1].center)))
-    assert "BNZ A:900" in Page(render(p)).text and "ZN B:901" not in Page(render(p)).text
+    (hit,) = ligand_hits(p, p.structure.ligands[:1])
+    text = Page(render(p)).text
+    assert "BNZ A:900" in text and "ZN B:901" not in text
+    shown = (hit.n_atoms, "yes" if hit.found else "no", hit.pocket, f"{hit.dca:.1f}", f"{hit.dcc:.1f}")
+    assert "".join(f"<td>{x}</td>" for x in shown) in render(p)
 
 
 def test_no_pockets_and_no_ligands() -> None:
