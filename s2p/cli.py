@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from s2p.commands.arguments import formats, names, positive, probability
 from s2p.config import DEFAULT_MODEL, ClusterConfig, PredictConfig
 from s2p.errors import S2PError
 
@@ -98,15 +99,15 @@ def _add_predict(commands: _Subparsers) -> None:
         help="structure file (.pdb .ent .cif .mmcif .bcif, or .gz), folder, list file (.txt .lst: one path or id a line), "
         "PDB id, UniProt accession, AF- id",
     )
-    parser.add_argument("--chain", type=_names, metavar="A,B", help="only these chains (default: all that hold protein)")
+    parser.add_argument("--chain", type=names, metavar="A,B", help="only these chains (default: all that hold protein)")
     parser.add_argument("--model", default=DEFAULT_MODEL, metavar="NAME|PATH", help="checkpoint (default: %(default)s)")
     parser.add_argument("--backbone", metavar="NAME", help="ESM-2 backbone, where the checkpoint does not bring its own")
     parser.add_argument(
-        "--threshold", type=_probability, metavar="P", help="residues above this probability bind (default: the checkpoint's)"
+        "--threshold", type=probability, metavar="P", help="residues above this probability bind (default: the checkpoint's)"
     )
     parser.add_argument(
         "--bandwidth",
-        type=_positive(float),
+        type=positive(float),
         default=ClusterConfig.bandwidth,
         metavar="A",
         help="of the mean-shift clustering, in angstrom (default: %(default)g)",
@@ -121,12 +122,12 @@ def _add_predict(commands: _Subparsers) -> None:
     )
     parser.add_argument(
         "--format",
-        type=_formats,
+        type=formats,
         default=("csv", "json", "html"),
         metavar="F,G",
         help="of csv,json,pdb,pml,cxc,html,box (default: csv,json,html; csv is always written)",
     )
-    parser.add_argument("--jobs", type=_positive(int), default=1, metavar="N", help="worker processes (default: %(default)s)")
+    parser.add_argument("--jobs", type=positive(int), default=1, metavar="N", help="worker processes (default: %(default)s)")
     parser.add_argument("--resume", action="store_true", help="skip inputs whose outputs are all there and newer than the input")
     parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
     parser.set_defaults(run=_run_predict)
@@ -292,44 +293,3 @@ def _run_notebook(arguments: argparse.Namespace) -> int:
 
     print(f"wrote {run_notebook(arguments.name, arguments.parameters, arguments.output, progress=sys.stderr.isatty())}")
     return 0
-
-
-def _names(text: str) -> tuple[str, ...]:
-    names = tuple(part.strip() for part in text.split(",") if part.strip())
-    if not names:
-        raise argparse.ArgumentTypeError("needs at least one name")
-    return names
-
-
-def _formats(text: str) -> tuple[str, ...]:
-    from s2p.export import FORMATS
-
-    names = tuple(name.lower() for name in _names(text))
-    for name in names:
-        if name not in FORMATS:
-            raise argparse.ArgumentTypeError(f"unknown format {name!r}; the formats are {', '.join(FORMATS)}")
-    return tuple(name for name in FORMATS if name in {"csv", *names})
-
-
-def _probability(text: str) -> float:
-    value: float = _number(text, float)
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
-    return value
-
-
-def _positive(kind: type[int] | type[float]) -> Callable[[str], Any]:
-    def parse(text: str) -> Any:
-        value = _number(text, kind)
-        if not 0 < value < float("inf"):
-            raise argparse.ArgumentTypeError(f"{text} is not positive")
-        return value
-
-    return parse
-
-
-def _number(text: str, kind: type[int] | type[float]) -> Any:
-    try:
-        return kind(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not {'a whole number' if kind is int else 'a number'}") from None

@@ -1,0 +1,55 @@
+"""Types of command-line arguments: what is wrong with a value is said before anything runs."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from typing import Any
+
+__all__ = ["formats", "names", "positive", "probability"]
+
+
+def names(text: str) -> tuple[str, ...]:
+    """A comma-separated list of at least one name."""
+    found = tuple(part.strip() for part in text.split(",") if part.strip())
+    if not found:
+        raise argparse.ArgumentTypeError("needs at least one name")
+    return found
+
+
+def formats(text: str) -> tuple[str, ...]:
+    """Output formats, in the order of :data:`s2p.export.FORMATS`; csv is always one of them."""
+    from s2p.export import FORMATS
+
+    wanted = tuple(name.lower() for name in names(text))
+    for name in wanted:
+        if name not in FORMATS:
+            raise argparse.ArgumentTypeError(f"unknown format {name!r}; the formats are {', '.join(FORMATS)}")
+    return tuple(name for name in FORMATS if name in {"csv", *wanted})
+
+
+def probability(text: str) -> float:
+    """A number from 0 to 1."""
+    value: float = _number(text, float)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
+    return value
+
+
+def positive(kind: type[int] | type[float]) -> Callable[[str], Any]:
+    """A finite number above zero."""
+
+    def parse(text: str) -> Any:
+        value = _number(text, kind)
+        if not 0 < value < float("inf"):
+            raise argparse.ArgumentTypeError(f"{text} is not positive")
+        return value
+
+    return parse
+
+
+def _number(text: str, kind: type[int] | type[float]) -> Any:
+    try:
+        return kind(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not {'a whole number' if kind is int else 'a number'}") from None
