@@ -1,0 +1,185 @@
+"""Measures of residue predictions: scores against labels, and sets of residues against each other."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+__all__ = [
+    "ResidueFigures",
+    "auprc_trapezoid",
+    "average_precision",
+    "best_mcc_threshold",
+    "coverage",
+    "dice",
+    "f1",
+    "iou",
+    "matthews",
+    "residue_figures",
+    "roc_auc",
+    "weighted_f1",
+]
+
+
+def auprc_trapezoid(labels: ArrayLike, scores: ArrayLike) -> float:
+    """Area under the precision–recall curve, joined by straight lines: the AUPRC the paper reports.
+
+    Parameters
+    ----------
+    labels, scores
+        (N,) 0/1 and any numbers, higher for binding. Equal scores are one point of the curve.
+
+    Returns
+    -------
+    NaN without positives.
+
+    Notes
+    -----
+    Straight lines between points of this curve promise what no threshold gives, so that it can exceed
+    :func:`average_precision`, above all where many scores are equal. Say which of the two a figure is.
+    """
+    recall, precision = _curve(labels, scores)
+    # The curve starts at recall 0 and, by convention, precision 1.
+    return float((np.diff(recall, prepend=0.0) * (precision + np.r_[1.0, precision[:-1]]) / 2).sum())
+
+
+def average_precision(labels: ArrayLike, scores: ArrayLike) -> float:
+    """Precision at every threshold, weighted by the recall it adds (steps, no lines); NaN without positives."""
+    recall, precision = _curve(labels, scores)
+    return float((np.diff(recall, prepend=0.0) * precision).sum())
+
+
+def _curve(labels: ArrayLike, scores: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Recall and precision at every distinct score, highest first; NaN without positives."""
+    y, s = np.asarray(labels, bool), np.asarray(scores)
+    if not y.any():
+        return np.full(1, np.nan), np.full(1, np.nan)
+    order = np.argsort(-s, kind="stable")
+    ends = np.flatnonzero(np.r_[np.diff(s[order]) != 0, True])
+    found = np.cumsum(y[order])[ends]
+    return found / y.sum(), found / (ends + 1)
+
+
+def roc_auc(labels: ArrayLike, scores: ArrayLike) -> float:
+    """Chance that a binding residue scores higher than another (ties count half); NaN where a class is empty."""
+    y = np.asarray(labels, bool)
+    n_positive, n = int(y.sum()), y.size
+    if n_positive in (0, n):
+        return float("nan")
+    _, code, count = np.unique(np.asarray(scores), return_inverse=True, return_counts=True)
+    ranks = (np.cumsum(count) - (count - 1) / 2)[code]  # equal scores share their mean rank
+    return float((ranks[y].sum() - n_positive * (n_positive + 1) / 2) / (n_positive * (n - n_positive)))
+
+
+def _confusion(labels: ArrayLike, predicted: ArrayLike) -> tuple[float, float, float, float]:
+    """True positives, false positives, false negatives, true negatives."""
+    y, p = np.asarray(labels, bool), np.asarray(predicted, bool)
+    return float((y & p).sum()), float((~y & p).sum()), float((y & ~p).sum()), float((~y & ~p).sum())
+
+
+def matthews(labels: ArrayLike, predicted: ArrayLike) -> float:
+    """Matthews correlation of two boolean arrays (N,); 0 where a class is empty in either."""
+    tp, fp, fn, tn = _confusion(labels, predicted)
+    bottom = (tp + fp) * (tp + fn) * (tn + fp) * (tn + fn)
+    return (tp * tn - fp * fn) / bottom**0.5 if bottom else 0.0
+
+
+def f1(labels: ArrayLike, predicted: ArrayLike) -> float:
+    """2 TP / (2 TP + FP + FN) of the binding class; NaN where nothing binds and nothing is predicted."""
+    tp, fp, fn, _ = _confusion(labels, predicted)
+    return 2 * tp / (2 * tp + fp + fn) if tp + fp + fn else float("nan")
+
+
+def weighted_f1(labels: ArrayLike, predicted: ArrayLike) -> float:
+    """F1 of both classes, weighted by how many residues each has (reported by the paper); an empty class weighs nothing."""
+    y = np.asarray(labels, bool)
+    share = float(y.mean()) if y.size else float("nan")
+    binding, other = f1(y, predicted), f1(~y, ~np.asarray(predicted, bool))
+    return float(share * np.nan_to_num(binding) + (1 - share) * np.nan_to_num(other))
+
+
+def best_mcc_threshold(labels: ArrayLike, probabilities: ArrayLike) -> tuple[float, float]:
+    """Threshold on a 0.01 grid with the highest MCC (the lowest such), and that MCC."""
+    y, p = np.asarray(labels, bool), np.asarray(probabilities)
+    grid = np.round(np.arange(0.01, 1.0, 0.01), 2)
+    values = [matthews(y, p > t) for t in grid]
+    k = int(np.argmax(values))
+    return float(grid[k]), float(values[k])
+
+
+@dataclass(frozen=True)
+class ResidueFigures:
+    """Residue measures over a protein or a pool of proteins."""
+
+    n_residues: int
+    prevalence: float
+    """Share of binding residues: the AUPRC of guessing."""
+    auprc: float
+    """By the trapezoid rule, :func:`auprc_trapezoid`."""
+    average_precision: float
+    auc: float
+    mcc: float
+    f1: float
+    weighted_f1: float
+    accuracy: float
+    precision: float
+    """NaN where nothing is predicted."""
+    recall: float
+    """NaN where nothing binds."""
+
+
+def residue_figures(labels: ArrayLike, scores: ArrayLike, predicted: ArrayLike) -> ResidueFigures:
+    """All residue measures.
+
+    Parameters
+    ----------
+    labels, scores, predicted
+        (N,) truth, score and decision of each residue.
+    """
+    tp, fp, fn, tn = _confusion(labels, predicted)
+    n = int(tp + fp + fn + tn)
+    nan = float("nan")
+    return ResidueFigures(
+        n,
+        (tp + fn) / n if n else nan,
+        auprc_trapezoid(labels, scores),
+        average_precision(labels, scores),
+        roc_auc(labels, scores),
+        matthews(labels, predicted),
+        f1(labels, predicted),
+        weighted_f1(labels, predicted),
+        (tp + tn) / n if n else nan,
+        tp / (tp + fp) if tp + fp else nan,
+        tp / (tp + fn) if tp + fn else nan,
+    )
+
+
+def _sets(true: ArrayLike, predicted: ArrayLike) -> tuple[set[int], set[int]]:
+    a: Collection[int] = np.asarray(true, np.int64).tolist()
+    b: Collection[int] = np.asarray(predicted, np.int64).tolist()
+    return set(a), set(b)
+
+
+def coverage(true: ArrayLike, predicted: ArrayLike) -> float:
+    """|true ∩ predicted| / |true| of residue indices; NaN without true residues."""
+    a, b = _sets(true, predicted)
+    return len(a & b) / len(a) if a else float("nan")
+
+
+def dice(true: ArrayLike, predicted: ArrayLike) -> float:
+    """2 |true ∩ predicted| / (|true| + |predicted|) of residue indices; NaN if both are empty."""
+    a, b = _sets(true, predicted)
+    return 2 * len(a & b) / (len(a) + len(b)) if a or b else float("nan")
+
+
+def iou(true: ArrayLike, predicted: ArrayLike) -> float:
+    """|true ∩ predicted| / |true ∪ predicted| of residue indices; NaN if both are empty.
+
+    Of a whole protein: give the union of its sites and the union of its pockets, so that residues that two sites share
+    count once.
+    """
+    a, b = _sets(true, predicted)
+    return len(a & b) / len(a | b) if a or b else float("nan")

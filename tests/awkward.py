@@ -1,0 +1,70 @@
+"""Predictors that misbehave, for tests of the benchmark: found by worker processes as ``awkward:Name``."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+
+import numpy as np
+
+from s2p.prediction import Pocket, Prediction
+from s2p.structure import Structure
+
+
+class Center:
+    """One pocket in the middle of the protein, holding all residues."""
+
+    name = "awkward:Center"
+    version = "1"
+
+    def predict(self, structure: Structure) -> Prediction:
+        n = len(structure.residues)
+        assert not structure.ligands, "a predictor must not see the answers"
+        index = np.arange(n, dtype=np.int32)
+        atoms = np.arange(len(structure.atoms), dtype=np.int32)
+        center = structure.residues.ca_coord.mean(axis=0)
+        pocket = Pocket(1, 1.0, 1.0, index, atoms, structure.residues.ca_coord, center, 1.0)
+        return Prediction(structure, np.full(n, 0.5, np.float32), np.zeros(n, bool), np.ones(n, bool), (pocket,), self.name)
+
+
+class Bad(Center):
+    """Fails in the way that the structure's name says."""
+
+    name = "awkward:Bad"
+
+    def predict(self, structure: Structure) -> Prediction:
+        if structure.name == "exits":
+            os._exit(3)
+        if structure.name == "segfaults":
+            os.kill(os.getpid(), signal.SIGSEGV)
+        if structure.name == "raises":
+            raise ValueError("not today")
+        if structure.name == "hangs":
+            child = subprocess.Popen(["sleep", "600"])
+            with open(os.environ["AWKWARD_PID"], "w") as handle:
+                handle.write(str(child.pid))
+            time.sleep(600)
+        prediction = super().predict(structure)
+        if structure.name == "lost":
+            object.__setattr__(prediction.pockets[0], "center", np.full(3, np.nan, np.float32))
+        return prediction
+
+
+class Second(Center):
+    """Another version of :class:`Center`."""
+
+    name = "awkward:Second"
+    version = "2"
+
+
+class Unloadable:
+    """Cannot be made."""
+
+    def __init__(self) -> None:
+        raise RuntimeError("no licence file")
+
+
+class NoPredictor:
+    """Has no ``predict``."""
