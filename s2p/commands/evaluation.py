@@ -1,0 +1,204 @@
+"""``s2p evaluate`` and ``s2p sweep``: predictors and settings against known ligands."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from s2p.commands.arguments import names, positive
+from s2p.config import DEFAULT_MODEL, BenchmarkConfig
+from s2p.errors import S2PError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from s2p.cases import CaseSet
+    from s2p.intervals import Summary
+    from s2p.run_records import Run
+    from s2p.run_tables import Cost
+
+__all__ = ["add"]
+
+DATASET_HELP = (
+    "'mini' (the bundled complexes), or a folder: complexes with index.csv and chain_clusters.csv, LIGYSIS with chains.csv, "
+    "structures with labels.csv, or structure files with ligands inside"
+)
+
+
+def add(commands: Any) -> None:
+    """Add both commands to the parser's subcommands."""
+    _add_evaluate(commands)
+    _add_sweep(commands)
+
+
+def _add_common(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--dataset", required=True, metavar="NAME|DIR", help=DATASET_HELP)
+    parser.add_argument(
+        "--split-table", type=Path, metavar="CSV", help="dataset,id,split of complexes (default: the repository's)"
+    )
+    parser.add_argument("--model", default=DEFAULT_MODEL, metavar="NAME|PATH", help="our checkpoint (default: %(default)s)")
+    parser.add_argument("--limit", type=positive(int), metavar="N", help="at most N proteins, spread over clusters")
+    trained = parser.add_mutually_exclusive_group()
+    trained.add_argument("--allow-trained", action="store_true", help="go on where the checkpoint was trained on the proteins")
+    trained.add_argument("--skip-trained", action="store_true", help="leave such proteins out")
+    parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
+
+
+def _add_evaluate(commands: Any) -> None:
+    parser = commands.add_parser(
+        "evaluate",
+        help="measure predictors on complexes with known ligands",
+        description="Run predictors over a data set and write tables of sites, proteins, figures with intervals, and failures. "
+        "A predictor that crashes or hangs on a structure misses the sites of that structure.",
+    )
+    _add_common(parser)
+    parser.add_argument("--split", metavar="NAME", help="of complexes (default: test) or LIGYSIS (default: validation)")
+    parser.add_argument(
+        "--predictor",
+        action="append",
+        type=names,
+        default=[],
+        metavar="NAME",
+        help="repeatable or comma-separated: s2p, pocketnet, fpocket-rs ..., 'all', or package.module:Class (default: s2p)",
+    )
+    parser.add_argument("--workers", type=positive(int), default=1, metavar="N", help="processes (default: %(default)s)")
+    parser.add_argument(
+        "--timeout",
+        type=positive(float),
+        default=BenchmarkConfig.timeout,
+        metavar="S",
+        help="seconds for one structure (default: %(default)g)",
+    )
+    parser.add_argument("--resume", action="store_true", help="go on with the run in the output folder")
+    parser.add_argument("--page", type=Path, metavar="FILE", help="also write the results page (Markdown)")
+    parser.add_argument("-o", "--output", type=Path, default=Path("runs/evaluate"), metavar="DIR", help="default: %(default)s")
+    parser.set_defaults(run=_run_evaluate)
+
+
+def _add_sweep(commands: Any) -> None:
+    parser = commands.add_parser(
+        "sweep",
+        help="try settings of the pocket stage, and other clusterings",
+        description="Change one setting of the pocket stage at a time and write recall, fragmentation and time of each. Settings "
+        "are chosen on validation, which is the default split of complexes here.",
+    )
+    _add_common(parser)
+    parser.add_argument("--split", metavar="NAME", help="of complexes (default: validation)")
+    parser.add_argument(
+        "--parameter",
+        type=names,
+        metavar="A,B",
+        help="of bandwidth, probe_radius, n_points, threshold, smoothing_threshold, smoothing_radius, smoothing, ranking, "
+        "clustering (default: all)",
+    )
+    parser.add_argument("-o", "--output", type=Path, default=Path("runs/sweep"), metavar="DIR", help="default: %(default)s")
+    parser.set_defaults(run=_run_sweep)
+
+
+def _guard(cases: CaseSet, predictors: Sequence[str], arguments: argparse.Namespace) -> tuple[CaseSet, list[str]]:
+    from s2p.run_guard import guard_cases
+
+    n = len(cases.cases)
+    cases, trained = guard_cases(cases, arguments.model, predictors, allow=arguments.allow_trained, skip=arguments.skip_trained)
+    if len(cases.cases) < n:
+        print(f"{n - len(cases.cases)} proteins left out: the checkpoint was trained on relatives of them", file=sys.stderr)
+    if trained:
+        print(f"the checkpoint was trained on relatives of {len(trained)} of {n} proteins (--allow-trained)", file=sys.stderr)
+    return cases, trained
+
+
+def _run_evaluate(arguments: argparse.Namespace) -> int:
+    from dataclasses import replace
+
+    from tqdm import tqdm
+
+    from s2p.benchmark_runner import predictor_names, run_benchmark
+    from s2p.cases import find_cases
+    from s2p.run_tables import cost, write_tables
+
+    wanted = [name for group in arguments.predictor for name in group] or ["s2p"]
+    if "all" in wanted:
+        wanted = [*predictor_names(), *(name for name in wanted if ":" in name)]
+    for name in wanted:
+        if ":" not in name and name not in predictor_names():
+            raise S2PError(f"there is no predictor {name!r}; the predictors are {', '.join(predictor_names())}")
+    wanted = list(dict.fromkeys(wanted))
+    cases = find_cases(arguments.dataset, arguments.split, limit=arguments.limit, splits=arguments.split_table)
+    cases, trained = _guard(cases, wanted, arguments)
+    hide = arguments.quiet or not sys.stderr.isatty()
+
+    def step(name: str, done: int, total: int) -> None:
+        bar.set_description(name)
+        bar.update()
+
+    with tqdm(total=len(cases.cases) * len(wanted), unit="protein", disable=hide, leave=False) as bar:
+        run = run_benchmark(
+            cases,
+            wanted,
+            arguments.output,
+            model=arguments.model,
+            workers=arguments.workers,
+            resume=arguments.resume,
+            config=replace(BenchmarkConfig(), timeout=arguments.timeout),
+            report=step,
+            trained=trained,
+        )
+    figures = write_tables(run)
+    costs = {name: cost(records) for name, records in run.records.items()}
+    if not arguments.quiet:
+        print(_table(run, figures, costs))
+        print(f"wrote {arguments.output} (sites.csv, proteins.csv, summary.csv, paired.csv, failures.csv)")
+    for name, entry in run.facts["predictors"].items():
+        if name in wanted and "error" in entry:
+            print(f"s2p: error: {name} did not run: {entry['error']}", file=sys.stderr)
+    if arguments.page is not None:
+        from s2p.results_page import results_page
+
+        print(f"wrote {results_page([arguments.output], arguments.page)}")
+    return 1 if any("error" in run.facts["predictors"].get(name, {}) for name in wanted) else 0
+
+
+COLUMNS = {
+    "dcc<4 N+2": "dcc < 4 Å, top N+2",
+    "dcc<12 N+2": "dcc < 12 Å, top N+2",
+    "dca<4 N+2": "dca < 4 Å, top N+2",
+    "PFI": "PFI",
+    "missed": "sites missed",
+    "res. AP": "residue average precision",
+    "res. MCC": "residue MCC",
+}
+
+
+def _table(run: Run, figures: dict[str, dict[str, Summary]], costs: dict[str, Cost]) -> str:
+    width = max((len(name) for name in figures), default=9) + 2
+    lines = [f"{'predictor':<{width}}" + "".join(f"{key:>12}" for key in COLUMNS) + f"{'failed':>8}{'s':>9}{'MB':>8}"]
+    for name, table in figures.items():
+        cells = [f"{table[key].value:>12.3f}" if key in table else f"{'–':>12}" for key in COLUMNS.values()]
+        spent = costs[name]
+        lines.append(f"{name:<{width}}{''.join(cells)}{spent.n_failed:>8}{spent.seconds:>9.2f}{spent.peak_mb:>8.0f}")
+    first = next(iter(run.records.values()), [])
+    split = f", {run.facts['split']}" if run.facts["split"] else ""
+    lines.append(f"{run.facts['dataset']}{split}: {len(first)} proteins, {sum(len(r.sites) for r in first)} sites")
+    return "\n".join(lines)
+
+
+def _run_sweep(arguments: argparse.Namespace) -> int:
+    from s2p.cases import find_cases
+    from s2p.pipeline import Seq2Pocket
+    from s2p.sweeps import settings, sweep, sweep_frame, write_sweep
+
+    chosen = settings(arguments.parameter)
+    folder = Path(arguments.dataset)
+    split = arguments.split or ("validation" if (folder / "index.csv").is_file() else None)
+    cases = find_cases(arguments.dataset, split, limit=arguments.limit, splits=arguments.split_table)
+    cases, trained = _guard(cases, ["s2p"], arguments)
+    predictor = Seq2Pocket.load(arguments.model, device="cpu")
+    rows = sweep(cases, predictor, chosen, quiet=arguments.quiet)
+    paths = write_sweep(rows, cases, predictor, arguments.output, trained=trained)
+    if not arguments.quiet:
+        shown = ["parameter", "value", "dcc_12", "dcc_ca_12", "dca_4", "pfi", "merging", "sites_missed", "pockets", "seconds"]
+        print(sweep_frame(rows)[shown].to_string(index=False, float_format=lambda x: f"{x:.3f}"))
+        print("\n".join(f"wrote {path}" for path in paths))
+    return 0

@@ -1,0 +1,134 @@
+"""The page says what the tables say, and the figures are drawn."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from s2p.benchmark_runner import evaluate_case, failed_record, load_named
+from s2p.cases import find_cases
+from s2p.errors import S2PError
+from s2p.figures_evaluation import Mark, dcc_pfi_figure, figure_png
+from s2p.isolation import Answer
+from s2p.palette import POCKETS
+from s2p.provenance import provenance
+from s2p.results_page import main, possibly_trained, results_page
+from s2p.run_records import read_run
+from s2p.run_tables import cost, predictor_figures, write_tables
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run of two predictors, one of which failed once, and of one that could not be loaded."""
+    folder = tmp_path_factory.mktemp("runs") / "mini"
+    (folder / "records").mkdir(parents=True)
+    cases = [case for case in find_cases("mini").cases if case.id in ("4CUP", "1GBT")]
+    entries = {"random-patch": {"version": "1.2"}, "awkward:Center": {"version": "1"}, "pocketnet": {"error": "not installed"}}
+    for name in ("random-patch", "awkward:Center"):
+        predictor = load_named(name)
+        records = [evaluate_case(predictor, case, name=name) for case in cases]
+        if name == "awkward:Center":
+            records[0] = failed_record(Answer(cases[0], "died", message="a crash"), name)
+        file = folder / "records" / f"{name.replace(':', '_')}.jsonl"
+        file.write_text("".join(record.to_json() + "\n" for record in records))
+    facts = {"dataset": "mini", "split": "", "model": "m", "config": {}, "n_cases": 2, "predictors": entries} | provenance()
+    (folder / "run.json").write_text(json.dumps(facts))
+    return folder
+
+
+def test_the_page_holds_every_predictor_with_its_figures(run: Path, tmp_path: Path) -> None:
+    page = results_page([run], tmp_path / "page" / "RESULTS.md", n_bootstrap=20).read_text()
+    found = read_run(run)
+    for name, records in found.records.items():
+        figure = predictor_figures(records, n_bootstrap=20)["dca < 4 Å, top N+2"]
+        row = next(line for line in page.splitlines() if line.startswith(f"| `{name}` |"))
+        assert row.split("|")[2].strip() == f"{figure.value:.3f} ({figure.low:.2f}–{figure.high:.2f})"
+    assert "2 proteins in 2 clusters, 2 sites." in page
+    assert "`pocketnet` did not run: not installed" in page
+    assert "| 1 of 2 | unknown |" in page  # the failure, and what is not known of a stranger
+    assert "no: no knowledge" in page
+    assert found.facts["date"] in page and "torch" in page and found.facts["hardware"]["system"] in page
+    assert "`random-patch` − `awkward:Center`" in page
+    assert str(run) not in page
+    assert (tmp_path / "page" / "results_mini.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_tables_and_costs(run: Path) -> None:
+    import pandas as pd
+
+    found = read_run(run)
+    figures = write_tables(found, n_bootstrap=20)
+    sites, proteins = pd.read_csv(run / "sites.csv"), pd.read_csv(run / "proteins.csv")
+    assert len(sites) == len(proteins) == 4
+    own = sites[sites.predictor == "random-patch"]
+    assert (own.dca_n_plus < 4).mean() == figures["random-patch"]["dca < 4 Å, top N+2"].value
+    assert np.isinf(sites[(sites.predictor == "awkward:Center") & (sites.protein == "4CUP")].dcc_all).all()
+    summary = pd.read_csv(run / "summary.csv").set_index(["predictor", "figure"])
+    assert summary.loc[("awkward:Center", "n_failed"), "value"] == 1
+    assert cost(found.records["awkward:Center"]).seconds == proteins[proteins.predictor == "awkward:Center"].seconds.iloc[1]
+    assert "residue AUC" in figures["random-patch"]
+    assert len(pd.read_csv(run / "paired.csv")) == 3
+    assert pd.read_csv(run / "failures.csv").message.tolist() == ["a crash"]
+
+
+def test_independence_is_never_claimed_for_strangers() -> None:
+    test, train = {"dataset": "complexes", "split": "test"}, {"dataset": "complexes", "split": "train"}
+    assert possibly_trained("s2p-dbscan-5", test).startswith("no: test clusters")
+    assert possibly_trained("s2p", train).startswith("yes")
+    assert possibly_trained("s2p", test | {"trained_on": ["a", "b"]}) == "yes: on relatives of 2 of these"
+    assert possibly_trained("s2p", {"dataset": "mine", "split": ""}) == "unknown"
+    assert possibly_trained("package:Thing", test) == "unknown"
+    assert possibly_trained("pocketnet", test).startswith("possibly")
+    assert possibly_trained("fpocket-rs-druggability", test) == possibly_trained("fpocket", test) != "unknown"
+
+
+def test_what_is_no_run_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(S2PError, match="neither a run"):
+        results_page([tmp_path], tmp_path / "page.md")
+    assert main([str(tmp_path), "-o", str(tmp_path / "page.md")]) == 1
+    assert "neither a run" in capsys.readouterr().err
+
+
+def test_a_sweep_on_the_page(tmp_path: Path) -> None:
+    from s2p.sweeps import SweepRow, sweep_frame
+
+    row = SweepRow("bandwidth", "9", 3, 4, 0.5, 0.4, 0.6, 0.7, 0.6, 0.8, 0.3, 0.2, 1.5, 1.2, 1.9, 1.1, 0.25, 4.0, 0.012, 0.3)
+    sweep_frame([row]).to_csv(tmp_path / "sweep.csv", index=False)
+    (tmp_path / "sweep.png").write_bytes(figure_png(dcc_pfi_figure([])))
+    (tmp_path / "sweep.json").write_text(json.dumps({"dataset": "d", "split": "validation", "model": "m"} | provenance()))
+    page = results_page([tmp_path], tmp_path / "RESULTS.md").read_text()
+    assert "## Sweep: d, validation" in page
+    assert (
+        "| bandwidth | 9 | 0.500 (0.40–0.60) | 0.700 (0.60–0.80) | 0.200 | 1.500 (1.20–1.90) | 1.10 | 0.250 | 4.0 | 0.012 |"
+        in page
+    )
+
+
+def test_figure_leaves_out_what_has_no_index_and_labels_the_rest() -> None:
+    marks = [
+        Mark("a", "a", (1.5, 1.2, 1.9), (0.7, 0.6, 0.8)),
+        Mark("bandwidth", "6", (3.0, 2.0, 4.0), (0.8, 0.7, 0.9)),
+        Mark("bandwidth", "9", (2.0, 1.5, 2.5), (0.7, 0.6, 0.8)),
+        Mark("nothing found", "x", (np.nan,) * 3, (0.0, 0.0, 0.0)),
+    ]
+    figure = dcc_pfi_figure(marks)
+    (ax,) = figure.axes
+    assert [text.get_text() for text in ax.texts] == ["6", "9"]
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["a", "bandwidth"]
+    line = next(x for x in ax.lines if x.get_label() == "bandwidth")
+    np.testing.assert_allclose(line.get_xydata(), [[3.0, 0.8], [2.0, 0.7]])
+    assert {x.get_color() for x in ax.lines if x.get_label() in ("a", "bandwidth")} == set(POCKETS[:2])
+    assert Image.open(io.BytesIO(figure_png(figure))).size == (988, 702)
+    assert figure_png(figure) == figure_png(figure)
+
+
+def test_provenance_names_versions_and_machine_but_nobody() -> None:
+    facts = provenance()
+    assert {"s2p", "python", "numpy", "torch"} <= set(facts["versions"])
+    assert facts["hardware"]["cores"] >= 1
+    assert set(facts["hardware"]) == {"processor", "cores", "memory_gb", "system"}
