@@ -19,6 +19,7 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from s2p.config import WindowConfig
 from s2p.errors import WeightsError
@@ -28,6 +29,8 @@ __all__ = [
     "ResidueModel",
     "build_backbone",
     "encode",
+    "encode_layer",
+    "find_weights",
     "load_backbone",
     "predict_residues",
     "token_batches",
@@ -46,6 +49,8 @@ BACKBONES: dict[str, tuple[int, int, int]] = {
 WEIGHTS_URL = "https://dl.fbaipublicfiles.com/fair-esm/models/{name}.pt"
 MAX_WEIGHTS_BYTES = 64 << 30
 CLS, PAD, EOS = 0, 1, 2
+DEFAULT_HEADS = ("general",)
+"""Kinds of binding site a model knows unless told otherwise."""
 
 
 def _alphabet() -> Any:
@@ -81,7 +86,7 @@ def build_backbone(name: str) -> nn.Module:
     return model
 
 
-def encode(backbone: nn.Module, tokens: Tensor) -> Tensor:
+def encode(backbone: nn.Module, tokens: Tensor, *, checkpointing: bool = False) -> Tensor:
     """Last hidden state of an ESM-2, equal to fair-esm's own forward pass.
 
     Parameters
@@ -90,6 +95,8 @@ def encode(backbone: nn.Module, tokens: Tensor) -> Tensor:
         A fair-esm ``ESM2``.
     tokens
         (B, T) ids, padded with 1.
+    checkpointing
+        Keep only what goes into each layer, and compute the layer again in the backward pass.
 
     Returns
     -------
@@ -102,22 +109,32 @@ def encode(backbone: nn.Module, tokens: Tensor) -> Tensor:
     x = net.embed_tokens(tokens) * (1 - 0.15 * 0.8)
     x = x.masked_fill(padding[..., None], 0)
     mask = ~padding[:, None, None, :] if some_padding else None
-    batch, length, width = x.shape
     for layer in net.layers:
-        attention = layer.self_attn
-        h = layer.self_attn_layer_norm(x)
-        heads = attention.num_heads
-        q, k, v = (
-            projection(h).view(batch, length, heads, width // heads).transpose(1, 2)
-            for projection in (attention.q_proj, attention.k_proj, attention.v_proj)
-        )
-        shape = (batch * heads, length, width // heads)
-        q, k = attention.rot_emb(q.reshape(shape), k.reshape(shape))
-        mixed = F.scaled_dot_product_attention(q.view(v.shape), k.view(v.shape), v, attn_mask=mask)
-        x = x + attention.out_proj(mixed.transpose(1, 2).reshape(batch, length, width))
-        x = x + layer.fc2(F.gelu(layer.fc1(layer.final_layer_norm(x))))
+        if checkpointing and torch.is_grad_enabled():
+            # There is nothing random in a layer, so no generator has to be set back.
+            x = checkpoint(encode_layer, layer, x, mask, use_reentrant=False, preserve_rng_state=False)
+        else:
+            x = encode_layer(layer, x, mask)
     hidden: Tensor = net.emb_layer_norm_after(x)
     return hidden
+
+
+def encode_layer(layer: Any, x: Tensor, mask: Tensor | None) -> Tensor:
+    """One ESM-2 layer; x (B, T, d), mask (B, 1, 1, T) true where there is a token."""
+    batch, length, width = x.shape
+    attention = layer.self_attn
+    h = layer.self_attn_layer_norm(x)
+    heads = attention.num_heads
+    q, k, v = (
+        projection(h).view(batch, length, heads, width // heads).transpose(1, 2)
+        for projection in (attention.q_proj, attention.k_proj, attention.v_proj)
+    )
+    shape = (batch * heads, length, width // heads)
+    q, k = attention.rot_emb(q.reshape(shape), k.reshape(shape))
+    mixed = F.scaled_dot_product_attention(q.view(v.shape), k.view(v.shape), v, attn_mask=mask)
+    x = x + attention.out_proj(mixed.transpose(1, 2).reshape(batch, length, width))
+    out: Tensor = x + layer.fc2(F.gelu(layer.fc1(layer.final_layer_norm(x))))
+    return out
 
 
 class ResidueModel(nn.Module):
@@ -129,19 +146,39 @@ class ResidueModel(nn.Module):
         fair-esm name of the backbone.
     dropout
         On the embeddings, in training only (published: declared, never applied).
+    heads
+        Kinds of site with a head of their own on the shared backbone, e.g. ``("general", "cryptic")``. The first is
+        ``head``, the one a prediction uses unless told otherwise.
     """
 
-    def __init__(self, name: str, dropout: float = 0.0) -> None:
+    def __init__(self, name: str, dropout: float = 0.0, heads: Sequence[str] = DEFAULT_HEADS) -> None:
         super().__init__()
         self.name = name
+        self.heads = tuple(heads)
+        self.checkpointing = False
+        """Whether layers are computed again in the backward pass (see :func:`encode`)."""
         self.backbone = build_backbone(name)
         self.dropout = nn.Dropout(dropout)
-        self.head = nn.Linear(BACKBONES[name][1], 1)
+        width = BACKBONES[name][1]
+        self.head = nn.Linear(width, 1)
+        self.other_heads = nn.ModuleDict({head: nn.Linear(width, 1) for head in self.heads[1:]})
 
-    def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, T) tokens -> logits (B, T) and embeddings (B, T, d), special tokens included."""
-        hidden = encode(self.backbone, tokens)
-        logits: Tensor = self.head(self.dropout(hidden)).squeeze(-1)
+    def named_head(self, head: str) -> nn.Module:
+        """The linear map of one kind of site.
+
+        Raises
+        ------
+        WeightsError
+            If the model has no such head.
+        """
+        if head not in self.heads:
+            raise WeightsError(f"this model has no head {head!r} for sites of that kind; it has {', '.join(self.heads)}")
+        return self.head if head == self.heads[0] else self.other_heads[head]
+
+    def forward(self, tokens: Tensor, head: str | None = None) -> tuple[Tensor, Tensor]:
+        """(B, T) tokens -> logits (B, T) of one head and embeddings (B, T, d), special tokens included."""
+        hidden = encode(self.backbone, tokens, checkpointing=self.checkpointing)
+        logits: Tensor = self.named_head(head or self.heads[0])(self.dropout(hidden)).squeeze(-1)
         return logits, hidden
 
 
@@ -183,6 +220,7 @@ def predict_residues(
     sequences: Sequence[str],
     config: WindowConfig | None = None,
     *,
+    head: str | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> list[tuple[NDArray[np.float32], NDArray[np.float32]]]:
     """Logits and embeddings of every residue of every chain, in one pass of the language model.
@@ -194,6 +232,8 @@ def predict_residues(
     ----------
     sequences
         One-letter sequences.
+    head
+        Kind of site, one of ``model.heads``; default the first.
     progress
         Called with the number of residues done after each batch.
 
@@ -218,7 +258,7 @@ def predict_residues(
             for row, k in enumerate(batch):
                 w = windows[k]
                 tokens[row, : w.end - w.start + 2] = tokenize(sequences[w.chain][w.start : w.end])
-            logits, hidden = model(torch.from_numpy(tokens).to(device))
+            logits, hidden = model(torch.from_numpy(tokens).to(device), head)
             logits, hidden = logits.float().cpu().numpy(), hidden.float().cpu().numpy()
             for row, k in enumerate(batch):
                 w = windows[k]
@@ -250,7 +290,7 @@ def load_backbone(name: str, weights: str | Path | None = None, *, download: boo
         If they are found nowhere, damaged, or of another size than ``name``.
     """
     backbone = build_backbone(name)
-    path = Path(weights) if weights is not None else _find_weights(name, download)
+    path = Path(weights) if weights is not None else find_weights(name, download)
     if not path.is_file():
         raise WeightsError(f"{path}: no such weights file")
     state = read_state(path)
@@ -280,7 +320,14 @@ def read_state(path: Path) -> dict[str, Tensor]:
         raise WeightsError(f"{path}: cannot be read as ESM-2 weights ({' '.join(str(error).split())[:200]})") from None
 
 
-def _find_weights(name: str, download: bool) -> Path:
+def find_weights(name: str, download: bool = True) -> Path:
+    """File with the weights of a backbone: in ``$S2P_WEIGHTS``, the torch hub cache, or downloaded there.
+
+    Raises
+    ------
+    WeightsError
+        If they are not here and not to be downloaded.
+    """
     places = []
     if folder := os.environ.get("S2P_WEIGHTS"):
         places += [Path(folder) / f"{name}{suffix}" for suffix in (".safetensors", ".pt")]

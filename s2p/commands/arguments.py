@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["formats", "names", "positive", "probability"]
+__all__ = ["epochs", "formats", "names", "positive", "probability"]
 
 
 def names(text: str) -> tuple[str, ...]:
@@ -26,6 +26,17 @@ def formats(text: str) -> tuple[str, ...]:
         if name not in FORMATS:
             raise argparse.ArgumentTypeError(f"unknown format {name!r}; the formats are {', '.join(FORMATS)}")
     return tuple(name for name in FORMATS if name in {"csv", *wanted})
+
+
+def epochs(text: str) -> tuple[int, int]:
+    """Epochs of the head alone and of everything, as ``H,A``; at least one in all."""
+    parts = text.split(",")
+    if len(parts) != 2:
+        raise argparse.ArgumentTypeError(f"{text!r} is not two whole numbers, e.g. 2,1: of the head alone, and of everything")
+    head, full = (_number(part, int) for part in parts)
+    if head < 0 or full < 0 or head + full == 0:
+        raise argparse.ArgumentTypeError(f"{text!r}: at least one epoch is needed, and none can be negative")
+    return head, full
 
 
 def probability(text: str) -> float:
