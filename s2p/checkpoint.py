@@ -10,8 +10,9 @@ from typing import Any
 
 import torch
 
+from s2p.context_head import ContextHead
 from s2p.errors import WeightsError
-from s2p.plm import ResidueModel, load_backbone
+from s2p.plm import DEFAULT_HEADS, ResidueModel, load_backbone
 from s2p.ranking import PocketModel
 from s2p.smoothing import Smoother
 
@@ -36,6 +37,8 @@ class Checkpoint:
     """``surface`` or ``published``, whichever was better on validation."""
     card: dict[str, Any] = field(default_factory=dict)
     """Data, split, seeds, validation figures, licence."""
+    context: ContextHead | None = None
+    """Turns the language model's logits and the surroundings into the final probabilities, if there is one."""
 
 
 def save_checkpoint(checkpoint: Checkpoint, path: str | Path, *, half: bool = True, with_backbone: bool = True) -> None:
@@ -52,7 +55,11 @@ def save_checkpoint(checkpoint: Checkpoint, path: str | Path, *, half: bool = Tr
 
     path = Path(path)
     arrays: dict[str, torch.Tensor] = {}
-    parts: list[tuple[str, torch.nn.Module | None]] = [("residue", checkpoint.model), ("smoother", checkpoint.smoother)]
+    parts: list[tuple[str, torch.nn.Module | None]] = [
+        ("residue", checkpoint.model),
+        ("smoother", checkpoint.smoother),
+        ("context", checkpoint.context),
+    ]
     for prefix, module in parts:
         for key, value in (module.state_dict() if module is not None else {}).items():
             unused = key.startswith(("backbone.lm_head", "backbone.contact_head"))
@@ -63,7 +70,9 @@ def save_checkpoint(checkpoint: Checkpoint, path: str | Path, *, half: bool = Tr
         "format": FORMAT,
         "name": checkpoint.name,
         "backbone": checkpoint.model.name,
+        "heads": list(checkpoint.model.heads),
         "smoother_width": checkpoint.smoother.width if checkpoint.smoother else None,
+        "context_sizes": checkpoint.context.sizes if checkpoint.context else None,
         "pocket_model": asdict(checkpoint.pocket_model) if checkpoint.pocket_model else None,
         "threshold": checkpoint.threshold,
         "smoothing_threshold": checkpoint.smoothing_threshold,
@@ -113,7 +122,8 @@ def load_checkpoint(model: str | Path, *, backbone: str | Path | None = None, de
     name = header["backbone"]
     if backbone is not None and str(backbone) != name and not Path(backbone).is_file():
         raise WeightsError(f"{path} was trained on {name}, not on {backbone}; drop --backbone or choose another model")
-    residue = ResidueModel(name)
+    # Checkpoints from before there were several heads do not say.
+    residue = ResidueModel(name, heads=header.get("heads", DEFAULT_HEADS))
     state = {key.removeprefix("residue."): value.float() for key, value in arrays.items() if key.startswith("residue.")}
     if any(key.startswith("backbone.") for key in state):
         own_weights = True
@@ -130,6 +140,11 @@ def load_checkpoint(model: str | Path, *, backbone: str | Path | None = None, de
         smoother = Smoother(residue.head.in_features, header["smoother_width"])
         smoother.load_state_dict({k.removeprefix("smoother."): v.float() for k, v in arrays.items() if k.startswith("smoother.")})
         smoother = smoother.to(device).eval()
+    context = None
+    if header.get("context_sizes"):
+        context = ContextHead(*header["context_sizes"])
+        context.load_state_dict({k.removeprefix("context."): v.float() for k, v in arrays.items() if k.startswith("context.")})
+        context = context.to(device).eval()
     return Checkpoint(
         header["name"],
         residue.to(device).eval(),
@@ -139,4 +154,5 @@ def load_checkpoint(model: str | Path, *, backbone: str | Path | None = None, de
         header["smoothing_threshold"],
         header["ranking"],
         header["card"],
+        context,
     )

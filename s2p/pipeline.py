@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from s2p.checkpoint import Checkpoint, load_checkpoint
 from s2p.clustering import Cluster
 from s2p.config import DEFAULT_MODEL, PredictConfig
+from s2p.context import context_features
+from s2p.context_head import context_logits
 from s2p.errors import S2PError, StructureError
 from s2p.plm import predict_residues
 from s2p.pockets import find_clusters
@@ -21,17 +23,19 @@ from s2p.runtime import pick_device
 from s2p.smoothing import smooth
 from s2p.structure import Structure, read_structure
 
-__all__ = ["ResidueScores", "Seq2Pocket", "predict"]
+__all__ = ["ResidueScores", "Seq2Pocket", "load_structure", "predict"]
 
 
 @dataclass(frozen=True, eq=False)
 class ResidueScores:
-    """What the language model says of every residue."""
+    """What the models say of every residue."""
 
     probabilities: NDArray[np.float32]
-    """(N,)."""
+    """(N,) that it binds, which pockets are made from."""
     embeddings: NDArray[np.float32]
-    """(N, d)."""
+    """(N, d) of the language model."""
+    sequence_logits: NDArray[np.float32]
+    """(N,) of the language model alone."""
 
 
 class Seq2Pocket:
@@ -53,7 +57,7 @@ class Seq2Pocket:
         return cls(load_checkpoint(model, backbone=backbone, device=pick_device(device)))
 
     def score(self, structure: Structure, config: PredictConfig | None = None) -> ResidueScores:
-        """Run the language model; chains of equal sequence go through it once."""
+        """Run the language model, chains of equal sequence once, and the structure-context head if there is one."""
         config = config or PredictConfig()
         sequences = {chain: structure.sequence(chain) for chain in structure.chains}
         distinct = list(dict.fromkeys(sequences.values()))
@@ -63,7 +67,10 @@ class Seq2Pocket:
         for chain, sequence in sequences.items():
             mask = structure.residues.chain == chain
             logits[mask], embeddings[mask] = outputs[sequence]
-        return ResidueScores((1 / (1 + np.exp(-logits))).astype(np.float32), embeddings)
+        final = logits
+        if self.checkpoint.context is not None and config.use_context:
+            final = context_logits(self.checkpoint.context, context_features(structure, logits))
+        return ResidueScores((1 / (1 + np.exp(-final))).astype(np.float32), embeddings, logits)
 
     def pockets(self, structure: Structure, scores: ResidueScores, config: PredictConfig | None = None) -> Prediction:
         """The stages after the language model: cheap, so that thresholds can be changed live."""
@@ -89,6 +96,7 @@ class Seq2Pocket:
         clusters = find_clusters(structure, positive, scores.probabilities, config.surface, config.cluster)
         settings = {
             "threshold": threshold,
+            "context": bool(config.use_context and checkpoint.context is not None),
             "smoothing": bool(config.use_smoothing and checkpoint.smoother is not None),
             "smoothing_radius": config.smoothing.radius,
             "smoothing_threshold": smoothing_threshold,
@@ -97,7 +105,7 @@ class Seq2Pocket:
             "frame": config.cluster.frame,
             "n_points": config.surface.n_points,
             "probe_radius": config.surface.probe_radius,
-            "context": config.surface.context,
+            "buried_by": config.surface.context,
             "ranking": ranking,
         }
         pockets = self._rank(structure, clusters, scores.probabilities, smoothed, ranking, config.surface.probe_radius)
@@ -180,6 +188,21 @@ def predict(
     >>> p = s2p.predict("6wqa.cif", chain="A")  # doctest: +SKIP
     >>> p.pockets[0].residues  # doctest: +SKIP
     """
+    structure = load_structure(source, chain)
+    key = (str(model), device)
+    if key not in _LOADED:
+        _LOADED[key] = Seq2Pocket.load(model, device=device)
+    return _LOADED[key].predict(structure, config)
+
+
+def load_structure(source: str | Path | Structure, chain: str | Sequence[str] | None = None) -> Structure:
+    """What :func:`predict` takes as a source, as a structure that holds at least one residue.
+
+    Raises
+    ------
+    StructureError
+        If it cannot be read, or lacks a chain that was asked for.
+    """
     chains = [c.strip() for c in chain.split(",")] if isinstance(chain, str) else chain
     if isinstance(source, Structure):
         structure = source if chains is None else source.select_chains(chains)
@@ -187,10 +210,7 @@ def predict(
         structure = read_structure(_local(source), chains=chains)
     if not len(structure.residues):
         raise StructureError(f"{structure.name}: no residues to predict for")
-    key = (str(model), device)
-    if key not in _LOADED:
-        _LOADED[key] = Seq2Pocket.load(model, device=device)
-    return _LOADED[key].predict(structure, config)
+    return structure
 
 
 def _local(source: str | Path) -> Path:
