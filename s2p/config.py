@@ -11,6 +11,7 @@ from typing import Literal
 __all__ = [
     "AlternativeConfig",
     "AnnotationConfig",
+    "AttentionConfig",
     "BenchmarkConfig",
     "CavityConfig",
     "ClusterConfig",
@@ -257,10 +258,10 @@ class PointTrainConfig:
     """Positive points drawn from a protein, at most."""
     negatives: int = 800
     """Negative points drawn from a protein, at most."""
-    n_components: int = 8
-    """Principal components of the residue embeddings."""
-    families: tuple[str, ...] = ("geometry", "chemistry", "language", "embedding")
-    """Families of features that are read."""
+    n_components: int = 0
+    """Principal components of the residue embeddings; they did not help on validation."""
+    families: tuple[str, ...] = ("geometry", "chemistry", "language")
+    """Families of features that are read, of these and ``embedding``."""
     min_atoms: int = 100
     """Atom types seen exposed less often have no propensity of their own."""
     prior_atoms: int = 20
@@ -328,7 +329,8 @@ class PredictConfig:
     """Let the structure-context head, where the checkpoint has one, correct the language model's probabilities (ours)."""
     use_smoothing: bool = True
     ranking: Literal["surface", "published"] | None = None
-    """``published``: mean residue probability over the pocket's atoms; ``surface``: the learned pocket probability."""
+    """``published``: clusters of predicted residues' surface points, by mean residue probability; ``surface``: peaks of the
+    learned point score over the whole surface, by calibrated probability (ours)."""
     smoothing: SmoothingConfig = field(default_factory=SmoothingConfig)
     surface: SurfaceConfig = field(default_factory=SurfaceConfig)
     cluster: ClusterConfig = field(default_factory=ClusterConfig)
@@ -543,6 +545,18 @@ class ContextTrainConfig:
 
 
 @dataclass(frozen=True)
+class AttentionConfig:
+    """Contacts read from attention maps (Rao et al. 2021, with CA in place of CB)."""
+
+    distance: float = 8.0
+    """Residues with CA atoms closer than this (Å) touch."""
+    separation: int = 6
+    """Positions between the two residues of a pair that is judged, at least: nearer ones touch in any helix."""
+    heads: int = 2
+    """Heads whose maps are averaged; ours, the best of 1 to 8 on the bundled proteins."""
+
+
+@dataclass(frozen=True)
 class PlotConfig:
     """Charts of predictions and benchmarks."""
 
@@ -568,8 +582,6 @@ class ExplorerConfig:
     """Å."""
     probe_radius: tuple[float, float, float] = (1.0, 2.4, 0.1)
     """Å."""
-    rows: int = 10
-    """Pockets shown in the table."""
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from typing import IO, Any, Literal
 from s2p.config import FetchConfig, ReadConfig
 from s2p.errors import FetchError
 
-__all__ = ["cache_folder", "classify", "download", "fetch_structure"]
+__all__ = ["cache_folder", "check_url", "classify", "download", "fetch_structure", "readable_size", "safe_opener"]
 
 _PDB = re.compile(r"[0-9][A-Za-z0-9]{3}")
 _PDB_EXTENDED = re.compile(r"pdb_[0-9A-Za-z]{8}", re.IGNORECASE)
@@ -179,11 +179,11 @@ def _alphafold_url(accession: str, entry: str, config: FetchConfig) -> str:
 
 def _open(url: str, what: str, timeout: float) -> Any:
     """An open response (a context manager); every network error becomes a sentence."""
-    _check_url(url, what)
+    check_url(url, what)
     host = urllib.parse.urlsplit(url).hostname
     request = urllib.request.Request(url, headers={"User-Agent": "s2p", "Accept-Encoding": "identity"})
     try:
-        return urllib.request.build_opener(_CheckedRedirects).open(request, timeout=timeout)
+        return safe_opener().open(request, timeout=timeout)
     except urllib.error.HTTPError as error:
         error.close()
         if error.code in (404, 410):
@@ -205,7 +205,7 @@ def _chunks(response: Any, what: str, timeout: float, max_bytes: int) -> Iterato
     host = str(urllib.parse.urlsplit(response.url).hostname)
     announced = response.headers.get("Content-Length")
     size = int(announced) if announced is not None and announced.isdecimal() else None
-    too_large = FetchError(f"{what}: larger than the limit of {_readable(max_bytes)}; not downloaded")
+    too_large = FetchError(f"{what}: larger than the limit of {readable_size(max_bytes)}; not downloaded")
     if size is not None and size > max_bytes:
         raise too_large
     received = 0
@@ -225,11 +225,12 @@ def _chunks(response: Any, what: str, timeout: float, max_bytes: int) -> Iterato
         raise FetchError(f"{what}: the connection closed after {received} of {size} bytes; try again")
 
 
-def _readable(n_bytes: int) -> str:
+def readable_size(n_bytes: int) -> str:
+    """``3 MiB``, or ``12 bytes`` below one."""
     return f"{n_bytes >> 20} MiB" if n_bytes >= 1 << 20 else f"{n_bytes} bytes"
 
 
-def _check_url(url: str, what: str) -> None:
+def check_url(url: str, what: str) -> None:
     """https, or http to this machine (tests, a local mirror); no other scheme, no credentials in the address."""
     try:
         parts = urllib.parse.urlsplit(url)
@@ -248,13 +249,18 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
+def safe_opener() -> urllib.request.OpenerDirector:
+    """Opens addresses whose redirects all obey :func:`check_url`."""
+    return urllib.request.build_opener(_CheckedRedirects)
+
+
 class _CheckedRedirects(urllib.request.HTTPRedirectHandler):
     """Hold every hop of a redirect to the same rule as the first address."""
 
     def redirect_request(
         self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: Any, newurl: str
     ) -> urllib.request.Request | None:
-        _check_url(newurl, req.full_url)
+        check_url(newurl, req.full_url)
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 

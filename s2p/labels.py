@@ -1,13 +1,16 @@
 """Binding residues from the ligands of a structure.
 
 A residue binds when one of its heavy atoms lies within a cutoff (4.5 Å, our choice) of a heavy atom of a relevant ligand.
-Which molecules of a crystal structure are relevant is a convention: see :data:`ADDITIVES`.
+Which molecules of a crystal structure are relevant is a convention: see :data:`ADDITIVES`. Molecules bonded to each other are
+one ligand; those bonded to the protein, sugars of a glycan and peptides are told apart (:mod:`s2p.ligand_bonds`) and said.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,15 +18,20 @@ from scipy.spatial import cKDTree
 
 from s2p.config import LabelConfig
 from s2p.errors import StructureError
+from s2p.ligand_bonds import Bond, attachments, connected, file_bonds, is_sugar
 from s2p.structure import Atoms, Ligand, Structure, read_structure
 
 __all__ = [
     "ADDITIVES",
     "BIOLOGICAL_IONS",
     "LABEL_COLUMNS",
+    "LigandReport",
+    "LigandSite",
     "binding_residues",
     "label_rows",
     "ligand_labels",
+    "ligand_sites",
+    "peptide_chains",
     "read_sdf_ligand",
     "relevant_ligands",
 ]
@@ -57,6 +65,147 @@ excluded.
 
 BIOLOGICAL_IONS = frozenset({"CA", "CO", "CU", "CU1", "FE", "FE2", "K", "MG", "MN", "NA", "NI", "ZN"})
 """Single-atom ions that proteins bind for their function; taken only on request."""
+
+
+@dataclass(frozen=True, eq=False)
+class LigandSite:
+    """A ligand and the residues that bind it."""
+
+    ligand: Ligand
+    """Of several bonded residues: all their atoms, with the name ``GAL-BGC`` and the number of the first."""
+    kind: Literal["molecule", "covalent", "peptide", "ion"]
+    """``covalent``: a molecule bonded to a residue of the protein."""
+    residues: NDArray[np.int32]
+    """(K,), 0-based, ascending."""
+    bonded_to: tuple[int, ...] = ()
+    """Residues the ligand is bonded to; they are among ``residues``."""
+
+
+@dataclass(frozen=True)
+class LigandReport:
+    """The sites of a structure, and sentences about what was decided on the way."""
+
+    sites: tuple[LigandSite, ...]
+    notes: tuple[str, ...]
+
+    def labels(self, n: int) -> NDArray[np.bool_]:
+        """(n,) which of ``n`` residues are in any site: the union."""
+        label = np.zeros(n, dtype=np.bool_)
+        for site in self.sites:
+            label[site.residues] = True
+        return label
+
+
+def ligand_sites(
+    structure: Structure,
+    config: LabelConfig | None = None,
+    *,
+    include_ions: bool = False,
+    include_peptides: bool = False,
+    exclude: Iterable[str] = ADDITIVES,
+    bonds: Iterable[Bond] = (),
+) -> LigandReport:
+    """The residues that bind each relevant ligand.
+
+    Parameters
+    ----------
+    structure
+        With its ligands.
+    config
+        Cutoff (Å), least size of a ligand, longest peptide, tolerance of a bond (Å).
+    include_ions, include_peptides
+        Count single-atom ions of :data:`BIOLOGICAL_IONS`, and short protein chains at longer ones, as ligands.
+    exclude
+        Residue names that are never taken.
+    bonds
+        What :func:`s2p.ligand_bonds.file_bonds` read from the file; bonds are also found by distance.
+
+    Returns
+    -------
+    LigandReport
+        Molecules and ions in file order, then peptides. Its notes name covalent ligands, sugars left out because they are bonded
+        to the protein (glycosylation is a modification, not a ligand), and peptides, counted or not.
+    """
+    config = config or LabelConfig()
+    notes: list[str] = []
+    ids = structure.residues.ids()
+    relevant = {id(ligand) for ligand in relevant_ligands(structure, config, include_ions=include_ions, exclude=exclude)}
+    sites: list[LigandSite] = []
+    for group in connected([x for x in structure.ligands if x.kind == "molecule" or id(x) in relevant], config, bonds):
+        members = [ligand for ligand in group if id(ligand) in relevant]
+        if not members:
+            continue
+        bonded = sorted({r for ligand in group for r in attachments(structure, ligand, config, bonds)})
+        # The protein end of a glycan is NAG or the like, which is an additive and no member; so the whole group is looked at.
+        sugars = [ligand for ligand in members if is_sugar(ligand.name)] if bonded else []
+        if sugars:
+            names = ", ".join(ligand.id for ligand in sugars)
+            notes.append(f"{names}: left out, part of a glycan bonded to {', '.join(ids[r] for r in bonded)}")
+            members = [ligand for ligand in members if not is_sugar(ligand.name)]
+            if not members:
+                continue
+        whole = _merge(members)
+        residues = binding_residues(structure, whole.coord, config.cutoff)
+        kind: Literal["molecule", "covalent", "ion"] = "ion" if whole.kind == "ion" else "covalent" if bonded else "molecule"
+        if kind == "covalent":
+            notes.append(f"{whole.id}: covalent ligand, bonded to {', '.join(ids[r] for r in bonded)}, which counts as binding")
+        sites.append(LigandSite(whole, kind, residues, tuple(bonded)))
+    for chain, coord in peptide_chains(structure, config):
+        own = structure.residues.chain == chain
+        first = int(np.flatnonzero(own)[0])
+        text = f"chain {chain}: a peptide of {int(own.sum())} residues at the protein, "
+        notes.append(
+            text + ("counted as a ligand" if include_peptides else "not counted as a ligand unless peptides are asked for")
+        )
+        if include_peptides:
+            atoms = own[structure.atoms.residue_index]
+            peptide = Ligand(
+                "PEPTIDE",
+                chain,
+                int(structure.residues.number[first]),
+                str(structure.residues.insertion_code[first]),
+                coord,
+                structure.atoms.element[atoms],
+                structure.atoms.name[atoms],
+                "peptide",
+            )
+            near = binding_residues(structure, coord, config.cutoff)
+            sites.append(LigandSite(peptide, "peptide", near[~own[near]]))
+    return LigandReport(tuple(sites), tuple(notes))
+
+
+def peptide_chains(structure: Structure, config: LabelConfig | None = None) -> list[tuple[str, NDArray[np.float32]]]:
+    """Chains that are peptide ligands, with their atoms: short ones within the cutoff of a chain that is not short.
+
+    Returns
+    -------
+    list of (chain id, (L, 3) coordinates in Å)
+        Empty if every chain is short: then the peptides are what the file is about.
+    """
+    config = config or LabelConfig()
+    chain, count = np.unique(structure.residues.chain, return_counts=True)
+    short = chain[count <= config.max_peptide_residues]
+    owner = structure.residues.chain[structure.atoms.residue_index]
+    protein = ~np.isin(owner, short)
+    if not len(short) or not protein.any():
+        return []
+    tree = cKDTree(structure.atoms.coord[protein])
+    found = []
+    for name in (c for c in structure.chains if c in set(short.tolist())):
+        coord = structure.atoms.coord[owner == name]
+        if np.isfinite(tree.query(coord, distance_upper_bound=config.cutoff)[0]).any():
+            found.append((name, coord))
+    return found
+
+
+def _merge(members: list[Ligand]) -> Ligand:
+    """Bonded residues as one ligand."""
+    first = members[0]
+    if len(members) == 1:
+        return first
+    coord, element, atom_name = (np.concatenate([getattr(x, key) for x in members]) for key in ("coord", "element", "atom_name"))
+    name = "-".join(x.name for x in members)
+    return Ligand(name, first.chain, first.number, first.insertion_code, coord, element, atom_name, first.kind)
 
 
 def relevant_ligands(
@@ -121,12 +270,8 @@ def binding_residues(
 
 
 def ligand_labels(structure: Structure, config: LabelConfig | None = None, *, include_ions: bool = False) -> NDArray[np.bool_]:
-    """(N,) which residues bind any relevant ligand of the structure: the residue-level truth."""
-    config = config or LabelConfig()
-    label = np.zeros(len(structure.residues), dtype=np.bool_)
-    for ligand in relevant_ligands(structure, config, include_ions=include_ions):
-        label[binding_residues(structure, ligand.coord, config.cutoff)] = True
-    return label
+    """(N,) which residues bind any relevant ligand of the structure: the union of :func:`ligand_sites`."""
+    return ligand_sites(structure, config, include_ions=include_ions).labels(len(structure.residues))
 
 
 def label_rows(path: str | Path, sdf: str | Path | None = None, config: LabelConfig | None = None) -> list[tuple[str, ...]]:
@@ -146,16 +291,15 @@ def label_rows(path: str | Path, sdf: str | Path | None = None, config: LabelCon
     """
     config = config or LabelConfig()
     structure = read_structure(path)
-    found = [(ligand.name, ligand.id, ligand.coord) for ligand in relevant_ligands(structure, config)]
+    found = [(x.ligand.name, x.ligand.id, x.residues) for x in ligand_sites(structure, config, bonds=file_bonds(path)).sites]
     if sdf is not None:
         coord, _ = read_sdf_ligand(sdf)
         with open(sdf, encoding="utf-8", errors="replace") as handle:
             title = handle.readline().strip()
-        found.insert(0, (title or Path(sdf).stem, Path(sdf).name, coord))
+        found.insert(0, (title or Path(sdf).stem, Path(sdf).name, binding_residues(structure, coord, config.cutoff)))
     ids = structure.residues.ids()
     rows: list[tuple[str, ...]] = []
-    for name, ligand_id, coord in found:
-        residues = binding_residues(structure, coord, config.cutoff)
+    for name, ligand_id, residues in found:
         chains = ",".join(dict.fromkeys(structure.residues.chain[residues].tolist()))
         text = " ".join(ids[i] for i in residues.tolist())
         rows.append((structure.name, Path(path).name, chains, name, ligand_id, text))

@@ -1,4 +1,7 @@
-"""Splits that keep homologues together: clusters of chains, held-out sets, and a search for leaks."""
+"""Splits that keep homologues together: clusters of chains, held-out sets, and a search for leaks.
+
+Sequences are compared by mmseqs2 where it is installed, otherwise by :mod:`s2p.kmer_clusters`.
+"""
 
 from __future__ import annotations
 
@@ -8,17 +11,34 @@ import subprocess
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 from s2p.datasets import Complex
 from s2p.errors import S2PError
+from s2p.kmer_clusters import kmer_cluster, kmer_homologous
 
-__all__ = ["cluster", "homologous", "split_complexes"]
+__all__ = ["Method", "cluster", "homologous", "search_method", "split_complexes"]
+
+Method = Literal["auto", "mmseqs2", "kmer"]
+"""``auto``: mmseqs2 where it is on the PATH."""
+
+
+def search_method(method: Method = "auto") -> Literal["mmseqs2", "kmer"]:
+    """What sequences are compared with: ``auto`` resolved. Record it beside a split: the two agree well, but not fully."""
+    if method == "auto":
+        return "mmseqs2" if shutil.which("mmseqs") else "kmer"
+    return method
 
 
 def homologous(
-    queries: Mapping[str, str], targets: Mapping[str, str], *, identity: float = 0.3, coverage: float = 0.5
+    queries: Mapping[str, str],
+    targets: Mapping[str, str],
+    *,
+    identity: float = 0.3,
+    coverage: float = 0.5,
+    method: Method = "auto",
 ) -> dict[str, set[str]]:
-    """Targets that share sequence with a query, by mmseqs2 at its highest sensitivity.
+    """Targets that share sequence with a query, by mmseqs2 at its highest sensitivity or by the k-mer search.
 
     Parameters
     ----------
@@ -27,6 +47,8 @@ def homologous(
     identity, coverage
         A hit has at least this share of identical residues over an alignment that covers at least this share of the
         shorter sequence.
+    method
+        The search; see :func:`search_method`.
 
     Returns
     -------
@@ -35,8 +57,10 @@ def homologous(
     Raises
     ------
     S2PError
-        If mmseqs2 is not installed or fails.
+        If mmseqs2 is asked for and not installed, or fails.
     """
+    if search_method(method) == "kmer":
+        return kmer_homologous(queries, targets, identity=identity, coverage=coverage)
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         names: dict[str, list[str]] = {}
@@ -100,8 +124,12 @@ def split_complexes(
     return result
 
 
-def cluster(sequences: Mapping[str, str], *, identity: float = 0.95, coverage: float = 0.8) -> list[list[str]]:
-    """Groups of ids by mmseqs2 (coverage of both sequences), the representative first."""
+def cluster(
+    sequences: Mapping[str, str], *, identity: float = 0.95, coverage: float = 0.8, method: Method = "auto"
+) -> list[list[str]]:
+    """Groups of ids, the representative first: identical enough to it over enough of both sequences."""
+    if search_method(method) == "kmer":
+        return kmer_cluster(sequences, identity=identity, coverage=coverage)
     with tempfile.TemporaryDirectory() as folder:
         names = list(sequences)
         (Path(folder) / "all").write_text("".join(f">{k}\n{sequences[name]}\n" for k, name in enumerate(names)))
@@ -121,7 +149,7 @@ def _mmseqs(arguments: list[str], folder: Path) -> None:
     program = shutil.which("mmseqs")
     if program is None:
         raise S2PError(
-            "mmseqs2 is needed to split by sequence identity: apt install mmseqs2, or conda install -c bioconda mmseqs2"
+            "mmseqs2 was asked for and is not installed: apt install mmseqs2, conda install -c bioconda mmseqs2, or method kmer"
         )
     done = subprocess.run([program, *arguments], cwd=folder, capture_output=True, text=True, check=False)
     if done.returncode:

@@ -1,75 +1,16 @@
-"""Label files, alignment of labels, complexes on disk, enhancement and splits."""
+"""Complexes and LIGYSIS folders on disk."""
 
 from __future__ import annotations
 
 import csv
-import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from s2p.datasets import (
-    Complex,
-    LabelledChain,
-    enhance,
-    labels_on_chain,
-    read_complexes,
-    read_ligysis,
-    read_three_line,
-    write_three_line,
-)
+from s2p.datasets import LabelledChain, read_complexes, read_ligysis
 from s2p.errors import S2PError
-from s2p.splits import cluster, homologous, split_complexes
 from s2p.structure import read_structure
-
-needs_mmseqs = pytest.mark.skipif(shutil.which("mmseqs") is None, reason="mmseqs2 is not installed")
-
-
-def test_three_line_round_trip(tmp_path: Path) -> None:
-    chains = [LabelledChain("a", "ACDE", np.array([0, 1, 1, 0], np.uint8)), LabelledChain("b c", "G", np.array([1], np.uint8))]
-    write_three_line(tmp_path / "x.txt", chains)
-    back = read_three_line(tmp_path / "x.txt")
-    assert [(c.id, c.sequence, c.labels.tolist(), c.source) for c in back] == [
-        ("a", "ACDE", [0, 1, 1, 0], "x"),
-        ("b c", "G", [1], "x"),
-    ]
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        (">a\nACD\n0101\n", "record 1 .line 1., a: 3 letters but 4 labels"),
-        (">a\nACD\n010\n>b\nACD\n0x0\n", "record 2 .line 4., b: labels must be 0 or 1, found 'x'"),
-        (">a\nAC1\n010\n", "'1' is no amino-acid letter"),
-        (">a\nACD\n", "three lines a record"),
-        ("a\nACD\n010\n", "three lines a record"),
-        ("", "no records"),
-    ],
-)
-def test_bad_label_files_name_the_place(tmp_path: Path, text: str, message: str) -> None:
-    (tmp_path / "x.txt").write_text(text)
-    with pytest.raises(S2PError, match=message):
-        read_three_line(tmp_path / "x.txt")
-
-
-def test_labels_follow_the_alignment() -> None:
-    """The structure lacks the first three and two inner residues, and one residue is mutated."""
-    reference = "MKTAYIAKQRQISFVKSHFSRQLEERLGLIEVQ"
-    binding = [4, 12, 20, 32]
-    observed = "AYIAKQRQISFVKSHASRQLERLGLIEVQ"
-    labels = labels_on_chain(observed, reference, binding)
-    assert [observed[i] for i in np.flatnonzero(labels)] == [reference[i] for i in binding]
-    assert len(labels) == len(observed)
-
-
-def test_enhancement_takes_the_union_of_one_protein() -> None:
-    a = LabelledChain("a", "MKTAYIAKQRQISFVKSHFSRQLEERLGLIEVQ", np.eye(33, dtype=np.uint8)[5])
-    b = LabelledChain("b", "TAYIAKQRQISFVKSHFSRQLEERLGLIEVQ", np.eye(31, dtype=np.uint8)[8])
-    merged = enhance([a, b], [[0, 1]])
-    assert len(merged) == 1
-    assert np.flatnonzero(merged[0].labels).tolist() == [5, 10]
-    assert a.labels.sum() == 1  # the input is left alone
 
 
 def make_complexes(folder: Path, examples: Path) -> Path:
@@ -119,44 +60,13 @@ def test_ligysis_layout(tmp_path: Path, examples: Path) -> None:
     assert list(read_ligysis(tmp_path, "train")) == []
 
 
-def entry(name: str, *clusters: str) -> Complex:
-    return Complex("s", name, Path("p"), (Path("l"),), clusters)
+def test_a_folder_of_another_layout_gives_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(S2PError, match="is not a folder of complexes"):
+        read_complexes(tmp_path)
+    with pytest.raises(S2PError, match="is not a LIGYSIS folder"):
+        list(read_ligysis(tmp_path, "train"))
 
 
-def test_split_never_shares_a_cluster() -> None:
-    draw = np.random.default_rng(0)
-    complexes = [entry(str(k), *{f"c{draw.integers(80)}", f"c{draw.integers(80)}"}) for k in range(300)]
-    split = split_complexes(complexes, always_test=["c7"])
-    groups = {
-        name: {c for x in complexes if split[x.key] == name for c in x.clusters} for name in ("train", "validation", "test")
-    }
-    assert all(groups.values())
-    assert not groups["train"] & groups["test"]
-    assert not groups["train"] & groups["validation"]
-    assert not groups["validation"] & groups["test"]
-    assert all(split[x.key] == "test" for x in complexes if "c7" in x.clusters)
-
-
-def test_split_does_not_change_when_data_are_added() -> None:
-    first = [entry(str(k), f"c{k}") for k in range(50)]
-    more = first + [entry(f"n{k}", f"d{k}") for k in range(50)]
-    a, b = split_complexes(first), split_complexes(more)
-    assert all(a[key] == b[key] for key in a)
-
-
-@needs_mmseqs
-def test_homologues_are_found_and_strangers_not() -> None:
-    draw = np.random.default_rng(0)
-    letters = list("ACDEFGHIKLMNPQRSTVWY")
-    a = "".join(draw.choice(letters, 150))
-    mutated = "".join(draw.choice(letters) if draw.random() < 0.4 else x for x in a)
-    stranger = "".join(draw.choice(letters, 150))
-    assert homologous({"q": a}, {"near": mutated, "far": stranger}) == {"near": {"q"}}
-    groups = cluster({"a": a, "copy": a[:-5], "far": stranger})
-    assert sorted(sorted(g) for g in groups) == [["a", "copy"], ["far"]]
-
-
-def test_without_mmseqs_the_sentence_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", "")
-    with pytest.raises(S2PError, match="apt install mmseqs2"):
-        homologous({"a": "ACD"}, {"b": "ACD"})
+def test_a_chain_has_a_label_for_every_letter() -> None:
+    with pytest.raises(S2PError, match="x: 3 letters but 2 labels"):
+        LabelledChain("x", "ACD", np.zeros(2, np.uint8))

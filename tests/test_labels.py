@@ -1,11 +1,12 @@
 """Binding residues, relevant ligands, SDF ligands, and the labels shipped in ``data/examples``."""
 
 import csv
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from builders import make_structure
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -19,10 +20,12 @@ from s2p.labels import (
     binding_residues,
     label_rows,
     ligand_labels,
+    ligand_sites,
+    peptide_chains,
     read_sdf_ligand,
     relevant_ligands,
 )
-from s2p.structure import Atoms, read_structure
+from s2p.structure import Atoms, Ligand, read_structure
 
 EXAMPLES = Path(__file__).parents[1] / "data" / "examples"
 
@@ -131,6 +134,88 @@ def test_ligand_labels_are_the_union_over_ligands():
     union = np.unique(np.concatenate([binding_residues(structure, x.coord) for x in relevant_ligands(structure)]))
     assert label.shape == (len(structure.residues),)
     assert np.flatnonzero(label).tolist() == union.tolist()
+
+
+def test_sites_say_what_they_are_and_their_union_is_the_label():
+    structure = read_structure(EXAMPLES / "1GBT.cif.gz")
+    report = ligand_sites(structure, include_ions=True)
+    assert [(site.ligand.name, site.kind) for site in report.sites] == [("CA", "ion"), ("GBS", "covalent")]
+    ids = structure.residues.ids()
+    assert [ids[r] for r in report.sites[1].bonded_to] == ["A:195"]  # the serine of the catalytic triad
+    assert set(report.sites[1].bonded_to) <= set(report.sites[1].residues.tolist())
+    assert report.notes == ("GBS A:704: covalent ligand, bonded to A:195, which counts as binding",)
+    union = np.zeros(len(structure.residues), bool)
+    union[np.concatenate([site.residues for site in report.sites])] = True
+    assert report.labels(len(structure.residues)).tolist() == union.tolist()
+
+
+def ligand(name: str, number: int, coord: list[tuple[float, float, float]], chain: str = "L") -> Ligand:
+    n = len(coord)
+    return Ligand(name, chain, number, "", np.array(coord, np.float32), np.array(["C"] * n), np.array(["C1"] * n))
+
+
+LINE = [(0.0, 0.0, 1.5 * k) for k in range(6)]
+
+
+def test_bonded_molecules_are_one_ligand_and_distant_ones_two():
+    structure = replace(make_structure(), ligands=())
+    a, b = ligand("AAA", 1, LINE), ligand("BBB", 2, [(x, y, z + 9.0) for x, y, z in LINE])
+    far = ligand("CCC", 3, [(x + 30, y, z) for x, y, z in LINE])
+    report = ligand_sites(replace(structure, ligands=(a, far, b)))
+    assert [site.ligand.id for site in report.sites] == ["AAA-BBB L:1", "CCC L:3"]
+    assert len(report.sites[0].ligand.coord) == 12
+
+
+def test_a_glycan_is_no_ligand_and_a_free_sugar_is():
+    structure = make_structure()
+    anchor = structure.atoms.coord[0] + np.float32([0.0, 0.0, -1.4])
+    chain = [tuple(anchor + np.float32([0, 0, -1.5 * k])) for k in range(6)]
+    glycan = ligand("NAG", 1, chain)
+    second = ligand("BMA", 2, [(x, y, z - 9.0) for x, y, z in chain])
+    free = ligand("BMA", 3, [(x + 60, y, z) for x, y, z in chain])
+    report = ligand_sites(replace(structure, ligands=(glycan, second, free)))
+    assert [site.ligand.id for site in report.sites] == ["BMA L:3"]
+    (note,) = report.notes
+    assert note == f"BMA L:2: left out, part of a glycan bonded to {structure.residues.ids()[0]}"
+
+
+def test_peptides_are_an_option_and_always_said():
+    whole = make_structure(n=40)
+    keep = np.flatnonzero((whole.residues.chain == "A") | (np.arange(80) >= 72))
+    structure = replace(subset(whole, keep), ligands=())
+    near = LabelConfig(cutoff=7.0)  # the two helices stand a little apart
+    (found,) = peptide_chains(structure, near)
+    assert found[0] == "B"
+    assert peptide_chains(structure, LabelConfig(cutoff=1.0)) == []
+    assert peptide_chains(structure, LabelConfig(cutoff=7.0, max_peptide_residues=7)) == []
+    without = ligand_sites(structure, near)
+    assert without.sites == ()
+    assert without.notes == (
+        "chain B: a peptide of 8 residues at the protein, not counted as a ligand unless peptides are asked for",
+    )
+    (site,) = ligand_sites(structure, near, include_peptides=True).sites
+    assert (site.kind, site.ligand.chain) == ("peptide", "B")
+    own = structure.residues.chain == "B"
+    expected = brute_force(structure.atoms.coord, structure.atoms.residue_index, found[1], 7.0)
+    assert site.residues.tolist() == [r for r in expected.tolist() if not own[r]]
+    assert len(site.residues)
+
+
+def test_a_lone_peptide_is_the_protein():
+    structure = make_structure(n=20)
+    assert peptide_chains(structure) == []
+
+
+def subset(structure, keep):
+    """The residues ``keep`` of a structure."""
+    atoms, residues = structure.atoms, structure.residues
+    place = np.full(len(residues), -1)
+    place[keep] = np.arange(len(keep))
+    own = np.isin(atoms.residue_index, keep)
+    cut = {f.name: getattr(atoms, f.name)[own] for f in fields(atoms)}
+    cut["residue_index"] = place[cut["residue_index"]].astype(np.int32)
+    rows = {f.name: getattr(residues, f.name)[keep] for f in fields(residues)}
+    return replace(structure, atoms=replace(atoms, **cut), residues=replace(residues, **rows))
 
 
 def test_additive_names_are_well_formed_and_cofactors_are_not_among_them():
