@@ -1,6 +1,7 @@
 """Time and memory of every stage after the language model, beside plain-library equivalents, in one run.
 
-``python benchmarks/stages.py`` measures, writes ``stages.json`` and ``stages.png`` beside itself and prints Markdown tables.
+``python benchmarks/stages.py`` measures, writes ``stages.json``, ``stages.png`` and ``smoothing.json`` beside itself and prints
+Markdown tables.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,7 @@ SIZES = (115, 345, 436, 1000, 3000, 10000)
 LIBRARY_LIMIT = 1000  # residues up to which the slow equivalents are run
 POSITIVE = 0.15  # share of residues predicted (14.8 % in the paper's training set)
 SITE = 20  # residues of a site
-SMOOTHERS = {"smoothing": (2560, 2048), "smoothing, shipped": (320, 256)}  # embedding and width: paper (3B), our checkpoint
+SMOOTHERS = {"published": (2560, 2048), "shipped": (320, 256)}  # embedding and width: paper (3B), our checkpoint
 
 Timings = dict[str, float]
 
@@ -124,13 +124,8 @@ def best_of(run: Callable[[], Any], repeats: int, budget_s: float = 3.0) -> floa
     return 1000 * min(times)
 
 
-def time_ours(structure: Structure, path: Path, smoothers: dict[str, Any], threads: int, repeats: int) -> Timings:
+def time_ours(structure: Structure, path: Path, threads: int, repeats: int) -> Timings:
     """Milliseconds of each stage."""
-    import torch
-
-    from s2p.smoothing import smooth
-
-    torch.set_num_threads(threads)
     positive, probabilities = stand_in(structure)
     atoms, surface = structure.atoms, SurfaceConfig()
     cloud = positive_points(structure, positive, surface)
@@ -153,21 +148,17 @@ def time_ours(structure: Structure, path: Path, smoothers: dict[str, Any], threa
         "pocket features": lambda: pocket_features(structure, clusters, probabilities, ~positive),
         "structural part": structural,
     }
-    for name, smoother in smoothers.items():
-        stages[name] = partial(smooth, smoother, structure.residues.ca_coord, positive, _embeddings(positive, smoother))
     for run in stages.values():
         run()  # loads the kernels
     return {name: best_of(run, repeats) for name, run in stages.items()}
 
 
-def time_library(structure: Structure, path: Path, smoothers: dict[str, Any], repeats: int) -> Timings:
+def time_library(structure: Structure, path: Path, repeats: int) -> Timings:
     """Milliseconds of what the published code does, with the libraries it uses; one thread."""
-    import torch
     from Bio.PDB import MMCIFParser
     from Bio.PDB.SASA import ShrakeRupley
     from sklearn.cluster import MeanShift
 
-    torch.set_num_threads(1)
     positive, probabilities = stand_in(structure)
     cloud = positive_points(structure, positive, SurfaceConfig())
     labels = mean_shift(cloud.coord).labels
@@ -195,24 +186,12 @@ def time_library(structure: Structure, path: Path, smoothers: dict[str, Any], re
             np.mean([probabilities[owner[a]] for a in members])
             np.mean([atoms.coord[a] for a in members], axis=0)
 
-    def smoothing(smoother: Any, embeddings: np.ndarray) -> None:
-        ca = structure.residues.ca_coord
-        distance = np.linalg.norm(ca[:, None] - ca[None], axis=-1)
-        for i in np.flatnonzero(~positive):
-            near = positive & (distance[i] < 15.0)
-            if near.any():
-                x = np.concatenate([embeddings[i], embeddings[near].mean(axis=0)])
-                with torch.no_grad():
-                    torch.sigmoid(smoother(torch.from_numpy(x)[None])).item()
-
     stages: dict[str, Callable[[], Any]] = {
         "parse": lambda: parser.get_structure("x", str(path)),
         "surface points": shrake_rupley,
         "mean shift": lambda: MeanShift(bandwidth=9.0, bin_seeding=True, n_jobs=1).fit(cloud.coord),
         "votes and ranking": votes,
     }
-    for name, smoother in smoothers.items():
-        stages[name] = partial(smoothing, smoother, _embeddings(positive, smoother))
     return {name: best_of(run, repeats) for name, run in stages.items()}
 
 
@@ -248,26 +227,83 @@ def _status(field: str) -> float:
     return int(line.split()[1]) * 1024 / 1e6
 
 
-def make_smoothers() -> dict[str, Any]:
-    """Classifiers with random weights."""
+def loop_smooth(smoother: Any, ca: np.ndarray, positive: np.ndarray, embeddings: np.ndarray) -> np.ndarray:
+    """Residues added by the published way: the classifier called once for every candidate."""
+    import torch
+
+    distance = np.linalg.norm(ca[:, None] - ca[None], axis=-1)
+    added = np.zeros(len(ca), bool)
+    for i in np.flatnonzero(~positive):
+        near = positive & (distance[i] < 15.0)
+        if near.any():
+            x = np.concatenate([embeddings[i], embeddings[near].mean(axis=0)])
+            with torch.no_grad():
+                added[i] = torch.sigmoid(smoother(torch.from_numpy(x)[None])).item() > 0.4
+    return added
+
+
+def make_smoother(dim: int, width: int) -> Any:
+    """A classifier with random weights whose logits spread over several units around the threshold, as trained ones do.
+
+    Were all of them far from the threshold, bfloat16 would decide every candidate and no float32 be timed.
+    """
     import torch
 
     from s2p.smoothing import Smoother
 
     torch.manual_seed(0)
-    return {name: Smoother(dim, width).eval() for name, (dim, width) in SMOOTHERS.items()}
+    smoother = Smoother(dim, width).eval()
+    with torch.no_grad():
+        for layer, scale in zip((0, 3, 6), (2 / (2 * dim), 2 / width, 9 / width), strict=True):
+            smoother.layers[layer].weight.normal_(0, scale**0.5)
+    return smoother
 
 
-def _embeddings(positive: np.ndarray, smoother: Any) -> np.ndarray:
-    return np.random.default_rng(0).standard_normal((len(positive), smoother.dim), dtype=np.float32)
+def time_smoothing(sizes: Sequence[int], threads: Sequence[int], repeats: int, budget_s: float = 20.0) -> list[dict[str, Any]]:
+    """Milliseconds of :func:`s2p.smoothing.smooth` and of the loop, run in turns, by classifier and number of threads.
+
+    With one thread its processor time is taken, which other programs disturb less; two threads need the clock on the wall.
+    """
+    import torch
+
+    from s2p.smoothing import smooth
+
+    rows = []
+    for name, (dim, width) in SMOOTHERS.items():
+        smoother = make_smoother(dim, width)
+        for n in sizes:
+            structure = input_of(n)
+            positive, _ = stand_in(structure)
+            embeddings = np.random.default_rng(0).standard_normal((n, dim), dtype=np.float32)
+            given = smoother, structure.residues.ca_coord, positive, embeddings
+            added = smooth(*given)
+            row: dict[str, Any] = {"classifier": name, "residues": n, "added": int(added.sum())}
+            for n_threads in threads:
+                torch.set_num_threads(n_threads)
+                ways = {"s2p": smooth, "loop": loop_smooth} if n <= LIBRARY_LIMIT else {"s2p": smooth}
+                best = dict.fromkeys(ways, np.inf)
+                clock = time.thread_time if n_threads == 1 else time.perf_counter
+                begun = time.perf_counter()
+                for k in range(repeats):
+                    if k and time.perf_counter() - begun > budget_s:
+                        break
+                    for way, run in ways.items():
+                        start = clock()
+                        found = run(*given)
+                        best[way] = min(best[way], 1000 * (clock() - start))
+                        if not np.array_equal(found, added):
+                            raise AssertionError(f"{way} adds other residues ({name}, {n} residues, {n_threads} threads)")
+                row |= {f"{way}_ms_{n_threads}": ms for way, ms in best.items()}
+            rows.append(row)
+            print(f"{name}: {n} residues done", file=sys.stderr)
+    return rows
 
 
 # ------------------------------------------------------------------------------------------------ results
 
 
-def measure(sizes: Sequence[int], *, repeats: int, libraries: bool = True, smoothing: bool = True) -> dict[str, Any]:
-    """All timings as the JSON that is written."""
-    smoothers = make_smoothers() if smoothing else {}
+def measure(sizes: Sequence[int], *, repeats: int, libraries: bool = True) -> dict[str, Any]:
+    """Timings of the structural stages as the JSON that is written."""
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         for n in sizes:
@@ -278,18 +314,21 @@ def measure(sizes: Sequence[int], *, repeats: int, libraries: bool = True, smoot
                 "residues": n,
                 "atoms": len(structure.atoms),
                 "points": len(positive_points(structure, positive, SurfaceConfig()).coord),
-                "one_thread_ms": time_ours(structure, path, smoothers, 1, repeats),
+                "one_thread_ms": time_ours(structure, path, 1, repeats),
             }
             if (os.cpu_count() or 1) > 1:
-                row["two_threads_ms"] = time_ours(structure, path, smoothers, 2, repeats)
+                row["two_threads_ms"] = time_ours(structure, path, 2, repeats)
             if libraries and n <= LIBRARY_LIMIT:
-                row["libraries_ms"] = time_library(structure, path, smoothers, repeats)
+                row["libraries_ms"] = time_library(structure, path, repeats)
             rows.append(row)
             print(f"{n} residues done", file=sys.stderr)
+    return {"machine": _machine(), "rows": rows}
+
+
+def _machine() -> dict[str, Any]:
     names = ("numpy", "numba", "torch", "scikit-learn", "biopython", "gemmi")
     versions = {name: importlib.metadata.version(name) for name in names}
-    machine = {"cpu": _cpu(), "cores": os.cpu_count(), "python": platform.python_version(), **versions}
-    return {"machine": machine, "rows": rows}
+    return {"cpu": _cpu(), "cores": os.cpu_count(), "python": platform.python_version(), **versions}
 
 
 def _cpu() -> str:
@@ -333,6 +372,20 @@ def tables(results: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def smoothing_table(rows: Sequence[dict[str, Any]]) -> str:
+    """Markdown: smoothing beside the loop, thread for thread."""
+    threads = [int(key.removeprefix("s2p_ms_")) for key in rows[0] if key.startswith("s2p_ms_")]
+    heads = [f"{head}, {k} thread{'s' * (k > 1)}" for k in threads for head in ("s2p", "loop")]
+    lines = [f"| classifier | residues | added | {' | '.join(heads)} |", "|---" + "|--:" * (2 + len(heads)) + "|"]
+    for row in rows:
+        cells = [row["classifier"], str(row["residues"]), str(row["added"])]
+        for k in threads:
+            ours, loop = row[f"s2p_ms_{k}"], row.get(f"loop_ms_{k}")
+            cells += [f"{ours:.3g}", f"{loop:.4g} ({loop / ours:.0f}×)" if loop else ""]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def plot(results: dict[str, Any], path: Path) -> None:
     """Time against size, ours solid, libraries dashed."""
     import matplotlib.pyplot as plt
@@ -362,7 +415,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES, metavar="N", help="residues")
     parser.add_argument("--repeats", type=int, default=15, help="runs of each stage, of which the fastest counts")
     parser.add_argument("--no-libraries", action="store_true", help="only s2p")
-    parser.add_argument("--no-smoothing", action="store_true", help="not the smoothing")
+    parser.add_argument("--threads", type=int, nargs="+", default=(1, 2), metavar="T", help="threads of the smoothing")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--no-smoothing", action="store_true", help="not the smoothing")
+    which.add_argument("--only-smoothing", action="store_true", help="nothing but the smoothing")
     parser.add_argument("--no-memory", action="store_true", help="not the peak memory (100,000 atoms)")
     parser.add_argument("-o", "--output", type=Path, default=HERE, metavar="DIR", help="folder of the JSON and the plot")
     parser.add_argument("--peak-of", type=int, help=argparse.SUPPRESS)
@@ -371,22 +427,23 @@ def main(argv: Sequence[str] | None = None) -> None:
     if arguments.peak_of:
         print(_measure_peak(arguments.peak_of, arguments.everything))
         return
-    results = measure(
-        arguments.sizes,
-        repeats=arguments.repeats,
-        libraries=not arguments.no_libraries,
-        smoothing=not arguments.no_smoothing,
-    )
-    if not arguments.no_memory:
-        results["peak_memory_mb"] = [
-            {"atoms": n, "predicted": "all" if everything else f"{POSITIVE:.0%}", "mb": peak_memory(n, everything)}
-            for n in (25_000, 100_000)
-            for everything in (False, True)
-        ]
     arguments.output.mkdir(parents=True, exist_ok=True)
-    (arguments.output / "stages.json").write_text(json.dumps(_rounded(results), indent=1) + "\n")
-    plot(results, arguments.output / "stages.png")
-    print(tables(results))
+    if not arguments.only_smoothing:
+        results = measure(arguments.sizes, repeats=arguments.repeats, libraries=not arguments.no_libraries)
+        if not arguments.no_memory:
+            results["peak_memory_mb"] = [
+                {"atoms": n, "predicted": "all" if everything else f"{POSITIVE:.0%}", "mb": peak_memory(n, everything)}
+                for n in (25_000, 100_000)
+                for everything in (False, True)
+            ]
+        (arguments.output / "stages.json").write_text(json.dumps(_rounded(results), indent=1) + "\n")
+        plot(results, arguments.output / "stages.png")
+        print(tables(results))
+    if not arguments.no_smoothing:
+        rows = time_smoothing(arguments.sizes, arguments.threads, arguments.repeats)
+        written = json.dumps(_rounded({"machine": _machine(), "rows": rows}), indent=1)
+        (arguments.output / "smoothing.json").write_text(written + "\n")
+        print("Smoothing (ms), and how many times faster s2p is than the loop:", "", smoothing_table(rows), sep="\n")
 
 
 def _rounded(value: Any) -> Any:

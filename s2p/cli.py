@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from s2p.commands import data, evaluation, smoothing, training
 from s2p.commands.arguments import formats, names, positive, probability
 from s2p.config import DEFAULT_MODEL, ClusterConfig, PredictConfig
 from s2p.errors import S2PError
@@ -67,7 +68,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for add in (_add_predict, _add_view, _add_notebook):
+    for add in (_add_predict, _add_view, _add_notebook, smoothing.add, evaluation.add, training.add, data.add):
         add(commands)
     return parser
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -13,11 +10,9 @@ from scipy import sparse
 from scipy.spatial import cKDTree
 from torch import Tensor, nn
 
-from s2p.config import SmootherTrainConfig
-from s2p.errors import S2PError
-from s2p.metrics import average_precision
+from s2p.screening import screen_of, worth_screening
 
-__all__ = ["Smoother", "SmoothingExample", "candidates", "smooth", "train_smoother", "training_pairs"]
+__all__ = ["Smoother", "candidates", "neighbour_mean", "smooth", "smoother_logits"]
 
 CHUNK = 4096
 
@@ -64,14 +59,28 @@ def _neighbours(
     return has, near[has], count[has]
 
 
-def _neighbour_mean(
+def neighbour_mean(
     rows: NDArray[np.int64],
     ca_coord: NDArray[np.float32],
     members: NDArray[np.int64],
     radius: float,
     embeddings: NDArray[np.float32],
 ) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.int64]]:
-    """Mean embedding of the :func:`_neighbours`: positions in ``rows``, means, numbers."""
+    """Mean embedding of the ``members`` closer than ``radius`` (Å, CA, strict) to each of ``rows``, itself left out.
+
+    Parameters
+    ----------
+    rows, members
+        (R,) and (M,) residue indices, not empty.
+    ca_coord
+        (N, 3) Å.
+    embeddings
+        (N, d).
+
+    Returns
+    -------
+    (H,) positions in ``rows`` with at least one such member, (H, d) means, (H,) numbers of members.
+    """
     has, near, count = _neighbours(rows, ca_coord, members, radius)
     means = (near @ embeddings[members]) / count[:, None]
     return has, means.astype(np.float32), count
@@ -101,7 +110,7 @@ def candidates(
     others = np.flatnonzero(~positive)
     if not len(members) or not len(others):
         return np.zeros(0, np.int64), np.zeros((0, 2 * embeddings.shape[1]), np.float32), np.zeros(0, np.int64)
-    has, context, count = _neighbour_mean(others, ca_coord, members, radius, embeddings)
+    has, context, count = neighbour_mean(others, ca_coord, members, radius, embeddings)
     found = others[has]
     return found, np.concatenate([embeddings[found], context], axis=1), count
 
@@ -125,9 +134,35 @@ def smooth(
         return added
     has, near, count = _neighbours(others, ca_coord, members, radius)
     found = others[has]
-    logits = _logits(smoother, embeddings[found], embeddings[members], near, count)
-    added[found[logits > np.log(threshold / (1 - threshold))]] = True
+    limit = float(np.log(threshold / (1 - threshold)))
+    added[found[_above(limit, smoother, embeddings[found], embeddings[members], near, count)]] = True
     return added
+
+
+def _above(
+    limit: float,
+    smoother: Smoother,
+    own: NDArray[np.float32],
+    members: NDArray[np.float32],
+    near: sparse.csr_matrix,
+    count: NDArray[np.int64],
+) -> NDArray[np.bool_]:
+    """(C,) is :func:`_logits` greater than ``limit``? Where bfloat16 is fast, it decides all but the close cases.
+
+    Its margin is an estimate: the closest case of all is always computed in float32 as well, and if any of those so computed
+    lies outside, so is the rest.
+    """
+    if not worth_screening(smoother.layers, len(own)):
+        return _logits(smoother, own, members, near, count) > limit
+    logits, margin = screen_of(smoother.layers).logits(own, members, near, count)
+    distance = np.abs(logits - limit)
+    close = ~(distance > margin)  # so that NaN counts as close
+    close[np.argmin(distance)] = True
+    exact = _logits(smoother, own[close], members, near[close], count[close])
+    if not (np.abs(exact - logits[close]) <= margin[close]).all():
+        return _logits(smoother, own, members, near, count) > limit
+    logits[close] = exact
+    return logits > limit
 
 
 def _logits(
@@ -140,8 +175,11 @@ def _logits(
     """:func:`smoother_logits` of candidates, (C, d), whose context is the mean over ``near`` (C, P) of ``members`` (P, d).
 
     The first layer is linear, so that its half for the context may be applied to the members, of which there are fewer,
-    and the mean be taken of the results: a third less work at the published sizes.
+    and the mean be taken of the results: a third less work at the published sizes. (Of a few candidates, the other way round.)
     """
+    if len(own) < len(members):
+        context = (near @ members) / count[:, None].astype(np.float32)
+        return smoother_logits(smoother, np.concatenate([own, context], axis=1))
     smoother.eval()
     first, rest = smoother.layers[0], smoother.layers[1:]
     weight, bias = first.get_parameter("weight"), first.get_parameter("bias")
@@ -163,85 +201,3 @@ def smoother_logits(smoother: Smoother, x: NDArray[np.float32]) -> NDArray[np.fl
     with torch.inference_mode():
         parts = [smoother(torch.from_numpy(x[k : k + CHUNK]).to(device)).float().cpu().numpy() for k in range(0, len(x), CHUNK)]
     return np.concatenate(parts) if parts else np.zeros(0, np.float32)
-
-
-@dataclass(frozen=True, eq=False)
-class SmoothingExample:
-    """One chain (or complex) to learn smoothing from."""
-
-    embeddings: NDArray[np.float32]
-    """(N, d)."""
-    ca_coord: NDArray[np.float32]
-    """(N, 3) Å."""
-    sites: tuple[NDArray[np.int64], ...]
-    """Residue indices of each binding site."""
-
-
-def training_pairs(example: SmoothingExample, config: SmootherTrainConfig) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Classifier inputs (n, 2d) and targets (n,) of one example (paper, smoothing).
-
-    Positive: every binding residue with the mean of the binding residues around it. Negative: every residue that does
-    not bind but lies within ``negative_radius`` of one that does, with the same kind of mean.
-    """
-    binding = np.zeros(len(example.embeddings), dtype=bool)
-    for site in example.sites:
-        binding[site] = True
-    members = np.flatnonzero(binding)
-    dim = example.embeddings.shape[1]
-    empty = np.zeros((0, 2 * dim), np.float32), np.zeros(0, np.float32)
-    if not len(members):
-        return empty
-    near, *_ = candidates(example.ca_coord, binding, example.embeddings, config.negative_radius)
-    rows = np.concatenate([members, near])
-    has, context, count = _neighbour_mean(rows, example.ca_coord, members, config.context_radius, example.embeddings)
-    own = example.embeddings[rows[has]]
-    target = binding[rows[has]].astype(np.float32)
-    if config.include_self:
-        total = context * count[:, None] + own * target[:, None]
-        context = total / (count + target)[:, None]
-    return np.concatenate([own, context], axis=1).astype(np.float32), target
-
-
-def train_smoother(
-    training: Sequence[SmoothingExample], validation: Sequence[SmoothingExample], config: SmootherTrainConfig | None = None
-) -> tuple[Smoother, list[float]]:
-    """Train the classifier with early stopping on validation AUPRC; returns it and the AUPRC of every epoch."""
-    config = config or SmootherTrainConfig()
-    x, y = _stack(training, config)
-    x_validation, y_validation = _stack(validation, config)
-    if not y.any() or not y_validation.any():
-        raise S2PError("the smoother needs binding residues in the training and in the validation structures")
-    torch.manual_seed(config.seed)
-    smoother = Smoother(x.shape[1] // 2, config.width, config.dropout)
-    weight = torch.tensor(config.pos_weight_factor * len(y) / (2 * float(y.sum())))
-    optimizer = torch.optim.AdamW(smoother.parameters(), lr=config.lr, weight_decay=config.weight_decay)
-    inputs, targets = torch.from_numpy(x), torch.from_numpy(y)
-    best: dict[str, Tensor] = {}
-    history: list[float] = []
-    for epoch in range(config.max_epochs):
-        smoother.train()
-        for index in _shuffled(len(y), config.batch_size, (config.seed, epoch)):
-            loss = F.binary_cross_entropy_with_logits(smoother(inputs[index]), targets[index], pos_weight=weight)
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            optimizer.step()
-        history.append(average_precision(y_validation, smoother_logits(smoother, x_validation)))
-        if history[-1] >= max(history):
-            best = {key: value.clone() for key, value in smoother.state_dict().items()}
-        if len(history) - 1 - int(np.argmax(history)) >= config.patience:
-            break
-    smoother.load_state_dict(best)
-    return smoother.eval(), history
-
-
-def _stack(examples: Sequence[SmoothingExample], config: SmootherTrainConfig) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    if not examples:
-        raise S2PError("the smoother needs training and validation structures")
-    pairs = [training_pairs(example, config) for example in examples]
-    return np.concatenate([x for x, _ in pairs]), np.concatenate([y for _, y in pairs])
-
-
-def _shuffled(n: int, batch: int, seed: tuple[int, int]) -> Iterator[Tensor]:
-    order = np.random.default_rng(seed).permutation(n)
-    for start in range(0, n, batch):
-        yield torch.from_numpy(order[start : start + batch])

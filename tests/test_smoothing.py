@@ -1,4 +1,4 @@
-"""Candidates, pairs and training of the smoother."""
+"""Candidates of the smoother, and what it adds."""
 
 from __future__ import annotations
 
@@ -8,9 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from s2p.config import SmootherTrainConfig
-from s2p.errors import S2PError
-from s2p.smoothing import Smoother, SmoothingExample, candidates, smooth, smoother_logits, train_smoother, training_pairs
+from s2p.smoothing import Smoother, candidates, smooth, smoother_logits
 
 
 def by_loops(ca, positive, embeddings, radius):
@@ -86,48 +84,3 @@ def test_nothing_or_everything_positive_adds_nothing() -> None:
     ca, embeddings = np.zeros((3, 3), np.float32), np.ones((3, 2), np.float32)
     for value in (False, True):
         assert not smooth(smoother, ca, np.full(3, value), embeddings).any()
-
-
-def example() -> SmoothingExample:
-    ca = np.array([[0, 0, 0], [5, 0, 0], [9, 0, 0], [18, 0, 0], [60, 0, 0]], np.float32)
-    return SmoothingExample(np.eye(5, dtype=np.float32), ca, (np.array([0, 1]),))
-
-
-def test_training_pairs_by_hand() -> None:
-    """Binding 0 and 1; residue 2 is 4 and 9 Å away (negative), residue 3 is 13 Å away (neither), residue 4 far."""
-    x, y = training_pairs(example(), SmootherTrainConfig())
-    assert y.tolist() == [1, 1, 0]
-    np.testing.assert_allclose(x[0], [1, 0, 0, 0, 0, 0, 1, 0, 0, 0])
-    np.testing.assert_allclose(x[1], [0, 1, 0, 0, 0, 1, 0, 0, 0, 0])
-    np.testing.assert_allclose(x[2], [0, 0, 1, 0, 0, 0.5, 0.5, 0, 0, 0])
-
-
-def test_training_pairs_with_the_published_leak() -> None:
-    x, y = training_pairs(example(), SmootherTrainConfig(include_self=True))
-    assert y.tolist() == [1, 1, 0]
-    np.testing.assert_allclose(x[0, 5:], [0.5, 0.5, 0, 0, 0])
-
-
-def test_training_learns_a_separable_rule_and_repeats_itself() -> None:
-    draw = np.random.default_rng(0)
-    examples = []
-    for _ in range(12):
-        ca = draw.uniform(0, 25, (60, 3)).astype(np.float32)
-        site = np.flatnonzero(np.linalg.norm(ca - ca[0], axis=1) < 8)
-        embeddings = draw.normal(size=(60, 6)).astype(np.float32)
-        embeddings[site, 0] += 3
-        examples.append(SmoothingExample(embeddings, ca, (site,)))
-    config = SmootherTrainConfig(width=16, max_epochs=40, lr=3e-3, batch_size=64)
-    first, history = train_smoother(examples[:9], examples[9:], config)
-    second, again = train_smoother(examples[:9], examples[9:], config)
-    prevalence = np.mean(np.concatenate([training_pairs(e, config)[1] for e in examples[9:]]))
-    assert max(history) > 0.85 > prevalence
-    assert history == again
-    x = np.ones((3, 12), np.float32)
-    np.testing.assert_array_equal(smoother_logits(first, x), smoother_logits(second, x))
-
-
-def test_training_without_binding_residues_is_refused() -> None:
-    empty = SmoothingExample(np.ones((4, 2), np.float32), np.zeros((4, 3), np.float32), ())
-    with pytest.raises(S2PError, match="binding residues"):
-        train_smoother([empty], [empty])
