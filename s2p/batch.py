@@ -158,7 +158,8 @@ def predict_batch(items: Sequence[Item], options: BatchOptions, *, jobs: int = 1
     """Predict and write every item; one row each, as they finish.
 
     With more than one item ``summary.csv`` (:data:`SUMMARY_COLUMNS`, in the order of the items) is written at the end, also
-    when the iteration is interrupted. With ``jobs`` > 1, that many processes work, each with one thread.
+    when the iteration is interrupted; with reports among the formats, ``index.html`` as well. With ``jobs`` > 1, that many
+    processes work, each with one thread.
 
     Raises
     ------
@@ -175,6 +176,8 @@ def predict_batch(items: Sequence[Item], options: BatchOptions, *, jobs: int = 1
     finally:
         if len(items) > 1 and rows:
             _write_summary(options.folder / "summary.csv", [rows[index] for index in sorted(rows)])
+            if "html" in options.formats:
+                _write_index(options.folder, [(items[index].stem, rows[index]) for index in sorted(rows)])
 
 
 def _write_summary(path: Path, rows: Sequence[Row]) -> None:
@@ -183,6 +186,12 @@ def _write_summary(path: Path, rows: Sequence[Row]) -> None:
     writer.writerow(SUMMARY_COLUMNS)
     writer.writerows((row.input, row.status, row.n_pockets, f"{row.seconds:.3f}", row.message) for row in rows)
     write_text(path, out.getvalue())
+
+
+def _write_index(folder: Path, rows: Sequence[tuple[str, Row]]) -> None:
+    from s2p.report_index import IndexEntry, write_index
+
+    write_index(folder, [IndexEntry(name, row.input, row.status, row.n_pockets, row.message) for name, row in rows])
 
 
 def _serial(items: Sequence[Item], options: BatchOptions) -> Iterator[tuple[int, Row]]:

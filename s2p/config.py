@@ -330,7 +330,8 @@ class PredictConfig:
     use_smoothing: bool = True
     ranking: Literal["surface", "published"] | None = None
     """``published``: clusters of predicted residues' surface points, by mean residue probability; ``surface``: peaks of the
-    learned point score over the whole surface, by calibrated probability (ours)."""
+    learned point score over the whole surface, by calibrated probability (ours). ``None``: the checkpoint's, but ``published``
+    where thresholds, smoothing, surface or cluster settings are given, since only those pockets depend on them."""
     smoothing: SmoothingConfig = field(default_factory=SmoothingConfig)
     surface: SurfaceConfig = field(default_factory=SurfaceConfig)
     cluster: ClusterConfig = field(default_factory=ClusterConfig)

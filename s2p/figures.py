@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from s2p.charts import literal
 from s2p.files import write_bytes
 from s2p.palette import LIGAND, ink, pocket_color, rgb
 from s2p.prediction import Prediction
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["probability_plot", "static_figure", "static_png"]
+__all__ = ["facing", "probability_plot", "static_figure", "static_png"]
 
 SLABS = 24
 """Depth steps of the still picture."""
@@ -47,7 +48,7 @@ def static_figure(prediction: Prediction, *, dpi: int = 150) -> Figure:
     structure = prediction.structure
     residues = structure.residues
     origin = residues.ca_coord.astype(float).mean(axis=0)
-    axes3 = _facing(prediction, origin)
+    axes3 = facing(prediction, origin)
 
     def project(x: Any) -> NDArray[np.float64]:
         return np.asarray((np.asarray(x, dtype=float) - origin) @ axes3.T)
@@ -85,59 +86,19 @@ def static_figure(prediction: Prediction, *, dpi: int = 150) -> Figure:
     ax.margins(0.06)
     ax.set_axis_off()
     _scale_bar(ax)
-    ax.set_title(_literal(structure.name), size=12, weight="bold", loc="left")
+    ax.set_title(literal(structure.name), size=12, weight="bold", loc="left")
     figure.legend(handles=handles, loc="outside lower center", ncols=2, frameon=False, fontsize=9)
     return figure
 
 
 def probability_plot(prediction: Prediction) -> Figure:
-    """Binding probability of each residue along the sequence, with the pockets and the thresholds that were used."""
-    from matplotlib.figure import Figure
-    from matplotlib.patches import Patch
+    """Binding probability along the sequence: the still twin of :func:`s2p.plots.residue_track`."""
+    from s2p.plots import residue_track
 
-    residues = prediction.structure.residues
-    n = len(residues)
-    rank = prediction.pocket_of_residue
-    new_chain = np.r_[True, residues.chain[1:] != residues.chain[:-1]]
-    x = np.arange(n) + 3.0 * (np.cumsum(new_chain) - 1)
-    figure = Figure(figsize=(9.5, 2.9), dpi=120, facecolor="white", layout="constrained")
-    ax = figure.add_subplot()
-    colors = ["#9AA3AB" if r == 0 else pocket_color(r) for r in rank.tolist()]
-    ax.bar(x, prediction.probabilities, width=0.9 if n < 400 else 1.0, color=colors, linewidth=0)
-    inside = rank > 0
-    ax.scatter(
-        x[inside], np.full(int(inside.sum()), -0.045), marker="s", s=9, c=[c for c, i in zip(colors, inside, strict=True) if i]
-    )
-    added = prediction.smoothed
-    if added.any():
-        ax.scatter(x[added], np.full(int(added.sum()), -0.09), marker="^", s=10, color="black", label="added by smoothing")
-    for key, dashes in (("threshold", "--"), ("smoothing_threshold", ":")):
-        value = prediction.settings.get(key)
-        if isinstance(value, (int, float, np.number)):
-            ax.axhline(
-                float(value), color="black", linewidth=0.9, linestyle=dashes, label=f"{key.replace('_', ' ')} {float(value):g}"
-            )
-    every = next((k for k in (1, 2, 5, 10, 20, 50, 100, 200, 500) if n / k <= 24), 1000)
-    ticks: list[int] = []
-    for i in range(n):
-        far_enough = not ticks or x[i] - x[ticks[-1]] > n / 30
-        if new_chain[i] or (residues.number[i] % every == 0 and far_enough):
-            ticks.append(i)
-    labels = [
-        f"{residues.number[i]}{residues.insertion_code[i]}" + (f"\nchain {residues.chain[i]}" if new_chain[i] else "")
-        for i in ticks
-    ]
-    ax.set_xticks(x[ticks], [_literal(text) for text in labels], fontsize=8)
-    ax.set(xlim=(-1, x[-1] + 1 if n else 1), ylim=(-0.13, 1.03), xlabel="residue number", ylabel="binding probability")
-    ax.set_title(_literal(prediction.structure.name), loc="left", size=11)
-    ax.spines[["top", "right"]].set_visible(False)
-    handles, _ = ax.get_legend_handles_labels()
-    handles += [Patch(color=pocket_color(p.rank), label=f"pocket {p.rank}") for p in prediction.pockets[:7]]
-    ax.legend(handles=handles, fontsize=8, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
-    return figure
+    return residue_track(prediction).static()
 
 
-def _facing(prediction: Prediction, origin: NDArray[np.float64]) -> NDArray[np.float64]:
+def facing(prediction: Prediction, origin: NDArray[np.float64]) -> NDArray[np.float64]:
     """(3, 3) rows right, up, towards the reader: the best pocket in front, the longest extent of the protein across."""
     ca = prediction.structure.residues.ca_coord.astype(float) - origin
     spread = np.linalg.svd(ca, full_matrices=True)[2]
@@ -218,8 +179,3 @@ def _scale_bar(ax: Axes) -> None:
     ax.plot([x1 - 10, x1], [y0, y0], color="black", linewidth=2, solid_capstyle="butt", zorder=12)
     ax.text(x1 - 5, y0, "10 Å", ha="center", va="bottom", size=9, zorder=12)
     ax.set_xlim(x0, x1)
-
-
-def _literal(text: str) -> str:
-    """Text that matplotlib does not take for a formula."""
-    return text.replace("$", r"\$")

@@ -23,8 +23,9 @@ from s2p.files import file_stem, make_folder, write_text
 from s2p.palette import CARTOON, LIGAND, PROBABILITY, ink, pocket_color
 from s2p.prediction import Prediction
 from s2p.scripts import chimerax_selection, pymol_selection
+from s2p.thumbnail import thumbnail
 
-__all__ = ["CITATION", "asset", "embed_json", "render", "write_report"]
+__all__ = ["CITATION", "asset", "embed_json", "render", "update", "write_report"]
 
 CITATION = (
     "Method: Škrhák, Polák, Novotný, Hoksza (2026) Seq2Pocket, bioRxiv 2026.01.28.702257. "
@@ -48,38 +49,48 @@ def embed_json(value: Any) -> str:
     return text
 
 
-def render(prediction: Prediction) -> str:
-    """The report as HTML text."""
+def render(prediction: Prediction, *, channel: str = "") -> str:
+    """The report as HTML text.
+
+    Parameters
+    ----------
+    channel
+        Name of a ``BroadcastChannel`` on which the page takes other pockets of the same structure (:func:`update`); such a
+        page is compact, to be part of another.
+    """
     structure = prediction.structure
     library, script = asset("3Dmol-min.js"), asset("report.js")
     # An HTML parser ends the element at the first closing tag, wherever it stands in the script.
     library = re.sub(r"</(script)", r"<\\/\1", library, flags=re.IGNORECASE)
-    threshold = _threshold(prediction)
     notes = [*structure.notes, *prediction.notes]
-    n_positive = int(prediction.positive.sum())
     values = {
+        "thumbnail": thumbnail(prediction),
         "hashes": " ".join(_hash(text) for text in (library, script)),
         "version": html.escape(version()),
         "name": html.escape(structure.name),
         "css": asset("report.css"),
-        "summary": html.escape(
-            f"{len(prediction.pockets)} pockets; {n_positive} of {len(structure.residues)} residues binding; "
-            f"chains {', '.join(structure.chains)}; predicted by {prediction.model}, s2p {version()}"
-        ),
+        "body": "embedded" if channel else "page",
+        "summary": html.escape(_summary(prediction)),
         "notes": "".join(f"<p class='note'>{html.escape(note)}</p>" for note in notes),
         "ligand_carbons": "black (dark mode: white)",
         "pockets": _pocket_table(prediction),
         "n_residues": str(len(structure.residues)),
-        "threshold": "" if threshold is None else f"Dashed line: threshold {threshold:g}.",
+        "threshold": "" if _threshold(prediction) is None else "Dashed line: the threshold.",
         "ligands": _ligand_table(prediction),
         "settings": _settings_table(prediction),
         "citation": html.escape(CITATION),
-        "data": embed_json(_data(prediction, threshold)),
+        "data": embed_json(_scene(prediction) | _found(prediction) | {"channel": channel}),
         "library": library,
         "script": script,
     }
     # One pass, so that text which happens to look like a placeholder is left alone.
     return re.sub(r"\{\{(\w+)\}\}", lambda match: values[match[1]], asset("report.html"))
+
+
+def update(prediction: Prediction) -> dict[str, Any]:
+    """What a page of :func:`render` with a channel needs to show other pockets of its structure, as JSON-ready values."""
+    tables = {"summary": html.escape(_summary(prediction)), "pocket-table": _pocket_table(prediction)}
+    return _found(prediction) | {"html": tables | {"ligand-table": _ligand_table(prediction)}}
 
 
 def write_report(prediction: Prediction, folder: str | Path) -> Path:
@@ -97,8 +108,16 @@ def _threshold(prediction: Prediction) -> float | None:
     return float(value) if isinstance(value, (int, float, np.number)) else None
 
 
-def _data(prediction: Prediction, threshold: float | None) -> dict[str, Any]:
-    """What the script needs."""
+def _summary(prediction: Prediction) -> str:
+    structure = prediction.structure
+    return (
+        f"{len(prediction.pockets)} pockets; {int(prediction.positive.sum())} of {len(structure.residues)} residues binding; "
+        f"chains {', '.join(structure.chains)}; predicted by {prediction.model}, s2p {version()}"
+    )
+
+
+def _scene(prediction: Prediction) -> dict[str, Any]:
+    """What the script needs of the structure."""
     structure = prediction.structure
     residues = structure.residues
     text, suffix = scores_text(prediction)
@@ -115,15 +134,28 @@ def _data(prediction: Prediction, threshold: float | None) -> dict[str, Any]:
             "code": residues.insertion_code.tolist(),
             "name": residues.name.tolist(),
             "p": [round(p, 4) for p in np.nan_to_num(prediction.probabilities).astype(float).tolist()],
-            "smoothed": prediction.smoothed.astype(int).tolist(),
-            "pocket": prediction.pocket_of_residue.tolist(),
         },
+        "ligands": [np.round(x.coord.mean(axis=0).astype(float), 3).tolist() for x in structure.ligands if x.kind == "molecule"],
+        "ramp": list(PROBABILITY),
+        "cartoon": CARTOON,
+        "ligand": LIGAND,
+    }
+
+
+def _found(prediction: Prediction) -> dict[str, Any]:
+    """What the script needs of the pockets."""
+    return {
+        "smoothed": prediction.smoothed.astype(int).tolist(),
+        "pocket": prediction.pocket_of_residue.tolist(),
         "pockets": [
             {
                 "rank": p.rank,
                 "color": pocket_color(p.rank),
                 "ink": ink(pocket_color(p.rank)),
                 "shown": k < SHOWN,
+                "probability": p.probability,
+                "score": p.score,
+                "volume": p.volume,
                 "center": np.round(p.center.astype(float), 3).tolist(),
                 "residues": p.residues.tolist(),
                 "pymol": f"select pocket{p.rank}, {pymol_selection(prediction, p)}",
@@ -131,11 +163,7 @@ def _data(prediction: Prediction, threshold: float | None) -> dict[str, Any]:
             }
             for k, p in enumerate(prediction.pockets)
         ],
-        "ligands": [np.round(x.coord.mean(axis=0).astype(float), 3).tolist() for x in structure.ligands if x.kind == "molecule"],
-        "threshold": threshold,
-        "ramp": list(PROBABILITY),
-        "cartoon": CARTOON,
-        "ligand": LIGAND,
+        "threshold": _threshold(prediction),
     }
 
 
@@ -159,7 +187,12 @@ def _pocket_table(prediction: Prediction) -> str:
             f"<button type='button' data-copy='chimerax' data-rank='{p.rank}'>ChimeraX</button>"
             f"<details><summary>Residues and centre</summary>{residues}<br>centre {center} Å</details></td></tr>"
         )
-    return _table("Pockets", ["show", "zoom"], ["probability", "score", "residues", "volume"], rows)
+    columns = {"rank": "pocket", "probability": "probability", "score": "score", "size": "residues", "volume": "volume"}
+    heads = [
+        f"<button type='button' class='sort' data-sort='{key}'>{label}<span aria-hidden='true'></span></button>"
+        for key, label in columns.items()
+    ]
+    return _table("Pockets", ["show", heads[0]], heads[1:], rows)
 
 
 def _ligand_table(prediction: Prediction) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import io
+import json
 import re
 import sys
 from dataclasses import replace
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from builders import make_prediction
+from builders import NASTY, make_prediction
 
 from s2p.errors import S2PError
 from s2p.palette import pocket_color, rgb
@@ -41,6 +42,40 @@ def test_py3dmol_view_keeps_names_as_text() -> None:
     # The library, the promise, the view: nothing in the data ends a script or hides its end in a comment.
     assert len(re.findall("</script", page)) == 3
     assert "<!--" not in page and "\\x3c!--" in page
+
+
+def test_view_names_residues_and_has_a_legend() -> None:
+    pytest.importorskip("py3Dmol")
+    p = make_prediction(nasty=True, chains=(NASTY, "B"))
+    page = page_of(p.view()._repr_html_())
+    names = json.loads(re.search(r"const s2pResidues = (.*?\]);", page)[1])  # type: ignore[index]
+    assert names[20] == f"{NASTY}:0A LEU:  probability {p.probabilities[4]:.2f}, pocket 1" and names[-1] == ""
+    assert "setHoverable" in page and "setClickable" in page
+    assert "pocket 1: 0.80" in page and "known ligand" in page and NASTY not in page
+
+
+def test_what_a_view_shows() -> None:
+    pytest.importorskip("py3Dmol")
+    pages = {show: page_of(make_prediction().view(show=show)._repr_html_()) for show in ("surface", "points", "sticks")}
+    pages = {show: page.split("const s2pResidues")[1] for show, page in pages.items()}  # what follows the library
+    count = {show: page.count(".addSurface(") for show, page in pages.items()}
+    assert count["surface"] >= 2 and count["points"] == count["sticks"] == 0
+    assert '"xyz"' in pages["points"] and '"xyz"' not in pages["sticks"]
+    with pytest.raises(S2PError, match="cannot show 'x'"):
+        view(make_prediction(), show="x")  # type: ignore[arg-type]
+
+
+def test_view_brings_a_still_picture() -> None:
+    pytest.importorskip("py3Dmol")
+    assert make_prediction().view()._repr_png_().startswith(b"\x89PNG")
+
+
+def test_nglview() -> None:
+    nglview = pytest.importorskip("nglview")
+    scene = make_prediction().view(backend="nglview", show="points")
+    assert isinstance(scene, nglview.NGLWidget)
+    bundle = scene._repr_mimebundle_()
+    assert {"image/png", "application/vnd.jupyter.widget-view+json"} <= set(bundle)
 
 
 def test_probability_style() -> None:
@@ -94,7 +129,8 @@ def test_probability_plot() -> None:
     p = make_prediction()
     figure = probability_plot(p)
     (ax,) = figure.axes
-    assert [bar.get_height() for bar in ax.patches] == pytest.approx(p.probabilities.tolist())
+    bars = ax.collections[0].get_paths()
+    assert [path.vertices[:, 1].max() for path in bars] == pytest.approx(p.probabilities.tolist())
     lines = {line.get_label(): line.get_ydata()[0] for line in ax.lines}
     assert lines["threshold 0.5"] == 0.5 and lines["smoothing threshold 0.4"] == 0.4
     labels = [text.get_text() for text in ax.get_xticklabels()]

@@ -2,15 +2,21 @@
 (function () {
   const data = JSON.parse(document.getElementById("data").textContent);
   const R = data.residues, N = R.id.length;
-  const byRank = new Map(data.pockets.map(p => [p.rank, p]));
-  const shown = new Set(data.pockets.filter(p => p.shown).map(p => p.rank));
+  let byRank, inPocket, shown;
   const $ = id => document.getElementById(id);
   const dark = window.matchMedia("(prefers-color-scheme: dark)");
+  const isDark = () => $("theme").value ? $("theme").value === "dark" : dark.matches;
   const still = window.matchMedia("(prefers-reduced-motion: reduce)");
 
+  function index() {
+    byRank = new Map(data.pockets.map(p => [p.rank, p]));
+    inPocket = new Map(data.pockets.map(p => [p.rank, new Set(p.residues)]));
+    shown = new Set(data.pockets.filter(p => p.shown).map(p => p.rank));
+  }
+  index();
   function describe(i) {
-    const pocket = R.pocket[i] ? ", pocket " + R.pocket[i] : "";
-    return R.id[i] + " " + R.name[i] + ": probability " + R.p[i].toFixed(2) + pocket + (R.smoothed[i] ? " (added by smoothing)" : "");
+    const pocket = data.pocket[i] ? ", pocket " + data.pocket[i] : "";
+    return R.id[i] + " " + R.name[i] + ": probability " + R.p[i].toFixed(2) + pocket + (data.smoothed[i] ? " (added by smoothing)" : "");
   }
   function say(text) {
     const box = $("status");
@@ -22,7 +28,6 @@
 
   /* ---- 3D ---- */
   let viewer = null, atoms = [], surfaces = new Map(), marks = [], spot = null;
-  const inPocket = new Map(data.pockets.map(p => [p.rank, new Set(p.residues)]));
   const isProtein = a => a.residue !== undefined;
   const pocketSelection = p => ({ predicate: a => isProtein(a) && inPocket.get(p.rank).has(a.residue) });
 
@@ -33,7 +38,7 @@
   }
   function colorOf(i) {
     if ($("coloring").value === "probability") return ramp(R.p[i]);
-    const rank = R.pocket[i];
+    const rank = data.pocket[i];
     return rank && shown.has(rank) ? byRank.get(rank).color : data.cartoon;
   }
   function start() {
@@ -55,11 +60,12 @@
     }
     viewer.setHoverable({ predicate: isProtein }, true,
       a => { if (a.residue !== undefined) readout(a.residue); }, () => {});
+    viewer.setClickable({ predicate: isProtein }, true, a => { if (a.residue !== undefined) pick(a.residue); });
     style();
     face();
     whole();
     viewer.render();
-    dark.addEventListener("change", () => { viewer.setBackgroundColor(ground()); style(); viewer.render(); });
+    dark.addEventListener("change", recolor);
     window.addEventListener("resize", () => { viewer.resize(); viewer.render(); });
     data.pockets.forEach(p => surface(p));
     $("viewer").dataset.ready = "1";
@@ -80,6 +86,12 @@
     const limit = own.map(far).sort((a, b) => a - b)[Math.floor(own.length * 0.93)];
     viewer.zoomTo({ predicate: a => isProtein(a) && far(a) <= limit }, duration || 0);
   }
+  function recolor() {
+    if (!viewer) return;
+    viewer.setBackgroundColor(ground());
+    style();
+    viewer.render();
+  }
   function ground() { return getComputedStyle(document.documentElement).getPropertyValue("--scene").trim() || "white"; }
 
   function style() {
@@ -94,7 +106,7 @@
       viewer.addStyle(side, { stick: { radius: 0.16, colorfunc: a => a.elem === "C" ? colorOf(a.residue) : ($3Dmol.elementColors.rasmol[a.elem] || 0x999999) } });
     }
     if ($("ligands").checked) {
-      const carbon = dark.matches ? "#f5f5f5" : data.ligand;
+      const carbon = isDark() ? "#f5f5f5" : data.ligand;
       const color = a => a.elem === "C" ? carbon : ($3Dmol.elementColors.rasmol[a.elem] || 0x999999);
       viewer.addStyle({ predicate: a => a.ligand && a.bonds.length > 0 }, { stick: { radius: 0.24, colorfunc: color } });
       viewer.addStyle({ predicate: a => a.ligand && a.bonds.length === 0 }, { sphere: { scale: 0.35, colorfunc: color } });
@@ -154,27 +166,47 @@
     }
     say(what + " selection copied");
   }
-  document.querySelectorAll("[data-show]").forEach(box => {
-    const rank = Number(box.dataset.show);
-    box.checked = shown.has(rank);
-    box.addEventListener("change", () => toggle(rank, box.checked));
+  function check() {
+    document.querySelectorAll("[data-show]").forEach(box => { box.checked = shown.has(Number(box.dataset.show)); });
+  }
+  check();
+  /* Listeners are on the tables' places, for the explorer changes what is in them. */
+  $("pocket-table").addEventListener("change", event => {
+    if (event.target.dataset.show) toggle(Number(event.target.dataset.show), event.target.checked);
   });
-  document.querySelectorAll("[data-zoom]").forEach(button => button.addEventListener("click", () => {
-    const rank = Number(button.dataset.zoom), box = document.querySelector("[data-show='" + rank + "']");
-    if (!box.checked) { box.checked = true; toggle(rank, true); }
+  $("pocket-table").addEventListener("click", event => {
+    const button = event.target.closest("button");
+    if (!button) return;
+    if (button.dataset.sort) { sort(button.dataset.sort); return; }
+    if (button.dataset.copy) { copy(byRank.get(Number(button.dataset.rank))[button.dataset.copy], button.textContent); return; }
+    const rank = Number(button.dataset.zoom);
+    if (!shown.has(rank)) { toggle(rank, true); check(); }
     choose(rank);
     zoom(pocketSelection(byRank.get(rank)));
-  }));
-  document.querySelectorAll("[data-copy]").forEach(button => button.addEventListener("click", () => {
-    const p = byRank.get(Number(button.dataset.rank));
-    copy(p[button.dataset.copy], button.textContent);
-  }));
-  document.querySelectorAll("[data-ligand]").forEach(button => button.addEventListener("click", () => {
+  });
+  /* A pocket is two rows, which move together. */
+  function sort(key) {
+    const head = document.querySelector("[data-sort='" + key + "']").closest("th");
+    const up = head.getAttribute("aria-sort") ? head.getAttribute("aria-sort") === "descending" : key === "rank";
+    document.querySelectorAll("#pocket-table th").forEach(th => th.removeAttribute("aria-sort"));
+    head.setAttribute("aria-sort", up ? "ascending" : "descending");
+    const value = p => key === "size" ? p.residues.length : p[key];
+    const order = [...data.pockets].sort((a, b) => (up ? 1 : -1) * (value(a) - value(b)) || a.rank - b.rank);
+    for (const p of order) head.closest("table").tBodies[0].append(...document.querySelectorAll("#pocket-table tr[data-rank='" + p.rank + "']"));
+  }
+  $("ligand-table").addEventListener("click", event => {
+    const button = event.target.closest("[data-ligand]");
+    if (!button) return;
     const [x, y, z] = data.ligands[Number(button.dataset.ligand)];
     $("ligands").checked = true;
     style();
     zoom({ predicate: a => (a.x - x) ** 2 + (a.y - y) ** 2 + (a.z - z) ** 2 < 64 });
-  }));
+  });
+  $("theme").addEventListener("change", () => {
+    if ($("theme").value) document.documentElement.dataset.theme = $("theme").value;
+    else delete document.documentElement.dataset.theme;
+    recolor();
+  });
   $("reset").addEventListener("click", () => { choose(-1); if (viewer) whole(still.matches ? 0 : 500); });
   $("coloring").addEventListener("change", () => { $("ramp").hidden = $("coloring").value !== "probability"; refresh(); });
   $("centers").addEventListener("change", refresh);
@@ -215,10 +247,10 @@
     const w = step > 4 ? step - 1 : step;
     let dots = "";
     for (let i = 0; i < N; i++) {
-      const rank = shown.has(R.pocket[i]) ? R.pocket[i] : 0;
+      const rank = shown.has(data.pocket[i]) ? data.pocket[i] : 0;
       add(bars, rank, "M" + xs[i].toFixed(2) + " " + BASE + "h" + w.toFixed(2) + "V" + y(R.p[i]).toFixed(2) + "h-" + w.toFixed(2) + "z");
-      if (R.pocket[i]) add(strip, R.pocket[i], "M" + xs[i].toFixed(2) + " " + (BASE + 8) + "h" + step.toFixed(2) + "v8h-" + step.toFixed(2) + "z");
-      if (R.smoothed[i]) dots += "M" + (xs[i] + w / 2 - 1.5).toFixed(2) + " " + (BASE + 4) + "a1.5 1.5 0 1 0 3 0a1.5 1.5 0 1 0 -3 0";
+      if (data.pocket[i]) add(strip, data.pocket[i], "M" + xs[i].toFixed(2) + " " + (BASE + 8) + "h" + step.toFixed(2) + "v8h-" + step.toFixed(2) + "z");
+      if (data.smoothed[i]) dots += "M" + (xs[i] + w / 2 - 1.5).toFixed(2) + " " + (BASE + 4) + "a1.5 1.5 0 1 0 3 0a1.5 1.5 0 1 0 -3 0";
     }
     for (const [rank, d] of bars) root.append(svg("path", rank ? { d: d, fill: byRank.get(rank).color } : { d: d, class: "none" }));
     for (const [rank, d] of strip) root.append(svg("path", { d: d, fill: byRank.get(rank).color }));
@@ -252,14 +284,50 @@
     box.setAttribute("aria-valuenow", i + 1);
     box.setAttribute("aria-valuetext", describe(i));
   }
-  function reveal(i) {
+  /* Name a residue in the 3D view; its representative atom. */
+  function name(i) {
     readout(i);
-    if (!viewer) return;
+    if (!viewer) return null;
     if (spot) viewer.removeLabel(spot);
     const found = atoms.filter(a => a.residue === i), ca = found.find(a => a.atom === "CA") || found[0];
+    if (!ca) return null;
+    spot = viewer.addLabel(R.id[i] + " " + R.name[i] + " " + R.p[i].toFixed(2), { position: { x: ca.x, y: ca.y, z: ca.z }, fontSize: 13, backgroundColor: "#222222", backgroundOpacity: 0.85, fontColor: "white", inFront: true });
+    return ca;
+  }
+  /* A residue clicked in 3D: named there, marked in the plot and scrolled to. */
+  function pick(i) {
+    name(i);
+    into(i);
+    $("viewer").dataset.picked = R.id[i];
+    if (data.pocket[i]) choose(data.pocket[i]);
+    viewer.render();
+  }
+  /* A residue clicked in the plot: named in 3D, and the view goes there. */
+  function reveal(i) {
+    const ca = name(i);
     if (!ca) return;
-    spot = viewer.addLabel(R.id[i] + " " + R.name[i], { position: { x: ca.x, y: ca.y, z: ca.z }, fontSize: 13, backgroundColor: "#222222", backgroundOpacity: 0.85, fontColor: "white", inFront: true });
+    $("viewer").dataset.revealed = R.id[i];
     zoom({ predicate: a => isProtein(a) && (a.x - ca.x) ** 2 + (a.y - ca.y) ** 2 + (a.z - ca.z) ** 2 < 100 });
+  }
+  function into(i) {
+    const box = $("plot");
+    if (xs[i] < box.scrollLeft + LEFT || xs[i] > box.scrollLeft + box.clientWidth - RIGHT) box.scrollLeft = xs[i] - box.clientWidth / 2;
+  }
+  /* Other pockets of the same structure, from the explorer's kernel. */
+  function apply(message) {
+    data.pockets.forEach(unsurface);
+    Object.assign(data, { pockets: message.pockets, pocket: message.pocket, smoothed: message.smoothed, threshold: message.threshold });
+    index();
+    for (const id in message.html) $(id).innerHTML = message.html[id];
+    check();
+    refresh();
+    if (viewer) data.pockets.forEach(p => surface(p));
+    document.body.dataset.updates = Number(document.body.dataset.updates || 0) + 1;
+  }
+  if (data.channel) {
+    const channel = new BroadcastChannel(data.channel);
+    channel.onmessage = event => { if (event.data.pockets) apply(event.data); };
+    channel.postMessage("ready");
   }
   if (N) {
     draw();
@@ -277,8 +345,7 @@
       else return;
       event.preventDefault();
       readout(next);
-      const box = $("plot");
-      if (xs[next] < box.scrollLeft + LEFT || xs[next] > box.scrollLeft + box.clientWidth - RIGHT) box.scrollLeft = xs[next] - box.clientWidth / 2;
+      into(next);
     });
   }
   start();
