@@ -19,20 +19,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from s2p.config import BenchmarkConfig
 
-# The training modules ask for these here.
-from s2p.residue_metrics import auprc_trapezoid as average_precision
-from s2p.residue_metrics import best_mcc_threshold, matthews
-
 __all__ = [
     "Detections",
-    "average_precision",
-    "best_mcc_threshold",
     "best_overlap",
     "dca",
     "dcc",
     "detections",
     "matched_pockets",
-    "matthews",
     "merging_index",
     "pocket_average_precision",
     "pocket_fragmentation_index",
