@@ -2,6 +2,7 @@
 # make test       lint, then the tests (PYTEST_ARGS="-k surface" for some of them)
 # make lint       ruff, mypy, and notebooks without stray outputs
 # make notebooks  run every notebook from top to bottom (executed copies and HTML in runs/notebooks)
+# make references rewrite what notebooks are tested against, show what moved (NOTEBOOKS="quickstart 04_smoothing" for some)
 # make clean      remove the environment, results and caches
 #
 # The first of them makes .venv; it is brought up to date when pyproject.toml or constraints.txt changes.
@@ -10,7 +11,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint notebooks clean
+.PHONY: help demo test lint notebooks references clean
 .DELETE_ON_ERROR:
 
 PYTHON ?= python3
@@ -19,8 +20,8 @@ PIP_ARGS ?=
 PYTEST_ARGS ?=
 READY := $(VENV)/.ready
 BIN := $(VENV)/bin
-NUMBERED := $(sort $(wildcard notebooks/[0-9]*.ipynb))
-QUICKSTART := $(wildcard tutorial/quickstart.ipynb)
+COURSE := $(sort $(wildcard notebooks/*.ipynb tutorial/*.ipynb))
+NOTEBOOKS ?=
 ALL_NOTEBOOKS := $(sort $(wildcard notebooks/*.ipynb tutorial/*.ipynb tutorial/*/*.ipynb))
 
 help:
@@ -55,10 +56,17 @@ ifneq ($(ALL_NOTEBOOKS),)
 endif
 
 notebooks: $(READY)
-	@for notebook in $(basename $(notdir $(NUMBERED) $(QUICKSTART))); do \
+	@for notebook in $(basename $(notdir $(COURSE))); do \
 	  echo "$$notebook"; $(BIN)/s2p notebook $$notebook -o runs/notebooks; \
 	  $(BIN)/jupyter nbconvert --to html --log-level WARN runs/notebooks/$$notebook.ipynb; \
 	done
+
+# Look at what moved before you commit it; the table of notebooks follows their first cells.
+references: export OMP_NUM_THREADS := 1
+references: $(READY)
+	$(BIN)/python tests/notebooks/update.py $(NOTEBOOKS)
+	$(BIN)/python tests/notebooks/table.py
+	@git --no-pager diff --stat -- tests/notebooks/reference notebooks tutorial || true
 
 clean:
 	rm -rf $(VENV) runs build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
