@@ -22,6 +22,9 @@ __all__ = ["Case", "CaseSet", "Truth", "find_cases"]
 RELATED = {"1ia1": "1s3v"}
 """Bundled structures that are one cluster: both are dihydrofolate reductase (data/README.md)."""
 
+FAR = "validation-far"
+"""LIGYSIS validation chains below 30 % identity to the training chains of the shipped checkpoint."""
+
 
 @dataclass(frozen=True, eq=False)
 class Truth:
@@ -105,11 +108,12 @@ def find_cases(
         (:func:`s2p.datasets.read_complexes`), of LIGYSIS chains with ``chains.csv``, with structures and a ``labels.csv`` like
         the bundled one, or with structure files whose own ligands are the truth.
     split
-        Of complexes (default ``test``) and LIGYSIS (default ``validation``); other folders have none.
+        Of complexes (default ``test``) and LIGYSIS (default ``validation``; :data:`FAR` are those of its chains that are below
+        30 % identity to the shipped checkpoint's training chains); other folders have none.
     limit
         At most so many, one of each cluster before a second of any.
     splits
-        Table of the split of complexes (``dataset,id,split``); default ``data/splits/complexes.csv`` of the repository.
+        Table of the split of complexes (``dataset,id,split``) or of the far chains (``uniprot``); default: the repository's.
 
     Raises
     ------
@@ -124,7 +128,7 @@ def find_cases(
         cases = _complexes(folder, split, Path(splits) if splits is not None else _repository("data/splits/complexes.csv"))
     elif (folder / "chains.csv").is_file():
         split = split or "validation"
-        cases = _ligysis(folder, split)
+        cases = _ligysis(folder, split, Path(splits) if splits is not None else None)
     elif split:
         raise S2PError(f"{dataset}: this data set has no splits; leave --split out")
     else:
@@ -166,12 +170,17 @@ def _complexes(folder: Path, split: str, table: Path) -> list[Case]:
     ]
 
 
-def _ligysis(folder: Path, split: str) -> list[Case]:
+def _ligysis(folder: Path, split: str, table: Path | None) -> list[Case]:
     csv.field_size_limit(1 << 24)
     cases = []
+    far: set[str] | None = None
+    if split == FAR:
+        split = "validation"
+        with open(table or _repository("data/splits/ligysis.csv"), newline="") as handle:
+            far = {row["uniprot"] for row in csv.DictReader(handle)}
     with open(folder / "chains.csv", newline="") as handle:
         for row in csv.DictReader(handle):
-            if row["split"] == split:
+            if row["split"] == split and (far is None or row["uniprot"] in far):
                 binding = tuple(int(token[1:]) for token in row["binding_residues_0based_uniprot"].split())
                 path = folder / "chains" / row["chain_file"]
                 cases.append(Case(row["uniprot"], row["uniprot"], path, "residues", (), row["uniprot_sequence"], binding))

@@ -13,6 +13,7 @@ import torch
 from s2p.context_head import ContextHead
 from s2p.errors import WeightsError
 from s2p.plm import DEFAULT_HEADS, ResidueModel, load_backbone
+from s2p.point_scorer import PointScorer
 from s2p.ranking import PocketModel
 from s2p.smoothing import Smoother
 
@@ -39,6 +40,8 @@ class Checkpoint:
     """Data, split, seeds, validation figures, licence."""
     context: ContextHead | None = None
     """Turns the language model's logits and the surroundings into the final probabilities, if there is one."""
+    points: PointScorer | None = None
+    """Finds and ranks pockets on the surface, if there is one."""
 
 
 def save_checkpoint(checkpoint: Checkpoint, path: str | Path, *, half: bool = True, with_backbone: bool = True) -> None:
@@ -66,6 +69,8 @@ def save_checkpoint(checkpoint: Checkpoint, path: str | Path, *, half: bool = Tr
             if not unused and (with_backbone or not key.startswith("backbone.")):
                 stored = value.half() if half and value.is_floating_point() else value
                 arrays[f"{prefix}.{key}"] = stored.detach().cpu().contiguous().clone()
+    if checkpoint.points is not None:  # small, and not all of it in the range of fp16
+        arrays |= {f"points.{key}": torch.from_numpy(value).contiguous() for key, value in checkpoint.points.arrays().items()}
     header = {
         "format": FORMAT,
         "name": checkpoint.name,
@@ -73,6 +78,7 @@ def save_checkpoint(checkpoint: Checkpoint, path: str | Path, *, half: bool = Tr
         "heads": list(checkpoint.model.heads),
         "smoother_width": checkpoint.smoother.width if checkpoint.smoother else None,
         "context_sizes": checkpoint.context.sizes if checkpoint.context else None,
+        "points": checkpoint.points.header() if checkpoint.points else None,
         "pocket_model": asdict(checkpoint.pocket_model) if checkpoint.pocket_model else None,
         "threshold": checkpoint.threshold,
         "smoothing_threshold": checkpoint.smoothing_threshold,
@@ -145,6 +151,10 @@ def load_checkpoint(model: str | Path, *, backbone: str | Path | None = None, de
         context = ContextHead(*header["context_sizes"])
         context.load_state_dict({k.removeprefix("context."): v.float() for k, v in arrays.items() if k.startswith("context.")})
         context = context.to(device).eval()
+    points = None
+    if header.get("points"):
+        own = {k.removeprefix("points."): v.numpy() for k, v in arrays.items() if k.startswith("points.")}
+        points = PointScorer.from_parts(own, header["points"])
     return Checkpoint(
         header["name"],
         residue.to(device).eval(),
@@ -155,4 +165,5 @@ def load_checkpoint(model: str | Path, *, backbone: str | Path | None = None, de
         header["ranking"],
         header["card"],
         context,
+        points,
     )

@@ -115,7 +115,10 @@ def _add_predict(commands: _Subparsers) -> None:
     )
     parser.add_argument("--no-smoothing", action="store_true", help="do not add residues by embedding-supported smoothing")
     parser.add_argument(
-        "--ranking", choices=("surface", "published"), help="how pockets are ranked (default: as the checkpoint was tuned)"
+        "--ranking",
+        choices=("surface", "published"),
+        help="how pockets are found and ranked: by a learned score of the surface, or as published (default: the checkpoint's; "
+        "published where --threshold, --bandwidth or --no-smoothing is given, which shape those pockets only)",
     )
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: %(default)s")
     parser.add_argument(

@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from s2p.checkpoint import Checkpoint, load_checkpoint
-from s2p.clustering import Cluster
 from s2p.config import DEFAULT_MODEL, PredictConfig
 from s2p.context import context_features
 from s2p.context_head import context_logits
 from s2p.errors import S2PError, StructureError
 from s2p.plm import predict_residues
 from s2p.pockets import find_clusters
+from s2p.point_pockets import find_point_pockets
 from s2p.prediction import Pocket, Prediction
 from s2p.ranking import pocket_features
 from s2p.runtime import pick_device
@@ -24,6 +24,9 @@ from s2p.smoothing import smooth
 from s2p.structure import Structure, read_structure
 
 __all__ = ["ResidueScores", "Seq2Pocket", "load_structure", "predict"]
+
+PUBLISHED_SETTINGS = ("threshold", "smoothing_threshold", "use_smoothing", "smoothing", "surface", "cluster")
+"""Fields of :class:`~s2p.config.PredictConfig` that shape the published pockets."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,9 +81,12 @@ class Seq2Pocket:
         checkpoint = self.checkpoint
         threshold = checkpoint.threshold if config.threshold is None else config.threshold
         smoothing_threshold = checkpoint.smoothing_threshold if config.smoothing_threshold is None else config.smoothing_threshold
-        ranking = config.ranking or checkpoint.ranking
-        if ranking == "surface" and checkpoint.pocket_model is None:
-            raise S2PError(f"model {self.name} has no learned pocket score; use the ranking 'published'")
+        # Thresholds and clustering make the published pockets; the scored surface has none of them. Whoever sets one wants to see
+        # what it does.
+        given = any(getattr(config, name) != getattr(PredictConfig(), name) for name in PUBLISHED_SETTINGS)
+        ranking = config.ranking or ("published" if given else checkpoint.ranking)
+        if ranking == "surface" and checkpoint.points is None:
+            raise S2PError(f"model {self.name} has no scorer of surface points; use the ranking 'published'")
         sequence_positive = scores.probabilities > threshold
         smoothed = np.zeros_like(sequence_positive)
         if config.use_smoothing and checkpoint.smoother is not None:
@@ -93,7 +99,6 @@ class Seq2Pocket:
                 threshold=smoothing_threshold,
             )
         positive = sequence_positive | smoothed
-        clusters = find_clusters(structure, positive, scores.probabilities, config.surface, config.cluster)
         settings = {
             "threshold": threshold,
             "context": bool(config.use_context and checkpoint.context is not None),
@@ -108,11 +113,17 @@ class Seq2Pocket:
             "buried_by": config.surface.context,
             "ranking": ranking,
         }
-        pockets = self._rank(structure, clusters, scores.probabilities, smoothed, ranking, config.surface.probe_radius)
+        if ranking == "surface" and checkpoint.points is not None:
+            sequence = (1 / (1 + np.exp(-scores.sequence_logits))).astype(np.float32)
+            pockets = find_point_pockets(checkpoint.points, structure, sequence, scores.embeddings, positive)
+        else:
+            pockets = self._published_pockets(structure, positive, smoothed, scores, config)
         notes: tuple[str, ...] = ()
-        if not pockets:
+        if config.ranking is None and checkpoint.ranking != ranking:
+            notes = ("settings of the published pockets were given, so they are made and ranked as published",)
+        if not pockets and ranking == "published":
             top = float(scores.probabilities.max())
-            notes = (f"no residue is above the threshold {threshold:.2f} (the highest is {top:.2f}): no pockets predicted",)
+            notes += (f"no residue is above the threshold {threshold:.2f} (the highest is {top:.2f}): no pockets predicted",)
         return Prediction(structure, scores.probabilities, smoothed, positive, pockets, self.name, settings, notes)
 
     def predict(self, structure: Structure, config: PredictConfig | None = None) -> Prediction:
@@ -125,33 +136,32 @@ class Seq2Pocket:
         """
         return self.pockets(structure, self.score(structure, config), config)
 
-    def _rank(
+    def _published_pockets(
         self,
         structure: Structure,
-        clusters: list[Cluster],
-        probabilities: NDArray[np.float32],
+        positive: NDArray[np.bool_],
         smoothed: NDArray[np.bool_],
-        ranking: str,
-        probe_radius: float,
+        scores: ResidueScores,
+        config: PredictConfig,
     ) -> tuple[Pocket, ...]:
-        features, volumes = pocket_features(structure, clusters, probabilities, smoothed, probe_radius)
+        """Mean shift on the surface points of the positive residues, in published order; the probability is ours."""
+        probabilities = scores.probabilities
+        clusters = find_clusters(structure, positive, probabilities, config.surface, config.cluster)
+        features, volumes = pocket_features(structure, clusters, probabilities, smoothed, config.surface.probe_radius)
         model = self.checkpoint.pocket_model
         chance = model.probability(features) if model is not None else np.array([c.score for c in clusters])
-        score = chance if ranking == "surface" else np.array([c.score for c in clusters])
-        # The clusters come in published order, which a stable sort keeps among equals.
-        order = np.argsort(-score, kind="stable")
         return tuple(
             Pocket(
                 rank,
-                float(score[k]),
-                float(chance[k]),
-                clusters[k].residues,
-                clusters[k].atoms,
-                clusters[k].points.astype(np.float32),
-                clusters[k].center.astype(np.float32),
-                float(volumes[k]),
+                cluster.score,
+                float(chance[rank - 1]),
+                cluster.residues,
+                cluster.atoms,
+                cluster.points.astype(np.float32),
+                cluster.center.astype(np.float32),
+                float(volumes[rank - 1]),
             )
-            for rank, k in enumerate(order.tolist(), start=1)
+            for rank, cluster in enumerate(clusters, start=1)
         )
 
 

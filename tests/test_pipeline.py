@@ -42,8 +42,8 @@ def test_api(examples: Path) -> None:
     assert len(table) == len(prediction.pockets)
 
 
-def test_invariants(predictor: Seq2Pocket, structure: Structure) -> None:
-    prediction = predictor.predict(structure)
+def test_invariants_of_published_pockets(predictor: Seq2Pocket, structure: Structure) -> None:
+    prediction = predictor.predict(structure, PredictConfig(ranking="published"))
     assert isinstance(predictor, Predictor)
     scores = [p.score for p in prediction.pockets]
     assert scores == sorted(scores, reverse=True)
@@ -81,21 +81,46 @@ def test_a_threshold_nothing_passes_gives_no_pockets_and_says_so(
     assert (tmp_path / "1s3v_pockets.csv").read_text().count("\n") == 1
 
 
-def test_both_rankings_hold_the_same_pockets(predictor: Seq2Pocket, structure: Structure) -> None:
-    surface = predictor.predict(structure, PredictConfig(ranking="surface"))
+def test_published_pockets_are_ranked_by_mean_probability(predictor: Seq2Pocket, structure: Structure) -> None:
     published = predictor.predict(structure, PredictConfig(ranking="published"))
-    assert {tuple(p.residues) for p in surface.pockets} == {tuple(p.residues) for p in published.pockets}
-    assert all(p.score == p.probability for p in surface.pockets)
     for pocket in published.pockets:
         expected = published.probabilities[structure.atoms.residue_index[pocket.atoms]].mean()
         assert pocket.score == pytest.approx(float(expected), abs=1e-5)
+    assert [p.score for p in published.pockets] == sorted((p.score for p in published.pockets), reverse=True)
+
+
+def test_the_default_finds_pockets_on_the_scored_surface(predictor: Seq2Pocket, structure: Structure) -> None:
+    surface = predictor.predict(structure)
+    assert surface.settings["ranking"] == "surface" and surface.pockets
+    assert all(p.score == p.probability for p in surface.pockets)
+    assert [p.score for p in surface.pockets] == sorted((p.score for p in surface.pockets), reverse=True)
+    with pytest.raises(S2PError, match="no scorer of surface points"):
+        Seq2Pocket(replace(predictor.checkpoint, points=None)).predict(structure)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"threshold": 0.3},
+        {"use_smoothing": False},
+        {"cluster": ClusterConfig(bandwidth=6)},
+        {"surface": SurfaceConfig(n_points=20)},
+    ],
+)
+def test_settings_of_the_published_pockets_choose_them(predictor: Seq2Pocket, structure: Structure, given: dict) -> None:
+    prediction = predictor.predict(structure, PredictConfig(**given))
+    assert prediction.settings["ranking"] == "published" and "as published" in prediction.notes[0]
+    asked = predictor.predict(structure, PredictConfig(**given, ranking="surface"))
+    assert asked.settings["ranking"] == "surface" and not asked.notes
 
 
 def test_equal_chains_get_equal_probabilities_and_pockets_may_span_chains(predictor: Seq2Pocket, examples: Path) -> None:
     structure = read_structure(examples / "1hpv.pdb.gz")
-    prediction = predictor.predict(structure)
+    scores = predictor.score(structure)
     a, b = (structure.residues.chain == chain for chain in structure.chains)
-    np.testing.assert_array_equal(prediction.probabilities[a], prediction.probabilities[b])
+    np.testing.assert_array_equal(scores.sequence_logits[a], scores.sequence_logits[b])
+    # The structure around them is not quite equal.
+    assert np.corrcoef(scores.probabilities[a], scores.probabilities[b])[0, 1] > 0.8
     wide = predictor.predict(structure, PredictConfig(threshold=0.2, cluster=ClusterConfig(bandwidth=20)))
     assert any(len(set(structure.residues.chain[p.residues].tolist())) == 2 for p in wide.pockets)
 
@@ -157,7 +182,7 @@ def test_checkpoint_without_backbone_finds_it(
     np.testing.assert_allclose(small.score(structure).probabilities, predictor.score(structure).probabilities, atol=1e-6)
 
 
-def test_unusable_checkpoints(tmp_path: Path, predictor: Seq2Pocket, structure: Structure) -> None:
+def test_unusable_checkpoints(tmp_path: Path) -> None:
     from safetensors.numpy import save_file
 
     with pytest.raises(WeightsError, match="there is no model 'nothing'.*s2p-esm2-8m"):
@@ -170,9 +195,6 @@ def test_unusable_checkpoints(tmp_path: Path, predictor: Seq2Pocket, structure: 
         load_checkpoint(tmp_path / "other.safetensors")
     with pytest.raises(WeightsError, match="was trained on esm2_t6_8M_UR50D"):
         load_checkpoint("s2p-esm2-8m", backbone="esm2_t33_650M_UR50D")
-    bare = Seq2Pocket(replace(predictor.checkpoint, pocket_model=None))
-    with pytest.raises(S2PError, match="no learned pocket score"):
-        bare.predict(structure, PredictConfig(ranking="surface"))
     with pytest.raises(S2PError, match="no CUDA device"):
         Seq2Pocket.load(device="cuda")
 
@@ -209,7 +231,7 @@ def test_a_protein_without_pockets_counts_as_missed(predictor: Seq2Pocket, struc
 
 def test_a_note_about_the_file_is_said_once(predictor: Seq2Pocket, structure: Structure, tmp_path: Path) -> None:
     odd = replace(structure, notes=("the file is odd",))
-    prediction = predictor.predict(odd, PredictConfig(threshold=1.0))
+    prediction = predictor.predict(odd, PredictConfig(threshold=1.0, ranking="published"))
     assert len(prediction.notes) == 1
     for path in prediction.save(tmp_path, ["json", "html"]):
         assert path.read_text().count("the file is odd") == 1

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -34,15 +34,19 @@ from s2p.guard import CARD_KEY, training_sketch
 from s2p.metrics import dca
 from s2p.pipeline import Seq2Pocket
 from s2p.plm import ResidueModel, load_backbone, predict_residues
+from s2p.point_scorer import PointScorer
+from s2p.point_training import PointExample, known_sites, train_point_scorer
 from s2p.ranking import fit_pocket_model
-from s2p.recipe.data import N_FOLDS, Data, Site, assign_folds, prepare, training_fold, union
-from s2p.recipe.tuning import choose, evaluate, objective, pocket_training, rankings, tune
+from s2p.recipe.data import MIN_CHAIN, N_FOLDS, Data, Site, assign_folds, prepare, training_fold, union
+from s2p.recipe.tuning import choose, evaluate, objective, pocket_training, tune
 from s2p.residue_metrics import auprc_trapezoid, best_mcc_threshold
 from s2p.smoother_training import SmoothingExample, train_smoother
+from s2p.splits import homologous
 from s2p.structure import Structure
 
 BACKBONE = "esm2_t6_8M_UR50D"
 FINETUNE = FinetuneConfig(head_epochs=1, full_epochs=3, backbone_lr=2e-4)
+RANKINGS: tuple[Literal["surface", "published"], ...] = ("surface", "published")
 HALVES = replace(FINETUNE, full_epochs=1)
 
 
@@ -67,26 +71,54 @@ def train_language_model(
     return model.eval(), history
 
 
-def out_of_fold(models: Sequence[ResidueModel], folds: dict[str, int], structure: Structure, key: str) -> NDArray[np.float32]:
-    """(N,) logits of every chain by the model that was trained without its cluster."""
+def out_of_fold(
+    models: Sequence[ResidueModel], folds: dict[str, int], structure: Structure, key: str
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """(N,) logits and (N, d) embeddings of every chain by the model that was trained without its cluster."""
     logits = np.zeros(len(structure.residues), np.float32)
+    embeddings = np.zeros((len(logits), models[0].head.in_features), np.float32)
     for chain in structure.chains:
         fold = folds.get(f"{key}|{chain}" if key.startswith("c|") else key, 0)
         mask = structure.residues.chain == chain
-        logits[mask] = predict_residues(models[fold], [structure.sequence(chain)])[0][0]
-    return logits
+        logits[mask], embeddings[mask] = predict_residues(models[fold], [structure.sequence(chain)])[0]
+    return logits, embeddings
 
 
-def context_examples(models: Sequence[ResidueModel], folds: dict[str, int], data: Data) -> list[ContextExample]:
+Unseen = dict[str, tuple[NDArray[np.float32], NDArray[np.float32]]]
+
+
+def score_unseen(models: Sequence[ResidueModel], folds: dict[str, int], data: Data) -> Unseen:
+    """:func:`out_of_fold` of the structures of the training side: LIGYSIS as ``l{k}``, complexes by their key."""
+    ligysis = {f"l{k}": out_of_fold(models, folds, s, f"l{k}") for k, (_, s) in enumerate(data.ligysis_training)}
+    sites = data.complexes["train"]
+    return ligysis | {s.source.key: out_of_fold(models, folds, s.structure, f"c|{s.source.key}") for s in sites}
+
+
+def context_examples(unseen: Unseen, data: Data) -> list[ContextExample]:
     """LIGYSIS and complexes of the training side, with logits of models that have not seen them."""
     examples = [
-        ContextExample(context_features(s, out_of_fold(models, folds, s, f"l{k}")), c.labels)
-        for k, (c, s) in enumerate(data.ligysis_training)
+        ContextExample(context_features(s, unseen[f"l{k}"][0]), c.labels) for k, (c, s) in enumerate(data.ligysis_training)
     ]
     return examples + [
-        ContextExample(context_features(s.structure, out_of_fold(models, folds, s.structure, f"c|{s.source.key}")), union(s))
-        for s in data.complexes["train"]
+        ContextExample(context_features(s.structure, unseen[s.source.key][0]), union(s)) for s in data.complexes["train"]
     ]
+
+
+def train_points(unseen: Unseen, data: Data) -> PointScorer:
+    """The scorer of surface points, from the complexes of the training clusters."""
+    sites = data.complexes["train"]
+    sequences = {s.structure.sequence(c) for s in sites for c in s.structure.chains if len(s.structure.sequence(c)) >= MIN_CHAIN}
+    close = homologous({q: q for q in sequences}, {str(k): c.sequence for k, c in enumerate(data.training)}, identity=0.9)
+    relatives: dict[str, list[LabelledChain]] = {}
+    for k, queries in close.items():
+        for sequence in queries:
+            relatives.setdefault(sequence, []).append(data.training[int(k)])
+    examples = [
+        PointExample(s.source.key, s.source.clusters[0], s.structure, tuple(s.ligands), known_sites(s.structure, relatives))
+        for s in sites
+    ]
+    scores = {e.key: (_sigmoid(unseen[e.key][0]).astype(np.float32), unseen[e.key][1]) for e in examples}
+    return train_point_scorer(examples, scores)
 
 
 def smoothing_examples(predictor: Seq2Pocket, sites: Sequence[Site]) -> list[SmoothingExample]:
@@ -177,7 +209,8 @@ def run(data_folder: Path, weights: Path, out: Path, work: Path, examples: Path,
     train_sites, validation_sites, test_sites = (data.complexes[name] for name in ("train", "validation", "test"))
 
     # A language model is too sure of chains it has learned: the context head sees what it says of chains it has not.
-    contexts = context_examples([m for m, _ in halves], folds, data)
+    unseen = score_unseen([m for m, _ in halves], folds, data)
+    contexts = context_examples(unseen, data)
     plain = Seq2Pocket(Checkpoint(DEFAULT_MODEL, model, None, None, 0.5, 0.4, "published"))
     plain_scores = [plain.score(s.structure) for s in validation_sites]
     held = [
@@ -215,11 +248,16 @@ def run(data_folder: Path, weights: Path, out: Path, work: Path, examples: Path,
         predictor.checkpoint, threshold=chosen_row["threshold"], smoothing_threshold=chosen_row["smoothing_threshold"]
     )
     predictor = Seq2Pocket(chosen)
-    compared = rankings(predictor, validation_sites, scores)
-    log(f"rankings, cross-validated: {compared}")
     x, y, w = pocket_training(predictor, validation_sites, scores)
-    gain = compared["surface"]["dca < 4 Å, top N"] - compared["published"]["dca < 4 Å, top N"]
-    final = replace(chosen, pocket_model=fit_pocket_model(x, y, w), ranking="surface" if gain > 0 else "published")
+    points = train_points(unseen, data)
+    final = replace(chosen, pocket_model=fit_pocket_model(x, y, w), points=points)
+    compared = {
+        kind: _as_json(summarise(evaluate(Seq2Pocket(final), validation_sites, scores, PredictConfig(ranking=kind))))
+        for kind in RANKINGS
+    }
+    log(f"rankings: {compared}")
+    gain = compared["surface"]["dca < 4 Å, top N"][0] - compared["published"]["dca < 4 Å, top N"][0]
+    final = replace(final, ranking="surface" if gain > 0 else "published")
 
     card = {
         "data": data.counts,
@@ -233,7 +271,7 @@ def run(data_folder: Path, weights: Path, out: Path, work: Path, examples: Path,
         "residues_ligysis_validation": residues,
         "thresholds": {"chosen": chosen_row, "chosen_without_smoothing": without, "best_of_all": max(grid, key=objective)},
         "frames": frames,
-        "rankings_cross_validated": compared,
+        "rankings": compared,
         CARD_KEY: training_sketch({f"{c.source}:{c.id}:{k}": c.sequence for k, c in enumerate(data.training)}),
     } | _provenance()
     save_checkpoint(replace(final, card=card), out)
@@ -248,9 +286,9 @@ def test_figures(predictor: Seq2Pocket, sites: Sequence[Site]) -> tuple[dict[str
     scores = [predictor.score(s.structure) for s in sites]
     figures = {}
     for name, config in {
-        "default": PredictConfig(),
-        "without smoothing": PredictConfig(use_smoothing=False),
-        "published ranking": PredictConfig(ranking="published"),
+        "default (scored surface)": PredictConfig(),
+        "published clustering and ranking": PredictConfig(ranking="published"),
+        "the same without smoothing": PredictConfig(ranking="published", use_smoothing=False),
     }.items():
         figures[name] = _as_json(summarise(evaluate(predictor, sites, scores, config)))
         log(f"test, {name}: {figures[name]}")

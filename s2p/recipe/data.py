@@ -56,7 +56,7 @@ class Data:
 
 
 def prepare(folder: Path, examples: Path, splits: Path) -> Data:
-    """Read, split and clean the data; write the split of the complexes."""
+    """Read, split and clean the data; write the splits."""
     found = read_complexes(folder / "complexes")
     loaded = {}
     for source in found:
@@ -78,6 +78,11 @@ def prepare(folder: Path, examples: Path, splits: Path) -> Data:
     near_bundled = homologous(bundled, chains)
     forced = {c for chain in near_bundled for c in loaded[chain.rsplit("|", 1)[0]].source.clusters}
     split = split_complexes(found, always_test=forced)
+    # Clusters are made around representatives: members of two of them can still be homologous. The held-out side gives way.
+    names = {chain: split[chain.rsplit("|", 1)[0]] for chain in chains}
+    learned = {chain: sequence for chain, sequence in chains.items() if names[chain] == "train"}
+    related = homologous(learned, {c: sequence for c, sequence in chains.items() if names[c] in ("validation", "test")})
+    split |= {chain.rsplit("|", 1)[0]: "unused" for chain in related}
     splits.mkdir(parents=True, exist_ok=True)
     with open(splits / "complexes.csv", "w", newline="") as handle:
         writer = csv.writer(handle, lineterminator="\n")
@@ -99,6 +104,10 @@ def prepare(folder: Path, examples: Path, splits: Path) -> Data:
     left = homologous(bundled, {str(k): c.sequence for k, c in enumerate(training)})
     validation = list(read_ligysis(folder / "ligysis", "validation"))
     seen = homologous({str(k): c.sequence for k, c in enumerate(everything)}, {c.id: c.sequence for c, _ in validation})
+    with open(splits / "ligysis.csv", "w", newline="") as handle:
+        writer = csv.writer(handle, lineterminator="\n")
+        writer.writerow(("uniprot",))
+        writer.writerows((c.id,) for c, _ in validation if c.id not in seen)
     by_split: dict[str, list[Site]] = {}
     for key, name in split.items():
         by_split.setdefault(name, []).append(loaded[key])

@@ -1,10 +1,8 @@
-"""Choices made on validation complexes: thresholds, the pocket score, the ranking."""
+"""Choices made on validation complexes: thresholds, and the probability of a published pocket."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,10 +12,10 @@ from s2p.config import ClusterConfig, PredictConfig
 from s2p.metrics import dca
 from s2p.pipeline import ResidueScores, Seq2Pocket
 from s2p.pockets import find_clusters
-from s2p.ranking import fit_pocket_model, pocket_features
+from s2p.ranking import pocket_features
 from s2p.recipe.data import Site
 
-__all__ = ["SMOOTHING_THRESHOLDS", "THRESHOLDS", "choose", "evaluate", "objective", "pocket_training", "rankings", "tune"]
+__all__ = ["SMOOTHING_THRESHOLDS", "THRESHOLDS", "choose", "evaluate", "objective", "pocket_training", "tune"]
 
 THRESHOLDS = (0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.6)
 SMOOTHING_THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
@@ -80,20 +78,3 @@ def pocket_training(
         hits.append(hit)
         weights.append(np.full(len(hit), 1 / names.count(site.source.clusters[0])))
     return np.concatenate(rows), np.concatenate(hits), np.concatenate(weights)
-
-
-def rankings(predictor: Seq2Pocket, sites: Sequence[Site], scores: Scores, folds: int = 5) -> dict[str, dict[str, float]]:
-    """Figures of both rankings, the learned one fitted on the other clusters each time."""
-    names = sorted({s.source.clusters[0] for s in sites})
-    fold = {name: k % folds for k, name in enumerate(names)}
-    results: dict[str, list[ComplexResult]] = {"surface": [], "published": []}
-    for k in range(folds):
-        inside = [i for i, s in enumerate(sites) if fold[s.source.clusters[0]] != k]
-        outside = [i for i, s in enumerate(sites) if fold[s.source.clusters[0]] == k]
-        x, y, w = pocket_training(predictor, [sites[i] for i in inside], [scores[i] for i in inside])
-        fitted = Seq2Pocket(replace(predictor.checkpoint, pocket_model=fit_pocket_model(x, y, w)))
-        kinds: tuple[Literal["surface", "published"], ...] = ("surface", "published")
-        for kind in kinds:
-            config = PredictConfig(ranking=kind)
-            results[kind] += evaluate(fitted, [sites[i] for i in outside], [scores[i] for i in outside], config)
-    return {kind: {key: s.value for key, s in summarise(rows, n_bootstrap=1).items()} for kind, rows in results.items()}
