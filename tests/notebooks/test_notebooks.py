@@ -8,15 +8,23 @@ from __future__ import annotations
 import ast
 import json
 import math
+import os
+import shutil
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+
+from s2p.clustering import mean_shift
 
 nbformat = pytest.importorskip("nbformat")
 
 ROOT = Path(__file__).resolve().parents[2]
 REFERENCE = Path(__file__).resolve().parent / "reference"
+KEPT = Path(os.environ.get("S2P_FAILED_NOTEBOOKS", ROOT / "runs" / "notebooks" / "failed"))
+"""Where the executed copy of a notebook that failed is kept."""
 NOTEBOOKS = sorted([*(ROOT / "notebooks").glob("*.ipynb"), *(ROOT / "tutorial").glob("*.ipynb")])
 MAX_LINES = 22
 CELL_TIMEOUT = 300
@@ -33,17 +41,18 @@ def tags(cell: Any) -> list[str]:
     return list(cell.metadata.get("tags", []))
 
 
-def execute(path: Path, folder: Path) -> tuple[Any, dict[str, Any]]:
-    """The executed notebook and its metrics; everything is written into ``folder``."""
+def execute(path: Path, folder: Path, **changes: Any) -> tuple[Any, dict[str, Any]]:
+    """The executed notebook and its metrics, with some parameters changed; everything is written into ``folder``."""
     import papermill
 
     known = papermill.inspect_notebook(str(path))
+    assert set(changes) <= set(known), f"{path.name} has no parameters {sorted(set(changes) - set(known))}"
     metrics = folder / "metrics.json"
     values = {"metrics_path": str(metrics), "output_folder": str(folder / "output")}
     executed = papermill.execute_notebook(
         str(path),
         str(folder / path.name),
-        parameters={key: value for key, value in values.items() if key in known},
+        parameters={key: value for key, value in values.items() if key in known} | changes,
         kernel_name="python3",
         cwd=str(path.parent),
         progress_bar=False,
@@ -52,18 +61,52 @@ def execute(path: Path, folder: Path) -> tuple[Any, dict[str, Any]]:
     return executed, json.loads(metrics.read_text())
 
 
-def differences(metrics: dict[str, Any], reference: dict[str, Any]) -> list[str]:
-    """Sentences on the metrics that are not within the tolerance (``abs``, default 0) of their reference ``value``."""
-    found = [f"{key} is not in the reference" for key in metrics if key not in reference]
+@dataclass(frozen=True)
+class Moved:
+    """A metric that is not within tolerance of its reference; ``None`` where one of them lacks it, or holds no value."""
+
+    name: str
+    found: float | None
+    expected: float | None
+    tolerance: float
+    why: str
+
+    def row(self) -> tuple[str, ...]:
+        wanted = "none" if self.expected is None else f"{self.expected:g} ± {self.tolerance:g}"
+        return self.name, wanted, "none" if self.found is None else f"{self.found:g}", self.why
+
+
+def differences(metrics: dict[str, Any], reference: dict[str, Any]) -> list[Moved]:
+    """The metrics that are not within the tolerance (``abs``, default 0) of their reference ``value``."""
+    found = [Moved(key, value, None, 0, "not in the reference") for key, value in metrics.items() if key not in reference]
     for key, wanted in reference.items():
         value, expected, tolerance = metrics.get(key), wanted["value"], wanted.get("abs", 0)
-        if value is None or expected is None:
-            same = key in metrics and value is expected
-        else:
-            same = math.isclose(value, expected, rel_tol=0, abs_tol=tolerance)
-        if not same:
-            found.append(f"{key} is {value}, the reference {expected} ± {tolerance}")
+        if key not in metrics:
+            found.append(Moved(key, None, expected, tolerance, "the notebook gives no such metric"))
+        elif value is None or expected is None:
+            if value is not expected:
+                found.append(Moved(key, value, expected, tolerance, "a value on one side only"))
+        elif not math.isclose(value, expected, rel_tol=0, abs_tol=tolerance):
+            found.append(Moved(key, value, expected, tolerance, f"moved by {value - expected:+g}"))
     return found
+
+
+def report(name: str, moved: list[Moved], n_metrics: int) -> str:
+    """What moved as a table, for a person who has to decide whether it should have."""
+    rows = [("metric", "reference", "now", ""), *(m.row() for m in moved)]
+    widths = [max(len(row[k]) for row in rows) for k in range(3)]
+    lines = ["  ".join([*(cell.ljust(w) for cell, w in zip(row, widths, strict=False)), row[3]]).rstrip() for row in rows]
+    head = f"{name}: {len(moved)} of {n_metrics} metrics differ from tests/notebooks/reference/{name}.json"
+    tail = f"If they should have moved: python tests/notebooks/update.py {name}"
+    return "\n".join([head, *(f"    {line}" for line in lines), tail])
+
+
+def keep(executed: Path) -> str:
+    """Copy an executed notebook to :data:`KEPT`, and say so."""
+    if not executed.is_file():
+        return "The notebook failed before anything was executed."
+    KEPT.mkdir(parents=True, exist_ok=True)
+    return f"The executed notebook is kept: {shutil.copy(executed, KEPT / executed.name)}"
 
 
 @pytest.fixture
@@ -84,10 +127,35 @@ def test_there_are_notebooks_and_no_stray_references() -> None:
 @pytest.mark.slow
 @pytest.mark.usefixtures("kernel")
 def test_runs_and_gives_its_reference(path: Path, tmp_path: Path) -> None:
-    executed, metrics = execute(path, tmp_path)
-    errors = [output for cell in executed.cells for output in cell.get("outputs", []) if output.output_type == "error"]
-    assert errors == []
-    assert differences(metrics, json.loads((REFERENCE / f"{path.stem}.json").read_text())) == []
+    from papermill.exceptions import PapermillExecutionError
+
+    reference = json.loads((REFERENCE / f"{path.stem}.json").read_text())
+    try:
+        _, metrics = execute(path, tmp_path)
+    except PapermillExecutionError as error:
+        pytest.fail(f"{path.name}: cell {error.exec_count}: {error.ename}: {error.evalue}\n{keep(tmp_path / path.name)}")
+    if moved := differences(metrics, reference):
+        pytest.fail(f"{report(path.stem, moved, len(reference))}\n{keep(tmp_path / path.name)}", pytrace=False)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("kernel")
+@pytest.mark.parametrize(
+    ("stem", "changes", "names"),
+    [
+        ("08_inspecting_pockets", {"bandwidth": 11.0}, {"n_pockets_published", "kinase_pockets_published", "dcc_published"}),
+        ("08_inspecting_pockets", {"smoothing": False}, {"n_smoothed", "n_positive"}),
+        ("08_inspecting_pockets", {"probe_radius": 1.4}, {"n_points"}),
+    ],
+    ids=["bandwidth off by 2", "smoothing disabled", "radius swapped"],
+)
+def test_a_broken_stage_is_named(stem: str, changes: dict[str, Any], names: set[str], tmp_path: Path) -> None:
+    reference = json.loads((REFERENCE / f"{stem}.json").read_text())
+    _, metrics = execute(ROOT / "notebooks" / f"{stem}.ipynb", tmp_path, **changes)
+    moved = differences(metrics, reference)
+    assert names & {m.name for m in moved}
+    text = report(stem, moved, len(reference))
+    assert all(f"    {m.name} " in text for m in moved)
 
 
 @every
@@ -145,6 +213,47 @@ def test_cells_are_short(path: Path) -> None:
 def test_differences() -> None:
     reference = {"a": {"value": 1.0, "abs": 0.1}, "b": {"value": 2}, "c": {"value": None}}
     assert differences({"a": 1.05, "b": 2, "c": None}, reference) == []
-    assert len(differences({"a": 1.2, "b": 3, "c": 0.0, "d": 1}, reference)) == 4
+    assert [m.name for m in differences({"a": 1.2, "b": 3, "c": 0.0, "d": 1}, reference)] == ["d", "a", "b", "c"]
     assert len(differences({}, reference)) == 3
-    assert len(differences({"a": float("nan"), "b": 2, "c": None}, reference)) == 1
+    assert [m.name for m in differences({"a": float("nan"), "b": 2, "c": None}, reference)] == ["a"]
+
+
+def test_report_names_the_metric_and_what_to_do() -> None:
+    reference = {"dcc": {"value": 5.0, "abs": 0.001}, "pockets": {"value": 3}, "auc": {"value": 0.5}}
+    lines = report("05_demo", differences({"dcc": 7.25, "pockets": 3, "new": 1}, reference), 3).splitlines()
+    assert lines[0] == "05_demo: 3 of 3 metrics differ from tests/notebooks/reference/05_demo.json"
+    assert [line.split() for line in lines[2:5]] == [
+        ["new", "none", "1", "not", "in", "the", "reference"],
+        ["dcc", "5", "±", "0.001", "7.25", "moved", "by", "+2.25"],
+        ["auc", "0.5", "±", "0", "none", "the", "notebook", "gives", "no", "such", "metric"],
+    ]
+    assert lines[-1].endswith("update.py 05_demo")
+
+
+def test_a_stage_that_breaks_moves_the_metric_by_name() -> None:
+    """The real clustering of two tight clouds 10.6 Å apart: two clusters at a bandwidth of 9 Å, one when it is off by 2 Å."""
+    rng = np.random.default_rng(0)
+    cloud = np.concatenate([rng.normal((-1, 0, 0), 0.1, (200, 3)), rng.normal((9.6, 0, 0), 0.1, (200, 3))])
+
+    def metrics(bandwidth: float) -> dict[str, Any]:
+        return {"clusters": len(mean_shift(cloud, bandwidth).centers), "points": len(cloud)}
+
+    reference = {key: {"value": value} for key, value in metrics(9.0).items()}
+    assert differences(metrics(9.0), reference) == []
+    (moved,) = differences(metrics(11.0), reference)
+    assert moved.name == "clusters"
+    assert "clusters  2 ± 0      1    moved by -1" in report("demo", [moved], 2)
+
+
+@pytest.mark.usefixtures("kernel")
+def test_a_misspelt_parameter_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(AssertionError, match="has no parameters \\['bandwith'\\]"):
+        execute(ROOT / "tutorial" / "quickstart.ipynb", tmp_path, bandwith=11.0)
+
+
+def test_a_failing_notebook_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(globals(), "KEPT", tmp_path / "kept")
+    (tmp_path / "05_demo.ipynb").write_text("{}")
+    assert str(tmp_path / "kept" / "05_demo.ipynb") in keep(tmp_path / "05_demo.ipynb")
+    assert (tmp_path / "kept" / "05_demo.ipynb").read_text() == "{}"
+    assert "before anything" in keep(tmp_path / "06_demo.ipynb")
