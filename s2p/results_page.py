@@ -26,6 +26,7 @@ from s2p.run_tables import cost, pairs, predictor_figures
 __all__ = ["main", "possibly_trained", "results_page"]
 
 POCKET_COLUMNS = {
+    "DCA < 4 Å, N": "dca < 4 Å, top N",
     "DCA < 4 Å, N+2": "dca < 4 Å, top N+2",
     "DCC < 4 Å, N": "dcc < 4 Å, top N",
     "DCC < 4 Å, N+2": "dcc < 4 Å, top N+2",

@@ -39,7 +39,9 @@ def test_smoothing_only_adds(predictor: Seq2Pocket, examples: Path) -> None:
     items = course_structures(["1uou", "4CUP"], examples)
     scores = [predictor.score(item.structure) for item in items]
     off, on = (
-        smoothing_effect(predictor, items, scores, PredictConfig(use_smoothing=flag, ranking="published"))
+        smoothing_effect(
+            predictor, items, scores, PredictConfig(use_smoothing=flag, smoothing_threshold=0.4, ranking="published")
+        )
         for flag in (False, True)
     )
     assert off.added == 0 and on.added > 0 and on.recall >= off.recall
