@@ -49,8 +49,9 @@ def same(a: Any, b: Any) -> bool:
     )
 
 
-def test_starts_as_predict_would(explorer: Explorer, predictor: Seq2Pocket) -> None:
-    assert same(explorer.prediction, predictor.pockets(explorer.structure, explorer.scores))
+def test_starts_with_the_published_pockets_which_the_sliders_shape(explorer: Explorer, predictor: Seq2Pocket) -> None:
+    expected = predictor.pockets(explorer.structure, explorer.scores, PredictConfig(ranking="published"))
+    assert same(explorer.prediction, expected)
     assert control(explorer, "residue threshold").value == pytest.approx(predictor.checkpoint.threshold)
     assert explorer._sender.value == ""
 

@@ -19,7 +19,7 @@ from s2p.training_memory import estimate_memory, estimate_seconds, memory_table,
 MEDIUM, LARGE = "esm2_t33_650M_UR50D", "esm2_t36_3B_UR50D"
 
 MEASURE = """
-import resource, sys
+import re, sys
 import numpy as np
 import torch
 from s2p.config import FinetuneConfig
@@ -29,6 +29,9 @@ from s2p.plm import ResidueModel
 from s2p.training_batches import batches
 
 torch.set_num_threads(1)
+
+def peak():  # ru_maxrss would begin with what the parent process held
+    return 1024 * int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1])
 
 def step(tokens, checkpointing):
     rows = max(1, tokens // 514)
@@ -45,9 +48,9 @@ def step(tokens, checkpointing):
         run.optimizer.step()
 
 step(520, False)
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+before = peak()
 step(int(sys.argv[1]), sys.argv[2] == "1")
-print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024)
+print(peak() - before)
 """
 
 

@@ -14,7 +14,7 @@ from s2p.structure import Structure
 __all__ = ["VARIANTS", "OurPredictor"]
 
 VARIANTS = ("s2p", "s2p-published", "s2p-no-smoothing")
-"""Defaults of the checkpoint; the published ranking; no smoothing."""
+"""Defaults of the checkpoint; the published pockets and ranking; the same without smoothing."""
 
 
 class OurPredictor:
@@ -35,7 +35,7 @@ class OurPredictor:
         if name == "s2p-published":
             config = replace(config, ranking="published")
         elif name == "s2p-no-smoothing":
-            config = replace(config, use_smoothing=False)
+            config = replace(config, ranking="published", use_smoothing=False)
         self.name, self.config = name, config
         self._predictor = Seq2Pocket.load(model, device=device)
         self.version = f"{__version__} ({self._predictor.name})"
