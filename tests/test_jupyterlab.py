@@ -66,7 +66,7 @@ def lab(tmp_path: Path) -> Iterator[str]:
 
 def frame_of(page: Any) -> Any:
     """The frame with the explorer's report, once it has drawn."""
-    for _ in range(240):
+    for _ in range(600):
         for frame in page.frames:
             if frame.query_selector("body.embedded #viewer[data-ready]"):
                 return frame
