@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from s2p.word_fits import BACKGROUND
 
 LETTERS = list("ACDEFGHIKLMNPQRSTVWY")
 FREQUENCIES = BACKGROUND / BACKGROUND.sum()
-SEQUENCES = Path("/tmp/d/sequences/small")
+SEQUENCES = Path(os.environ.get("S2P_DATA", "data/public")) / "sequences" / "small"
 
 
 def random_sequences(n: int, seed: int, length: int = 200) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from s2p.errors import S2PError
 from s2p.splits import cluster, homologous, search_method, split_complexes
 
 needs_mmseqs = pytest.mark.skipif(shutil.which("mmseqs") is None, reason="mmseqs2 is not installed")
-SEQUENCES = Path("/tmp/d/sequences/small")
+SEQUENCES = Path(os.environ.get("S2P_DATA", "data/public")) / "sequences" / "small"
 
 
 def entry(name: str, *clusters: str) -> Complex:
