@@ -34,7 +34,7 @@ def figures(card: dict[str, Any]) -> str:
     columns = card["test_complexes"]
     n = card["data"]["complexes"]["test"], card["data"]["clusters"]["test"]
     lines = [
-        f"On {n[0]} protein–ligand complexes in {n[1]} clusters (30 % identity) that share nothing with training or",
+        f"On {n[0]} protein–ligand complexes in {n[1]} clusters (30 % identity) apart from training and",
         "validation; share of ligands found, with 95 % intervals (bootstrap over clusters). N: number of ligands; DCA, DCC:",
         "pocket centre to the ligand's closest atom and to its centroid.",
         "",
@@ -62,8 +62,8 @@ def figures(card: dict[str, Any]) -> str:
     lines += [
         "",
         "The language model's best epoch was chosen on these chains; the structure-context head, thresholds and ranking on",
-        "validation complexes. All figures are from the card, written by `python -m s2p.recipe`",
-        "(see [s2p/checkpoints](s2p/checkpoints/README.md)).",
+        "validation complexes. All figures are from the card, made stage by stage with the functions of `s2p.recipe`; what they",
+        "may still flatter is said in [s2p/checkpoints](s2p/checkpoints/README.md).",
     ]
     return "\n".join(lines)
 

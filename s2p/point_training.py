@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from s2p.alignment import labels_on_chain
-from s2p.config import LabelConfig, PointConfig, PointPocketConfig, PointTrainConfig
+from s2p.config import BenchmarkConfig, LabelConfig, PointConfig, PointPocketConfig, PointTrainConfig
 from s2p.datasets import LabelledChain
 from s2p.errors import S2PError
 from s2p.point_features import PointEncoder, atom_types, families, feature_names, point_features, protein_points
@@ -44,7 +44,7 @@ ResidueArrays = Mapping[str, tuple[NDArray[np.float32], NDArray[np.float32]]]
 
 PREPARED = PocketModel((0.0,), (1.0,), (0.0,), 0.0)
 """Stands in until the pockets of the training proteins are known."""
-HIT = 4.0
+HIT = BenchmarkConfig.strict_hit
 """Å: a pocket is right when a ligand atom is closer than this to its centre."""
 
 
