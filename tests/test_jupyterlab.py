@@ -64,24 +64,40 @@ def lab(tmp_path: Path) -> Iterator[str]:
             server.wait(30)
 
 
-def frame_of(page: Any) -> Any:
-    """The frame with the explorer's report, once it has drawn."""
-    for _ in range(600):
+def drawn(page: Any, seconds: float) -> Any | None:
+    """The frame with the explorer's report, once it has drawn; None if it has not within that time."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
         for frame in page.frames:
-            if frame.query_selector("body.embedded #viewer[data-ready]"):
+            if not frame.is_detached() and frame.query_selector("body.embedded #viewer[data-ready]"):
                 return frame
         page.wait_for_timeout(500)
-    raise AssertionError("the explorer did not draw")
+    return None
+
+
+def state(page: Any, folder: Path) -> str:
+    """What a person would look at first: how far the cells are, and what kernel and server say."""
+    prompts = page.eval_on_selector_all(".jp-CodeCell .jp-InputPrompt", "all => all.map(x => x.innerText).join(' ')")
+    kernel = page.eval_on_selector_all(".jp-Notebook-ExecutionIndicator", "all => all.map(x => x.dataset.status).join(' ')")
+    errors = page.eval_on_selector_all("[data-mime-type$='stderr'], .jp-Dialog", "all => all.map(x => x.innerText).join('\\n')")
+    log = (folder / "lab.log").read_text(errors="replace")[-2000:]
+    return f"kernel {kernel!r}, cells {prompts}\n{errors}\n{log}"
 
 
 def test_explorer_in_jupyterlab(lab: str, tmp_path: Path) -> None:
     with open_page(1200, 940) as (page, _):
-        page.goto(f"{lab}/lab/tree/tutorial/{NOTEBOOK.name}", wait_until="domcontentloaded")
-        page.wait_for_selector(".jp-Notebook", timeout=120_000)
-        page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status='idle']", state="attached", timeout=120_000)
-        page.click("text=Run", timeout=60_000)
-        page.click("text=Run All Cells")
-        frame = frame_of(page)
+        page.on("dialog", lambda dialog: dialog.accept())  # leaving a page with changes
+        seen = []
+        for _ in range(3):  # on a busy machine JupyterLab now and then loses the command, or the connection to its kernel
+            page.goto(f"{lab}/lab/tree/tutorial/{NOTEBOOK.name}", wait_until="domcontentloaded")
+            page.wait_for_selector(".jp-Notebook", timeout=120_000)
+            page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status='idle']", state="attached", timeout=120_000)
+            page.click(".lm-MenuBar-itemLabel:text-is('Run')", timeout=60_000)
+            page.click("text=Run All Cells")
+            if frame := drawn(page, 240):
+                break
+            seen.append(state(page, tmp_path))
+        assert frame, "the explorer did not draw\n" + "\n".join(seen)
         frame.frame_element().evaluate("x => x.closest('.widget-vbox').scrollIntoView()")
         rows = frame.locator("#pocket-table tr.main")
         before = rows.count()
