@@ -22,6 +22,9 @@ from s2p.structure import Structure, read_structure
 __all__ = ["Data", "Site", "assign_folds", "prepare"]
 
 MIN_CHAIN = 30
+"""Residues of a chain that is trained on."""
+MIN_HELD_OUT_CHAIN = 20
+"""Residues of a chain whose homologues must not be on the other side."""
 N_FOLDS = 2
 
 
@@ -78,17 +81,6 @@ def prepare(folder: Path, examples: Path, splits: Path) -> Data:
     near_bundled = homologous(bundled, chains)
     forced = {c for chain in near_bundled for c in loaded[chain.rsplit("|", 1)[0]].source.clusters}
     split = split_complexes(found, always_test=forced)
-    # Clusters are made around representatives: members of two of them can still be homologous. The held-out side gives way.
-    names = {chain: split[chain.rsplit("|", 1)[0]] for chain in chains}
-    learned = {chain: sequence for chain, sequence in chains.items() if names[chain] == "train"}
-    related = homologous(learned, {c: sequence for c, sequence in chains.items() if names[c] in ("validation", "test")})
-    split |= {chain.rsplit("|", 1)[0]: "unused" for chain in related}
-    splits.mkdir(parents=True, exist_ok=True)
-    with open(splits / "complexes.csv", "w", newline="") as handle:
-        writer = csv.writer(handle, lineterminator="\n")
-        writer.writerow(("dataset", "id", "split", "clusters30"))
-        writer.writerows((x.dataset, x.id, split[x.key], " ".join(x.clusters)) for x in found)
-
     held_out = bundled | {chain: sequence for chain, sequence in chains.items() if split[chain.rsplit("|", 1)[0]] != "train"}
     from_complexes = _complex_chains([loaded[key] for key, name in split.items() if name == "train"])
     scpdb = [c for c in read_three_line(folder / "sequences/small/scpdb.txt") if len(c.sequence) >= MIN_CHAIN and c.labels.any()]
@@ -96,6 +88,12 @@ def prepare(folder: Path, examples: Path, splits: Path) -> Data:
     candidates = {f"scpdb|{k}": c for k, c in enumerate(scpdb)} | {f"ligysis|{k}": c for k, (c, _) in enumerate(ligysis)}
     leaks = homologous(held_out, {key: c.sequence for key, c in candidates.items()})
     everything = from_complexes + [c for key, c in candidates.items() if key not in leaks]
+    split |= _left_over(loaded, split, [c.sequence for c in everything])
+    splits.mkdir(parents=True, exist_ok=True)
+    with open(splits / "complexes.csv", "w", newline="") as handle:
+        writer = csv.writer(handle, lineterminator="\n")
+        writer.writerow(("dataset", "id", "split", "clusters30"))
+        writer.writerows((x.dataset, x.id, split[x.key], " ".join(x.clusters)) for x in found)
     groups = cluster({str(k): c.sequence for k, c in enumerate(everything)})
     # The LIGYSIS chain stands for a protein that is in several sets: its labels are a union already.
     ordered = [sorted(map(int, group), key=lambda k: everything[k].source != "ligysis_train") for group in groups]
@@ -125,6 +123,22 @@ def prepare(folder: Path, examples: Path, splits: Path) -> Data:
     }
     kept = [pair for k, pair in enumerate(ligysis) if f"ligysis|{k}" not in leaks]
     return Data(training, kept, validation, frozenset(seen), by_split, counts)
+
+
+def _left_over(loaded: Mapping[str, Site], split: Mapping[str, str], training: Sequence[str]) -> dict[str, str]:
+    """Held-out complexes with a chain that is homologous to anything trained on, as ``unused``.
+
+    Clusters are made around representatives: members of two of them can still be homologous. And what a search finds depends
+    on its side, so both are searched. Here the held-out side gives way.
+    """
+    sides: dict[bool, dict[str, str]] = {True: {f"|{k}": sequence for k, sequence in enumerate(training)}, False: {}}
+    for key, site in loaded.items():
+        if split[key] in ("train", "validation", "test"):
+            own = {f"{key}|{chain}": site.structure.sequence(chain) for chain in site.structure.chains}
+            sides[split[key] == "train"] |= {name: q for name, q in own.items() if len(q) >= MIN_HELD_OUT_CHAIN}
+    learned, held_out = sides[True], sides[False]
+    related = set(homologous(learned, held_out)).union(*homologous(held_out, learned).values())
+    return {name.rsplit("|", 1)[0]: "unused" for name in related}
 
 
 def _example_files(examples: Path) -> list[Path]:

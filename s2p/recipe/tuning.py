@@ -54,8 +54,11 @@ def objective(row: dict[str, float]) -> float:
     return row["dca < 4 Å, top N+2"] + row["dcc < 12 Å, top N+2"]
 
 
-def choose(rows: Sequence[dict[str, float]], tolerance: float = 0.01) -> dict[str, float]:
-    """The least fragmented row (PFI) among those as good as the best within ``tolerance``."""
+def choose(rows: Sequence[dict[str, float]], tolerance: float = 0.03) -> dict[str, float]:
+    """The least fragmented row (PFI) among those as good as the best within ``tolerance``.
+
+    The default is half the standard error of the objective on some hundred sites: less than that is no reason to fragment.
+    """
     best = max(map(objective, rows))
     return min((row for row in rows if objective(row) >= best - tolerance), key=lambda row: row["PFI"])
 
