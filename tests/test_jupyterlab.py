@@ -101,7 +101,7 @@ def test_explorer_in_jupyterlab(lab: str, tmp_path: Path) -> None:
         frame.frame_element().evaluate("x => x.closest('.widget-vbox').scrollIntoView()")
         rows = frame.locator("#pocket-table tr.main")
         before = rows.count()
-        assert before > 5
+        assert before > 3
         assert frame.locator("#plot svg path").count() > 3
         if shots := os.environ.get("S2P_SCREENSHOTS"):
             page.screenshot(path=Path(shots) / "jupyterlab.png", timeout=240_000)
