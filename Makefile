@@ -1,6 +1,9 @@
 # make demo       run the quickstart notebook and predict the pockets of an adenosine receptor (results in runs/demo)
 # make test       lint, then the tests (PYTEST_ARGS="-k surface" for some of them)
-# make lint       ruff, mypy, and notebooks without stray outputs
+# make lint       ruff, mypy, bandit, and notebooks without stray outputs
+# make corpus     fetch some 900 real structure files of other packages into .cache and try every one (half an hour)
+# make fuzz       try random damage on the readers, in a process that may die (FUZZ_MINUTES=30; Linux)
+# make audit      look the pinned versions up among known vulnerabilities (asks the package index)
 # make notebooks  run every notebook from top to bottom (executed copies and HTML in runs/notebooks)
 # make references rewrite what notebooks are tested against, show what moved (NOTEBOOKS="quickstart 04_smoothing" for some)
 # make clean      remove the environment, results and caches
@@ -11,7 +14,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint notebooks references clean
+.PHONY: help demo test lint notebooks references clean corpus fuzz audit
 .DELETE_ON_ERROR:
 
 PYTHON ?= python3
@@ -19,6 +22,8 @@ VENV ?= .venv
 PIP_ARGS ?=
 PYTEST_ARGS ?=
 READY := $(VENV)/.ready
+HARDENING := $(VENV)/.hardening
+FUZZ_MINUTES ?= 30
 BIN := $(VENV)/bin
 COURSE := $(sort $(wildcard notebooks/*.ipynb tutorial/*.ipynb))
 NOTEBOOKS ?=
@@ -38,7 +43,7 @@ $(READY): pyproject.toml constraints.txt
 
 demo: $(READY)
 	$(BIN)/s2p notebook quickstart -o runs/demo
-	$(BIN)/jupyter nbconvert --to html --log-level ERROR runs/demo/quickstart.ipynb
+	$(BIN)/jupyter nbconvert --to s2p.notebook_page.OfflinePage --log-level ERROR runs/demo/quickstart.ipynb
 	$(BIN)/s2p predict data/examples/6WQA.cif -o runs/demo --format csv,json,pdb,pml,cxc,html,box
 	@echo "Look at runs/demo/6WQA_report.html and runs/demo/quickstart.html in a browser."
 
@@ -51,6 +56,7 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive s2p
 ifneq ($(ALL_NOTEBOOKS),)
 	$(BIN)/nbstripout --verify --keep-id --extra-keys "metadata.papermill cell.metadata.papermill" $(ALL_NOTEBOOKS)
 endif
@@ -58,7 +64,7 @@ endif
 notebooks: $(READY)
 	@for notebook in $(basename $(notdir $(COURSE))); do \
 	  echo "$$notebook"; $(BIN)/s2p notebook $$notebook -o runs/notebooks; \
-	  $(BIN)/jupyter nbconvert --to html --log-level WARN runs/notebooks/$$notebook.ipynb; \
+	  $(BIN)/jupyter nbconvert --to s2p.notebook_page.OfflinePage --log-level WARN runs/notebooks/$$notebook.ipynb; \
 	done
 
 # Look at what moved before you commit it; the table of notebooks follows their first cells.
@@ -67,6 +73,22 @@ references: $(READY)
 	$(BIN)/python tests/notebooks/update.py $(NOTEBOOKS)
 	$(BIN)/python tests/notebooks/table.py
 	@git --no-pager diff --stat -- tests/notebooks/reference notebooks tutorial || true
+
+$(HARDENING): $(READY)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c constraints.txt -e ".[hardening]"
+	@touch $@
+
+corpus: export OMP_NUM_THREADS := 1
+corpus: $(HARDENING)
+	$(BIN)/python tests/corpus.py
+
+fuzz: export OMP_NUM_THREADS := 1
+fuzz: $(HARDENING)
+	$(BIN)/python tests/fuzz.py --minutes $(FUZZ_MINUTES)
+
+# --strict: a version that cannot be looked up is a failure, not a pass.
+audit: $(HARDENING)
+	$(BIN)/pip-audit --strict --disable-pip --no-deps --requirement constraints.txt
 
 clean:
 	rm -rf $(VENV) runs build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

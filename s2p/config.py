@@ -12,24 +12,36 @@ __all__ = [
     "AlternativeConfig",
     "AnnotationConfig",
     "AttentionConfig",
+    "BatchConfig",
     "BenchmarkConfig",
     "CavityConfig",
     "ClusterConfig",
     "ContextTrainConfig",
+    "CrossBindAugmentConfig",
+    "CrossBindConfig",
+    "CrossBindFilterConfig",
+    "CrossBindSequenceConfig",
+    "CrossBindTrainConfig",
     "DownloadConfig",
     "EmbeddingCacheConfig",
     "EnhanceConfig",
     "FetchConfig",
     "FinetuneConfig",
     "HomologyConfig",
+    "KalasantyConfig",
+    "KalasantyConsensusConfig",
+    "KalasantyPocketConfig",
+    "KalasantyTrainConfig",
     "LabelConfig",
     "PatchConfig",
     "PeerConfig",
     "PointConfig",
     "PointPocketConfig",
+    "PointStudyConfig",
     "PointTrainConfig",
     "PredictConfig",
     "ReadConfig",
+    "RobustnessConfig",
     "SketchConfig",
     "SmootherAblationConfig",
     "SmootherSearchConfig",
@@ -37,6 +49,9 @@ __all__ = [
     "SmoothingConfig",
     "SurfaceConfig",
     "SweepConfig",
+    "VabsNetConfig",
+    "VabsNetPretrainConfig",
+    "VabsNetTrainConfig",
     "WindowConfig",
 ]
 
@@ -47,8 +62,17 @@ DEFAULT_MODEL = "s2p-esm2-8m"
 class ReadConfig:
     """Limits of the structure reader."""
 
-    max_bytes: int = 1 << 30
-    """Largest file, after decompression, that is read (bytes): protects against gzip bombs."""
+    max_bytes: int = 256 << 20
+    """Largest file, after decompression, that is read (bytes): protects against gzip bombs. With the limits below, reading stays
+    under 2 GB of memory."""
+    max_atoms: int = 800_000
+    """Most atom records, of all models together."""
+    max_values: int = 20_000_000
+    """Most values of an mmCIF file, of all tables together."""
+    max_chain_residues: int = 60_000
+    """Most residues of one mmCIF chain, or, over several, root of the sum of squares: so gemmi's time grows (a few s here)."""
+    max_chain_parts: int = 100_000
+    """Most pieces of chains, from one change of the chain id to the next, in a model; likewise."""
 
 
 @dataclass(frozen=True)
@@ -296,6 +320,54 @@ class PointTrainConfig:
 
 
 @dataclass(frozen=True)
+class PointStudyConfig:
+    """What the studies of the point scorer compare; the settings that are changed are those of the shipped scorer."""
+
+    n_components: int = 4
+    """Principal components of the residue embeddings, where they are read."""
+    positives: int = 64
+    """Points drawn from a protein for the comparison of classifiers, fewer than in training: forests take long."""
+    negatives: int = 192
+    trees: int = 100
+    tree_depth: int = 20
+    """Of the random forest, at most."""
+    leaf: int = 5
+    """Points in a leaf of the random forest, at least."""
+    boosting_iterations: int = 200
+    group_thresholds: tuple[float, ...] = (0.3, 0.5)
+    """Points that score more are grouped by mean shift or single linkage."""
+    group_bandwidth: float = 9.0
+    """Å, of mean shift (the published pockets' bandwidth)."""
+    group_linkage: float = 3.0
+    """Å: points this close are in one group of single linkage."""
+    curve_clusters: tuple[int, ...] = (25, 50, 100)
+    """Training clusters of the learning curve, beside all."""
+    curve_draws: int = 3
+    """Random choices of so many clusters."""
+
+
+@dataclass(frozen=True)
+class RobustnessConfig:
+    """Structures that differ from the one with the ligand."""
+
+    side_chain_noise: float = 0.5
+    """Å: standard deviation, along each axis, of the shift of a side chain that touches a ligand."""
+    drop_facing: float = 0.3
+    """Share of the side-chain atoms touching a ligand that are left out."""
+    identity: float = 0.95
+    """Another structure is of the same protein when so many aligned residues are equal."""
+    coverage: float = 0.8
+    """Share of the chain that touches the ligand that must be aligned."""
+    site_observed: float = 0.8
+    """Share of the site's residues that the other structure must hold."""
+    fit_radius: float = 20.0
+    """Å around the ligand: CA atoms this close are superposed, so that other domains may move."""
+    empty: float = 4.0
+    """Å: no atom of another ligand may come this close to where the ligand was."""
+    seed: int = 0
+
+
+@dataclass(frozen=True)
 class AlternativeConfig:
     """The clusterings of CA atoms that the paper compares with its own."""
 
@@ -348,6 +420,25 @@ class PredictConfig:
             surface=SurfaceConfig(standard_only=True),
             windows=WindowConfig(overlap=0),
         )
+
+
+@dataclass(frozen=True)
+class BatchConfig:
+    """How many structures are in work at once; none of it changes a result."""
+
+    gather: int = 8192
+    """Residues gathered, of similar length, before the language model runs; it takes them in batches of
+    :attr:`WindowConfig.token_budget`."""
+    held: int = 32768
+    """Residues of structures that are read, waiting or being finished at any time: what bounds the memory."""
+    queue: int = 3
+    """Tasks waiting for each worker process, so that none has to wait for the language model."""
+    cluster_task: int = 8192
+    """Residues of one task on a cluster."""
+    cluster_queue: int = 3
+    """Tasks given to a scheduler at any time, for each thread of its workers."""
+    retries: int = 2
+    """Times a task on a cluster is tried again after an error; one whose worker is lost is, as often as the scheduler allows."""
 
 
 @dataclass(frozen=True)
@@ -570,7 +661,6 @@ class PlotConfig:
     """Å, end of the axis of DCC curves."""
     dcc_cutoffs: tuple[float, ...] = (4.0, 12.0)
     """Å, cutoffs of DCC that are marked; the last is the paper's."""
-    n_bootstrap: int = 1000
 
 
 @dataclass(frozen=True)
@@ -627,3 +717,394 @@ class CavityConfig:
     """Å from a heavy atom to a point of the cavity."""
     max_cells: int = 50_000_000
     """Grid points beyond which a structure is refused (memory)."""
+
+
+@dataclass(frozen=True)
+class VabsNetConfig:
+    """Size and inputs of a Vabs-Net. Defaults are ours, for training on a CPU; :meth:`published` holds the paper's."""
+
+    layers: int = 3
+    width: int = 64
+    edge_width: int = 16
+    heads: int = 4
+    ffn_width: int = 128
+    head_width: int = 64
+    """Inside the output heads."""
+    atom_neighbours: int = 16
+    """Nearest atoms an atom attends to, itself included (paper: 30; 90 for nucleic acids)."""
+    residue_neighbours: int = 24
+    n_gaussians: int = 24
+    """Of the distance encoding (public code: 128)."""
+    atom_reach: float = 9.0
+    """Å: range of the Gaussians of atom edges (public code)."""
+    residue_reach: float = 14.0
+    """Å: likewise of residue edges; ours, CA atoms are farther apart."""
+    equivariant: bool = True
+    """Leave out directions in global axes, so that nothing depends on the pose (the paper's default keeps them)."""
+    virtual_node: bool = True
+    """One node at the centre that attends to all and all attend to."""
+    atom_track: bool = True
+    residue_track: bool = True
+    """Off only in ablations."""
+    surface: bool = True
+    """Read how exposed atoms are (ours); off in pre-training, where the area is a target."""
+    language_width: int = 0
+    """Numbers of a language model for each residue; 0: none are read."""
+    language_dropout: float = 0.2
+    dropout: float = 0.1
+    attention_dropout: float = 0.1
+    stochastic_depth: float = 0.1
+    """Of the last layer; less, linearly, of those before."""
+    kinds: tuple[str, ...] = ("small",)
+    """Kinds of ligand with a binding head, e.g. ``small`` (molecule) and ``nucleic``."""
+
+    @classmethod
+    def published(cls) -> VabsNetConfig:
+        """The paper's size and inputs, with embeddings of ESM-2 650M."""
+        return cls(
+            layers=12,
+            width=768,
+            edge_width=128,
+            heads=48,
+            ffn_width=768,
+            head_width=128,
+            atom_neighbours=30,
+            residue_neighbours=30,
+            n_gaussians=128,
+            residue_reach=9.0,
+            equivariant=False,
+            surface=False,
+            language_width=1280,
+        )
+
+    @classmethod
+    def fast(cls) -> VabsNetConfig:
+        """For tests and notebooks."""
+        return cls(layers=2, width=16, edge_width=8, ffn_width=32, head_width=16, atom_neighbours=10, residue_neighbours=10)
+
+
+@dataclass(frozen=True)
+class VabsNetTrainConfig:
+    """Pre-training or fine-tuning of a Vabs-Net. Defaults are ours, for a small network and some thousand chains."""
+
+    epochs: int = 8
+    batch: int = 4
+    """Structures of one step of the optimiser."""
+    max_residues: int = 320
+    """Of a larger structure, so many residues around a random one are taken (paper: chains are cut at 600 to 800)."""
+    core: float = 0.75
+    """Share of such a window, its middle, that counts in the loss."""
+    noised: float = 0.2
+    """Share of the residues whose atoms are moved in fine-tuning (paper)."""
+    noise: float = 0.5
+    """Å: standard deviation of the shift along each axis (paper)."""
+    drop_language: float = 0.25
+    """Chance that a structure is shown without its language features, so that the network does not rest on them alone."""
+    atom_loss: float = 0.5
+    """Weight of the loss of all atoms beside that of the CA atoms (paper: all atoms, the CA atoms among them)."""
+    lr: float = 1e-3
+    """Highest rate (paper: 1e-5 for its size)."""
+    weight_decay: float = 0.02
+    warmup_steps: int = 100
+    clip_norm: float = 5.0
+    ema_decay: float = 0.998
+    """Of the moving average of the weights that is validated and kept."""
+    save_minutes: float = 5.0
+    """A state to go on from is written this often within an epoch, and after each."""
+    seed: int = 0
+
+    @classmethod
+    def fast(cls) -> VabsNetTrainConfig:
+        """Seconds: for tests and notebooks."""
+        return cls(epochs=2, batch=2, max_residues=96, warmup_steps=4, ema_decay=0.9, lr=2e-3)
+
+
+@dataclass(frozen=True)
+class VabsNetPretrainConfig:
+    """Span masking and the loop of Vabs-Net's pre-training."""
+
+    share: float = 0.3
+    """Share of the residues that are masked, and, in other spans, moved (paper)."""
+    span: float = 6.0
+    """Mean length of a span, residues (paper)."""
+    noise: float = 0.5
+    """Å: standard deviation of the shift of moved atoms along each axis (paper)."""
+    fit: VabsNetTrainConfig = field(default_factory=lambda: VabsNetTrainConfig(max_residues=192))
+
+    @classmethod
+    def fast(cls) -> VabsNetPretrainConfig:
+        """Seconds: for tests and notebooks."""
+        return cls(fit=VabsNetTrainConfig.fast())
+
+
+@dataclass(frozen=True)
+class KalasantyConfig:
+    """Size of Kalasanty's network and box. Defaults are ours, for a CPU; :meth:`published` holds the paper's."""
+
+    box: int = 24
+    """Cells along each edge; the product of ``pools`` must divide it."""
+    step: float = 2.0
+    """Å, edge of a cell (paper)."""
+    base: int = 8
+    """Channels of the first block; each next one has twice as many."""
+    pools: tuple[int, ...] = (2, 2, 2, 3)
+    normalise: bool = True
+    """Batch normalisation after every convolution."""
+    scale_floor: float | None = 0.2
+    """Divide channels by their root mean square over occupied cells, at least this; ``None``: raw sums, as published."""
+    output_bias: float = -4.0
+    """Of the last convolution at the start: most of a box is no cavity."""
+
+    @classmethod
+    def published(cls) -> KalasantyConfig:
+        """A 70 Å cube of 36³ cells; 23,546,977 parameters."""
+        return cls(box=36, base=32, pools=(2, 2, 3, 3), normalise=False, scale_floor=None, output_bias=0.0)
+
+    @classmethod
+    def fast(cls) -> KalasantyConfig:
+        """For tests and notebooks."""
+        return cls(base=3)
+
+
+@dataclass(frozen=True)
+class KalasantyTrainConfig:
+    """Training of Kalasanty. Defaults are ours, for the small network; :meth:`published` holds the paper's."""
+
+    epochs: int = 24
+    """Times every structure gives one box."""
+    batch: int = 4
+    lr: float = 3e-3
+    warmup_steps: int = 20
+    decay: bool = True
+    """Let the rate fall to 0, linearly, over the run."""
+    smoothing: float = 0.01
+    """ε of the Dice loss (paper)."""
+    cross_entropy: float = 3.0
+    """Weight of the cross-entropy beside the Dice loss; 0: Dice alone, as published."""
+    positive_weight: float = 10.0
+    """Of a cavity's voxels in the cross-entropy."""
+    penalty: float = 0.0
+    """λ of the penalty λ Σ w² on kernels (paper: 1e-5; the public code's default is 1e-3)."""
+    rotate: bool = True
+    """Turn every box by one of the 24 rotations that map a cube onto itself (public code)."""
+    shift: float = 5.0
+    """Å: the box is moved by up to this along each axis, to either side (public code: to one side)."""
+    moving_box: bool = True
+    """Place boxes anywhere on a protein larger than the box; off: at its centre, as published."""
+    toward_site: float = 0.75
+    """Share of moving boxes that are placed around a site; the others lie anywhere on the protein."""
+    seed: int = 0
+
+    @classmethod
+    def published(cls) -> KalasantyTrainConfig:
+        """10,000 epochs of 150 batches of 10 there; an epoch here is one pass over the structures."""
+        return cls(
+            epochs=10_000,
+            batch=10,
+            lr=1e-6,
+            warmup_steps=0,
+            decay=False,
+            cross_entropy=0.0,
+            penalty=1e-5,
+            moving_box=False,
+        )
+
+    @classmethod
+    def fast(cls) -> KalasantyTrainConfig:
+        """Seconds: for tests and notebooks."""
+        return cls(epochs=8, warmup_steps=4)
+
+
+@dataclass(frozen=True)
+class KalasantyConsensusConfig:
+    """Pockets of two predictors as one list; ours."""
+
+    distance: float = 6.0
+    """Å: pockets with centres this close are one place."""
+
+
+@dataclass(frozen=True)
+class KalasantyPocketConfig:
+    """From a density to pockets (public code, unless a comment says otherwise)."""
+
+    threshold: float = 0.5
+    """Voxels with a density above this are cavity (paper; 0.3 to 0.8 made hardly a difference there)."""
+    closing: bool = True
+    """Close gaps between voxels that share a face."""
+    drop_border: bool = True
+    """Leave out cavities that touch the border of the grid."""
+    min_volume: float = 50.0
+    """Å³; smaller cavities are left out."""
+    residue_distance: float = 4.5
+    """Å from a heavy atom to a voxel's centre: what belongs to a pocket."""
+    tiles: bool = True
+    """Cover proteins larger than the box with overlapping boxes; off: drop atoms outside of the one box, as published. Ours."""
+    turns: int = 1
+    """Of the 24 rotations of the cube, so many densities are averaged; with 24 the result turns with the protein. Ours."""
+    max_cells: int = 50_000_000
+    """Cells of the grid beyond which a structure is refused (memory)."""
+
+
+@dataclass(frozen=True)
+class CrossBindConfig:
+    """Size and inputs of a CrossBind network. Defaults are ours, for training on a CPU; :meth:`published` holds the paper's."""
+
+    cell: float = 0.4
+    """Å, side of a voxel of the finest level (public code: 0.1, at which no two atoms of a protein are neighbours)."""
+    levels: int = 5
+    """Of the U-Net; each doubles the voxel's side."""
+    width: int = 8
+    """Channels of the finest level and of an atom's features; level k has k times as many."""
+    slots: int = 14
+    """Atoms of a residue that are read, at most."""
+    structure: bool = True
+    """Read the point cloud; off only in comparisons."""
+    atom_attention: bool = True
+    """Weigh a residue's atoms; off only in comparisons."""
+    language_width: int = 320
+    """Numbers of a language model for each residue; 0: none are read."""
+    feature_width: int = 0
+    """Evolutionary and structural numbers for each residue (paper: 54)."""
+    head_widths: tuple[int, int] = (128, 64)
+    """Inside the output head."""
+
+    @classmethod
+    def published(cls) -> CrossBindConfig:
+        """The paper's size and inputs, with embeddings of ESM-2 650M."""
+        return cls(cell=0.1, levels=7, width=32, language_width=1280, feature_width=54)
+
+    @classmethod
+    def fast(cls) -> CrossBindConfig:
+        """For tests and notebooks."""
+        return cls(levels=4, width=4, head_widths=(16, 8))
+
+
+@dataclass(frozen=True)
+class CrossBindAugmentConfig:
+    """How a point cloud is changed before it is read in training; :meth:`contrast` makes the views that are compared."""
+
+    rotate: Literal["none", "z", "all"] = "z"
+    """About the z axis (public code, supervised stages) or uniform over all rotations."""
+    shear: float = 0.1
+    """Standard deviation of the entries added to the identity (public code)."""
+    mirror: float = 0.0
+    """Chance of a reflection (public code: 0.5, which turns L amino acids into D; off here)."""
+    scale: float = 0.0
+    """Coordinates are scaled by 1 ± this at most."""
+    shift: float = 0.0
+    """Å: shift along each axis, at most."""
+    jitter: float = 0.0
+    """Å: standard deviation of the shift of each atom along each axis."""
+    elastic: float = 0.0
+    """Å: size of a smooth random displacement."""
+    elastic_grid: float = 4.0
+    """Å between the points at which that displacement is drawn."""
+    random_origin: bool = True
+    """Place the protein at a random offset to the voxels: pooled voxels depend on it."""
+
+    @classmethod
+    def none(cls) -> CrossBindAugmentConfig:
+        """Nothing is changed: for evaluation."""
+        return cls(rotate="none", shear=0.0, random_origin=False)
+
+    @classmethod
+    def contrast(cls) -> CrossBindAugmentConfig:
+        """The paper's kinds of change for pre-training; it gives no magnitudes, these are ours."""
+        return cls(rotate="all", shear=0.0, scale=0.1, shift=1.0, jitter=0.1, elastic=0.3)
+
+
+@dataclass(frozen=True)
+class CrossBindTrainConfig:
+    """The three stages of a CrossBind. Defaults are ours, for the small network and some hundred chains."""
+
+    contrast_steps: int = 150
+    """Of pre-training; 0: none."""
+    segment_steps: int = 400
+    """Of the encoder with a linear head."""
+    cross_steps: int = 400
+    """Of the whole network."""
+    batch: int = 2
+    """Chains of one step."""
+    max_residues: int = 320
+    """Of a longer chain, so many residues in a row are taken."""
+    max_pairs: int = 1024
+    """Residues of one pre-training step, at most: their similarities are a square matrix."""
+    temperature: float = 0.1
+    """Of the contrastive loss (public code)."""
+    stop_grad_view2: bool = False
+    """Do not train through the second view (public code: yes)."""
+    lr: float = 1e-3
+    """Of stages 1 and 2 (paper)."""
+    cross_lr: float = 1e-3
+    """Of stage 3, all but the encoder (paper, with its steps: 1e-4)."""
+    encoder_lr: float = 1e-4
+    """Of the encoder in stage 3 (public code: a tenth of the others)."""
+    min_lr: float = 1e-6
+    """At the end of each stage's cosine (public code)."""
+    weight_decay: float = 1e-4
+    """In stages 2 and 3 (paper; public code: 1e-6)."""
+    validate_every: int = 50
+    """Steps; the weights of the best validation AUPRC are kept."""
+    save_minutes: float = 2.0
+    """A state to go on from is written this often."""
+    seed: int = 0
+
+    @classmethod
+    def fast(cls) -> CrossBindTrainConfig:
+        """Seconds: for tests and notebooks."""
+        return cls(contrast_steps=6, segment_steps=8, cross_steps=8, batch=1, max_residues=96, max_pairs=64, validate_every=4)
+
+
+@dataclass(frozen=True)
+class CrossBindFilterConfig:
+    """The residue propensity filter: a residue that all its neighbours contradict is moved if its type speaks for that."""
+
+    neighbours: Literal["geodesic", "sequence"] = "geodesic"
+    """Which four residues are asked: the nearest on the surface (paper), or two on either side (public code)."""
+    cutoff: float = 0.8
+    """A log2 propensity above this raises, one below minus this lowers (paper)."""
+    raise_by: float = 1.2
+    """Factor (public code)."""
+    lower_by: float = 0.8
+    """Factor (public code)."""
+    decision: float = 0.5
+    """Probability above which a residue counts as binding; ours may be the threshold of a checkpoint."""
+    min_exposure: float = 0.05
+    """Relative accessible area above which a residue is on the surface."""
+    normal_radius: float = 10.0
+    """Å around a side chain's centre: the mean of the CA atoms there gives its direction."""
+
+
+@dataclass(frozen=True)
+class CrossBindSequenceConfig:
+    """Training of the sequence branch: a low-rank update of a shipped language model. All ours."""
+
+    identity: float = 0.3
+    """Chains at least this alike (identical share of an alignment) go to the same side of the split."""
+    coverage: float = 0.5
+    """Share of the shorter sequence that such an alignment covers."""
+    validation: float = 0.1
+    """Share of the clusters that validates (paper: a tenth of the chains)."""
+    salt: str = "crossbind-1"
+    finetune: FinetuneConfig = field(
+        default_factory=lambda: FinetuneConfig(
+            head_epochs=1,
+            full_epochs=4,
+            backbone_lr=1e-3,
+            layer_decay=1.0,
+            token_budget=2048,
+            pos_weight=1.0,
+            lora_rank=16,
+            lora_alpha=32.0,
+            lora_targets=("q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2"),
+            precision="bf16",
+            save_minutes=2.0,
+        )
+    )
+    """The loss is unweighted, as published, so that probabilities stay calibrated."""
+
+    @classmethod
+    def fast(cls) -> CrossBindSequenceConfig:
+        """Seconds instead of minutes: for tests and notebooks."""
+        short = FinetuneConfig(head_epochs=1, full_epochs=1, token_budget=1024, max_residues=128, pos_weight=1.0, lora_rank=2)
+        return cls(validation=0.25, finetune=short)

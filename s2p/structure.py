@@ -20,12 +20,15 @@ from numpy.typing import NDArray
 from s2p.arrays import Atoms, Ligand, Residues, Structure
 from s2p.config import ReadConfig
 from s2p.errors import StructureError
-from s2p.parsing import parse_file
+from s2p.parsing import check_count, parse_file, reason
 
 __all__ = ["SUFFIXES", "Atoms", "Ligand", "Residues", "Structure", "read_structure", "stem"]
 
 SUFFIXES = (".pdb", ".ent", ".cif", ".mmcif", ".bcif")
 """File name endings that are read, each also with ``.gz``."""
+
+MAX_NAME = 200
+"""Characters: NumPy keeps every name as long as the longest."""
 
 STANDARD = frozenset("ALA ARG ASN ASP CYS GLN GLU GLY HIS ILE LEU LYS MET PHE PRO SER THR TRP TYR VAL".split())
 
@@ -59,11 +62,12 @@ def read_structure(
         If the file is missing, damaged, no structure, or holds no protein, chain or model of that name.
     """
     path = Path(path)
-    structure = _from_gemmi(parse_file(path, config or ReadConfig()), stem(path), path, model)
+    config = config or ReadConfig()
+    structure = _from_gemmi(parse_file(path, config), stem(path), path, model, config)
     return structure if chains is None else structure.select_chains(chains)
 
 
-def _from_gemmi(parsed: Any, name: str, path: Path, model_number: int | None) -> Structure:
+def _from_gemmi(parsed: Any, name: str, path: Path, model_number: int | None, config: ReadConfig) -> Structure:
     """Apply the reading rules to a parsed file."""
     import gemmi
 
@@ -76,6 +80,7 @@ def _from_gemmi(parsed: Any, name: str, path: Path, model_number: int | None) ->
         if not found:
             raise StructureError(f"{path}: there is no model {model_number}; it has {', '.join(str(m.num) for m in parsed)}")
         model = found[0]
+    check_count(len(model), config.max_chain_parts, "pieces of chains", path)
     single = gemmi.Structure()
     single.add_model(model)
     single.entities = parsed.entities
@@ -118,8 +123,11 @@ def _build(single: Any, name: str, path: Path) -> Structure:
     if not rows:
         raise StructureError(f"{path}: no atoms found; it is not a PDB, mmCIF or BinaryCIF structure file")
     columns = list(zip(*rows, strict=True))
+    if (longest := max(len(text) for k in (0, 3) for text in columns[k])) > MAX_NAME:
+        raise StructureError(f"{path}: has a chain or residue name of {longest} characters; it is damaged, or no structure")
     chain, icode, resname = (np.array(columns[k], dtype=str) for k in (0, 2, 3))
-    number, label = (np.array(columns[k], dtype=np.int32) for k in (1, 4))
+    numbered = np.array([k is not None for k in columns[1]])
+    number, label = np.array([k or 0 for k in columns[1]], np.int32), np.array(columns[4], np.int32)
     is_polymer, is_atom_record, n_atoms = np.array(columns[5]), np.array(columns[6]), np.array(columns[7])
 
     try:
@@ -129,16 +137,19 @@ def _build(single: Any, name: str, path: Path) -> Structure:
         try:
             flat = gemmi.FlatStructure(single)
         except RuntimeError as error:  # atom names of eight characters or more
-            raise StructureError(f"{path}: cannot be read as a structure ({error})") from None
+            raise StructureError(f"{path}: cannot be read as a structure ({reason(error)})") from None
     row = np.repeat(np.arange(len(rows)), n_atoms)
-    coord = np.asarray(flat.pos).astype(np.float32)
+    coord = np.asarray(flat.pos)
     atom_name = _text(flat.atom_names)
     element = np.char.upper(np.asarray(flat.element_names).astype(str))
     notes: list[str] = []
 
-    finite = np.isfinite(coord).all(axis=1) & (np.abs(coord) < 1e6).all(axis=1)
+    finite = (np.abs(coord) < 1e6).all(axis=1) & numbered[row]  # not so for NaN
+    coord = np.where(finite[:, None], coord, 0).astype(np.float32)
+    if not finite.any():
+        raise StructureError(f"{path}: none of its {len(finite)} atoms has usable coordinates and a residue number")
     if not finite.all():
-        notes.append(f"{int((~finite).sum())} atoms without usable coordinates were left out")
+        notes.append(f"{int((~finite).sum())} atoms without usable coordinates or residue number were left out")
     unique_names, name_code = np.unique(resname, return_inverse=True)
     amino, nucleic, water, letter, standard = (
         np.array(column)[name_code] for column in zip(*(_residue_facts(n) for n in unique_names.tolist()), strict=True)
@@ -146,9 +157,15 @@ def _build(single: Any, name: str, path: Path) -> Structure:
     keep = finite & ~np.isin(element, ("H", "D")) & ~water[row]
     group = np.cumsum(np.r_[True, (chain[1:] != chain[:-1]) | (number[1:] != number[:-1]) | (icode[1:] != icode[:-1])]) - 1
     keep[keep] = _one_conformer(row[keep], group[row[keep]], np.asarray(flat.altlocs)[keep], np.asarray(flat.occ)[keep])
-    keep[keep] = _first_of_each(row[keep], atom_name[keep])
+    first_of_name = _first_of_each(row[keep], atom_name[keep])
+    if not first_of_name.all():
+        notes.append(f"{int((~first_of_name).sum())} atoms that come twice in a residue were left out")
+    keep[keep] = first_of_name
     row, coord, atom_name, element = row[keep], coord[keep], atom_name[keep], element[keep]
     b_factor = np.asarray(flat.b_iso)[keep].astype(np.float32)
+    if not np.isfinite(b_factor).all():
+        notes.append(f"{int((~np.isfinite(b_factor)).sum())} atoms have a B-factor that is no number; it is taken as 0")
+        b_factor[~np.isfinite(b_factor)] = 0
 
     is_ca = (atom_name == "CA") & (element == "C")
     has_ca = np.zeros(len(rows), dtype=bool)
@@ -187,21 +204,22 @@ def _build(single: Any, name: str, path: Path) -> Structure:
 
 
 def _shorten_names(model: Any) -> None:
-    """Drop names that gemmi's flat arrays refuse (8 characters or more); they were read already."""
+    """Drop names that gemmi's flat arrays refuse (8 bytes or more); they were read already."""
     for chain in model:
         if len(chain.name) > 7:
             chain.name = ""
         for residue in chain:
-            if len(residue.subchain) > 7:
+            if len(residue.subchain.encode()) > 7:
                 residue.subchain = ""
-            if len(residue.name) > 7:
+            if len(residue.name.encode()) > 7:
                 residue.name = ""
 
 
 def _text(codes: Any) -> NDArray[np.str_]:
     """gemmi's (n, 8) zero-padded characters as strings."""
     array = np.ascontiguousarray(codes)
-    return array.view(f"S{array.shape[1]}").ravel().astype(str)
+    text = array.view(f"S{array.shape[1]}").ravel()
+    return text.astype(str) if array.view(np.uint8).max(initial=0) < 128 else np.char.decode(text, "utf-8")  # many times faster
 
 
 def _one_conformer(

@@ -1,4 +1,4 @@
-"""Predictors that misbehave, for tests of the benchmark: found by worker processes as ``awkward:Name``."""
+"""What misbehaves, for tests of the benchmark and of the corpus: found by worker processes as ``awkward:Name``."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 import numpy as np
 
@@ -68,3 +69,16 @@ class Unloadable:
 
 class NoPredictor:
     """Has no ``predict``."""
+
+
+def examine(path: Path, folder: Path) -> str:
+    """An examiner of files that fails in the way that the file's name says."""
+    if path.stem == "raises":
+        raise ZeroDivisionError("not today")
+    if path.stem == "dies":
+        os.kill(os.getpid(), signal.SIGSEGV)
+    if path.stem == "hangs":
+        time.sleep(600)
+    if path.stem == "grows":
+        np.ones(1 << 26).sum()  # half a GiB
+    return "" if path.stat().st_size else f"{path}: the file is empty"

@@ -545,6 +545,116 @@ def test_size_limit_holds_for_the_decompressed_size(read):
         read(packed, "x.pdb.gz", config=ReadConfig(max_bytes=1 << 20))
 
 
+# ---------------------------------------------------------------------------------------------- found by corpus and fuzzer
+
+
+@pytest.mark.parametrize("value", ["   nan", "   inf", "  -inf"])
+def test_b_factors_that_are_no_numbers_are_zero(read, value):
+    lines = peptide(["ALA", "GLY"])
+    lines[1] = lines[1][:60] + value + lines[1][66:]
+    s = read(lines)
+    assert s.atoms.b_factor.tolist() == [20, 0, 20, 20, 20, 20, 20, 20]
+    assert s.notes == ("1 atoms have a B-factor that is no number; it is taken as 0",)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
+def test_names_that_are_no_ascii(read, encoding):
+    """A PDB column is a character to whoever wrote it, in whatever encoding; PDB ids become ``?``, mmCIF keeps them."""
+    lines = [line[:21] + "é" + line[22:] for line in peptide(["ALA", "GLY"])]
+    s = read("\n".join(lines).encode(encoding))
+    assert s.residues.ids() == ["?:1", "?:2"]
+    np.testing.assert_allclose(s.residues.ca_coord[:, 0], [3.8, 7.6], atol=1e-3)
+    s = read(mmcif(cif_peptide(2, auth_asym_id="'é'", auth_atom_id="'é'")).encode(encoding), "x.cif")
+    assert s.chains == ["é"] and set(s.atoms.name.tolist()) == {"é"}
+
+
+def test_author_numbers_left_out_are_the_places_in_the_sequence(read):
+    rows = cif_peptide(3)
+    s = read(mmcif([{**r, "auth_seq_id": "?"} for r in rows]), "x.cif")
+    assert s.residues.ids() == ["A:1", "A:2", "A:3"]
+    with pytest.raises(StructureError, match="none of its 12 atoms has usable coordinates and a residue number"):
+        read(mmcif([{**r, "auth_seq_id": "?", "label_seq_id": "."} for r in rows]), "x.cif")
+
+
+@pytest.mark.parametrize(("start", "text"), [(22, "****"), (30, "********"), (46, "*" * 8), (38, " " * 8), (30, "     1,0")])
+def test_numbers_that_overflowed_or_are_none_are_not_zero(read, start, text):
+    lines = peptide(["ALA", "GLY", "SER"])
+    lines[5] = lines[5][:start] + text + lines[5][start + len(text) :]
+    s = read(lines)
+    assert s.atoms.name.tolist() == ["N", "CA", "C", "O", "N", "C", "O", "N", "CA", "C", "O"]
+    assert s.residues.ids() == ["A:1", "A:2", "A:3"]
+    assert s.notes[0] == "1 atoms without usable coordinates or residue number were left out"
+
+
+def test_numbers_that_are_written_unusually_are_read(read):
+    lines = peptide(["ALA", "GLY"])
+    lines[5] = lines[5][:22] + "A000" + lines[5][26:30] + "   1.E+0      -0       2" + lines[5][54:]  # hybrid-36, bare exponents
+    s = read(lines)
+    assert s.residues.number.tolist() == [1, 2, 10000] or s.residues.number.tolist() == [1, 10000, 2]
+    np.testing.assert_allclose(s.atoms.coord[s.residues.number[s.atoms.residue_index] == 10000], [[1, 0, 2]])
+    assert not any("without usable" in note for note in s.notes)
+
+
+def test_atoms_that_come_twice_are_counted(read):
+    assert read([*backbone(num=1), *backbone(num=1), *backbone(num=2)]).notes == (
+        "4 atoms that come twice in a residue were left out",
+    )
+
+
+def test_anisou_out_of_place_does_no_harm(read):
+    lines = peptide(["ALA", "GLY"])
+    other = ["ANISOU" + line[6:28] + "   1000" * 6 + line[70:] for line in lines]
+    s = read([other[3], *lines[:2], other[1], other[1], *lines[2:]])
+    assert len(s.atoms) == 8 and s.sequence() == "AG"
+
+
+@pytest.mark.parametrize("kind", ["pdb", "cif"])
+def test_mixed_line_ends(read, kind):
+    text = "\n".join([*peptide(["ALA", "GLY"]), ""]) if kind == "pdb" else mmcif(cif_peptide(2))
+    assert len(read(text.replace("\n", "\r"), f"x.{kind}").atoms) == 8
+    ends = iter(["\r\n", "\n", "\r"] * text.count("\n"))
+    assert len(read("".join(line + next(ends) for line in text.splitlines()), f"x.{kind}").atoms) == 8
+
+
+def test_control_characters_do_not_get_into_messages(read):
+    with pytest.raises(StructureError) as caught:
+        read("\n".join([*peptide(["ALA"]), "ATOM      5  N   A\x1b[2J\x07"]))
+    assert str(caught.value).isprintable() and "\x1b" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("limits", "name", "why"),
+    [
+        ({"max_atoms": 11}, "x.pdb", "12 atom records; at most 11"),
+        ({"max_atoms": 11}, "x.cif", "12 atom records; at most 11"),
+        ({"max_values": 100}, "x.cif", r"2\d\d values; at most 100"),
+        ({"max_chain_residues": 2}, "x.cif", "3 residues in one chain; at most 2"),
+        ({"max_chain_parts": 0}, "x.pdb", "1 pieces of chains; at most 0"),
+    ],
+)
+def test_limits(read, limits, name, why):
+    content = mmcif(cif_peptide(3)) if name == "x.cif" else peptide(["ALA"] * 3)
+    with pytest.raises(StructureError, match=why):
+        read(content, name, config=ReadConfig(**limits))
+    assert len(read(content, name, config=ReadConfig(**{key: value + 1000 for key, value in limits.items()})).atoms) == 12
+
+
+def test_many_chains_are_not_one_long_chain(read):
+    rows = [row for k in range(10) for row in cif_peptide(3, auth_asym_id=f"C{k}", label_asym_id=f"C{k}", Cartn_y=5.0 * k)]
+    assert (
+        len(read(mmcif(rows), "x.cif", config=ReadConfig(max_chain_residues=10)).residues) == 30
+    )  # the root of 10 times 3 squared
+    with pytest.raises(StructureError, match="9 residues in one chain"):
+        read(mmcif(rows), "x.cif", config=ReadConfig(max_chain_residues=8))
+
+
+def test_names_of_any_length_do_not_fill_the_memory(read):
+    with pytest.raises(StructureError, match="name of 100000 characters"):
+        read(mmcif(cif_peptide(3, auth_asym_id="Q" * 100_000)), "x.cif")
+    with pytest.raises(StructureError, match="name of 100000 characters"):
+        read(mmcif(cif_peptide(3, auth_comp_id="Q" * 100_000, label_comp_id="Q" * 100_000)), "x.cif")
+
+
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
