@@ -94,7 +94,13 @@ def save_checkpoint(checkpoint: Checkpoint, path: str | Path, *, half: bool = Tr
     os.replace(partial, card)
 
 
-def load_checkpoint(model: str | Path, *, backbone: str | Path | None = None, device: str | torch.device = "cpu") -> Checkpoint:
+def load_checkpoint(
+    model: str | Path,
+    *,
+    backbone: str | Path | None = None,
+    device: str | torch.device = "cpu",
+    language_model: bool = True,
+) -> Checkpoint:
     """Load a shipped checkpoint by name or any by path.
 
     Parameters
@@ -103,6 +109,9 @@ def load_checkpoint(model: str | Path, *, backbone: str | Path | None = None, de
         Name of a shipped checkpoint, or path of a ``.safetensors`` file.
     backbone
         Name or weights file of the backbone, for checkpoints stored without it.
+    language_model
+        Without it ``Checkpoint.model`` has its shape but no weights and takes no memory: for processes that only work on what
+        a language model elsewhere has said.
 
     Raises
     ------
@@ -120,7 +129,8 @@ def load_checkpoint(model: str | Path, *, backbone: str | Path | None = None, de
     try:
         with safe_open(path, framework="pt") as handle:
             header = json.loads((handle.metadata() or {}).get("s2p", "null"))
-            arrays = {key: handle.get_tensor(key) for key in handle.keys()}  # noqa: SIM118 - not a dict
+            names = [key for key in handle.keys() if language_model or not key.startswith("residue.")]  # noqa: SIM118 - not a dict
+            arrays = {key: handle.get_tensor(key) for key in names}
     except (SafetensorError, OSError, json.JSONDecodeError) as error:
         raise WeightsError(f"{path}: cannot be read as a checkpoint ({error})") from None
     if not isinstance(header, dict) or header.get("format") != FORMAT:
@@ -129,18 +139,11 @@ def load_checkpoint(model: str | Path, *, backbone: str | Path | None = None, de
     if backbone is not None and str(backbone) != name and not Path(backbone).is_file():
         raise WeightsError(f"{path} was trained on {name}, not on {backbone}; drop --backbone or choose another model")
     # Checkpoints from before there were several heads do not say.
-    residue = ResidueModel(name, heads=header.get("heads", DEFAULT_HEADS))
-    state = {key.removeprefix("residue."): value.float() for key, value in arrays.items() if key.startswith("residue.")}
-    if any(key.startswith("backbone.") for key in state):
-        own_weights = True
-    else:
-        residue.backbone = load_backbone(name, backbone if backbone is not None and Path(backbone).is_file() else None)
-        own_weights = False
-    report = residue.load_state_dict(state, strict=False)
-    allowed = ("backbone.lm_head", "backbone.contact_head") if own_weights else ("backbone.",)
-    missing = [key for key in report.missing_keys if not key.startswith(allowed)]
-    if missing or report.unexpected_keys:
-        raise WeightsError(f"{path}: damaged, {len(missing)} arrays are missing and {len(report.unexpected_keys)} unknown")
+    with torch.device("cpu" if language_model else "meta"):
+        residue = ResidueModel(name, heads=header.get("heads", DEFAULT_HEADS))
+    if language_model:
+        _fill(residue, arrays, path, backbone)
+        residue = residue.to(device)
     smoother = None
     if header["smoother_width"]:
         smoother = Smoother(residue.head.in_features, header["smoother_width"])
@@ -153,11 +156,12 @@ def load_checkpoint(model: str | Path, *, backbone: str | Path | None = None, de
         context = context.to(device).eval()
     points = None
     if header.get("points"):
-        own = {k.removeprefix("points."): v.numpy() for k, v in arrays.items() if k.startswith("points.")}
+        # Copies: a view of a few kB would keep the whole file in memory.
+        own = {k.removeprefix("points."): v.numpy().copy() for k, v in arrays.items() if k.startswith("points.")}
         points = PointScorer.from_parts(own, header["points"])
     return Checkpoint(
         header["name"],
-        residue.to(device).eval(),
+        residue.eval(),
         smoother,
         PocketModel.from_dict(header["pocket_model"]) if header["pocket_model"] else None,
         header["threshold"],
@@ -167,3 +171,16 @@ def load_checkpoint(model: str | Path, *, backbone: str | Path | None = None, de
         context,
         points,
     )
+
+
+def _fill(residue: ResidueModel, arrays: dict[str, torch.Tensor], path: Path, backbone: str | Path | None) -> None:
+    """Give the residue model its weights; those of the backbone from elsewhere if the checkpoint has none."""
+    state = {key.removeprefix("residue."): value.float() for key, value in arrays.items() if key.startswith("residue.")}
+    own_weights = any(key.startswith("backbone.") for key in state)
+    if not own_weights:
+        residue.backbone = load_backbone(residue.name, backbone if backbone is not None and Path(backbone).is_file() else None)
+    report = residue.load_state_dict(state, strict=False)
+    allowed = ("backbone.lm_head", "backbone.contact_head") if own_weights else ("backbone.",)
+    missing = [key for key in report.missing_keys if not key.startswith(allowed)]
+    if missing or report.unexpected_keys:
+        raise WeightsError(f"{path}: damaged, {len(missing)} arrays are missing and {len(report.unexpected_keys)} unknown")

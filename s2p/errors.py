@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["FetchError", "S2PError", "StructureError", "WeightsError"]
+__all__ = ["FetchError", "S2PError", "StructureError", "TargetError", "WeightsError"]
 
 
 class S2PError(Exception):
@@ -15,6 +15,10 @@ class StructureError(S2PError):
 
 class FetchError(S2PError):
     """A structure or weights file that could not be downloaded."""
+
+
+class TargetError(S2PError):
+    """A folder or disk that takes no files; in a batch, no later input could be written either."""
 
 
 class WeightsError(S2PError):

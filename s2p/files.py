@@ -8,9 +8,9 @@ import re
 import secrets
 from pathlib import Path
 
-from s2p.errors import S2PError
+from s2p.errors import S2PError, TargetError
 
-__all__ = ["file_stem", "make_folder", "write_bytes", "write_text"]
+__all__ = ["file_stem", "make_folder", "remove_leftovers", "write_bytes", "write_text", "writing_error"]
 
 
 def file_stem(name: str) -> str:
@@ -29,7 +29,7 @@ def make_folder(folder: Path) -> None:
     except (FileExistsError, NotADirectoryError):
         raise S2PError(f"cannot write into {folder}: it, or part of its path, is a file and not a folder") from None
     except OSError as error:
-        raise _sentence(folder, error) from None
+        raise writing_error(folder, error) from None
 
 
 def write_text(path: Path, text: str) -> Path:
@@ -49,15 +49,24 @@ def write_bytes(path: Path, data: bytes) -> Path:
         finally:
             temporary.unlink(missing_ok=True)
     except OSError as error:
-        raise _sentence(path, error) from None
+        raise writing_error(path, error) from None
     return path
 
 
-def _sentence(path: Path, error: OSError) -> S2PError:
+def remove_leftovers(folder: Path) -> None:
+    """Remove the temporary files that a killed process left in ``folder``; only where nobody else is writing."""
+    for path in folder.glob(".s2p-*.tmp"):
+        path.unlink(missing_ok=True)
+
+
+def writing_error(path: Path, error: OSError) -> S2PError:
+    """What an error of the system means to whoever wanted to write ``path``."""
     if isinstance(error, PermissionError):
-        return S2PError(f"no permission to write {path}; choose another folder")
+        return TargetError(f"no permission to write {path}; choose another folder")
+    if error.errno == errno.EROFS:
+        return TargetError(f"cannot write {path}: the disk is read-only; choose another folder")
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return S2PError(f"the disk is full: {path} was not written; free some space or choose another folder")
+        return TargetError(f"the disk is full: {path} was not written; free some space or choose another folder")
     if isinstance(error, (IsADirectoryError, NotADirectoryError)):
         return S2PError(f"cannot write {path}: a folder is where a file should be, or a file where a folder should be")
     return S2PError(f"cannot write {path} ({error.strerror or error})")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from s2p.config import DEFAULT_MODEL, PredictConfig
 from s2p.context import context_features
 from s2p.context_head import context_logits
 from s2p.errors import S2PError, StructureError
-from s2p.plm import predict_residues
+from s2p.plm import LanguageOutput, predict_residues
 from s2p.pockets import find_clusters
 from s2p.point_pockets import find_point_pockets
 from s2p.prediction import Pocket, Prediction
@@ -53,23 +54,43 @@ class Seq2Pocket:
     def __init__(self, checkpoint: Checkpoint) -> None:
         self.checkpoint = checkpoint
         self.name = checkpoint.name
+        self.load_rest: Callable[[], Seq2Pocket] | None = None
+        """Loads, in another process, what :meth:`finish` needs: everything but the language model, on the CPU."""
 
     @classmethod
     def load(cls, model: str | Path = DEFAULT_MODEL, *, backbone: str | None = None, device: str = "auto") -> Seq2Pocket:
         """Load a checkpoint by shipped name or path onto ``auto``, ``cpu`` or ``cuda``."""
-        return cls(load_checkpoint(model, backbone=backbone, device=pick_device(device)))
+        predictor = cls(load_checkpoint(model, backbone=backbone, device=pick_device(device)))
+        predictor.load_rest = partial(cls.load_without_language_model, model)
+        return predictor
+
+    @classmethod
+    def load_without_language_model(cls, model: str | Path = DEFAULT_MODEL) -> Seq2Pocket:
+        """Load what :meth:`finish` needs, onto the CPU; small, whatever the language model."""
+        return cls(load_checkpoint(model, language_model=False))
+
+    def read_sequences(self, sequences: Sequence[str], config: PredictConfig | None = None) -> list[LanguageOutput]:
+        """What the language model says of each sequence, be they of one structure or of many."""
+        return predict_residues(self.checkpoint.model, sequences, (config or PredictConfig()).windows)
+
+    def finish(
+        self, structure: Structure, outputs: Mapping[str, LanguageOutput], config: PredictConfig | None = None
+    ) -> Prediction:
+        """All that follows :meth:`read_sequences`; ``outputs`` holds every sequence of the structure."""
+        return self.pockets(structure, self._scores(structure, outputs, config or PredictConfig()), config)
 
     def score(self, structure: Structure, config: PredictConfig | None = None) -> ResidueScores:
         """Run the language model, chains of equal sequence once, and the structure-context head if there is one."""
-        config = config or PredictConfig()
-        sequences = {chain: structure.sequence(chain) for chain in structure.chains}
-        distinct = list(dict.fromkeys(sequences.values()))
-        outputs = dict(zip(distinct, predict_residues(self.checkpoint.model, distinct, config.windows), strict=True))
+        distinct = list(dict.fromkeys(structure.sequence(chain) for chain in structure.chains))
+        outputs = dict(zip(distinct, self.read_sequences(distinct, config), strict=True))
+        return self._scores(structure, outputs, config or PredictConfig())
+
+    def _scores(self, structure: Structure, outputs: Mapping[str, LanguageOutput], config: PredictConfig) -> ResidueScores:
         logits = np.zeros(len(structure.residues), np.float32)
         embeddings = np.zeros((len(logits), self.checkpoint.model.head.in_features), np.float32)
-        for chain, sequence in sequences.items():
+        for chain in structure.chains:
             mask = structure.residues.chain == chain
-            logits[mask], embeddings[mask] = outputs[sequence]
+            logits[mask], embeddings[mask] = outputs[structure.sequence(chain)]
         final = logits
         if self.checkpoint.context is not None and config.use_context:
             final = context_logits(self.checkpoint.context, context_features(structure, logits))

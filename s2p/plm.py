@@ -26,6 +26,7 @@ from s2p.errors import WeightsError
 
 __all__ = [
     "BACKBONES",
+    "LanguageOutput",
     "ResidueModel",
     "build_backbone",
     "encode",
@@ -49,6 +50,8 @@ BACKBONES: dict[str, tuple[int, int, int]] = {
 WEIGHTS_URL = "https://dl.fbaipublicfiles.com/fair-esm/models/{name}.pt"
 MAX_WEIGHTS_BYTES = 64 << 30
 CLS, PAD, EOS = 0, 1, 2
+LanguageOutput = tuple[NDArray[np.float32], NDArray[np.float32]]
+"""Of one chain: (n,) logits and (n, d) embeddings."""
 DEFAULT_HEADS = ("general",)
 """Kinds of binding site a model knows unless told otherwise."""
 
@@ -222,7 +225,7 @@ def predict_residues(
     *,
     head: str | None = None,
     progress: Callable[[int], None] | None = None,
-) -> list[tuple[NDArray[np.float32], NDArray[np.float32]]]:
+) -> list[LanguageOutput]:
     """Logits and embeddings of every residue of every chain, in one pass of the language model.
 
     Chains longer than ``config.max_residues`` are cut into overlapping windows and each residue is taken from the

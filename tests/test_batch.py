@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
-from s2p import batch
+from s2p import batch_work
 from s2p.batch import BatchOptions, Item, expand_inputs, predict_batch
 from s2p.config import PredictConfig
 from s2p.errors import FetchError, S2PError, StructureError, WeightsError
@@ -180,6 +180,16 @@ def test_a_bad_input_is_one_row_and_the_batch_goes_on(inputs, tmp_path):
     assert not list((tmp_path / "out").glob("boom*"))
 
 
+def test_no_memory_is_a_sentence(inputs, tmp_path, monkeypatch):
+    def full(*_: object) -> Prediction:
+        raise MemoryError
+
+    monkeypatch.setattr(FakePredictor, "predict", full)
+    rows = list(predict_batch(expand_inputs([str(inputs)]), options(tmp_path)))
+    assert [row.status for row in rows] == ["error"] * 2
+    assert "a.pdb: not enough memory; give fewer --jobs" in rows[0].message
+
+
 def test_debug_prints_the_traceback(inputs, tmp_path, monkeypatch, capsys):
     (inputs / "boom.pdb").write_text(PDB)
     items = expand_inputs([str(inputs / "boom.pdb")])
@@ -211,7 +221,7 @@ def test_identifiers_are_fetched_and_named_as_asked(inputs, tmp_path, monkeypatc
             raise FetchError("PDB entry 9zzz: not found")
         return inputs / "a.pdb"
 
-    monkeypatch.setattr(batch, "fetch_structure", fetch)
+    monkeypatch.setattr(batch_work, "fetch_structure", fetch)
     rows = list(predict_batch(expand_inputs(["1ake", "9zzz"]), options(tmp_path)))
     assert [(row.status, row.message) for row in rows] == [("ok", ""), ("error", "PDB entry 9zzz: not found")]
     assert (tmp_path / "out" / "1ake_pockets.csv").is_file()
@@ -268,8 +278,12 @@ def test_interrupt_still_writes_the_summary(inputs, tmp_path, monkeypatch, where
                 if where == "consumer":
                     raise KeyboardInterrupt
 
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / ".s2p-1.tmp").write_text("of a worker that was ended while it wrote")
     with pytest.raises(KeyboardInterrupt):
         consume()
+    assert not list(out.glob("*.tmp"))
     assert [Path(r["input"]).name for r in summary(tmp_path)] == ["a.pdb"]
 
 
@@ -289,9 +303,11 @@ def test_resume_skips_what_is_complete_and_current(inputs, tmp_path):
     for missing in ("b.json", "b_scores.pdb", "b.pml", "b_pocket1_box.txt", "b_residues.csv"):
         (tmp_path / "out" / missing).unlink()
         assert [row.status for row in predict_batch(items, first)] == ["skipped", "ok"], missing
-    later = time.time() + 100
-    os.utime(inputs / "a.pdb", (later, later))
-    assert [row.status for row in predict_batch(items, first)] == ["ok", "skipped"]
+    (inputs / "a.pdb").write_text(PDB + "\n")
+    assert sorted((Path(row.input).name, row.status) for row in predict_batch(items, first)) == [
+        ("a.pdb", "ok"),
+        ("b.pdb", "skipped"),
+    ]
     assert [row.status for row in predict_batch(items, replace(first, resume=False))] == ["ok", "ok"]
 
 
@@ -335,6 +351,6 @@ def test_errors_of_the_reader_are_what_the_user_sees(inputs, tmp_path, monkeypat
     def broken(*_: object, **__: object) -> Structure:
         raise StructureError("plain words")
 
-    monkeypatch.setattr(batch, "read_structure", broken)
+    monkeypatch.setattr(batch_work, "read_structure", broken)
     (row,) = predict_batch(expand_inputs([str(inputs / "a.pdb")]), options(tmp_path))
     assert row.message == "plain words"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar
@@ -65,7 +66,7 @@ def _work_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     module.Seq2Pocket = Fake  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "s2p.pipeline", module)
     # The line about compiling has its own tests; here it would come and go with what other tests have compiled before.
-    monkeypatch.setattr("s2p.batch.kernels_cached", lambda: True)
+    monkeypatch.setattr("s2p.batch_work.kernels_cached", lambda: True)
     monkeypatch.chdir(tmp_path)
     Fake.loaded.clear()
     Fake.configs.clear()
@@ -111,6 +112,7 @@ def test_python_m_s2p():
         (["predict", "a.pdb", "--bandwidth", "0"], "0 is not positive"),
         (["predict", "a.pdb", "--bandwidth", "inf"], "inf is not positive"),
         (["predict", "a.pdb", "--jobs", "0"], "0 is not positive"),
+        (["predict", "a.pdb", "--scheduler", "tcp://x:1", "--local-cluster"], "not allowed with argument --scheduler"),
         (["predict", "a.pdb", "--jobs", "1.5"], "'1.5' is not a whole number"),
         (["predict", "a.pdb", "--format", "csv,xls"], "unknown format 'xls'"),
         (["predict", "a.pdb", "--format", ","], "at least one name"),
@@ -260,6 +262,55 @@ def test_bar_on_a_terminal(capsys, monkeypatch):
     assert capsys.readouterr() == ("", "")
 
 
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (None, ""),
+        (0.2, "about 0 s left"),
+        (80, "about 80 s left"),
+        (100, "about 2 min left"),
+        (5000, "about 83 min left"),
+        (20000, "about 6 h left"),
+        (500_000, "about 6 d left"),
+    ],
+)
+def test_time_left_in_words(seconds, text):
+    from s2p.commands.predict import _time_left
+
+    assert _time_left(seconds) == text
+
+
+def test_a_cluster_is_asked_for(monkeypatch, capsys):
+    from s2p import batch
+
+    asked: list[dict[str, Any]] = []
+
+    def nothing(items: Any, options: Any, **how: Any) -> Iterator[batch.Row]:
+        asked.append(how)
+        yield from ()
+
+    monkeypatch.setattr(batch, "predict_batch", nothing)
+    assert predict("a.pdb", "b.pdb", "--scheduler", "tcp://x:1", "--jobs", "3") == 0
+    assert predict("a.pdb", "b.pdb", "--local-cluster") == 0
+    assert asked == [
+        {"jobs": 3, "scheduler": "tcp://x:1", "local_cluster": False},
+        {"jobs": 1, "scheduler": None, "local_cluster": True},
+    ]
+
+
+def test_another_model_under_the_same_name_is_noticed(capsys):
+    from s2p.batch import model_identity
+
+    Path("own.safetensors").write_bytes(b"one")
+    assert predict("a.pdb", "b.pdb", "--model", "own.safetensors") == 0
+    assert predict("a.pdb", "b.pdb", "--model", "own.safetensors", "--resume") == 0
+    assert [r["status"] for r in rows()] == ["skipped", "skipped"]
+    Path("own.safetensors").write_bytes(b"two")
+    assert predict("a.pdb", "b.pdb", "--model", "own.safetensors", "--resume") == 0
+    assert [r["status"] for r in rows()] == ["ok", "ok"]
+    assert model_identity("own.safetensors", None) != model_identity("own.safetensors", "esm2_t6_8M_UR50D")
+
+
 def test_interrupt(capsys):
     Path("stop.pdb").write_text(pdb())
     assert predict("a.pdb", "stop.pdb", "b.pdb") == 130
@@ -298,6 +349,23 @@ def test_view_of_several_reports_lists_them(opened, capsys):
     assert opened == []
     out, err = capsys.readouterr()
     assert len(out.splitlines()) == 2 and "several reports" in err
+
+
+def test_view_of_a_batch_opens_its_index(opened, capsys):
+    for name in ("a_report", "b_report", "index"):
+        Path(f"{name}.html").write_text("")
+    assert main(["view", "."]) == 0
+    assert opened == [Path("index.html").resolve().as_uri()]
+    assert main(["view", "b_report.html"]) == 0
+    assert opened[1:] == [Path("b_report.html").resolve().as_uri()]
+    assert capsys.readouterr().out.splitlines() == [str(Path(x).resolve()) for x in ("index.html", "b_report.html")]
+
+
+def test_view_of_one_report_passes_an_index_by(opened):
+    for name in ("a_report", "index"):
+        Path(f"{name}.html").write_text("")
+    assert main(["view", "."]) == 0
+    assert opened == [Path("a_report.html").resolve().as_uri()]
 
 
 @pytest.mark.parametrize(("folder", "why"), [("nowhere", "no such folder"), (".", "no report"), ("a.pdb", "no report")])

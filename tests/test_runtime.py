@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from builders import make_prediction
 
-from s2p import batch
+from s2p import batch_work
 from s2p.batch import BatchOptions, expand_inputs, predict_batch
 from s2p.prediction import Prediction
 from s2p.structure import Structure
@@ -66,7 +66,7 @@ class Fake:
 
 def load_uncached() -> Fake:
     """Make it look, also in a worker process, as if nothing were cached."""
-    batch.kernels_cached = lambda: False
+    batch_work.kernels_cached = lambda: False
     return Fake()
 
 
@@ -75,7 +75,7 @@ def load_uncached() -> Fake:
 def test_the_line_is_said_once(
     examples: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, jobs: int, quiet: bool
 ) -> None:
-    monkeypatch.setattr(batch, "kernels_cached", lambda: True)
+    monkeypatch.setattr(batch_work, "kernels_cached", lambda: True)
     items = expand_inputs([str(examples / "4CUP.cif"), str(examples / "1ubi.pdb.gz"), str(examples / "4CUP.cif")])
     options = BatchOptions(tmp_path, load_uncached, formats=("csv",), quiet=quiet)
     assert [row.status for row in predict_batch(items, options, jobs=jobs)] == ["ok"] * 3
@@ -85,7 +85,7 @@ def test_the_line_is_said_once(
 def test_nothing_is_said_when_kernels_are_cached(
     examples: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(batch, "kernels_cached", lambda: True)
+    monkeypatch.setattr(batch_work, "kernels_cached", lambda: True)
     list(predict_batch(expand_inputs([str(examples / "4CUP.cif")]), BatchOptions(tmp_path, Fake, formats=("csv",))))
     assert LINE not in capfd.readouterr().err
 

@@ -1,0 +1,202 @@
+"""``s2p predict``: pockets of one structure or of many, here or on a cluster."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from s2p.commands.arguments import formats, names, positive, probability
+from s2p.config import DEFAULT_MODEL, ClusterConfig, PredictConfig
+
+if TYPE_CHECKING:
+    from s2p.batch import Row
+    from s2p.benchmark import LigandHit
+
+__all__ = ["add"]
+
+
+def add(commands: Any) -> None:
+    """Add ``predict`` to the subparsers of ``s2p``."""
+    parser = commands.add_parser(
+        "predict",
+        help="find the pockets of structures",
+        description="Find the pockets of structures and write them as tables, reports and scripts for viewers.",
+    )
+    parser.add_argument(
+        "inputs",
+        metavar="INPUT",
+        nargs="+",
+        help="structure file (.pdb .ent .cif .mmcif .bcif, or .gz), folder, list file (.txt .lst: one path or id a line), "
+        "PDB id, UniProt accession, AF- id",
+    )
+    parser.add_argument("--chain", type=names, metavar="A,B", help="only these chains (default: all that hold protein)")
+    parser.add_argument("--model", default=DEFAULT_MODEL, metavar="NAME|PATH", help="checkpoint (default: %(default)s)")
+    parser.add_argument("--backbone", metavar="NAME", help="ESM-2 backbone, where the checkpoint does not bring its own")
+    parser.add_argument(
+        "--threshold", type=probability, metavar="P", help="residues above this probability bind (default: the checkpoint's)"
+    )
+    parser.add_argument(
+        "--bandwidth",
+        type=positive(float),
+        default=ClusterConfig.bandwidth,
+        metavar="A",
+        help="of the mean-shift clustering, in angstrom (default: %(default)g)",
+    )
+    parser.add_argument("--no-smoothing", action="store_true", help="do not add residues by embedding-supported smoothing")
+    parser.add_argument(
+        "--ranking",
+        choices=("surface", "published"),
+        help="how pockets are found and ranked: by a learned score of the surface, or as published (default: the checkpoint's; "
+        "published where --threshold, --bandwidth or --no-smoothing is given, which shape those pockets only)",
+    )
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: %(default)s")
+    parser.add_argument(
+        "-o", "--output", type=Path, default=Path("s2p_out"), metavar="DIR", help="folder to write to (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--format",
+        type=formats,
+        default=("csv", "json", "html"),
+        metavar="F,G",
+        help="of csv,json,pdb,pml,cxc,html,box (default: csv,json,html; csv is always written)",
+    )
+    parser.add_argument(
+        "--jobs", type=positive(int), default=1, metavar="N", help="worker processes beside this one (default: %(default)s, none)"
+    )
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="skip inputs that an earlier run finished, if input, settings and outputs are what they were then (checksums)",
+    )
+    cluster = parser.add_mutually_exclusive_group()
+    cluster.add_argument(
+        "--scheduler", metavar="ADDRESS", help="work on the Dask cluster with this scheduler, e.g. tcp://host:8786"
+    )
+    cluster.add_argument("--local-cluster", action="store_true", help="work on a Dask cluster of --jobs workers started here")
+    parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
+    parser.set_defaults(run=_run)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from s2p import batch
+    from s2p.batch_schedule import Clock, estimate_residues
+
+    config = PredictConfig(
+        threshold=arguments.threshold,
+        use_smoothing=not arguments.no_smoothing,
+        ranking=arguments.ranking,
+        cluster=ClusterConfig(bandwidth=arguments.bandwidth),
+    )
+    options = batch.BatchOptions(
+        folder=arguments.output,
+        load=partial(batch.load_predictor, arguments.model, arguments.backbone, arguments.device),
+        formats=arguments.format,
+        chains=arguments.chain,
+        config=config,
+        resume=arguments.resume,
+        quiet=arguments.quiet,
+    )
+    items = batch.expand_inputs(arguments.inputs)
+    single = len(items) == 1
+    if not single or arguments.resume:  # who predicts one structure does not wait for a checksum
+        options = replace(options, model=batch.model_identity(arguments.model, arguments.backbone))
+    say: Callable[[str], None] = partial(print, flush=True)  # a log shows each line as it comes
+    bar = None
+    if not single and not arguments.quiet and sys.stderr.isatty():
+        from tqdm import tqdm
+
+        # Structures are begun with the largest: their number so far says too little about the time left.
+        shape = "{n_fmt}/{total_fmt} |{bar}| {elapsed}{postfix}"
+        bar = tqdm(total=len(items), unit="structure", file=sys.stderr, bar_format=shape)
+        say = tqdm.write  # prints above the bar
+    clock = Clock(sum(map(estimate_residues, items)))
+    done = failed = 0
+    try:
+        rows = batch.predict_batch(
+            items, options, jobs=arguments.jobs, scheduler=arguments.scheduler, local_cluster=arguments.local_cluster
+        )
+        with closing(rows):
+            for row in rows:
+                done += 1
+                if row.status == "error":
+                    failed += 1
+                    print(f"s2p: error: {row.message}", file=sys.stderr)
+                elif not arguments.quiet:
+                    say(_one_report(row) if single else _one_line(row))
+                clock.done(row.size, skipped=row.status == "skipped")
+                if bar is not None:
+                    bar.set_postfix_str(_time_left(clock.remaining()), refresh=False)
+                    bar.update()
+    finally:
+        if bar is not None:
+            bar.close()
+        if not single and done and not arguments.quiet:
+            print(f"{done - failed} of {len(items)} predicted, {failed} failed; {arguments.output / 'summary.csv'}")
+    return 1 if failed else 0
+
+
+def _time_left(seconds: float | None) -> str:
+    """In words, and no more exact than a guess can be."""
+    if seconds is None:
+        return ""
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= 1.5 * size:
+            return f"about {seconds / size:.0f} {unit} left"
+    return f"about {seconds:.0f} s left"
+
+
+def _pockets(n: int) -> str:
+    return "1 pocket" if n == 1 else f"{n} pockets"
+
+
+def _one_line(row: Row) -> str:
+    if row.status == "skipped":
+        return f"{row.input}: {row.message}"
+    note = f" ({row.message})" if row.message else ""
+    return f"{row.input}: {_pockets(row.n_pockets)}, {row.seconds:.1f} s{note}"
+
+
+SHOWN = 10
+"""Pockets in the table of a single input; the file has them all."""
+
+
+def _one_report(row: Row) -> str:
+    """Pockets, known ligands, notes and files of a single input."""
+    prediction = row.prediction
+    if prediction is None:
+        return _one_line(row)
+    from s2p.benchmark import ligand_hits
+
+    structure = prediction.structure
+    n = len(structure.residues)
+    lines = [f"{structure.name}: {n} residues, {_pockets(row.n_pockets)}, {row.seconds:.1f} s ({prediction.model})"]
+    if prediction.pockets:
+        lines.append(f"{'rank':>4}  {'score':>7}  {'probability':>11}  {'residues':>8}  centre (Å)")
+    for p in prediction.pockets[:SHOWN]:
+        x, y, z = p.center.tolist()
+        lines.append(f"{p.rank:>4}  {p.score:>7.3f}  {p.probability:>11.2f}  {len(p.residues):>8}  {x:8.1f} {y:8.1f} {z:8.1f}")
+    if row.n_pockets > SHOWN:
+        lines.append(f"   … {row.n_pockets - SHOWN} more")
+    lines += [_ligand_line(hit) for hit in ligand_hits(prediction)]
+    if row.message:
+        lines.append(f"note: {row.message}")
+    boxes = [path for path in row.paths if path.name.endswith("_box.txt")]
+    lines += [f"wrote {path}" for path in row.paths if path not in boxes]
+    if boxes:
+        lines.append(f"wrote {boxes[0]}" + (f" … {boxes[-1].name} ({len(boxes)} files)" if len(boxes) > 1 else ""))
+    return "\n".join(lines)
+
+
+def _ligand_line(hit: LigandHit) -> str:
+    if not hit.pocket:
+        return f"true ligand {hit.ligand}: not found"
+    where = f"centre {hit.dca:.1f} Å from its closest atom, {hit.dcc:.1f} Å from its middle"
+    if hit.found:
+        return f"true ligand {hit.ligand}: found by pocket {hit.pocket}, {where}"
+    return f"true ligand {hit.ligand}: not found; nearest is pocket {hit.pocket}, {where}"
