@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from s2p.errors import S2PError
 from s2p.files import write_bytes
+from s2p.palette import rgb
 from s2p.runtime import in_colab
 
 if TYPE_CHECKING:
@@ -49,13 +50,15 @@ class Layer:
     dash: str = "solid"
     """``solid``, ``dash`` or ``dot``."""
     symbol: str = "circle"
-    """``circle``, ``square``, ``triangle`` or ``diamond``."""
+    """``circle``, ``square``, ``triangle``, ``diamond``, ``triangle-down``, ``plus`` or ``star``."""
     size: float = 6.0
     """Diameter of points, width of bars (in x) or of lines, the last in points."""
     error: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
     """Lower and upper end of a bar through each point, along y."""
     x_error: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
     """The same along x."""
+    text: Sequence[str] = ()
+    """Written beside each point."""
 
     def colors(self) -> list[str]:
         """One for each mark."""
@@ -191,7 +194,9 @@ def literal(text: str) -> str:
     return text.replace("$", r"\$")
 
 
-_MARKERS = {"circle": "o", "square": "s", "triangle": "^", "diamond": "D"}
+_MARKERS = {"circle": "o", "square": "s", "triangle": "^", "diamond": "D", "triangle-down": "v", "plus": "P", "star": "*"}
+_FAINT = 0.45
+"""Opacity of error bars: behind many marks they must not hide them."""
 _DASHES = {"solid": "-", "dash": "--", "dot": ":"}
 
 
@@ -221,7 +226,8 @@ def _draw(ax: Axes, layer: Layer, zorder: float) -> None:
             spans = [
                 None if e is None else np.abs(np.stack(e) - v) for e, v in ((layer.x_error, layer.x), (layer.error, layer.y))
             ]
-            ax.errorbar(layer.x, layer.y, xerr=spans[0], yerr=spans[1], fmt="none", ecolor=first, elinewidth=1, zorder=zorder)
+            bars: dict[str, Any] = {"xerr": spans[0], "yerr": spans[1], "ecolor": first, "elinewidth": 1, "alpha": _FAINT}
+            ax.errorbar(layer.x, layer.y, fmt="none", zorder=zorder, **bars)
         ax.scatter(
             layer.x,
             layer.y,
@@ -232,6 +238,8 @@ def _draw(ax: Axes, layer: Layer, zorder: float) -> None:
             label=label,
             zorder=zorder,
         )
+        for x, y, text in zip(layer.x, layer.y, layer.text, strict=False):
+            ax.annotate(literal(text), (x, y), (5, 4), textcoords="offset points", fontsize=7.5, color="#333333")
 
 
 def _corners(layer: Layer) -> NDArray[np.float64]:
@@ -272,13 +280,19 @@ def _traces(layer: Layer) -> list[Any]:
         line = {"color": colors[0] if colors else None, "dash": layer.dash, "width": layer.size / 3}
         line["shape"] = "hv" if layer.kind == "steps" else "linear"
         return [go.Scatter(x=layer.x, y=layer.y, mode="lines", line=line, hovertext=text, **common)]
-    symbol = {"triangle": "triangle-up"}.get(layer.symbol, layer.symbol)
+    symbol = {"triangle": "triangle-up", "plus": "cross"}.get(layer.symbol, layer.symbol)
     marker = {"color": colors, "size": layer.size * 1.4, "symbol": symbol}
+    faint = "rgba({:.0f},{:.0f},{:.0f},{})".format(*(255 * part for part in rgb(colors[0])), _FAINT) if colors else ""
     spans = {
         key: None
         if e is None
-        else {"type": "data", "symmetric": False, "array": e[1] - v, "arrayminus": v - e[0], "thickness": 1}
+        else {"type": "data", "symmetric": False, "array": e[1] - v, "arrayminus": v - e[0], "thickness": 1, "color": faint}
         for key, e, v in (("error_x", layer.x_error, layer.x), ("error_y", layer.error, layer.y))
     }
     kind = go.Scattergl if len(layer.x) > MANY else go.Scatter
-    return [kind(x=layer.x, y=layer.y, mode="markers", marker=marker, hovertext=text, **spans, **common)]
+    if len(layer.text):
+        beside = [html.escape(t) for t in layer.text]
+        written = {"mode": "markers+text", "text": beside, "textposition": "top right", "textfont": {"size": 10}}
+    else:
+        written = {"mode": "markers"}
+    return [kind(x=layer.x, y=layer.y, marker=marker, hovertext=text, **written, **spans, **common)]

@@ -37,6 +37,13 @@ __all__ = ["Explorer", "explore"]
 REST = 0.8
 """Seconds without a change before the still picture is drawn anew, which takes about one."""
 
+APPLIES = {
+    "surface": "Pockets are peaks of the learned score over the whole surface: bandwidth and probe radius do not apply; the "
+    "thresholds only decide which predicted residues join a pocket.",
+    "published": "Pockets are clusters of the predicted residues' surface points: every slider applies.",
+}
+"""What the sliders do under each ranking."""
+
 
 def explore(
     source: str | Path | Structure,
@@ -60,7 +67,7 @@ class Explorer:
     scores
         Residue scores, if they are there already; the language model runs once otherwise.
     config
-        Where the sliders start; what has no slider stays as it is.
+        Where the controls start; what has no control stays as it is. With no ranking in it, the predictor's choice for it.
     ranges
         Ends and steps of the sliders.
 
@@ -102,12 +109,12 @@ class Explorer:
         self._still: Any = None
         self._later: asyncio.TimerHandle | None = None
         self._quiet = False
+        self.prediction: Prediction = model.pockets(structure, self.scores, self._start)
+        self.config, self._seconds = self._start, 0.0
         self._controls = self._make_controls()
-        self.config = self._start
-        self.prediction: Prediction
-        self._seconds = 0.0
+        self._applies, self._sender, self._figures, self._message = (ipywidgets.HTML() for _ in range(4))
+        self._grey()
         self._predict()
-        self._sender, self._figures, self._message = (ipywidgets.HTML() for _ in range(3))
         frame = ipywidgets.HTML(
             f"<iframe srcdoc='{html.escape(render(self.prediction, channel=self._channel))}' "
             "style='width:100%;height:860px;border:0' title='3D view, table and sequence track of the pockets'></iframe>"
@@ -116,7 +123,14 @@ class Explorer:
         self._show_figures()
         box = ipywidgets.Layout(flex_flow="row wrap", width="100%")
         self.widget = ipywidgets.VBox(
-            [ipywidgets.HBox(list(self._controls.values()), layout=box), self._figures, self._message, frame, self._sender]
+            [
+                ipywidgets.HBox(list(self._controls.values()), layout=box),
+                self._applies,
+                self._figures,
+                self._message,
+                frame,
+                self._sender,
+            ]
         )
 
     def _make_controls(self) -> dict[str, Any]:
@@ -150,26 +164,47 @@ class Explorer:
                 description=label,
                 tooltip=tooltip,
                 readout_format=".2f" if step < 0.1 else ".1f",
-                style={"description_width": "11em"},
-                layout={"width": "28em"},
+                style={"description_width": "12em"},
+                layout={"width": "29em"},
             )
         on = smooths and start.use_smoothing
         controls["smoothing"] = widgets.Checkbox(value=on, description="smoothing", indent=False, disabled=not smooths)
         controls["smoothing"].layout.width = "9em"
-        controls["smoothing_threshold"].disabled = not on
+        # A checkpoint without a scorer of points has published pockets only.
+        rankings = ["published"] if checkpoint.points is None else ["surface", "published"]
+        controls["ranking"] = widgets.Dropdown(
+            options=rankings,
+            value=self.prediction.settings["ranking"],
+            description="ranking",
+            tooltip="how pockets are found and ranked",
+            disabled=len(rankings) == 1,
+            style={"description_width": "5em"},
+            layout={"width": "15em"},
+        )
         controls["reset"] = widgets.Button(description="Reset", tooltip="back to where the sliders began")
-        for key in (*labels, "smoothing"):
+        order = ("ranking", "threshold", "smoothing", "smoothing_threshold", "bandwidth", "probe_radius")
+        for key in order:
             controls[key].observe(self._changed, names="value")
         controls["reset"].on_click(self._reset)
-        self._first = {key: controls[key].value for key in (*labels, "smoothing")}
-        order = ("threshold", "smoothing", "smoothing_threshold", "bandwidth", "probe_radius", "reset")
-        return {key: controls[key] for key in order}
+        self._first = {key: controls[key].value for key in order}
+        return {key: controls[key] for key in (*order, "reset")}
+
+    def _grey(self) -> None:
+        """Disable what has no say in the current state, and say so."""
+        controls = self._controls
+        ranking = controls["ranking"].value
+        controls["smoothing_threshold"].disabled = not controls["smoothing"].value
+        for key in ("bandwidth", "probe_radius"):
+            controls[key].disabled = ranking == "surface"
+        self._applies.value = f"<small>{html.escape(APPLIES[ranking])}</small>"
 
     def _settings(self) -> PredictConfig:
         # Rounded, because a default that comes back as 1.6000000000000001 would count as changed.
-        values = {k: c.value if k == "smoothing" else round(c.value, 6) for k, c in self._controls.items() if k != "reset"}
+        values = {k: c.value for k, c in self._controls.items() if k != "reset"}
+        values = {k: round(v, 6) if isinstance(v, float) else v for k, v in values.items()}
         return replace(
             self._start,
+            ranking=values["ranking"],
             threshold=values["threshold"],
             use_smoothing=values["smoothing"],
             smoothing_threshold=values["smoothing_threshold"],
@@ -185,7 +220,7 @@ class Explorer:
     def _changed(self, _: Any) -> None:
         if self._quiet:
             return
-        self._controls["smoothing_threshold"].disabled = not self._controls["smoothing"].value
+        self._grey()
         try:
             self._predict()
         except S2PError as error:

@@ -1,4 +1,4 @@
-"""Recall against fragmentation: the picture of a benchmark or a sweep (matplotlib, no display)."""
+"""Recall against fragmentation: the chart of a benchmark or a sweep."""
 
 from __future__ import annotations
 
@@ -8,15 +8,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
+from s2p.charts import Chart, Layer
 from s2p.palette import POCKETS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["Mark", "dcc_pfi_figure", "figure_png"]
+__all__ = ["Mark", "dcc_against_pfi", "dcc_pfi_figure", "figure_png"]
 
-MARKERS = "osD^vP*X<>"
+SYMBOLS = ("circle", "square", "diamond", "triangle", "triangle-down", "plus", "star")
 
 
 @dataclass(frozen=True)
@@ -32,40 +34,48 @@ class Mark:
     """Likewise."""
 
 
-def dcc_pfi_figure(marks: Sequence[Mark], recall_label: str = "recall, DCC < 12 Å, top N+2") -> Figure:
+def dcc_against_pfi(marks: Sequence[Mark], recall_label: str = "recall, DCC < 12 Å, top N+2") -> Chart:
     """Recall (up is better) against PFI (1, at the left, is best), with 95 % intervals.
 
     Neither means much alone: one giant pocket has a PFI of 1, and a pocket on every residue has a recall of 1. Colours are those
     that all colour visions tell apart; shapes and labels say the same again. Marks without a PFI (nothing found) are left out.
     """
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7.6, 5.4), dpi=130, facecolor="white", layout="constrained")
-    ax = figure.add_subplot()
-    names = list(dict.fromkeys(mark.series for mark in marks))
-    for k, name in enumerate(names):
-        own = [mark for mark in marks if mark.series == name and np.isfinite([mark.pfi[0], mark.recall[0]]).all()]
+    layers = [Layer("line", np.ones(2), np.array([0.0, 1.02]), "", "#888888", dash="dot", size=3.2)]
+    shown = [mark for mark in marks if np.isfinite([mark.pfi[0], mark.recall[0]]).all()]
+    for k, name in enumerate(dict.fromkeys(mark.series for mark in marks)):
+        own = [mark for mark in shown if mark.series == name]
         if not own:
             continue
-        x, y = np.array([mark.pfi for mark in own]), np.array([mark.recall for mark in own])
+        x, y = np.array([mark.pfi for mark in own], float), np.array([mark.recall for mark in own], float)
         color = POCKETS[k % (len(POCKETS) - 1)]  # the last, yellow, is too pale for thin lines
-        marker, line = MARKERS[k % len(MARKERS)], "-" if len(own) > 1 else ""
-        ax.plot(x[:, 0], y[:, 0], color=color, marker=marker, linestyle=line, linewidth=1, markersize=7, label=name, zorder=3)
-        for axis, spread in (("x", x), ("y", y)):
-            sides = np.clip(np.nan_to_num(np.abs(spread[:, 1:] - spread[:, :1]).T), 0, None)
-            bars = {"xerr": sides} if axis == "x" else {"yerr": sides}
-            ax.errorbar(x[:, 0], y[:, 0], **bars, fmt="none", ecolor=color, alpha=0.3, linewidth=1, zorder=2)
-        for mark in own:
-            if mark.label != name:
-                place, text = (mark.pfi[0], mark.recall[0]), mark.label.replace("$", r"\$")
-                ax.annotate(text, place, (5, 4), textcoords="offset points", fontsize=7.5, color="#333333")
-    ax.axvline(1, color="#888888", linewidth=0.8, linestyle=":")
-    ax.set(xlabel="Pocket Fragmentation Index (pockets per true site, 1 is best)", ylabel=recall_label)
-    ax.set_ylim(0, 1.02)
-    ax.spines[["top", "right"]].set_visible(False)
-    if names:
-        ax.legend(fontsize=8, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
-    return figure
+        if len(own) > 1:
+            layers.append(Layer("line", x[:, 0], y[:, 0], "", color, size=4))
+        hover = [f"{mark.label}: PFI {mark.pfi[0]:.2f}, recall {mark.recall[0]:.2f}" for mark in own]
+        text = [mark.label if mark.label != name else "" for mark in own]
+        points = Layer("points", x[:, 0], y[:, 0], name, color, hover, symbol=SYMBOLS[k % len(SYMBOLS)], size=7,
+                       x_error=_ends(x), error=_ends(y), text=text if any(text) else ())  # fmt: skip
+        layers.append(points)
+    return Chart(
+        "Recall and fragmentation",
+        "Pocket Fragmentation Index (pockets per true site, 1 is best)",
+        recall_label,
+        tuple(layers),
+        "Upper left is best: sites found, each by one pocket. Bars: 95 % intervals by bootstrap over clusters of homologues.",
+        "; ".join(f"{mark.label}: PFI {mark.pfi[0]:.2f}, recall {mark.recall[0]:.2f}" for mark in shown) + ".",
+        y_range=(0.0, 1.02),
+        size=(7.6, 5.4),
+    )
+
+
+def _ends(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Ends of the bars through (n, 3) figures with their intervals; no bar where an interval is unknown."""
+    figure, low, high = values.T
+    return np.fmin(low, figure), np.fmax(high, figure)
+
+
+def dcc_pfi_figure(marks: Sequence[Mark], recall_label: str = "recall, DCC < 12 Å, top N+2") -> Figure:
+    """The still twin of :func:`dcc_against_pfi`, for pages and notebooks that keep pictures."""
+    return dcc_against_pfi(marks, recall_label).static()
 
 
 def figure_png(figure: Figure) -> bytes:

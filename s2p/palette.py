@@ -34,6 +34,7 @@ def rgb(color: str) -> tuple[float, float, float]:
 
 
 def ink(color: str) -> str:
-    """Black or white, whichever is easier to read on ``color``."""
-    red, green, blue = rgb(color)
-    return "#000000" if 0.299 * red + 0.587 * green + 0.114 * blue > 0.5 else "#FFFFFF"
+    """Black or white, whichever has more contrast with ``color`` (WCAG 2.2, relative luminance)."""
+    red, green, blue = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in rgb(color))
+    luminance = 0.2126 * red + 0.7152 * green + 0.0722 * blue
+    return "#000000" if (luminance + 0.05) ** 2 > 1.05 * 0.05 else "#FFFFFF"

@@ -1,4 +1,4 @@
-"""Charts of a prediction and of a benchmark, each interactive and still (:class:`s2p.charts.Chart`)."""
+"""Charts of a prediction and of how predictions fare, each interactive and still (:class:`s2p.charts.Chart`)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from s2p.benchmark import ComplexResult, summarise
 from s2p.charts import Chart, Layer
 from s2p.config import PlotConfig
 from s2p.errors import S2PError
@@ -16,7 +15,7 @@ from s2p.prediction import Prediction
 from s2p.secondary import secondary_structure
 from s2p.structure import Structure
 
-__all__ = ["calibration", "contact_map", "dcc_against_pfi", "dcc_curves", "embedding_map", "residue_track"]
+__all__ = ["calibration", "contact_map", "dcc_curves", "embedding_map", "residue_track"]
 
 BINDING = POCKETS[1]
 CHAIN_GAP = 3.0
@@ -253,44 +252,5 @@ def dcc_curves(distances: Mapping[str, ArrayLike], config: PlotConfig | None = N
         + " Å.",
         "; ".join(parts) + ".",
         x_range=(0.0, config.dcc_max),
-        y_range=(0.0, 1.0),
-    )
-
-
-def dcc_against_pfi(
-    results: Mapping[str, Sequence[ComplexResult]], *, kept: str = "N+2", config: PlotConfig | None = None
-) -> Chart:
-    """Recall against fragmentation: PFI alone rewards one giant pocket, recall alone many small ones.
-
-    Parameters
-    ----------
-    results
-        What a benchmark gives, by name of the predictor.
-    kept
-        Ranks that count: ``N``, ``N+2`` or ``all``.
-    """
-    config = config or PlotConfig()
-    cutoff = config.dcc_cutoffs[-1]
-    key = f"dcc < {cutoff:g} Å, top {kept}"
-    layers, parts = [], []
-    for k, (name, rows) in enumerate(results.items()):
-        table = summarise(rows, n_bootstrap=config.n_bootstrap)
-        if key not in table:
-            raise S2PError(f"there are no figures for {key!r}; ranks are N, N+2 or all")
-        pfi, found = table["PFI"], table[key]
-        one = [np.array([v]) for v in (pfi.value, found.value, pfi.low, pfi.high, found.low, found.high)]
-        symbol = ("circle", "square", "triangle", "diamond")[k % 4]
-        layers.append(
-            Layer("points", one[0], one[1], name, POCKETS[k % len(POCKETS)], [f"{name}: PFI {pfi}, recall {found}"],
-                  symbol=symbol, size=8, x_error=(one[2], one[3]), error=(one[4], one[5]))
-        )  # fmt: skip
-        parts.append(f"{name}: PFI {pfi.value:.2f}, recall {found.value:.0%}")
-    return Chart(
-        "Recall and fragmentation",
-        "Pocket Fragmentation Index (pockets per site; 1 is perfect)",
-        f"sites with DCC < {cutoff:g} Å, top {kept}",
-        tuple(layers),
-        "Upper left is best: sites found, each by one pocket. Bars: 95 % intervals by bootstrap over clusters of homologues.",
-        "; ".join(parts) + ".",
         y_range=(0.0, 1.0),
     )

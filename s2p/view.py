@@ -13,6 +13,7 @@ import re
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from s2p.errors import S2PError
 from s2p.export import scores_order, scores_text
@@ -180,8 +181,9 @@ def _legend(prediction: Prediction, style: str) -> str:
 _ELEMENTS = {"N": "#3050F8", "O": "#FF0D0D", "S": "#C8A800", "P": "#FF8000", "F": "#70B050", "CL": "#1FA01F", "BR": "#A62929"}
 
 
-def _columns(residues: Any) -> tuple[Any, Any, Any]:
-    return residues.chain, residues.number, residues.insertion_code
+def _at(index: NDArray[np.bool_]) -> str:
+    """NGL's selection of atoms by position in the file: any chain name and numbering will do."""
+    return "@" + ",".join(map(str, np.flatnonzero(index).tolist()))
 
 
 def _nglview(prediction: Prediction, style: str, show: str, width: int, height: int) -> Any:
@@ -209,21 +211,24 @@ def _nglview(prediction: Prediction, style: str, show: str, width: int, height: 
         )
     else:
         scene.add_representation("cartoon", selection="protein", color=CARTOON)
-    residues = prediction.structure.residues
+    owner = scores_order(prediction.structure)
     for p in prediction.pockets:
-        chosen = " or ".join(
-            f"{n}{f'^{i}' if i else ''}:{c}"
-            for c, n, i in zip(*(x[p.residues].tolist() for x in _columns(residues)), strict=True)
-        )
-        if chosen:
-            chosen = f"({chosen}) and protein"
-            scene.add_representation("licorice", selection=chosen, color=pocket_color(p.rank))
+        color = pocket_color(p.rank)
+        if len(p.residues):
+            chosen = _at(np.isin(owner, p.residues))
+            scene.add_representation("licorice", selection=chosen, color_scheme="element", color_value=color, radius=0.16)
             if show == "surface" and p.rank <= SURFACES:
-                scene.add_representation("surface", selection=chosen, color=pocket_color(p.rank), opacity=0.5)
-        if show == "points":
-            for point in p.points.astype(float).tolist():
-                scene.shape.add_sphere(point, list(rgb(pocket_color(p.rank))), 0.35)
-    scene.add_representation("ball+stick", selection="hetero and not water")
+                scene.add_representation("surface", selection=chosen, color=color, opacity=0.5)
+        if show == "points" and len(p.points):
+            n = len(p.points)
+            scene.shape.add_buffer(
+                "sphere",
+                position=p.points.astype(float).round(3).ravel().tolist(),
+                color=list(rgb(color)) * n,
+                radius=[0.35] * n,
+            )
+    if (owner < 0).any():
+        scene.add_representation("licorice", selection=_at(owner < 0), color_scheme="element", color_value=LIGAND, radius=0.24)
     scene.layout.width, scene.layout.height = f"{width}px", f"{height}px"
     scene.center()
     return scene

@@ -7,6 +7,7 @@ import html
 import json
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,14 @@ def predictor() -> Seq2Pocket:
 
 @pytest.fixture
 def explorer(predictor: Seq2Pocket, examples: Path) -> Explorer:
-    return explore(examples / "1GBT.cif.gz", device="cpu")
+    """With the published pockets, which every slider shapes."""
+    return explore(examples / "1GBT.cif.gz", config=PredictConfig(ranking="published"), device="cpu")
+
+
+@pytest.fixture
+def scored(predictor: Seq2Pocket, explorer: Explorer) -> Explorer:
+    """With the predictor's own choice, the scored surface."""
+    return Explorer(predictor, explorer.structure, scores=explorer.scores)
 
 
 def sent(explorer: Explorer) -> dict[str, Any]:
@@ -39,7 +47,13 @@ def sent(explorer: Explorer) -> dict[str, Any]:
 
 
 def control(explorer: Explorer, name: str) -> Any:
-    return next(c for c in explorer.widget.children[0].children if c.description.startswith(name))
+    """By the beginning of its label; "smoothing" alone is the box."""
+    controls = explorer.widget.children[0].children
+    return (
+        next(c for c in controls if c.description == name)
+        if name == "smoothing"
+        else next(c for c in controls if c.description.startswith(name))
+    )
 
 
 def same(a: Any, b: Any) -> bool:
@@ -49,18 +63,54 @@ def same(a: Any, b: Any) -> bool:
     )
 
 
-def test_starts_with_the_published_pockets_which_the_sliders_shape(explorer: Explorer, predictor: Seq2Pocket) -> None:
-    expected = predictor.pockets(explorer.structure, explorer.scores, PredictConfig(ranking="published"))
-    assert same(explorer.prediction, expected)
-    assert control(explorer, "residue threshold").value == pytest.approx(predictor.checkpoint.threshold)
-    assert explorer._sender.value == ""
+def test_starts_with_what_the_predictor_would_say(scored: Explorer, predictor: Seq2Pocket) -> None:
+    assert same(scored.prediction, predictor.pockets(scored.structure, scored.scores))
+    assert control(scored, "ranking").value == scored.prediction.settings["ranking"] == predictor.checkpoint.ranking
+    assert control(scored, "residue threshold").value == pytest.approx(predictor.checkpoint.threshold)
+    assert scored._sender.value == "" and scored.prediction.notes == ()
+
+
+def test_settings_of_the_published_pockets_start_with_those(scored: Explorer, predictor: Seq2Pocket) -> None:
+    config = PredictConfig(cluster=ClusterConfig(bandwidth=7.0))
+    chosen = Explorer(predictor, scored.structure, scores=scored.scores, config=config)
+    assert control(chosen, "ranking").value == "published" and control(chosen, "bandwidth").value == 7.0
+    assert same(chosen.prediction, predictor.pockets(scored.structure, scored.scores, config))
+
+
+def test_ranking_can_be_chosen(scored: Explorer, predictor: Seq2Pocket) -> None:
+    idle = [control(scored, name) for name in ("bandwidth", "probe radius")]
+    assert all(c.disabled for c in idle) and "bandwidth and probe radius do not apply" in scored.widget.children[1].value
+    first = scored.prediction
+    control(scored, "ranking").value = "published"
+    assert not any(c.disabled for c in idle) and "every slider applies" in scored.widget.children[1].value
+    published = predictor.pockets(scored.structure, scored.scores, PredictConfig(ranking="published"))
+    assert same(scored.prediction, published) and not same(scored.prediction, first)
+    assert len(sent(scored)["pockets"]) == len(published.pockets)
+    control(scored, "Reset").click()
+    assert control(scored, "ranking").value == "surface" and same(scored.prediction, first)
+
+
+def test_threshold_of_the_scored_surface_moves_residues_but_no_pocket(scored: Explorer, predictor: Seq2Pocket) -> None:
+    first = scored.prediction
+    control(scored, "residue threshold").value = 0.05
+    assert scored.prediction.settings["ranking"] == "surface"
+    assert [p.center.tolist() for p in scored.prediction.pockets] == [p.center.tolist() for p in first.pockets]
+    assert sum(len(p.residues) for p in scored.prediction.pockets) > sum(len(p.residues) for p in first.pockets)
+    assert same(scored.prediction, predictor.predict(scored.structure, scored.config))
+
+
+def test_checkpoint_without_a_point_scorer(scored: Explorer, predictor: Seq2Pocket) -> None:
+    plain = Seq2Pocket(replace(predictor.checkpoint, points=None, ranking="published"))
+    explorer = Explorer(plain, scored.structure, scores=scored.scores)
+    assert control(explorer, "ranking").disabled and control(explorer, "ranking").options == ("published",)
+    assert explorer.prediction.settings["ranking"] == "published"
 
 
 @pytest.mark.parametrize(
     ("name", "value", "config"),
     [
         ("residue threshold", 0.75, {"threshold": 0.75}),
-        ("smoothing threshold", 0.8, {"smoothing_threshold": 0.8}),
+        ("smoothing threshold", 0.5, {"smoothing_threshold": 0.5}),
         ("smoothing", False, {"use_smoothing": False}),
         ("bandwidth", 5.0, {"cluster": ClusterConfig(bandwidth=5.0)}),
         ("probe radius", 2.0, {"surface": SurfaceConfig(probe_radius=2.0)}),
@@ -70,16 +120,14 @@ def test_every_control_changes_the_pockets(
     explorer: Explorer, predictor: Seq2Pocket, name: str, value: Any, config: dict[str, Any]
 ) -> None:
     before = explorer.prediction
-    chosen = [c for c in explorer.widget.children[0].children if c.description.startswith(name)]
-    # "smoothing" is a box and the beginning of a slider's name.
-    (chosen[0] if name != "smoothing" else next(c for c in chosen if c.description == "smoothing")).value = value
+    control(explorer, name).value = value
     assert same(explorer.prediction, predictor.pockets(explorer.structure, explorer.scores, PredictConfig(**config)))
     assert not same(explorer.prediction, before)
     message = sent(explorer)
     assert [p["residues"] for p in message["pockets"]] == [p.residues.tolist() for p in explorer.prediction.pockets]
     assert message["smoothed"] == explorer.prediction.smoothed.astype(int).tolist()
     assert message["html"]["pocket-table"].count("class='main'") == len(explorer.prediction.pockets)
-    assert explorer.summary() in html.unescape(explorer.widget.children[1].value)
+    assert explorer.summary() in html.unescape(explorer.widget.children[2].value)
 
 
 def test_config_reproduces_the_state(explorer: Explorer, predictor: Seq2Pocket) -> None:
@@ -97,10 +145,9 @@ def test_reset(explorer: Explorer) -> None:
 
 
 def test_smoothing_threshold_needs_smoothing(explorer: Explorer) -> None:
-    box = next(c for c in explorer.widget.children[0].children if c.description == "smoothing")
-    box.value = False
+    control(explorer, "smoothing").value = False
     assert control(explorer, "smoothing threshold").disabled
-    box.value = True
+    control(explorer, "smoothing").value = True
     assert not control(explorer, "smoothing threshold").disabled
 
 
@@ -158,7 +205,7 @@ def test_errors_are_sentences(explorer: Explorer, monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(explorer.model, "pockets", fail)
     control(explorer, "bandwidth").value = 6.0
-    assert "this &lt;b&gt;cannot&lt;/b&gt; be" in explorer.widget.children[2].value and explorer.prediction is before
+    assert "this &lt;b&gt;cannot&lt;/b&gt; be" in explorer.widget.children[3].value and explorer.prediction is before
 
 
 def test_needs_ipywidgets(predictor: Seq2Pocket, explorer: Explorer, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from builders import make_prediction, make_structure
 
-from s2p.benchmark import evaluate_complex
 from s2p.charts import Chart, Layer
 from s2p.config import PlotConfig
 from s2p.errors import S2PError
+from s2p.figures_evaluation import Mark, dcc_against_pfi
 from s2p.palette import pocket_color
-from s2p.plots import calibration, contact_map, dcc_against_pfi, dcc_curves, embedding_map, residue_track
+from s2p.plots import calibration, contact_map, dcc_curves, embedding_map, residue_track
 from s2p.secondary import secondary_structure
 from s2p.structure import read_structure
 
@@ -116,27 +116,36 @@ def test_dcc_curves() -> None:
         dcc_curves({"b": []})
 
 
-def test_dcc_against_pfi() -> None:
-    p = make_prediction()
-    rows = [evaluate_complex(p, [p.structure.ligands[0].coord])]
-    chart = dcc_against_pfi({"one": rows}, config=PlotConfig(n_bootstrap=20))
-    assert layer(chart, "one").x[0] >= 1 and 0 <= layer(chart, "one").y[0] <= 1
-    with pytest.raises(S2PError, match="N, N\\+2 or all"):
-        dcc_against_pfi({"one": rows}, kept="five")
+def test_dcc_against_pfi_by_plotly() -> None:
+    """Its still twin is in test_results_page."""
+    pytest.importorskip("plotly")
+    marks = [
+        Mark("one", "one", (1.5, 1.2, 1.9), (0.7, 0.6, 0.8)),
+        Mark("bandwidth", "6 <b>", (3.0, np.nan, np.nan), (0.8, 0.7, 0.9)),
+        Mark("bandwidth", "9", (2.0, 1.5, 2.5), (0.7, 0.6, 0.8)),
+        Mark("nothing", "nothing", (np.nan,) * 3, (0.0, 0.0, 0.0)),
+    ]
+    chart = dcc_against_pfi(marks)
+    assert chart.alt == "one: PFI 1.50, recall 0.70; 6 <b>: PFI 3.00, recall 0.80; 9: PFI 2.00, recall 0.70."
+    traces = {t.name: t for t in chart.interactive().data if t.name}
+    assert set(traces) == {"one", "bandwidth"} and traces["one"].text is None
+    assert list(traces["bandwidth"].text) == ["6 &lt;b&gt;", "9"] and traces["bandwidth"].mode == "markers+text"
+    np.testing.assert_allclose(traces["bandwidth"].error_x.array, [0.0, 0.5])  # no bar where the interval is unknown
+    np.testing.assert_allclose(traces["bandwidth"].error_y.arrayminus, [0.1, 0.1])
+    assert traces["bandwidth"].hovertext[0].startswith("6 &lt;b&gt;: PFI 3.00")
 
 
 def test_every_chart_draws_both_ways() -> None:
     pytest.importorskip("plotly")
     p = make_prediction()
     rng = np.random.default_rng(0)
-    rows = [evaluate_complex(p, [p.structure.ligands[0].coord])]
     for chart in (
         residue_track(p),
         embedding_map(rng.normal(size=(48, 5)), p.positive),
         contact_map(p.structure, p.positive),
         calibration(p.probabilities, p.positive),
         dcc_curves({"a": rng.gamma(2, 4, 30)}),
-        dcc_against_pfi({"a": rows}),
+        dcc_against_pfi([Mark("a", "a", (1.5, 1.2, 1.9), (0.7, 0.6, 0.8))]),
     ):
         assert chart.png().startswith(b"\x89PNG") and len(chart.interactive().data) >= 1
         assert chart.caption.endswith(".") and chart.alt.endswith(".") and chart.x_label and chart.y_label

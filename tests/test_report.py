@@ -12,7 +12,7 @@ import pytest
 from builders import NASTY, make_prediction
 
 from s2p.benchmark import ligand_hits
-from s2p.palette import POCKETS, pocket_color
+from s2p.palette import POCKETS, ink, pocket_color, rgb
 from s2p.prediction import Prediction
 from s2p.report import embed_json, render, write_report
 
@@ -110,3 +110,12 @@ def test_write_report(tmp_path: Path) -> None:
 
 def test_palette() -> None:
     assert len(set(POCKETS)) == 7 and pocket_color(1) == POCKETS[0] == pocket_color(8)
+
+
+@pytest.mark.parametrize("color", POCKETS)
+def test_numbers_on_pocket_colours_can_be_read(color: str) -> None:
+    """WCAG AA, 4.5 to 1."""
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in rgb(color)]
+    luminance = float(np.dot(linear, [0.2126, 0.7152, 0.0722]))
+    contrast = {"#FFFFFF": 1.05 / (luminance + 0.05), "#000000": (luminance + 0.05) / 0.05}
+    assert contrast[ink(color)] == max(contrast.values()) >= 4.5

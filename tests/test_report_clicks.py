@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from builders import NASTY, make_prediction
 
 from s2p.prediction import Prediction
 from s2p.report import embed_json, render, update, write_report
+from s2p.report_index import IndexEntry, write_index
 from s2p.scripts import chimerax_selection, pymol_selection
 from s2p.structure import Structure, read_structure
 
@@ -118,6 +120,27 @@ def test_contrast_of_text() -> None:
                 assert (b + 0.05) / (a + 0.05) >= 4.5, (text, ground)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_accessibility_rules(tmp_path: Path, scheme: str) -> None:
+    """The rules of axe-core (WCAG 2 A and AA, best practice) on report, explorer and index of a batch."""
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    p = make_prediction()
+    report = write_report(p, tmp_path)
+    explorer = tmp_path / "explorer.html"
+    explorer.write_text(render(p, channel="c2"), encoding="utf-8")
+    index = write_index(tmp_path, [IndexEntry("demo", "demo.pdb", "ok", 2), IndexEntry("bad", "x", "error", 0, "is bad")])
+    # The rules are a script of their own, which the pages' policy would rightly not run.
+    with open_page(color_scheme=scheme, bypass_csp=True) as (page, _):
+        for path in (report, explorer, index):
+            page.goto(path.as_uri())
+            if path != index:
+                page.wait_for_selector("#viewer[data-surfaces='2']")
+            found = axe.run(page).response
+            assert len(found["passes"]) > 10
+            assert {rule["id"]: [node["html"] for node in rule["nodes"]] for rule in found["violations"]} == {}, path
+
+
 def test_channel_brings_other_pockets(tmp_path: Path) -> None:
     p = make_prediction(nasty=True, chains=(NASTY, "B"))
     path = tmp_path / "page.html"
@@ -188,9 +211,17 @@ def test_large_complex_opens_and_stays_usable(tmp_path: Path, examples: Path) ->
             return float(metrics["TaskDuration"])
 
         page.goto(path.as_uri(), wait_until="commit")
-        page.wait_for_selector(READY, state="attached")
+
+        def until(condition: str) -> None:
+            # Asked by the clock: by frames, the usual way, would be as slow as software rendering.
+            end = time.monotonic() + 120
+            while not page.evaluate(condition):
+                assert time.monotonic() < end, condition
+                page.wait_for_timeout(200)
+
+        until(f"document.querySelector({READY!r}) !== null")
         opened = seconds()
-        page.wait_for_selector("#viewer[data-surfaces='5']", state="attached")
+        until("document.querySelector('#viewer').dataset.surfaces === '5'")
         drawn = seconds()
         page.evaluate("document.querySelector(\"[data-show='1']\").click()")
         page.evaluate("document.querySelector(\"[data-zoom='2']\").click()")

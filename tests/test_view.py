@@ -15,6 +15,7 @@ import pytest
 from builders import NASTY, make_prediction
 
 from s2p.errors import S2PError
+from s2p.export import scores_order
 from s2p.palette import pocket_color, rgb
 from s2p.view import probability_plot, static_png, view
 
@@ -72,8 +73,18 @@ def test_view_brings_a_still_picture() -> None:
 
 def test_nglview() -> None:
     nglview = pytest.importorskip("nglview")
-    scene = make_prediction().view(backend="nglview", show="points")
+    p = make_prediction(chains=("A-B", "x y"))  # names that NGL's selection language has no way to write
+    scene = p.view(backend="nglview", show="points")
     assert isinstance(scene, nglview.NGLWidget)
+    calls = [m for m in scene._ngl_msg_archive if m["methodName"] in ("addRepresentation", "addBuffer")]
+    chosen = [m["kwargs"]["sele"] for m in calls if m["methodName"] == "addRepresentation" and m["args"] == ["licorice"]]
+    owner = scores_order(p.structure)
+    wanted = [np.isin(owner, pocket.residues) for pocket in p.pockets] + [owner < 0]  # each pocket, then the ligands
+    assert chosen == ["@" + ",".join(map(str, np.flatnonzero(x))) for x in wanted]
+    spheres = [m["kwargs"] for m in calls if m["methodName"] == "addBuffer"]
+    assert [len(s["position"]) // 3 for s in spheres] == [len(pocket.points) for pocket in p.pockets]
+    surfaces = [m for m in p.view(backend="nglview")._ngl_msg_archive if m.get("args") == ["surface"]]
+    assert len(surfaces) == len(p.pockets)
     bundle = scene._repr_mimebundle_()
     assert {"image/png", "application/vnd.jupyter.widget-view+json"} <= set(bundle)
 

@@ -79,12 +79,26 @@
     const q = [d[1] / length, -d[0] / length, 0, 1 + d[2] / length], size = Math.hypot(...q), view = viewer.getView();
     viewer.setView([...view.slice(0, 4), ...q.map(x => x / size)]);
   }
-  /* Fit the body of the protein: one long tail would make everything else small. */
-  function whole(duration) {
+  function turned([x, y, z], [a, b, c, w]) {
+    const u = 2 * (b * z - c * y), v = 2 * (c * x - a * z), t = 2 * (a * y - b * x);
+    return [x + w * u + b * t - c * v, y + w * v + c * u - a * t, z + w * t + a * v - b * u];
+  }
+  /* Fill the view with the body of the protein, as it is turned: one long tail would make everything else small, and so would
+     the sphere around it all, which is what 3Dmol.js fits. */
+  function whole() {
     const own = atoms.filter(isProtein), mean = k => own.reduce((sum, a) => sum + a[k], 0) / own.length;
+    if (!own.length) return;
     const x = mean("x"), y = mean("y"), z = mean("z"), far = a => (a.x - x) ** 2 + (a.y - y) ** 2 + (a.z - z) ** 2;
     const limit = own.map(far).sort((a, b) => a - b)[Math.floor(own.length * 0.93)];
-    viewer.zoomTo({ predicate: a => isProtein(a) && far(a) <= limit }, duration || 0);
+    viewer.zoomTo({ predicate: isProtein });
+    const view = viewer.getView(), turn = view.slice(4), back = turn.map((q, k) => k < 3 ? -q : q);
+    const points = own.filter(a => far(a) <= limit).map(a => turned([a.x, a.y, a.z], turn));
+    const middle = [0, 1, 2].map(k => points.reduce(([low, high], p) => [Math.min(low, p[k]), Math.max(high, p[k])], [1e9, -1e9]))
+      .map(([low, high]) => (low + high) / 2);
+    const high = 0.88 * Math.tan(viewer.camera.fov * Math.PI / 360), wide = high * $("viewer").clientWidth / $("viewer").clientHeight;
+    const room = points.reduce((most, p) => Math.max(most, p[2] - middle[2] + 2
+      + Math.max((Math.abs(p[0] - middle[0]) + 2) / wide, (Math.abs(p[1] - middle[1]) + 2) / high)), 0);
+    viewer.setView([...turned(middle, back).map(v => -v), viewer.CAMERA_Z - room, ...turn]);
   }
   function recolor() {
     if (!viewer) return;
@@ -207,7 +221,7 @@
     else delete document.documentElement.dataset.theme;
     recolor();
   });
-  $("reset").addEventListener("click", () => { choose(-1); if (viewer) whole(still.matches ? 0 : 500); });
+  $("reset").addEventListener("click", () => { choose(-1); if (viewer) whole(); });
   $("coloring").addEventListener("change", () => { $("ramp").hidden = $("coloring").value !== "probability"; refresh(); });
   $("centers").addEventListener("change", refresh);
   $("ligands").addEventListener("change", refresh);
