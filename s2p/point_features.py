@@ -184,7 +184,7 @@ def _depth(points: NDArray[np.float64], coord: NDArray[np.float32]) -> NDArray[n
         planes = ConvexHull(coord.astype(np.float64)).equations
     except (QhullError, ValueError):
         return np.zeros(len(points), np.float32)
-    chunks = [-(part @ planes[:, :3].T + planes[:, 3]).max(axis=1) for part in np.array_split(points, 1 + len(points) // 4096)]
+    chunks = [-(part @ planes[:, :3].T + planes[:, 3]).max(axis=1) for part in np.array_split(points, 1 + len(points) // 1024)]
     return np.concatenate(chunks).astype(np.float32)
 
 

@@ -6,6 +6,7 @@ A pocket is where scores pile up. Every point climbs to the highest point near i
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numba
@@ -13,15 +14,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from s2p.cells import build_cells, cell_runs
-from s2p.config import PointPocketConfig
+from s2p.config import PointConfig, PointPocketConfig
 from s2p.labels import binding_residues
 from s2p.point_features import point_features, protein_points
 from s2p.point_scorer import PointScorer
 from s2p.prediction import Pocket
+from s2p.ranking import PocketModel
 from s2p.structure import Structure
 from s2p.surface import SurfacePoints, swept_volume
 
-__all__ = ["POCKET_FEATURES", "Peaks", "find_point_pockets", "peak_features", "peaks", "score_points"]
+__all__ = [
+    "POCKET_FEATURES",
+    "Grouping",
+    "Peaks",
+    "find_point_pockets",
+    "peak_features",
+    "peaks",
+    "pockets_of_points",
+    "score_points",
+]
 
 POCKET_FEATURES = (
     "log_height",  # smoothed score at the peak
@@ -49,6 +60,10 @@ class Peaks:
     """(P,) index of the peak a point leads up to, -1 for points that score too low to count."""
     center: NDArray[np.float64]
     """(K, 3) score-weighted means of the points around the peaks, Å."""
+
+
+Grouping = Callable[[NDArray[np.floating], NDArray[np.floating], PointPocketConfig], Peaks]
+"""A way from (P, 3) points and their (P,) scores to candidates of pockets; :func:`peaks` is ours."""
 
 
 @numba.njit(cache=True, nogil=True)
@@ -248,14 +263,37 @@ def find_point_pockets(
     """
     cloud, scores = score_points(scorer, structure, probabilities, embeddings)
     found = peaks(cloud.coord, scores, scorer.pockets)
+    return pockets_of_points(
+        found, structure, cloud, scores, probabilities, positive, scorer.pocket_model, scorer.pockets, scorer.points
+    )
+
+
+def pockets_of_points(
+    found: Peaks,
+    structure: Structure,
+    cloud: SurfacePoints,
+    scores: NDArray[np.float32],
+    probabilities: NDArray[np.float32],
+    positive: NDArray[np.bool_] | None,
+    model: PocketModel,
+    config: PointPocketConfig,
+    points: PointConfig,
+) -> tuple[Pocket, ...]:
+    """Candidates as pockets, most probable first: the last step of :func:`find_point_pockets`, whose parameters it shares.
+
+    Parameters
+    ----------
+    found
+        Of the points of ``cloud`` and their (P,) ``scores``.
+    """
     if not len(found.height):
         return ()
     owner = structure.atoms.residue_index
-    chance = scorer.pocket_model.probability(peak_features(found, scores, probabilities[owner[cloud.atom]]))
+    chance = model.probability(peak_features(found, scores, probabilities[owner[cloud.atom]]))
     order = np.argsort(-chance, kind="stable")
-    kept = [k for place, k in enumerate(order.tolist()) if place == 0 or chance[k] >= scorer.pockets.min_probability]
+    kept = [k for place, k in enumerate(order.tolist()) if place == 0 or chance[k] >= config.min_probability]
     return tuple(
-        _pocket(rank, float(chance[k]), found.basin == k, found.center[k], structure, cloud, scores, positive, scorer)
+        _pocket(rank, float(chance[k]), found.basin == k, found.center[k], structure, cloud, scores, positive, config, points)
         for rank, k in enumerate(kept, start=1)
     )
 
@@ -269,9 +307,9 @@ def _pocket(
     cloud: SurfacePoints,
     scores: NDArray[np.float32],
     positive: NDArray[np.bool_] | None,
-    scorer: PointScorer,
+    config: PointPocketConfig,
+    surface: PointConfig,
 ) -> Pocket:
-    config = scorer.pockets
     own = basin & (scores >= config.member * scores[basin].max())
     points = cloud.coord[own]
     residues = binding_residues(structure, points, config.residue_cutoff)
@@ -286,5 +324,5 @@ def _pocket(
         np.unique(cloud.atom[own]).astype(np.int32),
         points.astype(np.float32),
         center.astype(np.float32),
-        swept_volume(points, scorer.points.probe_radius),
+        swept_volume(points, surface.probe_radius),
     )

@@ -53,7 +53,7 @@ class PointScorer:
         """(P,) probability that a ligand atom is within reach, of (P, F') features with *all* columns of ``feature_names``."""
         names = feature_names(len(self.encoder.components))
         columns = [names.index(name) for name in self.features]
-        chunks = np.array_split(features[:, columns], 1 + len(features) // 8192)  # bounds memory
+        chunks = np.array_split(features[:, columns], 1 + len(features) // 1024)  # bounds memory, and stays in the cache
         return np.concatenate([self._chunk(part) for part in chunks])
 
     def _chunk(self, features: NDArray[np.float32]) -> NDArray[np.float32]:

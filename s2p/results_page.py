@@ -2,7 +2,8 @@
 
 ``python -m s2p.results_page RUN... -o benchmarks/RESULTS.md``
 
-RUN is a folder of ``s2p evaluate`` or ``s2p sweep``. Nothing on the page is typed by hand.
+RUN is a folder of ``s2p evaluate``, ``s2p sweep``, ``python -m s2p.studies`` or ``benchmarks/frame.py``. Nothing on the page is
+typed by hand.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from s2p.files import file_stem, make_folder, write_bytes, write_text
 from s2p.intervals import Summary
 from s2p.run_records import Run, read_run
 from s2p.run_tables import cost, pairs, predictor_figures
+from s2p.study_page import STUDY_FILES, study_sections
 
 __all__ = ["main", "possibly_trained", "results_page"]
 
@@ -79,12 +81,12 @@ def possibly_trained(name: str, facts: dict[str, Any]) -> str:
 
 
 def results_page(folders: Sequence[str | Path], out: str | Path, *, n_bootstrap: int = BenchmarkConfig.n_bootstrap) -> Path:
-    """Write the page and, beside it, a figure for each folder.
+    """Write the page and, beside it, a figure for each run and sweep.
 
     Raises
     ------
     S2PError
-        If a folder holds neither a run nor a sweep.
+        If a folder holds neither a run, a sweep nor a study.
     """
     out = Path(out)
     make_folder(out.parent)
@@ -96,20 +98,25 @@ def results_page(folders: Sequence[str | Path], out: str | Path, *, n_bootstrap:
             parts.append(_sweep_section(folder, image))
         elif (folder / "run.json").is_file():
             parts.append(_run_section(read_run(folder), image, n_bootstrap))
+        elif any((folder / name).is_file() for name in STUDY_FILES):
+            parts += study_sections(folder)
         else:
-            raise S2PError(f"{folder}: neither a run (run.json) nor a sweep (sweep.csv) is in it")
+            raise S2PError(
+                f"{folder}: neither a run (run.json), a sweep (sweep.csv) nor a study ({', '.join(STUDY_FILES)}) is in it"
+            )
     return write_text(out, "\n".join(parts).rstrip() + "\n")
 
 
 _HEAD = """# Results
 
-Written by `python -m s2p.results_page` from the tables of `s2p evaluate` and `s2p sweep`; do not edit by hand. Figures have 95 %
-intervals by bootstrap over clusters of homologous proteins. Distances are from a pocket's centre: **DCC** to the ligand's
-centroid ("CA centre": to the mean CA of the site's residues, as the paper does), **DCA** to its closest heavy atom; N is the
-number of true sites of a protein. **PFI** is pockets per true site that any touches, **merging** true sites per pocket that
-touches any; neither means anything without recall. **DVO** compares volumes on a 2 Å grid, **IoU** residues of all sites and all
-pockets, **AP** ranked pockets at residue IoU 0.5. A failed prediction misses all sites of its protein. Seconds are the median of
-one prediction on one core, loading apart; memory is the peak of the predictor's process with its libraries.
+Written by `python -m s2p.results_page` from the tables of `s2p evaluate`, `s2p sweep` and studies; do not edit by hand.
+Figures have 95 % intervals by bootstrap over clusters of homologous proteins. Distances are from a pocket's centre: **DCC**
+to the ligand's centroid ("CA centre": to the mean CA of the site's residues, as the paper does), **DCA** to its closest heavy
+atom; N is the number of true sites of a protein. **PFI** is pockets per true site that any touches, **merging** true sites
+per pocket that touches any; neither means anything without recall. **DVO** compares volumes on a 2 Å grid, **IoU** residues
+of all sites and all pockets, **AP** ranked pockets at residue IoU 0.5. A failed prediction misses all sites of its protein.
+Seconds are the median of one prediction on one core, loading apart; memory is the peak of the predictor's process with its
+libraries.
 """
 
 
@@ -234,7 +241,7 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
 def main(argv: Sequence[str] | None = None) -> int:
     """Command line."""
     parser = argparse.ArgumentParser(prog="python -m s2p.results_page", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folder of s2p evaluate or s2p sweep")
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folder of s2p evaluate, s2p sweep or a study")
     parser.add_argument("-o", "--out", type=Path, default=Path("benchmarks/RESULTS.md"), help="default: %(default)s")
     options = parser.parse_args(argv)
     try:

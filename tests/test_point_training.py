@@ -11,17 +11,10 @@ from builders import make_structure
 from s2p.config import PointConfig, PointTrainConfig
 from s2p.datasets import LabelledChain
 from s2p.errors import S2PError
+from s2p.point_examples import PointExample, fit_encoder, known_sites, label_points, perturbed
 from s2p.point_features import protein_points
 from s2p.point_pockets import find_point_pockets, score_points
-from s2p.point_training import (
-    PointExample,
-    calibrate,
-    fit_encoder,
-    known_sites,
-    label_points,
-    perturbed,
-    train_point_scorer,
-)
+from s2p.point_training import calibrate, train_point_scorer
 from s2p.surface import SurfacePoints
 
 FAST = PointTrainConfig.fast()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.colors import to_hex
 from PIL import Image
 
 from s2p.benchmark_runner import evaluate_case, failed_record, load_named
@@ -120,10 +121,11 @@ def test_figure_leaves_out_what_has_no_index_and_labels_the_rest() -> None:
     (ax,) = figure.axes
     assert [text.get_text() for text in ax.texts] == ["6", "9"]
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["a", "bandwidth"]
-    line = next(x for x in ax.lines if x.get_label() == "bandwidth")
-    np.testing.assert_allclose(line.get_xydata(), [[3.0, 0.8], [2.0, 0.7]])
-    assert {x.get_color() for x in ax.lines if x.get_label() in ("a", "bandwidth")} == set(POCKETS[:2])
-    assert Image.open(io.BytesIO(figure_png(figure))).size == (988, 702)
+    points = {x.get_label(): x for x in ax.collections if x.get_label() in ("a", "bandwidth")}
+    np.testing.assert_allclose(points["bandwidth"].get_offsets(), [[3.0, 0.8], [2.0, 0.7]])
+    assert [to_hex(points[x].get_facecolor()[0]).upper() for x in points] == list(POCKETS[:2])
+    assert any(np.array_equal(x.get_xydata(), [[3.0, 0.8], [2.0, 0.7]]) for x in ax.lines)  # joined in their order
+    assert Image.open(io.BytesIO(figure_png(figure))).size == (912, 648)
     assert figure_png(figure) == figure_png(figure)
 
 
@@ -132,3 +134,24 @@ def test_provenance_names_versions_and_machine_but_nobody() -> None:
     assert {"s2p", "python", "numpy", "torch"} <= set(facts["versions"])
     assert facts["hardware"]["cores"] >= 1
     assert set(facts["hardware"]) == {"processor", "cores", "memory_gb", "system"}
+
+
+def test_studies_on_the_page(tmp_path: Path) -> None:
+    values = {"mean_drift": 0.0123, "p95_drift": 0.05, "max_drift": 0.2, "mean_drift_same_rank": 0.02, "same_top": 0.75}
+    frame = {"structures": 3, "motions": 4, "clusters": {"surface": values}}
+    (tmp_path / "frame.json").write_text(json.dumps(frame))
+    row = {
+        "study": "features",
+        "variant": "no | geometry",
+        "n_proteins": 2,
+        "n_sites": 3,
+        "figures": {"dca_n": [0.5, 0.4, 0.6]},
+        "differences": {"dca_n": [-0.25, -0.5, 0.0, 0.04]},
+        "hits": {"dca_n": "101"},
+    }
+    facts = {"dataset": "d", "split": "validation", "model": "m", "rows": [row]} | provenance()
+    (tmp_path / "points.json").write_text(json.dumps(facts))
+    page = results_page([tmp_path], tmp_path / "RESULTS.md").read_text()
+    assert "| no \\| geometry | 0.500 (0.40–0.60) | -0.250 (-0.50 to +0.00), p 0.04 |" in page
+    assert "| surface | 0.012 | 0.050 | 0.200 | 0.020 | 75% |" in page
+    assert "3 bundled structures, 4 random rotations" in page and "### What the points read" in page

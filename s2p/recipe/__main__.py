@@ -33,18 +33,18 @@ from s2p.finetune import finetune
 from s2p.guard import CARD_KEY, training_sketch
 from s2p.metrics import dca
 from s2p.pipeline import Seq2Pocket
-from s2p.plm import ResidueModel, load_backbone, predict_residues
+from s2p.plm import ResidueModel, load_backbone
+from s2p.point_cache import write_unseen
+from s2p.point_examples import PointExample
 from s2p.point_scorer import PointScorer
-from s2p.point_training import PointExample, known_sites, train_point_scorer
+from s2p.point_training import train_point_scorer
 from s2p.ranking import fit_pocket_model
-from s2p.recipe.data import MIN_CHAIN, N_FOLDS, Data, Site, assign_folds, prepare, training_fold, union
+from s2p.recipe.data import N_FOLDS, Data, Site, assign_folds, prepare, training_fold, union
 from s2p.recipe.tuning import choose, evaluate, objective, pocket_training, tune
+from s2p.recipe.unseen import BACKBONE, Unseen, out_of_fold, score_complexes, sigmoid, unseen_scores
 from s2p.residue_metrics import auprc_trapezoid, best_mcc_threshold
 from s2p.smoother_training import SmoothingExample, train_smoother
-from s2p.splits import homologous
-from s2p.structure import Structure
 
-BACKBONE = "esm2_t6_8M_UR50D"
 FINETUNE = FinetuneConfig(head_epochs=1, full_epochs=3, backbone_lr=2e-4)
 RANKINGS: tuple[Literal["surface", "published"], ...] = ("surface", "published")
 HALVES = replace(FINETUNE, full_epochs=1)
@@ -71,27 +71,10 @@ def train_language_model(
     return model.eval(), history
 
 
-def out_of_fold(
-    models: Sequence[ResidueModel], folds: dict[str, int], structure: Structure, key: str
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """(N,) logits and (N, d) embeddings of every chain by the model that was trained without its cluster."""
-    logits = np.zeros(len(structure.residues), np.float32)
-    embeddings = np.zeros((len(logits), models[0].head.in_features), np.float32)
-    for chain in structure.chains:
-        fold = folds.get(f"{key}|{chain}" if key.startswith("c|") else key, 0)
-        mask = structure.residues.chain == chain
-        logits[mask], embeddings[mask] = predict_residues(models[fold], [structure.sequence(chain)])[0]
-    return logits, embeddings
-
-
-Unseen = dict[str, tuple[NDArray[np.float32], NDArray[np.float32]]]
-
-
 def score_unseen(models: Sequence[ResidueModel], folds: dict[str, int], data: Data) -> Unseen:
     """:func:`out_of_fold` of the structures of the training side: LIGYSIS as ``l{k}``, complexes by their key."""
     ligysis = {f"l{k}": out_of_fold(models, folds, s, f"l{k}") for k, (_, s) in enumerate(data.ligysis_training)}
-    sites = data.complexes["train"]
-    return ligysis | {s.source.key: out_of_fold(models, folds, s.structure, f"c|{s.source.key}") for s in sites}
+    return ligysis | score_complexes(models, folds, data.complexes["train"])
 
 
 def context_examples(unseen: Unseen, data: Data) -> list[ContextExample]:
@@ -104,21 +87,15 @@ def context_examples(unseen: Unseen, data: Data) -> list[ContextExample]:
     ]
 
 
-def train_points(unseen: Unseen, data: Data) -> PointScorer:
-    """The scorer of surface points, from the complexes of the training clusters."""
-    sites = data.complexes["train"]
-    sequences = {s.structure.sequence(c) for s in sites for c in s.structure.chains if len(s.structure.sequence(c)) >= MIN_CHAIN}
-    close = homologous({q: q for q in sequences}, {str(k): c.sequence for k, c in enumerate(data.training)}, identity=0.9)
-    relatives: dict[str, list[LabelledChain]] = {}
-    for k, queries in close.items():
-        for sequence in queries:
-            relatives.setdefault(sequence, []).append(data.training[int(k)])
+def train_points(unseen: Unseen, data: Data, cache: Path) -> PointScorer:
+    """The scorer of surface points, from the complexes of the training clusters; ``cache`` keeps what it learns from."""
+    found = unseen_scores(unseen, data)
+    write_unseen(found, cache)
     examples = [
-        PointExample(s.source.key, s.source.clusters[0], s.structure, tuple(s.ligands), known_sites(s.structure, relatives))
-        for s in sites
+        PointExample(s.source.key, s.source.clusters[0], s.structure, tuple(s.ligands), found[s.source.key].known)
+        for s in data.complexes["train"]
     ]
-    scores = {e.key: (_sigmoid(unseen[e.key][0]).astype(np.float32), unseen[e.key][1]) for e in examples}
-    return train_point_scorer(examples, scores)
+    return train_point_scorer(examples, {key: (entry.probability, entry.embeddings) for key, entry in found.items()})
 
 
 def smoothing_examples(predictor: Seq2Pocket, sites: Sequence[Site]) -> list[SmoothingExample]:
@@ -166,18 +143,14 @@ def residue_table(predictor: Seq2Pocket, data: Data) -> dict[str, Any]:
         chains = [c for c, _, _ in kept]
         table[name] = {
             "with structure context": residue_figures(chains, [s.probabilities for _, s, _ in kept]),
-            "sequence alone": residue_figures(chains, [_sigmoid(s.sequence_logits) for _, s, _ in kept]),
-            "logistic regression on letters": residue_figures(chains, [_sigmoid(b) for _, _, b in kept]),
+            "sequence alone": residue_figures(chains, [sigmoid(s.sequence_logits) for _, s, _ in kept]),
+            "logistic regression on letters": residue_figures(chains, [sigmoid(b) for _, _, b in kept]),
         }
     far = [row for row in scored if row[0].id not in data.seen]
     table["calibration"] = calibration(
         np.concatenate([c.labels for c, _, _ in far]), np.concatenate([s.probabilities for _, s, _ in far])
     )
     return table
-
-
-def _sigmoid(x: NDArray[np.floating]) -> NDArray[np.float64]:
-    return np.asarray(1 / (1 + np.exp(-x.astype(float))))
 
 
 def calibration(hits: NDArray[Any], probabilities: NDArray[np.floating], bins: int = 10) -> list[list[float]]:
@@ -249,7 +222,7 @@ def run(data_folder: Path, weights: Path, out: Path, work: Path, examples: Path,
     )
     predictor = Seq2Pocket(chosen)
     x, y, w = pocket_training(predictor, validation_sites, scores)
-    points = train_points(unseen, data)
+    points = train_points(unseen, data, work / "unseen.safetensors")
     final = replace(chosen, pocket_model=fit_pocket_model(x, y, w), points=points)
     compared = {
         kind: _as_json(summarise(evaluate(Seq2Pocket(final), validation_sites, scores, PredictConfig(ranking=kind))))
