@@ -14,7 +14,15 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["cluster_panels", "exposure_figure", "flat_view", "mean_shift_figure", "spread_figure"]
+__all__ = [
+    "cluster_panels",
+    "draw_ligand",
+    "exposure_figure",
+    "extents",
+    "flat_view",
+    "mean_shift_figure",
+    "spread_figure",
+]
 
 EXPOSED, BURIED = POCKETS[1], "#BFC5CA"
 NUMBERED = 9
@@ -27,9 +35,16 @@ def flat_view(points: ArrayLike) -> NDArray[np.float64]:
     ``points @ flat_view(points)`` are positions on the page, in Å; distances on the page are never longer than in space.
     """
     x = np.asarray(points, float)
-    axes = np.linalg.svd(x - x.mean(axis=0), full_matrices=True)[2][:2]
+    axes = extents(x)[:2]
     # A sign for good: the largest entry of a direction is positive.
     return np.asarray((axes * np.sign(axes[np.arange(2), np.abs(axes).argmax(axis=1)])[:, None]).T)
+
+
+def extents(points: ArrayLike) -> NDArray[np.float64]:
+    """(3, 3) rows: the directions in which (P, 3) points are longest, second longest and shortest."""
+    x = np.asarray(points, float)
+    x = x - x.mean(axis=0)
+    return np.asarray(np.linalg.eigh(x.T @ x)[1].T[::-1])
 
 
 def exposure_figure(
@@ -154,7 +169,7 @@ def cluster_panels(
         colors = [OUTSIDE if label < 0 else pocket_color(label + 1) for label in labels.tolist()]
         _dots(ax, flat, s=size, c=colors, linewidths=0)
         if ligand is not None:
-            _sticks(ax, np.asarray(ligand, float), view)
+            draw_ligand(ax, np.asarray(ligand, float) @ view, ligand)
         for label in range(min(int(labels.max(initial=-1)) + 1, NUMBERED)):
             if not (labels == label).any():
                 continue
@@ -192,13 +207,13 @@ def _dots(ax: Axes, xy: NDArray[np.float64], **style: Any) -> None:
     ax.scatter(xy[:, 0], xy[:, 1], **style)
 
 
-def _sticks(ax: Axes, ligand: NDArray[np.float64], view: NDArray[np.float64]) -> None:
-    """Bonds of a ligand: atoms closer than 1.95 Å."""
+def draw_ligand(ax: Axes, flat: NDArray[np.float64], ligand: ArrayLike) -> None:
+    """Bonds of a ligand, atoms closer than 1.95 Å in (L, 3) space, as black lines between their (L, 2) places on the page."""
     from matplotlib.collections import LineCollection
     from scipy.spatial import cKDTree
 
-    bonds = cKDTree(ligand).query_pairs(1.95, output_type="ndarray")
-    ax.add_collection(LineCollection(list((ligand @ view)[bonds]), colors=LIGAND, linewidths=1.6, zorder=3))
+    bonds = cKDTree(np.asarray(ligand, float)).query_pairs(1.95, output_type="ndarray")
+    ax.add_collection(LineCollection(list(flat[bonds]), colors=LIGAND, linewidths=1.6, zorder=3))
 
 
 def _page(ax: Axes) -> None:
