@@ -1,0 +1,1 @@
+"""Other published predictors of binding sites, behind the same protocol as Seq2Pocket."""

@@ -1,0 +1,195 @@
+"""Convolutions on the occupied voxels of a grid, in plain PyTorch: no extension to compile, the same on CPU and GPU.
+
+A submanifold convolution computes outputs at occupied voxels only, so that a surface of atoms stays as sparse as it is; a strided
+one makes a voxel twice as wide wherever there is a finer one, and its transpose goes back to just those. Source: Graham, Engelcke
+and van der Maaten 2018, "3D Semantic Segmentation with Submanifold Sparse Convolutional Networks" (arXiv 1711.10275), section 3.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import product
+
+import torch
+from torch import Tensor, nn
+
+from s2p.errors import S2PError
+
+__all__ = ["Level", "SparseDeconv", "StridedConv", "SubmanifoldConv", "Voxels", "build_levels", "voxelise"]
+
+OFFSETS = tuple(product((-1, 0, 1), repeat=3))
+"""Places of a 3 x 3 x 3 kernel, the centre in the middle."""
+CENTRE = len(OFFSETS) // 2
+MAX_KEY = 1 << 62
+
+
+@dataclass(frozen=True, eq=False)
+class Level:
+    """The occupied voxels of one size, who neighbours whom, and where each lies in the next coarser level."""
+
+    cells: Tensor
+    """(V, 3) int64, sorted, no two equal."""
+    pairs: tuple[tuple[int, Tensor, Tensor], ...]
+    """Per place of the kernel but the centre: its index in :data:`OFFSETS`, and voxels (source, destination) with
+    ``cells[source] = cells[destination] + offset``. Places without a pair are left out."""
+    parent: Tensor
+    """(V,) index in the coarser level."""
+    children: tuple[Tensor, ...]
+    """Per place of a 2 x 2 x 2 kernel, the voxels (indices) that lie there in their parent."""
+    n_parents: int
+
+
+@dataclass(frozen=True, eq=False)
+class Voxels:
+    """Points gathered in voxels."""
+
+    cells: Tensor
+    """(V, 3) int64, sorted, no two equal."""
+    owner: Tensor
+    """(P,) voxel of each point."""
+
+    def mean(self, features: Tensor) -> Tensor:
+        """(P, d) of the points -> (V, d), the mean of the points in each voxel."""
+        total = features.new_zeros(len(self.cells), features.shape[1]).index_add(0, self.owner, features)
+        count = torch.bincount(self.owner, minlength=len(self.cells))
+        return total / count[:, None].to(total.dtype)
+
+
+def _keys(cells: Tensor, low: Tensor, size: list[int]) -> Tensor:
+    """One number for each cell, in the order of the cells."""
+    x, y, z = (cells - low).unbind(1)
+    return (x * size[1] + y) * size[2] + z
+
+
+def _frame(cells: Tensor) -> tuple[Tensor, list[int]]:
+    """Corner and size of a box with a margin of one cell around all.
+
+    Raises
+    ------
+    S2PError
+        If the cells lie so far apart that they cannot be numbered.
+    """
+    low = cells.amin(0) - 1
+    size = [int(n) for n in cells.amax(0) - low + 2]
+    if size[0] * size[1] * size[2] > MAX_KEY:
+        raise S2PError("the atoms lie too far apart for voxels of this size; check the coordinates or take larger voxels")
+    return low, size
+
+
+def voxelise(coord: Tensor, cell: float, group: Tensor | None = None, *, spacing: int = 1) -> Voxels:
+    """Sort points into cubic voxels.
+
+    Parameters
+    ----------
+    coord
+        (P, 3) Å, P at least 1.
+    cell
+        Side of a voxel (Å).
+    group
+        (P,) int64 from 0: points of different groups (say proteins) are put so far apart that they never share or neighbour
+        voxels.
+    spacing
+        Groups are moved by multiples of so many cells, so that coarser levels see each group as if it were alone: 2^(levels - 1).
+
+    Raises
+    ------
+    S2PError
+        If the points lie too far apart to be numbered.
+    """
+    cells = torch.floor(coord.double() / cell).to(torch.int64)
+    if group is not None and int(group.max()) > 0:
+        # The group's own corner, down to a multiple of the spacing, goes to 0; then groups stand in a row.
+        n = int(group.max()) + 1
+        low = cells.new_full((n, 3), torch.iinfo(torch.int64).max).scatter_reduce(0, group[:, None].expand(-1, 3), cells, "amin")
+        cells = cells - (torch.div(low, spacing, rounding_mode="floor") * spacing)[group]
+        width = (int(cells[:, 0].max()) // spacing + 3) * spacing
+        cells[:, 0] += group * width
+    low, size = _frame(cells)
+    keys, owner = torch.unique(_keys(cells, low, size), return_inverse=True)
+    yz = size[1] * size[2]
+    unique = torch.stack([keys // yz, keys % yz // size[2], keys % size[2]], dim=1) + low
+    return Voxels(unique, owner)
+
+
+def build_levels(cells: Tensor, n: int) -> list[Level]:
+    """Levels of a U-Net, the finest first.
+
+    Parameters
+    ----------
+    cells
+        (V, 3) int64, sorted and distinct, as :func:`voxelise` gives them.
+    n
+        Number of levels.
+    """
+    levels = []
+    for _ in range(n):
+        low, size = _frame(cells)
+        keys = _keys(cells, low, size)
+        pairs = []
+        for place, (dx, dy, dz) in enumerate(OFFSETS[:CENTRE]):
+            wanted = keys + (dx * size[1] + dy) * size[2] + dz
+            at = torch.searchsorted(keys, wanted).clamp_(max=len(keys) - 1)
+            destination = torch.nonzero(keys[at] == wanted).flatten()
+            if len(destination):
+                # What is on one side of a voxel has that voxel on its other side.
+                pairs.append((place, at[destination], destination))
+                pairs.append((len(OFFSETS) - 1 - place, destination, at[destination]))
+        above = torch.div(cells, 2, rounding_mode="floor")
+        low, size = _frame(above)
+        keys, parent = torch.unique(_keys(above, low, size), return_inverse=True)
+        parity = (cells - 2 * above) @ cells.new_tensor([4, 2, 1])
+        children = tuple(torch.nonzero(parity == k).flatten() for k in range(8))
+        levels.append(Level(cells, tuple(pairs), parent, children, len(keys)))
+        cells = above.new_empty(len(keys), 3).index_copy(0, parent, above)
+    return levels
+
+
+def _weight(places: int, inside: int, outside: int, *, terms: int) -> nn.Parameter:
+    """Random weights that keep the variance of rectified inputs over ``terms`` products an output."""
+    return nn.Parameter(torch.randn(places, inside, outside) * (2.0 / terms) ** 0.5)
+
+
+class SubmanifoldConv(nn.Module):
+    """3 x 3 x 3 convolution without bias, at occupied voxels only: ``conv3d`` on the occupied ones of a dense grid."""
+
+    def __init__(self, inside: int, outside: int) -> None:
+        super().__init__()
+        # Atoms have few neighbouring voxels (none but themselves at the finest levels): counting all 27 would start far too low.
+        self.weight = _weight(len(OFFSETS), inside, outside, terms=2 * inside)
+
+    def forward(self, x: Tensor, level: Level) -> Tensor:
+        """(V, inside) -> (V, outside)."""
+        out = x @ self.weight[CENTRE]
+        for place, source, destination in level.pairs:
+            out = out.index_add(0, destination, x[source] @ self.weight[place])
+        return out
+
+
+class StridedConv(nn.Module):
+    """2 x 2 x 2 convolution of stride 2 without bias: one level coarser."""
+
+    def __init__(self, inside: int, outside: int) -> None:
+        super().__init__()
+        self.weight = _weight(8, inside, outside, terms=2 * inside)
+
+    def forward(self, x: Tensor, level: Level) -> Tensor:
+        """(V, inside) of ``level`` -> (n_parents, outside) of the next."""
+        out = x.new_zeros(level.n_parents, self.weight.shape[2])
+        for place, rows in enumerate(level.children):
+            out = out.index_add(0, level.parent[rows], x[rows] @ self.weight[place])
+        return out
+
+
+class SparseDeconv(nn.Module):
+    """Transpose of :class:`StridedConv`: back to exactly the voxels of the finer level."""
+
+    def __init__(self, inside: int, outside: int) -> None:
+        super().__init__()
+        self.weight = _weight(8, inside, outside, terms=inside)  # a voxel has one parent
+
+    def forward(self, x: Tensor, level: Level) -> Tensor:
+        """(n_parents, inside) -> (V, outside) of ``level``."""
+        out = x.new_zeros(len(level.cells), self.weight.shape[2])
+        for place, rows in enumerate(level.children):
+            out = out.index_add(0, rows, x[level.parent[rows]] @ self.weight[place])
+        return out

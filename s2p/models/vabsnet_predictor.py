@@ -1,0 +1,184 @@
+"""Vabs-Net as a predictor: its residue probabilities take the place of the sequence model's, all later stages stay the same."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from s2p.checkpoint import SHIPPED, Checkpoint, load_checkpoint
+from s2p.config import DEFAULT_MODEL, PredictConfig, VabsNetConfig
+from s2p.errors import WeightsError
+from s2p.models.vabsnet import VabsNet
+from s2p.models.vabsnet_graph import nodes_of
+from s2p.models.vabsnet_train import residue_logits
+from s2p.pipeline import ResidueScores, Seq2Pocket
+from s2p.plm import LanguageOutput
+from s2p.runtime import pick_device
+from s2p.structure import Structure
+
+__all__ = ["Stack", "VabsNetCheckpoint", "VabsNetPredictor", "language_features", "load_vabsnet", "save_vabsnet"]
+
+FORMAT = "s2p-vabsnet-1"
+FEATURES = {0: "none", 1: "logit"}
+"""What is read of the language model, by how many numbers; otherwise its logit and embedding."""
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Logistic combination of the logits of Vabs-Net and of the structure-context head."""
+
+    network: float = 1.0
+    context: float = 0.0
+    bias: float = 0.0
+
+    def __call__(self, network: NDArray[np.floating], context: NDArray[np.floating]) -> NDArray[np.float32]:
+        """(N,) and (N,) logits -> (N,) logits."""
+        return np.asarray(self.network * network + self.context * context + self.bias, np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class VabsNetCheckpoint:
+    """A trained Vabs-Net, and the checkpoint that its language features and the later stages come from."""
+
+    name: str
+    model: VabsNet
+    base: Checkpoint
+    stack: Stack
+    threshold: float
+    """Residue threshold tuned on validation."""
+    card: dict[str, Any] = field(default_factory=dict)
+
+
+def language_features(
+    config: VabsNetConfig, logits: NDArray[np.floating], embeddings: NDArray[np.floating]
+) -> NDArray[np.float32]:
+    """(N, config.language_width) of (N,) logits and (N, d) embeddings: nothing, the logit, or the logit and the embedding.
+
+    Raises
+    ------
+    WeightsError
+        If the widths do not fit each other.
+    """
+    table = np.concatenate([logits[:, None], embeddings], axis=1).astype(np.float32)
+    if config.language_width not in (*FEATURES, table.shape[1]):
+        raise WeightsError(
+            f"this Vabs-Net reads {config.language_width} numbers of a language model, but the one at hand gives {table.shape[1]}"
+        )
+    return table[:, : config.language_width]
+
+
+class VabsNetPredictor(Seq2Pocket):
+    """Seq2Pocket with Vabs-Net's residue probabilities.
+
+    Parameters
+    ----------
+    network
+        Loaded weights; see :meth:`load`.
+    """
+
+    def __init__(self, network: VabsNetCheckpoint) -> None:
+        super().__init__(replace(network.base, threshold=network.threshold))
+        self.network = network
+        self.name = network.name
+
+    @classmethod
+    def load(cls, model: str | Path = "vabsnet", *, backbone: str | None = None, device: str = "auto") -> VabsNetPredictor:
+        """Load a Vabs-Net by shipped name or path onto ``auto``, ``cpu`` or ``cuda``."""
+        return cls(load_vabsnet(model, backbone=backbone, device=pick_device(device)))
+
+    def _scores(self, structure: Structure, outputs: Mapping[str, LanguageOutput], config: PredictConfig) -> ResidueScores:
+        base = super()._scores(structure, outputs, config)
+        network = self.network.model
+        features = language_features(network.config, base.sequence_logits, base.embeddings)
+        own = residue_logits(network, nodes_of(structure, features, surface=network.config.surface))
+        p = np.clip(base.probabilities.astype(float), 1e-7, 1 - 1e-7)
+        final = self.network.stack(own, np.log(p / (1 - p)))
+        return replace(base, probabilities=(1 / (1 + np.exp(-final))).astype(np.float32))
+
+
+def save_vabsnet(checkpoint: VabsNetCheckpoint, path: str | Path, *, base: str = DEFAULT_MODEL) -> None:
+    """Write ``path`` (``.safetensors``, fp16) and its card beside it; the base checkpoint is named, not copied.
+
+    Parameters
+    ----------
+    base
+        Name of the shipped checkpoint, or path of one, that is loaded with it.
+    """
+    from safetensors.torch import save_file
+
+    path = Path(path)
+    arrays = {key: value.detach().half().cpu().contiguous().clone() for key, value in checkpoint.model.state_dict().items()}
+    header = {
+        "format": FORMAT,
+        "name": checkpoint.name,
+        "base": base,
+        "base_weights": _language_hash(checkpoint.base),
+        "config": asdict(checkpoint.model.config),
+        "stack": asdict(checkpoint.stack),
+        "threshold": checkpoint.threshold,
+    }
+    partial = path.with_name(path.name + ".part")
+    save_file(arrays, partial, metadata={"s2p": json.dumps(header | {"card": checkpoint.card})})
+    partial.chmod(0o644)  # safetensors makes files only their owner can read
+    os.replace(partial, path)
+    card = path.with_suffix(".json")
+    partial = card.with_name(card.name + ".part")
+    partial.write_text(json.dumps(header | checkpoint.card, indent=1, ensure_ascii=False) + "\n")
+    os.replace(partial, card)
+
+
+def load_vabsnet(
+    model: str | Path, *, backbone: str | Path | None = None, device: str | torch.device = "cpu"
+) -> VabsNetCheckpoint:
+    """Load a shipped Vabs-Net by name or any by path, with the checkpoint it builds on.
+
+    Raises
+    ------
+    WeightsError
+        If there is none, it cannot be used, or its base is not the one it was trained with.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    path = SHIPPED / f"{model}.safetensors"
+    if not path.is_file():
+        path = Path(model)
+    if not path.is_file():
+        raise WeightsError(f"there is no model {str(model)!r}: give the path of a Vabs-Net checkpoint (.safetensors)")
+    try:
+        with safe_open(path, framework="pt") as handle:
+            header = json.loads((handle.metadata() or {}).get("s2p", "null"))
+            arrays = {key: handle.get_tensor(key).float() for key in handle.keys()}  # noqa: SIM118 - not a dict
+    except (SafetensorError, OSError, json.JSONDecodeError) as error:
+        raise WeightsError(f"{path}: cannot be read as a checkpoint ({error})") from None
+    if not isinstance(header, dict) or header.get("format") != FORMAT:
+        raise WeightsError(f"{path}: not a Vabs-Net checkpoint; `python -m s2p.recipe.vabsnet` writes them")
+    config = VabsNetConfig(**header["config"] | {"kinds": tuple(header["config"]["kinds"])})
+    network = VabsNet(config)
+    try:
+        network.load_state_dict(arrays)
+    except RuntimeError as error:
+        raise WeightsError(f"{path}: damaged ({str(error).splitlines()[0]})") from None
+    base = load_checkpoint(header["base"], backbone=backbone, device=device)
+    if config.language_width and _language_hash(base) != header["base_weights"]:
+        raise WeightsError(f"{path} was trained with another version of {header['base']}; train it again or use the older one")
+    return VabsNetCheckpoint(
+        header["name"], network.to(device).eval(), base, Stack(**header["stack"]), header["threshold"], header["card"]
+    )
+
+
+def _language_hash(checkpoint: Checkpoint) -> str:
+    """A hash of the first numbers of every array of the language model that is in use."""
+    digest = hashlib.sha256()
+    for key, value in checkpoint.model.state_dict().items():
+        if not key.startswith(("backbone.lm_head", "backbone.contact_head")):
+            digest.update(value.flatten()[:64].half().cpu().numpy().tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,102 @@
+"""Kalasanty beside Seq2Pocket and two baselines on held-out complexes: figures, agreement, consensus.
+
+``python -m s2p.recipe.kalasanty_study DATA -o FOLDER [--split validation] [--model PATH]`` writes ``study.json``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from s2p.benchmark import ComplexResult, evaluate_complex
+from s2p.config import DEFAULT_MODEL
+from s2p.errors import S2PError
+from s2p.files import make_folder, write_text
+from s2p.models.kalasanty_agreement import Agreement, agreement, consensus
+from s2p.models.kalasanty_baselines import CenterBall, RandomSurfacePoints
+from s2p.models.kalasanty_predictor import KalasantyPredictor
+from s2p.pipeline import Seq2Pocket
+from s2p.prediction import Prediction
+from s2p.provenance import provenance
+from s2p.recipe.kalasanty import CavityComplex, read_split
+from s2p.runtime import progress_bar
+from s2p.summaries import summary_table
+
+__all__ = ["main", "study"]
+
+COMPARED = ("dcc_n", "dcc_n_plus", "dca_n")
+"""Distances by which agreement is counted, all at 4 Å."""
+
+
+def study(held: Sequence[CavityComplex], kalasanty: KalasantyPredictor, other: Seq2Pocket) -> dict[str, Any]:
+    """Figures of every predictor with intervals over clusters, and who finds what.
+
+    Returns
+    -------
+    JSON-ready: ``figures`` by predictor (value, low, high), ``agreement`` by distance, ``n_complexes`` and ``n_sites``. The
+    predictor ``kalasanty, one box`` drops atoms outside of a single box, as published.
+    """
+    one_box = KalasantyPredictor(
+        replace(kalasanty.checkpoint, pockets=replace(kalasanty.checkpoint.pockets, tiles=False), name="kalasanty, one box")
+    )
+    alone: dict[str, Callable[[CavityComplex], Prediction]] = {
+        "kalasanty": lambda x: kalasanty.predict(x.structure),
+        "kalasanty, one box": lambda x: one_box.predict(x.structure),
+        "s2p": lambda x: other.predict(x.structure),
+        "center-ball": lambda x: CenterBall().predict(x.structure),
+        "random-surface-points": lambda x: RandomSurfacePoints().predict(x.structure),
+    }
+    results: dict[str, list[ComplexResult]] = {name: [] for name in (*alone, "consensus")}
+    for x in progress_bar(held, "complexes"):
+        found = {name: predict(x) for name, predict in alone.items()}
+        found["consensus"] = consensus(found["s2p"], found["kalasanty"])
+        for name, prediction in found.items():
+            row = evaluate_complex(replace(prediction, model=name), x.ligands, name=x.key, cluster=x.cluster)
+            results[name].append(row)
+    sites = {name: [row for result in rows for row in result.sites] for name, rows in results.items()}
+    figures = {
+        name: {key: [s.value, s.low, s.high] for key, s in summary_table(sites[name], [r.protein for r in rows]).items()}
+        for name, rows in results.items()
+    }
+    pairs = {column: _as_json(agreement(sites["s2p"], sites["kalasanty"], column=column)) for column in COMPARED}
+    counts = {"n_complexes": len(held), "n_sites": len(sites["s2p"]), "n_clusters": len({x.cluster for x in held})}
+    return counts | {"figures": figures, "agreement": {"s2p, kalasanty": pairs}}
+
+
+def _as_json(found: Agreement) -> dict[str, Any]:
+    return asdict(found) | {"either": found.either}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Command line."""
+    parser = argparse.ArgumentParser(prog="python -m s2p.recipe.kalasanty_study", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("data", type=Path)
+    parser.add_argument("-o", "--out", type=Path, required=True, metavar="FOLDER")
+    parser.add_argument("--split", choices=("validation", "test"), default="validation")
+    parser.add_argument("--splits", type=Path, default=Path("data/splits/complexes.csv"))
+    parser.add_argument("--model", default="kalasanty", metavar="NAME|PATH")
+    parser.add_argument("--other", default=DEFAULT_MODEL, metavar="NAME|PATH", help="Seq2Pocket checkpoint")
+    options = parser.parse_args(argv)
+    try:
+        kalasanty = KalasantyPredictor.load(options.model, device="cpu")
+        held = read_split(options.data, options.splits, options.split)
+        found = study(held, kalasanty, Seq2Pocket.load(options.other, device="cpu"))
+        make_folder(options.out)
+        text = json.dumps(found | {"split": options.split} | provenance(), indent=1, ensure_ascii=False)
+        print(f"wrote {write_text(options.out / 'study.json', text + chr(10))}")
+    except S2PError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    for name, table in found["figures"].items():
+        shown = {key: table[key] for key in ("dcc < 4 Å, top N", "dca < 4 Å, top N", "dvo", "F1, dcc <= 4 Å")}
+        print(f"{name}: " + "; ".join(f"{key} {v:.3f} ({low:.3f}–{high:.3f})" for key, (v, low, high) in shown.items()))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

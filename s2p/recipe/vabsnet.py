@@ -1,0 +1,255 @@
+"""From raw data to a Vabs-Net checkpoint: pre-training, fine-tuning, stacking, threshold, figures. One command, seeds fixed.
+
+``python -m s2p.recipe.vabsnet DATA -o OUT.safetensors --work DIR --language WORK``
+
+DATA as for :mod:`s2p.recipe`; WORK is the work folder of that recipe, for language models that have not seen what they score.
+All choices are made on validation complexes; LIGYSIS validation chains without homologues in training are reported.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.numpy import load_file as load_arrays
+from safetensors.numpy import save_file as save_arrays
+from safetensors.torch import load_file, save_file
+
+from s2p.checkpoint import load_checkpoint
+from s2p.config import DEFAULT_MODEL, VabsNetConfig, VabsNetPretrainConfig, VabsNetTrainConfig
+from s2p.errors import S2PError
+from s2p.models.vabsnet import VabsNet
+from s2p.models.vabsnet_graph import nodes_of
+from s2p.models.vabsnet_predictor import Stack, VabsNetCheckpoint, language_features, save_vabsnet
+from s2p.models.vabsnet_pretrain import pretrain_example, pretrain_vabsnet, pretraining_figures
+from s2p.models.vabsnet_train import VabsExample, finetune_vabsnet, residue_logits
+from s2p.pipeline import Seq2Pocket
+from s2p.plm import ResidueModel
+from s2p.recipe.__main__ import log, residue_figures
+from s2p.recipe.data import N_FOLDS, Data, Site, prepare, union
+from s2p.recipe.unseen import BACKBONE, known_by_key, out_of_fold, score_complexes, sigmoid
+from s2p.residue_metrics import best_mcc_threshold
+from s2p.structure import Structure
+
+__all__ = ["Settings", "fit_stack", "labelled_chains", "run"]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is trained, and for how long."""
+
+    model: VabsNetConfig = field(default_factory=lambda: VabsNetConfig(language_width=1))
+    finetune: VabsNetTrainConfig = field(default_factory=VabsNetTrainConfig)
+    pretrain: VabsNetPretrainConfig | None = None
+    """``None``: start from random weights."""
+
+
+def labelled_chains(structure: Structure, labels: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """(N,) residues of chains that touch a ligand: of copies without one it is not known that they do not bind."""
+    judged = np.zeros(len(labels), bool)
+    for chain in structure.chains:
+        own = structure.residues.chain == chain
+        judged |= own & labels[own].any()
+    return judged
+
+
+def example(
+    name: str,
+    structure: Structure,
+    labels: NDArray[np.uint8],
+    config: VabsNetConfig,
+    logits: NDArray[np.floating],
+    *,
+    whole: bool,
+) -> VabsExample:
+    """A structure to learn from or to measure on; ``whole``: all its residues have known labels."""
+    features = language_features(config, logits, np.zeros((len(logits), 0)))
+    judged = np.ones(len(labels), bool) if whole else labelled_chains(structure, labels)
+    return VabsExample(name, nodes_of(structure, features, surface=config.surface), labels, judged)
+
+
+def unseen_logits(data: Data, language: Path, work: Path) -> dict[str, NDArray[np.float32]]:
+    """Logits of every training structure by language models that were trained without it, from ``work`` if they are there.
+
+    LIGYSIS structures are called ``l{k}``, complexes by their keys.
+    """
+    path = work / "unseen.safetensors"
+    if path.is_file():
+        return load_arrays(path)
+    folds: dict[str, int] = json.loads((language / "folds.json").read_text())
+    halves = []
+    for k in range(N_FOLDS):
+        half = ResidueModel(BACKBONE)
+        half.load_state_dict(load_file(language / f"fold{k}" / "model.safetensors"))
+        halves.append(half.eval())
+    ligysis = {f"l{k}": out_of_fold(halves, folds, s, f"l{k}")[0] for k, (_, s) in enumerate(data.ligysis_training)}
+    complexes = {key: logits for key, (logits, _) in score_complexes(halves, folds, data.complexes["train"]).items()}
+    save_arrays(ligysis | complexes, path)
+    return ligysis | complexes
+
+
+def training_examples(data: Data, config: VabsNetConfig, unseen: dict[str, NDArray[np.float32]]) -> list[VabsExample]:
+    """LIGYSIS and complexes of the training side.
+
+    Of a complex, residues that bind in a relative but not here are no negatives: they are not judged.
+    """
+    known = known_by_key(data)
+    rows = []
+    for k, (c, s) in enumerate(data.ligysis_training):
+        logits = unseen.get(f"l{k}", np.zeros(len(c.labels), np.float32))
+        rows.append(example(c.id, s, c.labels, config, logits, whole=True))
+    for site in data.complexes["train"]:
+        key, labels = site.source.key, union(site)
+        made = example(key, site.structure, labels, config, unseen.get(key, np.zeros(len(labels), np.float32)), whole=False)
+        rows.append(replace(made, judged=made.judged & ~(known[key] & (labels == 0))))
+    return rows
+
+
+def held_out(base: Seq2Pocket, data: Data, config: VabsNetConfig) -> dict[str, list[tuple[VabsExample, NDArray[np.float64]]]]:
+    """Validation complexes and LIGYSIS validation chains, each with the logits of the base checkpoint."""
+
+    def row(
+        name: str, structure: Structure, labels: NDArray[np.uint8], *, whole: bool
+    ) -> tuple[VabsExample, NDArray[np.float64]]:
+        scores = base.score(structure)
+        p = np.clip(scores.probabilities.astype(float), 1e-7, 1 - 1e-7)
+        return example(name, structure, labels, config, scores.sequence_logits, whole=whole), np.log(p / (1 - p))
+
+    sites: list[Site] = data.complexes["validation"]
+    return {
+        "complexes": [row(s.source.key, s.structure, union(s), whole=False) for s in sites],
+        "ligysis": [row(c.id, s, c.labels, whole=True) for c, s in data.validation],
+    }
+
+
+def fit_stack(labels: NDArray[np.uint8], network: NDArray[np.floating], context: NDArray[np.floating]) -> Stack:
+    """Logistic regression of the labels on both logits; no weight may be negative (then the other stands alone)."""
+    from sklearn.linear_model import LogisticRegression
+
+    table = np.stack([network, context], axis=1)
+    use = [True, True]
+    while True:
+        fitted = LogisticRegression(C=1e4).fit(table[:, use], labels)
+        weights = np.zeros(2)
+        weights[use] = fitted.coef_[0]
+        if (weights >= 0).all():
+            return Stack(float(weights[0]), float(weights[1]), float(fitted.intercept_[0]))
+        use = [bool(w > 0) for w in weights]
+
+
+def run(data: Data, out: Path, work: Path, language: Path | None, settings: Settings) -> None:
+    """Train, stack, measure, write.
+
+    Raises
+    ------
+    S2PError
+        If language features are to be read and there is no ``language``.
+    """
+    config = settings.model
+    torch.manual_seed(settings.finetune.seed)
+    model = VabsNet(config)
+    card: dict[str, Any] = {"data": data.counts, "config": asdict(config), "finetune": asdict(settings.finetune)}
+    if settings.pretrain is not None:
+        card["pretraining"] = pretrain(model, data, settings.pretrain, work)
+    base = Seq2Pocket(load_checkpoint(DEFAULT_MODEL))
+    held = held_out(base, data, config)
+    unseen: dict[str, NDArray[np.float32]] = {}
+    if config.language_width:
+        if language is None:
+            raise S2PError("language features need --language, the work folder of `python -m s2p.recipe`; or use --no-language")
+        unseen = unseen_logits(data, language, work)
+    training = training_examples(data, config, unseen)
+    log(f"{len(training)} training structures, {sum(len(e.labels) for e in training)} residues")
+    history = finetune_vabsnet(model, training, [e for e, _ in held["complexes"]], settings.finetune, folder=work / "finetune")
+    card["epochs"] = [asdict(entry) for entry in history]
+
+    logits = {name: [residue_logits(model, e.nodes) for e, _ in rows] for name, rows in held.items()}
+
+    def pooled(name: str, scores: Sequence[NDArray[Any]]) -> NDArray[Any]:
+        return np.concatenate([s[e.judged] for s, (e, _) in zip(scores, held[name], strict=True)])
+
+    labels = pooled("complexes", [e.labels for e, _ in held["complexes"]]).astype(np.uint8)
+    contexts = {name: [c for _, c in rows] for name, rows in held.items()}
+    stack = fit_stack(labels, pooled("complexes", logits["complexes"]), pooled("complexes", contexts["complexes"]))
+    mixed = {name: [stack(a, b) for a, b in zip(logits[name], contexts[name], strict=True)] for name in held}
+    threshold = best_mcc_threshold(labels, sigmoid(pooled("complexes", mixed["complexes"])))[0]
+    card["stack"] = asdict(stack)
+    chains = [c for c, _ in data.validation]
+    compared: dict[str, Sequence[NDArray[np.floating]]] = {
+        "network": logits["ligysis"],
+        "base": contexts["ligysis"],
+        "stacked": mixed["ligysis"],
+    }
+    card["residues_ligysis_validation"] = {
+        name: residue_figures(chains, [sigmoid(x) for x in scores]) for name, scores in compared.items()
+    }
+    log(json.dumps(card["residues_ligysis_validation"], indent=1))
+    checkpoint = VabsNetCheckpoint(out.stem, model, base.checkpoint, stack, threshold, card | _provenance())
+    save_vabsnet(checkpoint, out)
+    log(f"written: {out} ({out.stat().st_size / 1e6:.1f} MB)")
+
+
+def pretrain(model: VabsNet, data: Data, config: VabsNetPretrainConfig, work: Path) -> dict[str, Any]:
+    """Pre-train ``model`` on the training structures (or load what was), and figures on validation complexes."""
+    done, table = work / "pretrained.safetensors", work / "pretrained.json"
+    if done.is_file() and table.is_file():
+        model.load_state_dict(load_file(done))
+        return dict(json.loads(table.read_text()))
+    structures = [(c.id, s) for c, s in data.ligysis_training] + [(s.source.key, s.structure) for s in data.complexes["train"]]
+    training = [pretrain_example(*pair) for pair in structures]
+    held = [pretrain_example(s.source.key, s.structure) for s in data.complexes["validation"]]
+    task, history = pretrain_vabsnet(model, training, held[:20], config, folder=work / "pretrain")
+    figures = pretraining_figures(task, held, config)
+    card = {"config": asdict(config), "epochs": [asdict(entry) for entry in history], "validation": figures}
+    log(f"pre-training: {figures}")
+    save_file({key: value.contiguous().clone() for key, value in model.state_dict().items()}, done)
+    table.write_text(json.dumps(card))
+    return card
+
+
+def _provenance() -> dict[str, Any]:
+    return {
+        "licence": "GPL-3.0",
+        "licence_reason": f"works on the output of {DEFAULT_MODEL}, which carries GPL-3.0",
+        "training_data": {
+            "LIGYSIS train": "union of the sites of a protein, MIT",
+            "protein-ligand complexes": "contacts within 4.5 Å, training clusters only",
+        },
+        "command": "python -m s2p.recipe.vabsnet DATA -o OUT --work DIR --language WORK",
+    }
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Command line."""
+    parser = argparse.ArgumentParser(prog="python -m s2p.recipe.vabsnet", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("data", type=Path)
+    parser.add_argument("-o", "--out", type=Path, required=True)
+    parser.add_argument("--work", type=Path, default=Path("runs/vabsnet"))
+    parser.add_argument("--language", type=Path, help="work folder of `python -m s2p.recipe`")
+    parser.add_argument("--no-language", action="store_true", help="train without the language model")
+    parser.add_argument("--epochs", type=int, default=VabsNetTrainConfig.epochs)
+    parser.add_argument("--pretrain-epochs", type=int, default=0)
+    parser.add_argument("--examples", type=Path, default=Path("data/examples"))
+    parser.add_argument("--splits", type=Path, default=Path("data/splits"))
+    options = parser.parse_args(argv)
+    options.work.mkdir(parents=True, exist_ok=True)
+    model = Settings().model if not options.no_language else replace(Settings().model, language_width=0)
+    pretraining = None
+    if options.pretrain_epochs:
+        default = VabsNetPretrainConfig()
+        pretraining = replace(default, fit=replace(default.fit, epochs=options.pretrain_epochs))
+    settings = Settings(model, VabsNetTrainConfig(epochs=options.epochs), pretraining)
+    run(prepare(options.data, options.examples, options.splits), options.out, options.work, options.language, settings)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

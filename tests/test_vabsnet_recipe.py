@@ -1,0 +1,78 @@
+"""The recipe of Vabs-Net: which labels count, the stack, and one small run from data to a checkpoint that predicts."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from builders import make_structure
+
+from s2p.config import VabsNetConfig, VabsNetPretrainConfig, VabsNetTrainConfig
+from s2p.datasets import Complex, LabelledChain
+from s2p.errors import S2PError
+from s2p.labels import binding_residues
+from s2p.models.vabsnet_predictor import VabsNetPredictor
+from s2p.recipe import vabsnet
+from s2p.recipe.data import Data, Site
+from s2p.recipe.vabsnet import Settings, fit_stack, labelled_chains, run
+from s2p.structure import read_structure
+
+
+def test_only_chains_with_a_ligand_are_judged():
+    structure = make_structure()
+    labels = np.zeros(48, np.uint8)
+    labels[30] = 1
+    np.testing.assert_array_equal(labelled_chains(structure, labels), np.arange(48) >= 24)
+
+
+def test_stack_finds_the_weights_labels_were_drawn_with():
+    rng = np.random.default_rng(0)
+    a, b = rng.standard_normal((2, 20_000))
+    labels = (rng.random(20_000) < 1 / (1 + np.exp(-(1.5 * a + 0.5 * b - 1)))).astype(np.uint8)
+    stack = fit_stack(labels, a, b)
+    assert (stack.network, stack.context, stack.bias) == pytest.approx((1.5, 0.5, -1), abs=0.1)
+    # A model that is worse than nothing beside the other is left out, and the other alone is fitted again.
+    alone = fit_stack(labels, a, -b)
+    assert alone.context == 0 and alone.network == pytest.approx(1.4, abs=0.15)
+
+
+def _site(examples: Path, name: str) -> Site:
+    structure = read_structure(examples / name)
+    ligands = [x.coord for x in structure.ligands if len(x.coord) > 5]
+    source = Complex("bundled", name.split(".", maxsplit=1)[0], examples / name, (), (name,))
+    return Site(source, structure, ligands, tuple(binding_residues(structure, x).astype(np.int64) for x in ligands))
+
+
+def test_from_data_to_a_checkpoint(examples, tmp_path, monkeypatch):
+    sites = [_site(examples, name) for name in ("1hpv.pdb.gz", "1ia1.pdb.gz")]
+    chain = read_structure(examples / "1ubi.pdb.gz")
+    pair = (LabelledChain("ubiquitin", chain.sequence(), (np.arange(76) % 9 == 0).astype(np.uint8), "ligysis_train"), chain)
+    data = Data([], [pair], [pair], frozenset(), {"train": sites[:1], "validation": sites[1:]}, {"training_chains": 1})
+    # No relatives, and no language models of the main recipe to score with.
+    monkeypatch.setattr(vabsnet, "known_by_key", lambda d: {s.source.key: np.arange(198) == 5 for s in sites[:1]})
+    monkeypatch.setattr(vabsnet, "unseen_logits", lambda *_: {"l0": np.ones(76, np.float32)})
+    settings = Settings(replace(VabsNetConfig.fast(), language_width=1), VabsNetTrainConfig.fast(), VabsNetPretrainConfig.fast())
+    out = tmp_path / "net.safetensors"
+    run(data, out, tmp_path, tmp_path, settings)
+    assert (tmp_path / "pretrained.safetensors").is_file() and (tmp_path / "finetune" / "log.csv").is_file()
+    predictor = VabsNetPredictor.load(out, device="cpu")
+    card = predictor.network.card
+    assert len(card["epochs"]) == 2 and set(card["residues_ligysis_validation"]) == {"network", "base", "stacked"}
+    assert card["pretraining"]["validation"]["still"] > 0.5
+    prediction = predictor.predict(sites[1].structure)
+    assert np.isfinite(prediction.probabilities).all() and prediction.model == "net"
+    with pytest.raises(S2PError, match="--no-language"):
+        run(data, out, tmp_path, None, settings)
+
+
+def test_residues_that_bind_in_a_relative_are_no_negatives(examples, monkeypatch):
+    site = _site(examples, "1hpv.pdb.gz")
+    labels = vabsnet.union(site)
+    known = np.arange(len(labels)) < 30
+    monkeypatch.setattr(vabsnet, "known_by_key", lambda d: {site.source.key: known})
+    data = Data([], [], [], frozenset(), {"train": [site], "validation": []})
+    (made,) = vabsnet.training_examples(data, VabsNetConfig.fast(), {})
+    assert labels[:30].any() and not labels[:30].all()
+    np.testing.assert_array_equal(made.judged, ~known | (labels == 1))
