@@ -16,7 +16,7 @@ __all__ = ["file_stem", "make_folder", "remove_leftovers", "write_bytes", "write
 def file_stem(name: str) -> str:
     """``name`` as a file name that is legal everywhere and can never leave its folder."""
     safe = re.sub(r"[^\w .+=@-]", "_", name).strip()
-    safe = re.sub(r"\.{2,}", ".", safe).lstrip(".-")
+    safe = re.sub(r"\.{2,}", ".", safe).lstrip(".- ")
     while len(safe.encode()) > 150:
         safe = safe[:-1]
     return safe.rstrip(". ") or "structure"
