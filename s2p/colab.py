@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from s2p.checkpoint import SHIPPED
+from s2p.checkpoint import FORMAT, SHIPPED
 from s2p.config import DEFAULT_MODEL, FinetuneConfig
 from s2p.errors import S2PError
 from s2p.plm import BACKBONES
@@ -37,11 +37,12 @@ def gpu_sentence() -> str:
 
 
 def choose_model(memory: int) -> str:
-    """The largest shipped checkpoint whose weights fill at most half of ``memory`` (bytes); without a GPU the default."""
+    """The largest shipped Seq2Pocket whose weights fill at most half of ``memory`` (bytes); without a GPU the default."""
+    cards = {path: json.loads(path.read_text(encoding="utf-8")) for path in sorted(SHIPPED.glob("*.json"))}
     sizes = {
-        card.stem: parameter_count(json.loads(card.read_text(encoding="utf-8"))["backbone"])
-        for card in sorted(SHIPPED.glob("*.json"))
-        if card.with_suffix(".safetensors").is_file()
+        path.stem: parameter_count(card["backbone"])
+        for path, card in cards.items()
+        if card.get("format") == FORMAT and path.with_suffix(".safetensors").is_file()
     }
     fits = {name: size for name, size in sizes.items() if 4 * size <= memory / 2}
     return max(fits, key=lambda name: (fits[name], name == DEFAULT_MODEL)) if fits else DEFAULT_MODEL

@@ -101,13 +101,14 @@ def probability_plot(prediction: Prediction) -> Figure:
 def facing(prediction: Prediction, origin: NDArray[np.float64]) -> NDArray[np.float64]:
     """(3, 3) rows right, up, towards the reader: the best pocket in front, the longest extent of the protein across."""
     ca = prediction.structure.residues.ca_coord.astype(float) - origin
-    spread = np.linalg.svd(ca, full_matrices=True)[2]
+    spread = np.linalg.svd(ca, full_matrices=len(ca) < 3)[2]  # three axes in any case, but never an (N, N) matrix
     front = spread[2]
     if prediction.pockets:
         towards = prediction.pockets[0].center.astype(float) - origin
         if np.linalg.norm(towards) > 1e-3:
             front = towards / np.linalg.norm(towards)
-    across = max(spread, key=lambda axis: float(np.linalg.norm((axis - axis @ front * front) * np.abs(ca @ axis).mean())))
+    extent = np.abs(ca @ spread.T).mean(axis=0) + 1e-6  # never 0: atoms on a line through the pocket have no other extent
+    across = spread[np.argmax(np.linalg.norm(spread - np.outer(spread @ front, front), axis=1) * extent)]
     right = across - across @ front * front
     right /= np.linalg.norm(right)
     return np.stack([right, np.cross(front, right), front])

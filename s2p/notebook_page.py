@@ -18,6 +18,8 @@ from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 __all__ = ["OfflinePage", "mathml"]
 
 MATHJAX = re.compile(r"<!-- Load mathjax -->.*?<!-- End of mathjax configuration -->", re.DOTALL)
+STYLE = "<style>math[display=block] { margin: 0.8em 0; } .jp-RenderedHTMLCommon .highlight { margin: 0.5em 0 1em; }</style>"
+"""Air around formulas and code of the text, which nbconvert's page sets close."""
 
 
 def mathml(tex: str, *, block: bool = False) -> str:
@@ -64,6 +66,6 @@ class OfflinePage(HTMLExporter):
     def from_notebook_node(  # type: ignore[override]
         self, nb: Any, resources: Any = None, **options: Any
     ) -> tuple[str, dict[str, Any]]:
-        """The page, without the script that would draw formulas from the network."""
+        """The page, with a style in place of the script that would draw formulas from the network."""
         page, resources = super().from_notebook_node(nb, resources, **options)
-        return MATHJAX.sub("", page), resources
+        return MATHJAX.sub(STYLE, page), resources

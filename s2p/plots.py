@@ -53,12 +53,11 @@ def residue_track(prediction: Prediction) -> Chart:
     if added.any():
         low = np.full(int(added.sum()), -0.105)
         layers.append(Layer("points", x[added], low, "added by smoothing", "#000000", symbol="triangle", size=3.2))
-    for key, dash in (("threshold", "dash"), ("smoothing_threshold", "dot")):
-        value = prediction.settings.get(key)
-        if isinstance(value, (int, float, np.number)):
-            ends, level = np.array([-1.0, x[-1] + 1]), np.full(2, float(value))
-            text = f"{key.replace('_', ' ')} {float(value):g}"
-            layers.append(Layer("line", ends, level, text, "#000000", dash=dash, size=3.6))
+    # The smoothing threshold is of another probability, the classifier's, and has no place on this axis.
+    threshold = prediction.settings.get("threshold")
+    if isinstance(threshold, (int, float, np.number)):
+        ends, level = np.array([-1.0, x[-1] + 1]), np.full(2, float(threshold))
+        layers.append(Layer("line", ends, level, f"threshold {float(threshold):g}", "#000000", dash="dash", size=3.6))
     inside = int((rank > 0).sum())
     best = prediction.pockets[0] if prediction.pockets else None
     alt = f"{inside} of {n} residues lie in {len(prediction.pockets)} pockets"
@@ -91,14 +90,18 @@ def _runs(mask: NDArray[np.bool_], new_chain: NDArray[np.bool_]) -> NDArray[np.i
     return np.stack([np.flatnonzero(starts), np.flatnonzero(ends) + 1], axis=1)
 
 
-def _residue_ticks(structure: Structure, x: NDArray[np.float64], new_chain: NDArray[np.bool_]) -> tuple[list[float], list[str]]:
-    """Round residue numbers some way apart, and the first residue of each chain with the chain's name."""
+def _residue_ticks(
+    structure: Structure, x: NDArray[np.float64], new_chain: NDArray[np.bool_], most: int = 24
+) -> tuple[list[float], list[str]]:
+    """Some ``most`` round residue numbers, apart from each other, and the first residue of each chain with the chain's name."""
     residues = structure.residues
     n = len(residues)
-    every = next((k for k in (1, 2, 5, 10, 20, 50, 100, 200, 500) if n / k <= 24), 1000)
+    every = next((k for k in (1, 2, 5, 10, 20, 50, 100, 200, 500) if n / k <= most), 1000)
     at: list[int] = []
     for i in range(n):
-        apart = not at or x[i] - x[at[-1]] > n / 30
+        apart = not at or x[i] - x[at[-1]] > 0.8 * n / most
+        if new_chain[i] and not apart and not new_chain[at[-1]]:
+            at.pop()  # a round number just before the chain's first
         if new_chain[i] or (residues.number[i] % every == 0 and apart):
             at.append(i)
     text = [
@@ -160,10 +163,10 @@ def contact_map(structure: Structure, binding: ArrayLike, config: PlotConfig | N
     layers = tuple(
         Layer("points", pairs[m, 0].astype(float), pairs[m, 1].astype(float), label, color,
               [f"{names[i]} – {names[j]}" for i, j in pairs[m].tolist()], symbol="square", size=size)
-        for m, label, color, size in ((~both, "contact", OUTSIDE, 2.0), (both, "contact of two binding residues", BINDING, 3.0))
+        for m, label, color, size in ((~both, "contact", OUTSIDE, 2.0), (both, "both binding", BINDING, 3.0))
     )  # fmt: skip
     new_chain = np.r_[True, structure.residues.chain[1:] != structure.residues.chain[:-1]]
-    ticks = _residue_ticks(structure, np.arange(len(names), dtype=float), new_chain)
+    ticks = _residue_ticks(structure, np.arange(len(names), dtype=float), new_chain, most=12)
     n = len(names)
     return Chart(
         f"Contacts in {structure.name}",

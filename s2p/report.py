@@ -35,6 +35,9 @@ CITATION = (
 SHOWN = 5
 """Pockets shown when the report is opened; the others wait for a click, since each surface costs time."""
 
+CLUSTERING = ("bandwidth", "seeding", "frame", "n_points", "probe_radius", "buried_by")
+"""Settings that have no part in pockets of the scored surface."""
+
 
 def asset(name: str) -> str:
     """Text of a file in ``s2p/assets``."""
@@ -226,8 +229,10 @@ def _table(label: str, left: list[str], right: list[str], rows: list[str]) -> st
 
 def _settings_table(prediction: Prediction) -> str:
     values: dict[str, Any] = {"model": prediction.model, "s2p": version(), **prediction.settings}
+    idle = CLUSTERING if prediction.settings.get("ranking") == "surface" else ()
     rows = "".join(
-        f"<tr><th scope='row'>{html.escape(str(key))}</th><td>{html.escape(_plain(value))}</td></tr>"
+        f"<tr><th scope='row'>{html.escape(str(key))}</th><td>{html.escape(_plain(value))}"
+        f"{' (published pockets only)' if key in idle else ''}</td></tr>"
         for key, value in values.items()
     )
     return f"<table class='settings'><tbody>{rows}</tbody></table>"

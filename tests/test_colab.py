@@ -167,9 +167,11 @@ def test_choose_model(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         "s2p-650m": "esm2_t33_650M_UR50D",
         "s2p-3b": "esm2_t36_3B_UR50D",
     }.items():
-        (tmp_path / f"{name}.json").write_text(json.dumps({"backbone": backbone}))
+        (tmp_path / f"{name}.json").write_text(json.dumps({"format": "s2p-1", "backbone": backbone}))
         if name != "s2p-3b":  # a card without weights is no model
             (tmp_path / f"{name}.safetensors").touch()
+    (tmp_path / "kalasanty.json").write_text(json.dumps({"format": "s2p-kalasanty-1"}))  # another predictor's
+    (tmp_path / "kalasanty.safetensors").touch()
     monkeypatch.setattr(colab, "SHIPPED", tmp_path)
     assert [colab.choose_model(int(x * 1e9)) for x in (4, 16, 80)] == ["s2p-8m", "s2p-650m", "s2p-650m"]
 

@@ -43,7 +43,7 @@ def test_every_way_to_write_a_formula_and_none_in_code() -> None:
     page = page_of("Inline $x_i$ and\n\n$$\\sum_i x_i$$\n\n\\begin{equation}y = x\\end{equation}\n", "costs `$5 and $6`")
     assert page.count("<math") == 3 and page.count('display="block"') == 2
     assert "<code>$5 and $6</code>" in page
-    assert "mathjax" not in page.lower()
+    assert "mathjax" not in page.lower() and page.count("math[display=block]") == 1
 
 
 @pytest.mark.parametrize("path", COURSE, ids=lambda path: path.stem)

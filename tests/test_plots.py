@@ -85,9 +85,9 @@ def test_contact_map_is_all_pairs() -> None:
         if abs(i - j) >= 2 and np.linalg.norm(ca[i] - ca[j]) <= 9.0
     }  # fmt: skip
     found = {label: set(zip(layer(chart, label).x, layer(chart, label).y, strict=True)) for label in
-             ("contact", "contact of two binding residues")}  # fmt: skip
-    assert found["contact"] | found["contact of two binding residues"] == wanted
-    assert found["contact of two binding residues"] == {(i, j) for i, j in wanted if y[i] and y[j]}
+             ("contact", "both binding")}  # fmt: skip
+    assert found["contact"] | found["both binding"] == wanted
+    assert found["both binding"] == {(i, j) for i, j in wanted if y[i] and y[j]}
 
 
 def test_calibration() -> None:

@@ -103,6 +103,12 @@ def test_no_pockets_and_no_ligands() -> None:
     assert "No pocket was predicted" in text and "holds no ligand" in text and "Dashed line" not in text
 
 
+@pytest.mark.parametrize(("ranking", "marked"), [("surface", True), ("published", False)])
+def test_settings_without_a_part_in_the_ranking_are_marked(ranking: str, marked: bool) -> None:
+    text = Page(render(make_prediction(settings={"threshold": 0.5, "bandwidth": 9.0, "ranking": ranking}))).text
+    assert ("9 (published pockets only)" in text) == marked and "0.5 (published" not in text
+
+
 def test_write_report(tmp_path: Path) -> None:
     path = write_report(make_prediction("a/b"), tmp_path / "new")
     assert path == tmp_path / "new" / "a_b_report.html" and path.read_text(encoding="utf-8").startswith("<!DOCTYPE html>")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 from builders import NASTY, make_prediction
 
@@ -32,9 +34,22 @@ def test_thumbnail_is_svg_with_pockets() -> None:
 
 
 def test_thumbnail_of_much_and_of_little() -> None:
-    assert len(thumbnail(make_prediction(n=2500))) < 40_000
+    large = make_prediction(n=2500)
+    tracemalloc.start()
+    assert len(thumbnail(large)) < 40_000
+    assert tracemalloc.get_traced_memory()[1] < 20 << 20  # a value for every pair of residues would be 200 MB
+    tracemalloc.stop()
     p = make_prediction(n=1)
     assert ElementTree.fromstring(thumbnail(replace(p, pockets=(), positive=p.positive & False))).get("data-best") == ""
+
+
+def test_thumbnail_of_atoms_on_a_line_through_the_pocket() -> None:
+    p = make_prediction()
+    residues = p.structure.residues
+    line = np.outer(np.arange(len(residues)), [3.8, 0, 0]).astype(np.float32)
+    pocket = replace(p.pockets[0], center=np.array([5, 0, 0], np.float32))
+    flat = replace(p, structure=replace(p.structure, residues=replace(residues, ca_coord=line)), pockets=(pocket,))
+    assert "nan" not in thumbnail(flat)
 
 
 def test_index(tmp_path: Path) -> None:

@@ -142,7 +142,6 @@ def test_probability_plot() -> None:
     (ax,) = figure.axes
     bars = ax.collections[0].get_paths()
     assert [path.vertices[:, 1].max() for path in bars] == pytest.approx(p.probabilities.tolist())
-    lines = {line.get_label(): line.get_ydata()[0] for line in ax.lines}
-    assert lines["threshold 0.5"] == 0.5 and lines["smoothing threshold 0.4"] == 0.4
+    assert {line.get_label(): line.get_ydata()[0] for line in ax.lines} == {"threshold 0.5": 0.5}
     labels = [text.get_text() for text in ax.get_xticklabels()]
     assert labels[0] == "-3\nchain A" and "1\nchain B" in labels

@@ -65,9 +65,8 @@ def notebooks() -> list[Path]:
 
 def solutions(path: Path) -> Path | None:
     """The file with the solutions of a notebook's exercises, if it is a file of its own."""
-    number = path.stem.partition("_")[0]
-    names = [*(ROOT / "tutorial/solutions").glob(f"{number}_solutions.*"), path.with_name(f"{path.stem}_solutions.md")]
-    return next((name for name in names if name.exists()), None)
+    name = ROOT / "tutorial" / "solutions" / f"{path.stem.partition('_')[0]}_solutions.ipynb"
+    return name if name.exists() else None
 
 
 def table() -> str:

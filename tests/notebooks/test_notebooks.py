@@ -361,6 +361,20 @@ def test_is_on_the_learning_path_and_its_words_in_the_glossary(path: Path) -> No
 
 
 @pytest.mark.parametrize("path", [*NOTEBOOKS, *SOLUTIONS], ids=lambda path: path.stem)
+def test_commands_that_it_names_exist(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from s2p.cli import main
+
+    text = "\n".join(cell.source for cell in read(path).cells if cell.cell_type == "markdown")
+    for command, rest in re.findall(r"`s2p ([a-z][a-z-]*)\b([^`]*)`", text):
+        with pytest.raises(SystemExit) as left:
+            main([command, "--help"])
+        assert left.value.code == 0, command
+        words = capsys.readouterr().out.replace(",", " ").split()
+        options = [word for word in rest.split() if word.startswith("-")]
+        assert [option for option in options if option not in words and f"[{option}" not in words] == [], command
+
+
+@pytest.mark.parametrize("path", [*NOTEBOOKS, *SOLUTIONS], ids=lambda path: path.stem)
 def test_cells_are_short(path: Path) -> None:
     long = {
         cell.id: n for cell in read(path).cells if cell.cell_type == "code" and (n := len(cell.source.splitlines())) > MAX_LINES
