@@ -1,7 +1,7 @@
 # make demo       run the quickstart notebook and predict the pockets of an adenosine receptor (results in runs/demo)
 # make test       lint, then the tests (PYTEST_ARGS="-k surface" for some of them)
 # make lint       ruff, mypy, bandit, and notebooks without stray outputs
-# make corpus     fetch some 900 real structure files of other packages into .cache and try every one (half an hour)
+# make corpus     fetch some 900 real structure files of other packages into .cache and try every one (ten minutes)
 # make fuzz       try random damage on the readers, in a process that may die (FUZZ_MINUTES=30; Linux)
 # make audit      look the pinned versions up among known vulnerabilities (asks the package index)
 # make notebooks  run every notebook from top to bottom (executed copies and HTML in runs/notebooks)

@@ -11,12 +11,14 @@ import contextlib
 import csv
 import json
 import os
+import resource
 import subprocess
 import sys
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -28,8 +30,9 @@ from stages import EXAMPLES, HERE, _machine, _rounded, tile, write_cif
 LETTERS = list("ACDEFGHIKLMNPQRSTVWY")
 LENGTHS = (100, 300, 600)  # residues of a chain
 PER_LENGTH = 3000  # residues in all, of each length
-ATOMS = (3_000, 6_000, 12_000, 25_000)
+ATOMS = (3_000, 6_000, 12_000, 25_000, 100_000)
 COMPLEXES = ("1ubi.pdb.gz", "4CUP.cif", "1s3v.pdb.gz", "1pwc.pdb.gz", "3enl.pdb.gz", "7CFN.cif.gz")
+SIZES = ("8M", "35M", "150M", "650M", "3B")
 PARTS = ("model", "stages", "memory", "bookkeeping", "run")
 SAMPLE_S = 0.5  # between looks at the memory of a long run
 Rows = list[dict[str, Any]]
@@ -46,31 +49,33 @@ def seconds_of(run: Callable[[], Any], repeats: int) -> tuple[float, float]:
     return min(wall), min(cpu)
 
 
-def model_speed(threads: Sequence[int], repeats: int) -> Rows:
-    """Residues per second of the shipped checkpoint's ESM-2 8M, chain by chain and in batches."""
+def model_speed(sizes: Sequence[str], threads: Sequence[int], repeats: int) -> Rows:
+    """Residues per second of ESM-2 backbones, chain by chain and in batches; with random weights, which are no slower."""
     import torch
 
-    from s2p.checkpoint import load_checkpoint
-    from s2p.config import DEFAULT_MODEL, WindowConfig
-    from s2p.plm import predict_residues
+    from s2p.config import WindowConfig
+    from s2p.plm import BACKBONES, ResidueModel, predict_residues
     from s2p.runtime import pick_device
 
     device = pick_device("auto")
-    model = load_checkpoint(DEFAULT_MODEL, device=device).model
-    draw = np.random.default_rng(0)
     before = torch.get_num_threads()
     rows = []
-    for length in LENGTHS:
-        lengths = draw.integers(round(0.9 * length), round(1.1 * length) + 1, PER_LENGTH // length)
-        sequences = ["".join(draw.choice(LETTERS, n)) for n in lengths]
-        for n_threads in threads:
-            torch.set_num_threads(n_threads)
-            for budget in (1, WindowConfig.token_budget):
-                windows = WindowConfig(token_budget=budget)
-                wall, cpu = seconds_of(lambda: predict_residues(model, sequences, windows), repeats)  # noqa: B023 - called at once
-                total = int(lengths.sum())
-                row = {"length": length, "threads": n_threads, "batched": budget > 1, "device": device.type}
-                rows.append(row | {"residues_per_s": total / wall, "residues_per_cpu_s": total / cpu})
+    for size in sizes:
+        (name,) = (name for name in BACKBONES if f"_{size}_" in name)
+        model = ResidueModel(name).to(device).eval()
+        draw = np.random.default_rng(0)
+        for length in LENGTHS:
+            lengths = draw.integers(round(0.9 * length), round(1.1 * length) + 1, PER_LENGTH // length)
+            sequences = ["".join(draw.choice(LETTERS, n)) for n in lengths]
+            total = int(lengths.sum())
+            for n_threads in threads:
+                torch.set_num_threads(n_threads)
+                for budget in (1, WindowConfig.token_budget):
+                    windows = WindowConfig(token_budget=budget)
+                    run = partial(predict_residues, model, sequences, windows)
+                    wall, cpu = seconds_of(run, repeats)
+                    row = {"backbone": size, "length": length, "threads": n_threads, "batched": budget > 1, "device": device.type}
+                    rows.append(row | {"residues_per_s": total / wall, "residues_per_cpu_s": total / cpu})
     torch.set_num_threads(before)
     return rows
 
@@ -123,7 +128,7 @@ def _peak(atoms: int) -> dict[str, float]:
         path = Path(folder) / "large.cif"
         write_cif(tile(enolase, n), path)
         predictor = load_predictor(DEFAULT_MODEL, None, "cpu")
-        options = BatchOptions(Path(folder), lambda: predictor, ("csv",), quiet=True)
+        options = BatchOptions(Path(folder), lambda: predictor, quiet=True)
         list(predict_batch(expand_inputs([str(EXAMPLES / "1ubi.pdb.gz")]), options))
         start, before = time.process_time(), peak_megabytes()
         (row,) = predict_batch(expand_inputs([str(path)]), options)
@@ -220,7 +225,7 @@ def long_run(inputs: Path, n: int, jobs: int) -> dict[str, Any]:
             "--jobs",
             str(jobs),
         ]
-        start = time.monotonic()
+        start, used = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
         process = subprocess.Popen(
             command, stdout=subprocess.PIPE, text=True, env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
         )
@@ -233,6 +238,7 @@ def long_run(inputs: Path, n: int, jobs: int) -> dict[str, Any]:
                 done.append(time.monotonic() - start)
             process.stdout.read()
             status = process.wait()
+        spent = resource.getrusage(resource.RUSAGE_CHILDREN)  # of its workers too, which it has waited for
         with open(f"{folder}/out/summary.csv", newline="") as handle:
             summary = list(csv.DictReader(handle))
         residues = sum(path.read_text().count("\n") - 1 for path in Path(folder, "out").glob("*_residues.csv"))
@@ -244,7 +250,7 @@ def long_run(inputs: Path, n: int, jobs: int) -> dict[str, Any]:
         "status": status,
         "failed": sum(row["status"] == "error" for row in summary),
         "wall_s": done[-1],
-        "work_s": sum(float(row["seconds"]) for row in summary),
+        "cpu_s": spent.ru_utime + spent.ru_stime - used.ru_utime - used.ru_stime,
         "memory_mb": [[k, parent, workers] for k, parent, workers in samples],
     }
 
@@ -277,14 +283,14 @@ def plot(run: dict[str, Any], path: Path) -> None:
     """Memory against structures done."""
     import matplotlib.pyplot as plt
 
-    done, parent, workers = np.array(run["memory_mb"]).T
+    done, parent, workers = np.array([sample for sample in run["memory_mb"] if sample[0] < run["structures"]]).T
     fig, ax = plt.subplots(figsize=(7, 3.2))
     ax.plot(done, parent + workers, color="#222222", label="all processes")
     ax.plot(done, workers, color="#0072B2", label=f"{run['jobs']} workers")
     ax.plot(done, parent, color="#D55E00", label="process with the language model")
     ax.set(xlabel="structures done", ylabel="memory (MB)", ylim=(0, None), xlim=(0, run["structures"]))
     ax.grid(alpha=0.3)
-    ax.legend(fontsize=8, frameon=False, loc="lower right")
+    ax.legend(fontsize=8, frameon=False, ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1))
     fig.tight_layout()
     fig.savefig(path, dpi=100)
     plt.close(fig)
@@ -301,6 +307,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(PARTS))
+    parser.add_argument("--backbones", nargs="+", choices=SIZES, default=("8M",), help="sizes of ESM-2")
     parser.add_argument("--threads", type=int, nargs="+", default=(1, 2), metavar="T", help="threads of the language model")
     parser.add_argument("--repeats", type=int, default=5, help="runs, of which the fastest counts")
     parser.add_argument("--inputs", type=Path, default=EXAMPLES, metavar="DIR", help="structures of the long run, smallest first")
@@ -320,7 +327,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     results["machine"] = _machine()
     for part in arguments.parts:
         if part == "model":
-            results[part] = model_speed(arguments.threads, arguments.repeats)
+            results[part] = model_speed(arguments.backbones, arguments.threads, arguments.repeats)
         elif part == "stages":
             results[part] = stage_speed(arguments.repeats)
         elif part == "memory":

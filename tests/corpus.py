@@ -8,7 +8,7 @@ into ``.cache/corpus``. Each file is then examined in a worker process that may 
 result   a structure, its surface and its outputs
 refused  one clear sentence
 failed   an exception that is no sentence, or a broken promise
-hang     no answer within a minute
+hang     no answer within a minute of processor time
 memory   an answer, but more than 2 GB of memory on the way
 died     the process ended: a crash in compiled code, or out of memory
 ======== ================================================================
@@ -74,6 +74,7 @@ class Outcome:
     outcome: str
     message: str
     seconds: float
+    """Processor time."""
     memory: int
     """Peak of the process, MiB."""
 
@@ -174,19 +175,21 @@ def run(
                 process = None
             if process is None:
                 process = _start(examiner, scratch)
-            start = time.perf_counter()
             assert process.stdin is not None and process.stdout is not None
             process.stdin.write(f"{path}\n")
             process.stdin.flush()
-            line = process.stdout.readline() if select.select([process.stdout], [], [], timeout)[0] else None
+            line = answer(process, timeout)
             if line:
                 found = Outcome(**json.loads(line))
                 grew = found.memory > max_memory and found.outcome != "failed"
                 yield replace(found, outcome="memory", message=f"{found.memory} MiB; {found.message}") if grew else found
                 continue
             process.kill()
-            reason = f"no answer for {timeout:g} s" if line is None else f"the process ended with {process.wait()}"
-            yield Outcome(str(path), "hang" if line is None else "died", reason, time.perf_counter() - start, 0)
+            if line is None:
+                text = f"no answer after {timeout:g} s of work or {10 * timeout:g} s in all"
+                yield Outcome(str(path), "hang", text, timeout, 0)
+            else:
+                yield Outcome(str(path), "died", f"the process ended with {process.wait()}", 0.0, 0)
             _stop(process)
             process = None
         if process is not None:
@@ -201,6 +204,25 @@ def _start(examiner: str, scratch: str) -> subprocess.Popen[str]:
     if not process.stdout.readline():  # it says when it is ready: imports and compiling are not the first file's time
         raise RuntimeError("the worker process does not start")
     return process
+
+
+def answer(process: subprocess.Popen[str], timeout: float) -> str | None:
+    """The next line, or ``None`` after too long.
+
+    That is ``timeout`` s of processor time, since others may be at work on the machine, or ten times as much of the clock.
+    """
+    assert process.stdout is not None
+    worked, start = _worked(process), time.perf_counter()
+    while not select.select([process.stdout], [], [], 0.5)[0]:
+        if _worked(process) - worked > timeout or time.perf_counter() - start > 10 * timeout:
+            return None
+    return process.stdout.readline()
+
+
+def _worked(process: subprocess.Popen[str]) -> float:
+    """Seconds of processor time so far."""
+    fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _stop(process: subprocess.Popen[str]) -> None:
@@ -231,7 +253,7 @@ def _worker(name: str, scratch: Path) -> None:
     for line in sys.stdin:
         path = Path(line.rstrip("\n"))
         Path("/proc/self/clear_refs").write_text("5")  # start the peak anew
-        start = time.perf_counter()
+        start = time.process_time()
         try:
             message = examiner(path, scratch)
             outcome = "refused" if message else "result"
@@ -240,7 +262,7 @@ def _worker(name: str, scratch: Path) -> None:
             outcome, message = "failed", " | ".join(part.strip() for part in last[-5:])
         peak = re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())
         memory = int(peak[1]) >> 10 if peak else 0
-        answers.write(json.dumps(asdict(Outcome(str(path), outcome, message, time.perf_counter() - start, memory))) + "\n")
+        answers.write(json.dumps(asdict(Outcome(str(path), outcome, message, time.process_time() - start, memory))) + "\n")
 
 
 # ---------------------------------------------------------------------------------------------- telling

@@ -24,7 +24,7 @@ __all__ = ["check_refusal", "check_structure", "examine", "examine_whole"]
 def examine(path: Path, folder: Path | None = None) -> str:
     """``""`` if the file gives a structure with a surface, else the sentence that refuses it; anything else raises.
 
-    With ``folder``, a prediction of it is written there too, in every format but the report.
+    With ``folder``, a prediction of it is written there too, in every format.
     """
     try:
         structure = read_structure(path)
@@ -38,7 +38,7 @@ def examine(path: Path, folder: Path | None = None) -> str:
     features = context_features(structure, np.zeros(len(structure.residues), np.float32))
     assert np.isfinite(features).all()
     if folder is not None:
-        for written in save(_prediction(structure), folder, ("csv", "json", "pdb", "pml", "cxc", "box")):
+        for written in save(_prediction(structure), folder, FORMATS):
             assert written.parent == folder and written.stat().st_size
             written.unlink()
     return ""

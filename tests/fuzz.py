@@ -1,4 +1,4 @@
-"""Fuzz the readers: ``python tests/fuzz.py --minutes 30`` (Linux, with the extra ``fuzz``).
+"""Fuzz the readers: ``python tests/fuzz.py --minutes 30`` (Linux, with the extra ``hardening``).
 
 atheris (libFuzzer) chooses what to change next by the Python code that an input reaches; the changes are those of
 ``mutations.py``. It runs in a process that may die: a crash in compiled code, an exception that is no sentence, a minute

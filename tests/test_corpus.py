@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import random
+import subprocess
 from pathlib import Path
 
 import pytest
-from corpus import cached_files, run, sources, table
+from corpus import answer, cached_files, run, sources, table
 from examination import examine, examine_whole
 from mutations import Case, cases, large_case, mutate, seeds
 
 from s2p.structure import read_structure
 
+pytestmark = pytest.mark.filterwarnings("error::RuntimeWarning")  # a division by zero on the way is a result that is wrong
 CASES = cases()
 
 
@@ -102,11 +104,17 @@ def test_the_runner_survives_what_the_files_do(tmp_path: Path) -> None:
     for name in names:
         (tmp_path / name).write_bytes(b"" if name == "bad.pdb" else seeds()["bare.pdb"])
     paths = [tmp_path / name for name in names]
-    found = list(run(paths, "awkward:examine", timeout=8, max_memory=400))
+    found = list(run(paths, "awkward:examine", timeout=1.5, max_memory=400))
     assert [x.outcome for x in found] == ["result", "refused", "failed", "died", "hang", "memory", "result"]
     assert "ZeroDivisionError" in found[2].message
     assert found[5].memory > 400 > found[6].memory > 0
     assert table(found, tmp_path).splitlines()[-1] == "| all | 2 | 1 | 1 | 1 | 1 | 1 |"
+
+
+def test_a_process_that_waits_for_ever_is_given_up() -> None:
+    with subprocess.Popen(["sleep", "600"], stdout=subprocess.PIPE, text=True) as process:
+        assert answer(process, 0.1) is None
+        process.kill()
 
 
 @pytest.mark.slow
