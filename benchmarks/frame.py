@@ -1,8 +1,8 @@
 """How far pockets move when the structure is turned: the published sphere of surface points and seeds are fixed in space.
 
 ``python benchmarks/frame.py`` turns and moves every bundled structure at random, makes pockets again with the residue
-probabilities of the original, published ones and those of the scored surface, and prints Markdown; ``frame.json`` is written
-beside it.
+probabilities of the original, published ones and those of the scored surface, and prints Markdown; ``studies/frame.json`` is
+written beside it.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--motions", type=int, default=20, help="random rigid motions of every structure")
     parser.add_argument("--model", default=DEFAULT_MODEL, help="checkpoint (default: %(default)s)")
-    parser.add_argument("-o", "--output", type=Path, default=HERE, metavar="DIR", help="folder of frame.json")
+    parser.add_argument("-o", "--output", type=Path, default=HERE / "studies", metavar="DIR", help="folder of frame.json")
     arguments = parser.parse_args(argv)
     results = measure(arguments.motions, model=arguments.model)
     lines = [

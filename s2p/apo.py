@@ -147,6 +147,8 @@ def _by_chain(holo: Holo) -> dict[str, tuple[NDArray[np.float32], ...]]:
 def apo_pairs(holos: Sequence[Holo], bare: Mapping[str, Bare], config: RobustnessConfig | None = None) -> list[ApoPair]:
     """For every chain of ``holos`` with ligands, the structures of the same protein in ``bare`` in which their sites are empty.
 
+    Copies of the holo's own crystal without the ligand are left out (:attr:`RobustnessConfig.same_crystal`).
+
     Returns
     -------
     Pairs by holo, then by fitting RMSD: the first of a holo chain is the one most like it.
@@ -174,7 +176,8 @@ def apo_pairs(holos: Sequence[Holo], bare: Mapping[str, Bare], config: Robustnes
             alone = replace(holo.structure.select_chains([chain]), ligands=())
             placed = [place_ligand(ligand, alone, apo, config) for ligand in _by_chain(holo)[chain]]
             kept = [p for p in placed if p is not None]
-            if len(kept) == len(placed) and _empty(kept, candidate.occupied, config.empty):
+            other_form = any(p.site_rmsd > config.same_crystal for p in kept)
+            if len(kept) == len(placed) and other_form and _empty(kept, candidate.occupied, config.empty):
                 cut = Holo(query, holo.cluster, alone, _by_chain(holo)[chain])
                 found.setdefault(query, []).append(ApoPair(cut, apo, target, candidate.state, tuple(kept)))
     return [pair for query in sorted(found) for pair in sorted(found[query], key=lambda p: max(x.rmsd for x in p.placed))]

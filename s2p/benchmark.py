@@ -156,7 +156,7 @@ def evaluate_complex(
     sites = [binding_residues(structure, x, cutoff) for x in ligands]
     middles = np.array([site_center(ca[site]) for site in sites]).reshape(-1, 3)
     limits = list(rank_limits(len(ligands), len(pockets), config.extra_ranks).values())
-    to_atoms = np.array([dca(centers, x) for x in ligands]).reshape(len(ligands), -1)
+    to_atoms = np.array([dca(centers, x) for x in ligands]).reshape(len(ligands), len(pockets))
     shared, overlap = site_overlaps(sites, residues), best_overlap(sites, residues)
     joint = site_to_pocket(sites, residues)
     volumes = _volume_overlaps(prediction, ligands, centers[: limits[0]], config)
@@ -196,6 +196,7 @@ def evaluate_complex(
         prediction.model,
         name,
         cluster,
+        len(structure.chains),
         len(ca),
         len(ligands),
         len(pockets),

@@ -27,6 +27,7 @@ from s2p.errors import S2PError
 from s2p.evaluation_rows import ProteinRow
 from s2p.files import file_stem, make_folder, write_text
 from s2p.isolation import Answer, isolated, measure
+from s2p.models import POCKET_FINDERS
 from s2p.peers import PREDICTORS, load_predictor
 from s2p.prediction import Prediction, Predictor
 from s2p.provenance import provenance
@@ -39,11 +40,14 @@ __all__ = ["evaluate_case", "load_named", "predictor_names", "run_benchmark"]
 
 def predictor_names() -> tuple[str, ...]:
     """Names :func:`load_named` knows, whether or not what they need is installed."""
-    return (*PREDICTORS, *VARIANTS)
+    return (*PREDICTORS, *VARIANTS, *POCKET_FINDERS)
 
 
 def load_named(name: str, model: str | Path = DEFAULT_MODEL) -> Predictor:
-    """A predictor by name: a variant of Seq2Pocket, a peer (:mod:`s2p.peers`), or ``package.module:Class`` of your own.
+    """A predictor by name.
+
+    It is a variant of Seq2Pocket, a peer (:mod:`s2p.peers`), another of our methods with its shipped checkpoint
+    (:data:`s2p.models.POCKET_FINDERS`), or ``package.module:Class`` of your own.
 
     Raises
     ------
@@ -52,6 +56,11 @@ def load_named(name: str, model: str | Path = DEFAULT_MODEL) -> Predictor:
     """
     if name in VARIANTS:
         return Variant(name, model)
+    if name in POCKET_FINDERS:
+        from s2p.models.loading import load_model  # PyTorch: workers of other predictors do without
+
+        found: Predictor = load_model(name, device="cpu")
+        return found
     if ":" in name:
         module, _, attribute = name.partition(":")
         try:
@@ -131,7 +140,7 @@ def failed_record(answer: Answer[Case], name: str, config: BenchmarkConfig | Non
     try:
         truth = case.read()
     except S2PError as error:
-        nothing = ProteinRow(name, case.id, case.cluster, *(0,) * 11, *(float("nan"),) * 4, "unreadable", str(error))
+        nothing = ProteinRow(name, case.id, case.cluster, *(0,) * 12, *(float("nan"),) * 4, "unreadable", str(error))
         return Record(nothing, (), "", "", ())
     n = len(truth.labels)
     empty = Prediction(truth.structure, np.zeros(n, np.float32), np.zeros(n, bool), np.zeros(n, bool), (), name)

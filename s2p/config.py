@@ -321,14 +321,16 @@ class PointTrainConfig:
 
 @dataclass(frozen=True)
 class PointStudyConfig:
-    """What the studies of the point scorer compare; the settings that are changed are those of the shipped scorer."""
+    """What the studies of the point scorer compare; what they do not change is as in the shipped scorer, but smaller."""
 
     n_components: int = 4
     """Principal components of the residue embeddings, where they are read."""
     positives: int = 64
-    """Points drawn from a protein for the comparison of classifiers, fewer than in training: forests take long."""
+    """Points drawn from a protein, fewer than for the shipped scorer: some thirty scorers are trained."""
     negatives: int = 192
-    trees: int = 100
+    members: int = 1
+    """Networks of a scorer."""
+    trees: int = 50
     tree_depth: int = 20
     """Of the random forest, at most."""
     leaf: int = 5
@@ -364,6 +366,8 @@ class RobustnessConfig:
     """Å around the ligand: CA atoms this close are superposed, so that other domains may move."""
     empty: float = 4.0
     """Å: no atom of another ligand may come this close to where the ligand was."""
+    same_crystal: float = 0.05
+    """Å: a site whose atoms differ less is of the same crystal with its ligand taken out, and no other form."""
     seed: int = 0
 
 

@@ -61,6 +61,7 @@ class ProteinRow:
     predictor: str
     protein: str
     cluster: str
+    n_chains: int
     n_residues: int
     n_sites: int
     n_pockets: int

@@ -92,6 +92,8 @@ class PointStudy:
         Cases of validation clusters.
     unseen
         See :func:`s2p.point_cache.read_unseen`.
+    train_config
+        What every variant starts from; by default the shipped settings with fewer points and networks.
 
     Raises
     ------
@@ -111,7 +113,9 @@ class PointStudy:
         quiet: bool = False,
     ) -> None:
         self.predictor, self.quiet = predictor, quiet
-        self.config, self.train_config = config or PointStudyConfig(), train_config or PointTrainConfig()
+        study = self.config = config or PointStudyConfig()
+        smaller = PointTrainConfig(positives=study.positives, negatives=study.negatives, members=study.members)
+        self.train_config = train_config or smaller
         self._training, self._validation, self._unseen = {case.id: case for case in training}, validation, unseen
         strangers = sorted(set(unseen) - set(self._training))
         if strangers:
@@ -228,11 +232,9 @@ class PointStudy:
             yield name, partial(self._fitted, "features", name, build_perceptrons, training)
 
     def classifiers(self) -> Variants:
-        """Perceptrons and trees on the same points, drawn evenly."""
-        builders: dict[str, Builder[Scores]] = {"three perceptrons": build_perceptrons, **tree_builders(self.config)}
-        training = replace(
-            self.train_config, hard_negatives=False, positives=self.config.positives, negatives=self.config.negatives
-        )
+        """A perceptron and trees on the same points, drawn evenly."""
+        builders: dict[str, Builder[Scores]] = {"perceptron": build_perceptrons, **tree_builders(self.config)}
+        training = replace(self.train_config, hard_negatives=False)
         for name, builder in builders.items():
             yield name, partial(self._fitted, "classifiers", name, builder, training)
 
@@ -274,7 +276,7 @@ class PointStudy:
         return Outcome("chains", name, [result for h in several for result in self._by_chain(h, alone)])
 
     def _by_chain(self, h: _Held, alone: bool) -> list[ComplexResult]:
-        """One result for each chain that touches some ligand most, over the ligands of that chain."""
+        """One result for each chain that touches some ligand most, over its ligands; or one over all, in the same order."""
         structure = h.truth.structure
         chain_of_atom = structure.residues.chain[structure.atoms.residue_index]
         owners: dict[str, list[NDArray[np.float32]]] = {}
@@ -283,9 +285,12 @@ class PointStudy:
             names, counts = np.unique(chain_of_atom[distance <= LabelConfig.cutoff], return_counts=True)
             if len(names):
                 owners.setdefault(str(names[counts.argmax()]), []).append(ligand)
+        if not alone:
+            ligands = [ligand for own in owners.values() for ligand in own]
+            return [evaluate_complex(h.base, ligands, name=h.case.id, cluster=h.case.cluster)]
         config, found = PredictConfig(ranking="surface"), []
         for chain, ligands in owners.items():
-            prediction = self.predictor.predict(structure.select_chains([chain]), config) if alone else h.base
+            prediction = self.predictor.predict(structure.select_chains([chain]), config)
             found.append(evaluate_complex(prediction, ligands, name=f"{h.case.id} {chain}", cluster=h.case.cluster))
         return found
 

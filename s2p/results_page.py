@@ -21,9 +21,11 @@ from s2p.errors import S2PError
 from s2p.figures_evaluation import Mark, dcc_pfi_figure, figure_png
 from s2p.files import file_stem, make_folder, write_bytes, write_text
 from s2p.intervals import Summary
+from s2p.models import POCKET_FINDERS
 from s2p.run_records import Run, read_run
 from s2p.run_tables import cost, pairs, predictor_figures
 from s2p.study_page import STUDY_FILES, study_sections
+from s2p.summaries import summary_table
 
 __all__ = ["main", "possibly_trained", "results_page"]
 
@@ -43,6 +45,16 @@ POCKET_COLUMNS = {
     "F1, DCC <= 4 Å": "F1, dcc <= 4 Å",
     "pockets": "pockets per protein",
 }
+STRATUM_COLUMNS = (
+    "dca < 4 Å, top N",
+    "dca < 4 Å, top N+2",
+    "dcc < 4 Å, top N",
+    "dcc < 4 Å, top N+2",
+    "PFI",
+    "pockets per protein",
+)
+SMALL_PROTEIN = 350
+"""Residues, at most, of a small protein of one chain: the strata of the page are these and all others."""
 RESIDUE_COLUMNS = {
     "AUPRC (trapezoid)": "residue AUPRC (trapezoid)",
     "average precision": "residue average precision",
@@ -69,7 +81,7 @@ def possibly_trained(name: str, facts: dict[str, Any]) -> str:
     for known in (name, name.partition("-")[0]):  # fpocket-rs is fpocket
         if known in TRAINED:
             return TRAINED[known]
-    if not name.startswith("s2p"):
+    if ":" in name or not (name.startswith("s2p") or name in POCKET_FINDERS):
         return "unknown"
     if facts.get("trained_on"):
         return f"yes: on relatives of {len(facts['trained_on'])} of these"
@@ -138,6 +150,7 @@ def _run_section(run: Run, image: Path, n_bootstrap: int) -> str:
         if own:
             rows = [[f"`{name}`", *(_cell(table.get(key)) for key in columns.values())] for name, table in own.items()]
             lines += [f"### {heading}", "", *_table(["predictor", *columns], rows), ""]
+    lines += _strata(run, n_bootstrap)
     lines += ["### Cost and independence", "", *_costs(run), ""]
     missing = {name: entry["error"] for name, entry in facts["predictors"].items() if "error" in entry}
     lines += [f"* `{name}` did not run: {reason}" for name, reason in missing.items()] + ([""] if missing else [])
@@ -159,6 +172,29 @@ def _run_section(run: Run, image: Path, n_bootstrap: int) -> str:
         head = ["pair", "recall", "difference", "p, clusters", "sites only one finds", "p, McNemar"]
         lines += ["### In pairs", "", *_table(head, rows), ""]
     return "\n".join(lines)
+
+
+def _strata(run: Run, n_bootstrap: int) -> list[str]:
+    """Recall on small proteins of one chain and on the others, where the run has both."""
+    titles = {key: title for title, key in POCKET_COLUMNS.items() if key in STRATUM_COLUMNS}
+    lines = []
+    for small, heading in (
+        (True, f"One chain of at most {SMALL_PROTEIN} residues"),
+        (False, f"Several chains, or more than {SMALL_PROTEIN} residues"),
+    ):
+        rows, counts = [], set()
+        for name, records in run.records.items():
+            usable = [r for r in records if r.protein.status != "unreadable"]
+            own = [r for r in usable if (r.protein.n_chains == 1 and r.protein.n_residues <= SMALL_PROTEIN) == small]
+            sites = [site for r in own for site in r.sites]
+            if sites and len(own) < len(usable):
+                counts.add((len(own), len({r.protein.cluster for r in own}), len(sites)))
+                table = summary_table(sites, [r.protein for r in own], n_bootstrap=n_bootstrap)
+                rows.append([f"`{name}`", *(_cell(table.get(key)) for key in titles)])
+        if rows:
+            size = "; ".join(f"{proteins} proteins in {clusters} clusters, {n} sites" for proteins, clusters, n in sorted(counts))
+            lines += [f"### {heading}", "", f"{size}.", "", *_table(["predictor", *titles.values()], rows), ""]
+    return lines
 
 
 def _costs(run: Run) -> list[str]:

@@ -11,6 +11,7 @@ from typing import Any
 from s2p.cases import CaseSet
 from s2p.errors import S2PError
 from s2p.guard import CARD_KEY, refuse_trained
+from s2p.models import POCKET_FINDERS
 
 __all__ = ["guard_cases"]
 
@@ -26,9 +27,10 @@ def guard_cases(
     Parameters
     ----------
     model
-        Checkpoint, by name or path; what it was trained on is in its card.
+        Checkpoint of Seq2Pocket, by name or path; what it was trained on is in its card.
     predictors
-        Nothing is asked unless one of them is ours (``s2p…``): of other people's training sets nothing is known here.
+        Only ours are asked (``s2p…``, and :data:`s2p.models.POCKET_FINDERS`, whose cards are shipped): of other people's
+        training sets nothing is known here.
     allow
         Keep them all, and say which.
     skip
@@ -41,14 +43,15 @@ def guard_cases(
     Raises
     ------
     S2PError
-        If there are such cases and neither flag is given, or if the card does not say what was trained on. The bundled
+        If there are such cases and neither flag is given, or if a card does not say what was trained on. The bundled
         complexes and the test split of complexes are held out by construction, and do not need the card.
     """
-    if not any(name.startswith("s2p") for name in predictors):
-        return cases, []
-    card = _card(model)
+    # A class of your own, or a baseline of ours, that is named by its place in a package does not use the checkpoint.
+    asked = [model] if any(name.startswith("s2p") and ":" not in name for name in predictors) else []
     held_out = cases.name == "mini" or (cases.split == "test" and all(case.kind == "files" for case in cases.cases))
-    if CARD_KEY not in card and held_out:
+    cards = [_card(name) for name in (*asked, *(name for name in predictors if name in POCKET_FINDERS))]
+    cards = [card for card in cards if CARD_KEY in card or not held_out]
+    if not cards:
         return cases, []
     sequences: dict[str, str] = {}
     for case in cases.cases:
@@ -58,9 +61,12 @@ def guard_cases(
             continue
         own = {f"{case.id}|{chain}": structure.sequence(chain) for chain in structure.chains}
         sequences |= {key: sequence for key, sequence in own.items() if len(sequence) >= SHORTEST}
-    # What a card cannot tell cannot be left out.
-    found = refuse_trained(card, sequences, allow=(skip and CARD_KEY in card) or (allow and not skip))
-    trained = list(dict.fromkeys(hit.id.rsplit("|", 1)[0] for hit in found))
+    hits: set[str] = set()
+    for card in cards:
+        # What a card cannot tell cannot be left out.
+        found = refuse_trained(card, sequences, allow=(skip and CARD_KEY in card) or (allow and not skip))
+        hits |= {hit.id.rsplit("|", 1)[0] for hit in found}
+    trained = [case.id for case in cases.cases if case.id in hits]
     if not skip:
         return cases, trained
     kept = tuple(case for case in cases.cases if case.id not in trained)

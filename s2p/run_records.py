@@ -34,10 +34,20 @@ class Record:
 
     @classmethod
     def from_json(cls, line: str) -> Record:
-        """From :meth:`to_json`."""
+        """From :meth:`to_json`.
+
+        Raises
+        ------
+        S2PError
+            If the line has other columns: a version of s2p wrote it that measured other things.
+        """
         values = json.loads(line)
-        sites = tuple(SiteRow(**row) for row in values["sites"])
-        return cls(ProteinRow(**values["protein"]), sites, values["labels"], values["positive"], tuple(values["scores"]))
+        try:
+            protein, sites = ProteinRow(**values["protein"]), tuple(SiteRow(**row) for row in values["sites"])
+        except TypeError as error:
+            key = values["protein"].get("protein", "?")
+            raise S2PError(f"{key}: its record is of another version of s2p ({error}); run it again in a new folder") from None
+        return cls(protein, sites, values["labels"], values["positive"], tuple(values["scores"]))
 
 
 @dataclass(frozen=True, eq=False)

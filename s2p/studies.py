@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 __all__ = ["StudyTable", "main", "read_bare"]
 
+REDUCED = ("positives", "negatives", "members")
+"""Settings of :class:`~s2p.config.PointTrainConfig` that are smaller in studies; the results page says so."""
+
 EMPTY = "no ligand at the site"
 UNKNOWN = "ligand at the site unknown"
 """Of files that hold protein atoms only: a ligand may have been there, in complexes one that is not listed."""
@@ -58,11 +61,11 @@ class StudyTable:
             if row.variant not in self.done(row.study):
                 self.rows.append(row)
                 say(f"{row.study}, {row.variant}: " + ", ".join(f"{key} {value}" for key, value in row.figures.items()))
-                self.write({})
+                self.write()
 
-    def write(self, extra: dict[str, Any]) -> None:
-        """Both files; ``extra`` joins the facts."""
-        facts = self._facts | extra | provenance() | {"rows": [row_to_json(row) for row in self.rows]}
+    def write(self) -> None:
+        """Both files."""
+        facts = self._facts | provenance() | {"rows": [row_to_json(row) for row in self.rows]}
         write_text(self._json, json.dumps(facts, indent=1, ensure_ascii=False) + "\n")
         write_text(self._csv, rows_csv(self.rows))
 
@@ -126,7 +129,8 @@ def _points(options: argparse.Namespace) -> None:
         read_unseen(options.unseen),
         quiet=options.quiet,
     )
-    facts = {"dataset": validation.name, "split": "validation", "model": Path(options.model).stem}
+    facts: dict[str, Any] = {"dataset": validation.name, "split": "validation", "model": Path(options.model).stem}
+    facts["training"] = {name: getattr(data.train_config, name) for name in REDUCED}
     table = StudyTable(options.out, "points", facts)
     for name in options.studies or STUDIES:
         table.add(study_rows(data, name, table.done(name)), _silent if options.quiet else _say)

@@ -7,12 +7,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from s2p.config import PointStudyConfig, PointTrainConfig
 from s2p.intervals import Difference, Summary
+from s2p.models.kalasanty_page import kalasanty_section
 from s2p.study_rows import StudyRow, row_from_json
 
 __all__ = ["STUDY_FILES", "study_sections"]
 
-STUDY_FILES = ("points.json", "robustness.json", "frame.json")
+STUDY_FILES = ("points.json", "robustness.json", "frame.json", "kalasanty.json")
 """What a folder of studies holds, one or more of these."""
 
 COLUMNS = {
@@ -35,15 +37,17 @@ TITLES = {
 }
 NOTES = {
     "features": "Every variant is trained from the first step on, hard negatives and calibration included.",
-    "classifiers": "Points drawn evenly, fewer than in training, the same for all; no hard negatives.",
+    "classifiers": "The same points for all, drawn evenly: no hard negatives.",
     "groupings": "One scorer; every way of making pockets has its own calibrated ranking.",
     "augmentation": "One copy of every training protein with moved side chains and missing ligand-facing atoms.",
-    "chains": "Complexes of several chains; what is predicted from the chain at each ligand alone is judged on the same ligands.",
-    "clusters": "Only the point scorer is trained on fewer clusters, not the language model; three draws each, pooled.",
+    "chains": "Complexes of several chains, N the ligands of all; or the chain at each ligand alone, N those of that chain, over"
+    " the same ligands. Where one copy of a ligand is listed, the same site of another chain takes a rank in complexes only.",
+    "clusters": "Only the point scorer is trained on fewer clusters, not the language model; pooled over"
+    f" {PointStudyConfig.curve_draws} draws of each.",
     "side chains": "Side chains of binding residues shifted, and part of their atoms that touch a ligand left out.",
     "other structure, no ligand at the site": "One chain alone; the ligand put into the other crystal by superposing CA atoms.",
-    "other structure, ligand at the site unknown": "Likewise, but whether the other crystal had a ligand there is not recorded;"
-    " of each chain the structure whose site differs most.",
+    "other structure, ligand at the site unknown": "One chain alone; the ligand put into the other crystal by superposing CA"
+    " atoms. Whether that had a ligand of its own there is not recorded. Of each chain, the structure whose site differs most.",
 }
 
 
@@ -54,7 +58,8 @@ def study_sections(folder: Path) -> list[str]:
         path = folder / name
         if path.is_file():
             facts = json.loads(path.read_text(encoding="utf-8"))
-            parts.append(_frame(facts) if name == "frame.json" else _studies(facts))
+            section = {"frame.json": _frame, "kalasanty.json": kalasanty_section}.get(name, _studies)
+            parts.append(section(facts))
     return parts
 
 
@@ -67,6 +72,8 @@ def _studies(facts: Mapping[str, Any]) -> str:
         " (of its own predictor, where there are several), with its interval and p over clusters.",
         "",
     ]
+    if "training" in facts:
+        lines += [_training(facts["training"]), ""]
     for study in dict.fromkeys(row.study for row in rows):
         own = [row for row in rows if row.study == study]
         sizes = sorted({(row.n_proteins, row.n_sites) for row in own})
@@ -74,6 +81,15 @@ def _studies(facts: Mapping[str, Any]) -> str:
         lines += [f"### {TITLES.get(study, study[:1].upper() + study[1:])}", ""]
         lines += [" ".join(filter(None, [f"{counts}.", NOTES.get(study, "")])), "", *_table(own), ""]
     return "\n".join(lines)
+
+
+def _training(used: Mapping[str, int]) -> str:
+    shipped = PointTrainConfig()
+    return (
+        f"Scorers learn from at most {used['positives']} points near a ligand and {used['negatives']} far from all of every"
+        f" training protein, and average {used['members']} networks; the shipped one from {shipped.positives} and"
+        f' {shipped.negatives}, and {shipped.members} networks. "Shipped" in the tables means its other settings.'
+    )
 
 
 def _table(rows: Sequence[StudyRow]) -> list[str]:

@@ -31,6 +31,12 @@ def turned(structure: Structure) -> tuple[Structure, np.ndarray, np.ndarray]:
     return moved(structure, rotation, shift), rotation, shift
 
 
+def side_chains_shifted(structure: Structure, by: float) -> Structure:
+    atoms = structure.atoms
+    coord = np.where((atoms.name == "CB")[:, None], atoms.coord + by, atoms.coord).astype(np.float32)
+    return replace(structure, atoms=replace(atoms, coord=coord))
+
+
 def test_superposition_is_kabsch() -> None:
     draw = np.random.default_rng(0)
     a = draw.normal(size=(12, 3)) * 5
@@ -53,9 +59,7 @@ def test_the_ligand_follows_the_protein() -> None:
 
 def test_moved_side_chains_show_in_the_rmsd_of_the_site_alone() -> None:
     holo, ligand = chain()
-    atoms = holo.atoms
-    coord = np.where((atoms.name == "CB")[:, None], atoms.coord + 2.0, atoms.coord).astype(np.float32)
-    placed = place_ligand(ligand, holo, replace(holo, atoms=replace(atoms, coord=coord)))
+    placed = place_ligand(ligand, holo, side_chains_shifted(holo, 2.0))
     assert placed is not None and placed.rmsd < 0.01
     assert placed.site_rmsd == pytest.approx(np.sqrt(12 / 5), abs=0.01)  # one atom of five moved by sqrt(12) Å
 
@@ -86,10 +90,11 @@ def test_another_protein_or_one_without_the_site_is_no_pair() -> None:
 
 def test_pairs_are_of_the_same_protein_with_an_empty_site() -> None:
     structure, ligand = chain()
-    other, rotation, shift = turned(structure)
+    other, rotation, shift = turned(side_chains_shifted(structure, 0.5))
     there = (ligand @ rotation.T + shift).astype(np.float32)
     bare = {
         "empty": Bare("empty", other, there + 30, "no ligand"),
+        "copy": Bare("copy", turned(structure)[0], NONE, "no ligand"),
         "full": Bare("full", other, there[:1] + 2, "no ligand"),
         "itself": Bare("itself", structure, NONE, "unknown"),
     }

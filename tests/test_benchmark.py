@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from builders import make_prediction
 
-from s2p.benchmark import HIT, LigandHit, ligand_hits, ligand_table
+from s2p.benchmark import HIT, LigandHit, evaluate_complex, ligand_hits, ligand_table
 from s2p.prediction import Prediction
 from s2p.structure import Ligand
 
@@ -71,3 +71,11 @@ def test_table():
     assert list(table.columns) == list(LigandHit.__dataclass_fields__)
     assert table.pocket.tolist() == [1]
     assert ligand_table(prediction(-3, ligands=())).empty
+
+
+def test_a_protein_without_ligands_has_pockets_but_no_sites():
+    result = evaluate_complex(make_prediction(), [])
+    assert result.sites == () and result.protein.n_sites == 0
+    assert result.protein.n_pockets == len(make_prediction().pockets) > 0
+    nothing = evaluate_complex(replace(make_prediction(), pockets=()), [])
+    assert nothing.sites == () and nothing.protein.n_pockets == 0

@@ -85,7 +85,10 @@ def test_the_record_by_hand(folder: Path) -> None:
     assert record.protein.iou == site.best_iou == pytest.approx(truth.labels.mean())
     assert record.labels.count("1") == truth.labels.sum() == site.n_residues
     assert record.protein.seconds < 5 and record.protein.peak_mb > 10
+    assert (record.protein.n_chains, record.protein.n_residues) == (len(truth.structure.chains), len(truth.labels))
     assert Record.from_json(record.to_json()).to_json() == record.to_json()
+    with pytest.raises(S2PError, match="fine: its record is of another version of s2p"):
+        Record.from_json(record.to_json().replace('"n_chains"', '"chains"'))
 
 
 def test_resuming_computes_what_is_missing_and_nothing_else(folder: Path, tmp_path: Path) -> None:
@@ -144,7 +147,7 @@ def test_two_predictors_in_a_pair(folder: Path, tmp_path: Path) -> None:
 
 
 def test_names() -> None:
-    assert {"s2p", "s2p-no-smoothing", "s2p-dbscan-5", "random-patch"} <= set(predictor_names())
+    assert {"s2p", "s2p-no-smoothing", "s2p-dbscan-5", "random-patch", "kalasanty"} <= set(predictor_names())
     with pytest.raises(S2PError, match="there is no predictor 'fancy'"):
         load_named("fancy")
     with pytest.raises(S2PError, match=r"no run in it"):

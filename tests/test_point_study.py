@@ -82,9 +82,11 @@ def test_every_study_has_its_variants_and_the_first_is_what_is_compared_with(tab
         "no language",
         "with embeddings",
     ]
-    assert [row.variant for row in tables["classifiers"]] == ["three perceptrons", "gradient-boosted trees", "random forest"]
+    assert [row.variant for row in tables["classifiers"]] == ["perceptron", "gradient-boosted trees", "random forest"]
     assert tables["groupings"][0].variant == "peaks (shipped)" and len(tables["groupings"]) == 5
     assert [row.variant for row in tables["clusters"]] == ["4 (all)", "3"]
+    together, alone = tables["chains"]
+    assert together.n_sites == alone.n_sites == len(alone.hits["dca_n"]) == 2
     for name, rows in tables.items():
         assert not rows[0].differences
         assert all(bool(row.differences) == (name != "clusters") for row in rows[1:])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -59,6 +60,28 @@ def test_the_page_holds_every_predictor_with_its_figures(run: Path, tmp_path: Pa
     assert (tmp_path / "page" / "results_mini.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_small_proteins_of_one_chain_have_a_table_of_their_own(run: Path, tmp_path: Path) -> None:
+    """1GBT (trypsin) is one chain of 223 residues; 4CUP has 115, and is given a second chain here."""
+    folder = tmp_path / "mini"
+    (folder / "records").mkdir(parents=True)
+    (folder / "run.json").write_text((run / "run.json").read_text())
+    found = read_run(run).records
+    for name, records in found.items():
+        changed = [replace(r, protein=replace(r.protein, n_chains=1 + (r.protein.protein == "4CUP"))) for r in records]
+        file = folder / "records" / f"{name.replace(':', '_')}.jsonl"
+        file.write_text("".join(r.to_json() + "\n" for r in changed))
+    page = results_page([folder], tmp_path / "RESULTS.md", n_bootstrap=20).read_text()
+    small, others = (page.split(f"### {title}")[1].split("###")[0] for title in ("One chain of at most", "Several chains, or"))
+    assert "1 proteins in 1 clusters, 1 sites." in small and "1 proteins in 1 clusters, 1 sites." in others
+    for part, protein in ((small, "1GBT"), (others, "4CUP")):
+        for name, records in found.items():
+            (record,) = (r for r in records if r.protein.protein == protein)
+            hits = float(record.sites[0].dca_n < 4), float(record.sites[0].dca_n_plus < 4)
+            row = next(line for line in part.splitlines() if line.startswith(f"| `{name}` |"))
+            assert [float(cell.split()[0]) for cell in row.split("|")[2:4]] == list(hits)
+    assert "One chain of at most" not in results_page([run], tmp_path / "one.md", n_bootstrap=20).read_text()  # all are small
+
+
 def test_tables_and_costs(run: Path) -> None:
     import pandas as pd
 
@@ -83,7 +106,8 @@ def test_independence_is_never_claimed_for_strangers() -> None:
     assert possibly_trained("s2p", train).startswith("yes")
     assert possibly_trained("s2p", test | {"trained_on": ["a", "b"]}) == "yes: on relatives of 2 of these"
     assert possibly_trained("s2p", {"dataset": "mine", "split": ""}) == "unknown"
-    assert possibly_trained("package:Thing", test) == "unknown"
+    assert possibly_trained("package:Thing", test) == possibly_trained("s2p.models.mine:Thing", test) == "unknown"
+    assert possibly_trained("kalasanty", test).startswith("no: test clusters")
     assert possibly_trained("pocketnet", test).startswith("possibly")
     assert possibly_trained("fpocket-rs-druggability", test) == possibly_trained("fpocket", test) != "unknown"
 
@@ -149,9 +173,11 @@ def test_studies_on_the_page(tmp_path: Path) -> None:
         "differences": {"dca_n": [-0.25, -0.5, 0.0, 0.04]},
         "hits": {"dca_n": "101"},
     }
-    facts = {"dataset": "d", "split": "validation", "model": "m", "rows": [row]} | provenance()
+    training = {"positives": 7, "negatives": 9, "members": 1}
+    facts = {"dataset": "d", "split": "validation", "model": "m", "training": training, "rows": [row]} | provenance()
     (tmp_path / "points.json").write_text(json.dumps(facts))
     page = results_page([tmp_path], tmp_path / "RESULTS.md").read_text()
     assert "| no \\| geometry | 0.500 (0.40–0.60) | -0.250 (-0.50 to +0.00), p 0.04 |" in page
     assert "| surface | 0.012 | 0.050 | 0.200 | 0.020 | 75% |" in page
+    assert "at most 7 points near a ligand and 9 far from all" in page
     assert "3 bundled structures, 4 random rotations" in page and "### What the points read" in page

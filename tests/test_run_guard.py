@@ -38,7 +38,15 @@ def test_refused_allowed_or_left_out(cases: CaseSet, model: str) -> None:
 
 
 def test_other_peoples_predictors_are_not_asked(cases: CaseSet, model: str) -> None:
-    assert guard_cases(cases, model, ["random-patch"]) == (cases, [])
+    for name in ("random-patch", "s2p.models.kalasanty_baselines:CenterBall"):
+        assert guard_cases(cases, model, [name]) == (cases, [])
+
+
+def test_the_card_of_another_method_of_ours_is_asked_too(cases: CaseSet, model: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("s2p.run_guard.POCKET_FINDERS", (model,))
+    assert guard_cases(cases, "s2p-esm2-8m", [model], allow=True) == (cases, ["4CUP"])
+    with pytest.raises(S2PError, match="trained on 1 of the chains"):
+        guard_cases(cases, "s2p-esm2-8m", ["random-patch", model])
 
 
 def test_a_card_without_a_record_is_enough_for_held_out_sets_only(cases: CaseSet, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ def site(protein: str, distances: tuple[float, ...] = NEAR, **changes: Any) -> S
 
 
 def protein(name: str, **changes: Any) -> ProteinRow:
-    return replace(ProteinRow("p", name, name, 100, 1, 2, 1, 1, 1, 0, 0, 1, 0, 0, 1.0, 0.5, 0.4, 0.3), **changes)
+    return replace(ProteinRow("p", name, name, 1, 100, 1, 2, 1, 1, 1, 0, 0, 1, 0, 0, 1.0, 0.5, 0.4, 0.3), **changes)
 
 
 def test_figures_by_hand() -> None:
