@@ -8,15 +8,17 @@ import torch
 from builders import make_structure
 
 from s2p.config import KalasantyConfig, KalasantyPocketConfig, KalasantyTrainConfig
+from s2p.guard import trained_on
 from s2p.labels import relevant_ligands
 from s2p.models.kalasanty import Kalasanty
 from s2p.models.kalasanty_baselines import CenterBall, RandomSurfacePoints
 from s2p.models.kalasanty_grid import Box, central_box, site_mask
+from s2p.models.kalasanty_page import kalasanty_section
 from s2p.models.kalasanty_predictor import KalasantyCheckpoint, KalasantyPredictor, load_kalasanty
 from s2p.pipeline import Seq2Pocket
 from s2p.prediction import Predictor
 from s2p.ranking import PocketModel
-from s2p.recipe.kalasanty import CavityComplex, calibrate, choose_threshold, finish
+from s2p.recipe.kalasanty import CavityComplex, calibrate, chains_of, choose_threshold, finish
 from s2p.recipe.kalasanty_study import study
 from s2p.structure import read_structure
 
@@ -81,9 +83,16 @@ def test_the_study_compares_all_on_the_same_sites(held, kalasanty):
     counts = found["agreement"]["s2p, kalasanty"]["dcc_n"]
     alone = len(counts["only_first"]) + len(counts["only_second"])
     assert counts["both"] + alone + counts["neither"] == found["n_sites"]
+    value, low, high, p = found["differences"]["kalasanty − s2p"]["dcc_n"]
+    assert value == pytest.approx((len(counts["only_second"]) - len(counts["only_first"])) / found["n_sites"])
+    assert low <= value <= high and 0 < p <= 1
     hits = found["figures"]["s2p"]["dcc < 4 Å, top N"][0] * found["n_sites"]
     assert counts["both"] + len(counts["only_first"]) == pytest.approx(hits)
-    json.dumps(found)
+    page = kalasanty_section(json.loads(json.dumps(found | {"split": "test"})))
+    assert f"2 complexes in 2 clusters, {found['n_sites']} sites" in page
+    assert f"| {counts['both']} | {len(counts['only_first'])} | {len(counts['only_second'])} | {counts['neither']} |" in page
+    columns = {line.count("|") - 1 for line in page.splitlines() if line}
+    assert columns == {-1, 5, 6, 7}  # text, and the tables of differences, agreement and figures
 
 
 def _density(x: CavityComplex, level: float, background: float) -> tuple[np.ndarray, Box]:
@@ -117,8 +126,10 @@ def test_the_recipe_ends_in_a_checkpoint_with_its_card(held, kalasanty, tmp_path
 
     monkeypatch.setattr(KalasantyPredictor, "density", density)
     out = tmp_path / "k.safetensors"
-    finish(kalasanty.checkpoint.model, [], held, KalasantyTrainConfig(), out)
+    finish(kalasanty.checkpoint.model, [], held, KalasantyTrainConfig(), chains_of(held), out)
     found = load_kalasanty(out)
+    seen = {x.key + "|" + x.structure.chains[0]: x.structure.sequence(x.structure.chains[0]) for x in held}
+    assert [hit.kind for hit in trained_on(found.card, seen | {"new": "MKTAYIAKQR" * 5})] == ["exact"] * len(seen)
     assert found.pocket_model is not None and found.card["licence"] == "MIT"
     recalls = found.card["threshold_recalls"]
     assert found.pockets.threshold == float(max(recalls, key=lambda t: (recalls[t], -float(t))))

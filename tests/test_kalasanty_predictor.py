@@ -1,5 +1,6 @@
 """The density of whole proteins, pockets through the protocol, and checkpoints."""
 
+import csv
 from dataclasses import replace
 
 import numpy as np
@@ -10,8 +11,11 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from s2p.benchmark import ligand_hits
+from s2p.checkpoint import SHIPPED
 from s2p.config import KalasantyConfig, KalasantyPocketConfig, PredictConfig
 from s2p.errors import S2PError, WeightsError
+from s2p.guard import _unpack, trained_on
 from s2p.models.kalasanty import Kalasanty
 from s2p.models.kalasanty_grid import atom_channels, central_box, fill_box, rotations, turn_grid
 from s2p.models.kalasanty_predictor import (
@@ -198,3 +202,19 @@ def test_a_real_structure_is_saved_in_every_format(examples, tmp_path):
     assert len(prediction.pockets) >= 1
     paths = prediction.save(tmp_path)
     assert {path.suffix for path in paths} >= {".csv", ".json", ".pdb", ".pml", ".cxc", ".html"}
+
+
+def test_the_shipped_checkpoint_is_small_and_was_trained_on_the_training_split_alone(examples):
+    assert (SHIPPED / "kalasanty.safetensors").stat().st_size <= 10_000_000
+    found = KalasantyPredictor.load(device="cpu")
+    card = found.checkpoint.card
+    assert len(card["epochs"]) == card["training"]["epochs"]
+    assert found.checkpoint.pocket_model is not None and str(found.checkpoint.pockets.threshold) in card["threshold_recalls"]
+    with open(examples.parent / "splits" / "complexes.csv", newline="", encoding="utf-8") as handle:
+        split = {f"{row['dataset']}/{row['id']}": row["split"] for row in csv.DictReader(handle)}
+    ids, _, _ = _unpack(card)
+    assert {split[name.rpartition("|")[0]] for name in ids} == {"train"}
+    structure = read_structure(examples / "6WQA.cif")  # and it has learned: the antagonist's site comes first
+    assert trained_on(card, {"6WQA": structure.sequence("A")}) == []
+    hits = [hit for hit in ligand_hits(found.predict(structure)) if hit.ligand.startswith("ZMA")]
+    assert [(hit.found, hit.pocket) for hit in hits] == [(True, 1)]

@@ -61,7 +61,7 @@ def _add_evaluate(commands: Any) -> None:
         type=names,
         default=[],
         metavar="NAME",
-        help="repeatable or comma-separated: s2p, pocketnet, fpocket-rs ..., 'all', or package.module:Class (default: s2p)",
+        help="repeatable or comma-separated: s2p, kalasanty, fpocket-rs ..., 'all', or package.module:Class (default: s2p)",
     )
     parser.add_argument("--workers", type=positive(int), default=1, metavar="N", help="processes (default: %(default)s)")
     parser.add_argument(

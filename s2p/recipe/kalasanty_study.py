@@ -1,6 +1,7 @@
 """Kalasanty beside Seq2Pocket and two baselines on held-out complexes: figures, agreement, consensus.
 
-``python -m s2p.recipe.kalasanty_study DATA -o FOLDER [--split validation] [--model PATH]`` writes ``study.json``.
+``python -m s2p.recipe.kalasanty_study DATA -o FOLDER [--split validation] [--model PATH]`` writes ``kalasanty.json``,
+which ``python -m s2p.results_page`` shows.
 """
 
 from __future__ import annotations
@@ -14,9 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from s2p.benchmark import ComplexResult, evaluate_complex
-from s2p.config import DEFAULT_MODEL
+from s2p.config import DEFAULT_MODEL, BenchmarkConfig
 from s2p.errors import S2PError
+from s2p.evaluation_rows import SiteRow
 from s2p.files import make_folder, write_text
+from s2p.intervals import paired_difference
 from s2p.models.kalasanty_agreement import Agreement, agreement, consensus
 from s2p.models.kalasanty_baselines import CenterBall, RandomSurfacePoints
 from s2p.models.kalasanty_predictor import KalasantyPredictor
@@ -25,12 +28,14 @@ from s2p.prediction import Prediction
 from s2p.provenance import provenance
 from s2p.recipe.kalasanty import CavityComplex, read_split
 from s2p.runtime import progress_bar
-from s2p.summaries import summary_table
+from s2p.summaries import site_hits, summary_table
 
 __all__ = ["main", "study"]
 
-COMPARED = ("dcc_n", "dcc_n_plus", "dca_n")
-"""Distances by which agreement is counted, all at 4 Å."""
+COMPARED = ("dcc_n", "dcc_n_plus", "dca_n", "dca_n_plus")
+"""Distances by which agreement and differences are counted, all at 4 Å."""
+PAIRS = (("kalasanty", "s2p"), ("consensus", "s2p"), ("kalasanty", "kalasanty, one box"))
+"""Whose hits are compared, first less second."""
 
 
 def study(held: Sequence[CavityComplex], kalasanty: KalasantyPredictor, other: Seq2Pocket) -> dict[str, Any]:
@@ -38,8 +43,9 @@ def study(held: Sequence[CavityComplex], kalasanty: KalasantyPredictor, other: S
 
     Returns
     -------
-    JSON-ready: ``figures`` by predictor (value, low, high), ``agreement`` by distance, ``n_complexes`` and ``n_sites``. The
-    predictor ``kalasanty, one box`` drops atoms outside of a single box, as published.
+    JSON-ready: ``figures`` by predictor (value, low, high), ``agreement`` by distance, ``differences`` of recalls by pair and
+    distance (value, low, high, p), ``n_complexes``, ``n_sites`` and ``n_clusters``. The predictor ``kalasanty, one box`` drops
+    atoms outside of a single box, as published.
     """
     one_box = KalasantyPredictor(
         replace(kalasanty.checkpoint, pockets=replace(kalasanty.checkpoint.pockets, tiles=False), name="kalasanty, one box")
@@ -65,7 +71,14 @@ def study(held: Sequence[CavityComplex], kalasanty: KalasantyPredictor, other: S
     }
     pairs = {column: _as_json(agreement(sites["s2p"], sites["kalasanty"], column=column)) for column in COMPARED}
     counts = {"n_complexes": len(held), "n_sites": len(sites["s2p"]), "n_clusters": len({x.cluster for x in held})}
-    return counts | {"figures": figures, "agreement": {"s2p, kalasanty": pairs}}
+    differences = {f"{a} − {b}": {c: _difference(sites[a], sites[b], c) for c in COMPARED} for a, b in PAIRS}
+    return counts | {"figures": figures, "agreement": {"s2p, kalasanty": pairs}, "differences": differences}
+
+
+def _difference(first: Sequence[SiteRow], second: Sequence[SiteRow], column: str) -> list[float]:
+    a, b = (site_hits(rows, column, BenchmarkConfig.strict_hit) for rows in (first, second))
+    found = paired_difference(a, b, [row.cluster for row in first])
+    return [found.value, found.low, found.high, found.p]
 
 
 def _as_json(found: Agreement) -> dict[str, Any]:
@@ -88,7 +101,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         found = study(held, kalasanty, Seq2Pocket.load(options.other, device="cpu"))
         make_folder(options.out)
         text = json.dumps(found | {"split": options.split} | provenance(), indent=1, ensure_ascii=False)
-        print(f"wrote {write_text(options.out / 'study.json', text + chr(10))}")
+        print(f"wrote {write_text(options.out / 'kalasanty.json', text + chr(10))}")
     except S2PError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
