@@ -61,6 +61,11 @@ def test_from_data_to_a_checkpoint(examples, tmp_path, monkeypatch):
     card = predictor.network.card
     assert len(card["epochs"]) == 2 and set(card["residues_ligysis_validation"]) == {"network", "base", "stacked"}
     assert card["pretraining"]["validation"]["still"] > 0.5
+    assert set(card["pockets_validation"]) == {"surface", "published"}
+    gain, low, high, p = card["pockets_validation"]["surface"]["gain, 95 % interval, p"]["dca < 4 Å, top N"]
+    assert low <= gain <= high and 0 < p <= 1
+    assert card["network_training"] == {"structures": 2, "residues": 76 + len(sites[0].structure.residues)}
+    assert predictor.network.blend.weight == settings.blend and predictor.network.blend.scale > 0
     prediction = predictor.predict(sites[1].structure)
     assert np.isfinite(prediction.probabilities).all() and prediction.model == "net"
     with pytest.raises(S2PError, match="--no-language"):

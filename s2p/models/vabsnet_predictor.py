@@ -25,7 +25,17 @@ from s2p.plm import LanguageOutput
 from s2p.runtime import pick_device
 from s2p.structure import Structure
 
-__all__ = ["Stack", "VabsNetCheckpoint", "VabsNetPredictor", "language_features", "load_vabsnet", "save_vabsnet"]
+__all__ = [
+    "Blend",
+    "Stack",
+    "VabsNetCheckpoint",
+    "VabsNetPredictor",
+    "combine",
+    "language_features",
+    "load_vabsnet",
+    "logit",
+    "save_vabsnet",
+]
 
 FORMAT = "s2p-vabsnet-1"
 FEATURES = {0: "none", 1: "logit"}
@@ -45,6 +55,26 @@ class Stack:
         return np.asarray(self.network * network + self.context * context + self.bias, np.float32)
 
 
+@dataclass(frozen=True)
+class Blend:
+    """Logits for the scorer of surface points, which learned from the language model's: the stack's, brought to their mean and
+    spread, and the language model's own. With weight 0 the pockets are those of the base."""
+
+    weight: float = 0.0
+    scale: float = 1.0
+    shift: float = 0.0
+
+    def __call__(self, sequence: NDArray[np.floating], stacked: NDArray[np.floating]) -> NDArray[np.float32]:
+        """(N,) and (N,) logits -> (N,) logits."""
+        return np.asarray((1 - self.weight) * sequence + self.weight * (self.scale * stacked + self.shift), np.float32)
+
+    @classmethod
+    def fit(cls, sequence: NDArray[np.floating], stacked: NDArray[np.floating], weight: float) -> Blend:
+        """Scale and shift from the logits of the same (n,) residues; no labels are used."""
+        scale = float(sequence.std() / stacked.std())
+        return cls(weight, scale, float(sequence.mean() - scale * stacked.mean()))
+
+
 @dataclass(frozen=True, eq=False)
 class VabsNetCheckpoint:
     """A trained Vabs-Net, and the checkpoint that its language features and the later stages come from."""
@@ -55,6 +85,7 @@ class VabsNetCheckpoint:
     stack: Stack
     threshold: float
     """Residue threshold tuned on validation."""
+    blend: Blend = field(default_factory=Blend)
     card: dict[str, Any] = field(default_factory=dict)
 
 
@@ -74,6 +105,27 @@ def language_features(
             f"this Vabs-Net reads {config.language_width} numbers of a language model, but the one at hand gives {table.shape[1]}"
         )
     return table[:, : config.language_width]
+
+
+def logit(probabilities: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Finite for 0 and 1 too."""
+    p = np.clip(probabilities.astype(float), 1e-7, 1 - 1e-7)
+    return np.asarray(np.log(p / (1 - p)))
+
+
+def combine(checkpoint: VabsNetCheckpoint, base: ResidueScores, own: NDArray[np.floating]) -> ResidueScores:
+    """What the later stages get: the stacked probabilities, and for the points the blend.
+
+    Parameters
+    ----------
+    base
+        Scores by the base checkpoint.
+    own
+        (N,) logits of Vabs-Net.
+    """
+    final = checkpoint.stack(own, logit(base.probabilities))
+    probabilities = (1 / (1 + np.exp(-final))).astype(np.float32)
+    return replace(base, probabilities=probabilities, sequence_logits=checkpoint.blend(base.sequence_logits, final))
 
 
 class VabsNetPredictor(Seq2Pocket):
@@ -100,9 +152,7 @@ class VabsNetPredictor(Seq2Pocket):
         network = self.network.model
         features = language_features(network.config, base.sequence_logits, base.embeddings)
         own = residue_logits(network, nodes_of(structure, features, surface=network.config.surface))
-        p = np.clip(base.probabilities.astype(float), 1e-7, 1 - 1e-7)
-        final = self.network.stack(own, np.log(p / (1 - p)))
-        return replace(base, probabilities=(1 / (1 + np.exp(-final))).astype(np.float32))
+        return combine(self.network, base, own)
 
 
 def save_vabsnet(checkpoint: VabsNetCheckpoint, path: str | Path, *, base: str = DEFAULT_MODEL) -> None:
@@ -124,6 +174,7 @@ def save_vabsnet(checkpoint: VabsNetCheckpoint, path: str | Path, *, base: str =
         "base_weights": _language_hash(checkpoint.base),
         "config": asdict(checkpoint.model.config),
         "stack": asdict(checkpoint.stack),
+        "blend": asdict(checkpoint.blend),
         "threshold": checkpoint.threshold,
     }
     partial = path.with_name(path.name + ".part")
@@ -170,9 +221,8 @@ def load_vabsnet(
     base = load_checkpoint(header["base"], backbone=backbone, device=device)
     if config.language_width and _language_hash(base) != header["base_weights"]:
         raise WeightsError(f"{path} was trained with another version of {header['base']}; train it again or use the older one")
-    return VabsNetCheckpoint(
-        header["name"], network.to(device).eval(), base, Stack(**header["stack"]), header["threshold"], header["card"]
-    )
+    stack, blend = Stack(**header["stack"]), Blend(**header["blend"])
+    return VabsNetCheckpoint(header["name"], network.to(device).eval(), base, stack, header["threshold"], blend, header["card"])
 
 
 def _language_hash(checkpoint: Checkpoint) -> str:

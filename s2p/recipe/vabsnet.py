@@ -23,23 +23,46 @@ from safetensors.numpy import load_file as load_arrays
 from safetensors.numpy import save_file as save_arrays
 from safetensors.torch import load_file, save_file
 
+from s2p.benchmark import summarise
 from s2p.checkpoint import load_checkpoint
-from s2p.config import DEFAULT_MODEL, VabsNetConfig, VabsNetPretrainConfig, VabsNetTrainConfig
+from s2p.config import DEFAULT_MODEL, PredictConfig, VabsNetConfig, VabsNetPretrainConfig, VabsNetTrainConfig
 from s2p.errors import S2PError
+from s2p.guard import CARD_KEY
+from s2p.intervals import paired_difference
 from s2p.models.vabsnet import VabsNet
 from s2p.models.vabsnet_graph import nodes_of
-from s2p.models.vabsnet_predictor import Stack, VabsNetCheckpoint, language_features, save_vabsnet
+from s2p.models.vabsnet_predictor import (
+    Blend,
+    Stack,
+    VabsNetCheckpoint,
+    VabsNetPredictor,
+    combine,
+    language_features,
+    logit,
+    save_vabsnet,
+)
 from s2p.models.vabsnet_pretrain import pretrain_example, pretrain_vabsnet, pretraining_figures
 from s2p.models.vabsnet_train import VabsExample, finetune_vabsnet, residue_logits
-from s2p.pipeline import Seq2Pocket
+from s2p.pipeline import ResidueScores, Seq2Pocket
 from s2p.plm import ResidueModel
-from s2p.recipe.__main__ import log, residue_figures
+from s2p.recipe.__main__ import RANKINGS, _as_json, log, residue_figures
 from s2p.recipe.data import N_FOLDS, Data, Site, prepare, union
+from s2p.recipe.tuning import evaluate
 from s2p.recipe.unseen import BACKBONE, known_by_key, out_of_fold, score_complexes, sigmoid
 from s2p.residue_metrics import best_mcc_threshold
 from s2p.structure import Structure
+from s2p.summaries import site_hits
 
-__all__ = ["Settings", "fit_stack", "labelled_chains", "run"]
+__all__ = ["Settings", "fit_stack", "labelled_chains", "pocket_figures", "run"]
+
+GAINS = {
+    "dca < 4 Å, top N": ("dca_n", 4.0),
+    "dca < 4 Å, top N+2": ("dca_n_plus", 4.0),
+    "dcc < 4 Å, top N": ("dcc_n", 4.0),
+    "dcc < 4 Å, top N+2": ("dcc_n_plus", 4.0),
+    "dcc < 12 Å, top N+2": ("dcc_n_plus", 12.0),
+}
+"""Share of sites that are found -> column and limit in Å."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +73,8 @@ class Settings:
     finetune: VabsNetTrainConfig = field(default_factory=VabsNetTrainConfig)
     pretrain: VabsNetPretrainConfig | None = None
     """``None``: start from random weights."""
+    blend: float = 0.5
+    """Share of the stack in what the scorer of surface points reads; see :class:`~s2p.models.vabsnet_predictor.Blend`."""
 
 
 def labelled_chains(structure: Structure, labels: NDArray[np.uint8]) -> NDArray[np.bool_]:
@@ -113,15 +138,12 @@ def training_examples(data: Data, config: VabsNetConfig, unseen: dict[str, NDArr
     return rows
 
 
-def held_out(base: Seq2Pocket, data: Data, config: VabsNetConfig) -> dict[str, list[tuple[VabsExample, NDArray[np.float64]]]]:
-    """Validation complexes and LIGYSIS validation chains, each with the logits of the base checkpoint."""
+def held_out(base: Seq2Pocket, data: Data, config: VabsNetConfig) -> dict[str, list[tuple[VabsExample, ResidueScores]]]:
+    """Validation complexes and LIGYSIS validation chains, each with the scores of the base checkpoint."""
 
-    def row(
-        name: str, structure: Structure, labels: NDArray[np.uint8], *, whole: bool
-    ) -> tuple[VabsExample, NDArray[np.float64]]:
+    def row(name: str, structure: Structure, labels: NDArray[np.uint8], *, whole: bool) -> tuple[VabsExample, ResidueScores]:
         scores = base.score(structure)
-        p = np.clip(scores.probabilities.astype(float), 1e-7, 1 - 1e-7)
-        return example(name, structure, labels, config, scores.sequence_logits, whole=whole), np.log(p / (1 - p))
+        return example(name, structure, labels, config, scores.sequence_logits, whole=whole), scores
 
     sites: list[Site] = data.complexes["validation"]
     return {
@@ -167,7 +189,8 @@ def run(data: Data, out: Path, work: Path, language: Path | None, settings: Sett
             raise S2PError("language features need --language, the work folder of `python -m s2p.recipe`; or use --no-language")
         unseen = unseen_logits(data, language, work)
     training = training_examples(data, config, unseen)
-    log(f"{len(training)} training structures, {sum(len(e.labels) for e in training)} residues")
+    card["network_training"] = {"structures": len(training), "residues": sum(len(e.labels) for e in training)}
+    log(f"training: {card['network_training']}")
     history = finetune_vabsnet(model, training, [e for e, _ in held["complexes"]], settings.finetune, folder=work / "finetune")
     card["epochs"] = [asdict(entry) for entry in history]
 
@@ -177,11 +200,12 @@ def run(data: Data, out: Path, work: Path, language: Path | None, settings: Sett
         return np.concatenate([s[e.judged] for s, (e, _) in zip(scores, held[name], strict=True)])
 
     labels = pooled("complexes", [e.labels for e, _ in held["complexes"]]).astype(np.uint8)
-    contexts = {name: [c for _, c in rows] for name, rows in held.items()}
+    contexts = {name: [logit(scores.probabilities) for _, scores in rows] for name, rows in held.items()}
     stack = fit_stack(labels, pooled("complexes", logits["complexes"]), pooled("complexes", contexts["complexes"]))
     mixed = {name: [stack(a, b) for a, b in zip(logits[name], contexts[name], strict=True)] for name in held}
     threshold = best_mcc_threshold(labels, sigmoid(pooled("complexes", mixed["complexes"])))[0]
-    card["stack"] = asdict(stack)
+    sequence = pooled("complexes", [scores.sequence_logits for _, scores in held["complexes"]])
+    blend = Blend.fit(sequence, pooled("complexes", mixed["complexes"]), settings.blend)
     chains = [c for c, _ in data.validation]
     compared: dict[str, Sequence[NDArray[np.floating]]] = {
         "network": logits["ligysis"],
@@ -192,9 +216,45 @@ def run(data: Data, out: Path, work: Path, language: Path | None, settings: Sett
         name: residue_figures(chains, [sigmoid(x) for x in scores]) for name, scores in compared.items()
     }
     log(json.dumps(card["residues_ligysis_validation"], indent=1))
-    checkpoint = VabsNetCheckpoint(out.stem, model, base.checkpoint, stack, threshold, card | _provenance())
-    save_vabsnet(checkpoint, out)
+    checkpoint = VabsNetCheckpoint(out.stem, model, base.checkpoint, stack, threshold, blend)
+    base_scores = [scores for _, scores in held["complexes"]]
+    card["pockets_validation"] = pocket_figures(base, checkpoint, data.complexes["validation"], base_scores, logits["complexes"])
+    if CARD_KEY in base.checkpoint.card:  # all that is trained on here, the language model has been trained on
+        card[CARD_KEY] = base.checkpoint.card[CARD_KEY]
+    save_vabsnet(replace(checkpoint, card=card | _provenance()), out)
     log(f"written: {out} ({out.stat().st_size / 1e6:.1f} MB)")
+
+
+def pocket_figures(
+    base: Seq2Pocket,
+    checkpoint: VabsNetCheckpoint,
+    sites: Sequence[Site],
+    scores: Sequence[ResidueScores],
+    logits: Sequence[NDArray[np.floating]],
+) -> dict[str, Any]:
+    """Figures of the pockets of complexes in both rankings, of the base and with Vabs-Net, and how much better the latter are.
+
+    Parameters
+    ----------
+    scores, logits
+        Of the base and of Vabs-Net alone, of each complex.
+    """
+    combined = [combine(checkpoint, r, own) for r, own in zip(scores, logits, strict=True)]
+    judges = {"base": (base, scores), "with Vabs-Net": (VabsNetPredictor(checkpoint), combined)}
+    table: dict[str, Any] = {}
+    for ranking in RANKINGS:
+        found = {name: evaluate(judge, sites, own, PredictConfig(ranking=ranking)) for name, (judge, own) in judges.items()}
+        table[ranking] = {name: _as_json(summarise(results)) for name, results in found.items()}
+        rows = {name: [row for result in results for row in result.sites] for name, results in found.items()}
+        clusters = [row.cluster for row in rows["base"]]
+        gains = {}
+        for label, (column, cutoff) in GAINS.items():
+            ours, theirs = (site_hits(rows[name], column, cutoff) for name in ("with Vabs-Net", "base"))
+            gain = paired_difference(ours, theirs, clusters)
+            gains[label] = [round(x, 4) for x in (gain.value, gain.low, gain.high, gain.p)]
+        table[ranking]["gain, 95 % interval, p"] = gains
+        log(f"pockets, {ranking}: {gains}")
+    return table
 
 
 def pretrain(model: VabsNet, data: Data, config: VabsNetPretrainConfig, work: Path) -> dict[str, Any]:
@@ -221,8 +281,10 @@ def _provenance() -> dict[str, Any]:
         "licence_reason": f"works on the output of {DEFAULT_MODEL}, which carries GPL-3.0",
         "training_data": {
             "LIGYSIS train": "union of the sites of a protein, MIT",
-            "protein-ligand complexes": "contacts within 4.5 Å, training clusters only",
+            "protein–ligand complexes": "contacts within 4.5 Å, training clusters only",
+            "sc-PDB chains": "by the language model alone, whose logit the network reads",
         },
+        "split": "data/splits/complexes.csv; stack, blend and threshold on validation complexes",
         "command": "python -m s2p.recipe.vabsnet DATA -o OUT --work DIR --language WORK",
     }
 
