@@ -13,12 +13,15 @@ from safetensors.torch import save_file
 from s2p.checkpoint import load_checkpoint
 from s2p.config import DEFAULT_MODEL, CrossBindConfig, CrossBindFilterConfig, PredictConfig
 from s2p.errors import S2PError, WeightsError
+from s2p.guard import CARD_KEY
 from s2p.models.crossbind import CrossBind
 from s2p.models.crossbind_cloud import cloud_of
+from s2p.models.crossbind_contacts import nucleic_contacts
 from s2p.models.crossbind_filter import filter_probabilities, geodesic_neighbours, log_propensities
 from s2p.models.crossbind_predictor import SEQUENCE_ONLY, CrossBindCheckpoint, CrossBindPredictor, load_crossbind, save_crossbind
 from s2p.models.crossbind_sequence import apply_update, low_rank_update
 from s2p.prediction import Predictor
+from s2p.residue_metrics import auprc_trapezoid
 from s2p.structure import Structure, read_structure
 
 TABLE = dict.fromkeys("ACDEFGHIKLMNPQRSTVWY", 1.0) | {"R": 2.9, "K": 2.0, "L": 0.3, "E": 0.4}
@@ -153,3 +156,18 @@ def test_another_version_of_the_base_is_noticed(
 
 def test_cloud_has_every_residue(hhai: Structure) -> None:
     assert cloud_of(hhai, CrossBindConfig.published()).n_residues == len(hhai.residues)
+
+
+@pytest.mark.parametrize("name", ["crossbind-dna", "crossbind-rna"])
+def test_shipped_checkpoints(name: str, hhai: Structure) -> None:
+    predictor = CrossBindPredictor.load(name, device="cpu")
+    trained = predictor.trained
+    assert predictor.name == name and trained.network is None and 0 < trained.threshold < 1
+    assert trained.propensities["R"] > 2 > 1 > trained.propensities["L"]
+    assert trained.card["licence"] == "GPL-3.0" and CARD_KEY in trained.card
+    for test, figures in trained.card["figures"].items():
+        if test.startswith(("DNA", "RNA")):
+            value = figures["crossbind"]["pooled"]["auprc"][0]
+            assert value > figures["letters at -7 … +7, logistic regression"]["auprc"] > figures["crossbind"]["prevalence"]
+    labels = nucleic_contacts(hhai)
+    assert auprc_trapezoid(labels, predictor.predict(hhai).probabilities) > 2 * labels.mean()

@@ -13,6 +13,7 @@ from s2p.checkpoint import load_checkpoint
 from s2p.config import DEFAULT_MODEL, CrossBindConfig, CrossBindSequenceConfig, CrossBindTrainConfig
 from s2p.datasets import LabelledChain
 from s2p.errors import S2PError, WeightsError
+from s2p.guard import trained_on
 from s2p.models import crossbind_recipe, crossbind_train
 from s2p.models.crossbind_cloud import cloud_of, crop
 from s2p.models.crossbind_contacts import nucleic_contacts
@@ -140,15 +141,20 @@ def test_split_keeps_clusters_together_and_does_not_depend_on_the_order() -> Non
         split_chains(chains[:1], config, method="kmer")
 
 
-def test_sequence_branch_trains_and_its_update_is_exact() -> None:
+def test_sequence_branch_trains_and_its_update_is_exact(tmp_path: Path) -> None:
     base = load_checkpoint(DEFAULT_MODEL).model
     before = {key: value.clone() for key, value in base.state_dict().items()}
     config = CrossBindSequenceConfig.fast()
     few = replace(config.finetune, head_epochs=2, full_epochs=8, token_budget=128, head_lr=0.02, backbone_lr=0.01, patience=8)
     config = replace(config, finetune=few)
     chains = random_chains(16)
-    model, log = train_sequence_branch(base, chains[:12], chains[12:], config, quiet=True)
+    model, log = train_sequence_branch(base, chains[:12], chains[12:], config, folder=tmp_path, quiet=True)
     assert log[-1].validation_auprc > 0.9  # which letters are R and K is soon learned
+    # Another process has another copy of the base, whose unused parts are random: the run is found finished all the same.
+    finished, same_log = train_sequence_branch(
+        load_checkpoint(DEFAULT_MODEL).model, chains[:12], chains[12:], config, folder=tmp_path, quiet=True
+    )
+    assert same_log == log and torch.equal(finished.head.weight, model.head.weight)
     assert all(torch.equal(value, before[key]) for key, value in base.state_dict().items())
     rank = config.finetune.lora_rank
     update = low_rank_update(base, model, rank)
@@ -239,13 +245,17 @@ def test_nothing_of_a_test_set_is_used_in_training(tmp_path: Path, monkeypatch: 
             text = "".join(f">{c.id}\n{c.sequence}\n{''.join(map(str, c.labels))}\n" for c in chains)
             (data / "sequences" / "nucleic" / file).write_text(text)
         work = tmp_path / f"work{seed}"
-        assert crossbind_recipe.main([str(data), "-o", str(out), "--work", str(work), "--kind", "dna"]) == 0
+        (tmp_path / "whole.json").write_text('{"variants": {}}')
+        options = ["-o", str(out), "--work", str(work), "--kind", "dna", "--whole", str(tmp_path / "whole.json")]
+        assert crossbind_recipe.main([str(data), *options]) == 0
         trained = crossbind_recipe.load_crossbind(out / "crossbind-dna.safetensors")
+        assert trained.card["whole_network_on_ligand_complexes"] == {"variants": {}}
         results.append(trained)
         sets = read_sets(data, "dna", quick)
         if seed == 1:
             assert crossbind_recipe.figures_table(out / "crossbind-dna.safetensors", sets) == trained.card["figures"]
         assert trained.propensities == propensities(sets.training)
+        assert trained_on(trained.card, {"x": sets.validation[0].sequence})[0].kind == "exact"
     assert results[0].threshold == results[1].threshold and results[0].propensities == results[1].propensities
     assert results[0].card["choices"] == results[1].card["choices"]
     assert results[0].card["figures"]["DNA_129"] != results[1].card["figures"]["DNA_129"]

@@ -22,7 +22,7 @@ from s2p.models.crossbind import CrossBind
 from s2p.models.crossbind_cloud import cloud_of
 from s2p.models.crossbind_features import residue_features
 from s2p.models.crossbind_filter import filter_probabilities, geodesic_neighbours, log_propensities, sequence_neighbours
-from s2p.models.crossbind_sequence import apply_update
+from s2p.models.crossbind_sequence import apply_update, encoder_weights
 from s2p.models.crossbind_train import CrossBindExample, residue_logits
 from s2p.pipeline import ResidueScores, Seq2Pocket
 from s2p.plm import LanguageOutput, ResidueModel
@@ -220,7 +220,6 @@ def load_crossbind(
 def _language_hash(model: ResidueModel) -> str:
     """A hash of the first numbers of every array of the language model that is in use."""
     digest = hashlib.sha256()
-    for key, value in model.backbone.state_dict().items():
-        if not key.startswith(("lm_head", "contact_head")):
-            digest.update(value.flatten()[:64].half().cpu().numpy().tobytes())
+    for value in encoder_weights(model).values():
+        digest.update(value.flatten()[:64].half().cpu().numpy().tobytes())
     return digest.hexdigest()

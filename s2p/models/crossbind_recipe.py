@@ -28,6 +28,7 @@ from s2p.checkpoint import load_checkpoint
 from s2p.config import DEFAULT_MODEL, CrossBindFilterConfig, CrossBindSequenceConfig
 from s2p.datasets import LabelledChain
 from s2p.errors import S2PError
+from s2p.guard import CARD_KEY, trained_on, training_sketch
 from s2p.models.crossbind_evaluation import METRICS, best_f1_threshold, nucleic_figures
 from s2p.models.crossbind_filter import filter_probabilities, log_propensities, propensities, sequence_neighbours
 from s2p.models.crossbind_predictor import CrossBindCheckpoint, load_crossbind, save_crossbind
@@ -47,6 +48,7 @@ SETS = {
 
 DRAWS = 300
 """Of the bootstrap over chains."""
+THRESHOLD_FREE = ("auc", "auprc")
 
 
 def log(message: str) -> None:
@@ -90,6 +92,14 @@ def leakage(sets: NucleicSets) -> dict[str, list[str]]:
         name: sorted({chains[int(k)].id for k in homologous(known, {str(i): c.sequence for i, c in enumerate(chains)})})
         for name, chains in sets.tests.items()
     }
+
+
+def seen_by_base(sets: NucleicSets) -> dict[str, list[str]]:
+    """Of each test set the chains that resemble those whose ligand sites the base has learned, as far as its card tells."""
+    card = load_checkpoint(DEFAULT_MODEL, language_model=False).card
+    chains = {f"{name}|{c.id}": c.sequence for name, test in sets.tests.items() for c in test}
+    hits = [hit.id.partition("|") for hit in trained_on(card, chains)]
+    return {name: [chain for test, _, chain in hits if test == name] for name in sets.tests}
 
 
 def score(model: ResidueModel, chains: Sequence[LabelledChain]) -> list[NDArray[np.float32]]:
@@ -150,6 +160,7 @@ def train(
         "branch": "sequence only: no structures of nucleic-acid complexes were at hand to train the rest of the network",
         "data": sets.counts,
         "split": f"clusters at {config.identity:.0%} identity ({search_method()}), salt {config.salt}",
+        CARD_KEY: training_sketch({c.id: c.sequence for c in [*sets.training, *sets.validation]}),
         "epochs": [asdict(entry) for entry in history],
         "config": asdict(config),
         "choices": {"metric": "F1 on validation", "tried": tried},
@@ -166,30 +177,35 @@ def figures_table(path: Path, sets: NucleicSets) -> dict[str, Any]:
     """Figures of a checkpoint as it is shipped, beside those of simpler predictors, on validation and every test set."""
     trained = load_crossbind(path)
     simple = fit_window_baseline(sets.training)
-    near = leakage(sets)
-    table: dict[str, Any] = {"chains_like_training": {name: [len(ids), ids] for name, ids in near.items()}}
+    near, seen = leakage(sets), seen_by_base(sets)
+    table: dict[str, Any] = {
+        "chains_like_training": {name: [len(ids), ids] for name, ids in near.items()},
+        "chains_like_training_of_the_base": {name: [len(ids), ids] for name, ids in seen.items()},
+    }
     for name, chains in {"validation": sets.validation, **sets.tests}.items():
         raw = score(trained.model, chains)
         final = apply_filter(chains, raw, trained.propensities, trained.filter)
         labels = np.concatenate([c.labels for c in chains])
         letters = [(1 / (1 + np.exp(-simple.logits(c.sequence)))).astype(np.float32) for c in chains]
+        plain = nucleic_figures(chains, letters, 0.5, n=1)
         on_test = best_f1_threshold(labels, np.concatenate(final))
         cheating = nucleic_figures(chains, final, on_test, n=1)
         rows = {
             "crossbind": nucleic_figures(chains, final, trained.threshold, n=DRAWS).plain(),
-            "letters at -7 … +7, logistic regression": nucleic_figures(
-                chains, letters, best_f1_threshold_of(sets.validation, simple), n=1
-            ).plain(),
+            "letters at -7 … +7, logistic regression": {
+                key: round(value.value, 4) for key, value in plain.pooled.items() if key in THRESHOLD_FREE
+            },
             "threshold chosen on this set": {
                 "threshold": on_test,
-                **{key: round(cheating.pooled[key].value, 4) for key in METRICS[:4]},
+                **{key: round(cheating.pooled[key].value, 4) for key in METRICS if key not in THRESHOLD_FREE},
             },
         }
         if trained.filter is not None:
-            rows["without the filter"] = nucleic_figures(chains, raw, trained.threshold, n=1).plain()
-        far = [k for k, c in enumerate(chains) if c.id not in near.get(name, [])]
+            rows["without the filter"] = nucleic_figures(chains, raw, trained.threshold, n=DRAWS).plain()
+        known = {*near.get(name, []), *seen.get(name, [])}
+        far = [k for k, c in enumerate(chains) if c.id not in known]
         if 0 < len(far) < len(chains):
-            rows["crossbind, chains unlike training"] = nucleic_figures(
+            rows["crossbind, chains unlike any training"] = nucleic_figures(
                 [chains[k] for k in far], [final[k] for k in far], trained.threshold, n=DRAWS
             ).plain()
         table[name] = rows
@@ -197,14 +213,18 @@ def figures_table(path: Path, sets: NucleicSets) -> dict[str, Any]:
     return table
 
 
-def best_f1_threshold_of(validation: Sequence[LabelledChain], simple: Any) -> float:
-    """Threshold of the baseline, on validation as well."""
-    p = [1 / (1 + np.exp(-simple.logits(c.sequence))) for c in validation]
-    return best_f1_threshold(np.concatenate([c.labels for c in validation]), np.concatenate(p))
-
-
-def run(folder: Path, out: Path, work: Path, kinds: Sequence[str], config: CrossBindSequenceConfig, *, evaluate: bool) -> None:
-    """Train (or not), test, write the figures into the card."""
+def run(
+    folder: Path,
+    out: Path,
+    work: Path,
+    kinds: Sequence[str],
+    config: CrossBindSequenceConfig,
+    *,
+    evaluate: bool = False,
+    whole: Path | None = None,
+) -> None:
+    """Train (or not), test, write the figures into the card, with the table of :mod:`s2p.models.crossbind_ligands` if given."""
+    extra = {"whole_network_on_ligand_complexes": json.loads(whole.read_text(encoding="utf-8"))} if whole else {}
     for kind in kinds:
         sets = read_sets(folder, kind, config)
         path = out / f"crossbind-{kind}.safetensors"
@@ -214,7 +234,7 @@ def run(folder: Path, out: Path, work: Path, kinds: Sequence[str], config: Cross
         trained, update = train(kind, sets, work, config)
         save_crossbind(trained, update, path)
         # The test sets see the checkpoint as it is shipped, rounded to fp16.
-        card = trained.card | {"figures": figures_table(path, sets)}
+        card = trained.card | {"figures": figures_table(path, sets)} | extra
         save_crossbind(replace(trained, card=card), update, path)
         log(f"written: {path} ({path.stat().st_size / 1e6:.2f} MB)")
 
@@ -227,11 +247,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--work", type=Path, default=Path("runs/crossbind"))
     parser.add_argument("--kind", choices=(*SETS, "both"), default="both")
     parser.add_argument("--evaluate", action="store_true", help="train nothing, print the figures of what is in --out")
+    parser.add_argument("--whole", type=Path, metavar="JSON", help="what s2p.models.crossbind_ligands wrote, for the cards")
     options = parser.parse_args(argv)
     torch.set_num_threads(1)
     kinds = list(SETS) if options.kind == "both" else [options.kind]
     try:
-        run(options.data, options.out, options.work, kinds, CrossBindSequenceConfig(), evaluate=options.evaluate)
+        settings = CrossBindSequenceConfig()
+        run(options.data, options.out, options.work, kinds, settings, evaluate=options.evaluate, whole=options.whole)
     except S2PError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

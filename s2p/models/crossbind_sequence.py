@@ -16,11 +16,25 @@ from s2p.finetune import EpochLog, finetune
 from s2p.plm import ResidueModel
 from s2p.splits import Method, cluster
 
-__all__ = ["apply_update", "low_rank_update", "split_chains", "train_sequence_branch"]
+__all__ = ["apply_update", "encoder_weights", "low_rank_update", "split_chains", "train_sequence_branch"]
 
 HEAD = "head."
 DOWN, UP = ".down", ".up"
 """Endings of the two factors of an update in a file."""
+UNUSED = ("lm_head.", "contact_head.")
+"""Parts of the backbone that no prediction reads; a checkpoint has no weights for them."""
+
+
+def encoder_weights(model: ResidueModel) -> dict[str, Tensor]:
+    """The weights of the backbone that predictions read, by name in the backbone."""
+    return {key: value for key, value in model.backbone.state_dict().items() if not key.startswith(UNUSED)}
+
+
+def _like(base: ResidueModel, dropout: float = 0.0) -> ResidueModel:
+    """A model with the weights of the backbone of ``base`` and a new head."""
+    model = ResidueModel(base.name, dropout)
+    model.backbone.load_state_dict(encoder_weights(base), strict=False)
+    return model
 
 
 def split_chains(
@@ -78,8 +92,7 @@ def train_sequence_branch(
     """
     config = config or CrossBindSequenceConfig()
     torch.manual_seed(config.finetune.seed)
-    model = ResidueModel(base.name, config.finetune.dropout)
-    model.backbone.load_state_dict(base.backbone.state_dict())
+    model = _like(base, config.finetune.dropout)
     log = finetune(model, training, validation, config.finetune, folder=folder, quiet=quiet)
     return model.eval(), log
 
@@ -99,7 +112,7 @@ def low_rank_update(base: ResidueModel, tuned: ResidueModel, rank: int) -> dict[
     S2PError
         If the models differ in anything but matrices, say in a bias.
     """
-    own, other = base.backbone.state_dict(), tuned.backbone.state_dict()
+    own, other = encoder_weights(base), encoder_weights(tuned)
     arrays = {HEAD + key: value.detach().clone() for key, value in tuned.head.state_dict().items()}
     for key, value in own.items():
         difference = other[key].double() - value.double()
@@ -123,8 +136,7 @@ def apply_update(base: ResidueModel, arrays: Mapping[str, Tensor]) -> ResidueMod
     WeightsError
         If the arrays are not those of an update of this backbone.
     """
-    model = ResidueModel(base.name)
-    model.backbone.load_state_dict(base.backbone.state_dict())
+    model = _like(base)
     weights: dict[str, nn.Parameter] = dict(model.named_parameters())
     try:
         model.head.load_state_dict({key.removeprefix(HEAD): arrays[key].float() for key in arrays if key.startswith(HEAD)})
