@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from s2p.commands import data, evaluation, predict, smoothing, training
+from s2p.commands import data, design, evaluation, predict, smoothing, training
 from s2p.errors import S2PError
 
 __all__ = ["build_parser", "main"]
@@ -61,7 +61,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for add in (predict.add, _add_view, _add_notebook, smoothing.add, evaluation.add, training.add, data.add):
+    for add in (predict.add, design.add, _add_view, _add_notebook, smoothing.add, evaluation.add, training.add, data.add):
         add(commands)
     return parser
 

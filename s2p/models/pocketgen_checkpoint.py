@@ -1,0 +1,115 @@
+"""PocketGen on disk: its own weights and geometry; the language model is that of the shipped checkpoint, by name."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from s2p.checkpoint import SHIPPED, load_checkpoint
+from s2p.config import DEFAULT_MODEL
+from s2p.errors import WeightsError
+from s2p.models.pocketgen import PocketGen
+from s2p.models.pocketgen_config import PocketConfig, PocketGenConfig
+from s2p.models.pocketgen_geometry import Geometry
+
+__all__ = ["PocketGenCheckpoint", "language_model", "load_pocketgen", "save_pocketgen"]
+
+FORMAT = "s2p-pocketgen-1"
+TABLES = ("distance", "peptide", "volume")
+
+
+@dataclass(frozen=True, eq=False)
+class PocketGenCheckpoint:
+    """A trained PocketGen."""
+
+    name: str
+    model: PocketGen
+    geometry: Geometry
+    backbone: nn.Module | None
+    """The frozen language model; ``None`` if the network reads none."""
+    pocket: PocketConfig = field(default_factory=PocketConfig)
+    card: dict[str, Any] = field(default_factory=dict)
+
+
+def save_pocketgen(checkpoint: PocketGenCheckpoint, path: str | Path, *, base: str = DEFAULT_MODEL) -> None:
+    """Write ``path`` (``.safetensors``, weights fp16) and its card beside it; the language model is named, not copied."""
+    from safetensors.torch import save_file
+
+    path = Path(path)
+    arrays = {f"model.{key}": value.detach().half().cpu().contiguous() for key, value in checkpoint.model.state_dict().items()}
+    arrays |= {f"geometry.{key}": torch.from_numpy(getattr(checkpoint.geometry, key)).contiguous() for key in TABLES}
+    header = {
+        "format": FORMAT,
+        "name": checkpoint.name,
+        "base": base,
+        "base_weights": _hash(checkpoint.backbone),
+        "config": asdict(checkpoint.model.config),
+        "pocket": asdict(checkpoint.pocket),
+    }
+    partial = path.with_name(path.name + ".part")
+    save_file(arrays, partial, metadata={"s2p": json.dumps(header | {"card": checkpoint.card})})
+    partial.chmod(0o644)  # safetensors makes files only their owner can read
+    os.replace(partial, path)
+    card = path.with_suffix(".json")
+    partial = card.with_name(card.name + ".part")
+    partial.write_text(json.dumps(header | checkpoint.card, indent=1, ensure_ascii=False) + "\n")
+    os.replace(partial, card)
+
+
+def load_pocketgen(model: str | Path = "pocketgen") -> PocketGenCheckpoint:
+    """Load a shipped PocketGen by name or any by path, with the language model it reads.
+
+    Raises
+    ------
+    WeightsError
+        If there is none, it cannot be used, or its language model is not the one it was trained with.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    path = SHIPPED / f"{model}.safetensors"
+    if not path.is_file():
+        path = Path(model)
+    if not path.is_file():
+        raise WeightsError(f"there is no model {str(model)!r}: `python -m s2p.recipe.pocketgen` trains one; give its path")
+    try:
+        with safe_open(path, framework="pt") as handle:
+            header = json.loads((handle.metadata() or {}).get("s2p", "null"))
+            arrays = {key: handle.get_tensor(key).float() for key in handle.keys()}  # noqa: SIM118 - not a dict
+    except (SafetensorError, OSError, json.JSONDecodeError) as error:
+        raise WeightsError(f"{path}: cannot be read as a checkpoint ({error})") from None
+    if not isinstance(header, dict) or header.get("format") != FORMAT:
+        raise WeightsError(f"{path}: not a PocketGen checkpoint; `python -m s2p.recipe.pocketgen` writes them")
+    network = PocketGen(PocketGenConfig(**header["config"]))
+    try:
+        network.load_state_dict({k.removeprefix("model."): v for k, v in arrays.items() if k.startswith("model.")})
+        geometry = Geometry(*(arrays[f"geometry.{key}"].numpy().astype(np.float32) for key in TABLES))
+    except (RuntimeError, KeyError) as error:
+        raise WeightsError(f"{path}: damaged ({str(error).splitlines()[0]})") from None
+    backbone = language_model(header["base"]) if network.config.language_width else None
+    if _hash(backbone) != header["base_weights"]:
+        raise WeightsError(f"{path} was trained with another version of {header['base']}; train it again or use the older one")
+    return PocketGenCheckpoint(
+        header["name"], network.eval(), geometry, backbone, PocketConfig(**header["pocket"]), header["card"]
+    )
+
+
+def language_model(name: str = DEFAULT_MODEL) -> nn.Module:
+    """The encoder of a checkpoint of Seq2Pocket, frozen, for a PocketGen to read."""
+    return load_checkpoint(name).model.backbone
+
+
+def _hash(backbone: nn.Module | None) -> str:
+    """Of the first numbers of every array that is in use: the heads that the shipped encoder lacks are random."""
+    digest = hashlib.sha256()
+    for key, value in (backbone.state_dict() if backbone is not None else {}).items():
+        if not key.startswith(("lm_head", "contact_head")):
+            digest.update(value.flatten()[:64].half().cpu().numpy().tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,99 @@
+"""From a folder of complexes to a checkpoint with its figures."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from s2p.config import ReadConfig
+from s2p.models.pocketgen_checkpoint import load_pocketgen
+from s2p.models.pocketgen_evaluation import PocketRow, summarise_pockets
+from s2p.parsing import parse_file
+from s2p.recipe.pocketgen import main, read_split
+from s2p.structure import read_structure
+
+COMPLEXES = {"train": ("1a28.pdb.gz", "STR"), "validation": ("1hpv.pdb.gz", "478"), "test": ("6WQA.cif", "ZMA")}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory, examples: Path) -> Path:
+    """Three bundled complexes in the layout of the data, one a split."""
+    folder = tmp_path_factory.mktemp("data")
+    place = folder / "complexes"
+    index, clusters, splits = ["dataset,id,status,flag"], ["chain,cluster30,cluster90"], ["dataset,id,split,clusters30"]
+    for split, (file, het) in COMPLEXES.items():
+        structure = read_structure(examples / file)
+        own = place / "set" / split
+        own.mkdir(parents=True)
+        parsed = parse_file(examples / file, ReadConfig())
+        parsed.setup_entities()
+        parsed.remove_ligands_and_waters()
+        parsed.write_pdb(str(own / "protein.pdb"))
+        ligand = next(x for x in structure.ligands if x.name == het)
+        lines = [
+            f"HETATM{k:5d} {name:<4s} LIG A   1    {x:8.3f}{y:8.3f}{z:8.3f}  1.00  0.00          {element:>2s}\n"
+            for k, (name, element, (x, y, z)) in enumerate(
+                zip(ligand.atom_name, ligand.element, ligand.coord.tolist(), strict=True), 1
+            )
+        ]
+        lines.append(f"{lines[0][:12]} H   {lines[0][17:76]} H\n")  # hydrogens are left out
+        (own / "ligand_00.pdb").write_text("".join(lines) + "END\n")
+        index.append(f"set,{split},OK,")
+        clusters.append(f"set|{split}|A,{split},{split}")
+        splits.append(f"set,{split},{split},{split}")
+    for name, rows in (("index.csv", index), ("chain_clusters.csv", clusters)):
+        (place / name).write_text("\n".join(rows) + "\n")
+    (folder / "splits.csv").write_text("\n".join(splits) + "\n")
+    return folder
+
+
+def test_a_checkpoint_is_trained_measured_and_gone_on_with(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, work = tmp_path / "pg.safetensors", tmp_path / "work"
+    common = [str(data), "-o", str(out), "--work", str(work), "--splits", str(data / "splits.csv")]
+    assert main([*common, "--steps", "2"]) == 0
+    made = load_pocketgen(out)
+    assert [row["step"] for row in made.card["log"]] == [2]
+    assert made.card["counts"] == {"pockets": 1, "decoys": 3, "validation": 1}
+    assert sum(made.card["type_counts"]) == 5  # the residues that touch progesterone
+    assert main([*common, "--steps", "3"]) == 0
+    assert [row["step"] for row in load_pocketgen(out).card["log"]] == [2, 3]
+    assert main([*common, "--evaluate", "test"]) == 0
+    figures = load_pocketgen(out).card["test"]
+    assert figures["pockets"] == figures["clusters"] == 1
+    assert set(figures["figures"]) >= {"recovery, likeliest types", "backbone RMSD of the start (Å)"}
+    assert "test, recovery, language model alone" in capsys.readouterr().out
+
+
+def test_ligands_keep_their_elements_and_no_hydrogens(data: Path, examples: Path) -> None:
+    (found,) = read_split(data, data / "splits.csv", "train")
+    ligand = next(x for x in read_structure(examples / "1a28.pdb.gz").ligands if x.name == "STR")
+    assert found.ligands[0].element.tolist() == ligand.element.tolist()
+    np.testing.assert_allclose(found.ligands[0].coord, ligand.coord, atol=1e-3)
+    assert found.cluster == "train"
+
+
+def test_what_is_missing_is_said(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table = tmp_path / "splits.csv"
+    with open(table, "w", newline="") as handle:
+        csv.writer(handle).writerows([("dataset", "id", "split"), ("other", "one", "train")])
+    arguments = [str(data), "-o", str(tmp_path / "x.safetensors"), "--work", str(tmp_path / "work")]
+    assert main([*arguments, "--splits", str(table)]) == 1
+    assert "names no train complex" in capsys.readouterr().err
+    assert main([*arguments, "--splits", str(tmp_path / "none.csv")]) == 1
+    assert "no table with the columns" in capsys.readouterr().err
+
+
+def test_means_are_over_pockets_and_bonds_are_pooled() -> None:
+    def row(cluster: str, recovery: float, bonds: int, outliers: int) -> PocketRow:
+        return PocketRow(cluster, cluster, 5, recovery, 0.1, 0.2, 0.0, 1.0, 2.0, 1.5, 0, bonds, outliers, 0.5, 1.0)
+
+    table = summarise_pockets([row("a", 0.2, 10, 5), row("b", 0.4, 30, 0), row("b", 0.6, 10, 0)])
+    assert table["recovery, likeliest types"].value == pytest.approx(0.4)
+    assert table["bonds within 0.1 Å of ideal"].value == pytest.approx(45 / 50)
+    assert table["backbone RMSD of the start (Å)"].value == 2.0
+    assert table["recovery, likeliest types"].low >= 0.2
