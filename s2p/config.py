@@ -5,7 +5,7 @@ Sources: Seq2Pocket (Škrhák, Polák, Novotný, Hoksza 2026, bioRxiv 2026.01.28
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 __all__ = [
@@ -1106,6 +1106,12 @@ class CrossBindSequenceConfig:
         )
     )
     """The loss is unweighted, as published, so that probabilities stay calibrated."""
+
+    @classmethod
+    def joint(cls) -> CrossBindSequenceConfig:
+        """For two kinds of nucleic acid at a time: fewer epochs of more chains, more dropout, weights averaged over steps."""
+        own = cls()
+        return replace(own, finetune=replace(own.finetune, full_epochs=3, dropout=0.2, ema_decay=0.99))
 
     @classmethod
     def fast(cls) -> CrossBindSequenceConfig:

@@ -39,7 +39,9 @@ NOTES = {
     "features": "Every variant is trained from the first step on, hard negatives and calibration included.",
     "classifiers": "The same points for all, drawn evenly: no hard negatives.",
     "groupings": "One scorer; every way of making pockets has its own calibrated ranking.",
-    "augmentation": "One copy of every training protein with moved side chains and missing ligand-facing atoms.",
+    "augmentation": "One copy of every training protein with moved side chains and missing ligand-facing atoms. Atoms are missing"
+    " only where a ligand is, and a scorer trained on such copies can learn just that: a gain on the perturbed proteins that"
+    " crystals do not show is no evidence about apo forms, so the shipped scorer trains on crystals alone.",
     "chains": "Complexes of several chains, N the ligands of all; or the chain at each ligand alone, N those of that chain, over"
     " the same ligands. Where one copy of a ligand is listed, the same site of another chain takes a rank in complexes only.",
     "clusters": "Only the point scorer is trained on fewer clusters, not the language model; pooled over"

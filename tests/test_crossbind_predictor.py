@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,15 +12,17 @@ import torch
 from safetensors.torch import save_file
 
 from s2p.checkpoint import load_checkpoint
+from s2p.cli import main
 from s2p.config import DEFAULT_MODEL, CrossBindConfig, CrossBindFilterConfig, PredictConfig
 from s2p.errors import S2PError, WeightsError
 from s2p.guard import CARD_KEY
+from s2p.models import crossbind_recipe
 from s2p.models.crossbind import CrossBind
 from s2p.models.crossbind_cloud import cloud_of
 from s2p.models.crossbind_contacts import nucleic_contacts
 from s2p.models.crossbind_filter import filter_probabilities, geodesic_neighbours, log_propensities
 from s2p.models.crossbind_predictor import SEQUENCE_ONLY, CrossBindCheckpoint, CrossBindPredictor, load_crossbind, save_crossbind
-from s2p.models.crossbind_sequence import apply_update, low_rank_update
+from s2p.models.crossbind_sequence import apply_update, encoder_weights, low_rank_update
 from s2p.prediction import Predictor
 from s2p.residue_metrics import auprc_trapezoid
 from s2p.structure import Structure, read_structure
@@ -124,6 +127,24 @@ def test_round_trip(sequence_only: CrossBindCheckpoint, update: dict[str, torch.
         assert [p.residues.tolist() for p in finished.pockets] == [p.residues.tolist() for p in expected.pockets]
 
 
+def test_the_card_grows_and_the_weights_stay(
+    sequence_only: CrossBindCheckpoint, update: dict[str, torch.Tensor], tmp_path: Path
+) -> None:
+    path = tmp_path / "crossbind-dna.safetensors"
+    save_crossbind(sequence_only, update, path)
+    before = load_crossbind(path).model
+    (tmp_path / "whole.json").write_text('{"variants": {}}')
+    command = [str(tmp_path), "-o", str(tmp_path), "--kind", "dna", "--whole", str(tmp_path / "whole.json")]
+    assert crossbind_recipe.main(command) == 0
+    found = load_crossbind(path)
+    assert found.card == {"licence": "x", "whole_network_on_ligand_complexes": {"variants": {}}}
+    assert found.threshold == 0.45 and found.propensities == TABLE
+    assert json.loads(path.with_suffix(".json").read_text())["whole_network_on_ligand_complexes"] == {"variants": {}}
+    assert torch.equal(found.model.head.weight, before.head.weight)
+    assert all(torch.equal(encoder_weights(found.model)[key], value) for key, value in encoder_weights(before).items())
+    assert not list(tmp_path.glob("*.part"))
+
+
 def test_wrong_files(sequence_only: CrossBindCheckpoint, update: dict[str, torch.Tensor], tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="there is no model"):
         load_crossbind(tmp_path / "none")
@@ -171,3 +192,20 @@ def test_shipped_checkpoints(name: str, hhai: Structure) -> None:
             assert value > figures["letters at -7 … +7, logistic regression"]["auprc"] > figures["crossbind"]["prevalence"]
     labels = nucleic_contacts(hhai)
     assert auprc_trapezoid(labels, predictor.predict(hhai).probabilities) > 2 * labels.mean()
+
+
+def test_the_command_says_nothing_of_small_molecules(
+    update: dict[str, torch.Tensor],
+    sequence_only: CrossBindCheckpoint,
+    examples: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    path, hhai = tmp_path / "c.safetensors", str(examples / "3mht.pdb.gz")
+    save_crossbind(sequence_only, update, path)
+    said = {}
+    for model in (str(path), DEFAULT_MODEL):
+        assert main(["predict", hhai, "--model", model, "--format", "csv", "-o", str(tmp_path / "out")]) == 0
+        said[model] = capsys.readouterr().out
+    assert "true ligand SAH" in said[DEFAULT_MODEL]
+    assert "true ligand" not in said[str(path)] and SEQUENCE_ONLY in said[str(path)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,19 +10,22 @@ import numpy as np
 import pytest
 import torch
 
+from s2p import splits
 from s2p.checkpoint import load_checkpoint
 from s2p.config import DEFAULT_MODEL, CrossBindConfig, CrossBindSequenceConfig, CrossBindTrainConfig
 from s2p.datasets import LabelledChain
 from s2p.errors import S2PError, WeightsError
 from s2p.guard import trained_on
-from s2p.models import crossbind_recipe, crossbind_train
+from s2p.models import crossbind_ligands, crossbind_recipe, crossbind_train
 from s2p.models.crossbind_cloud import cloud_of, crop
 from s2p.models.crossbind_contacts import nucleic_contacts
 from s2p.models.crossbind_contrast import nt_xent, top1_retrieval
 from s2p.models.crossbind_evaluation import best_f1_threshold, nucleic_figures
 from s2p.models.crossbind_filter import propensities
-from s2p.models.crossbind_recipe import choose_filter, read_sets
+from s2p.models.crossbind_ligands import Held, compare
+from s2p.models.crossbind_recipe import candidates, choose_candidate, choose_filter, score
 from s2p.models.crossbind_sequence import apply_update, low_rank_update, split_chains, train_sequence_branch
+from s2p.models.crossbind_sets import SETS, NucleicSets, chains_beside, read_sets
 from s2p.models.crossbind_train import CrossBindExample, contrast_views, residue_logits, train_crossbind
 from s2p.plm import ResidueModel, predict_residues
 from s2p.residue_metrics import auprc_trapezoid, f1
@@ -113,6 +117,37 @@ def test_contrast_makes_residues_recognisable(proteins: list[CrossBindExample]) 
         score.append((nt_xent(*views).item(), top1_retrieval(*views)))
     assert score[1][0] < score[0][0]
     assert score[1][1] > 5 / 60
+
+
+def test_whole_network_and_its_parts_are_compared(
+    proteins: list[CrossBindExample], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(crossbind_ligands, "CrossBindConfig", lambda: MODEL)
+    held = [Held(protein, str(k)) for k, protein in enumerate(proteins)]
+    examples = {"train": held[:2], "validation": held[2:], "test": held[1:]}
+    out = tmp_path / "out.json"
+    compare(examples, CrossBindTrainConfig.fast(), tmp_path / "work", out, quiet=True)
+    table = json.loads(out.read_text())
+    assert set(table["variants"]) == set(crossbind_ligands.VARIANTS)
+    rows = table["variants"]
+    assert "share_of_structure" in rows["structure and sequence"] and "share_of_structure" not in rows["sequence alone"]
+    assert "retrieval_and_chance" not in rows["both, without pre-training"]
+    assert set(table["both_less_variant_auprc_per_protein"]) == set(rows) - {"structure and sequence"}
+    for name, (value, low, high, _) in table["both_less_variant_auprc_per_protein"].items():
+        expected = rows["structure and sequence"]["test_auprc_per_protein"] - rows[name]["test_auprc_per_protein"]
+        assert value == pytest.approx(expected, abs=2e-4) and low <= value <= high
+
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    # Broken off after the first variant, it has written that one; started again, it finds the trainings and says the same.
+    out.unlink()
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(crossbind_ligands, "paired_difference", stop)
+        compare(examples, CrossBindTrainConfig.fast(), tmp_path / "work", out, quiet=True)
+    assert list(json.loads(out.read_text())["variants"]) == ["structure and sequence"]
+    compare(examples, CrossBindTrainConfig.fast(), tmp_path / "work", out, quiet=True)
+    assert json.loads(out.read_text()) == table
 
 
 # --- sequence branch
@@ -230,14 +265,15 @@ def test_filter_is_kept_only_where_it_helps() -> None:
 def test_nothing_of_a_test_set_is_used_in_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Checkpoint, ξ and threshold are the same whatever the test sets hold; and the command reproduces the card's figures."""
     quick = replace(CrossBindSequenceConfig.fast(), validation=0.3)
-    monkeypatch.setattr(crossbind_recipe, "CrossBindSequenceConfig", lambda: quick)
+    monkeypatch.setattr(crossbind_recipe, "configuration", lambda: quick)
     monkeypatch.setattr(crossbind_recipe, "DRAWS", 5)
+    monkeypatch.setattr(splits, "search_method", lambda method="auto": "kmer")  # starting mmseqs2 ten times takes long
     results = []
     for seed in (1, 2):
         data, out = tmp_path / f"data{seed}", tmp_path / f"out{seed}"
         (data / "sequences" / "nucleic").mkdir(parents=True)
         out.mkdir()
-        train, tests = crossbind_recipe.SETS["dna"]
+        train, tests = SETS["dna"]
         for file, chains in {
             train: random_chains(14),
             **{name: random_chains(5, seed=10 * seed) for name in tests.values()},
@@ -245,19 +281,57 @@ def test_nothing_of_a_test_set_is_used_in_training(tmp_path: Path, monkeypatch: 
             text = "".join(f">{c.id}\n{c.sequence}\n{''.join(map(str, c.labels))}\n" for c in chains)
             (data / "sequences" / "nucleic" / file).write_text(text)
         work = tmp_path / f"work{seed}"
-        (tmp_path / "whole.json").write_text('{"variants": {}}')
-        options = ["-o", str(out), "--work", str(work), "--kind", "dna", "--whole", str(tmp_path / "whole.json")]
-        assert crossbind_recipe.main([str(data), *options]) == 0
+        assert crossbind_recipe.main([str(data), "-o", str(out), "--work", str(work), "--kind", "dna"]) == 0
         trained = crossbind_recipe.load_crossbind(out / "crossbind-dna.safetensors")
-        assert trained.card["whole_network_on_ligand_complexes"] == {"variants": {}}
         results.append(trained)
         sets = read_sets(data, "dna", quick)
         if seed == 1:
             assert crossbind_recipe.figures_table(out / "crossbind-dna.safetensors", sets) == trained.card["figures"]
         assert trained.propensities == propensities(sets.training)
         assert trained_on(trained.card, {"x": sets.validation[0].sequence})[0].kind == "exact"
+    assert "training" not in results[0].card["choices"]  # there is one candidate only
     assert results[0].threshold == results[1].threshold and results[0].propensities == results[1].propensities
     assert results[0].card["choices"] == results[1].card["choices"]
     assert results[0].card["figures"]["DNA_129"] != results[1].card["figures"]["DNA_129"]
     for key, value in results[0].model.state_dict().items():
         assert torch.equal(value, results[1].model.state_dict()[key]), key
+
+
+def test_chains_learned_beside_are_unlike_all_that_is_held_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(splits, "search_method", lambda method="auto": "kmer")
+    own, other = random_chains(6), random_chains(6, seed=1)
+
+    def copies(chains: list[LabelledChain]) -> list[LabelledChain]:
+        return [replace(c, id=f"{c.id}b", sequence="M" + c.sequence[1:]) for c in chains]
+
+    sets = NucleicSets(own[:2], own[2:4], {"test": own[4:]})
+    beside = chains_beside(sets, NucleicSets([*other[:3], *copies(own)], [*other[3:], *copies(own)], {}))
+    # A copy of a training chain may train, but not help to choose the epoch.
+    assert [c.id for c in beside.training] == ["c0", "c1", "c2", "c0b", "c1b"]
+    assert [c.id for c in beside.validation] == ["c3", "c4", "c5"]
+
+
+def test_a_mean_of_two_updates_is_chosen_only_where_validation_allows(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    quick = CrossBindSequenceConfig.fast()
+    monkeypatch.setattr(crossbind_recipe, "configuration", lambda *, joint=False: quick)
+    monkeypatch.setattr(splits, "search_method", lambda method="auto": "kmer")
+    base = load_checkpoint(DEFAULT_MODEL).model
+    chains, others = random_chains(8), random_chains(8, seed=1)
+    sets = NucleicSets(chains[:6], chains[6:], {})
+    tried = candidates(base, "rna", sets, NucleicSets(others[:6], others[6:], {}), tmp_path)
+    mean, joint, alone = tried
+    assert not mean.log and set(joint.log[0].auprc_by_head) == {"rna", "dna"} and not alone.log[0].auprc_by_head
+    weight = "layers.2.fc1.weight"
+    expected = (joint.model.backbone.get_parameter(weight) + alone.model.backbone.get_parameter(weight)) / 2
+    assert torch.equal(mean.model.backbone.get_parameter(weight), expected)
+    assert torch.allclose(mean.model.head.weight, (joint.model.head.weight + alone.model.head.weight) / 2)
+    rank = quick.finetune.lora_rank
+    kept = apply_update(base, low_rank_update(base, mean.model, 2 * rank)).backbone.get_parameter(weight)
+    torch.testing.assert_close(kept, expected, atol=1e-6, rtol=0)  # the mean has the ranks of both, and no more
+    labels = np.concatenate([c.labels for c in sets.validation])
+    values = {one.name: auprc_trapezoid(labels, np.concatenate(score(one.model, sets.validation))) for one in tried}
+    monkeypatch.setattr(crossbind_recipe, "EQUAL", 0.0)
+    best, auprc = choose_candidate(tried, sets.validation)
+    assert values[best.name] == max(values.values()) and auprc == {name: round(v, 4) for name, v in values.items()}
+    monkeypatch.setattr(crossbind_recipe, "EQUAL", 1.0)
+    assert choose_candidate(tried, sets.validation)[0] is mean

@@ -183,7 +183,8 @@ def _one_report(row: Row) -> str:
         lines.append(f"{p.rank:>4}  {p.score:>7.3f}  {p.probability:>11.2f}  {len(p.residues):>8}  {x:8.1f} {y:8.1f} {z:8.1f}")
     if row.n_pockets > SHOWN:
         lines.append(f"   … {row.n_pockets - SHOWN} more")
-    lines += [_ligand_line(hit) for hit in ligand_hits(prediction)]
+    if "sites" not in prediction.settings:  # a model of other sites, say of nucleic acids, was not asked for ligands
+        lines += [_ligand_line(hit) for hit in ligand_hits(prediction)]
     if row.message:
         lines.append(f"note: {row.message}")
     boxes = [path for path in row.paths if path.name.endswith("_box.txt")]

@@ -48,7 +48,7 @@ VARIANTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "both, without attention on atoms": ({"atom_attention": False}, {}),
     "both, without pre-training": ({}, {"contrast_steps": 0}),
 }
-"""What is compared -> changes of the model's and of the training's settings."""
+"""What is compared, the whole network first -> changes of the model's and of the training's settings."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,13 +128,27 @@ def _retrieval(found: TrainedCrossBind, held: Sequence[Held], config: CrossBindT
     return [round(float(np.mean(hits)), 4), round(float(np.mean(chance)), 4)]
 
 
-def compare(examples: dict[str, list[Held]], config: CrossBindTrainConfig, work: Path, *, quiet: bool = False) -> dict[str, Any]:
-    """Train every variant and measure it; differences are paired over proteins, with intervals over clusters."""
+def compare(examples: dict[str, list[Held]], config: CrossBindTrainConfig, work: Path, out: Path, *, quiet: bool = False) -> None:
+    """Train every variant and measure it; differences are paired over proteins, with intervals over clusters.
+
+    The table in ``out`` is written anew after each variant. Trainings found in ``work`` go on.
+    """
     sides = {name: [one.example for one in held] for name, held in examples.items()}
     clusters = [one.cluster for one in examples["test"]]
     labels = {name: np.concatenate([e.labels for e in side]) for name, side in sides.items()}
     table: dict[str, Any] = {}
-    by_protein: dict[str, list[float]] = {}
+    differences: dict[str, list[float]] = {}
+    whole: list[float] = []
+    found_so_far = {
+        "data": {
+            name: [len(side), sum(len(e.labels) for e in side), round(float(labels[name].mean()), 4)]
+            for name, side in sides.items()
+        },
+        "model": asdict(CrossBindConfig()),
+        "training": asdict(config),
+        "variants": table,
+        "both_less_variant_auprc_per_protein": differences,
+    }
     for name, (model_changes, changes) in VARIANTS.items():
         model_config, training = replace(CrossBindConfig(), **model_changes), replace(config, **changes)
         used = [replace(e, language=e.language[:, : model_config.language_width]) for side in SPLITS for e in sides[side]]
@@ -144,7 +158,7 @@ def compare(examples: dict[str, list[Held]], config: CrossBindTrainConfig, work:
         on_validation = np.concatenate([residue_logits(found.model, e) for e in validation])
         threshold = best_f1_threshold(labels["validation"], 1 / (1 + np.exp(-on_validation)))
         logits = [residue_logits(found.model, e) for e in test]
-        by_protein[name] = [auprc_trapezoid(e.labels, s) for e, s in zip(test, logits, strict=True)]
+        by_protein = [auprc_trapezoid(e.labels, s) for e, s in zip(test, logits, strict=True)]
 
         def pooled(rows: NDArray[np.int64], logits: list[NDArray[np.float32]] = logits) -> float:
             return auprc_trapezoid(
@@ -158,33 +172,23 @@ def compare(examples: dict[str, list[Held]], config: CrossBindTrainConfig, work:
             "validation_auprc": round(auprc_trapezoid(labels["validation"], on_validation), 4),
             "threshold": threshold,
             "test_auprc": [round(x, 4) for x in (auprc.value, auprc.low, auprc.high)],
-            "test_auprc_per_protein": round(float(np.mean(by_protein[name])), 4),
+            "test_auprc_per_protein": round(float(np.mean(by_protein)), 4),
             "test_auc": round(roc_auc(labels["test"], probability), 4),
             "test_f1": round(figures.f1, 4),
             "test_mcc": round(figures.mcc, 4),
         }
         if found.model.balance is not None:
-            row["share_of_structure"] = round(float(found.model.share), 4)
+            row["share_of_structure"] = round(found.model.share.item(), 4)
         if found.projection is not None and training.contrast_steps:
             row["retrieval_and_chance"] = _retrieval(found, examples["validation"], training)
         table[name] = row
         print(f"{name}: {row}", flush=True)
-    whole = by_protein["structure and sequence"]
-    differences = {}
-    for name, values in by_protein.items():
-        if name != "structure and sequence":
-            d = paired_difference(whole, values, clusters, n=1000)
+        if not whole:
+            whole = by_protein
+        else:
+            d = paired_difference(whole, by_protein, clusters, n=1000)
             differences[name] = [round(x, 4) for x in (d.value, d.low, d.high, d.p)]
-    return {
-        "data": {
-            name: [len(side), sum(len(e.labels) for e in side), round(float(labels[name].mean()), 4)]
-            for name, side in sides.items()
-        },
-        "model": asdict(CrossBindConfig()),
-        "training": asdict(config),
-        "variants": table,
-        "both_less_variant_auprc_per_protein": differences,
-    }
+        write_text(out, json.dumps(found_so_far, indent=1, ensure_ascii=False) + "\n")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -199,8 +203,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     torch.set_num_threads(1)
     try:
         examples = read_examples(options.data, options.split, options.backbone, options.work)
-        found = compare(examples, CrossBindTrainConfig(), options.work)
-        write_text(options.out, json.dumps(found, indent=1, ensure_ascii=False) + "\n")
+        compare(examples, CrossBindTrainConfig(), options.work, options.out)
     except S2PError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

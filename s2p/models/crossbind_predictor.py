@@ -30,13 +30,15 @@ from s2p.prediction import Prediction
 from s2p.runtime import pick_device
 from s2p.structure import Structure
 
-__all__ = ["CrossBindCheckpoint", "CrossBindPredictor", "filtered", "load_crossbind", "save_crossbind"]
+__all__ = ["CrossBindCheckpoint", "CrossBindPredictor", "add_to_card", "filtered", "load_crossbind", "save_crossbind"]
 
 FORMAT = "s2p-crossbind-1"
 SEQUENCE_ONLY = (
     "only the sequence branch of CrossBind was used, as this checkpoint holds no network of structures: "
     "the structure shapes the patches, not the probabilities"
 )
+SITES = "nucleic acid"
+"""What the found residues bind, in a prediction's settings; nothing is said of ligands there."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,7 +101,7 @@ class CrossBindPredictor(Seq2Pocket):
     def pockets(self, structure: Structure, scores: ResidueScores, config: PredictConfig | None = None) -> Prediction:
         """Patches of residues above the threshold; says so where structures had no part in their probabilities."""
         prediction = super().pockets(structure, scores, config)
-        settings = prediction.settings | {"filter": asdict(self.trained.filter) if self.trained.filter else None}
+        settings = prediction.settings | {"filter": asdict(self.trained.filter) if self.trained.filter else None, "sites": SITES}
         notes = prediction.notes if self.trained.network is not None else (SEQUENCE_ONLY, *prediction.notes)
         return replace(prediction, settings=settings, notes=notes)
 
@@ -132,8 +134,6 @@ def save_crossbind(
     base
         Name of the shipped checkpoint, or path of one, that the update belongs to.
     """
-    from safetensors.torch import save_file
-
     path = Path(path)
     arrays = {f"update.{key}": value for key, value in update.items()}
     if trained.network is not None:
@@ -152,14 +152,48 @@ def save_crossbind(
         "filter": asdict(trained.filter) if trained.filter is not None else None,
         "threshold": trained.threshold,
     }
+    _write(path, arrays, header, trained.card)
+
+
+def add_to_card(path: str | Path, entries: Mapping[str, Any]) -> None:
+    """Put entries into the card of a checkpoint, in the file and beside it; its weights stay as they are.
+
+    Raises
+    ------
+    WeightsError
+        If the file is none of a CrossBind.
+    """
+    header, arrays = _read(Path(path))
+    card = header.pop("card") | dict(entries)
+    _write(Path(path), arrays, header, card)
+
+
+def _write(path: Path, arrays: dict[str, torch.Tensor], header: dict[str, Any], card: dict[str, Any]) -> None:
+    from safetensors.torch import save_file
+
     partial_path = path.with_name(path.name + ".part")
-    save_file(arrays, partial_path, metadata={"s2p": json.dumps(header | {"card": trained.card})})
+    save_file(arrays, partial_path, metadata={"s2p": json.dumps(header | {"card": card})})
     partial_path.chmod(0o644)  # safetensors makes files only their owner can read
     os.replace(partial_path, path)
-    card = path.with_suffix(".json")
-    partial_path = card.with_name(card.name + ".part")
-    partial_path.write_text(json.dumps(header | trained.card, indent=1, ensure_ascii=False) + "\n")
-    os.replace(partial_path, card)
+    beside = path.with_suffix(".json")
+    partial_path = beside.with_name(beside.name + ".part")
+    partial_path.write_text(json.dumps(header | card, indent=1, ensure_ascii=False) + "\n")
+    os.replace(partial_path, beside)
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    """Header with the card, and arrays."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as handle:
+            header = json.loads((handle.metadata() or {}).get("s2p", "null"))
+            arrays = {key: handle.get_tensor(key) for key in handle.keys()}  # noqa: SIM118 - not a dict
+    except (SafetensorError, OSError, json.JSONDecodeError) as error:
+        raise WeightsError(f"{path}: cannot be read as a checkpoint ({error})") from None
+    if not isinstance(header, dict) or header.get("format") != FORMAT:
+        raise WeightsError(f"{path}: not a CrossBind checkpoint; `python -m s2p.models.crossbind_recipe` writes them")
+    return header, arrays
 
 
 def load_crossbind(
@@ -181,21 +215,12 @@ def load_crossbind(
     WeightsError
         If there is none, it cannot be used, or its base is not the one it was trained from.
     """
-    from safetensors import SafetensorError, safe_open
-
     path = SHIPPED / f"{model}.safetensors"
     if not path.is_file():
         path = Path(model)
     if not path.is_file():
         raise WeightsError(f"there is no model {str(model)!r}: give the path of a CrossBind checkpoint (.safetensors)")
-    try:
-        with safe_open(path, framework="pt") as handle:
-            header = json.loads((handle.metadata() or {}).get("s2p", "null"))
-            arrays = {key: handle.get_tensor(key) for key in handle.keys()}  # noqa: SIM118 - not a dict
-    except (SafetensorError, OSError, json.JSONDecodeError) as error:
-        raise WeightsError(f"{path}: cannot be read as a checkpoint ({error})") from None
-    if not isinstance(header, dict) or header.get("format") != FORMAT:
-        raise WeightsError(f"{path}: not a CrossBind checkpoint; `python -m s2p.models.crossbind_recipe` writes them")
+    header, arrays = _read(path)
     base = load_checkpoint(header["base"], backbone=backbone, device=device, language_model=language_model).model
     if language_model:
         if _language_hash(base) != header["base_weights"]:

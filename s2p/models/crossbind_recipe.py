@@ -3,8 +3,8 @@
 ``python -m s2p.models.crossbind_recipe DATA -o s2p/checkpoints --work DIR`` trains both; with ``--evaluate`` it trains nothing
 and prints the figures of the checkpoints in ``-o`` again.
 
-DATA holds ``sequences/nucleic/`` with the files of :data:`SETS`. Everything that is chosen (epoch, threshold, filter) is chosen
-on validation chains, which are whole clusters of the training set; the test sets come last.
+DATA holds ``sequences/nucleic/`` with the files of :data:`s2p.models.crossbind_sets.SETS`. Everything that is chosen (training,
+epoch, threshold, filter) is chosen on validation chains, which are whole clusters of the training set; the test sets come last.
 """
 
 from __future__ import annotations
@@ -22,30 +22,28 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from s2p.annotations import read_three_line
 from s2p.baselines import fit_window_baseline
 from s2p.checkpoint import load_checkpoint
 from s2p.config import DEFAULT_MODEL, CrossBindFilterConfig, CrossBindSequenceConfig
 from s2p.datasets import LabelledChain
 from s2p.errors import S2PError
-from s2p.guard import CARD_KEY, trained_on, training_sketch
+from s2p.finetune import EpochLog
+from s2p.guard import CARD_KEY, training_sketch
 from s2p.models.crossbind_evaluation import METRICS, best_f1_threshold, nucleic_figures
 from s2p.models.crossbind_filter import filter_probabilities, log_propensities, propensities, sequence_neighbours
-from s2p.models.crossbind_predictor import CrossBindCheckpoint, load_crossbind, save_crossbind
-from s2p.models.crossbind_sequence import low_rank_update, split_chains, train_sequence_branch
+from s2p.models.crossbind_predictor import CrossBindCheckpoint, add_to_card, load_crossbind, save_crossbind
+from s2p.models.crossbind_sequence import averaged, low_rank_update, train_sequence_branch
+from s2p.models.crossbind_sets import SETS, NucleicSets, chains_beside, leakage, read_sets, seen_by_base
 from s2p.plm import ResidueModel, predict_residues
-from s2p.residue_metrics import f1
-from s2p.splits import homologous, search_method
+from s2p.residue_metrics import auprc_trapezoid, f1
+from s2p.splits import search_method
 
-__all__ = ["SETS", "NucleicSets", "choose_filter", "figures_table", "main", "read_sets", "run"]
+__all__ = ["Candidate", "candidates", "choose_candidate", "choose_filter", "figures_table", "main", "run", "score"]
 
-SETS = {
-    "dna": ("dna_train_573.txt", {"DNA_129": "dna_test_129.txt", "DNA_181": "dna_test_181.txt"}),
-    "rna": ("rna_rna_495_train.txt", {"RNA_117": "rna_rna_117_test.txt"}),
-}
-"""Kind -> file of the training set, and of each test set."""
-
-
+BESIDE = {"rna": "dna"}
+"""Kind -> the other kind whose chains are tried beside its own in training, with a head of their own."""
+EQUAL = 0.01
+"""Validation AUPRCs no further from the best count as equal, and the most regularised of them is taken."""
 DRAWS = 300
 """Of the bootstrap over chains."""
 THRESHOLD_FREE = ("auc", "auprc")
@@ -53,53 +51,6 @@ THRESHOLD_FREE = ("auc", "auprc")
 
 def log(message: str) -> None:
     print(message, flush=True)
-
-
-@dataclass(frozen=True, eq=False)
-class NucleicSets:
-    """Chains of one kind of nucleic acid."""
-
-    training: list[LabelledChain]
-    validation: list[LabelledChain]
-    tests: dict[str, list[LabelledChain]]
-
-    @property
-    def counts(self) -> dict[str, list[float]]:
-        """Chains, residues and share of binding residues of each set."""
-        table = {"training": self.training, "validation": self.validation} | self.tests
-        return {
-            name: [
-                len(chains),
-                sum(len(c.labels) for c in chains),
-                round(float(np.concatenate([c.labels for c in chains]).mean()), 4),
-            ]
-            for name, chains in table.items()
-        }
-
-
-def read_sets(folder: Path, kind: str, config: CrossBindSequenceConfig | None = None) -> NucleicSets:
-    """The public sets of ``dna`` or ``rna``, the training set split into training and validation clusters."""
-    train, tests = SETS[kind]
-    place = folder / "sequences" / "nucleic"
-    training, validation = split_chains(read_three_line(place / train), config)
-    return NucleicSets(training, validation, {name: read_three_line(place / file) for name, file in tests.items()})
-
-
-def leakage(sets: NucleicSets) -> dict[str, list[str]]:
-    """Of each test set the chains with at least 30 % identity to a training or validation chain over half of the shorter one."""
-    known = {str(k): c.sequence for k, c in enumerate([*sets.training, *sets.validation])}
-    return {
-        name: sorted({chains[int(k)].id for k in homologous(known, {str(i): c.sequence for i, c in enumerate(chains)})})
-        for name, chains in sets.tests.items()
-    }
-
-
-def seen_by_base(sets: NucleicSets) -> dict[str, list[str]]:
-    """Of each test set the chains that resemble those whose ligand sites the base has learned, as far as its card tells."""
-    card = load_checkpoint(DEFAULT_MODEL, language_model=False).card
-    chains = {f"{name}|{c.id}": c.sequence for name, test in sets.tests.items() for c in test}
-    hits = [hit.id.partition("|") for hit in trained_on(card, chains)]
-    return {name: [chain for test, _, chain in hits if test == name] for name in sets.tests}
 
 
 def score(model: ResidueModel, chains: Sequence[LabelledChain]) -> list[NDArray[np.float32]]:
@@ -147,30 +98,86 @@ def choose_filter(
     return best[1], best[2], rows
 
 
-def train(
-    kind: str, sets: NucleicSets, work: Path, config: CrossBindSequenceConfig
-) -> tuple[CrossBindCheckpoint, dict[str, Tensor]]:
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """A sequence branch among which validation chooses."""
+
+    name: str
+    model: ResidueModel
+    log: list[EpochLog]
+    """Of its training; empty for a mean of others."""
+
+
+def configuration(*, joint: bool = False) -> CrossBindSequenceConfig:
+    """Settings of a training on one kind of chains, or of one on two."""
+    return CrossBindSequenceConfig.joint() if joint else CrossBindSequenceConfig()
+
+
+def candidates(base: ResidueModel, kind: str, sets: NucleicSets, beside: NucleicSets | None, work: Path) -> list[Candidate]:
+    """What is tried, the most regularised first: own chains and others together are more data, and a mean is smoother still."""
+    config = configuration()
+    alone = Candidate("own chains", *train_sequence_branch(base, sets.training, sets.validation, config, folder=work / kind))
+    if beside is None:
+        return [alone]
+    other = BESIDE[kind]
+    model, history = train_sequence_branch(
+        base,
+        {kind: sets.training, other: beside.training},
+        {kind: sets.validation, other: beside.validation},
+        configuration(joint=True),
+        folder=work / f"{kind}-beside-{other}",
+    )
+    mean = Candidate("mean of the weights of both", averaged(base, [alone.model, model]), [])
+    return [mean, Candidate(f"beside {other} chains, weights averaged over steps", model, history), alone]
+
+
+def choose_candidate(tried: Sequence[Candidate], chains: Sequence[LabelledChain]) -> tuple[Candidate, dict[str, float]]:
+    """The first whose AUPRC on the given (validation) chains is within :data:`EQUAL` of the best, and that of each."""
+    labels = np.concatenate([c.labels for c in chains])
+    auprc = {one.name: auprc_trapezoid(labels, np.concatenate(score(one.model, chains))) for one in tried}
+    best = max(auprc.values())
+    chosen = next(one for one in tried if auprc[one.name] >= best - EQUAL)
+    return chosen, {name: round(value, 4) for name, value in auprc.items()}
+
+
+def train(kind: str, sets: NucleicSets, beside: NucleicSets | None, work: Path) -> tuple[CrossBindCheckpoint, dict[str, Tensor]]:
     """One trained checkpoint, its card without test figures, and the update that it is made of."""
     base = load_checkpoint(DEFAULT_MODEL).model
-    model, history = train_sequence_branch(base, sets.training, sets.validation, config, folder=work / kind)
+    tried = candidates(base, kind, sets, beside, work)
+    best, auprc = choose_candidate(tried, sets.validation)
     table = propensities(sets.training)
-    chosen, threshold, tried = choose_filter(sets.validation, score(model, sets.validation), table)
+    chosen, threshold, filters = choose_filter(sets.validation, score(best.model, sets.validation), table)
     name = f"crossbind-{kind}"
+    config = configuration()
+    used = {c.id: c.sequence for c in [*sets.training, *sets.validation]}
+    choices: dict[str, Any] = {"metric": "F1 on validation", "tried": filters}
+    more: dict[str, Any] = {}
+    if beside is not None:
+        other = BESIDE[kind]
+        used |= {f"{c.id} ({other})": c.sequence for c in [*beside.training, *beside.validation]}
+        choices["training"] = {"metric": f"AUPRC on validation, within {EQUAL} equal", "tried": auprc, "chosen": best.name}
+        more["beside"] = {
+            "kind": other,
+            "data": beside.counts,
+            "epochs": [asdict(entry) for entry in tried[1].log],
+            "config": asdict(configuration(joint=True)),
+        }
     card = {
         "branch": "sequence only: no structures of nucleic-acid complexes were at hand to train the rest of the network",
         "data": sets.counts,
         "split": f"clusters at {config.identity:.0%} identity ({search_method()}), salt {config.salt}",
-        CARD_KEY: training_sketch({c.id: c.sequence for c in [*sets.training, *sets.validation]}),
-        "epochs": [asdict(entry) for entry in history],
+        CARD_KEY: training_sketch(used),
+        "epochs": [asdict(entry) for entry in tried[-1].log],
         "config": asdict(config),
-        "choices": {"metric": "F1 on validation", "tried": tried},
+        "choices": choices,
         "licence": "GPL-3.0",
         "licence_reason": f"an update of {DEFAULT_MODEL}, which carries GPL-3.0",
         "command": "python -m s2p.models.crossbind_recipe DATA -o s2p/checkpoints --work DIR",
-    }
-    log(f"{name}: validation AUPRC {max(entry.validation_auprc for entry in history):.4f}, threshold {threshold}, tried {tried}")
-    trained = CrossBindCheckpoint(name, model, None, table, chosen, threshold, card)
-    return trained, low_rank_update(base, model, config.finetune.lora_rank)
+    } | more
+    log(f"{name}: validation AUPRC {auprc}, chosen: {best.name}, threshold {threshold}, tried {filters}")
+    trained = CrossBindCheckpoint(name, best.model, None, table, chosen, threshold, card)
+    rank = config.finetune.lora_rank * (1 if best.log else 2)
+    return trained, low_rank_update(base, best.model, rank)
 
 
 def figures_table(path: Path, sets: NucleicSets) -> dict[str, Any]:
@@ -213,29 +220,19 @@ def figures_table(path: Path, sets: NucleicSets) -> dict[str, Any]:
     return table
 
 
-def run(
-    folder: Path,
-    out: Path,
-    work: Path,
-    kinds: Sequence[str],
-    config: CrossBindSequenceConfig,
-    *,
-    evaluate: bool = False,
-    whole: Path | None = None,
-) -> None:
-    """Train (or not), test, write the figures into the card, with the table of :mod:`s2p.models.crossbind_ligands` if given."""
-    extra = {"whole_network_on_ligand_complexes": json.loads(whole.read_text(encoding="utf-8"))} if whole else {}
+def run(folder: Path, out: Path, work: Path, kinds: Sequence[str], *, evaluate: bool = False) -> None:
+    """Train, test, write the figures into the card; or only test what is there."""
     for kind in kinds:
-        sets = read_sets(folder, kind, config)
+        sets = read_sets(folder, kind, configuration())
         path = out / f"crossbind-{kind}.safetensors"
         if evaluate:
             figures_table(path, sets)
             continue
-        trained, update = train(kind, sets, work, config)
+        beside = chains_beside(sets, read_sets(folder, BESIDE[kind], configuration())) if kind in BESIDE else None
+        trained, update = train(kind, sets, beside, work)
         save_crossbind(trained, update, path)
         # The test sets see the checkpoint as it is shipped, rounded to fp16.
-        card = trained.card | {"figures": figures_table(path, sets)} | extra
-        save_crossbind(replace(trained, card=card), update, path)
+        add_to_card(path, {"figures": figures_table(path, sets)})
         log(f"written: {path} ({path.stat().st_size / 1e6:.2f} MB)")
 
 
@@ -247,13 +244,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--work", type=Path, default=Path("runs/crossbind"))
     parser.add_argument("--kind", choices=(*SETS, "both"), default="both")
     parser.add_argument("--evaluate", action="store_true", help="train nothing, print the figures of what is in --out")
-    parser.add_argument("--whole", type=Path, metavar="JSON", help="what s2p.models.crossbind_ligands wrote, for the cards")
+    parser.add_argument(
+        "--whole", type=Path, metavar="JSON", help="train nothing, put what s2p.models.crossbind_ligands wrote into the cards"
+    )
     options = parser.parse_args(argv)
     torch.set_num_threads(1)
     kinds = list(SETS) if options.kind == "both" else [options.kind]
     try:
-        settings = CrossBindSequenceConfig()
-        run(options.data, options.out, options.work, kinds, settings, evaluate=options.evaluate, whole=options.whole)
+        if options.whole:
+            found = json.loads(options.whole.read_text(encoding="utf-8"))
+            for kind in kinds:
+                add_to_card(options.out / f"crossbind-{kind}.safetensors", {"whole_network_on_ligand_complexes": found})
+            return 0
+        run(options.data, options.out, options.work, kinds, evaluate=options.evaluate)
     except S2PError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

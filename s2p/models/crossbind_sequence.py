@@ -13,10 +13,11 @@ from s2p.config import CrossBindSequenceConfig
 from s2p.datasets import LabelledChain
 from s2p.errors import S2PError, WeightsError
 from s2p.finetune import EpochLog, finetune
-from s2p.plm import ResidueModel
+from s2p.plm import DEFAULT_HEADS, ResidueModel
 from s2p.splits import Method, cluster
+from s2p.training_batches import ChainsByHead
 
-__all__ = ["apply_update", "encoder_weights", "low_rank_update", "split_chains", "train_sequence_branch"]
+__all__ = ["apply_update", "averaged", "encoder_weights", "low_rank_update", "split_chains", "train_sequence_branch"]
 
 HEAD = "head."
 DOWN, UP = ".down", ".up"
@@ -30,9 +31,9 @@ def encoder_weights(model: ResidueModel) -> dict[str, Tensor]:
     return {key: value for key, value in model.backbone.state_dict().items() if not key.startswith(UNUSED)}
 
 
-def _like(base: ResidueModel, dropout: float = 0.0) -> ResidueModel:
-    """A model with the weights of the backbone of ``base`` and a new head."""
-    model = ResidueModel(base.name, dropout)
+def _like(base: ResidueModel, dropout: float = 0.0, heads: Sequence[str] = DEFAULT_HEADS) -> ResidueModel:
+    """A model with the weights of the backbone of ``base`` and new heads."""
+    model = ResidueModel(base.name, dropout, heads)
     model.backbone.load_state_dict(encoder_weights(base), strict=False)
     return model
 
@@ -74,8 +75,8 @@ def split_chains(
 
 def train_sequence_branch(
     base: ResidueModel,
-    training: Sequence[LabelledChain],
-    validation: Sequence[LabelledChain],
+    training: Sequence[LabelledChain] | ChainsByHead,
+    validation: Sequence[LabelledChain] | ChainsByHead,
     config: CrossBindSequenceConfig | None = None,
     *,
     folder: str | Path | None = None,
@@ -83,6 +84,7 @@ def train_sequence_branch(
 ) -> tuple[ResidueModel, list[EpochLog]]:
     """A copy of ``base`` with a new head and a low-rank update, and its log; ``base`` stays as it was.
 
+    Chains by kind of site train one update with a head for each kind; the model's own head is that of the first.
     A run that finds its state in ``folder`` goes on from it (see :func:`s2p.finetune.finetune`).
 
     Raises
@@ -92,9 +94,27 @@ def train_sequence_branch(
     """
     config = config or CrossBindSequenceConfig()
     torch.manual_seed(config.finetune.seed)
-    model = _like(base, config.finetune.dropout)
+    heads = tuple(training) if isinstance(training, Mapping) else DEFAULT_HEADS
+    model = _like(base, config.finetune.dropout, heads)
     log = finetune(model, training, validation, config.finetune, folder=folder, quiet=quiet)
     return model.eval(), log
+
+
+@torch.no_grad()
+def averaged(base: ResidueModel, models: Sequence[ResidueModel]) -> ResidueModel:
+    """The mean of the weights of models trained from ``base``, and of their own heads; the models stay as they were.
+
+    Its update has at most the sum of their ranks.
+    """
+    model = _like(base)
+    states = [encoder_weights(one) for one in models]
+    mean = {
+        key: torch.stack([state[key] for state in states]).mean(dim=0) for key in states[0] if states[0][key].is_floating_point()
+    }
+    model.backbone.load_state_dict(mean, strict=False)
+    heads = [one.head.state_dict() for one in models]
+    model.head.load_state_dict({key: torch.stack([head[key] for head in heads]).mean(dim=0) for key in heads[0]})
+    return model.eval()
 
 
 def low_rank_update(base: ResidueModel, tuned: ResidueModel, rank: int) -> dict[str, Tensor]:
