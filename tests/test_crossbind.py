@@ -15,12 +15,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from s2p.annotations import read_three_line
-from s2p.config import CrossBindAugmentConfig, CrossBindConfig, CrossBindFilterConfig
 from s2p.datasets import LabelledChain
 from s2p.errors import S2PError, StructureError
 from s2p.models.crossbind import AtomAttention, CrossBind, PointEncoder, ProjectionHead, stack_atoms
 from s2p.models.crossbind_cloud import LETTERS as CLOUD_LETTERS
 from s2p.models.crossbind_cloud import Cloud, augment, cloud_of, crop, join, random_rotation
+from s2p.models.crossbind_config import CrossBindAugmentConfig, CrossBindConfig, CrossBindFilterConfig
 from s2p.models.crossbind_contacts import GAP, fetch_labelled, nucleic_chains, nucleic_contacts
 from s2p.models.crossbind_contrast import nt_xent, top1_retrieval
 from s2p.models.crossbind_features import WIDTH, Extrema, backbone_angles, residue_features

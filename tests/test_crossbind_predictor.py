@@ -13,12 +13,13 @@ from safetensors.torch import save_file
 
 from s2p.checkpoint import load_checkpoint
 from s2p.cli import main
-from s2p.config import DEFAULT_MODEL, CrossBindConfig, CrossBindFilterConfig, PredictConfig
+from s2p.config import DEFAULT_MODEL, PredictConfig
 from s2p.errors import S2PError, WeightsError
 from s2p.guard import CARD_KEY
 from s2p.models import crossbind_recipe
 from s2p.models.crossbind import CrossBind
 from s2p.models.crossbind_cloud import cloud_of
+from s2p.models.crossbind_config import CrossBindConfig, CrossBindFilterConfig
 from s2p.models.crossbind_contacts import nucleic_contacts
 from s2p.models.crossbind_filter import filter_probabilities, geodesic_neighbours, log_propensities
 from s2p.models.crossbind_predictor import SEQUENCE_ONLY, CrossBindCheckpoint, CrossBindPredictor, load_crossbind, save_crossbind

@@ -12,12 +12,13 @@ import torch
 
 from s2p import splits
 from s2p.checkpoint import load_checkpoint
-from s2p.config import DEFAULT_MODEL, CrossBindConfig, CrossBindSequenceConfig, CrossBindTrainConfig
+from s2p.config import DEFAULT_MODEL
 from s2p.datasets import LabelledChain
 from s2p.errors import S2PError, WeightsError
 from s2p.guard import trained_on
 from s2p.models import crossbind_ligands, crossbind_recipe, crossbind_train
 from s2p.models.crossbind_cloud import cloud_of, crop
+from s2p.models.crossbind_config import CrossBindConfig, CrossBindSequenceConfig, CrossBindTrainConfig
 from s2p.models.crossbind_contacts import nucleic_contacts
 from s2p.models.crossbind_contrast import nt_xent, top1_retrieval
 from s2p.models.crossbind_evaluation import best_f1_threshold, nucleic_figures

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from s2p.config import KalasantyConfig, KalasantyTrainConfig
 from s2p.errors import S2PError
 from s2p.models.kalasanty import Kalasanty, cavity_loss, kernel_groups, kernel_penalty, scale_channels, soft_dice
+from s2p.models.kalasanty_config import KalasantyConfig, KalasantyTrainConfig
 
 TINY = KalasantyConfig(base=2)
 DICE_ONLY = replace(KalasantyTrainConfig(), cross_entropy=0.0)

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from s2p.benchmark import evaluate_complex
-from s2p.config import KalasantyConsensusConfig
 from s2p.errors import S2PError
 from s2p.models.kalasanty_agreement import agreement, consensus
+from s2p.models.kalasanty_config import KalasantyConsensusConfig
 
 
 def placed(*pockets: tuple[tuple[float, float, float], float], model: str = "a"):

@@ -7,11 +7,11 @@ import pytest
 import torch
 from builders import make_structure
 
-from s2p.config import KalasantyConfig, KalasantyPocketConfig, KalasantyTrainConfig
 from s2p.guard import trained_on
 from s2p.labels import relevant_ligands
 from s2p.models.kalasanty import Kalasanty
 from s2p.models.kalasanty_baselines import CenterBall, RandomSurfacePoints
+from s2p.models.kalasanty_config import KalasantyConfig, KalasantyPocketConfig, KalasantyTrainConfig
 from s2p.models.kalasanty_grid import Box, central_box, site_mask
 from s2p.models.kalasanty_page import kalasanty_section
 from s2p.models.kalasanty_predictor import KalasantyCheckpoint, KalasantyPredictor, load_kalasanty

@@ -5,7 +5,7 @@ import pytest
 from builders import make_structure
 from scipy.spatial.distance import cdist
 
-from s2p.config import KalasantyPocketConfig
+from s2p.models.kalasanty_config import KalasantyPocketConfig
 from s2p.models.kalasanty_grid import Box, central_box
 from s2p.models.kalasanty_pockets import cavity_features, close_gaps, find_cavities, near_cavity, residue_probabilities
 

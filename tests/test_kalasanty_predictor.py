@@ -13,10 +13,11 @@ from torch import nn
 
 from s2p.benchmark import ligand_hits
 from s2p.checkpoint import SHIPPED
-from s2p.config import KalasantyConfig, KalasantyPocketConfig, PredictConfig
+from s2p.config import PredictConfig
 from s2p.errors import S2PError, WeightsError
 from s2p.guard import _unpack, trained_on
 from s2p.models.kalasanty import Kalasanty
+from s2p.models.kalasanty_config import KalasantyConfig, KalasantyPocketConfig
 from s2p.models.kalasanty_grid import atom_channels, central_box, fill_box, rotations, turn_grid
 from s2p.models.kalasanty_predictor import (
     KalasantyCheckpoint,

@@ -8,10 +8,10 @@ import pytest
 import torch
 from builders import make_structure
 
-from s2p.config import KalasantyConfig, KalasantyTrainConfig
 from s2p.errors import S2PError
 from s2p.labels import relevant_ligands
 from s2p.models.kalasanty import Kalasanty
+from s2p.models.kalasanty_config import KalasantyConfig, KalasantyTrainConfig
 from s2p.models.kalasanty_grid import central_box, fill_box, site_mask
 from s2p.models.kalasanty_train import (
     CavityExample,

@@ -5,9 +5,10 @@ import importlib
 import pytest
 import torch
 
-from s2p.config import DEFAULT_MODEL, KalasantyConfig, KalasantyPocketConfig
+from s2p.config import DEFAULT_MODEL
 from s2p.errors import S2PError, WeightsError
 from s2p.models.kalasanty import Kalasanty
+from s2p.models.kalasanty_config import KalasantyConfig, KalasantyPocketConfig
 from s2p.models.kalasanty_predictor import KalasantyCheckpoint, KalasantyPredictor, save_kalasanty
 from s2p.models.loading import CLASSES, checkpoint_format, load_model
 from s2p.pipeline import Seq2Pocket

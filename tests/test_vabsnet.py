@@ -11,9 +11,9 @@ import torch
 from builders import make_structure
 from scipy.spatial.transform import Rotation
 
-from s2p.config import VabsNetConfig
 from s2p.models import vabsnet
 from s2p.models.vabsnet import Gaussians, SparseAttention, VabsNet, fourier_angles
+from s2p.models.vabsnet_config import VabsNetConfig
 from s2p.models.vabsnet_graph import (
     ATOM_NAMES,
     OTHER_CHAIN,

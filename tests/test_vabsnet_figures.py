@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from s2p.config import VabsNetConfig
+from s2p.models.vabsnet_config import VabsNetConfig
 from s2p.models.vabsnet_figures import graph_picture, graph_view
 from s2p.models.vabsnet_graph import build_graph, nodes_of
 from s2p.prediction import Prediction

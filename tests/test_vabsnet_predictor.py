@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 
 from s2p.checkpoint import load_checkpoint
-from s2p.config import DEFAULT_MODEL, PredictConfig, VabsNetConfig
+from s2p.config import DEFAULT_MODEL, PredictConfig
 from s2p.errors import WeightsError
 from s2p.guard import CARD_KEY
 from s2p.labels import binding_residues
@@ -19,6 +19,7 @@ from s2p.metrics import dca
 from s2p.models import POCKET_FINDERS
 from s2p.models.loading import load_model
 from s2p.models.vabsnet import VabsNet
+from s2p.models.vabsnet_config import VabsNetConfig
 from s2p.models.vabsnet_predictor import (
     Blend,
     Stack,

@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_vabsnet import TURN
 
-from s2p.config import VabsNetConfig, VabsNetPretrainConfig, VabsNetTrainConfig
 from s2p.models.vabsnet import VabsNet
+from s2p.models.vabsnet_config import VabsNetConfig, VabsNetPretrainConfig, VabsNetTrainConfig
 from s2p.models.vabsnet_graph import ATOM_NAMES, MASKED_RESIDUE, build_graph, nodes_of, rotate
 from s2p.models.vabsnet_masking import atom_areas, dihedral, draw_spans, mask_and_move, mask_nodes, torsions
 from s2p.models.vabsnet_pretrain import (

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from builders import make_structure
 
-from s2p.config import VabsNetConfig, VabsNetPretrainConfig, VabsNetTrainConfig
 from s2p.datasets import Complex, LabelledChain
 from s2p.errors import S2PError
 from s2p.labels import binding_residues
+from s2p.models.vabsnet_config import VabsNetConfig, VabsNetPretrainConfig, VabsNetTrainConfig
 from s2p.models.vabsnet_predictor import VabsNetPredictor
 from s2p.recipe import vabsnet
 from s2p.recipe.data import Data, Site

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from s2p.config import VabsNetConfig, VabsNetTrainConfig
 from s2p.errors import S2PError
 from s2p.models import vabsnet_train
 from s2p.models.vabsnet import VabsNet
+from s2p.models.vabsnet_config import VabsNetConfig, VabsNetTrainConfig
 from s2p.models.vabsnet_graph import Nodes, nodes_of
 from s2p.models.vabsnet_train import (
     VabsExample,

@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from s2p.config import CrossBindConfig
 from s2p.models.crossbind_cloud import N_ELEMENTS, N_TYPES, Cloud
+from s2p.models.crossbind_config import CrossBindConfig
 from s2p.models.sparse_conv import Level, SparseDeconv, StridedConv, SubmanifoldConv, build_levels, voxelise
 
 __all__ = ["AtomAttention", "CrossBind", "PointEncoder", "ProjectionHead", "stack_atoms"]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from s2p.config import CrossBindAugmentConfig, CrossBindConfig
+from s2p.models.crossbind_config import CrossBindAugmentConfig, CrossBindConfig
 from s2p.structure import Structure
 
 __all__ = ["N_ELEMENTS", "N_TYPES", "Cloud", "augment", "cloud_of", "crop", "join", "random_rotation"]

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from s2p.config import CrossBindFilterConfig
 from s2p.datasets import LabelledChain
+from s2p.models.crossbind_config import CrossBindFilterConfig
 from s2p.structure import Structure
 from s2p.surface import accessible_area
 

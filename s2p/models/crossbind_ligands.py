@@ -22,13 +22,13 @@ import torch
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
-from s2p.config import CrossBindConfig, CrossBindTrainConfig
 from s2p.datasets import Complex, read_complexes
 from s2p.errors import S2PError
 from s2p.files import make_folder, write_text
 from s2p.intervals import bootstrap, paired_difference
 from s2p.labels import binding_residues
 from s2p.models.crossbind_cloud import cloud_of
+from s2p.models.crossbind_config import CrossBindConfig, CrossBindTrainConfig
 from s2p.models.crossbind_contrast import top1_retrieval
 from s2p.models.crossbind_evaluation import best_f1_threshold
 from s2p.models.crossbind_train import CrossBindExample, TrainedCrossBind, contrast_views, residue_logits, train_crossbind

@@ -16,10 +16,11 @@ import torch
 from numpy.typing import NDArray
 
 from s2p.checkpoint import SHIPPED, Checkpoint, load_checkpoint
-from s2p.config import DEFAULT_MODEL, CrossBindConfig, CrossBindFilterConfig, PredictConfig
+from s2p.config import DEFAULT_MODEL, PredictConfig
 from s2p.errors import WeightsError
 from s2p.models.crossbind import CrossBind
 from s2p.models.crossbind_cloud import cloud_of
+from s2p.models.crossbind_config import CrossBindConfig, CrossBindFilterConfig
 from s2p.models.crossbind_features import residue_features
 from s2p.models.crossbind_filter import filter_probabilities, geodesic_neighbours, log_propensities, sequence_neighbours
 from s2p.models.crossbind_sequence import apply_update, encoder_weights

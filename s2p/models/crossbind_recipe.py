@@ -24,11 +24,12 @@ from torch import Tensor
 
 from s2p.baselines import fit_window_baseline
 from s2p.checkpoint import load_checkpoint
-from s2p.config import DEFAULT_MODEL, CrossBindFilterConfig, CrossBindSequenceConfig
+from s2p.config import DEFAULT_MODEL
 from s2p.datasets import LabelledChain
 from s2p.errors import S2PError
 from s2p.finetune import EpochLog
 from s2p.guard import CARD_KEY, training_sketch
+from s2p.models.crossbind_config import CrossBindFilterConfig, CrossBindSequenceConfig
 from s2p.models.crossbind_evaluation import METRICS, best_f1_threshold, nucleic_figures
 from s2p.models.crossbind_filter import filter_probabilities, log_propensities, propensities, sequence_neighbours
 from s2p.models.crossbind_predictor import CrossBindCheckpoint, add_to_card, load_crossbind, save_crossbind

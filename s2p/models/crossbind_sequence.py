@@ -9,10 +9,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from s2p.config import CrossBindSequenceConfig
 from s2p.datasets import LabelledChain
 from s2p.errors import S2PError, WeightsError
 from s2p.finetune import EpochLog, finetune
+from s2p.models.crossbind_config import CrossBindSequenceConfig
 from s2p.plm import DEFAULT_HEADS, ResidueModel
 from s2p.splits import Method, cluster
 from s2p.training_batches import ChainsByHead

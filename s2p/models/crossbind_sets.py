@@ -10,9 +10,10 @@ import numpy as np
 
 from s2p.annotations import read_three_line
 from s2p.checkpoint import load_checkpoint
-from s2p.config import DEFAULT_MODEL, CrossBindSequenceConfig
+from s2p.config import DEFAULT_MODEL
 from s2p.datasets import LabelledChain
 from s2p.guard import trained_on
+from s2p.models.crossbind_config import CrossBindSequenceConfig
 from s2p.models.crossbind_sequence import split_chains
 from s2p.splits import homologous
 

@@ -16,10 +16,10 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from s2p.config import CrossBindAugmentConfig, CrossBindConfig, CrossBindTrainConfig
 from s2p.errors import S2PError
 from s2p.models.crossbind import CrossBind, ProjectionHead
 from s2p.models.crossbind_cloud import Cloud, augment, crop, join
+from s2p.models.crossbind_config import CrossBindAugmentConfig, CrossBindConfig, CrossBindTrainConfig
 from s2p.models.crossbind_contrast import nt_xent
 from s2p.residue_metrics import auprc_trapezoid
 from s2p.runtime import progress_bar

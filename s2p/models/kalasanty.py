@@ -2,7 +2,7 @@
 
 Stepniewska-Dziubinska, Zielenkiewicz & Siedlecki, Sci. Rep. 10, 5035 (2020). Defaults are a small network for a CPU, which needs
 batch normalisation, scaled inputs and a cross-entropy beside the Dice loss to learn in hundreds of steps; ``published()`` of
-:class:`~s2p.config.KalasantyConfig` is the paper's. Arrays are (batch, channel, x, y, z).
+:class:`~s2p.models.kalasanty_config.KalasantyConfig` is the paper's. Arrays are (batch, channel, x, y, z).
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from s2p.config import KalasantyConfig, KalasantyTrainConfig
 from s2p.errors import S2PError
+from s2p.models.kalasanty_config import KalasantyConfig, KalasantyTrainConfig
 
 __all__ = ["Kalasanty", "cavity_loss", "kernel_groups", "kernel_penalty", "scale_channels", "soft_dice"]
 

@@ -8,10 +8,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from s2p.config import BenchmarkConfig, KalasantyConsensusConfig
+from s2p.config import BenchmarkConfig
 from s2p.errors import S2PError
 from s2p.evaluation_rows import SiteRow
 from s2p.intervals import McNemar, mcnemar
+from s2p.models.kalasanty_config import KalasantyConsensusConfig
 from s2p.prediction import Pocket, Prediction
 
 __all__ = ["Agreement", "agreement", "consensus"]

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from s2p import __version__
-from s2p.config import KalasantyPocketConfig, PatchConfig
+from s2p.config import PatchConfig
+from s2p.models.kalasanty_config import KalasantyPocketConfig
 from s2p.models.kalasanty_grid import ball
 from s2p.models.kalasanty_pockets import near_cavity
 from s2p.prediction import Pocket, Prediction

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
-from s2p.config import KalasantyPocketConfig
+from s2p.models.kalasanty_config import KalasantyPocketConfig
 from s2p.models.kalasanty_grid import Box
 from s2p.structure import Structure
 

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from s2p import __version__
 from s2p.checkpoint import SHIPPED
-from s2p.config import KalasantyConfig, KalasantyPocketConfig, PredictConfig
+from s2p.config import PredictConfig
 from s2p.errors import S2PError, WeightsError
 from s2p.models.kalasanty import Kalasanty
+from s2p.models.kalasanty_config import KalasantyConfig, KalasantyPocketConfig
 from s2p.models.kalasanty_grid import Box, atom_channels, central_box, covering_box, fill_box, rotations, turn_grid
 from s2p.models.kalasanty_pockets import cavity_features, find_cavities, near_cavity, residue_probabilities
 from s2p.prediction import Pocket, Prediction

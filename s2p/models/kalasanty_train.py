@@ -16,10 +16,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from s2p.config import KalasantyConfig, KalasantyTrainConfig
 from s2p.errors import S2PError
 from s2p.files import make_folder, write_bytes, write_text
 from s2p.models.kalasanty import Kalasanty, cavity_loss, kernel_groups, soft_dice
+from s2p.models.kalasanty_config import KalasantyConfig, KalasantyTrainConfig
 from s2p.models.kalasanty_grid import atom_channels, central_box, fill_box, rotations, site_mask
 from s2p.runtime import progress_bar
 from s2p.structure import Structure

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from s2p.config import VabsNetConfig
+from s2p.models.vabsnet_config import VabsNetConfig
 from s2p.models.vabsnet_graph import (
     N_ATOM_FEATURES,
     N_ATOM_TYPES,

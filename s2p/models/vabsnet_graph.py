@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from s2p.cells import count_neighbours
-from s2p.config import VabsNetConfig
+from s2p.models.vabsnet_config import VabsNetConfig
 from s2p.structure import Structure
 from s2p.surface import atom_radii, surface_points
 

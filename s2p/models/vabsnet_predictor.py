@@ -15,9 +15,10 @@ import torch
 from numpy.typing import NDArray
 
 from s2p.checkpoint import SHIPPED, Checkpoint, load_checkpoint
-from s2p.config import DEFAULT_MODEL, PredictConfig, VabsNetConfig
+from s2p.config import DEFAULT_MODEL, PredictConfig
 from s2p.errors import WeightsError
 from s2p.models.vabsnet import VabsNet
+from s2p.models.vabsnet_config import VabsNetConfig
 from s2p.models.vabsnet_graph import nodes_of
 from s2p.models.vabsnet_train import residue_logits
 from s2p.pipeline import ResidueScores, Seq2Pocket

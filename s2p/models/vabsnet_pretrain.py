@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from s2p.config import VabsNetPretrainConfig
 from s2p.models.vabsnet import EdgeAttention, Encoded, ResidualHead, VabsNet
+from s2p.models.vabsnet_config import VabsNetPretrainConfig
 from s2p.models.vabsnet_graph import N_RESIDUE_TYPES, BilevelGraph, Nodes, build_graph, crop, nodes_of, rotate
 from s2p.models.vabsnet_masking import MaskedNodes, Torsions, atom_areas, mask_and_move, torsions
 from s2p.models.vabsnet_train import fingerprint_of, fit, random_rotation, spatial_window

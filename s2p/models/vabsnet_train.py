@@ -15,9 +15,9 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from s2p.config import VabsNetTrainConfig
 from s2p.errors import S2PError
 from s2p.models.vabsnet import VabsNet
+from s2p.models.vabsnet_config import VabsNetTrainConfig
 from s2p.models.vabsnet_graph import Nodes, build_graph, crop, rotate
 from s2p.residue_metrics import auprc_trapezoid
 from s2p.runtime import progress_bar

@@ -19,13 +19,14 @@ import torch
 from numpy.typing import NDArray
 
 from s2p.benchmark import HIT, ComplexResult, evaluate_complex, summarise
-from s2p.config import BenchmarkConfig, KalasantyConfig, KalasantyPocketConfig, KalasantyTrainConfig
+from s2p.config import BenchmarkConfig
 from s2p.datasets import Complex, read_complexes
 from s2p.errors import S2PError
 from s2p.files import make_folder
 from s2p.guard import CARD_KEY, training_sketch
 from s2p.metrics import dca, dcc, recall, site_center
 from s2p.models.kalasanty import Kalasanty
+from s2p.models.kalasanty_config import KalasantyConfig, KalasantyPocketConfig, KalasantyTrainConfig
 from s2p.models.kalasanty_grid import Box
 from s2p.models.kalasanty_pockets import cavity_features, find_cavities
 from s2p.models.kalasanty_predictor import KalasantyCheckpoint, KalasantyPredictor, save_kalasanty

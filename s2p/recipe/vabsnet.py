@@ -25,11 +25,12 @@ from safetensors.torch import load_file, save_file
 
 from s2p.benchmark import summarise
 from s2p.checkpoint import load_checkpoint
-from s2p.config import DEFAULT_MODEL, PredictConfig, VabsNetConfig, VabsNetPretrainConfig, VabsNetTrainConfig
+from s2p.config import DEFAULT_MODEL, PredictConfig
 from s2p.errors import S2PError
 from s2p.guard import CARD_KEY
 from s2p.intervals import paired_difference
 from s2p.models.vabsnet import VabsNet
+from s2p.models.vabsnet_config import VabsNetConfig, VabsNetPretrainConfig, VabsNetTrainConfig
 from s2p.models.vabsnet_graph import nodes_of
 from s2p.models.vabsnet_predictor import (
     Blend,

@@ -1,0 +1,125 @@
+"""Every knob of Vabs-Net, with its default: the paper's values unless a comment says otherwise."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+__all__ = ["VabsNetConfig", "VabsNetPretrainConfig", "VabsNetTrainConfig"]
+
+
+@dataclass(frozen=True)
+class VabsNetConfig:
+    """Size and inputs of a Vabs-Net. Defaults are ours, for training on a CPU; :meth:`published` holds the paper's."""
+
+    layers: int = 3
+    width: int = 64
+    edge_width: int = 16
+    heads: int = 4
+    ffn_width: int = 128
+    head_width: int = 64
+    """Inside the output heads."""
+    atom_neighbours: int = 16
+    """Nearest atoms an atom attends to, itself included (paper: 30; 90 for nucleic acids)."""
+    residue_neighbours: int = 24
+    n_gaussians: int = 24
+    """Of the distance encoding (public code: 128)."""
+    atom_reach: float = 9.0
+    """Å: range of the Gaussians of atom edges (public code)."""
+    residue_reach: float = 14.0
+    """Å: likewise of residue edges; ours, CA atoms are farther apart."""
+    equivariant: bool = True
+    """Leave out directions in global axes, so that nothing depends on the pose (the paper's default keeps them)."""
+    virtual_node: bool = True
+    """One node at the centre that attends to all and all attend to."""
+    atom_track: bool = True
+    residue_track: bool = True
+    """Off only in ablations."""
+    surface: bool = True
+    """Read how exposed atoms are (ours); off in pre-training, where the area is a target."""
+    language_width: int = 0
+    """Numbers of a language model for each residue; 0: none are read."""
+    language_dropout: float = 0.2
+    dropout: float = 0.1
+    attention_dropout: float = 0.1
+    stochastic_depth: float = 0.1
+    """Of the last layer; less, linearly, of those before."""
+    kinds: tuple[str, ...] = ("small",)
+    """Kinds of ligand with a binding head, e.g. ``small`` (molecule) and ``nucleic``."""
+
+    @classmethod
+    def published(cls) -> VabsNetConfig:
+        """The paper's size and inputs, with embeddings of ESM-2 650M."""
+        return cls(
+            layers=12,
+            width=768,
+            edge_width=128,
+            heads=48,
+            ffn_width=768,
+            head_width=128,
+            atom_neighbours=30,
+            residue_neighbours=30,
+            n_gaussians=128,
+            residue_reach=9.0,
+            equivariant=False,
+            surface=False,
+            language_width=1280,
+        )
+
+    @classmethod
+    def fast(cls) -> VabsNetConfig:
+        """For tests and notebooks."""
+        return cls(layers=2, width=16, edge_width=8, ffn_width=32, head_width=16, atom_neighbours=10, residue_neighbours=10)
+
+
+@dataclass(frozen=True)
+class VabsNetTrainConfig:
+    """Pre-training or fine-tuning of a Vabs-Net. Defaults are ours, for a small network and some thousand chains."""
+
+    epochs: int = 8
+    batch: int = 4
+    """Structures of one step of the optimiser."""
+    max_residues: int = 320
+    """Of a larger structure, so many residues around a random one are taken (paper: chains are cut at 600 to 800)."""
+    core: float = 0.75
+    """Share of such a window, its middle, that counts in the loss."""
+    noised: float = 0.2
+    """Share of the residues whose atoms are moved in fine-tuning (paper)."""
+    noise: float = 0.5
+    """Å: standard deviation of the shift along each axis (paper)."""
+    drop_language: float = 0.25
+    """Chance that a structure is shown without its language features, so that the network does not rest on them alone."""
+    atom_loss: float = 0.5
+    """Weight of the loss of all atoms beside that of the CA atoms (paper: all atoms, the CA atoms among them)."""
+    lr: float = 1e-3
+    """Highest rate (paper: 1e-5 for its size)."""
+    weight_decay: float = 0.02
+    warmup_steps: int = 100
+    clip_norm: float = 5.0
+    ema_decay: float = 0.998
+    """Of the moving average of the weights that is validated and kept."""
+    save_minutes: float = 5.0
+    """A state to go on from is written this often within an epoch, and after each."""
+    seed: int = 0
+
+    @classmethod
+    def fast(cls) -> VabsNetTrainConfig:
+        """Seconds: for tests and notebooks."""
+        return cls(epochs=2, batch=2, max_residues=96, warmup_steps=4, ema_decay=0.9, lr=2e-3)
+
+
+@dataclass(frozen=True)
+class VabsNetPretrainConfig:
+    """Span masking and the loop of Vabs-Net's pre-training."""
+
+    share: float = 0.3
+    """Share of the residues that are masked, and, in other spans, moved (paper)."""
+    span: float = 6.0
+    """Mean length of a span, residues (paper)."""
+    noise: float = 0.5
+    """Å: standard deviation of the shift of moved atoms along each axis (paper)."""
+    fit: VabsNetTrainConfig = field(default_factory=lambda: VabsNetTrainConfig(max_residues=192))
+
+    @classmethod
+    def fast(cls) -> VabsNetPretrainConfig:
+        """Seconds: for tests and notebooks."""
+        return cls(fit=VabsNetTrainConfig.fast())
