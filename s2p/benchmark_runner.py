@@ -34,6 +34,7 @@ from s2p.provenance import provenance
 from s2p.residue_metrics import residue_figures
 from s2p.run_records import Record, Run, read_lines
 from s2p.variants import VARIANTS, Variant
+from s2p.weights_file import SHIPPED
 
 __all__ = ["evaluate_case", "load_named", "predictor_names", "run_benchmark"]
 
@@ -267,8 +268,6 @@ def _open_run(folder: Path, cases: CaseSet, model: str, config: BenchmarkConfig,
 
 def _digest(model: str) -> str:
     """What tells a checkpoint from another of the same name; empty if there is none, which is said when it is loaded."""
-    from s2p.checkpoint import SHIPPED  # PyTorch: workers of other predictors do without
-
     shipped = SHIPPED / f"{model}.safetensors"
     path = shipped if shipped.is_file() else Path(model)
     return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""

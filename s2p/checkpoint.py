@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,10 +14,10 @@ from s2p.plm import DEFAULT_HEADS, ResidueModel, load_backbone
 from s2p.point_scorer import PointScorer
 from s2p.ranking import PocketModel
 from s2p.smoothing import Smoother
+from s2p.weights_file import SHIPPED, find_weights, read_weights, write_weights
 
-__all__ = ["SHIPPED", "Checkpoint", "load_checkpoint", "save_checkpoint"]
+__all__ = ["Checkpoint", "load_checkpoint", "save_checkpoint"]
 
-SHIPPED = Path(__file__).parent / "checkpoints"
 FORMAT = "s2p-1"
 
 
@@ -54,9 +52,6 @@ def save_checkpoint(checkpoint: Checkpoint, path: str | Path, *, half: bool = Tr
     with_backbone
         Without it the file is small and the backbone's own weights are looked for when it is loaded.
     """
-    from safetensors.torch import save_file
-
-    path = Path(path)
     arrays: dict[str, torch.Tensor] = {}
     parts: list[tuple[str, torch.nn.Module | None]] = [
         ("residue", checkpoint.model),
@@ -84,14 +79,7 @@ def save_checkpoint(checkpoint: Checkpoint, path: str | Path, *, half: bool = Tr
         "smoothing_threshold": checkpoint.smoothing_threshold,
         "ranking": checkpoint.ranking,
     }
-    partial = path.with_name(path.name + ".part")
-    save_file(arrays, partial, metadata={"s2p": json.dumps(header | {"card": checkpoint.card})})
-    partial.chmod(0o644)  # safetensors makes files only their owner can read
-    os.replace(partial, path)
-    card = path.with_suffix(".json")
-    partial = card.with_name(card.name + ".part")
-    partial.write_text(json.dumps(header | checkpoint.card, indent=1, ensure_ascii=False) + "\n")
-    os.replace(partial, card)
+    write_weights(Path(path), arrays, header, checkpoint.card)
 
 
 def load_checkpoint(
@@ -118,23 +106,14 @@ def load_checkpoint(
     WeightsError
         If there is no such checkpoint or it cannot be used.
     """
-    from safetensors import SafetensorError, safe_open
-
-    path = SHIPPED / f"{model}.safetensors"
-    if not path.is_file():
-        path = Path(model)
-    if not path.is_file():
-        shipped = ", ".join(sorted(p.stem for p in SHIPPED.glob("*.safetensors")))
-        raise WeightsError(f"there is no model {str(model)!r}: give the path of a .safetensors checkpoint, or one of {shipped}")
-    try:
-        with safe_open(path, framework="pt") as handle:
-            header = json.loads((handle.metadata() or {}).get("s2p", "null"))
-            names = [key for key in handle.keys() if language_model or not key.startswith("residue.")]  # noqa: SIM118 - not a dict
-            arrays = {key: handle.get_tensor(key) for key in names}
-    except (SafetensorError, OSError, json.JSONDecodeError) as error:
-        raise WeightsError(f"{path}: cannot be read as a checkpoint ({error})") from None
-    if not isinstance(header, dict) or header.get("format") != FORMAT:
-        raise WeightsError(f"{path}: not an s2p checkpoint; `s2p finetune` writes them")
+    shipped = ", ".join(sorted(p.stem for p in SHIPPED.glob("*.safetensors")))
+    path = find_weights(model, f"give the path of a .safetensors checkpoint, or one of {shipped}")
+    header, arrays = read_weights(
+        path,
+        FORMAT,
+        "not an s2p checkpoint; `s2p finetune` writes them",
+        wanted=lambda key: language_model or not key.startswith("residue."),
+    )
     name = header["backbone"]
     if backbone is not None and str(backbone) != name and not Path(backbone).is_file():
         raise WeightsError(f"{path} was trained on {name}, not on {backbone}; drop --backbone or choose another model")

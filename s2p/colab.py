@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from s2p.checkpoint import FORMAT, SHIPPED
+from s2p.checkpoint import FORMAT
 from s2p.config import DEFAULT_MODEL, FinetuneConfig
 from s2p.errors import S2PError
 from s2p.plm import BACKBONES
 from s2p.runtime import in_colab
 from s2p.training_memory import estimate_memory, parameter_count
+from s2p.weights_file import SHIPPED
 
 __all__ = ["choose_backbone", "choose_model", "gpu_memory", "gpu_sentence", "output_folder"]
 

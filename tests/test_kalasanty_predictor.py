@@ -12,7 +12,6 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from s2p.benchmark import ligand_hits
-from s2p.checkpoint import SHIPPED
 from s2p.config import PredictConfig
 from s2p.errors import S2PError, WeightsError
 from s2p.guard import _unpack, trained_on
@@ -29,6 +28,7 @@ from s2p.models.kalasanty_predictor import (
 from s2p.prediction import Predictor
 from s2p.ranking import PocketModel
 from s2p.structure import Structure, read_structure
+from s2p.weights_file import SHIPPED
 
 SMALL = KalasantyConfig(base=2, box=12, pools=(2, 2, 3))
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -15,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from s2p.checkpoint import SHIPPED, Checkpoint, load_checkpoint
+from s2p.checkpoint import Checkpoint, load_checkpoint
 from s2p.config import DEFAULT_MODEL, PredictConfig
 from s2p.errors import WeightsError
 from s2p.models.crossbind import CrossBind
@@ -30,10 +28,12 @@ from s2p.plm import LanguageOutput, ResidueModel
 from s2p.prediction import Prediction
 from s2p.runtime import pick_device
 from s2p.structure import Structure
+from s2p.weights_file import find_weights, read_weights, write_weights
 
 __all__ = ["CrossBindCheckpoint", "CrossBindPredictor", "add_to_card", "filtered", "load_crossbind", "save_crossbind"]
 
 FORMAT = "s2p-crossbind-1"
+FOREIGN = "not a CrossBind checkpoint; `python -m s2p.models.crossbind_recipe` writes them"
 SEQUENCE_ONLY = (
     "only the sequence branch of CrossBind was used, as this checkpoint holds no network of structures: "
     "the structure shapes the patches, not the probabilities"
@@ -153,7 +153,7 @@ def save_crossbind(
         "filter": asdict(trained.filter) if trained.filter is not None else None,
         "threshold": trained.threshold,
     }
-    _write(path, arrays, header, trained.card)
+    write_weights(Path(path), arrays, header, trained.card)
 
 
 def add_to_card(path: str | Path, entries: Mapping[str, Any]) -> None:
@@ -164,37 +164,9 @@ def add_to_card(path: str | Path, entries: Mapping[str, Any]) -> None:
     WeightsError
         If the file is none of a CrossBind.
     """
-    header, arrays = _read(Path(path))
+    header, arrays = read_weights(Path(path), FORMAT, FOREIGN)
     card = header.pop("card") | dict(entries)
-    _write(Path(path), arrays, header, card)
-
-
-def _write(path: Path, arrays: dict[str, torch.Tensor], header: dict[str, Any], card: dict[str, Any]) -> None:
-    from safetensors.torch import save_file
-
-    partial_path = path.with_name(path.name + ".part")
-    save_file(arrays, partial_path, metadata={"s2p": json.dumps(header | {"card": card})})
-    partial_path.chmod(0o644)  # safetensors makes files only their owner can read
-    os.replace(partial_path, path)
-    beside = path.with_suffix(".json")
-    partial_path = beside.with_name(beside.name + ".part")
-    partial_path.write_text(json.dumps(header | card, indent=1, ensure_ascii=False) + "\n")
-    os.replace(partial_path, beside)
-
-
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
-    """Header with the card, and arrays."""
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="pt") as handle:
-            header = json.loads((handle.metadata() or {}).get("s2p", "null"))
-            arrays = {key: handle.get_tensor(key) for key in handle.keys()}  # noqa: SIM118 - not a dict
-    except (SafetensorError, OSError, json.JSONDecodeError) as error:
-        raise WeightsError(f"{path}: cannot be read as a checkpoint ({error})") from None
-    if not isinstance(header, dict) or header.get("format") != FORMAT:
-        raise WeightsError(f"{path}: not a CrossBind checkpoint; `python -m s2p.models.crossbind_recipe` writes them")
-    return header, arrays
+    write_weights(Path(path), arrays, header, card)
 
 
 def load_crossbind(
@@ -216,12 +188,8 @@ def load_crossbind(
     WeightsError
         If there is none, it cannot be used, or its base is not the one it was trained from.
     """
-    path = SHIPPED / f"{model}.safetensors"
-    if not path.is_file():
-        path = Path(model)
-    if not path.is_file():
-        raise WeightsError(f"there is no model {str(model)!r}: give the path of a CrossBind checkpoint (.safetensors)")
-    header, arrays = _read(path)
+    path = find_weights(model, "give the path of a CrossBind checkpoint (.safetensors)")
+    header, arrays = read_weights(path, FORMAT, FOREIGN)
     base = load_checkpoint(header["base"], backbone=backbone, device=device, language_model=language_model).model
     if language_model:
         if _language_hash(base) != header["base_weights"]:

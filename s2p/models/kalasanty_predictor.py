@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +11,6 @@ import torch
 from numpy.typing import NDArray
 
 from s2p import __version__
-from s2p.checkpoint import SHIPPED
 from s2p.config import PredictConfig
 from s2p.errors import S2PError, WeightsError
 from s2p.models.kalasanty import Kalasanty
@@ -24,6 +21,7 @@ from s2p.prediction import Pocket, Prediction
 from s2p.ranking import PocketModel
 from s2p.runtime import pick_device
 from s2p.structure import Structure
+from s2p.weights_file import find_weights, read_weights, write_weights
 
 __all__ = ["KalasantyCheckpoint", "KalasantyPredictor", "cavity_density", "load_kalasanty", "save_kalasanty"]
 
@@ -202,9 +200,6 @@ def _notes(
 
 def save_kalasanty(checkpoint: KalasantyCheckpoint, path: str | Path) -> None:
     """Write ``path`` (``.safetensors``, kernels in fp16) and its card beside it."""
-    from safetensors.torch import save_file
-
-    path = Path(path)
     # Vectors (biases, batch normalisation) are small, and running variances may leave the range of fp16.
     state = {key: value.detach().cpu().contiguous() for key, value in checkpoint.model.state_dict().items()}
     arrays = {key: (value.half() if value.ndim > 1 else value).clone() for key, value in state.items()}
@@ -215,14 +210,7 @@ def save_kalasanty(checkpoint: KalasantyCheckpoint, path: str | Path) -> None:
         "pockets": asdict(checkpoint.pockets),
         "pocket_model": asdict(checkpoint.pocket_model) if checkpoint.pocket_model else None,
     }
-    partial = path.with_name(path.name + ".part")
-    save_file(arrays, partial, metadata={"s2p": json.dumps(header | {"card": checkpoint.card})})
-    partial.chmod(0o644)  # safetensors makes files only their owner can read
-    os.replace(partial, path)
-    card = path.with_suffix(".json")
-    partial = card.with_name(card.name + ".part")
-    partial.write_text(json.dumps(header | checkpoint.card, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(partial, card)
+    write_weights(Path(path), arrays, header, checkpoint.card)
 
 
 def load_kalasanty(model: str | Path = "kalasanty", *, device: str | torch.device = "cpu") -> KalasantyCheckpoint:
@@ -233,21 +221,8 @@ def load_kalasanty(model: str | Path = "kalasanty", *, device: str | torch.devic
     WeightsError
         If there is none or it cannot be used.
     """
-    from safetensors import SafetensorError, safe_open
-
-    path = SHIPPED / f"{model}.safetensors"
-    if not path.is_file():
-        path = Path(model)
-    if not path.is_file():
-        raise WeightsError(f"there is no model {str(model)!r}: give the path of a Kalasanty checkpoint (.safetensors)")
-    try:
-        with safe_open(path, framework="pt") as handle:
-            header = json.loads((handle.metadata() or {}).get("s2p", "null"))
-            arrays = {key: handle.get_tensor(key) for key in handle.keys()}  # noqa: SIM118 - not a dict
-    except (SafetensorError, OSError, json.JSONDecodeError) as error:
-        raise WeightsError(f"{path}: cannot be read as a checkpoint ({error})") from None
-    if not isinstance(header, dict) or header.get("format") != FORMAT:
-        raise WeightsError(f"{path}: not a Kalasanty checkpoint; `python -m s2p.recipe.kalasanty` writes them")
+    path = find_weights(model, "give the path of a Kalasanty checkpoint (.safetensors)")
+    header, arrays = read_weights(path, FORMAT, "not a Kalasanty checkpoint; `python -m s2p.recipe.kalasanty` writes them")
     network = Kalasanty(KalasantyConfig(**header["config"] | {"pools": tuple(header["config"]["pools"])}))
     try:
         network.load_state_dict({key: value.float() if value.is_floating_point() else value for key, value in arrays.items()})

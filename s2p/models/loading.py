@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from s2p.checkpoint import SHIPPED
+from s2p.weights_file import SHIPPED
 
 __all__ = ["checkpoint_format", "load_model"]
 

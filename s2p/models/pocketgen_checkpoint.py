@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,12 +11,13 @@ import numpy as np
 import torch
 from torch import nn
 
-from s2p.checkpoint import SHIPPED, load_checkpoint
+from s2p.checkpoint import load_checkpoint
 from s2p.config import DEFAULT_MODEL
 from s2p.errors import WeightsError
 from s2p.models.pocketgen import PocketGen
 from s2p.models.pocketgen_config import PocketConfig, PocketGenConfig
 from s2p.models.pocketgen_geometry import Geometry
+from s2p.weights_file import find_weights, read_weights, write_weights
 
 __all__ = ["PocketGenCheckpoint", "language_model", "load_pocketgen", "save_pocketgen"]
 
@@ -41,9 +40,6 @@ class PocketGenCheckpoint:
 
 def save_pocketgen(checkpoint: PocketGenCheckpoint, path: str | Path, *, base: str = DEFAULT_MODEL) -> None:
     """Write ``path`` (``.safetensors``, weights fp16) and its card beside it; the language model is named, not copied."""
-    from safetensors.torch import save_file
-
-    path = Path(path)
     arrays = {f"model.{key}": value.detach().half().cpu().contiguous() for key, value in checkpoint.model.state_dict().items()}
     arrays |= {f"geometry.{key}": torch.from_numpy(getattr(checkpoint.geometry, key)).contiguous() for key in TABLES}
     header = {
@@ -54,14 +50,7 @@ def save_pocketgen(checkpoint: PocketGenCheckpoint, path: str | Path, *, base: s
         "config": asdict(checkpoint.model.config),
         "pocket": asdict(checkpoint.pocket),
     }
-    partial = path.with_name(path.name + ".part")
-    save_file(arrays, partial, metadata={"s2p": json.dumps(header | {"card": checkpoint.card})})
-    partial.chmod(0o644)  # safetensors makes files only their owner can read
-    os.replace(partial, path)
-    card = path.with_suffix(".json")
-    partial = card.with_name(card.name + ".part")
-    partial.write_text(json.dumps(header | checkpoint.card, indent=1, ensure_ascii=False) + "\n")
-    os.replace(partial, card)
+    write_weights(Path(path), arrays, header, checkpoint.card)
 
 
 def load_pocketgen(model: str | Path = "pocketgen") -> PocketGenCheckpoint:
@@ -72,21 +61,9 @@ def load_pocketgen(model: str | Path = "pocketgen") -> PocketGenCheckpoint:
     WeightsError
         If there is none, it cannot be used, or its language model is not the one it was trained with.
     """
-    from safetensors import SafetensorError, safe_open
-
-    path = SHIPPED / f"{model}.safetensors"
-    if not path.is_file():
-        path = Path(model)
-    if not path.is_file():
-        raise WeightsError(f"there is no model {str(model)!r}: `python -m s2p.recipe.pocketgen` trains one; give its path")
-    try:
-        with safe_open(path, framework="pt") as handle:
-            header = json.loads((handle.metadata() or {}).get("s2p", "null"))
-            arrays = {key: handle.get_tensor(key).float() for key in handle.keys()}  # noqa: SIM118 - not a dict
-    except (SafetensorError, OSError, json.JSONDecodeError) as error:
-        raise WeightsError(f"{path}: cannot be read as a checkpoint ({error})") from None
-    if not isinstance(header, dict) or header.get("format") != FORMAT:
-        raise WeightsError(f"{path}: not a PocketGen checkpoint; `python -m s2p.recipe.pocketgen` writes them")
+    path = find_weights(model, "`python -m s2p.recipe.pocketgen` trains one; give its path")
+    header, stored = read_weights(path, FORMAT, "not a PocketGen checkpoint; `python -m s2p.recipe.pocketgen` writes them")
+    arrays = {key: value.float() for key, value in stored.items()}
     network = PocketGen(PocketGenConfig(**header["config"]))
     try:
         network.load_state_dict({k.removeprefix("model."): v for k, v in arrays.items() if k.startswith("model.")})

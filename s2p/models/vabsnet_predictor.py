@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -14,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from s2p.checkpoint import SHIPPED, Checkpoint, load_checkpoint
+from s2p.checkpoint import Checkpoint, load_checkpoint
 from s2p.config import DEFAULT_MODEL, PredictConfig
 from s2p.errors import WeightsError
 from s2p.models.vabsnet import VabsNet
@@ -25,6 +23,7 @@ from s2p.pipeline import ResidueScores, Seq2Pocket
 from s2p.plm import LanguageOutput
 from s2p.runtime import pick_device
 from s2p.structure import Structure
+from s2p.weights_file import find_weights, read_weights, write_weights
 
 __all__ = [
     "Blend",
@@ -164,9 +163,6 @@ def save_vabsnet(checkpoint: VabsNetCheckpoint, path: str | Path, *, base: str =
     base
         Name of the shipped checkpoint, or path of one, that is loaded with it.
     """
-    from safetensors.torch import save_file
-
-    path = Path(path)
     arrays = {key: value.detach().half().cpu().contiguous().clone() for key, value in checkpoint.model.state_dict().items()}
     header = {
         "format": FORMAT,
@@ -178,14 +174,7 @@ def save_vabsnet(checkpoint: VabsNetCheckpoint, path: str | Path, *, base: str =
         "blend": asdict(checkpoint.blend),
         "threshold": checkpoint.threshold,
     }
-    partial = path.with_name(path.name + ".part")
-    save_file(arrays, partial, metadata={"s2p": json.dumps(header | {"card": checkpoint.card})})
-    partial.chmod(0o644)  # safetensors makes files only their owner can read
-    os.replace(partial, path)
-    card = path.with_suffix(".json")
-    partial = card.with_name(card.name + ".part")
-    partial.write_text(json.dumps(header | checkpoint.card, indent=1, ensure_ascii=False) + "\n")
-    os.replace(partial, card)
+    write_weights(Path(path), arrays, header, checkpoint.card)
 
 
 def load_vabsnet(
@@ -198,21 +187,9 @@ def load_vabsnet(
     WeightsError
         If there is none, it cannot be used, or its base is not the one it was trained with.
     """
-    from safetensors import SafetensorError, safe_open
-
-    path = SHIPPED / f"{model}.safetensors"
-    if not path.is_file():
-        path = Path(model)
-    if not path.is_file():
-        raise WeightsError(f"there is no model {str(model)!r}: give the path of a Vabs-Net checkpoint (.safetensors)")
-    try:
-        with safe_open(path, framework="pt") as handle:
-            header = json.loads((handle.metadata() or {}).get("s2p", "null"))
-            arrays = {key: handle.get_tensor(key).float() for key in handle.keys()}  # noqa: SIM118 - not a dict
-    except (SafetensorError, OSError, json.JSONDecodeError) as error:
-        raise WeightsError(f"{path}: cannot be read as a checkpoint ({error})") from None
-    if not isinstance(header, dict) or header.get("format") != FORMAT:
-        raise WeightsError(f"{path}: not a Vabs-Net checkpoint; `python -m s2p.recipe.vabsnet` writes them")
+    path = find_weights(model, "give the path of a Vabs-Net checkpoint (.safetensors)")
+    header, stored = read_weights(path, FORMAT, "not a Vabs-Net checkpoint; `python -m s2p.recipe.vabsnet` writes them")
+    arrays = {key: value.float() for key, value in stored.items()}
     config = VabsNetConfig(**header["config"] | {"kinds": tuple(header["config"]["kinds"])})
     network = VabsNet(config)
     try:

@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 from s2p.annotations import read_three_line
 from s2p.datasets import Complex, LabelledChain, read_complexes, read_ligysis
 from s2p.enhancement import enhance
+from s2p.errors import S2PError
 from s2p.labels import binding_residues
 from s2p.splits import cluster, homologous, split_complexes
 from s2p.structure import Structure, read_structure
 
-__all__ = ["Data", "Site", "assign_folds", "prepare"]
+__all__ = ["Data", "Site", "assign_folds", "complexes_of_split", "prepare"]
 
 MIN_CHAIN = 30
 """Residues of a chain that is trained on."""
@@ -123,6 +124,25 @@ def prepare(folder: Path, examples: Path, splits: Path) -> Data:
     }
     kept = [pair for k, pair in enumerate(ligysis) if f"ligysis|{k}" not in leaks]
     return Data(training, kept, validation, frozenset(seen), by_split, counts)
+
+
+def complexes_of_split(folder: Path, splits: Path, wanted: str) -> list[Complex]:
+    """The complexes of one split, ``train``, ``validation`` or ``test``, in the order of their names.
+
+    Raises
+    ------
+    S2PError
+        If the table of splits cannot be read or names none of the complexes.
+    """
+    try:
+        with open(splits, newline="", encoding="utf-8") as handle:
+            chosen = {f"{row['dataset']}/{row['id']}" for row in csv.DictReader(handle) if row["split"] == wanted}
+    except (OSError, KeyError) as error:
+        raise S2PError(f"{splits}: no table with the columns dataset, id and split ({error})") from None
+    sources: list[Complex] = sorted((x for x in read_complexes(folder / "complexes") if x.key in chosen), key=lambda x: x.key)
+    if not sources:
+        raise S2PError(f"{splits} names no {wanted} complex of {folder / 'complexes'}")
+    return sources
 
 
 def _left_over(loaded: Mapping[str, Site], split: Mapping[str, str], training: Sequence[str]) -> dict[str, str]:

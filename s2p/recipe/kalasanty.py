@@ -8,7 +8,6 @@ validation clusters; test clusters are left to ``s2p evaluate``.
 from __future__ import annotations
 
 import argparse
-import csv
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -20,7 +19,6 @@ from numpy.typing import NDArray
 
 from s2p.benchmark import HIT, ComplexResult, evaluate_complex, summarise
 from s2p.config import BenchmarkConfig
-from s2p.datasets import Complex, read_complexes
 from s2p.errors import S2PError
 from s2p.files import make_folder
 from s2p.guard import CARD_KEY, training_sketch
@@ -40,7 +38,7 @@ from s2p.models.kalasanty_train import (
 )
 from s2p.provenance import provenance
 from s2p.ranking import PocketModel, fit_pocket_model
-from s2p.recipe.data import MIN_CHAIN
+from s2p.recipe.data import MIN_CHAIN, complexes_of_split
 from s2p.runtime import pick_device, progress_bar
 from s2p.structure import Structure
 
@@ -72,14 +70,7 @@ def read_split(folder: Path, splits: Path, wanted: str) -> list[CavityComplex]:
     S2PError
         If the table of splits cannot be read or names none of the complexes.
     """
-    try:
-        with open(splits, newline="", encoding="utf-8") as handle:
-            chosen = {f"{row['dataset']}/{row['id']}" for row in csv.DictReader(handle) if row["split"] == wanted}
-    except (OSError, KeyError) as error:
-        raise S2PError(f"{splits}: no table with the columns dataset, id and split ({error})") from None
-    sources: list[Complex] = sorted((x for x in read_complexes(folder / "complexes") if x.key in chosen), key=lambda x: x.key)
-    if not sources:
-        raise S2PError(f"{splits} names no {wanted} complex of {folder / 'complexes'}")
+    sources = complexes_of_split(folder, splits, wanted)
     bar = progress_bar(sources, f"reading {wanted}")
     return [CavityComplex(x.key, x.clusters[0], x.read(), x.ligand_coords()) for x in bar]
 

@@ -7,7 +7,6 @@ of the Seq2Pocket checkpoint, whose language model is read and left as it is. A 
 from __future__ import annotations
 
 import argparse
-import csv
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -18,7 +17,6 @@ import torch
 from numpy.typing import NDArray
 
 from s2p.config import DEFAULT_MODEL
-from s2p.datasets import Complex, read_complexes
 from s2p.errors import S2PError
 from s2p.files import make_folder
 from s2p.models.pocketgen import LanguageHead, PocketGen
@@ -30,6 +28,7 @@ from s2p.models.pocketgen_geometry import Geometry, measure_geometry
 from s2p.models.pocketgen_language import fit_language_head, masked_features
 from s2p.models.pocketgen_train import StepRecord, fit_pocketgen
 from s2p.provenance import provenance
+from s2p.recipe.data import complexes_of_split
 from s2p.runtime import progress_bar
 from s2p.structure import Structure
 
@@ -77,14 +76,7 @@ def read_split(folder: Path, splits: Path, wanted: str) -> list[LigandComplex]:
     S2PError
         If the table of splits cannot be read or names none of the complexes.
     """
-    try:
-        with open(splits, newline="", encoding="utf-8") as handle:
-            chosen = {f"{row['dataset']}/{row['id']}" for row in csv.DictReader(handle) if row["split"] == wanted}
-    except (OSError, KeyError) as error:
-        raise S2PError(f"{splits}: no table with the columns dataset, id and split ({error})") from None
-    sources: list[Complex] = sorted((x for x in read_complexes(folder / "complexes") if x.key in chosen), key=lambda x: x.key)
-    if not sources:
-        raise S2PError(f"{splits} names no {wanted} complex of {folder / 'complexes'}")
+    sources = complexes_of_split(folder, splits, wanted)
     bar = progress_bar(sources, f"reading {wanted}")
     return [LigandComplex(x.key, x.clusters[0], x.read(), [read_ligand(path) for path in x.ligands]) for x in bar]
 
