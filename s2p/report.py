@@ -25,7 +25,7 @@ from s2p.prediction import Prediction
 from s2p.scripts import chimerax_selection, pymol_selection
 from s2p.thumbnail import thumbnail
 
-__all__ = ["CITATION", "asset", "embed_json", "render", "update", "write_report"]
+__all__ = ["CITATION", "asset", "embed_json", "render", "script_hash", "update", "write_report"]
 
 CITATION = (
     "Method: Škrhák, Polák, Novotný, Hoksza (2026) Seq2Pocket, bioRxiv 2026.01.28.702257. "
@@ -68,7 +68,7 @@ def render(prediction: Prediction, *, channel: str = "") -> str:
     notes = [*structure.notes, *prediction.notes]
     values = {
         "thumbnail": thumbnail(prediction),
-        "hashes": " ".join(_hash(text) for text in (library, script)),
+        "hashes": " ".join(script_hash(text) for text in (library, script)),
         "version": html.escape(version()),
         "name": html.escape(structure.name),
         "css": asset("report.css"),
@@ -102,7 +102,8 @@ def write_report(prediction: Prediction, folder: str | Path) -> Path:
     return write_text(Path(folder) / f"{file_stem(prediction.structure.name)}_report.html", render(prediction))
 
 
-def _hash(text: str) -> str:
+def script_hash(text: str) -> str:
+    """Source of a Content-Security-Policy that allows this script or style."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from s2p.errors import WeightsError
-from s2p.weights_file import SHIPPED, find_weights, read_weights, write_weights
+from s2p.weights_file import SHIPPED, digest, find_weights, read_weights, write_weights
 
 ARRAYS = {"a.x": torch.arange(6, dtype=torch.float16).reshape(2, 3), "b": torch.tensor([1.5])}
 
@@ -51,3 +51,10 @@ def test_names_before_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert find_weights("mine.safetensors", "") == Path("mine.safetensors")
     with pytest.raises(WeightsError, match="there is no model 'nowhere': look elsewhere"):
         find_weights("nowhere", "look elsewhere")
+
+
+def test_digest_tells_weights_apart() -> None:
+    assert digest(ARRAYS.values()) == digest(value.clone() for value in ARRAYS.values())
+    changed = ARRAYS["a.x"].clone()
+    changed[1, 2] += 1
+    assert digest([changed, ARRAYS["b"]]) != digest(ARRAYS.values())

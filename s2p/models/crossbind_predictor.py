@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -28,7 +27,7 @@ from s2p.plm import LanguageOutput, ResidueModel
 from s2p.prediction import Prediction
 from s2p.runtime import pick_device
 from s2p.structure import Structure
-from s2p.weights_file import find_weights, read_weights, write_weights
+from s2p.weights_file import digest, find_weights, read_weights, write_weights
 
 __all__ = ["CrossBindCheckpoint", "CrossBindPredictor", "add_to_card", "filtered", "load_crossbind", "save_crossbind"]
 
@@ -147,7 +146,7 @@ def save_crossbind(
         "format": FORMAT,
         "name": trained.name,
         "base": base,
-        "base_weights": _language_hash(load_checkpoint(base).model),
+        "base_weights": digest(encoder_weights(load_checkpoint(base).model).values()),
         "network": asdict(trained.network.config) if trained.network is not None else None,
         "propensities": trained.propensities,
         "filter": asdict(trained.filter) if trained.filter is not None else None,
@@ -192,7 +191,7 @@ def load_crossbind(
     header, arrays = read_weights(path, FORMAT, FOREIGN)
     base = load_checkpoint(header["base"], backbone=backbone, device=device, language_model=language_model).model
     if language_model:
-        if _language_hash(base) != header["base_weights"]:
+        if digest(encoder_weights(base).values()) != header["base_weights"]:
             raise WeightsError(
                 f"{path} was trained from another version of {header['base']}; train it again or use the older one"
             )
@@ -209,11 +208,3 @@ def load_crossbind(
         network = network.to(device).eval()
     chosen = CrossBindFilterConfig(**header["filter"]) if header["filter"] is not None else None
     return CrossBindCheckpoint(header["name"], base, network, header["propensities"], chosen, header["threshold"], header["card"])
-
-
-def _language_hash(model: ResidueModel) -> str:
-    """A hash of the first numbers of every array of the language model that is in use."""
-    digest = hashlib.sha256()
-    for value in encoder_weights(model).values():
-        digest.update(value.flatten()[:64].half().cpu().numpy().tobytes())
-    return digest.hexdigest()

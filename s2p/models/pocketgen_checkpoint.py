@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from s2p.errors import WeightsError
 from s2p.models.pocketgen import PocketGen
 from s2p.models.pocketgen_config import PocketConfig, PocketGenConfig
 from s2p.models.pocketgen_geometry import Geometry
-from s2p.weights_file import find_weights, read_weights, write_weights
+from s2p.weights_file import digest, find_weights, read_weights, write_weights
 
 __all__ = ["PocketGenCheckpoint", "language_model", "load_pocketgen", "save_pocketgen"]
 
@@ -85,8 +84,5 @@ def language_model(name: str = DEFAULT_MODEL) -> nn.Module:
 
 def _hash(backbone: nn.Module | None) -> str:
     """Of the first numbers of every array that is in use: the heads that the shipped encoder lacks are random."""
-    digest = hashlib.sha256()
-    for key, value in (backbone.state_dict() if backbone is not None else {}).items():
-        if not key.startswith(("lm_head", "contact_head")):
-            digest.update(value.flatten()[:64].half().cpu().numpy().tobytes())
-    return digest.hexdigest()
+    state = backbone.state_dict() if backbone is not None else {}
+    return digest(value for key, value in state.items() if not key.startswith(("lm_head", "contact_head")))

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 from torch import nn
 
-from s2p.models.pocketgen_atoms import LETTERS, RESIDUES, SLOTS, slot_mask
+from s2p.models.pocketgen_atoms import LETTERS, SLOTS, slot_mask
 from s2p.models.pocketgen_checkpoint import PocketGenCheckpoint
 from s2p.models.pocketgen_config import DesignConfig, PocketConfig
 from s2p.models.pocketgen_data import LigandAtoms, Pocket, collate, make_pocket, pocket_residues, start_ligand, start_pocket
@@ -285,8 +285,3 @@ def diversity(designs: Sequence[Design]) -> float:
     same = (types[:, None] == types[None]).mean(axis=-1)
     n = len(types)
     return float(1 - (same.sum() - n) / (n * (n - 1)))
-
-
-def residue_names(design: Design) -> list[str]:
-    """Three-letter names."""
-    return [RESIDUES[k - 1] for k in design.types.tolist()]

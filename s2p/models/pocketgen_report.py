@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import html
 import re
 from collections.abc import Sequence
@@ -16,7 +14,7 @@ from s2p.models.pocketgen_atoms import RESIDUES, SLOTS, slot_mask
 from s2p.models.pocketgen_data import LigandAtoms, Pocket
 from s2p.models.pocketgen_design import Design, Measures, diversity
 from s2p.palette import CARTOON, LIGAND, pocket_color
-from s2p.report import asset, embed_json
+from s2p.report import asset, embed_json, script_hash
 from s2p.structure import Structure
 
 __all__ = ["design_page", "pocket_pdb"]
@@ -88,7 +86,7 @@ def design_page(
         "ligandColor": LIGAND,
     }
     library = re.sub(r"</(script)", r"<\\/\1", asset("3Dmol-min.js"), flags=re.IGNORECASE)
-    hashes = " ".join(_hash(text) for text in (library, SCRIPT))
+    hashes = " ".join(script_hash(text) for text in (library, SCRIPT))
     policy = f"default-src 'none'; style-src 'unsafe-inline'; img-src data: blob:; script-src {hashes}; base-uri 'none'"
     name = html.escape(structure.name)
     rows = [_row(0, "native", "".join(structure.residues.one_letter[pocket.residues[pocket.pocket]]), None, colors[0])]
@@ -150,7 +148,3 @@ def _xyz(ligand: LigandAtoms) -> str:
         for e, (x, y, z) in zip(ligand.element.tolist(), ligand.coord.tolist(), strict=True)
     ]
     return "\n".join([str(len(rows)), "", *rows])
-
-
-def _hash(text: str) -> str:
-    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"

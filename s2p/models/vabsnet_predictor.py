@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -23,7 +22,7 @@ from s2p.pipeline import ResidueScores, Seq2Pocket
 from s2p.plm import LanguageOutput
 from s2p.runtime import pick_device
 from s2p.structure import Structure
-from s2p.weights_file import find_weights, read_weights, write_weights
+from s2p.weights_file import digest, find_weights, read_weights, write_weights
 
 __all__ = [
     "Blend",
@@ -205,8 +204,5 @@ def load_vabsnet(
 
 def _language_hash(checkpoint: Checkpoint) -> str:
     """A hash of the first numbers of every array of the language model that is in use."""
-    digest = hashlib.sha256()
-    for key, value in checkpoint.model.state_dict().items():
-        if not key.startswith(("backbone.lm_head", "backbone.contact_head")):
-            digest.update(value.flatten()[:64].half().cpu().numpy().tobytes())
-    return digest.hexdigest()
+    unused = ("backbone.lm_head", "backbone.contact_head")
+    return digest(value for key, value in checkpoint.model.state_dict().items() if not key.startswith(unused))
