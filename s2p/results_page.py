@@ -21,6 +21,7 @@ from s2p.errors import S2PError
 from s2p.figures_evaluation import Mark, dcc_pfi_figure, figure_png
 from s2p.files import file_stem, make_folder, write_bytes, write_text
 from s2p.intervals import Summary
+from s2p.markdown import markdown_table
 from s2p.models import POCKET_FINDERS
 from s2p.run_records import Run, read_run
 from s2p.run_tables import cost, pairs, predictor_figures
@@ -149,7 +150,7 @@ def _run_section(run: Run, image: Path, n_bootstrap: int) -> str:
         own = {name: table for name, table in figures.items() if any(key in table for key in columns.values())}
         if own:
             rows = [[f"`{name}`", *(_cell(table.get(key)) for key in columns.values())] for name, table in own.items()]
-            lines += [f"### {heading}", "", *_table(["predictor", *columns], rows), ""]
+            lines += [f"### {heading}", "", *markdown_table(["predictor", *columns], rows), ""]
     lines += _strata(run, n_bootstrap)
     lines += ["### Cost and independence", "", *_costs(run), ""]
     missing = {name: entry["error"] for name, entry in facts["predictors"].items() if "error" in entry}
@@ -170,7 +171,7 @@ def _run_section(run: Run, image: Path, n_bootstrap: int) -> str:
             for p in compared
         ]  # fmt: skip
         head = ["pair", "recall", "difference", "p, clusters", "sites only one finds", "p, McNemar"]
-        lines += ["### In pairs", "", *_table(head, rows), ""]
+        lines += ["### In pairs", "", *markdown_table(head, rows), ""]
     return "\n".join(lines)
 
 
@@ -193,7 +194,7 @@ def _strata(run: Run, n_bootstrap: int) -> list[str]:
                 rows.append([f"`{name}`", *(_cell(table.get(key)) for key in titles)])
         if rows:
             size = "; ".join(f"{proteins} proteins in {clusters} clusters, {n} sites" for proteins, clusters, n in sorted(counts))
-            lines += [f"### {heading}", "", f"{size}.", "", *_table(["predictor", *titles.values()], rows), ""]
+            lines += [f"### {heading}", "", f"{size}.", "", *markdown_table(["predictor", *titles.values()], rows), ""]
     return lines
 
 
@@ -206,7 +207,7 @@ def _costs(run: Run) -> list[str]:
         failed = f"{spent.n_failed} of {spent.n_proteins}"
         rows.append([f"`{name}`", version, seconds, f"{spent.peak_mb:.0f}", failed, possibly_trained(name, run.facts)])
     head = ["predictor", "version", "s, median (95 %)", "peak MB", "failed", "possibly trained on these"]
-    return _table(head, rows)
+    return markdown_table(head, rows)
 
 
 def _sweep_section(folder: Path, image: Path) -> str:
@@ -247,7 +248,7 @@ def _sweep_section(folder: Path, image: Path) -> str:
         f"{float(found[0]['seconds_scores']):.2f} s."
     )
     picture = f"![recall against fragmentation by setting]({image.name})"
-    return "\n".join([f"## Sweep: {title}", "", _origin(facts), "", text, "", *_table(head, rows), "", picture, ""])
+    return "\n".join([f"## Sweep: {title}", "", _origin(facts), "", text, "", *markdown_table(head, rows), "", picture, ""])
 
 
 def _origin(facts: dict[str, Any]) -> str:
@@ -267,11 +268,6 @@ def _cell(figure: Summary | None) -> str:
 
 def _triple(figure: Summary) -> tuple[float, float, float]:
     return figure.value, figure.low, figure.high
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    lines = [head, ["---"] * len(head), *rows]
-    return ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines]
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -9,12 +9,14 @@ from typing import Any
 
 from s2p.config import PointStudyConfig, PointTrainConfig
 from s2p.intervals import Difference, Summary
+from s2p.markdown import markdown_table
 from s2p.models.kalasanty_page import kalasanty_section
+from s2p.models.vabsnet_page import vabsnet_section
 from s2p.study_rows import StudyRow, row_from_json
 
 __all__ = ["STUDY_FILES", "study_sections"]
 
-STUDY_FILES = ("points.json", "robustness.json", "frame.json", "kalasanty.json")
+STUDY_FILES = ("points.json", "robustness.json", "frame.json", "kalasanty.json", "vabsnet.json")
 """What a folder of studies holds, one or more of these."""
 
 COLUMNS = {
@@ -60,7 +62,7 @@ def study_sections(folder: Path) -> list[str]:
         path = folder / name
         if path.is_file():
             facts = json.loads(path.read_text(encoding="utf-8"))
-            section = {"frame.json": _frame, "kalasanty.json": kalasanty_section}.get(name, _studies)
+            section = SECTIONS.get(name, _studies)
             parts.append(section(facts))
     return parts
 
@@ -102,7 +104,7 @@ def _table(rows: Sequence[StudyRow]) -> list[str]:
         [row.variant, *(_cell(row.figures.get(key)) for key in kept), *(_delta(row.differences.get(key)) for key in compared)]
         for row in rows
     ]
-    return _markdown(head, body)
+    return markdown_table(head, body)
 
 
 def _frame(facts: Mapping[str, Any]) -> str:
@@ -120,7 +122,7 @@ def _frame(facts: Mapping[str, Any]) -> str:
         " rounded to 0.001 Å: from each of the first three centres to the nearest centre afterwards. `surface` is the scored"
         " surface, the others are the published clusters with the options of `ClusterConfig` (`raw`: as published)."
     )
-    return "\n".join(["## When the structure is turned", "", text, "", *_markdown(head, body), ""])
+    return "\n".join(["## When the structure is turned", "", text, "", *markdown_table(head, body), ""])
 
 
 def _cell(figure: Summary | None) -> str:
@@ -131,6 +133,5 @@ def _delta(figure: Difference | None) -> str:
     return "–" if figure is None else f"{figure.value:+.3f} ({figure.low:+.2f} to {figure.high:+.2f}), p {figure.p:.2g}"
 
 
-def _markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    lines = [head, ["---"] * len(head), *rows]
-    return ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines]
+SECTIONS = {"frame.json": _frame, "kalasanty.json": kalasanty_section, "vabsnet.json": vabsnet_section}
+"""Files that are not written by :mod:`s2p.studies`."""

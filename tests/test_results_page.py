@@ -22,6 +22,7 @@ from s2p.provenance import provenance
 from s2p.results_page import main, possibly_trained, results_page
 from s2p.run_records import read_run
 from s2p.run_tables import cost, predictor_figures, write_tables
+from s2p.study_page import study_sections
 
 
 @pytest.fixture(scope="module")
@@ -181,3 +182,18 @@ def test_studies_on_the_page(tmp_path: Path) -> None:
     assert "| surface | 0.012 | 0.050 | 0.200 | 0.020 | 75% |" in page
     assert "at most 7 points near a ligand and 9 far from all" in page
     assert "3 bundled structures, 4 random rotations" in page and "### What the points read" in page
+
+
+def test_parts_of_vabsnet_are_a_table(tmp_path: Path) -> None:
+    residues = {"chains": 3, "auprc": 0.4, "auprc_95": [0.3, 0.5], "auc": 0.8, "mcc": 0.37}
+    row = {"structures": 12, "ligysis validation": residues, "validation complexes, auprc": 0.33}
+    rows = {
+        "whole network": row | {"difference of the chains' auprc": [0.0, 0.0, 0.0, 1.0]},
+        "without | track": row | {"difference of the chains' auprc": [-0.05, -0.08, -0.01, 0.004]},
+    }
+    facts = {"training": {"epochs": 2, "max_residues": 192}, "rows": rows}
+    (tmp_path / "vabsnet.json").write_text(json.dumps(facts))
+    (page,) = study_sections(tmp_path)
+    assert "| whole network | 12 | 0.400 (0.300–0.500) | 0.800 | 0.370 | – | 0.330 |" in page
+    assert "| without \\| track | 12 | 0.400 (0.300–0.500) | 0.800 | 0.370 | -0.050 (-0.080 to -0.010), p 0.004 | 0.330 |" in page
+    assert "2 epochs" in page and "windows of 192 residues" in page and "3 LIGYSIS" in page

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from s2p.markdown import markdown_table
+
 __all__ = ["kalasanty_section"]
 
 FIGURES = {
@@ -41,15 +43,15 @@ def kalasanty_section(facts: Mapping[str, Any]) -> str:
         " of the atoms; `random-surface-points` are drawn evenly; `consensus` merges the pockets of `s2p` and `kalasanty` and"
         " ranks by the mean of their probabilities.",
         "",
-        *_table(["predictor", *FIGURES.values()], figures),
+        *markdown_table(["predictor", *FIGURES.values()], figures),
         "",
         "Sites that both find, one alone, or neither; **either**: share that a perfect choice between the two would find.",
         "",
-        *_table(["found by", "both", "only `s2p`", "only `kalasanty`", "neither", "either"], shared),
+        *markdown_table(["found by", "both", "only `s2p`", "only `kalasanty`", "neither", "either"], shared),
         "",
         "Differences of recall over the same sites.",
         "",
-        *_table(["", *DISTANCES.values()], differences),
+        *markdown_table(["", *DISTANCES.values()], differences),
         "",
     ]
     return "\n".join(lines)
@@ -58,7 +60,3 @@ def kalasanty_section(facts: Mapping[str, Any]) -> str:
 def _interval(figure: Sequence[float]) -> str:
     value, low, high = figure
     return f"{value:.3f} ({low:.3f}–{high:.3f})" if value == value else "–"
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    return ["| " + " | ".join(cells) + " |" for cells in (head, ["---"] * len(head), *rows)]
