@@ -26,6 +26,7 @@ from s2p.models.crossbind_predictor import SEQUENCE_ONLY, CrossBindCheckpoint, C
 from s2p.models.crossbind_sequence import apply_update, encoder_weights, low_rank_update
 from s2p.prediction import Predictor
 from s2p.residue_metrics import auprc_trapezoid
+from s2p.start_encoder import start_model
 from s2p.structure import Structure, read_structure
 
 TABLE = dict.fromkeys("ACDEFGHIKLMNPQRSTVWY", 1.0) | {"R": 2.9, "K": 2.0, "L": 0.3, "E": 0.4}
@@ -34,7 +35,9 @@ TABLE = dict.fromkeys("ACDEFGHIKLMNPQRSTVWY", 1.0) | {"R": 2.9, "K": 2.0, "L": 0
 @pytest.fixture(scope="module")
 def update() -> dict[str, torch.Tensor]:
     """A random update of rank 2 of one layer, and a head that scores residues around a half."""
-    base = load_checkpoint(DEFAULT_MODEL).model
+    base = start_model()
+    with torch.no_grad():  # its own head is random
+        base.head.weight.zero_(), base.head.bias.zero_()
     generator = torch.Generator().manual_seed(0)
     tuned = apply_update(base, {f"head.{key}": value for key, value in base.head.state_dict().items()})
     with torch.no_grad():
@@ -47,7 +50,7 @@ def update() -> dict[str, torch.Tensor]:
 
 @pytest.fixture(scope="module")
 def sequence_only(update: dict[str, torch.Tensor]) -> CrossBindCheckpoint:
-    model = apply_update(load_checkpoint(DEFAULT_MODEL).model, update)
+    model = apply_update(start_model(), update)
     return CrossBindCheckpoint("crossbind-dna", model, None, TABLE, None, 0.45, {"licence": "x"})
 
 
@@ -168,12 +171,24 @@ def test_another_version_of_the_base_is_noticed(
 
     path = tmp_path / "c.safetensors"
     save_crossbind(sequence_only, update, path)
-    other = load_checkpoint(DEFAULT_MODEL)
+    assert torch.equal(load_crossbind(path).model.head.weight, sequence_only.model.head.weight)
+    with pytest.raises(WeightsError, match="not another.pt; drop --backbone"):
+        load_crossbind(path, backbone="another.pt")
+    other = start_model()
     with torch.no_grad():
-        other.model.get_parameter("backbone.layers.0.fc1.weight")[0, 0] += 1.0
-    monkeypatch.setattr(crossbind_predictor, "load_checkpoint", lambda *_, **__: other)
-    with pytest.raises(WeightsError, match="another version of s2p-esm2-8m"):
+        other.get_parameter("backbone.layers.0.fc1.weight")[0, 0] += 1.0
+    monkeypatch.setattr(crossbind_predictor, "start_model", lambda **_: other)
+    with pytest.raises(WeightsError, match="another version of esm2-8m"):
         load_crossbind(path)
+
+
+def test_an_update_may_belong_to_a_seq2pocket_checkpoint(tmp_path: Path, update: dict[str, torch.Tensor]) -> None:
+    path = tmp_path / "c.safetensors"
+    model = apply_update(load_checkpoint(DEFAULT_MODEL).model, update)
+    save_crossbind(CrossBindCheckpoint("mine", model, None, TABLE, None, 0.45, {}, DEFAULT_MODEL), update, path)
+    weight = "backbone.layers.5.fc1.weight"
+    assert torch.allclose(load_crossbind(path).model.get_parameter(weight), model.get_parameter(weight), atol=1e-4)
+    assert not torch.allclose(start_model().get_parameter(weight), model.get_parameter(weight), atol=1e-2)
 
 
 def test_cloud_has_every_residue(hhai: Structure) -> None:

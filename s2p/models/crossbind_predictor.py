@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from s2p.checkpoint import Checkpoint, load_checkpoint
-from s2p.config import DEFAULT_MODEL, PredictConfig
+from s2p.config import PredictConfig
 from s2p.errors import WeightsError
 from s2p.models.crossbind import CrossBind
 from s2p.models.crossbind_cloud import cloud_of
@@ -26,10 +26,19 @@ from s2p.pipeline import ResidueScores, Seq2Pocket
 from s2p.plm import LanguageOutput, ResidueModel
 from s2p.prediction import Prediction
 from s2p.runtime import pick_device
+from s2p.start_encoder import BACKBONE, ENCODER, start_model
 from s2p.structure import Structure
 from s2p.weights_file import digest, find_weights, read_weights, write_weights
 
-__all__ = ["CrossBindCheckpoint", "CrossBindPredictor", "add_to_card", "filtered", "load_crossbind", "save_crossbind"]
+__all__ = [
+    "CrossBindCheckpoint",
+    "CrossBindPredictor",
+    "add_to_card",
+    "base_model",
+    "filtered",
+    "load_crossbind",
+    "save_crossbind",
+]
 
 FORMAT = "s2p-crossbind-1"
 FOREIGN = "not a CrossBind checkpoint; `python -m s2p.models.crossbind_recipe` writes them"
@@ -57,6 +66,8 @@ class CrossBindCheckpoint:
     threshold: float
     """Residue threshold chosen on validation."""
     card: dict[str, Any] = field(default_factory=dict)
+    base: str = ENCODER
+    """What the language model is an update of: the shipped encoder before it was fine-tuned, or a Seq2Pocket checkpoint."""
 
 
 class CrossBindPredictor(Seq2Pocket):
@@ -121,18 +132,14 @@ def filtered(
     return filter_probabilities(probabilities, log_propensities(letters, table), neighbours, config)
 
 
-def save_crossbind(
-    trained: CrossBindCheckpoint, update: Mapping[str, torch.Tensor], path: str | Path, *, base: str = DEFAULT_MODEL
-) -> None:
-    """Write ``path`` (``.safetensors``, fp16) and its card beside it; the base checkpoint is named, not copied.
+def save_crossbind(trained: CrossBindCheckpoint, update: Mapping[str, torch.Tensor], path: str | Path) -> None:
+    """Write ``path`` (``.safetensors``, fp16) and its card beside it; the base is named, not copied.
 
     Parameters
     ----------
     update
-        What turns the language model of ``base`` into the trained one
+        What turns the language model of ``trained.base`` into the trained one
         (:func:`s2p.models.crossbind_sequence.low_rank_update`).
-    base
-        Name of the shipped checkpoint, or path of one, that the update belongs to.
     """
     path = Path(path)
     arrays = {f"update.{key}": value for key, value in update.items()}
@@ -145,8 +152,8 @@ def save_crossbind(
     header = {
         "format": FORMAT,
         "name": trained.name,
-        "base": base,
-        "base_weights": digest(encoder_weights(load_checkpoint(base).model).values()),
+        "base": trained.base,
+        "base_weights": digest(encoder_weights(base_model(trained.base)).values()),
         "network": asdict(trained.network.config) if trained.network is not None else None,
         "propensities": trained.propensities,
         "filter": asdict(trained.filter) if trained.filter is not None else None,
@@ -168,6 +175,27 @@ def add_to_card(path: str | Path, entries: Mapping[str, Any]) -> None:
     write_weights(Path(path), arrays, header, card)
 
 
+def base_model(
+    name: str,
+    *,
+    backbone: str | Path | None = None,
+    device: str | torch.device = "cpu",
+    language_model: bool = True,
+) -> ResidueModel:
+    """The residue model that an update belongs to: ESM-2 before it was fine-tuned, or that of a Seq2Pocket checkpoint.
+
+    Raises
+    ------
+    WeightsError
+        If it cannot be loaded, or ``backbone`` is another one.
+    """
+    if name != ENCODER:
+        return load_checkpoint(name, backbone=backbone, device=device, language_model=language_model).model
+    if backbone is not None and str(backbone) != BACKBONE:
+        raise WeightsError(f"CrossBind reads {BACKBONE} as it is shipped, not {backbone}; drop --backbone")
+    return start_model(language_model=language_model).to(device if language_model else "meta")
+
+
 def load_crossbind(
     model: str | Path,
     *,
@@ -175,7 +203,7 @@ def load_crossbind(
     device: str | torch.device = "cpu",
     language_model: bool = True,
 ) -> CrossBindCheckpoint:
-    """Load a shipped CrossBind by name or any by path, on top of the checkpoint it was trained from.
+    """Load a shipped CrossBind by name or any by path, on top of the language model it was trained from.
 
     Parameters
     ----------
@@ -189,7 +217,7 @@ def load_crossbind(
     """
     path = find_weights(model, "give the path of a CrossBind checkpoint (.safetensors)")
     header, arrays = read_weights(path, FORMAT, FOREIGN)
-    base = load_checkpoint(header["base"], backbone=backbone, device=device, language_model=language_model).model
+    base = base_model(header["base"], backbone=backbone, device=device, language_model=language_model)
     if language_model:
         if digest(encoder_weights(base).values()) != header["base_weights"]:
             raise WeightsError(
@@ -207,4 +235,5 @@ def load_crossbind(
             raise WeightsError(f"{path}: damaged ({str(error).splitlines()[0]})") from None
         network = network.to(device).eval()
     chosen = CrossBindFilterConfig(**header["filter"]) if header["filter"] is not None else None
-    return CrossBindCheckpoint(header["name"], base, network, header["propensities"], chosen, header["threshold"], header["card"])
+    rest = header["propensities"], chosen, header["threshold"], header["card"], header["base"]
+    return CrossBindCheckpoint(header["name"], base, network, *rest)

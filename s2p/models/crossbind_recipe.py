@@ -23,7 +23,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from s2p.baselines import fit_window_baseline
-from s2p.checkpoint import load_checkpoint
 from s2p.config import DEFAULT_MODEL
 from s2p.datasets import LabelledChain
 from s2p.errors import S2PError
@@ -32,17 +31,24 @@ from s2p.guard import CARD_KEY, training_sketch
 from s2p.models.crossbind_config import CrossBindFilterConfig, CrossBindSequenceConfig
 from s2p.models.crossbind_evaluation import METRICS, best_f1_threshold, nucleic_figures
 from s2p.models.crossbind_filter import filter_probabilities, log_propensities, propensities, sequence_neighbours
-from s2p.models.crossbind_predictor import CrossBindCheckpoint, add_to_card, load_crossbind, save_crossbind
+from s2p.models.crossbind_predictor import CrossBindCheckpoint, add_to_card, base_model, load_crossbind, save_crossbind
 from s2p.models.crossbind_sequence import averaged, low_rank_update, train_sequence_branch
 from s2p.models.crossbind_sets import SETS, NucleicSets, chains_beside, leakage, read_sets, seen_by_base
 from s2p.plm import ResidueModel, predict_residues
 from s2p.residue_metrics import auprc_trapezoid, f1
 from s2p.splits import search_method
+from s2p.start_encoder import ENCODER
 
 __all__ = ["Candidate", "candidates", "choose_candidate", "choose_filter", "figures_table", "main", "run", "score"]
 
 BESIDE = {"rna": "dna"}
 """Kind -> the other kind whose chains are tried beside its own in training, with a head of their own."""
+START = {"dna": DEFAULT_MODEL, "rna": ENCODER}
+"""Kind -> what its training starts from: the encoder that knows binding sites of small molecules, or the one from before.
+
+Chosen on validation: DNA alone stands at 0.46 AUPRC after two epochs of all weights from the first and at 0.35 from the other;
+RNA beside DNA ends at 0.489 and 0.516.
+"""
 EQUAL = 0.01
 """Validation AUPRCs no further from the best count as equal, and the most regularised of them is taken."""
 DRAWS = 300
@@ -143,7 +149,7 @@ def choose_candidate(tried: Sequence[Candidate], chains: Sequence[LabelledChain]
 
 def train(kind: str, sets: NucleicSets, beside: NucleicSets | None, work: Path) -> tuple[CrossBindCheckpoint, dict[str, Tensor]]:
     """One trained checkpoint, its card without test figures, and the update that it is made of."""
-    base = load_checkpoint(DEFAULT_MODEL).model
+    base = base_model(START[kind])
     tried = candidates(base, kind, sets, beside, work)
     best, auprc = choose_candidate(tried, sets.validation)
     table = propensities(sets.training)
@@ -172,11 +178,11 @@ def train(kind: str, sets: NucleicSets, beside: NucleicSets | None, work: Path) 
         "config": asdict(config),
         "choices": choices,
         "licence": "GPL-3.0",
-        "licence_reason": f"an update of {DEFAULT_MODEL}, which carries GPL-3.0",
+        "licence_reason": f"an update of {START[kind]}, which carries GPL-3.0",
         "command": "python -m s2p.models.crossbind_recipe DATA -o s2p/checkpoints --work DIR",
     } | more
     log(f"{name}: validation AUPRC {auprc}, chosen: {best.name}, threshold {threshold}, tried {filters}")
-    trained = CrossBindCheckpoint(name, best.model, None, table, chosen, threshold, card)
+    trained = CrossBindCheckpoint(name, best.model, None, table, chosen, threshold, card, START[kind])
     rank = config.finetune.lora_rank * (1 if best.log else 2)
     return trained, low_rank_update(base, best.model, rank)
 
@@ -185,7 +191,7 @@ def figures_table(path: Path, sets: NucleicSets) -> dict[str, Any]:
     """Figures of a checkpoint as it is shipped, beside those of simpler predictors, on validation and every test set."""
     trained = load_crossbind(path)
     simple = fit_window_baseline(sets.training)
-    near, seen = leakage(sets), seen_by_base(sets)
+    near, seen = leakage(sets), seen_by_base(sets) if trained.base == DEFAULT_MODEL else {}
     table: dict[str, Any] = {
         "chains_like_training": {name: [len(ids), ids] for name, ids in near.items()},
         "chains_like_training_of_the_base": {name: [len(ids), ids] for name, ids in seen.items()},
