@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -33,6 +33,7 @@ __all__ = [
     "ligand_sites",
     "peptide_chains",
     "read_sdf_ligand",
+    "read_sdf_molecule",
     "relevant_ligands",
 ]
 
@@ -319,6 +320,20 @@ def read_sdf_ligand(path: str | Path) -> tuple[NDArray[np.float32], NDArray[np.s
     StructureError
         If the file is missing, no SDF, or has no heavy atom.
     """
+    atoms = read_sdf_molecule(path)
+    element = np.char.upper(np.asarray(atoms.element).astype(str))
+    heavy = ~np.isin(element, ("H", "D"))
+    return np.asarray(atoms.coord, dtype=np.float32)[heavy], element[heavy]
+
+
+def read_sdf_molecule(path: str | Path) -> Any:
+    """The first molecule of an SDF or MOL file as biotite's ``AtomArray``, bonds and hydrogens included.
+
+    Raises
+    ------
+    StructureError
+        As :func:`read_sdf_ligand`.
+    """
     from biotite.structure.io.mol import MOLFile  # the first molecule of an SDF file is a MOL file
 
     path = Path(path)
@@ -328,8 +343,6 @@ def read_sdf_ligand(path: str | Path) -> tuple[NDArray[np.float32], NDArray[np.s
         raise StructureError(f"{path}: no such file; give an SDF or MOL file with the ligand") from None
     except Exception as error:  # biotite raises InvalidFileError, ValueError, IndexError, KeyError by the kind of damage
         raise StructureError(f"{path}: cannot be read as an SDF or MOL file ({' '.join(str(error).split())[:200]})") from None
-    element = np.char.upper(np.asarray(atoms.element).astype(str))
-    heavy = ~np.isin(element, ("H", "D"))
-    if not heavy.any():
+    if np.isin(np.char.upper(np.asarray(atoms.element).astype(str)), ("H", "D")).all():
         raise StructureError(f"{path}: the molecule has no heavy atom")
-    return np.asarray(atoms.coord, dtype=np.float32)[heavy], element[heavy]
+    return atoms

@@ -7,12 +7,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from s2p.config import ReadConfig
+from s2p.errors import WeightsError
 from s2p.models.pocketgen_checkpoint import load_pocketgen
+from s2p.models.pocketgen_config import PocketGenTrainConfig
 from s2p.models.pocketgen_evaluation import PocketRow, summarise_pockets
 from s2p.parsing import parse_file
+from s2p.plm import BACKBONES
 from s2p.recipe.pocketgen import main, read_split
+from s2p.start_encoder import start_encoder
 from s2p.structure import read_structure
 
 COMPLEXES = {"train": ("1a28.pdb.gz", "STR"), "validation": ("1hpv.pdb.gz", "478"), "test": ("6WQA.cif", "ZMA")}
@@ -58,7 +64,9 @@ def test_a_checkpoint_is_trained_measured_and_gone_on_with(
     assert main([*common, "--steps", "2"]) == 0
     made = load_pocketgen(out)
     assert [row["step"] for row in made.card["log"]] == [2]
-    assert made.card["counts"] == {"pockets": 1, "decoys": 3, "validation": 1}
+    counts = made.card["counts"]
+    assert (counts["pockets"], counts["proteins of decoys"], counts["validation"]) == (1, 1, 1)
+    assert 6 < counts["decoys"] <= PocketGenTrainConfig.decoys
     assert sum(made.card["type_counts"]) == 5  # the residues that touch progesterone
     assert main([*common, "--steps", "3"]) == 0
     assert [row["step"] for row in load_pocketgen(out).card["log"]] == [2, 3]
@@ -67,6 +75,24 @@ def test_a_checkpoint_is_trained_measured_and_gone_on_with(
     assert figures["pockets"] == figures["clusters"] == 1
     assert set(figures["figures"]) >= {"recovery, likeliest types", "backbone RMSD of the start (Å)"}
     assert "test, recovery, language model alone" in capsys.readouterr().out
+
+
+def test_a_start_encoder_is_named_and_not_stored(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    small = start_encoder().state_dict()
+    name, encoder = "esm2_t12_35M_UR50D", tmp_path / "other.safetensors"
+    monkeypatch.setitem(BACKBONES, name, (6, 320, 20))  # as large as the one that is at hand
+    save_file({key: value.clone() for key, value in small.items()}, encoder)
+    out = tmp_path / "pg.safetensors"
+    common = [str(data), "-o", str(out), "--splits", str(data / "splits.csv"), "--encoder", str(encoder)]
+    assert main([*common, "--work", str(tmp_path / "work"), "--language", name, "--steps", "1"]) == 0
+    assert out.stat().st_size < 3e6  # the encoder has 15 MB
+    made = load_pocketgen(out, encoder=encoder)
+    assert made.published == name and made.backbone is not None
+    assert torch.equal(made.backbone.state_dict()["embed_tokens.weight"], small["embed_tokens.weight"])
+    changed = {key: value + (key == "emb_layer_norm_after.bias") for key, value in small.items()}
+    save_file({key: value.clone() for key, value in changed.items()}, encoder)
+    with pytest.raises(WeightsError, match="trained with another version of esm2_t12"):
+        load_pocketgen(out, encoder=encoder)
 
 
 def test_ligands_keep_their_elements_and_no_hydrogens(data: Path, examples: Path) -> None:

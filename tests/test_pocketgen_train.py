@@ -16,8 +16,9 @@ from s2p.models.pocketgen_config import PocketConfig, PocketGenConfig, PocketGen
 from s2p.models.pocketgen_data import LigandAtoms, Pocket, collate, make_pocket, pocket_residues, start_ligand, start_pocket
 from s2p.models.pocketgen_design import backbone_rmsd
 from s2p.models.pocketgen_geometry import Geometry, measure_geometry
-from s2p.models.pocketgen_language import fit_language_head, masked_features
-from s2p.models.pocketgen_train import _swapped, centred, fit_pocketgen, geometry_loss, pocket_loss, validate
+from s2p.models.pocketgen_heads import fit_language_head
+from s2p.models.pocketgen_language import masked_features
+from s2p.models.pocketgen_train import _swapped, centred, choose_share, fit_pocketgen, geometry_loss, pocket_loss, validate
 from s2p.plm import build_backbone
 from s2p.structure import Structure, read_structure
 
@@ -160,6 +161,23 @@ def test_language_head_learns_what_features_tell() -> None:
     rng = np.random.default_rng(0)
     types = rng.integers(1, 21, 2000)
     features = np.eye(21, dtype=np.float32)[types] + rng.normal(0, 0.1, (2000, 21)).astype(np.float32)
-    head = fit_language_head(LanguageHead(21), features, types, epochs=40)
+    head = fit_language_head(LanguageHead(21), torch.from_numpy(features), torch.from_numpy(types), epochs=40)
     with torch.no_grad():
         assert (head(torch.from_numpy(features)).argmax(dim=1).numpy() + 1 == types).mean() > 0.9
+
+
+def test_the_share_of_the_structure_network_is_chosen_by_cross_entropy(pocket: Pocket) -> None:
+    torch.manual_seed(0)
+    model = PocketGen(CONFIG)
+    with torch.no_grad():  # sure of what is wrong
+        model.own_head[-1].bias.fill_(0.0)
+        model.own_head[-1].bias[int(pocket.types[pocket.pocket][0]) % 20] = 9.0
+    found = choose_share(model, [pocket], TRAINING)
+    assert list(found) == [0.0, 0.25, 0.5, 1.0]
+    assert model.config.structure_share == 0.0 == min(found, key=lambda share: found[share][0])
+    assert validate(model, [pocket], TRAINING) == found[0.0]
+    with torch.no_grad():
+        model.own_head[-1].bias.fill_(-9.0)
+        model.own_head[-1].bias[torch.from_numpy(np.unique(pocket.types[pocket.pocket])) - 1] = 9.0
+    choose_share(model, [pocket], TRAINING)
+    assert model.config.structure_share == 1.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -40,8 +41,31 @@ def add(commands: Any) -> None:
         help="of the types that are drawn; 0 takes the likeliest (default: %(default)g)",
     )
     parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
+    parser.add_argument(
+        "--vina",
+        action="store_true",
+        help="score designs and native pocket with AutoDock Vina, the pose locally optimised (needs the program vina or the "
+        "package of that name, and the extra s2p[design]); without it there is a stand-in of Vina's published terms",
+    )
+    folding = parser.add_mutually_exclusive_group()
+    folding.add_argument(
+        "--folded",
+        metavar="DIR",
+        type=Path,
+        help="folder with a folded structure of each design, named like it (X_design_1.pdb): adds its scRMSD. Design once, fold "
+        "the sequences of X_designs.fasta, then give the same options and this",
+    )
+    folding.add_argument(
+        "--fold",
+        action="store_true",
+        help="send the designed chain, of at most 400 residues, to the public ESMFold service of the ESM Atlas; folds are kept "
+        "in DIR/folded",
+    )
     parser.add_argument("--no-idealise", action="store_true", help="leave atoms where the network puts them")
     parser.add_argument("--model", default="pocketgen", metavar="NAME|PATH", help="checkpoint (default: %(default)s)")
+    parser.add_argument(
+        "--encoder", type=Path, metavar="FILE", help="weights of the language model, for a checkpoint that does not hold them"
+    )
     parser.add_argument(
         "-o", "--output", type=Path, default=Path("s2p_design"), metavar="DIR", help="folder to write to (default: %(default)s)"
     )
@@ -60,15 +84,24 @@ def _temperature(text: str) -> float:
 
 
 def _run(arguments: argparse.Namespace) -> int:
+    from s2p.errors import S2PError
+    from s2p.files import file_stem
     from s2p.models.pocketgen_checkpoint import load_pocketgen
-    from s2p.models.pocketgen_config import DesignConfig
+    from s2p.models.pocketgen_config import DesignConfig, FoldConfig
     from s2p.models.pocketgen_design import design, diversity, measure
     from s2p.models.pocketgen_output import find_ligand, find_residues, place_in_pocket, save_designs
+    from s2p.models.pocketgen_scores import add_folded, asked, designability, score_designs
     from s2p.structure import read_structure
 
+    if arguments.vina:
+        from s2p.models.pocketgen_docking import check_vina
+
+        check_vina()  # before anything long
+    if arguments.folded is not None and not arguments.folded.is_dir():
+        raise S2PError(f"{arguments.folded}: there is no such folder; --folded names one with a structure of each design")
     structure = read_structure(arguments.structure)
     ligand, in_file = find_ligand(structure, arguments.ligand)
-    checkpoint = load_pocketgen(arguments.model)
+    checkpoint = load_pocketgen(arguments.model, encoder=arguments.encoder)
     residues = None
     if arguments.pocket == "predicted":
         residues, ligand = place_in_pocket(structure, ligand, checkpoint.pocket, keep_pose=in_file)
@@ -77,18 +110,34 @@ def _run(arguments: argparse.Namespace) -> int:
     config = DesignConfig(arguments.n, arguments.temperature, arguments.seed, not arguments.no_idealise)
     pocket, designs, seconds = design(checkpoint, structure, ligand, residues, config)
     measures = [measure(checkpoint, pocket, d) for d in designs]
+    scores = score_designs(structure, pocket, ligand, designs, vina=arguments.vina)
+    if arguments.fold or arguments.folded is not None:
+        folder = arguments.folded or arguments.output / "folded"
+        service = FoldConfig() if arguments.fold else None
+        scores = add_folded(structure, pocket, designs, scores, folder, file_stem(structure.name), service=service)
     paths = save_designs(
-        arguments.structure, structure, pocket, ligand, designs, measures, arguments.output, ligand_in_file=in_file
+        arguments.structure, structure, pocket, ligand, designs, measures, scores, arguments.output, ligand_in_file=in_file
     )
     if not arguments.quiet:
         native = "".join(structure.residues.one_letter[pocket.residues[pocket.pocket]])
         print(f"{structure.name}: {len(pocket.pocket)} residues designed, {len(designs)} designs, {seconds:.1f} s")
-        print(f"{'design':>8}  {'sequence':<{len(native)}}  recovery  RMSD (Å)  clashes  bonds off")
-        print(f"{'native':>8}  {native}")
-        for k, (d, m) in enumerate(zip(designs, measures, strict=True), start=1):
+        titles = asked(scores)
+        heads = "".join(f"  {title}" for title in titles.values())
+        print(f"{'design':>8}  {'sequence':<{len(native)}}  recovery  RMSD (Å)  clashes  bonds off{heads}")
+        print(f"{'native':>8}  {native}  {'':8}  {'':8}  {'':7}  {'':9}{_values(scores[0], titles)}")
+        for k, (d, m, s) in enumerate(zip(designs, measures, scores[1:], strict=True), start=1):
             off = f"{m.bond_outliers}/{m.bonds}"
-            print(f"{k:>8}  {d.sequence}  {m.recovery:>8.2f}  {m.rmsd:>8.2f}  {m.clashes:>7}  {off:>9}")
+            line = f"{k:>8}  {d.sequence}  {m.recovery:>8.2f}  {m.rmsd:>8.2f}  {m.clashes:>7}  {off:>9}"
+            print(f"{line}{_values(s, titles)}")
         if len(designs) > 1:
             print(f"diversity {diversity(designs):.2f}")
+        if arguments.fold or arguments.folded is not None:
+            print(f"designability {designability(scores):.2f} (share with scRMSD below 2 Å)")
         print("\n".join(f"wrote {path}" for path in paths))
     return 0
+
+
+def _values(scores: object, titles: Mapping[str, str]) -> str:
+    """Of one line, each as wide as its title."""
+    values = {key: getattr(scores, key) for key in titles}
+    return "".join(f"  {'' if value is None else f'{value:.2f}':>{len(titles[key])}}" for key, value in values.items()).rstrip()

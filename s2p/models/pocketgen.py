@@ -14,9 +14,10 @@ from torch import Tensor, nn
 from s2p.models.pocketgen_atoms import ATOM_NAMES, N_LIGAND_FEATURES, N_SLOTS, N_TYPES, atom_codes
 from s2p.models.pocketgen_config import PocketGenConfig
 from s2p.models.pocketgen_data import Batch
+from s2p.models.pocketgen_environment import N_ENVIRONMENT
 from s2p.models.pocketgen_layers import LIGAND_OFFSET, MAX_OFFSET, BilevelLayer, Keys, Queries
 
-__all__ = ["LanguageHead", "Output", "PocketGen", "StructuralAdapter"]
+__all__ = ["LanguageHead", "Output", "PocketGen", "StructuralAdapter", "SurroundingsHead"]
 
 OTHER_OFFSET = 2 * MAX_OFFSET + 1
 
@@ -46,10 +47,37 @@ class LanguageHead(nn.Module):
         return out
 
 
+class SurroundingsHead(nn.Module):
+    """What stands at a place, told from what surrounds it and from the language model's features of it, together (ours)."""
+
+    def __init__(self, language_width: int, width: int = 256) -> None:
+        super().__init__()
+        both = language_width + N_ENVIRONMENT
+        self.net = nn.Sequential(
+            nn.LayerNorm(both),
+            nn.Dropout(0.2),
+            nn.Linear(both, width),
+            nn.GELU(),
+            nn.Dropout(0.3),
+            nn.Linear(width, width // 2),
+            nn.GELU(),
+            nn.Dropout(0.3),
+            nn.Linear(width // 2, N_TYPES - 1),
+        )
+        nn.init.zeros_(self.net[-1].weight)  # type: ignore[arg-type]
+        nn.init.zeros_(self.net[-1].bias)  # type: ignore[arg-type]
+
+    def forward(self, language: Tensor, environment: Tensor) -> Tensor:
+        """(P, d) and (P, N_ENVIRONMENT) -> (P, 20) logits."""
+        out: Tensor = self.net(torch.cat([language, environment], dim=-1))
+        return out
+
+
 class StructuralAdapter(nn.Module):
     """Lets masked places of the language model look at the structure: cross-attention and a narrow feed-forward, both added.
 
-    The keys are the residues that the structure network has seen, and no others. The public code adds the stream twice.
+    The keys are the residues that the structure network has seen, and no others. The public code adds the stream twice. What the
+    structure network says of the place itself is added as well (ours): attention would first have to find it.
     """
 
     def __init__(self, config: PocketGenConfig) -> None:
@@ -60,21 +88,22 @@ class StructuralAdapter(nn.Module):
         self.key = nn.Linear(config.width, width)
         self.value = nn.Linear(config.width, width)
         self.out = nn.Linear(width, width)
+        self.own = nn.Linear(config.width, width)
         self.feed = nn.Sequential(
             nn.Linear(width, width // 2), nn.GELU(), nn.Dropout(config.dropout), nn.Linear(width // 2, width)
         )
-        for last in (self.out, self.feed[-1]):
+        for last in (self.out, self.own, self.feed[-1]):
             nn.init.zeros_(last.weight)  # type: ignore[arg-type]
             nn.init.zeros_(last.bias)  # type: ignore[arg-type]
 
-    def forward(self, x: Tensor, structure: Tensor, allowed: Tensor) -> Tensor:
-        """(P, width) places, (R, d) residues, (P, R) which of them a place may look at -> (P, width)."""
+    def forward(self, x: Tensor, structure: Tensor, rows: Tensor, allowed: Tensor) -> Tensor:
+        """(P, width) places, (R, d) residues, (P,) which of them the places are, (P, R) which they may look at -> (P, width)."""
         h = self.heads
         q = self.query(self.norms[0](x)).view(len(x), h, -1).transpose(0, 1)
         k = self.key(structure).view(len(structure), h, -1).transpose(0, 1)
         v = self.value(structure).view(len(structure), h, -1).transpose(0, 1)
         seen = nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=allowed)
-        x = x + self.out(seen.transpose(0, 1).flatten(1))
+        x = x + self.out(seen.transpose(0, 1).flatten(1)) + self.own(structure[rows])
         out: Tensor = x + self.feed(self.norms[1](x))
         return out
 
@@ -82,8 +111,9 @@ class StructuralAdapter(nn.Module):
 class PocketGen(nn.Module):
     """The structure network, the adapter, and the heads.
 
-    The logits are those of the language head after the adapter and those of the structure network's own head, added: published
-    is the first, and the second where there is no language model.
+    The logits are those of the language head after the adapter, those of the structure network's own head, and those of the head
+    that reads what surrounds a place, added: published is the first, and the second where there is no language model. What the
+    structure network adds, by adapter and own head, may be given less weight than in training.
     """
 
     def __init__(self, config: PocketGenConfig) -> None:
@@ -100,8 +130,11 @@ class PocketGen(nn.Module):
         self.own_head = nn.Sequential(
             nn.LayerNorm(config.width), nn.Linear(config.width, config.width), nn.SiLU(), nn.Linear(config.width, N_TYPES - 1)
         )
+        nn.init.zeros_(self.own_head[-1].weight)  # type: ignore[arg-type]
+        nn.init.zeros_(self.own_head[-1].bias)  # type: ignore[arg-type]
         self.adapter = StructuralAdapter(config) if config.language_width else None
         self.language = LanguageHead(config.language_width) if config.language_width else None
+        self.surroundings = SurroundingsHead(config.language_width)
         self.register_buffer("names", torch.from_numpy(atom_codes()), persistent=False)
 
     def _embed(self, batch: Batch) -> Tensor:
@@ -199,8 +232,12 @@ class PocketGen(nn.Module):
         """(P, 20)."""
         there = batch.slots.to(features.dtype)[..., None]
         pooled = (features * there).sum(dim=1) / there.sum(dim=1).clamp_min(1)
-        logits: Tensor = self.own_head(pooled[batch.pocket])
+        logits: Tensor = self.surroundings(batch.language, batch.environment)
+        seen = self.own_head(pooled[batch.pocket])
         if self.adapter is not None and self.language is not None:
             allowed = batch.owner[batch.pocket, None] == batch.owner[None]
-            logits = logits + self.language(self.adapter(batch.language, pooled, allowed))
+            alone = self.language(batch.language)
+            seen = seen + self.language(self.adapter(batch.language, pooled, batch.pocket, allowed)) - alone
+            logits = logits + alone
+        logits = logits + self.config.structure_share * seen
         return logits

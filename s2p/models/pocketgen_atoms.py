@@ -21,6 +21,7 @@ __all__ = [
     "SLOTS",
     "SWAPS",
     "atom_codes",
+    "flat_ring",
     "ligand_bonds",
     "ligand_features",
     "slot_arrays",
@@ -134,7 +135,7 @@ def ligand_features(coord: NDArray[np.floating], element: NDArray[np.str_]) -> N
     """
     bonds = ligand_bonds(coord, element)
     degree = bonds.sum(axis=1)
-    flat = _flat_ring(coord, bonds)
+    flat = flat_ring(coord, bonds)
     carbon, nitrogen, oxygen, sulphur = (element == x for x in ("C", "N", "O", "S"))
     halogen = np.isin(element, ("F", "CL", "BR", "I"))
     hetero = ~carbon & ~halogen
@@ -156,7 +157,7 @@ def ligand_features(coord: NDArray[np.floating], element: NDArray[np.str_]) -> N
     return np.concatenate([one_hot, np.stack(columns, axis=1)], axis=1).astype(np.float32)
 
 
-def _flat_ring(coord: NDArray[np.floating], bonds: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def flat_ring(coord: NDArray[np.floating], bonds: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """(M,) atoms of a ring of five or six whose atoms lie within 0.15 Å of a plane."""
     near = [np.flatnonzero(row).tolist() for row in bonds]
     found = np.zeros(len(coord), bool)

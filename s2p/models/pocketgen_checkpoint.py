@@ -1,4 +1,7 @@
-"""PocketGen on disk: its own weights and geometry; the language model is that of the shipped checkpoint, by name."""
+"""PocketGen on disk: its own weights, the geometry, and how to come by its language model.
+
+That is the small ESM-2 that is shipped, see :mod:`s2p.start_encoder`, or any published encoder by its name.
+"""
 
 from __future__ import annotations
 
@@ -10,15 +13,15 @@ import numpy as np
 import torch
 from torch import nn
 
-from s2p.checkpoint import load_checkpoint
-from s2p.config import DEFAULT_MODEL
 from s2p.errors import WeightsError
 from s2p.models.pocketgen import PocketGen
 from s2p.models.pocketgen_config import PocketConfig, PocketGenConfig
 from s2p.models.pocketgen_geometry import Geometry
-from s2p.weights_file import digest, find_weights, read_weights, write_weights
+from s2p.plm import load_backbone
+from s2p.start_encoder import ENCODER, encoder_digest, start_encoder
+from s2p.weights_file import find_weights, read_weights, write_weights
 
-__all__ = ["PocketGenCheckpoint", "language_model", "load_pocketgen", "save_pocketgen"]
+__all__ = ["PocketGenCheckpoint", "load_pocketgen", "save_pocketgen"]
 
 FORMAT = "s2p-pocketgen-1"
 TABLES = ("distance", "peptide", "volume")
@@ -35,25 +38,33 @@ class PocketGenCheckpoint:
     """The frozen language model; ``None`` if the network reads none."""
     pocket: PocketConfig = field(default_factory=PocketConfig)
     card: dict[str, Any] = field(default_factory=dict)
+    published: str | None = None
+    """Name of the published encoder that ``backbone`` is, which is looked for or fetched; ``None``: the shipped one."""
 
 
-def save_pocketgen(checkpoint: PocketGenCheckpoint, path: str | Path, *, base: str = DEFAULT_MODEL) -> None:
-    """Write ``path`` (``.safetensors``, weights fp16) and its card beside it; the language model is named, not copied."""
+def save_pocketgen(checkpoint: PocketGenCheckpoint, path: str | Path) -> None:
+    """Write ``path`` (``.safetensors``, weights fp16) and its card beside it; the language model is named."""
     arrays = {f"model.{key}": value.detach().half().cpu().contiguous() for key, value in checkpoint.model.state_dict().items()}
     arrays |= {f"geometry.{key}": torch.from_numpy(getattr(checkpoint.geometry, key)).contiguous() for key in TABLES}
     header = {
         "format": FORMAT,
         "name": checkpoint.name,
-        "base": base,
-        "base_weights": _hash(checkpoint.backbone),
+        "published": checkpoint.published,
+        "base_weights": encoder_digest(checkpoint.backbone),
         "config": asdict(checkpoint.model.config),
         "pocket": asdict(checkpoint.pocket),
     }
     write_weights(Path(path), arrays, header, checkpoint.card)
 
 
-def load_pocketgen(model: str | Path = "pocketgen") -> PocketGenCheckpoint:
+def load_pocketgen(model: str | Path = "pocketgen", *, encoder: str | Path | None = None) -> PocketGenCheckpoint:
     """Load a shipped PocketGen by name or any by path, with the language model it reads.
+
+    Parameters
+    ----------
+    encoder
+        Weights of a published encoder, where the checkpoint reads one that is not stored in it; default: see
+        :func:`s2p.plm.load_backbone`.
 
     Raises
     ------
@@ -69,20 +80,11 @@ def load_pocketgen(model: str | Path = "pocketgen") -> PocketGenCheckpoint:
         geometry = Geometry(*(arrays[f"geometry.{key}"].numpy().astype(np.float32) for key in TABLES))
     except (RuntimeError, KeyError) as error:
         raise WeightsError(f"{path}: damaged ({str(error).splitlines()[0]})") from None
-    backbone = language_model(header["base"]) if network.config.language_width else None
-    if _hash(backbone) != header["base_weights"]:
-        raise WeightsError(f"{path} was trained with another version of {header['base']}; train it again or use the older one")
-    return PocketGenCheckpoint(
-        header["name"], network.eval(), geometry, backbone, PocketConfig(**header["pocket"]), header["card"]
-    )
-
-
-def language_model(name: str = DEFAULT_MODEL) -> nn.Module:
-    """The encoder of a checkpoint of Seq2Pocket, frozen, for a PocketGen to read."""
-    return load_checkpoint(name).model.backbone
-
-
-def _hash(backbone: nn.Module | None) -> str:
-    """Of the first numbers of every array that is in use: the heads that the shipped encoder lacks are random."""
-    state = backbone.state_dict() if backbone is not None else {}
-    return digest(value for key, value in state.items() if not key.startswith(("lm_head", "contact_head")))
+    named, backbone = header["published"], None
+    if network.config.language_width:
+        backbone = start_encoder() if named is None else load_backbone(named, encoder).eval()
+    if encoder_digest(backbone) != header["base_weights"]:
+        raise WeightsError(f"{path} was trained with another version of {named or ENCODER}; train it again or use the older one")
+    pocket = PocketConfig(**header["pocket"])
+    card = header["card"]
+    return PocketGenCheckpoint(header["name"], network.eval(), geometry, backbone, pocket, card, named)

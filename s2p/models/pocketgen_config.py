@@ -6,8 +6,9 @@ Source: PocketGen (Zhang et al. 2024) and its public code; what neither states, 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
-__all__ = ["DesignConfig", "IdealConfig", "PocketConfig", "PocketGenConfig", "PocketGenTrainConfig"]
+__all__ = ["DesignConfig", "FoldConfig", "IdealConfig", "PocketConfig", "PocketGenConfig", "PocketGenTrainConfig"]
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,8 @@ class PocketConfig:
     """Å: residues with a heavy atom this close to one of the ligand are seen (published: 10)."""
     max_residues: int = 32
     """Largest pocket; of more residues those nearest to the ligand are designed (ours)."""
+    ligand_features: Literal["rules", "rdkit"] = "rules"
+    """Roles of the ligand's atoms: by rules on elements and distances (ours), or RDKit's feature families, as published."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,7 @@ class PocketGenConfig:
     heads: int = 4
     layers: int = 2
     """Published: 4."""
-    neighbours: int = 6
+    neighbours: int = 12
     """Nearest residues by CA that a residue attends to, beside itself and the ligand (published: 8)."""
     top_atoms: int = 3
     """Atoms of a neighbour that an atom attends to."""
@@ -47,6 +50,9 @@ class PocketGenConfig:
     language_width: int = 320
     """Of the frozen protein language model (ESM-2 8M; published: 1280 of ESM-2 650M); 0 for none."""
     language_heads: int = 20
+    structure_share: float = 1.0
+    """Factor of what the structure network adds to the logits of the types, beyond the heads that are fitted first (ours): it is
+    trained at 1 and chosen on validation, for on few complexes this part learns by heart."""
     passes: int = 3
     """Times the network is applied, each to what it gave before."""
 
@@ -60,8 +66,8 @@ class PocketGenConfig:
 class PocketGenTrainConfig:
     """Training. The paper's: rate 1e-4, batches of 64, 300,000 steps on 100,000 complexes."""
 
-    steps: int = 6000
-    """May be raised later: a run goes on."""
+    steps: int = 3474
+    """May be raised later: a run goes on. Ours lost its way right after: the loss of places rose from 0.7 Å to some 20."""
     batch: int = 4
     lr: float = 1e-3
     warmup_steps: int = 100
@@ -71,13 +77,15 @@ class PocketGenTrainConfig:
     """Of the moving average of the weights, which is what is kept (ours)."""
     clip_norm: float = 5.0
     """Published: 400."""
+    weight_decay: float = 0.01
+    """Published: none."""
     max_passes: int = 1
     """Passes without gradients before the one with them are drawn from 0 to this (published: 1 to 3)."""
     known_types: float = 0.35
     """Share of batches that are given the residue types and learn to place their atoms (ours): what a design ends with."""
-    decoys: int = 3
-    """Pockets around a stretch of the protein itself, that takes the ligand's place, for each true one (ours)."""
-    decoy_share: float = 0.5
+    decoys: int = 12
+    """Pockets around a stretch of the protein itself, that takes the ligand's place, for each protein (ours)."""
+    decoy_share: float = 0.7
     """Share of the examples drawn that are such pockets."""
     geometry_weight: float = 2.0
     ligand_noise: float = 0.5
@@ -118,3 +126,16 @@ class DesignConfig:
     """Of the types; 0 takes the likeliest. The public code divides by 3 without saying so."""
     seed: int = 0
     idealise: bool = True
+
+
+@dataclass(frozen=True)
+class FoldConfig:
+    """The public folding service, asked only with ``s2p design --fold``."""
+
+    url: str = "https://api.esmatlas.com/foldSequence/v1/pdb/"
+    """Takes a sequence by POST and answers with ESMFold's structure of it in PDB format."""
+    timeout: float = 120.0
+    """Seconds without an answer."""
+    max_bytes: int = 20 << 20
+    max_residues: int = 400
+    """The service takes no longer chain."""

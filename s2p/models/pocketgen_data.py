@@ -14,6 +14,7 @@ from torch import Tensor
 from s2p.errors import S2PError
 from s2p.models.pocketgen_atoms import LETTERS, N_LIGAND_FEATURES, N_SLOTS, ligand_features, slot_arrays, slot_mask
 from s2p.models.pocketgen_config import PocketConfig
+from s2p.models.pocketgen_environment import environment
 from s2p.models.pocketgen_geometry import peptide_bonds
 from s2p.motion import random_rotation
 from s2p.structure import Structure
@@ -47,6 +48,8 @@ class LigandAtoms:
     """(M, 3) Å."""
     element: NDArray[np.str_]
     """(M,) upper case."""
+    bonds: NDArray[np.int64] | None = None
+    """(B, 3) two atoms and the order of each bond, see :func:`s2p.models.pocketgen_ligand.bond_table`; ``None``: not known."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,6 +82,8 @@ class Pocket:
     """(M, 15), see :func:`s2p.models.pocketgen_atoms.ligand_features`."""
     language: NDArray[np.float32]
     """(P, d) of the language model with the pocket masked; no columns without one."""
+    environment: NDArray[np.float32]
+    """(P, N_ENVIRONMENT), see :func:`s2p.models.pocketgen_environment.environment`."""
 
 
 def pocket_residues(structure: Structure, ligand: NDArray[np.floating], config: PocketConfig) -> NDArray[np.int64]:
@@ -172,8 +177,8 @@ def make_pocket(
         beside = pocket + step
         beside = beside[(beside >= 0) & (beside < len(chain))]
         seen[beside[chain[beside] == chain[beside - step]]] = True
-    if without is not None:
-        seen[without] = False
+    hidden = np.zeros(0, np.int64) if without is None else without
+    seen[hidden] = False
     types, coord, present = slot_arrays(structure)
     seen &= present[:, 1] | np.isin(np.arange(len(types)), pocket)
     kept = np.flatnonzero(seen)
@@ -182,6 +187,9 @@ def make_pocket(
     following = np.full(len(types), -1)
     bonded = peptide_bonds(structure, coord)
     following[bonded] = row[bonded + 1]
+    start, features = interpolate(structure, pocket), _features(ligand, config)
+    chains = np.unique(chain, return_inverse=True)[1].astype(np.int64)
+    around = environment(types, coord, present, chains, pocket, start, hidden, ligand.coord, features)
     return Pocket(
         structure.name,
         cluster,
@@ -191,13 +199,24 @@ def make_pocket(
         coord[kept],
         present[kept],
         structure.residues.number[kept].astype(np.int64),
-        np.unique(chain, return_inverse=True)[1][kept].astype(np.int64),
+        chains[kept],
         following[kept].astype(np.int64),
-        interpolate(structure, pocket),
+        start,
         np.asarray(ligand.coord, np.float32),
-        ligand_features(ligand.coord, ligand.element),
+        features,
         np.zeros((len(pocket), 0), np.float32) if language is None else language,
+        around,
     )
+
+
+def _features(ligand: LigandAtoms, config: PocketConfig) -> NDArray[np.float32]:
+    """(M, 15) elements and roles of a ligand's atoms, the roles by rules or by RDKit."""
+    features = ligand_features(ligand.coord, ligand.element)
+    if config.ligand_features == "rdkit":
+        from s2p.models.pocketgen_rdkit import FAMILIES, rdkit_families
+
+        features[:, -len(FAMILIES) :] = rdkit_families(ligand)
+    return features
 
 
 def decoy(
@@ -266,10 +285,12 @@ class Batch:
     """(B, M, 15)."""
     language: Tensor
     """(P, d)."""
+    environment: Tensor
+    """(P, N_ENVIRONMENT)."""
 
     def to(self, dtype: torch.dtype) -> Batch:
         """Coordinates and features in another precision."""
-        names = ("coord", "ligand", "features", "language")
+        names = ("coord", "ligand", "features", "language", "environment")
         return replace(self, **{name: getattr(self, name).to(dtype) for name in names})
 
 
@@ -320,4 +341,5 @@ def collate(
         torch.from_numpy(mask),
         torch.from_numpy(features),
         torch.from_numpy(np.concatenate([p.language for p in pockets])),
+        torch.from_numpy(np.concatenate([p.environment for p in pockets])),
     )

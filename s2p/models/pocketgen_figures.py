@@ -14,6 +14,7 @@ from s2p.models.pocketgen_data import LigandAtoms, Pocket
 from s2p.models.pocketgen_design import Design, Measures
 from s2p.models.pocketgen_geometry import Geometry
 from s2p.models.pocketgen_report import design_page
+from s2p.models.pocketgen_scores import score_designs
 from s2p.palette import LIGAND, OUTSIDE, POCKETS
 from s2p.record import small_png
 from s2p.structure import Structure
@@ -106,7 +107,8 @@ class DesignView:
         measures: Sequence[Measures],
         geometry: Geometry,
     ) -> None:
-        self.page = design_page(structure, pocket, ligand, designs, measures)
+        scores = score_designs(structure, pocket, ligand, designs)
+        self.page = design_page(structure, pocket, ligand, designs, measures, scores)
         self.figure = pocket_overlay(pocket, geometry, [(f"design {k}", d.types, d.coord) for k, d in enumerate(designs[:2], 1)])
 
     def _repr_html_(self) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 from s2p.config import ReadConfig
 from s2p.errors import S2PError
 from s2p.files import file_stem, make_folder, write_text
-from s2p.labels import read_sdf_ligand
 from s2p.models.pocketgen_atoms import LETTERS, RESIDUES, SLOTS
 from s2p.models.pocketgen_config import PocketConfig
 from s2p.models.pocketgen_data import LigandAtoms, Pocket
 from s2p.models.pocketgen_design import Design, Measures
+from s2p.models.pocketgen_ligand import dictionary_bonds, sdf_ligand
 from s2p.models.pocketgen_report import design_page
+from s2p.models.pocketgen_scores import Scores
 from s2p.parsing import parse_file
 from s2p.structure import Ligand, Structure
 
@@ -30,7 +31,7 @@ CHAINS = "LMXYZABCDEFGHIJKNOPQRSTUVW0123456789abcdefghijklmnopqrstuvwxyz"
 
 
 def find_ligand(structure: Structure, wanted: str) -> tuple[LigandAtoms, bool]:
-    """Heavy atoms of a ligand, and whether it is part of the structure's file.
+    """Heavy atoms of a ligand, with their bonds where they are known, and whether it is part of the structure's file.
 
     Parameters
     ----------
@@ -44,12 +45,13 @@ def find_ligand(structure: Structure, wanted: str) -> tuple[LigandAtoms, bool]:
         If there is neither.
     """
     if Path(wanted).suffix.lower() in (".sdf", ".mol"):
-        return LigandAtoms(*read_sdf_ligand(wanted)), False
+        return sdf_ligand(wanted), False
     found: Sequence[Ligand] = [x for x in structure.ligands if wanted in (x.name, x.id)]
     if not found:
         known = ", ".join(sorted({x.id for x in structure.ligands})[:12]) or "none"
         raise S2PError(f"{structure.name}: there is no ligand {wanted!r} in it; it has {known}; or give a .sdf or .mol file")
-    return LigandAtoms(found[0].coord, found[0].element), True
+    bonds = dictionary_bonds(found[0].name, found[0].atom_name.tolist())
+    return LigandAtoms(found[0].coord, found[0].element, bonds), True
 
 
 def find_residues(structure: Structure, text: str) -> NDArray[np.int64]:
@@ -91,7 +93,7 @@ def place_in_pocket(
     best = pockets[0]
     if not keep_pose:
         shift = best.center - ligand.coord.mean(axis=0)
-        ligand = LigandAtoms((ligand.coord + shift).astype(np.float32), ligand.element)
+        ligand = replace(ligand, coord=(ligand.coord + shift).astype(np.float32))
     residues = structure.residues
     fit = np.isin(residues.one_letter[best.residues], list(LETTERS)) & residues.has_ca[best.residues]
     index = best.residues[fit]
@@ -209,11 +211,18 @@ def save_designs(
     ligand: LigandAtoms,
     designs: Sequence[Design],
     measures: Sequence[Measures],
+    scores: Sequence[Scores],
     folder: Path,
     *,
     ligand_in_file: bool,
 ) -> list[Path]:
-    """Write complexes, FASTA, ``*_designs.csv`` (a line a design), ``*_residues.csv`` (a line a residue of it) and a report."""
+    """Write complexes, FASTA, ``*_designs.csv`` (a line a design), ``*_residues.csv`` (a line a residue of it) and a report.
+
+    Parameters
+    ----------
+    scores
+        Of the native pocket and of each design; those that were not asked for get no column.
+    """
     make_folder(folder)
     stem = file_stem(structure.name)
     written = []
@@ -221,9 +230,10 @@ def save_designs(
         text, suffix = complex_text(path, structure, pocket, d, None if ligand_in_file else ligand)
         written.append(write_text(folder / f"{stem}_design_{k}{suffix}", text))
     written.append(write_text(folder / f"{stem}_designs.fasta", design_fasta(structure, pocket, designs)))
+    native, own = scores[0], scores[1:]
     rows: list[dict[str, object]] = [
-        {"design": k, "sequence": d.sequence, **{key: _short(value) for key, value in asdict(m).items()}}
-        for k, (d, m) in enumerate(zip(designs, measures, strict=True), start=1)
+        {"design": k, "sequence": d.sequence, **{key: _short(value) for key, value in (asdict(m) | _columns(s, native)).items()}}
+        for k, (d, m, s) in enumerate(zip(designs, measures, own, strict=True), start=1)
     ]
     written.append(write_text(folder / f"{stem}_designs.csv", _table(rows)))
     ids = structure.residues.ids()
@@ -240,9 +250,15 @@ def save_designs(
         for place in range(len(index))
     ]
     written.append(write_text(folder / f"{stem}_residues.csv", _table(each)))
-    page = design_page(structure, pocket, ligand, designs, measures)
+    page = design_page(structure, pocket, ligand, designs, measures, scores)
     written.append(write_text(folder / f"{stem}_designs.html", page))
     return written
+
+
+def _columns(scores: Scores, native: Scores) -> dict[str, float]:
+    """Those scores that there are, each of binding with the native pocket's beside it."""
+    found = {key: value for key, value in asdict(scores).items() if value is not None}
+    return found | {f"native_{key}": value for key, value in asdict(native).items() if value is not None}
 
 
 def _short(value: float) -> float | int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,7 @@ from s2p.export import version
 from s2p.models.pocketgen_atoms import RESIDUES, SLOTS, slot_mask
 from s2p.models.pocketgen_data import LigandAtoms, Pocket
 from s2p.models.pocketgen_design import Design, Measures, diversity
+from s2p.models.pocketgen_scores import Scores, asked
 from s2p.palette import CARTOON, LIGAND, pocket_color
 from s2p.report import asset, embed_json, script_hash
 from s2p.structure import Structure
@@ -21,6 +22,12 @@ __all__ = ["design_page", "pocket_pdb"]
 
 NATIVE = "#6b7280"
 """Carbon atoms of the native pocket."""
+NOTES = {
+    "vina_like": "Vina-like stand-in: the published terms of AutoDock Vina on the given pose, not the program's own score.",
+    "vina": "AutoDock Vina: the program's score of the pose after its local optimisation.",
+    "sc_rmsd": "scRMSD: N, CA, C, O of the pocket against the fold of the designed sequence, superposed on the CA outside it.",
+}
+"""Below the table, of the scores that there are."""
 SCRIPT = """"use strict";
 (function () {
   const data = JSON.parse(document.getElementById("data").textContent);
@@ -72,8 +79,15 @@ def design_page(
     ligand: LigandAtoms,
     designs: Sequence[Design],
     measures: Sequence[Measures],
+    scores: Sequence[Scores],
 ) -> str:
-    """The page as HTML; it needs no network, and a content security policy lets nothing run but its own two scripts."""
+    """The page as HTML; it needs no network, and a content security policy lets nothing run but its own two scripts.
+
+    Parameters
+    ----------
+    scores
+        Of the native pocket and of each design.
+    """
     native = pocket.types[pocket.pocket]
     colors = [NATIVE, *(pocket_color(k + 1) for k in range(len(designs)))]
     data = {
@@ -89,12 +103,16 @@ def design_page(
     hashes = " ".join(script_hash(text) for text in (library, SCRIPT))
     policy = f"default-src 'none'; style-src 'unsafe-inline'; img-src data: blob:; script-src {hashes}; base-uri 'none'"
     name = html.escape(structure.name)
-    rows = [_row(0, "native", "".join(structure.residues.one_letter[pocket.residues[pocket.pocket]]), None, colors[0])]
-    rows += [_row(k, f"design {k}", d.sequence, m, colors[k]) for k, (d, m) in enumerate(zip(designs, measures, strict=True), 1)]
-    head = "".join(
-        f"<th scope='col'>{text}</th>"
-        for text in ("shown", "", "sequence", "native types", "RMSD (Å)", "clashes", "bonds off by > 0.1 Å")
-    )
+    extra = asked(scores)
+    letters = "".join(structure.residues.one_letter[pocket.residues[pocket.pocket]])
+    rows = [_row(0, "native", letters, None, _scores(scores[0], extra), colors[0])]
+    rows += [
+        _row(k, f"design {k}", d.sequence, m, _scores(s, extra), colors[k])
+        for k, (d, m, s) in enumerate(zip(designs, measures, scores[1:], strict=True), 1)
+    ]
+    titles = ["shown", "", "sequence", "native types", "RMSD (Å)", "clashes", "bonds off by > 0.1 Å"]
+    head = "".join(f"<th scope='col'>{text}</th>" for text in (*titles, *extra.values()))
+    notes = " ".join(NOTES[key] for key in extra)
     ids = ", ".join(np.array(structure.residues.ids())[pocket.residues[pocket.pocket]].tolist())
     return f"""<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="{policy}">
@@ -107,14 +125,19 @@ td.letters {{ font-family: monospace; }}</style>
 Grey sticks: native; thick sticks: the ligand.</p></header><main>
 <div id="view" role="img" aria-label="Native and designed pockets over each other"></div>
 <table><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table>
-<p>Designed residues: {html.escape(ids)}. RMSD: N, CA, C, O against native, without superposition. The designs are
-predictions of a small network; nothing here says that such a protein folds or binds.</p></main>
+<p>Designed residues: {html.escape(ids)}. RMSD: N, CA, C, O against native, without superposition. {notes}
+The designs are predictions of a small network; nothing here says that such a protein folds or binds.</p></main>
 <script>{library}</script><script type="application/json" id="data">{embed_json(data)}</script><script>{SCRIPT}</script>
 </body></html>
 """
 
 
-def _row(k: int, label: str, sequence: str, measures: Measures | None, color: str) -> str:
+def _scores(scores: Scores, keys: Iterable[str]) -> list[str]:
+    values = [getattr(scores, key) for key in keys]
+    return ["" if value is None else _number(value) for value in values]
+
+
+def _row(k: int, label: str, sequence: str, measures: Measures | None, scores: Sequence[str], color: str) -> str:
     checked = " checked" if k < 2 else ""
     cells = ["", "", "", ""]
     if measures is not None:
@@ -123,7 +146,7 @@ def _row(k: int, label: str, sequence: str, measures: Measures | None, color: st
     return (
         f"<tr><td><input type='checkbox' data-model='{k}' aria-label='show {label}'{checked}></td>"
         f"<th scope='row'><span style='color:{color}'>■</span> {label}</th><td class='letters'>{html.escape(sequence)}</td>"
-        f"{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
+        f"{''.join(f'<td>{cell}</td>' for cell in (*cells, *scores))}</tr>"
     )
 
 

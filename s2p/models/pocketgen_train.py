@@ -23,7 +23,7 @@ from s2p.models.vabsnet_train import fingerprint_of
 from s2p.runtime import progress_bar
 from s2p.training_state import load_state, save_state
 
-__all__ = ["Losses", "StepRecord", "fit_pocketgen", "geometry_loss", "pocket_loss"]
+__all__ = ["Losses", "StepRecord", "choose_share", "fit_pocketgen", "geometry_loss", "pocket_loss"]
 
 BONDS_BETWEEN = ((2, 0), (1, 0), (2, 1))
 """Slots of a residue and of the next: the peptide bond, and the two angles beside it as distances."""
@@ -182,6 +182,24 @@ def validate(model: PocketGen, pockets: Sequence[Pocket], config: PocketGenTrain
     return entropy / n, right / n
 
 
+def choose_share(
+    model: PocketGen, pockets: Sequence[Pocket], config: PocketGenTrainConfig, shares: Sequence[float] = (0.0, 0.25, 0.5, 1.0)
+) -> dict[float, tuple[float, float]]:
+    """Set the model's ``structure_share`` to that with the lowest cross-entropy on ``pockets``.
+
+    Returns
+    -------
+    Cross-entropy and recovery (see :func:`validate`) by share.
+    """
+    found = {}
+    for share in shares:
+        model.config = replace(model.config, structure_share=share)
+        found[share] = validate(model, pockets, config)
+    best = min(found, key=lambda share: found[share][0])
+    model.config = replace(model.config, structure_share=best)
+    return found
+
+
 def fit_pocketgen(
     model: PocketGen,
     pockets: Sequence[Pocket],
@@ -193,7 +211,7 @@ def fit_pocketgen(
     folder: Path | None = None,
     quiet: bool = False,
 ) -> list[StepRecord]:
-    """Train all but the language head, which stays as it is; ends with the moving average of the weights.
+    """Train all but the heads that :mod:`s2p.models.pocketgen_heads` fits; ends with the moving average of the weights.
 
     Parameters
     ----------
@@ -209,13 +227,14 @@ def fit_pocketgen(
     """
     if not pockets:
         raise S2PError("there is nothing to train on: no pockets were given")
-    if model.language is not None:
-        model.language.requires_grad_(False)
+    for head in (model.language, model.surroundings):
+        if head is not None:
+            head.requires_grad_(False)
     learned = [p for p in model.parameters() if p.requires_grad]
     settings = {key: value for key, value in asdict(config).items() if key not in FREE}
     data = fingerprint_of(part for p in (*pockets, *decoys) for part in (p.coord, p.types, p.ligand, p.language))
     known = {"config": settings | asdict(model.config), "data": data}
-    optimizer = torch.optim.Adam(learned, lr=config.lr, betas=(0.99, 0.999))
+    optimizer = torch.optim.AdamW(learned, lr=config.lr, betas=(0.99, 0.999), weight_decay=config.weight_decay)
     history: list[StepRecord] = []
     average = {key: value.detach().clone() for key, value in model.state_dict().items()}
     begin, sums, counts = 0, np.zeros(3), np.zeros(3)
@@ -259,6 +278,7 @@ def fit_pocketgen(
         for group in optimizer.param_groups:
             group["lr"] = config.lr * rate_factor(step, config)
         model.train()
+        model.surroundings.eval()  # it does not learn here
         passes, given = 1 + int(rng.integers(config.max_passes + 1)), bool(rng.random() < config.known_types)
         loss = pocket_loss(model, chosen, geometry, config, rng, known=given, passes=passes)
         optimizer.zero_grad(set_to_none=True)

@@ -20,7 +20,7 @@ from s2p.labels import binding_residues
 from s2p.splits import cluster, homologous, split_complexes
 from s2p.structure import Structure, read_structure
 
-__all__ = ["Data", "Site", "assign_folds", "complexes_of_split", "prepare"]
+__all__ = ["Data", "Site", "assign_folds", "complexes_of_split", "example_files", "prepare"]
 
 MIN_CHAIN = 30
 """Residues of a chain that is trained on."""
@@ -75,7 +75,7 @@ def prepare(folder: Path, examples: Path, splits: Path) -> Data:
     }
     bundled = {
         f"{path.name}|{chain}": s.sequence(chain)
-        for path in _example_files(examples)
+        for path in example_files(examples)
         for s in [read_structure(path)]
         for chain in s.chains
     }
@@ -161,7 +161,8 @@ def _left_over(loaded: Mapping[str, Site], split: Mapping[str, str], training: S
     return {name.rsplit("|", 1)[0]: "unused" for name in related}
 
 
-def _example_files(examples: Path) -> list[Path]:
+def example_files(examples: Path) -> list[Path]:
+    """The structures in the folder of bundled examples."""
     return sorted(p for p in examples.iterdir() if p.name.lower().removesuffix(".gz").endswith((".cif", ".pdb")))
 
 

@@ -1,7 +1,8 @@
 """Trains the shipped PocketGen: ``python -m s2p.recipe.pocketgen DATA -o s2p/checkpoints/pocketgen.safetensors --work DIR``.
 
 DATA holds ``complexes/`` in the layout of :mod:`s2p.datasets`; ``data/splits/complexes.csv`` says which are trained on, the split
-of the Seq2Pocket checkpoint, whose language model is read and left as it is. A run that was broken off goes on from ``--work``.
+of the Seq2Pocket checkpoint; ``ligysis/``, if it is there, holds more proteins to make decoys of. The language model is ESM-2 as
+it was before it was fine-tuned, and is left as it is. A run that was broken off goes on from ``--work``.
 """
 
 from __future__ import annotations
@@ -11,26 +12,33 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from s2p.config import DEFAULT_MODEL
+from s2p.datasets import read_ligysis
 from s2p.errors import S2PError
 from s2p.files import make_folder
-from s2p.models.pocketgen import LanguageHead, PocketGen
-from s2p.models.pocketgen_checkpoint import PocketGenCheckpoint, language_model, load_pocketgen, save_pocketgen
+from s2p.models.pocketgen import PocketGen
+from s2p.models.pocketgen_checkpoint import PocketGenCheckpoint, load_pocketgen, save_pocketgen
 from s2p.models.pocketgen_config import PocketConfig, PocketGenConfig, PocketGenTrainConfig
 from s2p.models.pocketgen_data import LigandAtoms, Pocket, decoy, make_pocket, pocket_residues
 from s2p.models.pocketgen_evaluation import evaluate_pockets, summarise_pockets
 from s2p.models.pocketgen_geometry import Geometry, measure_geometry
-from s2p.models.pocketgen_language import fit_language_head, masked_features
-from s2p.models.pocketgen_train import StepRecord, fit_pocketgen
+from s2p.models.pocketgen_heads import fit_heads
+from s2p.models.pocketgen_language import masked_features
+from s2p.models.pocketgen_train import StepRecord, choose_share, fit_pocketgen, validate
+from s2p.plm import BACKBONES, load_backbone
 from s2p.provenance import provenance
-from s2p.recipe.data import complexes_of_split
+from s2p.recipe.data import MIN_HELD_OUT_CHAIN, complexes_of_split, example_files
+from s2p.recipe.unseen import BACKBONE
 from s2p.runtime import progress_bar
-from s2p.structure import Structure
+from s2p.splits import homologous
+from s2p.start_encoder import start_encoder
+from s2p.structure import Structure, read_structure
 
 __all__ = ["LigandComplex", "Prepared", "main", "prepare", "read_split", "train"]
 
@@ -56,6 +64,8 @@ class Prepared:
     decoys: list[Pocket]
     validation: list[Pocket]
     geometry: Geometry
+    proteins: int
+    """Structures that decoys are made of."""
 
 
 def read_ligand(path: Path) -> LigandAtoms:
@@ -81,6 +91,25 @@ def read_split(folder: Path, splits: Path, wanted: str) -> list[LigandComplex]:
     return [LigandComplex(x.key, x.clusters[0], x.read(), [read_ligand(path) for path in x.ligands]) for x in bar]
 
 
+def other_chains(folder: Path, held_out: Sequence[LigandComplex], examples: Path) -> list[LigandComplex]:
+    """LIGYSIS chains to make decoys of: those of its training split that have no homologue held out or bundled.
+
+    Which residues bind is not read; without the data there are none.
+    """
+    if not (folder / "ligysis").is_dir():
+        return []
+    kept = [LigandComplex(f"ligysis/{c.id}", "", s, []) for c, s in read_ligysis(folder / "ligysis", "train")]
+    bundled = {p.name: read_structure(p) for p in example_files(examples)}
+    sides = (
+        {f"{x.key}|{chain}": x.structure.sequence(chain) for x in held_out for chain in x.structure.chains}
+        | {f"{name}|{chain}": x.sequence(chain) for name, x in bundled.items() for chain in x.chains},
+        {x.key: x.structure.sequence() for x in kept},
+    )
+    known, ours = ({name: sequence for name, sequence in side.items() if len(sequence) >= MIN_HELD_OUT_CHAIN} for side in sides)
+    related = set(homologous(known, ours)).union(*homologous(ours, known).values())
+    return [x for x in kept if x.key not in related]
+
+
 def pockets_of(
     complexes: Sequence[LigandComplex],
     backbone: torch.nn.Module,
@@ -88,44 +117,53 @@ def pockets_of(
     decoys: int = 0,
     cache: Path | None = None,
 ) -> list[Pocket]:
-    """Pockets of all ligands of ``complexes``, or so many decoys of each; ``cache`` keeps what the language model says."""
-    known: dict[str, NDArray[np.float32]] = {}
+    """Pockets of all ligands of ``complexes``, or so many decoys of each; ``cache`` keeps what the language model says.
+
+    Two decoys are masked at once, which takes half as long; a pocket of a ligand is masked by itself.
+    """
+    known: list[NDArray[np.float16]] | None = None
     if cache is not None and cache.is_file():
         with np.load(cache) as table:
-            known = {key: table[key].astype(np.float32) for key in table.files}
-    found, fresh = [], {}
+            known = np.split(table["language"], np.cumsum(table["residues"])[:-1])
+    found: list[Pocket] = []
     for x in progress_bar(complexes, "decoys" if decoys else "pockets"):
         rng = np.random.default_rng(list(x.key.encode()))
         if decoys:
             sites = [site for _ in range(decoys) if (site := decoy(x.structure, config, rng)) is not None]
         else:
             sites = [(ligand, pocket_residues(x.structure, ligand.coord, config), np.zeros(0, np.int64)) for ligand in x.ligands]
-        for k, (ligand, pocket, without) in enumerate(sites):
-            if len(pocket) < LEAST:
-                continue
-            key = f"{x.key}|{k}"
-            language = known.get(key)
-            if language is None:
-                language = masked_features(backbone, x.structure, pocket).astype(np.float16).astype(np.float32)
-            fresh[key] = language
-            made = make_pocket(x.structure, ligand, pocket, language, config=config, cluster=x.cluster, without=without)
-            found.append(replace(made, name=key))
-    if cache is not None and not known:
+        sites = [site for site in sites if len(site[1]) >= LEAST]
+        together = 2 if decoys else 1
+        for first in range(0, len(sites), together):
+            group = sites[first : first + together]
+            masked = np.unique(np.concatenate([pocket for _, pocket, _ in group]))
+            said = masked_features(backbone, x.structure, masked) if known is None else np.zeros(0, np.float32)
+            for k, (ligand, pocket, without) in enumerate(group, start=first):
+                language = said[np.searchsorted(masked, pocket)] if known is None else known[len(found)]
+                # As it comes back from the cache, so that a run that goes on reads the same numbers.
+                language = language.astype(np.float16).astype(np.float32)
+                made = make_pocket(x.structure, ligand, pocket, language, config=config, cluster=x.cluster, without=without)
+                found.append(replace(made, name=f"{x.key}|{k}"))
+    if cache is not None and known is None:
         partial = cache.with_suffix(".part.npz")
-        np.savez(partial, **{key: value.astype(np.float16) for key, value in fresh.items()})  # type: ignore[arg-type]
+        language = np.concatenate([p.language for p in found]).astype(np.float16)
+        np.savez(partial, language=language, residues=[len(p.pocket) for p in found])
         partial.replace(cache)
     return found
 
 
-def prepare(folder: Path, splits: Path, work: Path, config: PocketConfig, decoys: int) -> Prepared:
-    """Pockets and decoys of the training clusters, pockets of the validation clusters, and the geometry of the former."""
-    backbone = language_model()
-    training, held = (read_split(folder, splits, name) for name in ("train", "validation"))
+def prepare(
+    folder: Path, splits: Path, examples: Path, work: Path, backbone: torch.nn.Module, config: PocketConfig, decoys: int
+) -> Prepared:
+    """Pockets of the training clusters, decoys of these and other proteins, pockets of the validation clusters."""
+    training, held, test = (read_split(folder, splits, name) for name in ("train", "validation", "test"))
+    proteins = [*training, *other_chains(folder, [*held, *test], examples)]
     return Prepared(
         pockets_of(training, backbone, config, cache=work / "train.npz"),
-        pockets_of(training, backbone, config, decoys, cache=work / "decoys.npz"),
+        pockets_of(proteins, backbone, config, decoys, cache=work / "decoys.npz"),
         pockets_of(held, backbone, config, cache=work / "validation.npz"),
         measure_geometry(x.structure for x in training),
+        len(proteins),
     )
 
 
@@ -135,47 +173,73 @@ def train(
     """The network and its log; a run that was broken off goes on from ``work``."""
     torch.manual_seed(training.seed)
     model = PocketGen(config)
-    if model.language is not None:
-        model.language = language_head([*data.pockets, *data.decoys], training.seed)
+    fit_heads(model, [*data.pockets, *data.decoys], training.seed)
+    if data.validation:
+        entropy, recovery = validate(model, data.validation, training)
+        print(f"heads alone, validation: cross-entropy {entropy:.4f} nat, recovery {recovery:.4f}", flush=True)
     return model, fit_pocketgen(model, data.pockets, data.decoys, data.validation, data.geometry, training, folder=work)
 
 
-def language_head(pockets: Sequence[Pocket], seed: int) -> LanguageHead:
-    """The head that is fitted on the masked residues of ``pockets``."""
-    x = np.concatenate([p.language for p in pockets])
-    types = np.concatenate([p.types[p.pocket] for p in pockets])
-    torch.manual_seed(seed)
-    return fit_language_head(LanguageHead(x.shape[1]), x, types, seed=seed)
+def run(
+    folder: Path,
+    splits: Path,
+    examples: Path,
+    language: str,
+    encoder: Path | None,
+    out: Path,
+    work: Path,
+    pocket: PocketConfig,
+    config: PocketGenConfig,
+    training: PocketGenTrainConfig,
+) -> None:
+    """Train and write.
 
-
-def run(folder: Path, splits: Path, out: Path, work: Path, config: PocketGenConfig, training: PocketGenTrainConfig) -> None:
-    """Train and write."""
+    ``encoder`` is the file of the published language model ``language``; ``None``: it is looked for, or fetched. The small one is
+    shipped.
+    """
+    for name in ("train", "validation", "test"):  # says what is missing before anything takes long
+        complexes_of_split(folder, splits, name)
     make_folder(work)
-    pocket = PocketConfig()
-    data = prepare(folder, splits, work, pocket, training.decoys)
+    named = language if language != BACKBONE else None
+    backbone = start_encoder() if named is None else load_backbone(named, encoder).eval()
+    config = replace(config, language_width=BACKBONES[language][1])
+    data = prepare(folder, splits, examples, work, backbone, pocket, training.decoys)
     print(f"{len(data.pockets)} pockets, {len(data.decoys)} decoys, {len(data.validation)} validation pockets", flush=True)
     model, history = train(data, work, config, training)
+    shares = choose_share(model, data.validation, training) if data.validation else {}
+    for share, (entropy, recovery) in shares.items():
+        print(f"share {share:g} of the structure network, validation: {entropy:.4f} nat, recovery {recovery:.4f}", flush=True)
     card = {
         "paper": "Zhang et al., PocketGen (2024); weights are ours",
         "licence": "GPL-3.0",
-        "licence_reason": f"works on the language model of {DEFAULT_MODEL}, which carries GPL-3.0",
-        "training_data": "complexes of the training clusters, and stretches of the same proteins in a ligand's place",
-        "counts": {"pockets": len(data.pockets), "decoys": len(data.decoys), "validation": len(data.validation)},
+        "licence_reason": f"its language model is that of {DEFAULT_MODEL} before fine-tuning, which carries GPL-3.0",
+        "training_data": "complexes of the training clusters; decoys, stretches of a protein in a ligand's place, of the same "
+        "proteins and of LIGYSIS training chains without a homologue in validation or test complexes or bundled examples",
+        "counts": {
+            "pockets": len(data.pockets),
+            "decoys": len(data.decoys),
+            "proteins of decoys": data.proteins,
+            "validation": len(data.validation),
+        },
         "split": "data/splits/complexes.csv: whole clusters at 30 % identity",
         "command": "python -m s2p.recipe.pocketgen DATA -o s2p/checkpoints/pocketgen.safetensors",
+        "language_model": f"{language}, frozen",
         "training": asdict(training),
         "parameters": sum(p.numel() for p in model.parameters()),
         "type_counts": np.bincount(np.concatenate([p.types[p.pocket] for p in data.pockets]), minlength=21)[1:].tolist(),
+        "shares of the structure network: cross-entropy, recovery on validation": {
+            f"{share:g}": [round(x, 4) for x in figures] for share, figures in shares.items()
+        },
         "log": [asdict(entry) for entry in history],
     }
-    checkpoint = PocketGenCheckpoint("pocketgen", model, data.geometry, language_model(), pocket, card | provenance())
+    checkpoint = PocketGenCheckpoint(out.stem, model, data.geometry, backbone, pocket, card | provenance(), named)
     save_pocketgen(checkpoint, out)
     print(f"wrote {out} ({out.stat().st_size / 1e6:.1f} MB)")
 
 
-def evaluate(folder: Path, splits: Path, path: Path, split: str, per_cluster: int) -> None:
+def evaluate(folder: Path, splits: Path, encoder: Path | None, path: Path, split: str, per_cluster: int) -> None:
     """Figures of a held-out split with intervals over clusters; they are added to the checkpoint's card."""
-    checkpoint = load_pocketgen(path)
+    checkpoint = load_pocketgen(path, encoder=encoder)
     if checkpoint.backbone is None:
         raise S2PError(f"{path} reads no language model; the recipe makes those that do")
     complexes = read_split(folder, splits, split)
@@ -204,14 +268,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--per-cluster", type=int, default=4, help="most pockets of a cluster measured (default: %(default)s)")
     parser.add_argument("--work", type=Path, default=Path("runs/pocketgen"))
     parser.add_argument("--splits", type=Path, default=Path("data/splits/complexes.csv"))
+    parser.add_argument("--examples", type=Path, default=Path("data/examples"), help="bundled structures, kept out of training")
+    parser.add_argument("--language", choices=tuple(BACKBONES), default=BACKBONE, help="frozen encoder (default: %(default)s)")
+    parser.add_argument("--encoder", type=Path, help="its weights (default: found in the cache, or fetched)")
+    features = get_args(get_type_hints(PocketConfig)["ligand_features"])
+    parser.add_argument("--ligand-features", choices=features, default=PocketConfig.ligand_features, help="default: %(default)s")
     parser.add_argument("--steps", type=int, default=PocketGenTrainConfig.steps, help="default: %(default)s")
     options = parser.parse_args(argv)
     training = PocketGenTrainConfig(steps=options.steps)
     try:
         if options.evaluate:
-            evaluate(options.data, options.splits, options.out, options.evaluate, options.per_cluster)
+            evaluate(options.data, options.splits, options.encoder, options.out, options.evaluate, options.per_cluster)
         else:
-            run(options.data, options.splits, options.out, options.work, PocketGenConfig(), training)
+            inputs = options.data, options.splits, options.examples, options.language, options.encoder
+            pocket = PocketConfig(ligand_features=options.ligand_features)
+            run(*inputs, options.out, options.work, pocket, PocketGenConfig(), training)
     except S2PError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
