@@ -14,7 +14,7 @@ from s2p.errors import S2PError
 from s2p.labels import binding_residues
 from s2p.models.vabsnet_config import VabsNetConfig, VabsNetPretrainConfig, VabsNetTrainConfig
 from s2p.models.vabsnet_predictor import VabsNetPredictor
-from s2p.recipe import vabsnet
+from s2p.recipe import vabsnet, vabsnet_study
 from s2p.recipe.data import Data, Site
 from s2p.recipe.vabsnet import Settings, fit_stack, labelled_chains, run
 from s2p.structure import read_structure
@@ -81,3 +81,29 @@ def test_residues_that_bind_in_a_relative_are_no_negatives(examples, monkeypatch
     (made,) = vabsnet.training_examples(data, VabsNetConfig.fast(), {})
     assert labels[:30].any() and not labels[:30].all()
     np.testing.assert_array_equal(made.judged, ~known | (labels == 1))
+
+
+def test_parts_are_left_out_one_at_a_time_for_as_many_steps(examples, tmp_path, monkeypatch):
+    sites = [_site(examples, name) for name in ("1hpv.pdb.gz", "1ia1.pdb.gz")]
+    chain = read_structure(examples / "1ubi.pdb.gz")
+    pair = (LabelledChain("ubiquitin", chain.sequence(), (np.arange(76) % 9 == 0).astype(np.uint8), "ligysis_train"), chain)
+    data = Data([], [pair], [pair], frozenset(), {"train": sites[:1], "validation": sites[1:]}, {})
+    monkeypatch.setattr(vabsnet, "known_by_key", lambda d: {s.source.key: np.zeros(198, bool) for s in sites[:1]})
+    monkeypatch.setattr(vabsnet_study, "unseen_logits", lambda *_: {"l0": np.ones(76, np.float32)})
+    kept = (vabsnet_study.WHOLE, "pre-trained, without the language model", "without the atom track", "half of the structures")
+    monkeypatch.setattr(vabsnet_study, "ROWS", {name: vabsnet_study.ROWS[name] for name in kept})
+    settings = Settings(replace(VabsNetConfig.fast(), language_width=1), VabsNetTrainConfig.fast())
+    found = vabsnet_study.study(data, tmp_path, tmp_path, settings, VabsNetPretrainConfig.fast())
+    assert list(found) == list(kept)
+    assert found[vabsnet_study.WHOLE]["difference of the chains' auprc"][:3] == [0, 0, 0]
+    assert [row["structures"] for row in found.values()] == [2, 2, 2, 1]
+    steps = [
+        len((tmp_path / name / "log.csv").read_text().splitlines()) - 1 for name in ("whole-network", "half-of-the-structures")
+    ]
+    assert steps == [2, 4]  # epochs: of half as many structures twice as many
+    numbers = [row["parameters"] for row in found.values()]
+    assert numbers[1] < numbers[0] == numbers[3]  # nothing reads the language model
+    figures = [row["ligysis validation"]["auprc"] for row in found.values()]
+    assert len(set(figures)) == 4 and all(0 < x <= 1 for x in figures)
+    again = vabsnet_study.study(data, tmp_path, tmp_path, settings, VabsNetPretrainConfig.fast())
+    assert again == found  # every training is found finished
