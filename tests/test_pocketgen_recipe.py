@@ -123,3 +123,5 @@ def test_means_are_over_pockets_and_bonds_are_pooled() -> None:
     assert table["bonds within 0.1 Å of ideal"].value == pytest.approx(45 / 50)
     assert table["backbone RMSD of the start (Å)"].value == 2.0
     assert table["recovery, likeliest types"].low >= 0.2
+    gain = table["recovery, likeliest types less language model alone"]
+    assert gain.value == pytest.approx(0.2) and gain.low == pytest.approx(0.0) and gain.high == pytest.approx(0.3)
