@@ -70,6 +70,8 @@ def test_a_checkpoint_is_trained_measured_and_gone_on_with(
     assert sum(made.card["type_counts"]) == 5  # the residues that touch progesterone
     assert main([*common, "--steps", "3"]) == 0
     assert [row["step"] for row in load_pocketgen(out).card["log"]] == [2, 3]
+    assert main([*common, "--ligand-features", "rdkit"]) == 1
+    assert "train.npz was made of other data or with other settings" in capsys.readouterr().err
     assert main([*common, "--evaluate", "test"]) == 0
     figures = load_pocketgen(out).card["test"]
     assert figures["pockets"] == figures["clusters"] == 1

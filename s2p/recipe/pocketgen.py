@@ -37,7 +37,7 @@ from s2p.recipe.data import MIN_HELD_OUT_CHAIN, complexes_of_split, example_file
 from s2p.recipe.unseen import BACKBONE
 from s2p.runtime import progress_bar
 from s2p.splits import homologous
-from s2p.start_encoder import start_encoder
+from s2p.start_encoder import encoder_digest, start_encoder
 from s2p.structure import Structure, read_structure
 
 __all__ = ["LigandComplex", "Prepared", "main", "prepare", "read_split", "train"]
@@ -120,10 +120,18 @@ def pockets_of(
     """Pockets of all ligands of ``complexes``, or so many decoys of each; ``cache`` keeps what the language model says.
 
     Two decoys are masked at once, which takes half as long; a pocket of a ligand is masked by itself.
+
+    Raises
+    ------
+    S2PError
+        If ``cache`` was made of other data or with other settings.
     """
+    settings = f"{encoder_digest(backbone)} {config} {decoys} {[x.key for x in complexes]}"
     known: list[NDArray[np.float16]] | None = None
     if cache is not None and cache.is_file():
         with np.load(cache) as table:
+            if str(table["settings"]) != settings:
+                raise S2PError(f"{cache} was made of other data or with other settings; remove it, or give another --work")
             known = np.split(table["language"], np.cumsum(table["residues"])[:-1])
     found: list[Pocket] = []
     for x in progress_bar(complexes, "decoys" if decoys else "pockets"):
@@ -147,7 +155,7 @@ def pockets_of(
     if cache is not None and known is None:
         partial = cache.with_suffix(".part.npz")
         language = np.concatenate([p.language for p in found]).astype(np.float16)
-        np.savez(partial, language=language, residues=[len(p.pocket) for p in found])
+        np.savez(partial, language=language, residues=[len(p.pocket) for p in found], settings=settings)
         partial.replace(cache)
     return found
 
