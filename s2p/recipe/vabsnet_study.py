@@ -59,7 +59,6 @@ ROWS: dict[str, Row] = {
     "pre-trained, without the language model": Row({"language_width": 0}, pretrained=True),
     "without the atom track": Row({"atom_track": False}),
     "without the residue track": Row({"residue_track": False}),
-    "half of the structures": Row(share=2),
     "a quarter of the structures": Row(share=4),
 }
 """In the paper's Table 6: with and without pre-training and each track; ours: the language model, and less data."""
