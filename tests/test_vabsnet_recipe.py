@@ -90,17 +90,17 @@ def test_parts_are_left_out_one_at_a_time_for_as_many_steps(examples, tmp_path, 
     data = Data([], [pair], [pair], frozenset(), {"train": sites[:1], "validation": sites[1:]}, {})
     monkeypatch.setattr(vabsnet, "known_by_key", lambda d: {s.source.key: np.zeros(198, bool) for s in sites[:1]})
     monkeypatch.setattr(vabsnet_study, "unseen_logits", lambda *_: {"l0": np.ones(76, np.float32)})
-    kept = (vabsnet_study.WHOLE, "pre-trained, without the language model", "without the atom track", "a quarter of the structures")
+    names = "pre-trained, without the language model", "without the atom track", "a quarter of the structures"
+    kept = (vabsnet_study.WHOLE, *names)
     monkeypatch.setattr(vabsnet_study, "ROWS", {name: vabsnet_study.ROWS[name] for name in kept})
     settings = Settings(replace(VabsNetConfig.fast(), language_width=1), VabsNetTrainConfig.fast())
     found = vabsnet_study.study(data, tmp_path, tmp_path, settings, VabsNetPretrainConfig.fast())
     assert list(found) == list(kept)
     assert found[vabsnet_study.WHOLE]["difference of the chains' auprc"][:3] == [0, 0, 0]
     assert [row["structures"] for row in found.values()] == [2, 2, 2, 1]
-    steps = [
-        len((tmp_path / name / "log.csv").read_text().splitlines()) - 1 for name in ("whole-network", "a-quarter-of-the-structures")
-    ]
-    assert steps == [2, 4]  # epochs: of half as many structures twice as many
+    logs = [tmp_path / name / "log.csv" for name in ("whole-network", "a-quarter-of-the-structures")]
+    epochs = [len(log.read_text().splitlines()) - 1 for log in logs]
+    assert epochs == [2, 8]  # of a quarter of the structures four times as many
     numbers = [row["parameters"] for row in found.values()]
     assert numbers[1] < numbers[0] == numbers[3]  # nothing reads the language model
     figures = [row["ligysis validation"]["auprc"] for row in found.values()]
