@@ -77,7 +77,8 @@ def machine(tmp_path: Path) -> tuple[Path, Path]:
     package = site / "google" / "colab"
     package.mkdir(parents=True)
     (package / "__init__.py").write_text(FAKE)
-    (site / "sitecustomize.py").write_text("import google.colab\n")  # there before any cell runs, as in Colab
+    # There before any cell runs, as in Colab. Debian's Python has a sitecustomize.py of its own, which would hide another.
+    (site / "colab.pth").write_text("import google.colab\n")
     folder = tmp_path / "content"
     folder.mkdir()
     return python, folder
