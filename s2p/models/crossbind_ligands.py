@@ -35,11 +35,11 @@ from s2p.models.crossbind_train import CrossBindExample, TrainedCrossBind, contr
 from s2p.plm import ResidueModel, load_backbone, predict_residues
 from s2p.residue_metrics import auprc_trapezoid, residue_figures, roc_auc
 from s2p.runtime import progress_bar
+from s2p.start_encoder import BACKBONE
 from s2p.structure import Structure
 
 __all__ = ["VARIANTS", "Held", "compare", "main", "read_examples"]
 
-BACKBONE = "esm2_t6_8M_UR50D"
 SPLITS = ("train", "validation", "test")
 VARIANTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "structure and sequence": ({}, {}),

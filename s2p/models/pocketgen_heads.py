@@ -54,7 +54,8 @@ def fit_surroundings_head(
     Parameters
     ----------
     epochs
-        Cross-entropy on validation pockets is lowest after 3: 2.33 nat; 2.35 after 4, 2.42 after 6.
+        Cross-entropy on validation pockets is 2.32 nat after 3. In trials, with counts in hard shells and the language head
+        trained along, it was lowest after 3: 2.33; 2.35 after 4, 2.42 after 6.
     """
     _fit(head, lambda rows: told[rows] + head(language[rows], around[rows]), types, epochs, seed)
     return head

@@ -34,10 +34,9 @@ from s2p.models.pocketgen_train import StepRecord, choose_share, fit_pocketgen, 
 from s2p.plm import BACKBONES, load_backbone
 from s2p.provenance import provenance
 from s2p.recipe.data import MIN_HELD_OUT_CHAIN, complexes_of_split, example_files
-from s2p.recipe.unseen import BACKBONE
 from s2p.runtime import progress_bar
 from s2p.splits import homologous
-from s2p.start_encoder import encoder_digest, start_encoder
+from s2p.start_encoder import BACKBONE, encoder_digest, start_encoder
 from s2p.structure import Structure, read_structure
 
 __all__ = ["LigandComplex", "Prepared", "main", "prepare", "read_split", "train"]

@@ -24,11 +24,10 @@ from s2p.point_examples import known_sites
 from s2p.recipe.data import MIN_CHAIN, N_FOLDS, Data, Site, prepare
 from s2p.runtime import progress_bar
 from s2p.splits import homologous
+from s2p.start_encoder import BACKBONE
 from s2p.structure import Structure
 
 __all__ = ["BACKBONE", "Unseen", "known_by_key", "out_of_fold", "score_complexes", "sigmoid", "unseen_scores"]
-
-BACKBONE = "esm2_t6_8M_UR50D"
 
 
 def out_of_fold(
