@@ -11,12 +11,13 @@ from s2p.config import PointStudyConfig, PointTrainConfig
 from s2p.intervals import Difference, Summary
 from s2p.markdown import markdown_table
 from s2p.models.kalasanty_page import kalasanty_section
+from s2p.models.pocketgen_page import pocketgen_section
 from s2p.models.vabsnet_page import vabsnet_section
 from s2p.study_rows import StudyRow, row_from_json
 
 __all__ = ["STUDY_FILES", "study_sections"]
 
-STUDY_FILES = ("points.json", "robustness.json", "frame.json", "kalasanty.json", "vabsnet.json")
+STUDY_FILES = ("points.json", "robustness.json", "frame.json", "kalasanty.json", "vabsnet.json", "pocketgen.json")
 """What a folder of studies holds, one or more of these."""
 
 COLUMNS = {
@@ -133,5 +134,10 @@ def _delta(figure: Difference | None) -> str:
     return "–" if figure is None else f"{figure.value:+.3f} ({figure.low:+.2f} to {figure.high:+.2f}), p {figure.p:.2g}"
 
 
-SECTIONS = {"frame.json": _frame, "kalasanty.json": kalasanty_section, "vabsnet.json": vabsnet_section}
+SECTIONS = {
+    "frame.json": _frame,
+    "kalasanty.json": kalasanty_section,
+    "vabsnet.json": vabsnet_section,
+    "pocketgen.json": pocketgen_section,
+}
 """Files that are not written by :mod:`s2p.studies`."""

@@ -131,9 +131,9 @@ def test_the_head_learns_what_surroundings_tell() -> None:
     around = rng.random((1500, N_ENVIRONMENT)).astype(np.float32)
     around[np.arange(1500), types] += 4
     torch.manual_seed(0)
-    head = SurroundingsHead(0)
+    head = SurroundingsHead(0, 64)
     nothing, told = torch.zeros(1500, 0), torch.zeros(1500, 20)
-    fit_surroundings_head(head, nothing, torch.from_numpy(around), told, torch.from_numpy(types), epochs=30)
+    fit_surroundings_head(head, nothing, torch.from_numpy(around), told, torch.from_numpy(types), torch.arange(700), epochs=60)
     with torch.no_grad():
         right = head(nothing, torch.from_numpy(around)).argmax(dim=1).numpy() + 1 == types
     assert right.mean() > 0.9

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,9 @@ from s2p.models.pocketgen_config import PocketGenTrainConfig
 from s2p.models.pocketgen_evaluation import PocketRow, summarise_pockets
 from s2p.parsing import parse_file
 from s2p.plm import BACKBONES
-from s2p.recipe.pocketgen import main, read_split
+from s2p.recipe.pocketgen import main
+from s2p.recipe.pocketgen_complexes import read_split
+from s2p.recipe.pocketgen_folds import main as folds_main
 from s2p.start_encoder import start_encoder
 from s2p.structure import read_structure
 
@@ -65,18 +68,37 @@ def test_a_checkpoint_is_trained_measured_and_gone_on_with(
     made = load_pocketgen(out)
     assert [row["step"] for row in made.card["log"]] == [2]
     counts = made.card["counts"]
-    assert (counts["pockets"], counts["proteins of decoys"], counts["validation"]) == (1, 1, 1)
-    assert 6 < counts["decoys"] <= PocketGenTrainConfig.decoys
+    assert (counts["pockets of the network"], counts["proteins"], counts["validation pockets"]) == (1, 1, 1)
+    assert 6 < counts["decoys of the network"] <= PocketGenTrainConfig.whole_decoys
+    assert counts["residues of pockets"] == 5 and counts["residues of sites"] == 0
+    assert counts["residues of decoys"] > 100
     assert sum(made.card["type_counts"]) == 5  # the residues that touch progesterone
     assert main([*common, "--steps", "3"]) == 0
     assert [row["step"] for row in load_pocketgen(out).card["log"]] == [2, 3]
-    assert main([*common, "--ligand-features", "rdkit"]) == 1
-    assert "train.npz was made of other data or with other settings" in capsys.readouterr().err
     assert main([*common, "--evaluate", "test"]) == 0
     figures = load_pocketgen(out).card["test"]
     assert figures["pockets"] == figures["clusters"] == 1
     assert set(figures["figures"]) >= {"recovery, likeliest types", "backbone RMSD of the start (Å)"}
     assert "test, recovery, language model alone" in capsys.readouterr().out
+
+
+def test_one_command_measures_all_clusters(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    common = [str(data), "--work", str(tmp_path / "work"), "-o", str(tmp_path / "out")]
+    assert folds_main([*common, "--splits", str(data / "splits.csv"), "--folds", "2"]) == 0
+    found = json.loads((tmp_path / "out" / "pocketgen.json").read_text())
+    counts = {name: (row["pockets"], row["clusters"]) for name, row in found["rows"].items()}
+    assert counts == {
+        "complexes": (3, 3),
+        "complexes, validation clusters left out": (2, 2),
+        "complexes, test clusters": (1, 1),
+    }
+    with open(tmp_path / "out" / "pocketgen_rows.csv", newline="") as handle:
+        rows = list(csv.DictReader(handle))
+    assert sum(int(row["residues"]) for row in rows) == found["rows"]["complexes"]["residues"]
+    assert {row["split"] for row in rows} == {"train", "validation", "test"}
+    assert "fold 2: " in capsys.readouterr().out
+    assert folds_main([*common, "--splits", str(tmp_path / "none.csv")]) == 1
+    assert "no table with the columns" in capsys.readouterr().err
 
 
 def test_a_start_encoder_is_named_and_not_stored(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -197,3 +197,21 @@ def test_parts_of_vabsnet_are_a_table(tmp_path: Path) -> None:
     assert "| whole network | 12 | 0.400 (0.300–0.500) | 0.800 | 0.370 | – | 0.330 |" in page
     assert "| without \\| track | 12 | 0.400 (0.300–0.500) | 0.800 | 0.370 | -0.050 (-0.080 to -0.010), p 0.004 | 0.330 |" in page
     assert "2 epochs" in page and "windows of 192 residues" in page and "3 LIGYSIS" in page
+
+
+def test_recovery_of_pocketgen_is_a_table(tmp_path: Path) -> None:
+    figures = {
+        "pockets": 7,
+        "clusters": 5,
+        "residues": 60,
+        "recovery": [0.31, 0.28, 0.34],
+        "recovery, language model alone": [0.24, 0.21, 0.27],
+        "recovery, most frequent residue": [0.08, 0.06, 0.1],
+        "gain over the language model": [0.07, 0.05, 0.09, 0.0005],
+    }
+    facts = {"folds": 5, "proteins": 99, "rows": {"all clusters": figures, "test clusters": figures | {"clusters": 2}}}
+    (tmp_path / "pocketgen.json").write_text(json.dumps(facts))
+    (text,) = study_sections(tmp_path)
+    assert "all clusters: 7 pockets, 5 clusters" in text and "test clusters: 7 pockets, 2 clusters" in text
+    assert "0.310 (0.280–0.340)" in text and "+0.070 (+0.050 to +0.090), p 0.0005" in text
+    assert "dealt into 5 folds" in text and "99 proteins" in text

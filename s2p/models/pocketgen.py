@@ -50,18 +50,18 @@ class LanguageHead(nn.Module):
 class SurroundingsHead(nn.Module):
     """What stands at a place, told from what surrounds it and from the language model's features of it, together (ours)."""
 
-    def __init__(self, language_width: int, width: int = 256) -> None:
+    def __init__(self, language_width: int, width: int) -> None:
         super().__init__()
         both = language_width + N_ENVIRONMENT
         self.net = nn.Sequential(
             nn.LayerNorm(both),
-            nn.Dropout(0.2),
+            nn.Dropout(0.1),
             nn.Linear(both, width),
             nn.GELU(),
-            nn.Dropout(0.3),
+            nn.Dropout(0.2),
             nn.Linear(width, width // 2),
             nn.GELU(),
-            nn.Dropout(0.3),
+            nn.Dropout(0.2),
             nn.Linear(width // 2, N_TYPES - 1),
         )
         nn.init.zeros_(self.net[-1].weight)  # type: ignore[arg-type]
@@ -134,7 +134,7 @@ class PocketGen(nn.Module):
         nn.init.zeros_(self.own_head[-1].bias)  # type: ignore[arg-type]
         self.adapter = StructuralAdapter(config) if config.language_width else None
         self.language = LanguageHead(config.language_width) if config.language_width else None
-        self.surroundings = SurroundingsHead(config.language_width)
+        self.surroundings = SurroundingsHead(config.language_width, config.surroundings_width)
         self.register_buffer("names", torch.from_numpy(atom_codes()), persistent=False)
 
     def _embed(self, batch: Batch) -> Tensor:

@@ -50,6 +50,8 @@ class PocketGenConfig:
     language_width: int = 320
     """Of the frozen protein language model (ESM-2 8M; published: 1280 of ESM-2 650M); 0 for none."""
     language_heads: int = 20
+    surroundings_width: int = 512
+    """Of the head that reads what surrounds a place (ours)."""
     structure_share: float = 1.0
     """Factor of what the structure network adds to the logits of the types, beyond the heads that are fitted first (ours): it is
     trained at 1 and chosen on validation, for on few complexes this part learns by heart."""
@@ -66,8 +68,8 @@ class PocketGenConfig:
 class PocketGenTrainConfig:
     """Training. The paper's: rate 1e-4, batches of 64, 300,000 steps on 100,000 complexes."""
 
-    steps: int = 3474
-    """May be raised later: a run goes on. Ours lost its way right after: the loss of places rose from 0.7 Å to some 20."""
+    steps: int = 3000
+    """May be raised later: a run goes on. One on fewer proteins lost its way at 3,474, where the loss of places rose to 20 Å."""
     batch: int = 4
     lr: float = 1e-3
     warmup_steps: int = 100
@@ -83,8 +85,10 @@ class PocketGenTrainConfig:
     """Passes without gradients before the one with them are drawn from 0 to this (published: 1 to 3)."""
     known_types: float = 0.35
     """Share of batches that are given the residue types and learn to place their atoms (ours): what a design ends with."""
-    decoys: int = 12
-    """Pockets around a stretch of the protein itself, that takes the ligand's place, for each protein (ours)."""
+    decoys: int = 36
+    """Pockets around a stretch of the protein itself, that takes the ligand's place, for each protein (ours): for the heads."""
+    whole_decoys: int = 12
+    """So many of them for the network."""
     decoy_share: float = 0.7
     """Share of the examples drawn that are such pockets."""
     geometry_weight: float = 2.0

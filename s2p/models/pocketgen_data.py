@@ -28,6 +28,7 @@ __all__ = [
     "interpolate",
     "make_pocket",
     "pocket_residues",
+    "role_features",
     "start_ligand",
     "start_pocket",
 ]
@@ -187,7 +188,7 @@ def make_pocket(
     following = np.full(len(types), -1)
     bonded = peptide_bonds(structure, coord)
     following[bonded] = row[bonded + 1]
-    start, features = interpolate(structure, pocket), _features(ligand, config)
+    start, features = interpolate(structure, pocket), role_features(ligand, config)
     chains = np.unique(chain, return_inverse=True)[1].astype(np.int64)
     around = environment(types, coord, present, chains, pocket, start, hidden, ligand.coord, features)
     return Pocket(
@@ -209,7 +210,7 @@ def make_pocket(
     )
 
 
-def _features(ligand: LigandAtoms, config: PocketConfig) -> NDArray[np.float32]:
+def role_features(ligand: LigandAtoms, config: PocketConfig) -> NDArray[np.float32]:
     """(M, 15) elements and roles of a ligand's atoms, the roles by rules or by RDKit."""
     features = ligand_features(ligand.coord, ligand.element)
     if config.ligand_features == "rdkit":

@@ -50,7 +50,7 @@ def environment(
     unseen
         Further residues that are not read.
     ligand, features
-        (M, 3) Å and (M, 15).
+        (M, 3) Å and (M, 15); without atoms all that tells of them is 0.
 
     Returns
     -------
@@ -87,9 +87,12 @@ def environment(
         a, b = _beside(placed, chain, pocket, -span), _beside(placed, chain, pocket, span)
         both = (a >= 0) & (b >= 0)
         lengths += [np.where(both, np.linalg.norm(trace[a] - trace[b], axis=1) / 10, 0.0), both.astype(float)]
-    towards = ligand.mean(axis=0) - start
-    angle = (towards * out).sum(axis=1) / (np.linalg.norm(towards, axis=1) + 1e-3)
-    lengths += [away.min(axis=1) / 10, angle]
+    if len(ligand):
+        towards = ligand.mean(axis=0) - start
+        angle = (towards * out).sum(axis=1) / (np.linalg.norm(towards, axis=1) + 1e-3)
+        lengths += [away.min(axis=1) / 10, angle]
+    else:
+        lengths += [np.zeros(len(start)), np.zeros(len(start))]
     # The root of a small number rises steeply: from a little above zero it does not.
     counts = np.sqrt(np.maximum(np.concatenate(parts, axis=1), 0) + FLOOR) - FLOOR**0.5
     return np.concatenate([counts, np.stack(lengths, axis=1)], axis=1).astype(np.float32)

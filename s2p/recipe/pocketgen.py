@@ -1,8 +1,8 @@
 """Trains the shipped PocketGen: ``python -m s2p.recipe.pocketgen DATA -o s2p/checkpoints/pocketgen.safetensors --work DIR``.
 
 DATA holds ``complexes/`` in the layout of :mod:`s2p.datasets`; ``data/splits/complexes.csv`` says which are trained on, the split
-of the Seq2Pocket checkpoint; ``ligysis/``, if it is there, holds more proteins to make decoys of. The language model is ESM-2 as
-it was before it was fine-tuned, and is left as it is. A run that was broken off goes on from ``--work``.
+of the Seq2Pocket checkpoint; ``ligysis/``, if it is there, holds more proteins and their binding residues. The language model is
+ESM-2 as it was before it was fine-tuned, and is left as it is. A run that was broken off goes on from ``--work``.
 """
 
 from __future__ import annotations
@@ -16,162 +16,73 @@ from typing import get_args, get_type_hints
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from s2p.config import DEFAULT_MODEL
-from s2p.datasets import read_ligysis
 from s2p.errors import S2PError
 from s2p.files import make_folder
 from s2p.models.pocketgen import PocketGen
 from s2p.models.pocketgen_checkpoint import PocketGenCheckpoint, load_pocketgen, save_pocketgen
 from s2p.models.pocketgen_config import PocketConfig, PocketGenConfig, PocketGenTrainConfig
-from s2p.models.pocketgen_data import LigandAtoms, Pocket, decoy, make_pocket, pocket_residues
+from s2p.models.pocketgen_data import Pocket
 from s2p.models.pocketgen_evaluation import evaluate_pockets, summarise_pockets
 from s2p.models.pocketgen_geometry import Geometry, measure_geometry
-from s2p.models.pocketgen_heads import fit_heads
-from s2p.models.pocketgen_language import masked_features
+from s2p.models.pocketgen_heads import KINDS, Places, fit_heads
 from s2p.models.pocketgen_train import StepRecord, choose_share, fit_pocketgen, validate
 from s2p.plm import BACKBONES, load_backbone
 from s2p.provenance import provenance
-from s2p.recipe.data import MIN_HELD_OUT_CHAIN, complexes_of_split, example_files
-from s2p.runtime import progress_bar
-from s2p.splits import homologous
-from s2p.start_encoder import BACKBONE, encoder_digest, start_encoder
-from s2p.structure import Structure, read_structure
+from s2p.recipe.data import complexes_of_split
+from s2p.recipe.pocketgen_complexes import chains_of, few_of_each, read_chains, read_examples, read_split, related
+from s2p.recipe.pocketgen_places import pockets_of, prepare_places
+from s2p.start_encoder import BACKBONE, start_encoder
 
-__all__ = ["LigandComplex", "Prepared", "main", "prepare", "read_split", "train"]
-
-LEAST = 3
-"""Residues of a pocket that is learned from or measured on."""
-
-
-@dataclass(frozen=True, eq=False)
-class LigandComplex:
-    """A complex in memory, with the elements of its ligands."""
-
-    key: str
-    cluster: str
-    structure: Structure
-    ligands: list[LigandAtoms]
+__all__ = ["Prepared", "main", "prepare", "train"]
 
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
     """What is trained on."""
 
+    places: Places
+    """For the heads."""
     pockets: list[Pocket]
     decoys: list[Pocket]
     validation: list[Pocket]
     geometry: Geometry
     proteins: int
-    """Structures that decoys are made of."""
-
-
-def read_ligand(path: Path) -> LigandAtoms:
-    """Heavy atoms of a ligand file in PDB format."""
-    import gemmi
-
-    flat = gemmi.FlatStructure(gemmi.read_structure(str(path)))
-    element = np.char.upper(np.asarray(flat.element_names).astype(str))
-    heavy = ~np.isin(element, ("H", "D"))
-    return LigandAtoms(np.asarray(flat.pos)[heavy].astype(np.float32), element[heavy])
-
-
-def read_split(folder: Path, splits: Path, wanted: str) -> list[LigandComplex]:
-    """The complexes of one split, ``train``, ``validation`` or ``test``, in the order of their names.
-
-    Raises
-    ------
-    S2PError
-        If the table of splits cannot be read or names none of the complexes.
-    """
-    sources = complexes_of_split(folder, splits, wanted)
-    bar = progress_bar(sources, f"reading {wanted}")
-    return [LigandComplex(x.key, x.clusters[0], x.read(), [read_ligand(path) for path in x.ligands]) for x in bar]
-
-
-def other_chains(folder: Path, held_out: Sequence[LigandComplex], examples: Path) -> list[LigandComplex]:
-    """LIGYSIS chains to make decoys of: those of its training split that have no homologue held out or bundled.
-
-    Which residues bind is not read; without the data there are none.
-    """
-    if not (folder / "ligysis").is_dir():
-        return []
-    kept = [LigandComplex(f"ligysis/{c.id}", "", s, []) for c, s in read_ligysis(folder / "ligysis", "train")]
-    bundled = {p.name: read_structure(p) for p in example_files(examples)}
-    sides = (
-        {f"{x.key}|{chain}": x.structure.sequence(chain) for x in held_out for chain in x.structure.chains}
-        | {f"{name}|{chain}": x.sequence(chain) for name, x in bundled.items() for chain in x.chains},
-        {x.key: x.structure.sequence() for x in kept},
-    )
-    known, ours = ({name: sequence for name, sequence in side.items() if len(sequence) >= MIN_HELD_OUT_CHAIN} for side in sides)
-    related = set(homologous(known, ours)).union(*homologous(ours, known).values())
-    return [x for x in kept if x.key not in related]
-
-
-def pockets_of(
-    complexes: Sequence[LigandComplex],
-    backbone: torch.nn.Module,
-    config: PocketConfig,
-    decoys: int = 0,
-    cache: Path | None = None,
-) -> list[Pocket]:
-    """Pockets of all ligands of ``complexes``, or so many decoys of each; ``cache`` keeps what the language model says.
-
-    Two decoys are masked at once, which takes half as long; a pocket of a ligand is masked by itself.
-
-    Raises
-    ------
-    S2PError
-        If ``cache`` was made of other data or with other settings.
-    """
-    settings = f"{encoder_digest(backbone)} {config} {decoys} {[x.key for x in complexes]}"
-    known: list[NDArray[np.float16]] | None = None
-    if cache is not None and cache.is_file():
-        with np.load(cache) as table:
-            if str(table["settings"]) != settings:
-                raise S2PError(f"{cache} was made of other data or with other settings; remove it, or give another --work")
-            known = np.split(table["language"], np.cumsum(table["residues"])[:-1])
-    found: list[Pocket] = []
-    for x in progress_bar(complexes, "decoys" if decoys else "pockets"):
-        rng = np.random.default_rng(list(x.key.encode()))
-        if decoys:
-            sites = [site for _ in range(decoys) if (site := decoy(x.structure, config, rng)) is not None]
-        else:
-            sites = [(ligand, pocket_residues(x.structure, ligand.coord, config), np.zeros(0, np.int64)) for ligand in x.ligands]
-        sites = [site for site in sites if len(site[1]) >= LEAST]
-        together = 2 if decoys else 1
-        for first in range(0, len(sites), together):
-            group = sites[first : first + together]
-            masked = np.unique(np.concatenate([pocket for _, pocket, _ in group]))
-            said = masked_features(backbone, x.structure, masked) if known is None else np.zeros(0, np.float32)
-            for k, (ligand, pocket, without) in enumerate(group, start=first):
-                language = said[np.searchsorted(masked, pocket)] if known is None else known[len(found)]
-                # As it comes back from the cache, so that a run that goes on reads the same numbers.
-                language = language.astype(np.float16).astype(np.float32)
-                made = make_pocket(x.structure, ligand, pocket, language, config=config, cluster=x.cluster, without=without)
-                found.append(replace(made, name=f"{x.key}|{k}"))
-    if cache is not None and known is None:
-        partial = cache.with_suffix(".part.npz")
-        language = np.concatenate([p.language for p in found]).astype(np.float16)
-        np.savez(partial, language=language, residues=[len(p.pocket) for p in found], settings=settings)
-        partial.replace(cache)
-    return found
+    """Structures that places are made of."""
 
 
 def prepare(
-    folder: Path, splits: Path, examples: Path, work: Path, backbone: torch.nn.Module, config: PocketConfig, decoys: int
+    folder: Path,
+    splits: Path,
+    examples: Path,
+    work: Path,
+    backbone: torch.nn.Module,
+    config: PocketConfig,
+    training: PocketGenTrainConfig,
 ) -> Prepared:
-    """Pockets of the training clusters, decoys of these and other proteins, pockets of the validation clusters."""
-    training, held, test = (read_split(folder, splits, name) for name in ("train", "validation", "test"))
-    proteins = [*training, *other_chains(folder, [*held, *test], examples)]
-    return Prepared(
-        pockets_of(training, backbone, config, cache=work / "train.npz"),
-        pockets_of(proteins, backbone, config, decoys, cache=work / "decoys.npz"),
-        pockets_of(held, backbone, config, cache=work / "validation.npz"),
-        measure_geometry(x.structure for x in training),
-        len(proteins),
-    )
+    """Places of the training clusters and of LIGYSIS chains without a homologue held out or bundled; validation pockets."""
+    complexes, held, test = (read_split(folder, splits, name) for name in ("train", "validation", "test"))
+    chains = read_chains(folder)
+    near = related(chains_of(chains), chains_of([*held, *test, *read_examples(examples)])) if chains else {}
+    proteins = [*complexes, *(x for x in chains if x.key not in near)]
+    kept = work / "language"
+    make_folder(kept)
+    made = prepare_places(proteins, backbone, config, training.decoys, training.whole_decoys, kept)
+    held_out = pockets_of(held, backbone, config, kept)
+    return Prepared(*made, held_out, measure_geometry(x.structure for x in complexes), len(proteins))
+
+
+def counts_of(data: Prepared) -> dict[str, int]:
+    """What there is to learn from, for the card."""
+    by_kind = np.bincount(data.places.kind, minlength=len(KINDS)).tolist()
+    return {
+        "proteins": data.proteins,
+        **{f"residues of {kind}": n for kind, n in zip(KINDS, by_kind, strict=True)},
+        "pockets of the network": len(data.pockets),
+        "decoys of the network": len(data.decoys),
+        "validation pockets": len(data.validation),
+    }
 
 
 def train(
@@ -180,7 +91,7 @@ def train(
     """The network and its log; a run that was broken off goes on from ``work``."""
     torch.manual_seed(training.seed)
     model = PocketGen(config)
-    fit_heads(model, [*data.pockets, *data.decoys], training.seed)
+    fit_heads(model, data.places, training.seed)
     if data.validation:
         entropy, recovery = validate(model, data.validation, training)
         print(f"heads alone, validation: cross-entropy {entropy:.4f} nat, recovery {recovery:.4f}", flush=True)
@@ -210,8 +121,9 @@ def run(
     named = language if language != BACKBONE else None
     backbone = start_encoder() if named is None else load_backbone(named, encoder).eval()
     config = replace(config, language_width=BACKBONES[language][1])
-    data = prepare(folder, splits, examples, work, backbone, pocket, training.decoys)
-    print(f"{len(data.pockets)} pockets, {len(data.decoys)} decoys, {len(data.validation)} validation pockets", flush=True)
+    data = prepare(folder, splits, examples, work, backbone, pocket, training)
+    counts = counts_of(data)
+    print(", ".join(f"{n} {name}" for name, n in counts.items()), flush=True)
     model, history = train(data, work, config, training)
     shares = choose_share(model, data.validation, training) if data.validation else {}
     for share, (entropy, recovery) in shares.items():
@@ -220,14 +132,9 @@ def run(
         "paper": "Zhang et al., PocketGen (2024); weights are ours",
         "licence": "GPL-3.0",
         "licence_reason": f"its language model is that of {DEFAULT_MODEL} before fine-tuning, which carries GPL-3.0",
-        "training_data": "complexes of the training clusters; decoys, stretches of a protein in a ligand's place, of the same "
-        "proteins and of LIGYSIS training chains without a homologue in validation or test complexes or bundled examples",
-        "counts": {
-            "pockets": len(data.pockets),
-            "decoys": len(data.decoys),
-            "proteins of decoys": data.proteins,
-            "validation": len(data.validation),
-        },
+        "training_data": "complexes of the training clusters and LIGYSIS chains without a homologue in validation or test "
+        "complexes or bundled examples; of both also decoys, stretches of a protein in a ligand's place",
+        "counts": counts,
         "split": "data/splits/complexes.csv: whole clusters at 30 % identity",
         "command": "python -m s2p.recipe.pocketgen DATA -o s2p/checkpoints/pocketgen.safetensors",
         "language_model": f"{language}, frozen",
@@ -249,14 +156,7 @@ def evaluate(folder: Path, splits: Path, encoder: Path | None, path: Path, split
     checkpoint = load_pocketgen(path, encoder=encoder)
     if checkpoint.backbone is None:
         raise S2PError(f"{path} reads no language model; the recipe makes those that do")
-    complexes = read_split(folder, splits, split)
-    taken: dict[str, int] = {}
-    chosen = []
-    for x in complexes:
-        taken[x.cluster] = taken.get(x.cluster, 0) + 1
-        if taken[x.cluster] <= per_cluster:
-            chosen.append(replace(x, ligands=x.ligands[:1]))
-    pockets = pockets_of(chosen, checkpoint.backbone, checkpoint.pocket)
+    pockets = pockets_of(few_of_each(read_split(folder, splits, split), per_cluster), checkpoint.backbone, checkpoint.pocket)
     rows = evaluate_pockets(checkpoint, pockets)
     figures = {key: [round(s.value, 4), round(s.low, 4), round(s.high, 4)] for key, s in summarise_pockets(rows).items()}
     for key, value in figures.items():
