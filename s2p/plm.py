@@ -133,11 +133,28 @@ def encode_layer(layer: Any, x: Tensor, mask: Tensor | None) -> Tensor:
         for projection in (attention.q_proj, attention.k_proj, attention.v_proj)
     )
     shape = (batch * heads, length, width // heads)
-    q, k = attention.rot_emb(q.reshape(shape), k.reshape(shape))
+    q, k = rotated(attention.rot_emb.inv_freq, q.reshape(shape), k.reshape(shape))
     mixed = F.scaled_dot_product_attention(q.view(v.shape), k.view(v.shape), v, attn_mask=mask)
     x = x + attention.out_proj(mixed.transpose(1, 2).reshape(batch, length, width))
     out: Tensor = x + layer.fc2(F.gelu(layer.fc1(layer.final_layer_norm(x))))
     return out
+
+
+def rotated(frequencies: Tensor, *vectors: Tensor) -> tuple[Tensor, ...]:
+    """(…, T, d) vectors turned by their places in the sequence (rotary embedding); frequencies (d / 2,).
+
+    The tables are made anew each time: fair-esm's own keeps them on the module, where threads that share a model overwrite
+    each other's.
+    """
+    place = torch.arange(vectors[0].shape[-2], device=vectors[0].device).type_as(frequencies)
+    angle = place[:, None] * frequencies
+    angle = torch.cat((angle, angle), dim=-1)
+    cos, sin = angle.cos(), angle.sin()
+    turned = []
+    for x in vectors:
+        first, second = x.chunk(2, dim=-1)
+        turned.append(x * cos + torch.cat((-second, first), dim=-1) * sin)
+    return tuple(turned)
 
 
 class ResidueModel(nn.Module):
@@ -253,7 +270,6 @@ def predict_residues(
     windows = _windows(lengths, config)
     model.eval()
     half = torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda")
-    # Not inference_mode: fair-esm keeps its rotary tables between calls, and training after it could not use them.
     with torch.no_grad(), half:
         for batch in token_batches([w.end - w.start for w in windows], config.token_budget):
             longest = max(windows[k].end - windows[k].start for k in batch)

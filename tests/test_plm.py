@@ -60,6 +60,15 @@ def test_encode_equals_fair_esm(model: ResidueModel) -> None:
     torch.testing.assert_close(ours[kept], theirs[kept], atol=1e-4, rtol=0)
 
 
+def test_nothing_of_a_call_stays_on_the_model(model: ResidueModel) -> None:
+    """Threads share a model: what one call left there, another would read."""
+    before = [vars(module).copy() for module in model.backbone.modules()]
+    for length in (7, 31):
+        encode(model.backbone, torch.full((1, length), 5))
+    for module, known in zip(model.backbone.modules(), before, strict=True):
+        assert all(vars(module)[key] is value for key, value in known.items())
+
+
 def test_a_batch_gives_what_single_chains_give(model: ResidueModel) -> None:
     sequences = [sequence(n, n) for n in (33, 80, 80, 5, 1)]
     together = predict_residues(model, sequences, WindowConfig(token_budget=300))
