@@ -12,15 +12,17 @@ import pytest
 import torch
 from scipy.spatial.distance import pdist
 
+from s2p.errors import S2PError
 from s2p.models.pocketgen_config import PocketConfig
 from s2p.models.pocketgen_data import LigandAtoms
 from s2p.models.pocketgen_environment import N_ENVIRONMENT
 from s2p.models.pocketgen_heads import KINDS, Places
 from s2p.models.pocketgen_language import masked_features
+from s2p.models.pocketgen_trace import TraceNet, TraceRows
 from s2p.recipe import pocketgen_folds, pocketgen_places
 from s2p.recipe.pocketgen_complexes import SITE_WIDTH, Protein, chains_of, clustered, few_of_each, read_chains, related, sites_of
-from s2p.recipe.pocketgen_folds import cross_validate, fold_of, summary
-from s2p.recipe.pocketgen_places import pockets_of, prepare_places
+from s2p.recipe.pocketgen_folds import cross_validate, fit_traces, fold_of, summary, unlike
+from s2p.recipe.pocketgen_places import pockets_of, prepare_places, trace_rows
 from s2p.start_encoder import start_encoder
 from s2p.structure import Structure, read_structure
 
@@ -31,6 +33,10 @@ def protein(examples: Path, file: str, cluster: str = "c") -> Protein:
     structure = read_structure(examples / file)
     ligand = next(x for x in structure.ligands if x.name == LIGANDS[file])
     return Protein(f"set/{file}", cluster, structure, [LigandAtoms(ligand.coord.astype(np.float32), ligand.element)])
+
+
+def on_line(_: Protein) -> None:
+    """No network: CA atoms are on the line between their neighbours."""
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +97,7 @@ def test_places_are_masked_residues_with_what_is_told_of_them(examples: Path, ba
     config = PocketConfig()
     one = protein(examples, "1GBT.cif.gz")
     one = replace(one, sites=[np.array([10, 11, 12, 14])])
-    places, pockets, decoys = prepare_places([one], backbone, config, 5, 2)
+    places, pockets, decoys = prepare_places([one], backbone, config, on_line, 5, 2)
     assert len(pockets) == 1 and len(decoys) == 2
     counts = np.bincount(places.kind, minlength=3)
     assert counts[KINDS.index("pockets")] == len(pockets[0].pocket)
@@ -99,7 +105,7 @@ def test_places_are_masked_residues_with_what_is_told_of_them(examples: Path, ba
     assert counts[KINDS.index("decoys")] >= sum(len(p.pocket) for p in decoys)
     real = places.of(places.kind == KINDS.index("pockets"))
     assert np.array_equal(real.types, pockets[0].types[pockets[0].pocket])
-    np.testing.assert_allclose(real.environment, pockets[0].environment, atol=2e-3)
+    np.testing.assert_allclose(real.environment, pockets[0].environment, rtol=1e-3, atol=2e-3)
     site = places.of(places.kind == KINDS.index("sites"))
     expected = masked_features(backbone, one.structure, one.sites[0])
     np.testing.assert_allclose(site.language, expected, atol=0.01)
@@ -114,24 +120,24 @@ def test_what_the_language_model_says_is_kept(
     examples: Path, backbone: torch.nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one = protein(examples, "1GBT.cif.gz")
-    first, _, _ = prepare_places([one], backbone, PocketConfig(), 3, 0, tmp_path)
-    pocket = pockets_of([one], backbone, PocketConfig(), tmp_path)[0]
+    first, _, _ = prepare_places([one], backbone, PocketConfig(), on_line, 3, 0, tmp_path)
+    pocket = pockets_of([one], backbone, PocketConfig(), on_line, tmp_path)[0]
     assert len(list(tmp_path.iterdir())) == 2 and not list(tmp_path.glob("*.part*"))
 
     def never(*_: object) -> None:
         raise AssertionError("it was said already")
 
     monkeypatch.setattr(pocketgen_places, "masked_features", never)
-    again, _, _ = prepare_places([one], backbone, PocketConfig(), 3, 0, tmp_path)
+    again, _, _ = prepare_places([one], backbone, PocketConfig(), on_line, 3, 0, tmp_path)
     assert np.array_equal(first.language, again.language)
-    assert np.array_equal(pockets_of([one], backbone, PocketConfig(), tmp_path)[0].language, pocket.language)
+    assert np.array_equal(pockets_of([one], backbone, PocketConfig(), on_line, tmp_path)[0].language, pocket.language)
     with pytest.raises(AssertionError, match="said already"):
-        prepare_places([one], backbone, PocketConfig(), 4, 0, tmp_path)
+        prepare_places([one], backbone, PocketConfig(), on_line, 4, 0, tmp_path)
     changed = start_encoder()
     with torch.no_grad():
         changed.emb_layer_norm_after.bias.add_(1)  # type: ignore[union-attr, operator]
     with pytest.raises(AssertionError, match="said already"):
-        prepare_places([one], changed, PocketConfig(), 3, 0, tmp_path)
+        prepare_places([one], changed, PocketConfig(), on_line, 3, 0, tmp_path)
 
 
 def test_a_fold_is_named_by_heads_that_saw_nothing_like_it(
@@ -143,20 +149,40 @@ def test_a_fold_is_named_by_heads_that_saw_nothing_like_it(
     # A chain that is one of the complexes under another name, in another fold: neither may be learned from for the other.
     name = next(str(k) for k in range(99) if fold_of(str(k), 2) == 1)
     twin = Protein("ligysis/twin", name, complexes[0].structure, sites=[np.array([5, 6, 7]), np.array([30, 32, 33, 34])])
-    places, pockets, _ = prepare_places([*complexes, twin], backbone, PocketConfig(), 2, 0)
+    places, pockets, _ = prepare_places([*complexes, twin], backbone, PocketConfig(), on_line, 2, 0)
     seen: list[set[int]] = []
 
     def fit(_: object, part: Places, seed: int) -> None:
         seen.append(set(part.owner.tolist()))
 
     monkeypatch.setattr(pocketgen_folds, "fit_heads", fit)
-    rows = cross_validate({"train": complexes[:2], "test": complexes[2:]}, [twin], places, pockets, 2)
+    learned = unlike([*complexes, twin], 2)
+    rows = cross_validate({"train": complexes[:2], "test": complexes[2:]}, [twin], places, pockets, learned)
     assert seen == [{1, 3}, {2}]
     found = {row.name.split("|")[0]: (row.fold, row.split) for row in rows if row.split != "sites"}
     assert found == {x.key: (n % 2, "train" if n < 2 else "test") for n, x in enumerate(complexes)}
     assert [(row.cluster, row.fold, row.residues) for row in rows if row.split == "sites"] == [(name, 1, 3), (name, 1, 4)]
-    fewer = cross_validate({"train": complexes[:2], "test": complexes[2:]}, [twin], places, pockets, 2, per_cluster=1)
+    fewer = cross_validate({"train": complexes[:2], "test": complexes[2:]}, [twin], places, pockets, learned, per_cluster=1)
     assert sum(row.split == "sites" for row in fewer) == 1
+
+
+def test_ca_atoms_of_a_fold_are_placed_by_what_saw_nothing_like_it(examples: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = list(LIGANDS)
+    clusters = {file: next(f"{file}{k}" for k in range(99) if fold_of(f"{file}{k}", 2) == n % 2) for n, file in enumerate(files)}
+    proteins = [protein(examples, file, clusters[file]) for file in files]
+    rows = trace_rows(proteins, PocketConfig(), 3)
+    seen: list[set[int]] = []
+
+    def fit(part: TraceRows, **_: object) -> TraceNet:
+        seen.append(set(part.owner.tolist()))
+        return TraceNet(8)
+
+    monkeypatch.setattr(pocketgen_folds, "fit_trace", fit)
+    trace = fit_traces(proteins, rows, unlike(proteins, 2))
+    assert seen == [{1, 3}, {0, 2}]
+    assert trace(proteins[0]) is trace(proteins[2]) is not trace(proteins[1])
+    with pytest.raises(S2PError, match="nothing is left"):
+        fit_traces(proteins, rows, [np.zeros(4, bool)] * 2)
 
 
 def test_chains_are_clustered_by_what_they_share(examples: Path) -> None:

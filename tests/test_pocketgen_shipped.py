@@ -15,7 +15,10 @@ from s2p.models.pocketgen_data import Pocket
 from s2p.models.pocketgen_design import Starts, backbone_rmsd, cleaned, design_pocket, draw_starts, measure, prepare_pocket
 from s2p.models.pocketgen_environment import environment
 from s2p.models.pocketgen_output import find_ligand
+from s2p.models.pocketgen_trace import trace_error
 from s2p.motion import random_rotation
+from s2p.recipe.pocketgen_complexes import Protein
+from s2p.recipe.pocketgen_places import trace_rows
 from s2p.structure import read_structure
 
 
@@ -28,7 +31,7 @@ def shipped() -> PocketGenCheckpoint:
 def pocket(shipped: PocketGenCheckpoint, examples: Path) -> Pocket:
     """Of a bundled complex: no relative of it was learned from."""
     structure = read_structure(examples / "1ake.cif.gz")
-    return prepare_pocket(structure, find_ligand(structure, "AP5")[0], shipped.backbone)
+    return prepare_pocket(structure, find_ligand(structure, "AP5")[0], shipped.backbone, trace=shipped.model.trace)
 
 
 def test_the_card_tells_data_choices_and_figures_beside_baselines(shipped: PocketGenCheckpoint) -> None:
@@ -40,12 +43,19 @@ def test_the_card_tells_data_choices_and_figures_beside_baselines(shipped: Pocke
     for split in ("validation", "test"):
         figures = card[split]["figures"]
         assert card[split]["clusters"] > 30
-        assert figures["recovery, likeliest types less language model alone"][0] > 0
+        assert figures["recovery, likeliest types less language model alone"][1] > 0
         assert figures["recovery, likeliest types"][1] > figures["recovery, most frequent residue"][2]
         assert figures["backbone RMSD (Å)"][2] < figures["backbone RMSD of the start after the clean-up (Å)"][1]
         assert figures["bonds within 0.1 Å of ideal"][0] > 0.95
-    # On so few clusters the interval of validation's gain holds 0.
-    assert card["test"]["figures"]["recovery, likeliest types less language model alone"][1] > 0
+
+
+def test_ca_atoms_are_placed_nearer_than_the_line(shipped: PocketGenCheckpoint, examples: Path) -> None:
+    names = ("1ake.cif.gz", "1hpv.pdb.gz", "1GBT.cif.gz", "1pwc.pdb.gz")
+    proteins = [Protein(name, "", read_structure(examples / name)) for name in names]  # nothing like them was learned from
+    line, placed = trace_error(shipped.model.trace, trace_rows(proteins, shipped.pocket, 20))
+    assert placed < 0.6 * line
+    card = shipped.card["validation pockets, median Å to CA"]
+    assert card["placed"] < 0.6 * card["on the line"]
 
 
 def test_a_design_turns_with_its_complex(shipped: PocketGenCheckpoint, pocket: Pocket) -> None:

@@ -14,10 +14,11 @@ from torch import Tensor, nn
 from s2p.models.pocketgen_atoms import ATOM_NAMES, N_LIGAND_FEATURES, N_SLOTS, N_TYPES, atom_codes
 from s2p.models.pocketgen_config import PocketGenConfig
 from s2p.models.pocketgen_data import Batch
-from s2p.models.pocketgen_environment import N_ENVIRONMENT
 from s2p.models.pocketgen_layers import LIGAND_OFFSET, MAX_OFFSET, BilevelLayer, Keys, Queries
+from s2p.models.pocketgen_surroundings import SurroundingsHead
+from s2p.models.pocketgen_trace import TraceNet
 
-__all__ = ["LanguageHead", "Output", "PocketGen", "StructuralAdapter", "SurroundingsHead"]
+__all__ = ["LanguageHead", "Output", "PocketGen", "StructuralAdapter"]
 
 OTHER_OFFSET = 2 * MAX_OFFSET + 1
 
@@ -44,32 +45,6 @@ class LanguageHead(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(..., width) -> (..., 20) logits."""
         out: Tensor = self.net(x)
-        return out
-
-
-class SurroundingsHead(nn.Module):
-    """What stands at a place, told from what surrounds it and from the language model's features of it, together (ours)."""
-
-    def __init__(self, language_width: int, width: int) -> None:
-        super().__init__()
-        both = language_width + N_ENVIRONMENT
-        self.net = nn.Sequential(
-            nn.LayerNorm(both),
-            nn.Dropout(0.1),
-            nn.Linear(both, width),
-            nn.GELU(),
-            nn.Dropout(0.2),
-            nn.Linear(width, width // 2),
-            nn.GELU(),
-            nn.Dropout(0.2),
-            nn.Linear(width // 2, N_TYPES - 1),
-        )
-        nn.init.zeros_(self.net[-1].weight)  # type: ignore[arg-type]
-        nn.init.zeros_(self.net[-1].bias)  # type: ignore[arg-type]
-
-    def forward(self, language: Tensor, environment: Tensor) -> Tensor:
-        """(P, d) and (P, N_ENVIRONMENT) -> (P, 20) logits."""
-        out: Tensor = self.net(torch.cat([language, environment], dim=-1))
         return out
 
 
@@ -135,6 +110,8 @@ class PocketGen(nn.Module):
         self.adapter = StructuralAdapter(config) if config.language_width else None
         self.language = LanguageHead(config.language_width) if config.language_width else None
         self.surroundings = SurroundingsHead(config.language_width, config.surroundings_width)
+        self.trace = TraceNet(config.trace_width)
+        """What it says is counted from before a batch is made: see :func:`s2p.models.pocketgen_data.make_pocket`."""
         self.register_buffer("names", torch.from_numpy(atom_codes()), persistent=False)
 
     def _embed(self, batch: Batch) -> Tensor:

@@ -52,6 +52,8 @@ class PocketGenConfig:
     language_heads: int = 20
     surroundings_width: int = 512
     """Of the head that reads what surrounds a place (ours)."""
+    trace_width: int = 512
+    """Of the network that places CA atoms for that head (ours)."""
     structure_share: float = 1.0
     """Factor of what the structure network adds to the logits of the types, beyond the heads that are fitted first (ours): it is
     trained at 1 and chosen on validation, for on few complexes this part learns by heart."""

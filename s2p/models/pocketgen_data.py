@@ -16,6 +16,7 @@ from s2p.models.pocketgen_atoms import LETTERS, N_LIGAND_FEATURES, N_SLOTS, liga
 from s2p.models.pocketgen_config import PocketConfig
 from s2p.models.pocketgen_environment import environment
 from s2p.models.pocketgen_geometry import peptide_bonds
+from s2p.models.pocketgen_trace import TraceNet, place_trace
 from s2p.motion import random_rotation
 from s2p.structure import Structure
 
@@ -94,18 +95,21 @@ def pocket_residues(structure: Structure, ligand: NDArray[np.floating], config: 
     -------
     (P,) ascending indices; only residues of a known type with a CA.
     """
-    distance = _nearest(structure, ligand)
+    distance = _nearest(structure, ligand, config.cutoff)
     fit = np.isin(structure.residues.one_letter, list(LETTERS)) & structure.residues.has_ca
     near = np.flatnonzero((distance <= config.cutoff) & fit)
     kept = near[np.argsort(distance[near], kind="stable")[: config.max_residues]]
     return np.sort(kept).astype(np.int64)
 
 
-def _nearest(structure: Structure, ligand: NDArray[np.floating]) -> NDArray[np.float64]:
-    """(N,) Å from each residue to the ligand, heavy atoms."""
-    distance, _ = cKDTree(np.asarray(ligand, float)).query(structure.atoms.coord.astype(float))
+def _nearest(structure: Structure, ligand: NDArray[np.floating], reach: float) -> NDArray[np.float64]:
+    """(N,) Å from each residue to the ligand, heavy atoms; infinite beyond ``reach``."""
+    place, coord = np.asarray(ligand, float), structure.atoms.coord.astype(float)
+    about = np.flatnonzero(((coord >= place.min(axis=0) - reach) & (coord <= place.max(axis=0) + reach)).all(axis=1))
+    # The bound itself is not within the bound.
+    distance, _ = cKDTree(place).query(coord[about], distance_upper_bound=reach + 1e-6)
     out = np.full(len(structure.residues), np.inf)
-    np.minimum.at(out, structure.atoms.residue_index, distance)
+    np.minimum.at(out, structure.atoms.residue_index[about], distance)
     return out
 
 
@@ -120,20 +124,19 @@ def interpolate(structure: Structure, pocket: NDArray[np.int64]) -> NDArray[np.f
     fixed[pocket] = False
     ca, number = residues.ca_coord.astype(np.float64), residues.number.astype(np.float64)
     out = np.zeros((len(pocket), 3))
-    for row, k in enumerate(pocket.tolist()):
-        own = np.flatnonzero(fixed & (residues.chain == residues.chain[k]))
-        before, after = own[own < k], own[own > k]
-        if not len(own):
-            out[row] = ca[fixed].mean(axis=0) if fixed.any() else 0.0
+    for name in np.unique(residues.chain[pocket]):
+        rows = np.flatnonzero(residues.chain[pocket] == name)
+        own = np.flatnonzero(fixed & (residues.chain == name))
+        if len(own) < 2:
+            out[rows] = ca[own[0]] if len(own) else ca[fixed].mean(axis=0) if fixed.any() else 0.0
             continue
-        if len(own) == 1:
-            out[row] = ca[own[0]]
-            continue
-        a, b = (before[-1], after[0]) if len(before) and len(after) else (own[-2], own[-1]) if len(before) else (own[0], own[1])
+        k = pocket[rows]
+        after = np.searchsorted(own, k).clip(1, len(own) - 1)
+        a, b = own[after - 1], own[after]
         span = number[b] - number[a]
         # Insertion codes repeat numbers: the place in the file tells then.
-        share = (number[k] - number[a]) / span if span > 0 else (k - a) / (b - a)
-        out[row] = ca[a] + share * (ca[b] - ca[a])
+        share = np.where(span > 0, (number[k] - number[a]) / np.where(span > 0, span, 1), (k - a) / (b - a))
+        out[rows] = ca[a] + share[:, None] * (ca[b] - ca[a])
     return out.astype(np.float32)
 
 
@@ -146,6 +149,7 @@ def make_pocket(
     config: PocketConfig | None = None,
     cluster: str = "",
     without: NDArray[np.int64] | None = None,
+    trace: TraceNet | None = None,
 ) -> Pocket:
     """The pocket ``pocket`` (ascending residue indices) of a structure and what surrounds it.
 
@@ -155,6 +159,8 @@ def make_pocket(
         (P, d) features of a language model.
     without
         Residues that are not seen: a stretch of the chain that takes the ligand's place.
+    trace
+        Places CA atoms, from which surroundings are counted; ``None``: they are on the line between their neighbours.
 
     Raises
     ------
@@ -169,7 +175,7 @@ def make_pocket(
             f"{structure.name}: no residue to design: none lies within {config.cutoff:g} Å of the ligand; name some, or check "
             "that protein and ligand are in one frame"
         )
-    distance = _nearest(structure, ligand.coord)
+    distance = _nearest(structure, ligand.coord, config.context)
     seen = distance <= config.context
     seen[pocket] = True
     # Residues beside a designed one in the chain hold its ends.
@@ -190,7 +196,8 @@ def make_pocket(
     following[bonded] = row[bonded + 1]
     start, features = interpolate(structure, pocket), role_features(ligand, config)
     chains = np.unique(chain, return_inverse=True)[1].astype(np.int64)
-    around = environment(types, coord, present, chains, pocket, start, hidden, ligand.coord, features)
+    places = place_trace(trace, structure, pocket, hidden, start)
+    around = environment(types, coord, present, chains, pocket, places, hidden, ligand.coord, features)
     return Pocket(
         structure.name,
         cluster,

@@ -18,6 +18,7 @@ from s2p.models.pocketgen_config import DesignConfig, PocketConfig
 from s2p.models.pocketgen_data import LigandAtoms, Pocket, collate, make_pocket, pocket_residues, start_ligand, start_pocket
 from s2p.models.pocketgen_geometry import Ideal, Surroundings, ideal_of, idealise
 from s2p.models.pocketgen_language import masked_features
+from s2p.models.pocketgen_trace import TraceNet
 from s2p.models.pocketgen_train import centred
 from s2p.structure import Structure
 
@@ -135,6 +136,7 @@ def prepare_pocket(
     backbone: nn.Module | None,
     residues: NDArray[np.int64] | None = None,
     config: PocketConfig | None = None,
+    trace: TraceNet | None = None,
 ) -> Pocket:
     """The pocket of a ligand, with what the language model ``backbone`` says of the sequence when the pocket is masked.
 
@@ -142,6 +144,8 @@ def prepare_pocket(
     ----------
     residues
         As for :func:`design`.
+    trace
+        That of the model that will read the pocket: see :func:`s2p.models.pocketgen_data.make_pocket`.
 
     Raises
     ------
@@ -152,7 +156,7 @@ def prepare_pocket(
     if residues is None:
         residues = pocket_residues(structure, ligand.coord, config) if len(ligand.coord) else np.zeros(0, np.int64)
     language = masked_features(backbone, structure, residues) if backbone is not None and len(residues) else None
-    return make_pocket(structure, ligand, residues, language, config=config)
+    return make_pocket(structure, ligand, residues, language, config=config, trace=trace)
 
 
 def design(
@@ -175,7 +179,7 @@ def design(
         If there is no residue to design, or no ligand atom.
     """
     begun = time.perf_counter()
-    pocket = prepare_pocket(structure, ligand, checkpoint.backbone, residues, checkpoint.pocket)
+    pocket = prepare_pocket(structure, ligand, checkpoint.backbone, residues, checkpoint.pocket, checkpoint.model.trace)
     designs = design_pocket(checkpoint, pocket, config)
     return pocket, designs, time.perf_counter() - begun
 

@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from s2p.models.pocketgen_atoms import N_LIGAND_FEATURES, N_TYPES
+from s2p.models.pocketgen_neighbours import N_ATOMS, N_NEIGHBOURS, nearest_atoms, nearest_residues
 
-__all__ = ["N_ENVIRONMENT", "environment"]
+__all__ = ["N_COUNTS", "N_ENVIRONMENT", "environment"]
 
 SHELLS = (3.0, 5.0, 7.0, 9.0, 11.0)
 """Å from the residue's CA at the start to a neighbour's CB, or to the middle of its side chain."""
@@ -25,7 +26,8 @@ HALF_SPHERE = 10.0
 FLOOR = 0.01
 SPANS = (1, 2, 3, 4)
 """CA atoms so many residues before and after: their distance tells helix from strand."""
-N_ENVIRONMENT = 2 * N_TYPES * len(SHELLS) + (N_LIGAND_FEATURES + 1) * len(LIGAND_SHELLS) + 2 * N_TYPES + 2 * len(SPANS) + 2
+N_COUNTS = 2 * N_TYPES * len(SHELLS) + (N_LIGAND_FEATURES + 1) * len(LIGAND_SHELLS) + 2 * N_TYPES + 2 * len(SPANS) + 2
+N_ENVIRONMENT = N_COUNTS + N_NEIGHBOURS + N_ATOMS
 
 
 def environment(
@@ -46,7 +48,7 @@ def environment(
     types, coord, present, chain
         (N,), (N, 14, 3) Å, (N, 14) and (N,) of all residues of the structure; those of the pocket are not read.
     pocket, start
-        (P,) its residues, and (P, 3) Å, where their CA atoms are before the first pass.
+        (P,) its residues, and (P, 3) Å, where their CA atoms are thought to be.
     unseen
         Further residues that are not read.
     ligand, features
@@ -54,7 +56,8 @@ def environment(
 
     Returns
     -------
-    (P, N_ENVIRONMENT), about square roots of counts, and lengths in 10 Å.
+    (P, N_ENVIRONMENT): N_COUNTS square roots of counts, and lengths in 10 Å; then the nearest residues and ligand atoms one by
+    one, see :mod:`s2p.models.pocketgen_neighbours`.
     """
     known = present[:, 1].copy()
     known[pocket] = False
@@ -95,7 +98,16 @@ def environment(
         lengths += [np.zeros(len(start)), np.zeros(len(start))]
     # The root of a small number rises steeply: from a little above zero it does not.
     counts = np.sqrt(np.maximum(np.concatenate(parts, axis=1), 0) + FLOOR) - FLOOR**0.5
-    return np.concatenate([counts, np.stack(lengths, axis=1)], axis=1).astype(np.float32)
+    along = first[1] - first[0]
+    along = along / (np.linalg.norm(along, axis=1, keepdims=True) + 1.0)
+    # Residues to be designed are neighbours as well: that they are there is known, and about where.
+    every = np.concatenate([rows, pocket])
+    designed = np.zeros(len(pocket), np.int64)
+    alpha, beta, centre = (np.concatenate([x, start]) for x in (trace[rows], beta, centre))
+    kinds = np.concatenate([types[rows], designed])
+    near = nearest_residues(kinds, alpha, beta, centre, chain, every, pocket, start, out, along)
+    bound = nearest_atoms(ligand, features, start, out, along)
+    return np.concatenate([counts, np.stack(lengths, axis=1), near, bound], axis=1).astype(np.float32)
 
 
 def _counts(distance: NDArray[np.floating], shells: tuple[float, ...], what: NDArray[np.floating]) -> NDArray[np.float64]:

@@ -27,8 +27,9 @@ def pocketgen_section(facts: Mapping[str, Any]) -> str:
         "## PocketGen: residues of native pockets named",
         "",
         f"The clusters of all splits, and of LIGYSIS chains, are dealt into {facts['folds']} folds, {facts['proteins']} proteins"
-        " in all. The heads that name a fold's residues are fitted to the other folds, without what shares 30 % of its sequence"
-        " with the fold; the structure network adds nothing here. All residues of a pocket are masked at once. Means over"
+        " in all. The heads that name a fold's residues, and what places its CA atoms, are fitted to the other folds, without"
+        " what shares 30 % of its sequence with the fold; the structure network adds nothing here. All residues of"
+        " a pocket are masked at once. Means over"
         " pockets, at most four of a cluster. The shipped checkpoint is fitted in the same way without validation and test"
         " clusters; its card has its figures. Of LIGYSIS sites the ligand is not given, only which residues bind.",
         "",

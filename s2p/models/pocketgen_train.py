@@ -227,7 +227,7 @@ def fit_pocketgen(
     """
     if not pockets:
         raise S2PError("there is nothing to train on: no pockets were given")
-    for head in (model.language, model.surroundings):
+    for head in (model.language, model.surroundings, model.trace):
         if head is not None:
             head.requires_grad_(False)
     learned = [p for p in model.parameters() if p.requires_grad]

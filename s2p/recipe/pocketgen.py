@@ -27,12 +27,13 @@ from s2p.models.pocketgen_data import Pocket
 from s2p.models.pocketgen_evaluation import evaluate_pockets, summarise_pockets
 from s2p.models.pocketgen_geometry import Geometry, measure_geometry
 from s2p.models.pocketgen_heads import KINDS, Places, fit_heads
+from s2p.models.pocketgen_trace import TraceNet, fit_trace, trace_error
 from s2p.models.pocketgen_train import StepRecord, choose_share, fit_pocketgen, validate
 from s2p.plm import BACKBONES, load_backbone
 from s2p.provenance import provenance
 from s2p.recipe.data import complexes_of_split
 from s2p.recipe.pocketgen_complexes import chains_of, few_of_each, read_chains, read_examples, read_split, related
-from s2p.recipe.pocketgen_places import pockets_of, prepare_places
+from s2p.recipe.pocketgen_places import pockets_of, prepare_places, trace_rows
 from s2p.start_encoder import BACKBONE, start_encoder
 
 __all__ = ["Prepared", "main", "prepare", "train"]
@@ -48,6 +49,9 @@ class Prepared:
     decoys: list[Pocket]
     validation: list[Pocket]
     geometry: Geometry
+    trace: TraceNet
+    error: tuple[float, float]
+    """Median Å from CA atoms of validation pockets to the line, and to where ``trace`` places them."""
     proteins: int
     """Structures that places are made of."""
 
@@ -60,6 +64,7 @@ def prepare(
     backbone: torch.nn.Module,
     config: PocketConfig,
     training: PocketGenTrainConfig,
+    width: int,
 ) -> Prepared:
     """Places of the training clusters and of LIGYSIS chains without a homologue held out or bundled; validation pockets."""
     complexes, held, test = (read_split(folder, splits, name) for name in ("train", "validation", "test"))
@@ -68,9 +73,11 @@ def prepare(
     proteins = [*complexes, *(x for x in chains if x.key not in near)]
     kept = work / "language"
     make_folder(kept)
-    made = prepare_places(proteins, backbone, config, training.decoys, training.whole_decoys, kept)
-    held_out = pockets_of(held, backbone, config, kept)
-    return Prepared(*made, held_out, measure_geometry(x.structure for x in complexes), len(proteins))
+    trace = fit_trace(trace_rows(proteins, config, training.decoys), width=width, seed=training.seed)
+    error = trace_error(trace, trace_rows(held, config, 0))
+    made = prepare_places(proteins, backbone, config, lambda _: trace, training.decoys, training.whole_decoys, kept)
+    held_out = pockets_of(held, backbone, config, lambda _: trace, kept)
+    return Prepared(*made, held_out, measure_geometry(x.structure for x in complexes), trace, error, len(proteins))
 
 
 def counts_of(data: Prepared) -> dict[str, int]:
@@ -91,6 +98,7 @@ def train(
     """The network and its log; a run that was broken off goes on from ``work``."""
     torch.manual_seed(training.seed)
     model = PocketGen(config)
+    model.trace.load_state_dict(data.trace.state_dict())
     fit_heads(model, data.places, training.seed)
     if data.validation:
         entropy, recovery = validate(model, data.validation, training)
@@ -121,9 +129,10 @@ def run(
     named = language if language != BACKBONE else None
     backbone = start_encoder() if named is None else load_backbone(named, encoder).eval()
     config = replace(config, language_width=BACKBONES[language][1])
-    data = prepare(folder, splits, examples, work, backbone, pocket, training)
+    data = prepare(folder, splits, examples, work, backbone, pocket, training, config.trace_width)
     counts = counts_of(data)
     print(", ".join(f"{n} {name}" for name, n in counts.items()), flush=True)
+    print(f"CA of validation pockets: {data.error[1]:.2f} Å off instead of {data.error[0]:.2f} (medians)", flush=True)
     model, history = train(data, work, config, training)
     shares = choose_share(model, data.validation, training) if data.validation else {}
     for share, (entropy, recovery) in shares.items():
@@ -135,6 +144,7 @@ def run(
         "training_data": "complexes of the training clusters and LIGYSIS chains without a homologue in validation or test "
         "complexes or bundled examples; of both also decoys, stretches of a protein in a ligand's place",
         "counts": counts,
+        "validation pockets, median Å to CA": {"on the line": round(data.error[0], 3), "placed": round(data.error[1], 3)},
         "split": "data/splits/complexes.csv: whole clusters at 30 % identity",
         "command": "python -m s2p.recipe.pocketgen DATA -o s2p/checkpoints/pocketgen.safetensors",
         "language_model": f"{language}, frozen",
@@ -156,7 +166,8 @@ def evaluate(folder: Path, splits: Path, encoder: Path | None, path: Path, split
     checkpoint = load_pocketgen(path, encoder=encoder)
     if checkpoint.backbone is None:
         raise S2PError(f"{path} reads no language model; the recipe makes those that do")
-    pockets = pockets_of(few_of_each(read_split(folder, splits, split), per_cluster), checkpoint.backbone, checkpoint.pocket)
+    chosen = few_of_each(read_split(folder, splits, split), per_cluster)
+    pockets = pockets_of(chosen, checkpoint.backbone, checkpoint.pocket, lambda _: checkpoint.model.trace)
     rows = evaluate_pockets(checkpoint, pockets)
     figures = {key: [round(s.value, 4), round(s.low, 4), round(s.high, 4)] for key, s in summarise_pockets(rows).items()}
     for key, value in figures.items():

@@ -32,9 +32,11 @@ from s2p.models.pocketgen import PocketGen
 from s2p.models.pocketgen_config import PocketConfig, PocketGenConfig, PocketGenTrainConfig
 from s2p.models.pocketgen_data import Pocket
 from s2p.models.pocketgen_heads import KINDS, Places, fit_heads
+from s2p.models.pocketgen_trace import TraceNet, TraceRows, fit_trace, trace_error
 from s2p.provenance import provenance
 from s2p.recipe.pocketgen_complexes import Protein, chains_of, clustered, few_of_each, read_chains, read_split, related
-from s2p.recipe.pocketgen_places import pockets_of, prepare_places
+from s2p.recipe.pocketgen_places import Tracer, pockets_of, prepare_places, trace_rows
+from s2p.runtime import progress_bar
 from s2p.start_encoder import start_encoder
 
 __all__ = ["FOLDS", "Row", "cross_validate", "fold_of", "main", "summary"]
@@ -76,7 +78,7 @@ def cross_validate(
     chains: Sequence[Protein],
     places: Places,
     pockets: Sequence[Pocket],
-    folds: int = FOLDS,
+    learned: Sequence[NDArray[np.bool_]],
     per_cluster: int = 4,
     seed: int = 0,
 ) -> list[Row]:
@@ -92,26 +94,22 @@ def cross_validate(
         Of all complexes in the order of the splits, and then of the chains.
     pockets
         Of the complexes, to be named.
+    learned
+        From :func:`unlike`: what the heads of each fold learn from.
     per_cluster
         Most sites of a cluster of chains that are named.
     """
     proteins = [*(x for part in complexes.values() for x in part), *chains]
     split = {x.key: name for name, part in complexes.items() for x in part}
-    sequences = chains_of(proteins)
     chosen = _sites(places, proteins, per_cluster)
+    folds = len(learned)
     rows: list[Row] = []
     for fold in range(folds):
-        inside = [x for x in proteins if fold_of(x.cluster, folds) == fold]
-        if not inside:
+        own = {x.key for x in proteins if fold_of(x.cluster, folds) == fold}
+        if not own:
             continue
-        near = related(sequences, chains_of(inside))
-        own = {x.key for x in inside}
-        learned = np.array([x.key not in near and x.key not in own for x in proteins])
-        part = places.of(learned[places.owner])
-        if not len(part):
-            raise S2PError(
-                f"nothing is left to learn from without fold {fold + 1} of {folds}: give more complexes, or fewer folds"
-            )
+        part = places.of(learned[fold][places.owner])
+        _check(len(part), fold, folds)
         model = PocketGen(PocketGenConfig(language_width=part.language.shape[1]))
         fit_heads(model, part, seed)
         real = part.types[part.kind == KINDS.index("pockets")]
@@ -127,9 +125,40 @@ def cross_validate(
                 site = places.of((places.owner == owner) & (places.place == place))
                 known = _figures(model, site.language, site.environment, site.types, frequent)
                 rows.append(Row(f"{x.key}|{place}", x.cluster, SITES, fold, *known))
-        count = f"{int(learned.sum())} proteins, {len(part)} residues, {len(rows) - before} pockets and sites"
+        count = f"{int(learned[fold].sum())} proteins, {len(part)} residues, {len(rows) - before} pockets and sites"
         print(f"fold {fold + 1}: {count}", flush=True)
     return rows
+
+
+def unlike(proteins: Sequence[Protein], folds: int = FOLDS) -> list[NDArray[np.bool_]]:
+    """For each fold (n,) which proteins are not of it and share no sequence with any of it."""
+    sequences = chains_of(proteins)
+    found = []
+    for fold in progress_bar(range(folds), "relatives"):
+        inside = [x for x in proteins if fold_of(x.cluster, folds) == fold]
+        near = related(sequences, chains_of(inside)) if inside else {}
+        own = {x.key for x in inside}
+        found.append(np.array([x.key not in near and x.key not in own for x in proteins]))
+    return found
+
+
+def fit_traces(proteins: Sequence[Protein], rows: TraceRows, learned: Sequence[NDArray[np.bool_]], seed: int = 0) -> Tracer:
+    """For each protein what places its CA atoms, fitted to ``rows`` of none of its fold and of nothing related to that."""
+    folds = len(learned)
+    fitted: dict[int, TraceNet] = {}
+    for fold in sorted({fold_of(x.cluster, folds) for x in proteins}):
+        part = rows.of(learned[fold][rows.owner])
+        _check(len(part.owner), fold, folds)
+        fitted[fold] = fit_trace(part, seed=seed)
+        own = np.array([fold_of(x.cluster, folds) == fold for x in proteins])
+        line, placed = trace_error(fitted[fold], rows.of(own[rows.owner]))
+        print(f"fold {fold + 1}: CA {placed:.2f} Å off instead of {line:.2f} (medians)", flush=True)
+    return lambda x: fitted[fold_of(x.cluster, folds)]
+
+
+def _check(left: int, fold: int, folds: int) -> None:
+    if not left:
+        raise S2PError(f"nothing is left to learn from without fold {fold + 1} of {folds}: give more complexes, or fewer folds")
 
 
 def _sites(places: Places, proteins: Sequence[Protein], per_cluster: int) -> list[tuple[int, int]]:
@@ -223,10 +252,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         backbone = start_encoder()
         complexes, chains = read_all(options.data, options.splits), clustered(read_chains(options.data))
         every = [x for part in complexes.values() for x in part]
-        places, _, _ = prepare_places([*every, *chains], backbone, pocket, training.decoys, 0, kept)
+        proteins = [*every, *chains]
+        learned = unlike(proteins, options.folds)
+        trace = fit_traces(proteins, trace_rows(proteins, pocket, training.decoys), learned)
+        places, _, _ = prepare_places(proteins, backbone, pocket, trace, training.decoys, 0, kept)
         chosen = few_of_each(every, options.per_cluster)
-        pockets = pockets_of(chosen, backbone, pocket, kept)
-        rows = cross_validate(complexes, chains, places, pockets, options.folds, options.per_cluster)
+        pockets = pockets_of(chosen, backbone, pocket, trace, kept)
+        rows = cross_validate(complexes, chains, places, pockets, learned, options.per_cluster)
         real = [row for row in rows if row.split != SITES]
         parts = {
             "complexes": real,

@@ -8,7 +8,7 @@ each protein, so that a run that was broken off goes on.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,23 +16,31 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from s2p.errors import S2PError
 from s2p.models.pocketgen_atoms import N_LIGAND_FEATURES, slot_arrays
 from s2p.models.pocketgen_config import PocketConfig
 from s2p.models.pocketgen_data import LigandAtoms, Pocket, decoy, interpolate, make_pocket, pocket_residues, role_features
 from s2p.models.pocketgen_environment import environment
 from s2p.models.pocketgen_heads import Places
 from s2p.models.pocketgen_language import masked_features
+from s2p.models.pocketgen_trace import TraceNet, TraceRows, place_trace, trace_inputs
 from s2p.recipe.pocketgen_complexes import LEAST, Protein
 from s2p.runtime import progress_bar
 from s2p.start_encoder import encoder_digest
 from s2p.structure import Structure
 
-__all__ = ["Kept", "pockets_of", "prepare_places"]
+__all__ = ["Kept", "Tracer", "pockets_of", "prepare_places", "trace_rows"]
 
 TOGETHER = 4
 """Decoys masked at once; pockets and sites are masked by themselves, as in a design."""
 NOWHERE = LigandAtoms(np.zeros((0, 3), np.float32), np.zeros(0, np.str_))
 """The ligand of a site of which it is not known."""
+
+
+Tracer = Callable[[Protein], TraceNet | None]
+"""What places the CA atoms of a protein's masked residues."""
+_Masked = tuple[LigandAtoms, NDArray[np.int64], NDArray[np.int64]]
+"""A ligand, (P,) residues around it, and (k,) residues that are not seen."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,21 +94,38 @@ def _say(
     return said
 
 
-def _ligand_places(protein: Protein, config: PocketConfig) -> list[tuple[LigandAtoms, NDArray[np.int64], NDArray[np.int64]]]:
+def _draw(protein: Protein, config: PocketConfig, decoys: int) -> tuple[list[_Masked], list[_Masked], list[_Masked]]:
+    """Pockets of ligands, decoys and sites of a protein, the same ones every time."""
+    rng = np.random.default_rng(list(protein.key.encode()))
     nothing = np.zeros(0, np.int64)
     found = [(ligand, pocket_residues(protein.structure, ligand.coord, config), nothing) for ligand in protein.ligands]
-    return [place for place in found if len(place[1]) >= LEAST]
+    drawn = [decoy(protein.structure, config, rng) for _ in range(decoys)]
+    sites = [(NOWHERE, site[: config.max_residues], nothing) for site in protein.sites]
+    return [place for place in found if len(place[1]) >= LEAST], [place for place in drawn if place is not None], sites
+
+
+def trace_rows(proteins: Sequence[Protein], config: PocketConfig, decoys: int) -> TraceRows:
+    """Masked residues of all places of ``proteins``, for what places CA atoms; the parameters are those of the places."""
+    inputs, steps, owners = [], [], []
+    for owner, x in enumerate(progress_bar(proteins, "traces")):
+        ca, has_ca = x.structure.residues.ca_coord, x.structure.residues.has_ca
+        for _, residues, hidden in (place for group in _draw(x, config, decoys) for place in group):
+            line = interpolate(x.structure, residues)
+            read, frame = trace_inputs(x.structure, residues, hidden, line)
+            ok = has_ca[residues]
+            inputs.append(read[ok].astype(np.float16))
+            steps.append(np.einsum("px,pax->pa", ca[residues[ok]] - line[ok], frame[ok]).astype(np.float32))
+            owners.append(np.full(int(ok.sum()), owner, np.int64))
+    if not inputs:
+        raise S2PError("none of the proteins has a place to learn from: no ligand, no site, and too short for a decoy")
+    return TraceRows(np.concatenate(inputs), np.concatenate(steps), np.concatenate(owners))
 
 
 def _places(
     protein: Protein, backbone: torch.nn.Module, config: PocketConfig, decoys: int, kept: Kept
 ) -> tuple[list[_Place], list[_Place], list[_Place]]:
     """Pockets of ligands, decoys and sites of a protein."""
-    rng = np.random.default_rng(list(protein.key.encode()))
-    real = _ligand_places(protein, config)
-    drawn = [decoy(protein.structure, config, rng) for _ in range(decoys)]
-    false = [place for place in drawn if place is not None]
-    sites = [(NOWHERE, site[: config.max_residues], np.zeros(0, np.int64)) for site in protein.sites]
+    real, false, sites = _draw(protein, config, decoys)
     groups = [[k] for k in range(len(real))]
     groups += [list(range(len(real) + k, len(real) + min(k + TOGETHER, len(false)))) for k in range(0, len(false), TOGETHER)]
     groups += [[len(real) + len(false) + k] for k in range(len(sites))]
@@ -117,7 +142,7 @@ def _places(
     return found[: len(real)], found[len(real) : len(real) + len(false)], found[len(real) + len(false) :]
 
 
-def _pocket(protein: Protein, place: _Place, name: str, config: PocketConfig) -> Pocket:
+def _pocket(protein: Protein, place: _Place, name: str, config: PocketConfig, trace: TraceNet | None) -> Pocket:
     language = place.language.astype(np.float32)
     made = make_pocket(
         protein.structure,
@@ -127,19 +152,20 @@ def _pocket(protein: Protein, place: _Place, name: str, config: PocketConfig) ->
         config=config,
         cluster=protein.cluster,
         without=place.hidden,
+        trace=trace,
     )
     return replace(made, name=f"{protein.key}|{name}")
 
 
 def pockets_of(
-    proteins: Sequence[Protein], backbone: torch.nn.Module, config: PocketConfig, folder: Path | None = None
+    proteins: Sequence[Protein], backbone: torch.nn.Module, config: PocketConfig, trace: Tracer, folder: Path | None = None
 ) -> list[Pocket]:
     """Pockets of all ligands of ``proteins``; ``folder`` keeps what the language model says."""
     kept = Kept.of(folder, backbone)
     found = []
     for x in progress_bar(proteins, "pockets"):
         real, _, _ = _places(replace(x, sites=[]), backbone, config, 0, kept)
-        found += [_pocket(x, place, str(k), config) for k, place in enumerate(real)]
+        found += [_pocket(x, place, str(k), config, trace(x)) for k, place in enumerate(real)]
     return found
 
 
@@ -147,6 +173,7 @@ def prepare_places(
     proteins: Sequence[Protein],
     backbone: torch.nn.Module,
     config: PocketConfig,
+    trace: Tracer,
     decoys: int,
     whole: int,
     folder: Path | None = None,
@@ -155,6 +182,8 @@ def prepare_places(
 
     Parameters
     ----------
+    trace
+        What places the CA atoms of a protein.
     decoys
         Of each protein.
     folder
@@ -166,20 +195,23 @@ def prepare_places(
     parts: list[Places] = []
     for owner, x in enumerate(progress_bar(proteins, "places")):
         groups = _places(x, backbone, config, decoys, kept)
-        pockets += [_pocket(x, place, str(k), config) for k, place in enumerate(groups[0])]
-        false += [_pocket(x, place, f"decoy {k}", config) for k, place in enumerate(groups[1][:whole])]
-        parts += _rows(x.structure, groups, owner, config)
+        pockets += [_pocket(x, place, str(k), config, trace(x)) for k, place in enumerate(groups[0])]
+        false += [_pocket(x, place, f"decoy {k}", config, trace(x)) for k, place in enumerate(groups[1][:whole])]
+        parts += _rows(x.structure, groups, owner, config, trace(x))
     return Places.joined(parts), pockets, false
 
 
-def _rows(structure: Structure, groups: Sequence[Sequence[_Place]], owner: int, config: PocketConfig) -> list[Places]:
+def _rows(
+    structure: Structure, groups: Sequence[Sequence[_Place]], owner: int, config: PocketConfig, trace: TraceNet | None
+) -> list[Places]:
     """The places of one protein, in the order of their kinds."""
     types, coord, present = slot_arrays(structure)
     chains = np.unique(structure.residues.chain, return_inverse=True)[1].astype(np.int64)
     found: list[Places] = []
     for kind, places in enumerate(groups):
         for place in places:
-            start, ligand = interpolate(structure, place.residues), place.ligand
+            line, ligand = interpolate(structure, place.residues), place.ligand
+            start = place_trace(trace, structure, place.residues, place.hidden, line)
             features = role_features(ligand, config) if len(ligand.coord) else np.zeros((0, N_LIGAND_FEATURES), np.float32)
             around = environment(types, coord, present, chains, place.residues, start, place.hidden, ligand.coord, features)
             n = len(place.residues)
