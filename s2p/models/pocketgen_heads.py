@@ -97,7 +97,7 @@ def fit_surroundings_head(
     last
         Rows that it learns from once more at the end, at a lower rate: places where something binds.
     epochs
-        On all rows before. Cross-entropy on validation pockets is 2.26 nat after 2, and 2.25 after the last rows.
+        On all rows before. Cross-entropy on validation pockets is 2.19 nat after 2 and the last rows.
     """
 
     def logits(rows: Tensor) -> Tensor:
