@@ -11,6 +11,7 @@ import contextlib
 import logging
 import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import replace
@@ -27,6 +28,8 @@ __all__ = ["run_on_cluster"]
 
 CONNECT = 30
 """Seconds to wait for a scheduler, and then for its first worker."""
+LOOK, LOST = 5.0, 120
+"""Seconds between two looks whether there are workers, and without any before the batch ends."""
 GPU = "GPU"
 """Resource that workers with a GPU offer: ``dask worker … --resources GPU=1``."""
 
@@ -46,8 +49,9 @@ def run_on_cluster(
 ) -> Generator[tuple[int, Row], None, None]:
     """Rows of all items, as they are done.
 
-    Where some workers offer the resource :data:`GPU`, only they are given work, one task for each unit of it. A task that keeps
-    killing its workers is taken apart, until the structure that does it is alone and becomes an error.
+    Where some of the workers there are at the start offer the resource :data:`GPU`, only such are given work, one task for each
+    unit of it. A task that keeps killing its workers is taken apart, until the structure that does it is alone and becomes an
+    error.
 
     Parameters
     ----------
@@ -63,11 +67,10 @@ def run_on_cluster(
     Raises
     ------
     S2PError
-        If Dask is not installed, no scheduler or worker answers, or a worker does not see the folder.
+        If Dask is not installed, no scheduler or worker answers, a worker does not see the folder, or all workers are lost.
     """
     try:
-        from distributed import as_completed
-        from distributed.scheduler import KilledWorker
+        import distributed.scheduler
     except ImportError:
         raise S2PError("--scheduler and --local-cluster need Dask; install it with: pip install 's2p[dask]'") from None
     options = replace(options, folder=options.folder.resolve())
@@ -76,7 +79,6 @@ def run_on_cluster(
         waiting = deque(groups(order, sizes, options.batch.cluster_task))
         suspects: deque[int] = deque()  # given last and one at a time: a worker that dies is held against all tasks it had
         given: dict[Any, list[int]] = {}
-        finished = as_completed(loop=client.loop)
         try:
             while waiting or given or suspects:
                 alone = not waiting and not given
@@ -90,12 +92,11 @@ def run_on_cluster(
                         _run_task, task, options, pure=False, retries=options.batch.retries, resources=resources
                     )
                     given[future] = group
-                    finished.add(future)
-                future = next(finished)
+                future = _next_done(client, list(given))
                 group = given.pop(future)
                 try:
                     yield from future.result()
-                except KilledWorker:
+                except distributed.scheduler.KilledWorker:
                     if len(group) > 1:
                         waiting.extendleft([index] for index in reversed(group))
                         continue
@@ -143,6 +144,25 @@ def _check_workers(client: Any, folder: Path) -> dict[str, float] | None:
             raise S2PError(f"the Dask worker {address} does not see {folder}; name a folder that all machines share (-o)")
     offers = [worker["resources"] for worker in client.scheduler_info(n_workers=-1)["workers"].values()]
     return {GPU: 1} if any(offer.get(GPU) for offer in offers) else None
+
+
+def _next_done(client: Any, futures: Sequence[Any]) -> Any:
+    """One that is done, when there is one; complains if there are no workers for a while that could do any."""
+    from distributed import wait
+
+    lost: float | None = None
+    while True:
+        with contextlib.suppress(TimeoutError), client.as_current():
+            return next(iter(wait(futures, timeout=LOOK, return_when="FIRST_COMPLETED").done))
+        if client.nthreads():
+            lost = None
+        elif lost is None:
+            lost = time.monotonic()
+        elif time.monotonic() - lost > LOST:
+            raise S2PError(
+                f"the Dask cluster has lost its last worker, and there has been none for {LOST} s; see the workers' logs, "
+                "and go on with --resume"
+            )
 
 
 def _sees(path: Path) -> bool:

@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -26,12 +26,15 @@ from s2p.batch_journal import Finished
 from s2p.batch_model import LanguageStage, StagedPredictor
 from s2p.batch_work import BatchOptions, Loaded, Row, announce, finish, read, work
 from s2p.errors import S2PError
+from s2p.interrupts import interrupts_held
 
 if TYPE_CHECKING:
     from s2p.plm import LanguageOutput
 
 __all__ = ["run_in_processes"]
 
+LOOK = 0.2
+"""Seconds between two looks whether there was an interrupt."""
 Find = Callable[[str], Finished | None]
 Running = dict[Future[Loaded | Row], int]
 """What is in work, and whose it is."""
@@ -109,7 +112,7 @@ class _Flow:
                 more = bool(self.order) and self._fits(held)
                 if self.ready and (self._gathered() >= limits.gather or not (reading or more)):
                     self._submit_finish(pool, running)
-                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                for future in _done(running):
                     result = future.result()
                     index = running.pop(future)
                     reading.discard(future)
@@ -129,12 +132,12 @@ class _Flow:
         while self.suspects:
             index = self.suspects.popleft()
             try:
-                result = self._submit_read(pool, index).result()
+                result = _result(self._submit_read(pool, index))
                 if isinstance(result, Loaded):
                     self.ready.append((index, result))
                     finishing: Running = {}
                     self._submit_finish(pool, finishing)
-                    result = next(iter(finishing)).result()
+                    result = _result(next(iter(finishing)))
                 if isinstance(result, Loaded):
                     raise S2PError(f"{self.items[index].input}: was read twice")
             except BrokenProcessPool:
@@ -152,7 +155,7 @@ class _Flow:
 
     def _submit_read(self, pool: ProcessPoolExecutor, index: int) -> Future[Loaded | Row]:
         item = self.items[index]
-        return pool.submit(_read if self.stage else _whole, item, self.find(item.stem))
+        return _submit(pool, _read if self.stage else _whole, item, self.find(item.stem))
 
     def _submit_finish(self, pool: ProcessPoolExecutor, running: Running) -> None:
         """Run the language model over what is ready, hand it back to the processes, and add that to ``running``."""
@@ -164,8 +167,31 @@ class _Flow:
         while self.ready:
             index, loaded = self.ready[0]
             own = {sequence: outputs[sequence] for sequence in loaded.sequences}
-            running[pool.submit(_finish, loaded, own, each * len(loaded.structure.residues))] = index
+            running[_submit(pool, _finish, loaded, own, each * len(loaded.structure.residues))] = index
             self.ready.pop(0)
+
+
+# An interrupt inside these calls could leave a lock taken that the pool needs to end.
+
+
+def _submit(pool: ProcessPoolExecutor, function: Callable[..., Loaded | Row], *arguments: Any) -> Future[Loaded | Row]:
+    with interrupts_held():
+        return pool.submit(function, *arguments)
+
+
+def _done(futures: Iterable[Future[Loaded | Row]]) -> set[Future[Loaded | Row]]:
+    """Those that are done, as soon as there are some."""
+    done: set[Future[Loaded | Row]] = set()
+    waited = list(futures)
+    with interrupts_held() as interrupted:
+        while not done and not interrupted():
+            done = wait(waited, LOOK, FIRST_COMPLETED).done
+    return done
+
+
+def _result(future: Future[Loaded | Row]) -> Loaded | Row:
+    _done([future])
+    return future.result()
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from batch_stub import Stub, pdb
+from batch_stub import Stub, pdb, unusable
 
 from s2p import batch_cluster
 from s2p.batch import BatchOptions, Row, expand_inputs, predict_batch
@@ -95,6 +95,14 @@ def outputs(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir() if path.name not in (JOURNAL, "summary.csv")}
 
 
+def wait_for(address: str, workers: int) -> None:
+    """Until so many workers are there: which ones have a GPU is asked once, when a batch begins."""
+    from distributed import Client
+
+    with Client(address, timeout=60, set_as_default=False) as client:
+        client.wait_for_workers(workers, timeout=60)
+
+
 def names(rows: list[Row]) -> list[str]:
     return sorted(Path(row.input).name for row in rows)
 
@@ -104,6 +112,7 @@ def test_a_worker_is_killed_and_nothing_is_lost(cluster, tmp_path):
     address, workers, add = cluster
     add()
     add()
+    wait_for(address, 2)
     items = expand_inputs(inputs(tmp_path))
     rows: list[Row] = []
     with closing(predict_batch(items, options(tmp_path, 0.1), scheduler=address)) as batch:
@@ -132,6 +141,7 @@ def test_work_goes_to_the_gpu_and_what_kills_a_worker_once_is_tried_again(cluste
     add("--resources", "GPU=1", S2P_STUB_ONCE=str(once))
     add("--resources", "GPU=1")
     add(S2P_STUB_ONCE=str(once))
+    wait_for(address, 3)
     items = expand_inputs(inputs(tmp_path, 8))
     rows = list(predict_batch(items, options(tmp_path, 0.02), scheduler=address))
     assert [row.status for row in rows] == ["ok"] * 8
@@ -163,14 +173,28 @@ def test_one_input_and_a_bad_one(tmp_path):
     assert row.status == "error" and "no such file" in row.message
 
 
-def unusable() -> Stub:
-    raise WeightsError("model.safetensors: no such checkpoint")
-
-
 @pytest.mark.slow
 def test_without_a_predictor_the_batch_stops(tmp_path):
     with pytest.raises(WeightsError, match="no such checkpoint"):
         list(predict_batch(expand_inputs(inputs(tmp_path, 2)), options(tmp_path, load=unusable), local_cluster=True))
+
+
+@pytest.mark.slow
+def test_all_workers_are_lost(cluster, tmp_path, monkeypatch):
+    address, workers, add = cluster
+    add()
+    monkeypatch.setattr(batch_cluster, "LOOK", 0.2)
+    monkeypatch.setattr(batch_cluster, "LOST", 1)
+    items = expand_inputs(inputs(tmp_path))
+    with closing(predict_batch(items, options(tmp_path, 0.1), scheduler=address)) as batch:
+        done = [next(batch)]
+        workers[0].kill()
+        with pytest.raises(S2PError, match="has lost its last worker.* go on with --resume"):
+            done.extend(batch)
+    add()
+    rows = list(predict_batch(items, options(tmp_path, resume=True), scheduler=address))
+    assert names(rows) == sorted(f"s{k}.pdb" for k in range(N))
+    assert len(done) <= [row.status for row in rows].count("skipped") < N
 
 
 def test_no_scheduler_answers(tmp_path, monkeypatch):

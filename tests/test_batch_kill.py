@@ -22,8 +22,8 @@ SECONDS = 0.05
 ROUNDS = int(os.environ.get("S2P_KILL_ROUNDS", "3"))
 
 
-def command(source: Path, out: Path, jobs: int) -> list[str]:
-    return [sys.executable, str(STUB), str(source), str(out), str(jobs), str(SECONDS)]
+def command(source: Path, out: Path, jobs: int, seconds: float = SECONDS) -> list[str]:
+    return [sys.executable, str(STUB), str(source), str(out), str(jobs), str(seconds)]
 
 
 def outputs(folder: Path) -> dict[str, bytes]:
@@ -77,11 +77,11 @@ def whole(source: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[
     return outputs(out), seconds
 
 
-def stop_after(source: Path, out: Path, jobs: int, first_row: bool, delay: float, sign: int) -> int:
-    """Start a batch, send it a signal some time after its start or its first row; its exit status."""
-    process = subprocess.Popen(command(source, out, jobs), stdout=subprocess.PIPE, text=True)
+def stop_after(source: Path, out: Path, jobs: int, rows: int, delay: float, sign: int, each: float = SECONDS) -> int:
+    """Start a batch of ``each`` seconds a structure, send it a signal some time after it has given so many rows; its status."""
+    process = subprocess.Popen(command(source, out, jobs, each), stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
-    if first_row:
+    for _ in range(rows):
         process.stdout.readline()
     time.sleep(delay)
     workers = children(process.pid)
@@ -102,7 +102,7 @@ def test_killed_at_any_time_it_goes_on(source, whole, tmp_path, seed):
     draw = random.Random(seed)
     jobs = draw.choice((1, 2, 2))
     for _ in range(draw.choice((1, 1, 2))):
-        stop_after(source, tmp_path, jobs, draw.random() < 0.85, draw.uniform(0, seconds), signal.SIGKILL)
+        stop_after(source, tmp_path, jobs, int(draw.random() < 0.85), draw.uniform(0, seconds), signal.SIGKILL)
     left = {name: data for name, data in outputs(tmp_path).items() if not name.endswith(".tmp")}
     assert left.items() <= expected.items(), "a file is there that is not whole"
     journal = tmp_path / JOURNAL
@@ -116,8 +116,8 @@ def test_killed_at_any_time_it_goes_on(source, whole, tmp_path, seed):
 @pytest.mark.slow
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_interrupted_it_writes_the_summary_and_goes_on(source, whole, tmp_path, jobs):
-    expected, seconds = whole
-    assert stop_after(source, tmp_path, jobs, True, seconds / 3, signal.SIGINT) == 130
+    expected, _ = whole
+    assert stop_after(source, tmp_path, jobs, N // 3, 0.0, signal.SIGINT, each=0.2) == 130
     with open(tmp_path / "summary.csv", newline="") as handle:
         so_far = [row["status"] for row in csv.DictReader(handle)]
     assert 0 < len(so_far) < N and set(so_far) == {"ok"}
