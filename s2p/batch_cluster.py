@@ -67,7 +67,8 @@ def run_on_cluster(
     Raises
     ------
     S2PError
-        If Dask is not installed, no scheduler or worker answers, a worker does not see the folder, or all workers are lost.
+        If Dask is not installed, no scheduler or worker answers, a worker has no s2p or does not see the folder, or all workers
+        are lost.
     """
     try:
         import distributed.scheduler
@@ -139,7 +140,13 @@ def _check_workers(client: Any, folder: Path) -> dict[str, float] | None:
         client.wait_for_workers(1, timeout=CONNECT)
     except TimeoutError:
         raise S2PError(f"the Dask scheduler has no workers; start some with: dask worker {client.scheduler.address}") from None
-    for address, sees in client.run(_sees, folder / JOURNAL).items():
+    try:
+        seen = client.run(_sees, folder / JOURNAL)
+    except Exception as error:  # what a worker has to say comes as it is, or as the text of an Exception
+        if "ModuleNotFoundError" not in repr(error):
+            raise
+        raise S2PError(f"the Dask workers cannot do this work ({error}); install s2p where they run") from None
+    for address, sees in seen.items():
         if not sees:
             raise S2PError(f"the Dask worker {address} does not see {folder}; name a folder that all machines share (-o)")
     offers = [worker["resources"] for worker in client.scheduler_info(n_workers=-1)["workers"].values()]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import importlib
 import json
 import os
 import subprocess
@@ -214,6 +215,12 @@ def test_a_cluster_that_cannot_work(cluster, tmp_path, monkeypatch):
         list(predict_batch(items, options(tmp_path), scheduler=address))
     monkeypatch.undo()
     add()
+    (tmp_path / "only_here.py").write_text("def sees(path):\n    return True\n")
+    with monkeypatch.context() as here:
+        here.syspath_prepend(tmp_path)
+        here.setattr(batch_cluster, "_sees", importlib.import_module("only_here").sees)
+        with pytest.raises(S2PError, match="cannot do this work .*only_here.* install s2p where they run"):
+            list(predict_batch(items, options(tmp_path), scheduler=address))
     monkeypatch.setattr(batch_cluster, "JOURNAL", "elsewhere")
     with pytest.raises(S2PError, match="does not see .* name a folder that all machines share"):
         list(predict_batch(items, options(tmp_path), scheduler=address))
