@@ -10,11 +10,12 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from s2p.models.pocketgen import PocketGen
 from s2p.models.pocketgen_atoms import N_LIGAND_FEATURES, N_SLOTS, N_TYPES, slot_arrays
-from s2p.models.pocketgen_config import PocketConfig
+from s2p.models.pocketgen_config import PocketConfig, PocketGenConfig
 from s2p.models.pocketgen_data import interpolate, pocket_residues
 from s2p.models.pocketgen_environment import FLOOR, LIGAND_SHELLS, N_COUNTS, N_ENVIRONMENT, SHELLS, environment
-from s2p.models.pocketgen_heads import fit_surroundings_head
+from s2p.models.pocketgen_heads import Places, fit_heads, fit_surroundings_head
 from s2p.models.pocketgen_neighbours import ATOM_FEATURES, FEATURES, N_NEIGHBOURS
 from s2p.models.pocketgen_surroundings import SurroundingsHead
 from s2p.motion import random_rotation
@@ -154,3 +155,20 @@ def test_the_head_learns_what_surroundings_tell() -> None:
     with torch.no_grad():
         right = head(nothing, torch.from_numpy(around)).argmax(dim=1).numpy() + 1 == types
     assert right.mean() > 0.9
+
+
+def test_every_head_is_fitted_and_the_mean_is_what_they_say() -> None:
+    rng = np.random.default_rng(0)
+    model = PocketGen(PocketGenConfig(language_width=8, language_heads=2, surroundings_width=32, surroundings_heads=3))
+    types = rng.integers(1, 21, 600)
+    language = (np.eye(21)[types][:, :8] + rng.normal(0, 0.1, (600, 8))).astype(np.float16)
+    around = np.zeros((600, N_ENVIRONMENT), np.float16)
+    owner, kind = np.arange(600), np.zeros(600, np.int8)
+    fit_heads(model, Places(language, around, types, owner, kind, owner), seed=0)
+    given = torch.from_numpy(language[:5].astype(np.float32)), torch.from_numpy(around[:5].astype(np.float32))
+    with torch.no_grad():
+        each = [head(*given) for head in model.surroundings.heads]
+        torch.testing.assert_close(model.surroundings(*given), (each[0] + each[1] + each[2]) / 3)
+    # Each begins with saying nothing.
+    assert all(x.abs().max() > 1e-4 for x in each)
+    assert (each[0] - each[1]).abs().max() > 1e-4 and (each[1] - each[2]).abs().max() > 1e-4

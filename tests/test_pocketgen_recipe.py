@@ -109,7 +109,7 @@ def test_a_start_encoder_is_named_and_not_stored(data: Path, tmp_path: Path, mon
     out = tmp_path / "pg.safetensors"
     common = [str(data), "-o", str(out), "--splits", str(data / "splits.csv"), "--encoder", str(encoder)]
     assert main([*common, "--work", str(tmp_path / "work"), "--language", name, "--steps", "1"]) == 0
-    assert out.stat().st_size < 5e6  # the encoder has 15 MB
+    assert out.stat().st_size < 8e6  # the encoder has 15 MB
     made = load_pocketgen(out, encoder=encoder)
     assert made.published == name and made.backbone is not None
     assert torch.equal(made.backbone.state_dict()["embed_tokens.weight"], small["embed_tokens.weight"])

@@ -15,7 +15,7 @@ from s2p.models.pocketgen_atoms import ATOM_NAMES, N_LIGAND_FEATURES, N_SLOTS, N
 from s2p.models.pocketgen_config import PocketGenConfig
 from s2p.models.pocketgen_data import Batch
 from s2p.models.pocketgen_layers import LIGAND_OFFSET, MAX_OFFSET, BilevelLayer, Keys, Queries
-from s2p.models.pocketgen_surroundings import SurroundingsHead
+from s2p.models.pocketgen_surroundings import SurroundingsHeads
 from s2p.models.pocketgen_trace import TraceNet
 
 __all__ = ["LanguageHead", "Output", "PocketGen", "StructuralAdapter"]
@@ -109,7 +109,7 @@ class PocketGen(nn.Module):
         nn.init.zeros_(self.own_head[-1].bias)  # type: ignore[arg-type]
         self.adapter = StructuralAdapter(config) if config.language_width else None
         self.language = LanguageHead(config.language_width) if config.language_width else None
-        self.surroundings = SurroundingsHead(config.language_width, config.surroundings_width)
+        self.surroundings = SurroundingsHeads(config.language_width, config.surroundings_width, config.surroundings_heads)
         self.trace = TraceNet(config.trace_width)
         """What it says is counted from before a batch is made: see :func:`s2p.models.pocketgen_data.make_pocket`."""
         self.register_buffer("names", torch.from_numpy(atom_codes()), persistent=False)

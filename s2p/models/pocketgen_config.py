@@ -51,7 +51,9 @@ class PocketGenConfig:
     """Of the frozen protein language model (ESM-2 8M; published: 1280 of ESM-2 650M); 0 for none."""
     language_heads: int = 20
     surroundings_width: int = 512
-    """Of the head that reads what surrounds a place (ours)."""
+    """Of the heads that read what surrounds a place (ours)."""
+    surroundings_heads: int = 3
+    """So many of those, of which the mean is taken."""
     trace_width: int = 512
     """Of the network that places CA atoms for that head (ours)."""
     structure_share: float = 1.0

@@ -51,7 +51,7 @@ class Places:
 
 
 def fit_heads(model: PocketGen, places: Places, seed: int) -> None:
-    """Fit the language head, and on top of it the head of the surroundings, to ``places``."""
+    """Fit the language head, and on top of it each head of the surroundings, to ``places``."""
     language, around = torch.from_numpy(places.language), torch.from_numpy(places.environment)
     types = torch.from_numpy(places.types)
     told = torch.zeros(len(types), model.own_head[-1].out_features)  # type: ignore[call-overload]
@@ -60,7 +60,8 @@ def fit_heads(model: PocketGen, places: Places, seed: int) -> None:
         with torch.no_grad():
             told = torch.cat([model.language(part.float()) for part in language.split(1 << 14)])
     last = torch.from_numpy(np.flatnonzero(places.kind != KINDS.index("decoys")))
-    fit_surroundings_head(model.surroundings, language, around, told, types, last, seed=seed)
+    for k, head in enumerate(model.surroundings.heads):
+        fit_surroundings_head(head, language, around, told, types, last, seed=seed + k)  # type: ignore[arg-type]
 
 
 def fit_language_head(head: LanguageHead, features: Tensor, types: Tensor, *, epochs: int = 2, seed: int = 0) -> LanguageHead:

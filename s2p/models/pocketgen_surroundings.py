@@ -9,7 +9,7 @@ from s2p.models.pocketgen_atoms import N_TYPES
 from s2p.models.pocketgen_environment import N_COUNTS
 from s2p.models.pocketgen_neighbours import ATOM_FEATURES, ATOMS, FEATURES, N_ATOMS, N_NEIGHBOURS, NEIGHBOURS
 
-__all__ = ["SurroundingsHead"]
+__all__ = ["SurroundingsHead", "SurroundingsHeads"]
 
 GAUSSIANS = 16
 NEAREST, FARTHEST = 2.0, 20.0
@@ -34,6 +34,18 @@ class Gaussians(nn.Module):
     def forward(self, distance: Tensor) -> Tensor:
         """(...) Å -> (..., GAUSSIANS)."""
         return torch.exp(-(((distance[..., None] - self.centres) / self.width) ** 2))
+
+
+class SurroundingsHeads(nn.Module):
+    """Several of :class:`SurroundingsHead`, fitted from different first weights: what they say, on average."""
+
+    def __init__(self, language_width: int, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = nn.ModuleList(SurroundingsHead(language_width, width) for _ in range(heads))
+
+    def forward(self, language: Tensor, environment: Tensor) -> Tensor:
+        """(P, d) and (P, N_ENVIRONMENT) -> (P, 20) logits."""
+        return torch.stack([head(language, environment) for head in self.heads]).mean(dim=0)
 
 
 class SurroundingsHead(nn.Module):
