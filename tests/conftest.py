@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,3 +16,11 @@ EXAMPLES = ROOT / "data" / "examples"
 def examples() -> Path:
     """Folder of the bundled structures."""
     return EXAMPLES
+
+
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Interrupts arrive here and in what is started from here, though a shell that put the tests behind ignores them."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)

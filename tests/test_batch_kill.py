@@ -114,6 +114,7 @@ def test_killed_at_any_time_it_goes_on(source, whole, tmp_path, seed):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_interrupted_it_writes_the_summary_and_goes_on(source, whole, tmp_path, jobs):
     expected, _ = whole

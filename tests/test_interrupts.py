@@ -9,6 +9,8 @@ import pytest
 
 from s2p.interrupts import interrupts_held
 
+pytestmark = pytest.mark.usefixtures("interruptible")
+
 
 def test_an_interrupt_waits_for_the_end_and_is_passed_on():
     done = []
