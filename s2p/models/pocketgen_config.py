@@ -55,7 +55,7 @@ class PocketGenConfig:
     surroundings_heads: int = 3
     """So many of those, of which the mean is taken."""
     trace_width: int = 512
-    """Of the network that places CA atoms for that head (ours)."""
+    """Of the network that places CA atoms for those heads (ours)."""
     structure_share: float = 1.0
     """Factor of what the structure network adds to the logits of the types, beyond the heads that are fitted first (ours): it is
     trained at 1 and chosen on validation, for on few complexes this part learns by heart."""
