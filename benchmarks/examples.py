@@ -12,10 +12,10 @@ import argparse
 import csv
 from pathlib import Path
 
-from s2p.benchmark import evaluate_complex
-from s2p.labels import read_sdf_ligand
-from s2p.pipeline import Seq2Pocket
-from s2p.structure import read_structure
+from s2p.evaluation.compare import evaluate_complex
+from s2p.predictor import Seq2Pocket
+from s2p.structure.ligands import read_sdf_ligand
+from s2p.structure.reading import read_structure
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "data" / "examples"
 

@@ -22,12 +22,12 @@ from typing import Any
 
 import numpy as np
 
-from s2p.arrays import Atoms, Residues, Structure
-from s2p.clustering import Cluster, mean_shift, rank_clusters, vote
 from s2p.config import SurfaceConfig
-from s2p.pockets import find_clusters, positive_points
-from s2p.ranking import pocket_features
-from s2p.structure import read_structure
+from s2p.pockets.calibration import pocket_features
+from s2p.pockets.mean_shift import Cluster, mean_shift, rank_clusters, vote
+from s2p.pockets.published import find_clusters, positive_points
+from s2p.structure.arrays import Atoms, Residues, Structure
+from s2p.structure.reading import read_structure
 
 HERE = Path(__file__).resolve().parent
 EXAMPLES = HERE.parent / "data" / "examples"
@@ -249,7 +249,7 @@ def make_smoother(dim: int, width: int) -> Any:
     """
     import torch
 
-    from s2p.smoothing import Smoother
+    from s2p.residues.smoothing import Smoother
 
     torch.manual_seed(0)
     smoother = Smoother(dim, width).eval()
@@ -260,13 +260,13 @@ def make_smoother(dim: int, width: int) -> Any:
 
 
 def time_smoothing(sizes: Sequence[int], threads: Sequence[int], repeats: int, budget_s: float = 20.0) -> list[dict[str, Any]]:
-    """Milliseconds of :func:`s2p.smoothing.smooth` and of the loop, run in turns, by classifier and number of threads.
+    """Milliseconds of :func:`s2p.residues.smoothing.smooth` and of the loop, run in turns, by classifier and number of threads.
 
     With one thread its processor time is taken, which other programs disturb less; two threads need the clock on the wall.
     """
     import torch
 
-    from s2p.smoothing import smooth
+    from s2p.residues.smoothing import smooth
 
     rows = []
     for name, (dim, width) in SMOOTHERS.items():

@@ -54,8 +54,8 @@ def model_speed(sizes: Sequence[str], threads: Sequence[int], repeats: int) -> R
     import torch
 
     from s2p.config import WindowConfig
-    from s2p.plm import BACKBONES, ResidueModel, predict_residues
-    from s2p.runtime import pick_device
+    from s2p.io.runtime import pick_device
+    from s2p.language.esm import BACKBONES, ResidueModel, predict_residues
 
     device = pick_device("auto")
     before = torch.get_num_threads()
@@ -84,8 +84,8 @@ def stage_speed(repeats: int) -> Rows:
     """Milliseconds of reading, of the stages after the language model, and of writing, in one thread."""
     import torch
 
-    from s2p.pipeline import Seq2Pocket
-    from s2p.structure import read_structure
+    from s2p.predictor import Seq2Pocket
+    from s2p.structure.reading import read_structure
 
     torch.set_num_threads(1)
     whole = Seq2Pocket.load(device="cpu")
@@ -117,10 +117,10 @@ def memory_of(atoms: int) -> dict[str, float]:
 
 
 def _peak(atoms: int) -> dict[str, float]:
-    from s2p.batch import BatchOptions, expand_inputs, load_predictor, predict_batch
+    from s2p.batch.run import BatchOptions, expand_inputs, load_predictor, predict_batch
     from s2p.config import DEFAULT_MODEL
-    from s2p.isolation import peak_megabytes
-    from s2p.structure import read_structure
+    from s2p.evaluation.isolation import peak_megabytes
+    from s2p.structure.reading import read_structure
 
     with tempfile.TemporaryDirectory() as folder:
         enolase = read_structure(EXAMPLES / "3enl.pdb.gz")
@@ -160,10 +160,10 @@ def bookkeeping(n: int) -> Rows:
     """Time and memory of everything in a batch but reading, predicting and writing: order, journal, rows, summary, resuming."""
     import psutil
 
-    from s2p import batch_work
-    from s2p.batch import BatchOptions, predict_batch
-    from s2p.batch_inputs import Item
-    from s2p.structure import read_structure
+    from s2p.batch import work as batch_work
+    from s2p.batch.inputs import Item
+    from s2p.batch.run import BatchOptions, predict_batch
+    from s2p.structure.reading import read_structure
 
     structure = read_structure(EXAMPLES / "1ubi.pdb.gz")
     # Functions, not mocks, which would remember every call.

@@ -62,7 +62,7 @@ def figures(card: dict[str, Any]) -> str:
     lines += [
         "",
         "The language model's best epoch was chosen on these chains; the structure-context head, thresholds and ranking on",
-        "validation complexes. All figures are from the card, made stage by stage with the functions of `s2p.recipe`; what they",
+        "validation complexes. All figures are from the card, made stage by stage by `benchmarks.recipes`; what they",
         "may still flatter is said in [s2p/checkpoints](s2p/checkpoints/README.md).",
     ]
     return "\n".join(lines)

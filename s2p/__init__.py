@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from s2p.config import PredictConfig
     from s2p.errors import S2PError
-    from s2p.pipeline import Seq2Pocket, predict
     from s2p.prediction import Pocket, Prediction
-    from s2p.structure import Structure, read_structure
+    from s2p.predictor import Seq2Pocket, predict
+    from s2p.structure.reading import Structure, read_structure
 
 __version__ = "0.1.0"
 __all__ = ["Pocket", "PredictConfig", "Prediction", "S2PError", "Seq2Pocket", "Structure", "predict", "read_structure"]
@@ -17,12 +17,12 @@ __all__ = ["Pocket", "PredictConfig", "Prediction", "S2PError", "Seq2Pocket", "S
 _HOME = {
     "PredictConfig": "config",
     "S2PError": "errors",
-    "Seq2Pocket": "pipeline",
-    "predict": "pipeline",
+    "Seq2Pocket": "predictor",
+    "predict": "predictor",
     "Pocket": "prediction",
     "Prediction": "prediction",
-    "Structure": "structure",
-    "read_structure": "structure",
+    "Structure": "structure.reading",
+    "read_structure": "structure.reading",
 }
 
 

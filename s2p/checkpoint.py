@@ -8,13 +8,13 @@ from typing import Any
 
 import torch
 
-from s2p.context_head import ContextHead
 from s2p.errors import WeightsError
-from s2p.plm import DEFAULT_HEADS, ResidueModel, load_backbone
-from s2p.point_scorer import PointScorer
-from s2p.ranking import PocketModel
-from s2p.smoothing import Smoother
-from s2p.weights_file import SHIPPED, find_weights, read_weights, write_weights
+from s2p.io.weights import SHIPPED, find_weights, read_weights, write_weights
+from s2p.language.esm import DEFAULT_HEADS, ResidueModel, load_backbone
+from s2p.pockets.calibration import PocketModel
+from s2p.pockets.scorer import PointScorer
+from s2p.residues.context_head import ContextHead
+from s2p.residues.smoothing import Smoother
 
 __all__ = ["Checkpoint", "load_checkpoint", "save_checkpoint"]
 

@@ -669,7 +669,7 @@ class ExplorerConfig:
 
 @dataclass(frozen=True)
 class PeerConfig:
-    """How outside tools are run (:mod:`s2p.peers`); what they compute is left at their own defaults."""
+    """How outside tools are run (:mod:`benchmarks.peers`); what they compute is left at their own defaults."""
 
     timeout: float = 900.0
     """Seconds after which a tool that has not answered for one structure is stopped."""

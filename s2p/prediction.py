@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from s2p.structure import Structure
+from s2p.structure.reading import Structure
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -72,21 +72,21 @@ class Prediction:
         """The pockets as a data frame with the columns of ``_pockets.csv``."""
         import pandas as pd
 
-        from s2p.export import POCKET_COLUMNS, pocket_rows
+        from s2p.output.files import POCKET_COLUMNS, pocket_rows
 
         return pd.DataFrame(pocket_rows(self), columns=POCKET_COLUMNS)
 
     def save(
         self, folder: str | Path, formats: Iterable[str] = ("csv", "json", "pdb", "pml", "cxc", "html", "box")
     ) -> list[Path]:
-        """Write the prediction into ``folder`` and return the paths written; see :mod:`s2p.export`."""
-        from s2p.export import save
+        """Write the prediction into ``folder`` and return the paths written; see :mod:`s2p.output.files`."""
+        from s2p.output.files import save
 
         return save(self, folder, formats)
 
     def view(self, **options: Any) -> Any:
-        """An interactive 3D view for notebooks; see :func:`s2p.view.view`."""
-        from s2p.view import view
+        """An interactive 3D view for notebooks; see :func:`s2p.output.view.view`."""
+        from s2p.output.view import view
 
         return view(self, **options)
 

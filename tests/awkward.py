@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from s2p.prediction import Pocket, Prediction
-from s2p.structure import Structure
+from s2p.structure.reading import Structure
 
 
 class Center:

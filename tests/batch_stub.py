@@ -14,11 +14,11 @@ from pathlib import Path
 
 import numpy as np
 
-from s2p.batch import BatchOptions, expand_inputs, predict_batch
+from s2p.batch.run import BatchOptions, expand_inputs, predict_batch
 from s2p.config import BatchConfig, PredictConfig
 from s2p.errors import WeightsError
 from s2p.prediction import Pocket, Prediction
-from s2p.structure import Structure
+from s2p.structure.reading import Structure
 
 ATOMS = (("N", 0.0), ("CA", 1.5), ("C", 2.5), ("O", 3.5))
 

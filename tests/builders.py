@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from s2p.prediction import Pocket, Prediction
-from s2p.structure import Atoms, Ligand, Residues, Structure
+from s2p.structure.reading import Atoms, Ligand, Residues, Structure
 
 NASTY = "<script>alert(1)</script>"
 

@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from s2p.batch import BatchOptions, Item, load_predictor, predict_batch
+from s2p.batch.run import BatchOptions, Item, load_predictor, predict_batch
 from s2p.config import DEFAULT_MODEL
-from s2p.context import context_features
 from s2p.errors import S2PError
-from s2p.export import FORMATS, save
+from s2p.output.files import FORMATS, save
 from s2p.prediction import Pocket, Prediction
-from s2p.structure import Structure, read_structure
-from s2p.surface import surface_points
+from s2p.residues.context import context_features
+from s2p.structure.reading import Structure, read_structure
+from s2p.surface.points import surface_points
 
 __all__ = ["check_refusal", "check_structure", "examine", "examine_whole"]
 
@@ -76,7 +76,7 @@ def check_refusal(message: str, path: Path) -> None:
 
 
 def check_structure(structure: Structure) -> None:
-    """The promises of :class:`s2p.structure.Structure`."""
+    """The promises of :class:`s2p.structure.reading.Structure`."""
     atoms, residues = structure.atoms, structure.residues
     n = len(residues)
     assert n and len(atoms) >= n

@@ -11,10 +11,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from s2p.models.pocketgen_config import PocketConfig
-from s2p.models.pocketgen_data import LigandAtoms, Pocket, make_pocket, pocket_residues
-from s2p.models.pocketgen_output import find_ligand
-from s2p.structure import Structure, read_structure
+from s2p.models.pocketgen.config import PocketConfig
+from s2p.models.pocketgen.data import LigandAtoms, Pocket, make_pocket, pocket_residues
+from s2p.models.pocketgen.output import find_ligand
+from s2p.structure.reading import Structure, read_structure
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "data" / "examples"
 RECORD = Path(__file__).parent / "data" / "pocketgen_reference.json"
@@ -44,8 +44,8 @@ def complex_of(name: str) -> tuple[Structure, LigandAtoms, Pocket]:
 
 def vina_says(name: str) -> dict[str, float]:
     """kcal/mol by the program: of the native pose as it stands, and after local optimisation."""
-    from s2p.models.pocketgen_docking import ligand_pdbqt, vina_score
-    from s2p.models.pocketgen_vina import receptor_atoms
+    from s2p.models.pocketgen.docking import ligand_pdbqt, vina_score
+    from s2p.models.pocketgen.vina import receptor_atoms
 
     structure, ligand, pocket = complex_of(name)
     receptor, text = receptor_atoms(structure, pocket), ligand_pdbqt(ligand)
@@ -59,7 +59,7 @@ def rdkit_says(name: str) -> dict[str, list[int]]:
     """Atoms of the ligand in each of RDKit's families."""
     import numpy as np
 
-    from s2p.models.pocketgen_rdkit import FAMILIES, rdkit_families
+    from s2p.models.pocketgen.rdkit_features import FAMILIES, rdkit_families
 
     table = rdkit_families(complex_of(name)[1])
     return {family: np.flatnonzero(column).tolist() for family, column in zip(FAMILIES, table.T, strict=True)}

@@ -12,7 +12,7 @@ from corpus import answer, cached_files, run, sources, table
 from examination import examine, examine_whole
 from mutations import Case, cases, large_case, mutate, seeds
 
-from s2p.structure import read_structure
+from s2p.structure.reading import read_structure
 
 pytestmark = pytest.mark.filterwarnings("error::RuntimeWarning")  # a division by zero on the way is a result that is wrong
 CASES = cases()

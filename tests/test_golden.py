@@ -16,12 +16,12 @@ import numpy as np
 import pytest
 import torch
 
-from s2p.clustering import Cluster, mean_shift, rank_clusters, vote
 from s2p.config import ClusterConfig, SurfaceConfig
-from s2p.pockets import find_clusters, positive_points
-from s2p.smoothing import Smoother, candidates, smooth, smoother_logits
-from s2p.structure import Structure, read_structure
-from s2p.surface import surface_points
+from s2p.pockets.mean_shift import Cluster, mean_shift, rank_clusters, vote
+from s2p.pockets.published import find_clusters, positive_points
+from s2p.residues.smoothing import Smoother, candidates, smooth, smoother_logits
+from s2p.structure.reading import Structure, read_structure
+from s2p.surface.points import surface_points
 
 ARCHIVE = Path(__file__).resolve().parents[2] / "shared" / "golden" / "golden.tar.xz"
 pytestmark = pytest.mark.skipif(not ARCHIVE.is_file(), reason="the golden files are not here")
@@ -129,7 +129,7 @@ def test_surface_points(golden: Path, name: str) -> None:
     masks = [int(atom[7], 16) for atom in expected["atoms"]]
     position = np.concatenate([[k for k in range(50) if mask >> k & 1] for mask in masks]).astype(int)
     radius = np.linalg.norm(cloud.coord - coord[cloud.atom], axis=1)
-    from s2p.surface import sphere
+    from s2p.surface.points import sphere
 
     np.testing.assert_allclose((cloud.coord - coord[cloud.atom]) / radius[:, None], sphere(50)[position], atol=1e-5)
 

@@ -105,8 +105,8 @@ def test_citation_names_its_sources():
 
 
 def test_the_command_is_the_package_s_main():
-    assert PROJECT["scripts"] == {"s2p": "s2p.cli:main"}
-    from s2p.cli import main
+    assert PROJECT["scripts"] == {"s2p": "s2p.commands:main"}
+    from s2p.commands import main
 
     assert callable(main)
 

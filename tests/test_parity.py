@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from s2p.config import ClusterConfig, PredictConfig
-from s2p.pockets import find_clusters, positive_points
-from s2p.structure import read_structure
-from s2p.surface import surface_points
+from s2p.pockets.published import find_clusters, positive_points
+from s2p.structure.reading import read_structure
+from s2p.surface.points import surface_points
 
 
 def test_pockets_of_the_published_code(examples: Path) -> None:

@@ -18,8 +18,8 @@ from mutations import cases
 
 import s2p
 from s2p.errors import FetchError
-from s2p.fetch import download
-from s2p.files import file_stem, write_text
+from s2p.io.fetch import download
+from s2p.io.files import file_stem, write_text
 
 PACKAGE = Path(s2p.__file__).parent
 UNPICKLERS = {

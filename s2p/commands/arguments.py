@@ -18,8 +18,8 @@ def names(text: str) -> tuple[str, ...]:
 
 
 def formats(text: str) -> tuple[str, ...]:
-    """Output formats, in the order of :data:`s2p.export.FORMATS`; csv is always one of them."""
-    from s2p.export import FORMATS
+    """Output formats, in the order of :data:`s2p.output.files.FORMATS`; csv is always one of them."""
+    from s2p.output.files import FORMATS
 
     wanted = tuple(name.lower() for name in names(text))
     for name in wanted:

@@ -11,9 +11,9 @@ from s2p.commands.arguments import positive
 from s2p.config import LabelConfig
 
 if TYPE_CHECKING:
-    from s2p.annotations import Annotation
-    from s2p.labels import LigandReport
-    from s2p.structure import Structure
+    from s2p.datasets.label_files import Annotation
+    from s2p.structure.ligands import LigandReport
+    from s2p.structure.reading import Structure
 
 __all__ = ["add"]
 
@@ -73,14 +73,14 @@ def _add_datasets(commands: Any) -> None:
 
 
 def _run_labels(arguments: argparse.Namespace) -> int:
-    from s2p.annotations import format_annotations
     from s2p.config import EnhanceConfig
-    from s2p.enhancement import enhance_structures, evidence_table
+    from s2p.datasets.enhancement import enhance_structures, evidence_table
+    from s2p.datasets.label_files import format_annotations
     from s2p.errors import S2PError
-    from s2p.files import write_text
-    from s2p.labels import ligand_sites
-    from s2p.ligand_bonds import file_bonds
-    from s2p.structure import read_structure
+    from s2p.io.files import write_text
+    from s2p.structure.ligand_bonds import file_bonds
+    from s2p.structure.ligands import ligand_sites
+    from s2p.structure.reading import read_structure
 
     if arguments.evidence and not arguments.enhance:
         raise S2PError("--evidence needs --enhance: without it every residue comes from its own structure")
@@ -131,9 +131,9 @@ def _run_labels(arguments: argparse.Namespace) -> int:
 
 def _structure_files(inputs: list[str]) -> list[tuple[str, Path]]:
     """Name and file of each input; ids are fetched."""
-    from s2p.batch import expand_inputs
+    from s2p.batch.run import expand_inputs
     from s2p.errors import S2PError
-    from s2p.fetch import fetch_structure
+    from s2p.io.fetch import fetch_structure
 
     found = []
     for item in expand_inputs(inputs):
@@ -148,7 +148,7 @@ def _table(reports: list[tuple[Path, Structure, LigandReport]]) -> str:
     import csv
     import io
 
-    from s2p.labels import LABEL_COLUMNS
+    from s2p.structure.ligands import LABEL_COLUMNS
 
     out = io.StringIO()
     table = csv.writer(out, lineterminator="\n")
@@ -168,7 +168,7 @@ def _annotations(structure: Structure, report: LigandReport, per: str) -> list[A
     """A line a chain (the union), or a line a ligand and chain; chains that no ligand touches are left out."""
     import numpy as np
 
-    from s2p.annotations import Annotation
+    from s2p.datasets.label_files import Annotation
 
     rows = []
     for chain in structure.chains:
@@ -186,15 +186,15 @@ def _annotations(structure: Structure, report: LigandReport, per: str) -> list[A
 def _from_chain(name: str, sequence: str, labels: Any) -> Annotation:
     import numpy as np
 
-    from s2p.annotations import Annotation
+    from s2p.datasets.label_files import Annotation
 
     pdb, _, chain = name.rpartition("_")
     return Annotation(pdb, chain, "enhanced", np.flatnonzero(labels).astype(np.int32), sequence)
 
 
 def _run_list(arguments: argparse.Namespace) -> int:
-    from s2p.fetch import readable_size
-    from s2p.registry import DATASETS, LOCAL_LAYOUTS, dataset_folder
+    from s2p.datasets.registry import DATASETS, LOCAL_LAYOUTS, dataset_folder
+    from s2p.io.fetch import readable_size
 
     for entry in DATASETS:
         here = dataset_folder(entry.name)
@@ -221,7 +221,7 @@ def _run_list(arguments: argparse.Namespace) -> int:
 
 
 def _run_fetch(arguments: argparse.Namespace) -> int:
-    from s2p.registry import fetch_dataset
+    from s2p.datasets.registry import fetch_dataset
 
     place, notes = fetch_dataset(arguments.name, arguments.output, quiet=arguments.quiet)
     for note in notes:

@@ -85,16 +85,16 @@ def _temperature(text: str) -> float:
 
 def _run(arguments: argparse.Namespace) -> int:
     from s2p.errors import S2PError
-    from s2p.files import file_stem
-    from s2p.models.pocketgen_checkpoint import load_pocketgen
-    from s2p.models.pocketgen_config import DesignConfig, FoldConfig
-    from s2p.models.pocketgen_design import design, diversity, measure
-    from s2p.models.pocketgen_output import find_ligand, find_residues, place_in_pocket, save_designs
-    from s2p.models.pocketgen_scores import add_folded, asked, designability, score_designs
-    from s2p.structure import read_structure
+    from s2p.io.files import file_stem
+    from s2p.models.pocketgen.checkpoint import load_pocketgen
+    from s2p.models.pocketgen.config import DesignConfig, FoldConfig
+    from s2p.models.pocketgen.design import design, diversity, measure
+    from s2p.models.pocketgen.output import find_ligand, find_residues, place_in_pocket, save_designs
+    from s2p.models.pocketgen.scores import add_folded, asked, designability, score_designs
+    from s2p.structure.reading import read_structure
 
     if arguments.vina:
-        from s2p.models.pocketgen_docking import check_vina
+        from s2p.models.pocketgen.docking import check_vina
 
         check_vina()  # before anything long
     if arguments.folded is not None and not arguments.folded.is_dir():

@@ -14,10 +14,10 @@ from s2p.errors import S2PError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from s2p.cases import CaseSet
-    from s2p.intervals import Summary
-    from s2p.run_records import Run
-    from s2p.run_tables import Cost
+    from s2p.evaluation.cases import CaseSet
+    from s2p.evaluation.intervals import Summary
+    from s2p.evaluation.records import Run
+    from s2p.evaluation.tables import Cost
 
 __all__ = ["add"]
 
@@ -98,7 +98,7 @@ def _add_sweep(commands: Any) -> None:
 
 
 def _guard(cases: CaseSet, predictors: Sequence[str], arguments: argparse.Namespace) -> tuple[CaseSet, list[str]]:
-    from s2p.run_guard import guard_cases
+    from s2p.evaluation.run_guard import guard_cases
 
     n = len(cases.cases)
     cases, trained = guard_cases(cases, arguments.model, predictors, allow=arguments.allow_trained, skip=arguments.skip_trained)
@@ -114,9 +114,9 @@ def _run_evaluate(arguments: argparse.Namespace) -> int:
 
     from tqdm import tqdm
 
-    from s2p.benchmark_runner import predictor_names, run_benchmark
-    from s2p.cases import find_cases
-    from s2p.run_tables import cost, write_tables
+    from s2p.evaluation.cases import find_cases
+    from s2p.evaluation.runner import predictor_names, run_benchmark
+    from s2p.evaluation.tables import cost, write_tables
 
     wanted = [name for group in arguments.predictor for name in group] or ["s2p"]
     if "all" in wanted:
@@ -154,7 +154,7 @@ def _run_evaluate(arguments: argparse.Namespace) -> int:
         if name in wanted and "error" in entry:
             print(f"s2p: error: {name} did not run: {entry['error']}", file=sys.stderr)
     if arguments.page is not None:
-        from s2p.results_page import results_page
+        from benchmarks.report.results import results_page
 
         print(f"wrote {results_page([arguments.output], arguments.page)}")
     return 1 if any("error" in run.facts["predictors"].get(name, {}) for name in wanted) else 0
@@ -185,9 +185,9 @@ def _table(run: Run, figures: dict[str, dict[str, Summary]], costs: dict[str, Co
 
 
 def _run_sweep(arguments: argparse.Namespace) -> int:
-    from s2p.cases import find_cases
-    from s2p.pipeline import Seq2Pocket
-    from s2p.sweeps import settings, sweep, sweep_frame, write_sweep
+    from benchmarks.studies.sweep import settings, sweep, sweep_frame, write_sweep
+    from s2p.evaluation.cases import find_cases
+    from s2p.predictor import Seq2Pocket
 
     chosen = settings(arguments.parameter)
     folder = Path(arguments.dataset)

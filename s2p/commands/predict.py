@@ -15,8 +15,8 @@ from s2p.commands.arguments import formats, names, positive, probability
 from s2p.config import DEFAULT_MODEL, ClusterConfig, PredictConfig
 
 if TYPE_CHECKING:
-    from s2p.batch import Row
-    from s2p.benchmark import LigandHit
+    from s2p.batch.run import Row
+    from s2p.evaluation.compare import LigandHit
 
 __all__ = ["add"]
 
@@ -84,8 +84,8 @@ def add(commands: Any) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from s2p import batch
-    from s2p.batch_schedule import Clock, estimate_residues
+    from s2p.batch import run as batch
+    from s2p.batch.schedule import Clock, estimate_residues
 
     config = PredictConfig(
         threshold=arguments.threshold,
@@ -171,7 +171,7 @@ def _one_report(row: Row) -> str:
     prediction = row.prediction
     if prediction is None:
         return _one_line(row)
-    from s2p.benchmark import ligand_hits
+    from s2p.evaluation.compare import ligand_hits
 
     structure = prediction.structure
     n = len(structure.residues)

@@ -16,10 +16,10 @@ from s2p.errors import S2PError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from benchmarks.studies.smoothing import Kind, Trial
     from s2p.checkpoint import Checkpoint
-    from s2p.smoother_data import KnownSites
-    from s2p.smoother_study import Kind, Trial
-    from s2p.smoother_training import SmoothingExample
+    from s2p.training.known_sites import KnownSites
+    from s2p.training.smoother import SmoothingExample
 
 __all__ = ["add"]
 
@@ -115,9 +115,9 @@ def _run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
             parser.error(f"a checkpoint is a .safetensors file, not {arguments.output.name}")
 
     from s2p.checkpoint import load_checkpoint
-    from s2p.files import make_folder
-    from s2p.runtime import pick_device
-    from s2p.smoother_data import read_known_sites
+    from s2p.io.files import make_folder
+    from s2p.io.runtime import pick_device
+    from s2p.training.known_sites import read_known_sites
 
     started = time.perf_counter()
     say = _silent if arguments.quiet else print
@@ -159,7 +159,7 @@ def _examples(
     arguments: argparse.Namespace, checkpoint: Checkpoint, sites: dict[str, list[KnownSites]], kind: Kind
 ) -> tuple[Sequence[SmoothingExample], Sequence[SmoothingExample]]:
     """Training and validation examples; in the ablation, validation ones also say what the checkpoint predicts."""
-    from s2p.smoother_data import embed_structures, frozen_model, predicted_residues, smoothing_examples
+    from s2p.training.known_sites import embed_structures, frozen_model, predicted_residues, smoothing_examples
 
     embed = partial(embed_structures, folder=arguments.cache, note=_note, quiet=arguments.quiet)
     own = checkpoint.model
@@ -178,7 +178,7 @@ def _examples(
 def _ablate(
     arguments: argparse.Namespace, checkpoint: Checkpoint, sites: dict[str, list[KnownSites]], config: SmootherTrainConfig
 ) -> None:
-    from s2p.smoother_study import ablation
+    from benchmarks.studies.smoothing import ablation
 
     ablation(
         partial(_examples, arguments, checkpoint, sites),
@@ -199,8 +199,8 @@ def _train(
 ) -> Trial:
     from dataclasses import asdict
 
-    from s2p.smoother_study import Trial, random_search, trial_configs, write_table
-    from s2p.smoother_training import train_smoother, write_learning_curve
+    from benchmarks.studies.smoothing import Trial, random_search, trial_configs, write_table
+    from s2p.training.smoother import train_smoother, write_learning_curve
 
     training, validation = _examples(arguments, checkpoint, sites, arguments.embeddings or "finetuned")
     device = next(checkpoint.model.parameters()).device

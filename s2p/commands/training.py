@@ -112,7 +112,7 @@ def _run_finetune(parser: argparse.ArgumentParser, arguments: argparse.Namespace
     out: Path = arguments.output or arguments.work / "model.safetensors"
     if out.suffix != ".safetensors":
         parser.error(f"-o {out}: a checkpoint is a .safetensors file")
-    from s2p.training_run import FinetuneJob, backbone_name, describe, read_sets, run_finetune
+    from s2p.training.job import FinetuneJob, backbone_name, describe, read_sets, run_finetune
 
     job = FinetuneJob(
         arguments.labels,
@@ -141,8 +141,8 @@ def _run_finetune(parser: argparse.ArgumentParser, arguments: argparse.Namespace
 
 
 def _run_reproduce(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
-    from s2p.reproduce import Reproduction, describe, reproduce
-    from s2p.training_run import backbone_name
+    from benchmarks.recipes.published import Reproduction, describe, reproduce
+    from s2p.training.job import backbone_name
 
     plan = Reproduction(
         backbone_name(arguments.size),

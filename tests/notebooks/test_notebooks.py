@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from s2p.clustering import mean_shift
+from s2p.pockets.mean_shift import mean_shift
 
 nbformat = pytest.importorskip("nbformat")
 
@@ -181,32 +181,32 @@ def test_solutions_run(path: Path, tmp_path: Path) -> None:
 
 
 CLUSTERING = """
-import s2p.clustering as stage
+import s2p.pockets.mean_shift as stage
 real = stage.mean_shift
 stage.mean_shift = lambda points, bandwidth, *rest, **options: real(points, bandwidth + 2, *rest, **options)
 """
 SMOOTHING = """
-import s2p.smoothing as stage
+import s2p.residues.smoothing as stage
 stage.smooth = lambda smoother, ca_coord, positive, embeddings, **options: positive & False
 """
 SMOOTHING_RADIUS = """
-import s2p.smoothing as stage
+import s2p.residues.smoothing as stage
 real = stage.candidates
 stage.candidates = lambda ca, positive, embeddings, radius=15.0: real(ca, positive, embeddings, {15.0: 10.0, 10.0: 15.0}[radius])
 """
 PROBE = """
-import s2p.surface as stage
+import s2p.surface.points as stage
 real = stage.surface_points
 stage.surface_points = lambda *rest, **options: real(*rest, **options | {"probe_radius": 1.4})
 """
 PEAKS = """
 from dataclasses import replace
-import s2p.point_pockets as stage
+import s2p.pockets.peaks as stage
 real = stage.peaks
 stage.peaks = lambda points, scores, config: real(points, scores, replace(config, gather=config.gather + 2))
 """
 SCORES = """
-import s2p.point_features as stage
+import s2p.surface.features as stage
 real = stage.point_features
 stage.point_features = lambda s, cloud, e, p, *rest: real(s, cloud, e, p * 0, *rest)
 """
@@ -362,7 +362,7 @@ def test_is_on_the_learning_path_and_its_words_in_the_glossary(path: Path) -> No
 
 @pytest.mark.parametrize("path", [*NOTEBOOKS, *SOLUTIONS], ids=lambda path: path.stem)
 def test_commands_that_it_names_exist(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from s2p.cli import main
+    from s2p.commands import main
 
     text = "\n".join(cell.source for cell in read(path).cells if cell.cell_type == "markdown")
     for command, rest in re.findall(r"`s2p ([a-z][a-z-]*)\b([^`]*)`", text):

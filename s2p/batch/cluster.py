@@ -1,0 +1,204 @@
+"""A batch on a Dask cluster: the scheduler of one that exists, or one started on this machine.
+
+A task is some structures of similar length, worked on by one worker from reading to writing (:func:`s2p.batch.work.run_here`), so
+that only names and rows travel; the folder is the one place of results. Whatever a worker leaves unfinished when it is lost,
+another does; a row is given once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from s2p.batch.inputs import Item
+from s2p.batch.journal import JOURNAL, Finished
+from s2p.batch.schedule import groups
+from s2p.batch.work import BatchOptions, Row, run_here
+from s2p.errors import S2PError
+
+__all__ = ["run_on_cluster"]
+
+CONNECT = 30
+"""Seconds to wait for a scheduler, and then for its first worker."""
+LOOK, LOST = 5.0, 120
+"""Seconds between two looks whether there are workers, and without any before the batch ends."""
+GPU = "GPU"
+"""Resource that workers with a GPU offer: ``dask worker … --resources GPU=1``."""
+
+Find = Callable[[str], Finished | None]
+Task = list[tuple[int, Item, Finished | None]]
+
+
+def run_on_cluster(
+    items: Sequence[Item],
+    order: Sequence[int],
+    sizes: Sequence[int],
+    options: BatchOptions,
+    find: Find,
+    *,
+    scheduler: str | None,
+    local_workers: int = 1,
+) -> Generator[tuple[int, Row], None, None]:
+    """Rows of all items, as they are done.
+
+    Where some of the workers there are at the start offer the resource :data:`GPU`, only such are given work, one task for each
+    unit of it. A task that keeps killing its workers is taken apart, until the structure that does it is alone and becomes an
+    error.
+
+    Parameters
+    ----------
+    order, sizes
+        In which order they are begun, and their residues, estimated.
+    find
+        What an earlier run noted of an output name.
+    scheduler
+        Address, e.g. ``tcp://10.0.0.1:8786``; ``None`` starts one here.
+    local_workers
+        Worker processes of that one.
+
+    Raises
+    ------
+    S2PError
+        If Dask is not installed, no scheduler or worker answers, a worker has no s2p or does not see the folder, or all workers
+        are lost.
+    """
+    try:
+        import distributed.scheduler
+    except ImportError:
+        raise S2PError("--scheduler and --local-cluster need Dask; install it with: pip install 's2p[dask]'") from None
+    options = replace(options, folder=options.folder.resolve())
+    with _client(scheduler, local_workers) as client:
+        resources = _check_workers(client, options.folder)
+        waiting = deque(groups(order, sizes, options.batch.cluster_task))
+        suspects: deque[int] = deque()  # given last and one at a time: a worker that dies is held against all tasks it had
+        given: dict[Any, list[int]] = {}
+        try:
+            while waiting or given or suspects:
+                alone = not waiting and not given
+                if alone:
+                    waiting.append([suspects.popleft()])
+                while waiting and len(given) < options.batch.cluster_queue * max(1, sum(client.nthreads().values())):
+                    group = waiting.popleft()
+                    task = [(index, _elsewhere(items[index]), find(items[index].stem)) for index in group]
+                    # Not pure: a task of the same content, given again, has to run again.
+                    future = client.submit(
+                        _run_task, task, options, pure=False, retries=options.batch.retries, resources=resources
+                    )
+                    given[future] = group
+                future = _next_done(client, list(given))
+                group = given.pop(future)
+                try:
+                    yield from future.result()
+                except distributed.scheduler.KilledWorker:
+                    if len(group) > 1:
+                        waiting.extendleft([index] for index in reversed(group))
+                        continue
+                    if not alone:
+                        suspects.append(group[0])
+                        continue
+                    text = f"{items[group[0]].input}: the worker died each time (out of memory, or a crash in compiled code)"
+                    yield group[0], Row(items[group[0]].input, "error", message=text)
+                finally:
+                    future.release()
+        finally:
+            client.cancel(list(given), force=True)
+
+
+@contextlib.contextmanager
+def _client(scheduler: str | None, local_workers: int) -> Iterator[Any]:
+    import dask
+    from distributed import Client, LocalCluster
+
+    # The environment of workers started here: one thread each, whatever library counts.
+    threads = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
+    with contextlib.ExitStack() as stack:
+        address: Any = scheduler
+        if scheduler is None:
+            stack.enter_context(dask.config.set({"distributed.nanny.pre-spawn-environ": threads}))
+            local = LocalCluster(
+                n_workers=local_workers, threads_per_worker=1, dashboard_address=None, silence_logs=logging.CRITICAL
+            )
+            address = stack.enter_context(local)
+        try:
+            client = Client(address, timeout=CONNECT, set_as_default=False)
+        except (OSError, ValueError, TypeError) as error:
+            raise S2PError(f"no Dask scheduler answers at {scheduler} ({' '.join(str(error).split()) or 'timeout'})") from None
+        yield stack.enter_context(client)
+
+
+def _check_workers(client: Any, folder: Path) -> dict[str, float] | None:
+    """The resource that tasks need; complains of a cluster without workers, or of workers that do not see the folder."""
+    try:
+        client.wait_for_workers(1, timeout=CONNECT)
+    except TimeoutError:
+        raise S2PError(f"the Dask scheduler has no workers; start some with: dask worker {client.scheduler.address}") from None
+    try:
+        seen = client.run(_sees, folder / JOURNAL)
+    except Exception as error:  # what a worker has to say comes as it is, or as the text of an Exception
+        if "ModuleNotFoundError" not in repr(error):
+            raise
+        raise S2PError(f"the Dask workers cannot do this work ({error}); install s2p where they run") from None
+    for address, sees in seen.items():
+        if not sees:
+            raise S2PError(f"the Dask worker {address} does not see {folder}; name a folder that all machines share (-o)")
+    offers = [worker["resources"] for worker in client.scheduler_info(n_workers=-1)["workers"].values()]
+    return {GPU: 1} if any(offer.get(GPU) for offer in offers) else None
+
+
+def _next_done(client: Any, futures: Sequence[Any]) -> Any:
+    """One that is done, when there is one; complains if there are no workers for a while that could do any."""
+    from distributed import wait
+
+    lost: float | None = None
+    while True:
+        with contextlib.suppress(TimeoutError), client.as_current():
+            return next(iter(wait(futures, timeout=LOOK, return_when="FIRST_COMPLETED").done))
+        if client.nthreads():
+            lost = None
+        elif lost is None:
+            lost = time.monotonic()
+        elif time.monotonic() - lost > LOST:
+            raise S2PError(
+                f"the Dask cluster has lost its last worker, and there has been none for {LOST} s; see the workers' logs, "
+                "and go on with --resume"
+            )
+
+
+def _sees(path: Path) -> bool:
+    return path.exists()
+
+
+def _elsewhere(item: Item) -> Item:
+    """The item as another process, in another folder, finds it."""
+    return item if item.path is None else replace(item, path=item.path.resolve())
+
+
+# ------------------------------------------------------------------------------------------------ in the worker
+
+_turn = threading.Lock()
+"""One task at a time in a process, which then has all its threads: PyTorch is no faster with two tasks side by side."""
+_held: dict[str, list[Any]] = {}
+"""The predictor of the present batch."""
+
+
+def _run_task(task: Task, options: BatchOptions) -> list[tuple[int, Row]]:
+    from distributed import get_worker
+
+    with _turn:
+        key = options.settings()
+        if key not in _held:
+            _held.clear()
+            _held[key] = []
+        if torch := sys.modules.get("torch"):
+            torch.set_num_threads(max(1, get_worker().state.nthreads))
+        known = {item.stem: finished for _, item, finished in task}
+        rows = run_here([(index, item) for index, item, _ in task], options, known.get, _held[key])
+        return [(index, replace(row, prediction=None, paths=())) for index, row in rows]

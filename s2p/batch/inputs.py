@@ -1,0 +1,87 @@
+"""What the user names as inputs, as a list of structures to predict, each with an output name of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from s2p.io.fetch import classify
+from s2p.io.files import file_stem
+from s2p.structure.reading import SUFFIXES, stem
+
+__all__ = ["Item", "expand_inputs"]
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One structure to predict: a file, a database identifier, or an input that is wrong already."""
+
+    input: str
+    """As the user wrote it, or the path found in a folder or list."""
+    stem: str
+    """Start of the output names, unique in the batch."""
+    path: Path | None = None
+    identifier: str | None = None
+    error: str = ""
+    note: str = ""
+
+
+def expand_inputs(inputs: Iterable[str]) -> list[Item]:
+    """Files, folders, list files and database identifiers as one list with distinct output names.
+
+    A name that exists on disk is a file or folder; otherwise it may be an identifier. A folder gives its structure files,
+    sorted, without subfolders. A list file (``.txt``, ``.lst``) gives one path, relative to itself, or identifier per line;
+    ``#`` starts a comment.
+    """
+    items = [item for text in inputs for item in _expand(text, Path(text), lists=True)]
+    taken: set[str] = set()
+    distinct = []
+    for item in items:
+        # Folded, because some file systems take A and a for the same name.
+        name, count = file_stem(item.stem), 1
+        while name.casefold() in taken:
+            count += 1
+            name = f"{file_stem(item.stem)}_{count}"
+        taken.add(name.casefold())
+        note = f"written as {name}_*, because another input has the same name" if count > 1 else ""
+        distinct.append(replace(item, stem=name, note=note))
+    return distinct
+
+
+def _expand(text: str, path: Path, *, lists: bool) -> list[Item]:
+    try:
+        if path.is_dir():
+            found = sorted(entry for entry in path.iterdir() if _is_structure_name(entry.name) and entry.is_file())
+            if not found:
+                return [
+                    Item(text, path.name, error=f"{text}: the folder holds no structure files ({', '.join(SUFFIXES)}, or .gz)")
+                ]
+            return [Item(str(entry), stem(entry), path=entry) for entry in found]
+        if lists and path.suffix.lower() in (".txt", ".lst") and path.is_file():
+            return _expand_list(text, path)
+        if not path.exists() and classify(text):
+            return [Item(text, text, identifier=text)]
+    except (OSError, ValueError) as error:
+        reason = (error.strerror if isinstance(error, OSError) else None) or error
+        return [Item(text, path.name, error=f"{text}: cannot be read ({reason})")]
+    return [Item(text, stem(path), path=path)]
+
+
+def _expand_list(text: str, path: Path) -> list[Item]:
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError:
+        return [Item(text, path.stem, error=f"{text}: not a text file; a list has one path or identifier per line")]
+    entries = [entry for line in lines if (entry := line.split("#", 1)[0].strip())]
+    if not entries:
+        return [Item(text, path.stem, error=f"{text}: the list is empty")]
+    items = []
+    for entry in entries:
+        beside = path.parent / entry
+        items += _expand(entry if classify(entry) and not beside.exists() else str(beside), beside, lists=False)
+    return items
+
+
+def _is_structure_name(name: str) -> bool:
+    return not name.startswith(".") and name.lower().removesuffix(".gz").endswith(SUFFIXES)

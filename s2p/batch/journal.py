@@ -1,0 +1,158 @@
+"""What a batch has finished, one line each: so that a run that was killed can go on, and trusts nothing unchecked."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from s2p.batch.inputs import Item
+from s2p.errors import S2PError
+from s2p.io.files import make_folder, remove_leftovers, writing_error
+
+__all__ = ["JOURNAL", "Finished", "Journal", "digest", "digest_file", "digest_input", "intact"]
+
+JOURNAL = "batch.jsonl"
+"""In the output folder; JSON objects, one a line, in the order in which inputs were finished. Later lines win."""
+
+
+@dataclass(frozen=True)
+class Finished:
+    """An input that was predicted and written."""
+
+    stem: str
+    source: str
+    """SHA-256 of the input file; of the name, for a database identifier."""
+    settings: str
+    """SHA-256 of everything else that a result depends on."""
+    formats: tuple[str, ...]
+    outputs: dict[str, str]
+    """File name -> SHA-256."""
+    n_pockets: int
+
+
+def digest(value: Any) -> str:
+    """SHA-256 of JSON-ready values."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def digest_file(path: Path) -> str:
+    """SHA-256 of a file."""
+    with open(path, "rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def digest_input(item: Item) -> str:
+    """SHA-256 of what an item stands for; an ``OSError`` if the file cannot be read."""
+    return digest_file(item.path) if item.path is not None else digest({"identifier": item.identifier})
+
+
+def intact(finished: Finished, item: Item, folder: Path, formats: Iterable[str], settings: str) -> bool:
+    """Whether an input was finished with these settings and formats, has not changed since, and neither have its outputs."""
+    if finished.settings != settings or not set(formats) <= set(finished.formats):
+        return False
+    try:
+        return finished.source == digest_input(item) and all(
+            digest_file(folder / name) == expected for name, expected in finished.outputs.items()
+        )
+    except OSError:
+        return False
+
+
+class Journal:
+    """The journal of an output folder, held by one process at a time; a context manager.
+
+    Parameters
+    ----------
+    folder
+        Made if need be.
+    resume
+        Read what is there, and remove temporary files of a run that was killed.
+
+    Raises
+    ------
+    S2PError
+        If the folder cannot be written, or another batch is writing into it.
+    """
+
+    def __init__(self, folder: Path, *, resume: bool = False) -> None:
+        make_folder(folder)
+        self._path = folder / JOURNAL
+        self._lines: dict[str, int] = {}
+        try:
+            self._handle: BinaryIO = open(self._path, "a+b", buffering=0)  # noqa: SIM115 - closed in __exit__
+        except OSError as error:
+            raise writing_error(self._path, error) from None
+        if not _lock(self._handle):
+            self._handle.close()
+            raise S2PError(f"another s2p is writing into {folder}; wait until it ends, or choose another folder")
+        if resume:
+            remove_leftovers(folder)
+            self._index()
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._handle.close()
+
+    def _index(self) -> None:
+        """Remember where each input's last whole line begins; the line itself is read when it is needed."""
+        self._handle.seek(0)
+        start = 0
+        with open(self._path, "rb") as lines:
+            for line in lines:
+                if found := _parse(line):
+                    self._lines[found.stem] = start
+                start += len(line)
+
+    def find(self, stem: str) -> Finished | None:
+        """What an earlier run noted of an output name; nothing unless resuming."""
+        if stem not in self._lines:
+            return None
+        with open(self._path, "rb") as handle:
+            handle.seek(self._lines[stem])
+            return _parse(handle.readline())
+
+    def add(self, finished: Finished) -> None:
+        """Note an input as finished, once its outputs are there."""
+        line = json.dumps(asdict(finished), ensure_ascii=False).encode("utf-8", errors="replace") + b"\n"
+        try:
+            # A run that was killed while it wrote, or a full disk, may have left half a line.
+            if self._handle.seek(0, 2) and not self._ends_a_line():
+                line = b"\n" + line
+            if self._handle.write(line) != len(line):
+                raise OSError(28, "No space left on device")
+        except OSError as error:
+            raise writing_error(self._path, error) from None
+
+    def _ends_a_line(self) -> bool:
+        self._handle.seek(-1, 2)
+        return self._handle.read(1) == b"\n"
+
+
+def _parse(line: bytes) -> Finished | None:
+    try:
+        values = json.loads(line)
+        values["formats"] = tuple(values["formats"])
+        return Finished(**values)
+    except (ValueError, TypeError, KeyError):
+        return None
+
+
+def _lock(handle: BinaryIO) -> bool:
+    """Take the file for this process; it is given back when the process ends, however it ends."""
+    try:
+        import fcntl
+    except ImportError:  # Windows: nobody checks
+        return True
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # a file system without locks
+        return True
+    return True

@@ -1,0 +1,242 @@
+"""What happens to one input of a batch, in whichever process: it is read, predicted and written, or one row says why not."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+import traceback
+from collections.abc import Callable, Generator, Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from s2p.batch.inputs import Item
+from s2p.batch.journal import Finished, digest, digest_file, digest_input, intact
+from s2p.batch.language import LanguageStage, StagedPredictor, out_of_memory
+from s2p.config import BatchConfig, PredictConfig
+from s2p.errors import S2PError, StructureError, TargetError
+from s2p.io.fetch import fetch_structure
+from s2p.io.runtime import kernels_cached
+from s2p.io.weights import SHIPPED
+from s2p.prediction import Prediction
+from s2p.structure.reading import Structure, read_structure
+
+if TYPE_CHECKING:
+    from s2p.language.esm import LanguageOutput
+
+__all__ = ["BatchOptions", "Loaded", "Row", "announce", "finish", "load_predictor", "model_identity", "read", "run_here", "work"]
+
+Predict = Callable[[Structure, PredictConfig], Prediction]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What became of one input."""
+
+    input: str
+    status: str
+    """``ok``, ``skipped`` (``--resume`` found it done) or ``error``."""
+    n_pockets: int = 0
+    seconds: float = 0.0
+    """Of work on it; its share of what several inputs had in common included."""
+    message: str = ""
+    paths: tuple[Path, ...] = ()
+    """Files written."""
+    prediction: Prediction | None = field(default=None, repr=False)
+    """Only where it was the one input."""
+    finished: Finished | None = field(default=None, repr=False)
+    """For the journal."""
+    size: int = 0
+    """Residues, estimated before it was read: its share of the batch."""
+
+
+@dataclass(frozen=True)
+class BatchOptions:
+    """How inputs are predicted and written; sent to worker processes, so ``load`` must be importable by name."""
+
+    folder: Path
+    load: Callable[[], Any]
+    """Makes the predictor; called once a process, when the first good input needs it."""
+    formats: tuple[str, ...] = ("csv", "json", "html")
+    chains: tuple[str, ...] | None = None
+    config: PredictConfig = field(default_factory=PredictConfig)
+    resume: bool = False
+    quiet: bool = False
+    """Do not say on standard error why the first prediction takes long."""
+    model: str = ""
+    """What tells models apart; part of :attr:`settings`."""
+    batch: BatchConfig = field(default_factory=BatchConfig)
+
+    def settings(self) -> str:
+        """SHA-256 of what a result depends on, besides its input."""
+        from s2p import __version__
+
+        return digest([__version__, self.model, self.chains, asdict(self.config)])
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """An input that was read."""
+
+    item: Item
+    structure: Structure
+    source: str
+    """SHA-256 of the file."""
+    seconds: float
+
+    @property
+    def sequences(self) -> list[str]:
+        """Distinct sequences of its chains."""
+        return list(dict.fromkeys(self.structure.sequence(chain) for chain in self.structure.chains))
+
+
+def load_predictor(model: str, backbone: str | None, device: str) -> Any:
+    """The predictor that a checkpoint is for; PyTorch is imported here and not before."""
+    from s2p.loading import load_model
+
+    return load_model(model, backbone=backbone, device=device)
+
+
+def model_identity(model: str, backbone: str | None) -> str:
+    """What tells a checkpoint from others: its checksum, so that a file replaced by another under its name is noticed."""
+    shipped = SHIPPED / f"{model}.safetensors"
+    path = shipped if shipped.is_file() else Path(model)
+    return f"{digest_file(path) if path.is_file() else model} {backbone or ''}"
+
+
+def announce(options: BatchOptions) -> None:
+    """Say why the first prediction of an installation takes long."""
+    if not options.quiet and not kernels_cached():
+        print("compiling kernels (first use only, about 10 s) ...", file=sys.stderr, flush=True)
+
+
+def read(item: Item, options: BatchOptions, known: Finished | None = None) -> Loaded | Row:
+    """The structure of an item; or its row, if it is wrong, or done already as ``known`` says."""
+    start = time.perf_counter()
+    if item.error:
+        return _failed(item, item.error)
+    try:
+        if known is not None and intact(known, item, options.folder, options.formats, options.settings()):
+            return Row(item.input, "skipped", known.n_pockets, message="already done (--resume)", finished=known)
+        path = item.path if item.identifier is None else fetch_structure(item.identifier)
+        if path is None:
+            raise StructureError(f"{item.input}: nothing to read")
+        structure = replace(read_structure(path, chains=options.chains), name=item.stem)
+        return Loaded(item, structure, digest_input(item), time.perf_counter() - start)
+    except Exception as error:
+        return _failed(item, _sentence(item, error), time.perf_counter() - start)
+
+
+def work(loaded: Loaded, options: BatchOptions, predict: Predict, spent: float = 0.0) -> Row:
+    """Predict what was read and write it.
+
+    Parameters
+    ----------
+    spent
+        Seconds of work on it elsewhere, reading apart.
+
+    Raises
+    ------
+    TargetError
+        If nothing can be written: no other input could be, either.
+    """
+    start, item = time.perf_counter() - loaded.seconds - spent, loaded.item
+    try:
+        prediction = predict(loaded.structure, options.config)
+        paths = tuple(prediction.save(options.folder, options.formats))
+        outputs = {path.name: digest_file(path) for path in paths}
+    except TargetError:
+        raise
+    except Exception as error:
+        return _failed(item, _sentence(item, error), time.perf_counter() - start)
+    n_pockets = len(prediction.pockets)
+    message = "; ".join(part for part in (item.note, *loaded.structure.notes, *prediction.notes) if part)
+    finished = Finished(item.stem, loaded.source, options.settings(), options.formats, outputs, n_pockets)
+    return Row(item.input, "ok", n_pockets, time.perf_counter() - start, message, paths, prediction, finished)
+
+
+def finish(
+    loaded: Loaded,
+    outputs: Mapping[str, LanguageOutput | S2PError],
+    options: BatchOptions,
+    predictor: StagedPredictor,
+    spent: float = 0.0,
+) -> Row:
+    """Like :func:`work`, with what the language model said of the structure's sequences."""
+    good: dict[str, LanguageOutput] = {}
+    for sequence in loaded.sequences:
+        output = outputs[sequence]
+        if isinstance(output, S2PError):
+            return _failed(loaded.item, f"{loaded.item.input}: {output}", loaded.seconds + spent)
+        good[sequence] = output
+    return work(loaded, options, lambda structure, config: predictor.finish(structure, good, config), spent)
+
+
+def run_here(
+    indexed: Iterable[tuple[int, Item]],
+    options: BatchOptions,
+    find: Callable[[str], Finished | None],
+    held: list[Any],
+    *,
+    staged: bool = True,
+) -> Generator[tuple[int, Row], None, None]:
+    """Rows of items, worked on in this process; the language model runs over as many as :attr:`BatchConfig.gather` allows.
+
+    Parameters
+    ----------
+    indexed
+        Items with their places in the batch, similar sizes together.
+    find
+        What an earlier run noted of an output name.
+    held
+        The loaded predictor and its :class:`LanguageStage`, or nothing yet; filled here.
+    staged
+        ``False``: one item after the other, for a predictor as for a single input.
+    """
+    gathered: list[tuple[int, Loaded]] = []
+    residues = 0
+    for index, item in indexed:
+        loaded = read(item, options, find(item.stem))
+        if isinstance(loaded, Row):
+            yield index, loaded
+            continue
+        if not held:  # outside any try block: without a predictor no input can succeed, so this stops the batch
+            predictor = options.load()
+            held += [predictor, LanguageStage(predictor, options.config) if isinstance(predictor, StagedPredictor) else None]
+            announce(options)
+        if not staged or held[1] is None:
+            yield index, work(loaded, options, held[0].predict)
+            continue
+        size = len(loaded.structure.residues)
+        if gathered and residues + size > options.batch.gather:
+            yield from _finish_gathered(gathered, options, *held)
+            gathered, residues = [], 0
+        gathered.append((index, loaded))
+        residues += size
+    if gathered:
+        yield from _finish_gathered(gathered, options, *held)
+
+
+def _finish_gathered(
+    gathered: list[tuple[int, Loaded]], options: BatchOptions, predictor: StagedPredictor, stage: LanguageStage
+) -> Generator[tuple[int, Row], None, None]:
+    start = time.perf_counter()
+    outputs = stage.read(sequence for _, loaded in gathered for sequence in loaded.sequences)
+    each = (time.perf_counter() - start) / max(1, sum(len(loaded.structure.residues) for _, loaded in gathered))
+    for index, loaded in gathered:
+        yield index, finish(loaded, outputs, options, predictor, each * len(loaded.structure.residues))
+
+
+def _failed(item: Item, message: str, seconds: float = 0.0) -> Row:
+    return Row(item.input, "error", 0, seconds, " ".join(message.split()))
+
+
+def _sentence(item: Item, error: Exception) -> str:
+    if isinstance(error, S2PError):
+        return str(error)
+    if os.environ.get("S2P_DEBUG"):
+        traceback.print_exception(error, file=sys.stderr)
+    if out_of_memory(error):
+        return f"{item.input}: not enough memory; give fewer --jobs, or only some chains (--chain)"
+    return f"{item.input}: unexpected {type(error).__name__}: {error} (S2P_DEBUG=1 shows where)"

@@ -1,0 +1,1 @@
+"""Labelled chains, public data sets, splits and homology."""

@@ -1,0 +1,94 @@
+"""Archives from elsewhere, unpacked so that nothing in them can reach out of the folder."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import IO
+
+from s2p.config import DownloadConfig
+from s2p.errors import FetchError
+from s2p.io.fetch import readable_size
+from s2p.io.files import make_folder
+
+__all__ = ["is_archive", "unpack"]
+
+_CHUNK = 1 << 18
+
+
+def is_archive(path: Path) -> bool:
+    """Whether :func:`unpack` knows the kind of file: zip, or tar with or without compression."""
+    return zipfile.is_zipfile(path) or tarfile.is_tarfile(path)
+
+
+def unpack(archive: Path, folder: Path, config: DownloadConfig | None = None) -> Path:
+    """Unpack a zip or tar archive into ``folder``, which must not exist; it appears whole or not at all.
+
+    Raises
+    ------
+    FetchError
+        If a member would leave the folder, is a link or a device, or the archive is damaged, too large or of another kind.
+    """
+    config = config or DownloadConfig()
+    if folder.exists():
+        raise FetchError(f"{folder}: is there already; remove it to unpack {archive.name} again")
+    temporary = folder.with_name(f".{folder.name}.unpacking")
+    shutil.rmtree(temporary, ignore_errors=True)
+    make_folder(temporary)
+    try:
+        _unpack_members(archive, temporary, config)
+        os.replace(temporary, folder)
+    except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError, ValueError) as error:
+        raise FetchError(f"{archive}: damaged or of a kind that cannot be read ({error})") from None
+    except OSError as error:
+        raise FetchError(f"{archive}: cannot be unpacked into {folder} ({error.strerror or error})") from None
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return folder
+
+
+def _unpack_members(archive: Path, folder: Path, config: DownloadConfig) -> None:
+    left = config.max_unpacked_bytes
+    for number, (name, stream) in enumerate(_members(archive), 1):
+        if number > config.max_members:
+            raise FetchError(f"{archive}: holds more than {config.max_members} files; not unpacked")
+        pure = PurePosixPath(name.replace("\\", "/"))
+        if pure.is_absolute() or ".." in pure.parts or not pure.parts or ":" in pure.parts[0] or "\0" in name:
+            raise FetchError(f"{archive}: the member {name!r} would leave the folder; nothing was unpacked")
+        path = folder.joinpath(*pure.parts)
+        if stream is None:
+            path.mkdir(parents=True, exist_ok=True)
+            continue
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # "xb": a name that comes twice, or once in small letters and once in capitals, must not overwrite silently.
+        with stream, open(path, "xb") as out:
+            while chunk := stream.read(_CHUNK):
+                left -= len(chunk)
+                if left < 0:
+                    raise FetchError(f"{archive}: larger than {readable_size(config.max_unpacked_bytes)} unpacked; not unpacked")
+                out.write(chunk)
+
+
+def _members(archive: Path) -> Iterator[tuple[str, IO[bytes] | None]]:
+    """Name and content of each file; ``None`` for a folder. Anything else is refused."""
+    if zipfile.is_zipfile(archive):
+        with zipfile.ZipFile(archive) as packed:
+            for entry in packed.infolist():
+                mode = entry.external_attr >> 16
+                if mode and stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR):
+                    raise FetchError(f"{archive}: the member {entry.filename!r} is a link or a device; nothing was unpacked")
+                yield entry.filename, None if entry.is_dir() else packed.open(entry)
+        return
+    if not tarfile.is_tarfile(archive):
+        raise FetchError(f"{archive}: neither a zip nor a tar archive")
+    with tarfile.open(archive) as tape:
+        for member in tape:
+            if not (member.isreg() or member.isdir()):
+                raise FetchError(f"{archive}: the member {member.name!r} is a link or a device; nothing was unpacked")
+            yield member.name, None if member.isdir() else tape.extractfile(member)

@@ -1,0 +1,177 @@
+"""Enhancement of labels: a residue binds where it binds in any structure of the same protein (paper: enhanced sc-PDB).
+
+One crystal shows one ligand; the other sites of the protein would be taught as not binding. The union over all its structures
+mends that, and every residue that is added keeps the chain and the ligand it was seen with.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from s2p.config import EnhanceConfig, LabelConfig
+from s2p.datasets.labelled import LabelledChain
+from s2p.datasets.splits import cluster
+from s2p.errors import S2PError
+from s2p.structure.alignment import align
+from s2p.structure.ligands import ligand_sites
+from s2p.structure.reading import Structure
+
+__all__ = ["EVIDENCE_COLUMNS", "EnhancedChain", "Evidence", "enhance", "enhance_chains", "enhance_structures", "evidence_table"]
+
+EVIDENCE_COLUMNS = ("chain", "index", "letter", "source", "source_index", "source_letter", "ligand")
+"""Columns of :func:`evidence_table`."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """One reason why a residue counts as binding."""
+
+    index: int
+    """0-based in the representative chain."""
+    source: str
+    """Id of the chain in which it binds."""
+    source_index: int
+    """0-based in that chain."""
+    source_letter: str
+    ligand: str
+    """What it binds there; empty where that is not known."""
+
+
+@dataclass(frozen=True, eq=False)
+class EnhancedChain:
+    """The representative of a protein with the union of the labels of its chains."""
+
+    chain: LabelledChain
+    members: tuple[str, ...]
+    """Ids of all chains that were joined, the representative first."""
+    evidence: tuple[Evidence, ...]
+    """By index, then in the order of the members; every binding residue has at least one."""
+    lost: int
+    """Binding residues of members that the representative lacks (not observed in it)."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Site:
+    """Binding residues of one ligand in one chain."""
+
+    ligand: str
+    residues: NDArray[np.int_]
+
+
+def enhance(chains: Sequence[LabelledChain], groups: Sequence[Sequence[int]]) -> list[LabelledChain]:
+    """The chains of :func:`enhance_chains` without their evidence."""
+    return [enhanced.chain for enhanced in enhance_chains(chains, groups)]
+
+
+def enhance_chains(chains: Sequence[LabelledChain], groups: Sequence[Sequence[int]]) -> list[EnhancedChain]:
+    """One chain a group, binding wherever any chain of the group binds.
+
+    Parameters
+    ----------
+    groups
+        Indices into ``chains`` of chains of one protein, such as :func:`s2p.datasets.splits.cluster` finds; the first of each
+        stands for the group.
+    """
+    return [_join([(chains[k], [_Site("", np.flatnonzero(chains[k].labels))]) for k in group]) for group in groups]
+
+
+def enhance_structures(
+    structures: Sequence[Structure],
+    proteins: Mapping[str, str] | None = None,
+    *,
+    config: EnhanceConfig | None = None,
+    labels: LabelConfig | None = None,
+) -> list[EnhancedChain]:
+    """Labels of the chains of structures, joined protein by protein.
+
+    Parameters
+    ----------
+    structures
+        With their ligands; ``NAME_CHAIN`` is the id of a chain.
+    proteins
+        Chain id -> accession of its protein. Chains without one, or all by default, are grouped by identity and coverage.
+    config
+        When chains are one protein, and whether ions count.
+    labels
+        What a ligand and a contact are.
+
+    Returns
+    -------
+    list of EnhancedChain
+        In the order of first appearance; the longest chain of a protein represents it. Proteins without any site have labels
+        that are all 0.
+
+    Raises
+    ------
+    S2PError
+        If two structures have the same name.
+    """
+    config = config or EnhanceConfig()
+    found: dict[str, tuple[LabelledChain, list[_Site]]] = {}
+    for structure in structures:
+        sites = ligand_sites(structure, labels, include_ions=config.include_ions).sites
+        for chain in structure.chains:
+            own = np.flatnonzero(structure.residues.chain == chain)
+            name = f"{structure.name}_{chain}"
+            if name in found:
+                raise S2PError(
+                    f"there are two structures {structure.name!r} with a chain {chain}; give the files different names"
+                )
+            inside = [_Site(site.ligand.id, np.flatnonzero(np.isin(own, site.residues))) for site in sites]
+            inside = [site for site in inside if len(site.residues)]
+            flags = np.zeros(len(own), np.uint8)
+            for site in inside:
+                flags[site.residues] = 1
+            found[name] = (LabelledChain(name, structure.sequence(chain), flags, structure.name), inside)
+    groups: dict[str, list[str]] = {}
+    for name in found:
+        if proteins and name in proteins:
+            groups.setdefault(proteins[name], []).append(name)
+    rest = {name: chain.sequence for name, (chain, _) in found.items() if not (proteins and name in proteins)}
+    together = list(groups.values()) + (cluster(rest, identity=config.identity, coverage=config.coverage) if rest else [])
+    order = {name: k for k, name in enumerate(found)}
+    # The longest chain first, since what the representative lacks is lost; then as the structures came.
+    ordered = [sorted(group, key=lambda name: (-len(found[name][0].sequence), order[name])) for group in together]
+    ordered.sort(key=lambda group: min(order[name] for name in group))
+    return [_join([found[name] for name in group]) for group in ordered]
+
+
+def evidence_table(chains: Sequence[EnhancedChain]) -> str:
+    """All evidence as CSV text with the columns :data:`EVIDENCE_COLUMNS`: which structure and ligand gave each residue."""
+    out = io.StringIO()
+    table = csv.writer(out, lineterminator="\n")
+    table.writerow(EVIDENCE_COLUMNS)
+    for enhanced in chains:
+        letters = enhanced.chain.sequence
+        for e in enhanced.evidence:
+            table.writerow((enhanced.chain.id, e.index, letters[e.index], e.source, e.source_index, e.source_letter, e.ligand))
+    return out.getvalue()
+
+
+def _join(members: Sequence[tuple[LabelledChain, Sequence[_Site]]]) -> EnhancedChain:
+    first = members[0][0]
+    labels = first.labels.copy()
+    evidence: list[Evidence] = []
+    lost = 0
+    for chain, sites in members:
+        same = chain.sequence == first.sequence
+        position = np.arange(len(chain.sequence)) if same else align(chain.sequence, first.sequence)
+        missing = set()
+        for site in sites:
+            for k in site.residues.tolist():
+                index = int(position[k])
+                if index < 0:
+                    missing.add(k)
+                    continue
+                labels[index] = 1
+                evidence.append(Evidence(index, chain.id, k, chain.sequence[k], site.ligand))
+        lost += len(missing)
+    evidence.sort(key=lambda e: e.index)
+    joined = LabelledChain(first.id, first.sequence, labels, first.source)
+    return EnhancedChain(joined, tuple(chain.id for chain, _ in members), tuple(evidence), lost)

@@ -1,0 +1,350 @@
+"""Label files: the published ``;`` lines, the same as CSV, and records of three lines; read with every value checked.
+
+A published line is ``pdb;chain;TYPE;A12 G13 …;SEQUENCE``: letters with **0-based** indices into the sequence of observed
+residues, one line a chain, or one a pocket. A mistake is an error that names file, line and field, before anything is trained.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from s2p.config import AnnotationConfig
+from s2p.datasets.labelled import LETTERS, LabelledChain
+from s2p.errors import S2PError
+from s2p.io.files import write_text
+
+__all__ = [
+    "CSV_COLUMNS",
+    "FORMATS",
+    "Annotation",
+    "format_annotations",
+    "read_annotations",
+    "read_labels",
+    "read_three_line",
+    "write_annotations",
+    "write_three_line",
+]
+
+CSV_COLUMNS = ("pdb", "chain", "type", "residues", "sequence")
+"""Columns of a label CSV; each holds what the field of a published line holds."""
+
+FORMATS = ("published", "csv", "records")
+"""Formats of a label file."""
+
+_TOKEN = re.compile(r"([A-Za-z])(-?[0-9]+)")
+_HEADERS = frozenset({"pdb", "pdb_id", "pdbid", "id", "entry"})
+_FIELDS = {
+    "published": ("fields 1 and 2 (pdb, chain)", "field 4 (residues)", "field 5 (sequence)"),
+    "csv": ("columns pdb and chain", "column residues", "column sequence"),
+    "records": ("id", "labels", "sequence"),
+}
+_SHOWN = 3
+"""Mistakes that are told in full."""
+
+
+@dataclass(frozen=True, eq=False)
+class Annotation:
+    """Binding residues of one chain, or of one pocket of it: a line of a label file."""
+
+    pdb: str
+    chain: str
+    """Empty where the file knows one id only (records of three lines)."""
+    kind: str
+    """Third field: the ligand, the kind of site, or any other word."""
+    indices: NDArray[np.int32]
+    """(K,), 0-based into ``sequence``, ascending, distinct."""
+    sequence: str
+    line: int = 0
+    """1-based line of the file; 0 if it is from none."""
+
+    @property
+    def id(self) -> str:
+        """``pdb_chain``."""
+        return f"{self.pdb}_{self.chain}" if self.chain else self.pdb
+
+    @property
+    def labels(self) -> NDArray[np.uint8]:
+        """(N,), 1 at ``indices``; a new array."""
+        labels = np.zeros(len(self.sequence), np.uint8)
+        labels[self.indices] = 1
+        return labels
+
+
+class _Problem(Exception):
+    """What is wrong in one line; the file's name is added outside."""
+
+
+def read_labels(path: str | Path, config: AnnotationConfig | None = None) -> list[LabelledChain]:
+    """Labelled chains for training from a file in any of :data:`FORMATS`; which one is told from its first line.
+
+    Parameters
+    ----------
+    path
+        Text, UTF-8. ``source`` of the chains is the file's name without suffix.
+    config
+        What is refused besides mistakes: chains that are too short, chains without a binding residue, chains named twice.
+
+    Returns
+    -------
+    list of LabelledChain
+        In file order; with ``merge_pockets`` the union of the lines of a chain, where its first line stands.
+
+    Raises
+    ------
+    S2PError
+        Naming file, line and field of the first mistakes, and how many there are.
+    """
+    path, config = Path(path), config or AnnotationConfig()
+    form, annotations = _parse(path)
+    problems: list[str] = []
+    found: dict[tuple[str, str], LabelledChain] = {}
+    first: dict[tuple[str, str], int] = {}
+    fields = _FIELDS[form]
+    for a in annotations:
+        where, key = f"line {a.line}", (a.pdb, a.chain)
+        n = len(a.sequence)
+        if n < config.min_residues:
+            problems.append(
+                f"{where}, {fields[2]}: {a.id} has {n} residue{'s' * (n != 1)}, at least {config.min_residues} are needed"
+            )
+            continue
+        if not len(a.indices) and not config.allow_empty:
+            problems.append(f"{where}, {fields[1]}: {a.id} has no binding residue; leave the chain out if that is so")
+            continue
+        known = found.get(key)
+        if known is None:
+            first[key] = a.line
+            found[key] = LabelledChain(a.id, a.sequence, a.labels, path.stem)
+        elif not config.merge_pockets:
+            problems.append(
+                f"{where}, {fields[0]}: {a.id} is in line {first[key]} already; if the lines are pockets of one chain, merge them"
+            )
+        elif known.sequence != a.sequence:
+            problems.append(f"{where}, {fields[2]}: {a.id} has another sequence in line {first[key]}")
+        else:
+            np.maximum(known.labels, a.labels, out=known.labels)
+    _raise(path, problems)
+    return list(found.values())
+
+
+def read_annotations(path: str | Path) -> list[Annotation]:
+    """Lines of a label file, one by one: a chain may have several (its pockets), and a chain or a pocket may be empty.
+
+    Raises
+    ------
+    S2PError
+        As :func:`read_labels`, for mistakes within a line.
+    """
+    return _parse(Path(path))[1]
+
+
+def read_three_line(path: str | Path) -> list[LabelledChain]:
+    """Read records of three lines: ``>id``, sequence, string of ``0`` and ``1``, as public archives have them.
+
+    Ids may repeat and chains may be of one residue or have no binding one; :func:`read_labels` is strict.
+
+    Raises
+    ------
+    S2PError
+        Naming file and line of what is not of this form.
+    """
+    path = Path(path)
+    return [LabelledChain(a.id, a.sequence, a.labels, path.stem) for a in _parse(path, "records")[1]]
+
+
+def write_three_line(path: str | Path, chains: Sequence[LabelledChain]) -> None:
+    """Write records that :func:`read_three_line` reads."""
+    write_text(Path(path), "".join(f">{c.id}\n{c.sequence}\n{''.join(map(str, c.labels.tolist()))}\n" for c in chains))
+
+
+def format_annotations(annotations: Iterable[Annotation], form: str = "published") -> str:
+    """The text of a label file in one of :data:`FORMATS`; :func:`read_annotations` gives the same annotations back.
+
+    Raises
+    ------
+    S2PError
+        If a name holds what the format uses as its separator, or ``form`` is none.
+    """
+    if form not in FORMATS:
+        raise S2PError(f"there is no label format {form!r}; the formats are {', '.join(FORMATS)}")
+    out = io.StringIO()
+    table = csv.writer(out, lineterminator="\n")
+    if form == "csv":
+        table.writerow(CSV_COLUMNS)
+    for a in annotations:
+        residues = " ".join(f"{a.sequence[i]}{i}" for i in a.indices.tolist())
+        row = (a.pdb, a.chain, a.kind, residues, a.sequence)
+        if any(c in field for field in row[:3] for c in (";\n\r" if form == "published" else "\n\r")):
+            raise S2PError(f"{a.id}: a name with ';' or a line break cannot be written in the {form} format")
+        if form == "csv":
+            table.writerow(row)
+        elif form == "published":
+            out.write(";".join(row) + "\n")
+        else:
+            out.write(f">{a.id}\n{a.sequence}\n{''.join(map(str, a.labels.tolist()))}\n")
+    return out.getvalue()
+
+
+def write_annotations(path: str | Path, annotations: Iterable[Annotation], form: str = "published") -> Path:
+    """Write a label file; see :func:`format_annotations`."""
+    return write_text(Path(path), format_annotations(annotations, form))
+
+
+def _parse(path: Path, form: str | None = None) -> tuple[str, list[Annotation]]:
+    """Format (told from the content unless given) and annotations of a file."""
+    text = _read_text(path)
+    form = form or _sniff(path, text)
+    problems: list[str] = []
+    found = []
+    for number, make in _PARSERS[form](text):
+        try:
+            found.append(make())
+        except _Problem as problem:
+            problems.append(f"line {number}, {problem}")
+    _raise(path, problems)
+    if not found:
+        raise S2PError(f"{path}: no {'records' if form == 'records' else 'chains'} in it")
+    return form, found
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise S2PError(f"{path}: no such file") from None
+    except UnicodeDecodeError as error:
+        raise S2PError(f"{path}: not a text file (byte {error.start} is no UTF-8)") from None
+    except OSError as error:
+        raise S2PError(f"{path}: cannot be read ({error.strerror or error})") from None
+
+
+def _raise(path: Path, problems: list[str]) -> None:
+    if problems:
+        more = f"; and {len(problems) - _SHOWN} more mistakes" if len(problems) > _SHOWN else ""
+        raise S2PError(f"{path}, " + "; ".join(problems[:_SHOWN]) + more)
+
+
+def _sniff(path: Path, text: str) -> str:
+    """The format, by the first line that is not blank."""
+    first = next((line.strip() for line in text.splitlines() if line.strip()), "")
+    if not first:
+        raise S2PError(f"{path}: the file is empty; there are no chains in it")
+    if first.startswith(">"):
+        return "records"
+    if first.count(";") >= 2:
+        return "published"
+    names = [name.strip().lower() for name in next(csv.reader([first]))]
+    if "ligand_id" in names and "sequence" not in names:
+        raise S2PError(
+            f"{path}, line 1: a table of ligands without sequences; write the labels with s2p labels --format published"
+        )
+    missing = [name for name in CSV_COLUMNS if name not in names]
+    if len(missing) < len(CSV_COLUMNS) - 1:
+        if missing:
+            raise S2PError(f"{path}, line 1: the table has no column {missing[0]!r}; it needs {','.join(CSV_COLUMNS)}")
+        return "csv"
+    raise S2PError(
+        f"{path}, line 1: no known label format; expected 'pdb;chain;TYPE;A12 G13;SEQUENCE', a CSV table with the columns "
+        f"{','.join(CSV_COLUMNS)}, or records of three lines that start with '>id'"
+    )
+
+
+_Lines = Iterator[tuple[int, Callable[[], Annotation]]]
+
+
+def _published(text: str) -> _Lines:
+    for number, line in enumerate(text.splitlines(), 1):
+        fields = [field.strip() for field in line.split(";")]
+        if not line.strip() or (fields[0].lower() in _HEADERS and fields[-1].lower() == "sequence"):
+            continue
+        yield number, partial(_annotation, fields, number, "field {} ({})")
+
+
+def _csv(text: str) -> _Lines:
+    csv.field_size_limit(1 << 24)  # a chain of 35,000 residues, all binding
+    reader = csv.reader(io.StringIO(text))
+    names: list[str] = []
+    while not any(names):
+        names = [name.strip().lower() for name in next(reader)]
+    place = [names.index(name) for name in CSV_COLUMNS]
+    for row in reader:
+        number = reader.line_num
+        if any(cell.strip() for cell in row):
+            fields = [row[k].strip() if k < len(row) else "" for k in place] if len(row) == len(names) else row
+            yield number, partial(_annotation, fields, number, "column {1}")
+
+
+def _annotation(fields: Sequence[str], number: int, field: str) -> Annotation:
+    """Check one line; ``field`` writes a field's number and name."""
+    if len(fields) != len(CSV_COLUMNS):
+        raise _Problem(f"{len(fields)} fields where {len(CSV_COLUMNS)} are expected: {', '.join(CSV_COLUMNS)}")
+    pdb, chain, kind, residues, sequence = fields
+    name = [field.format(k, column) for k, column in enumerate(CSV_COLUMNS, 1)]
+    if not pdb:
+        raise _Problem(f"{name[0]}: empty")
+    sequence = _checked_sequence(sequence, name[4])
+    tokens = [_TOKEN.fullmatch(token) for token in residues.replace(",", " ").split()]
+    if None in tokens:
+        bad = residues.replace(",", " ").split()[tokens.index(None)]
+        raise _Problem(f"{name[3]}: {bad[:20]!r} is no residue; expected a letter and a 0-based index, such as A12")
+    pairs = [(match[1].upper(), int(match[2])) for match in tokens if match]
+    wrong = next(((c, i) for c, i in pairs if not 0 <= i < len(sequence) or sequence[i] != c), None)
+    if wrong is not None:
+        letter, index = wrong
+        if all(1 <= i <= len(sequence) and sequence[i - 1] == c for c, i in pairs):
+            raise _Problem(
+                f"{name[3]}: {letter}{index} does not fit, but every residue would if the indices were counted from 1; "
+                "subtract 1 from all of them (indices are 0-based)"
+            )
+        if not 0 <= index < len(sequence):
+            raise _Problem(f"{name[3]}: {letter}{index} is out of range, the last index of the sequence is {len(sequence) - 1}")
+        raise _Problem(f"{name[3]}: {letter}{index} does not fit, the sequence has {sequence[index]} at index {index}")
+    indices = np.array(sorted({i for _, i in pairs}), dtype=np.int32)
+    return Annotation(pdb, chain, kind, indices, sequence, number)
+
+
+def _records(text: str) -> _Lines:
+    lines = [(number, line.strip()) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
+    for k in range(0, len(lines), 3):
+        record = lines[k : k + 3]
+        yield record[0][0], partial(_record, record)
+
+
+def _record(record: Sequence[tuple[int, str]]) -> Annotation:
+    if len(record) < 3 or not record[0][1].startswith(">"):
+        raise _Problem("id: expected '>id', a sequence and its labels, three lines a record")
+    (number, head), (second, letters), (third, labels) = record
+    name = head[1:].strip()
+    if not name:
+        raise _Problem("id: empty")
+    sequence = _checked_sequence(letters, f"sequence of {name} (line {second})")
+    where = f"labels of {name} (line {third})"
+    if len(sequence) != len(labels):
+        raise _Problem(f"{where}: {len(sequence)} letters but {len(labels)} labels")
+    wrong = next((i for i, c in enumerate(labels) if c not in "01"), None)
+    if wrong is not None:
+        raise _Problem(f"{where}: labels must be 0 or 1, found {labels[wrong]!r} at index {wrong}")
+    indices = np.flatnonzero(np.frombuffer(labels.encode(), np.uint8) == ord("1")).astype(np.int32)
+    return Annotation(name, "", "", indices, sequence, number)
+
+
+def _checked_sequence(text: str, where: str) -> str:
+    sequence = text.upper()
+    if not sequence:
+        raise _Problem(f"{where}: empty")
+    wrong = next((i for i, c in enumerate(sequence) if c not in LETTERS), None)
+    if wrong is not None:
+        raise _Problem(f"{where}: {text[wrong]!r} at index {wrong} is no amino-acid letter")
+    return sequence
+
+
+_PARSERS: dict[str, Callable[[str], _Lines]] = {"published": _published, "csv": _csv, "records": _records}

@@ -1,0 +1,156 @@
+"""Splits that keep homologues together: clusters of chains, held-out sets, and a search for leaks.
+
+Sequences are compared by mmseqs2 where it is installed, otherwise by :mod:`s2p.datasets.kmer_clusters`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+from s2p.datasets.kmer_clusters import kmer_cluster, kmer_homologous
+from s2p.datasets.labelled import Complex
+from s2p.errors import S2PError
+
+__all__ = ["Method", "cluster", "homologous", "search_method", "split_complexes"]
+
+Method = Literal["auto", "mmseqs2", "kmer"]
+"""``auto``: mmseqs2 where it is on the PATH."""
+
+
+def search_method(method: Method = "auto") -> Literal["mmseqs2", "kmer"]:
+    """What sequences are compared with: ``auto`` resolved. Record it beside a split: the two agree well, but not fully."""
+    if method == "auto":
+        return "mmseqs2" if shutil.which("mmseqs") else "kmer"
+    return method
+
+
+def homologous(
+    queries: Mapping[str, str],
+    targets: Mapping[str, str],
+    *,
+    identity: float = 0.3,
+    coverage: float = 0.5,
+    method: Method = "auto",
+) -> dict[str, set[str]]:
+    """Targets that share sequence with a query, by mmseqs2 at its highest sensitivity or by the k-mer search.
+
+    Parameters
+    ----------
+    queries, targets
+        Id -> sequence.
+    identity, coverage
+        A hit has at least this share of identical residues over an alignment that covers at least this share of the
+        shorter sequence.
+    method
+        The search; see :func:`search_method`.
+
+    Returns
+    -------
+    Target id -> ids of the queries it hits (targets without hits are absent).
+
+    Raises
+    ------
+    S2PError
+        If mmseqs2 is asked for and not installed, or fails.
+    """
+    if search_method(method) == "kmer":
+        return kmer_homologous(queries, targets, identity=identity, coverage=coverage)
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder)
+        names: dict[str, list[str]] = {}
+        for role, table in (("query", queries), ("target", targets)):
+            names[role] = list(table)
+            (place / role).write_text("".join(f">{k}\n{table[name]}\n" for k, name in enumerate(names[role])))
+        command = ["easy-search", "query", "target", "hits", "tmp", "-s", "7.5", "--max-seqs", "5000", "-e", "1e-3", "-v", "1"]
+        _mmseqs([*command, "--min-seq-id", str(identity), "--format-output", "query,target,fident,alnlen,qlen,tlen"], place)
+        found: dict[str, set[str]] = {}
+        for line in (place / "hits").read_text().splitlines():
+            query, target, _, length, query_length, target_length = line.split("\t")
+            if int(length) >= coverage * min(int(query_length), int(target_length)):
+                found.setdefault(names["target"][int(target)], set()).add(names["query"][int(query)])
+    return found
+
+
+def split_complexes(
+    complexes: Sequence[Complex],
+    *,
+    always_test: Iterable[str] = (),
+    validation: float = 0.15,
+    test: float = 0.25,
+    salt: str = "s2p-1",
+) -> dict[str, str]:
+    """Split by whole clusters: ``train``, ``validation`` or ``test`` for every complex.
+
+    A cluster's split follows from a hash of its name, so it does not change when other data are added. A complex whose
+    chains fall in several splits goes to the most protected one (test, then validation), and its other clusters leave
+    the training set with it.
+
+    Parameters
+    ----------
+    always_test
+        Clusters that are held out whatever their hash says.
+    validation, test
+        Shares of the clusters.
+
+    Returns
+    -------
+    ``Complex.key`` -> split; complexes that share a cluster with a more protected split are ``unused``.
+    """
+    forced = set(always_test)
+
+    def place(cluster: str) -> str:
+        if cluster in forced:
+            return "test"
+        draw = int.from_bytes(hashlib.sha256(f"{salt}:{cluster}".encode()).digest()[:8], "big") / 2**64
+        return "test" if draw < test else "validation" if draw < test + validation else "train"
+
+    level = {"train": 0, "validation": 1, "test": 2}
+    names = {value: key for key, value in level.items()}
+    cluster_level = {c: level[place(c)] for x in complexes for c in x.clusters}
+    result = {x.key: names[max(cluster_level[c] for c in x.clusters)] for x in complexes}
+    reserved: dict[str, int] = {}
+    for x in complexes:
+        for c in x.clusters:
+            reserved[c] = max(reserved.get(c, 0), level[result[x.key]])
+    for x in complexes:
+        if max(reserved[c] for c in x.clusters) > level[result[x.key]]:
+            result[x.key] = "unused"
+    return result
+
+
+def cluster(
+    sequences: Mapping[str, str], *, identity: float = 0.95, coverage: float = 0.8, method: Method = "auto"
+) -> list[list[str]]:
+    """Groups of ids, the representative first: identical enough to it over enough of both sequences."""
+    if search_method(method) == "kmer":
+        return kmer_cluster(sequences, identity=identity, coverage=coverage)
+    with tempfile.TemporaryDirectory() as folder:
+        names = list(sequences)
+        (Path(folder) / "all").write_text("".join(f">{k}\n{sequences[name]}\n" for k, name in enumerate(names)))
+        _mmseqs(
+            ["easy-cluster", "all", "out", "tmp", "--min-seq-id", str(identity), "-c", str(coverage), "-v", "1"], Path(folder)
+        )
+        groups: dict[str, list[str]] = {}
+        for line in (Path(folder) / "out_cluster.tsv").read_text().splitlines():
+            representative, member = line.split("\t")
+            group = groups.setdefault(representative, [names[int(representative)]])
+            if member != representative:
+                group.append(names[int(member)])
+    return list(groups.values())
+
+
+def _mmseqs(arguments: list[str], folder: Path) -> None:
+    program = shutil.which("mmseqs")
+    if program is None:
+        raise S2PError(
+            "mmseqs2 was asked for and is not installed: apt install mmseqs2, conda install -c bioconda mmseqs2, or method kmer"
+        )
+    done = subprocess.run([program, *arguments], cwd=folder, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise S2PError(f"mmseqs2 failed: {done.stderr.strip()[-300:]}")

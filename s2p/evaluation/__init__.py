@@ -1,0 +1,1 @@
+"""Predictors measured against known ligands."""

@@ -1,0 +1,237 @@
+"""A guard against testing on what was trained on: what a checkpoint keeps of its training chains, and the check against it.
+
+The sketch of a chain is the hash of its sequence and a few of its most telling words (15 residues, four a chain), kept letter by
+letter. A chain to be tested is *exact* if its hash is in the sketch. It is *near* if the words of a training chain score better
+along it (BLOSUM62, no gaps) than chance allows, even without the one that fits best: a shared tag or motif is no sign. What
+chance allows is measured for each tested chain by words written backwards, so its composition is allowed for. This finds
+the same protein and its relatives; distant ones, towards 30 % identity, are mostly missed, and so are chains of fewer than two
+words. An empty answer is therefore no proof: where the training sequences are at hand, search them
+(:func:`s2p.datasets.splits.homologous`).
+
+Measured with 4,101 sc-PDB chains (240 kB) and 300 of COACH420 and CHEN11, by their best identity according to mmseqs2: found are
+142 of 142 above 70 %, 14 of 17 at 50–70 %, 15 of 20 at 40–50 %, 4 of 23 at 30–40 %; wrongly, 2 of 77 without a homologue and 5 of
+the 300 written backwards.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import zlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from s2p.config import SketchConfig
+from s2p.datasets.homology import blosum62, encode
+from s2p.errors import S2PError
+from s2p.evaluation.word_fits import chance, decoy_words, fits, word_index
+from s2p.io.runtime import progress_bar
+
+__all__ = ["CARD_KEY", "TrainedOn", "refuse_trained", "trained_on", "training_sketch"]
+
+CARD_KEY = "training_sketch"
+"""Where a checkpoint's card holds its sketch."""
+
+FORMAT = "s2p-training-1"
+_HASH_BYTES = 6
+_MIN_DISTINCT = 9
+"""Distinct letters in a word: tags of histidines and linkers are in unrelated chains."""
+_SHOWN = 5
+_ENDS = 20
+"""Residues at either end of a chain that give no words, if enough others are left: tags stand there."""
+
+
+@dataclass(frozen=True)
+class TrainedOn:
+    """A sequence that a checkpoint has seen, and the training chain that says so."""
+
+    id: str
+    kind: Literal["exact", "near"]
+    training_id: str
+    identity: float
+    """Identical residues in the words of the training chain, where they fit best; 1 for an exact match."""
+    e_value: float
+    """How often chance would fit the words of any training chain as well; 0 for an exact match."""
+
+    def __str__(self) -> str:
+        if self.kind == "exact":
+            return f"{self.id} (the same sequence as training chain {self.training_id})"
+        return f"{self.id} (resembles training chain {self.training_id}, {self.identity:.0%} of its stored words)"
+
+
+def training_sketch(sequences: Mapping[str, str] | Iterable[str], config: SketchConfig | None = None) -> dict[str, Any]:
+    """What to store in a checkpoint's card, under :data:`CARD_KEY`, about its training chains.
+
+    Parameters
+    ----------
+    sequences
+        Id -> sequence, or sequences alone (their ids are then running numbers).
+    config
+        Length and number of the words, and the size limit.
+
+    Returns
+    -------
+    dict
+        JSON-able and deterministic; ``data`` is text of at most ``config.max_bytes``.
+
+    Raises
+    ------
+    S2PError
+        If there are so many chains that not even their hashes fit.
+    """
+    config = config or SketchConfig()
+    table = _named(sequences)
+    for n_words in range(config.max_words, -1, -1):
+        hashes = b"".join(_hash(sequence) for sequence in table.values())
+        words = [_telling_words(sequence, n_words, config.word_length) for sequence in table.values()]
+        inner = {"ids": list(table), "words": [" ".join(w) for w in words]}
+        packed = zlib.compress(json.dumps(inner, separators=(",", ":"), ensure_ascii=False).encode(), 9)
+        data = base64.b85encode(len(hashes).to_bytes(4, "big") + hashes + packed).decode("ascii")
+        if len(data) <= config.max_bytes:
+            return {
+                "format": FORMAT,
+                "chains": len(table),
+                "words_per_chain": n_words,
+                "word_length": config.word_length,
+                "data": data,
+            }
+    raise S2PError(f"{len(table)} training chains do not fit into a sketch of {config.max_bytes} bytes; allow more")
+
+
+def trained_on(
+    card_or_sketch: Mapping[str, Any], sequences: Mapping[str, str] | Iterable[str], config: SketchConfig | None = None
+) -> list[TrainedOn]:
+    """Which sequences a checkpoint has seen in training, as far as its card can tell.
+
+    Parameters
+    ----------
+    card_or_sketch
+        A checkpoint's card, or what :func:`training_sketch` returned.
+    sequences
+        Id -> sequence, or sequences alone (their ids are then running numbers), to be evaluated.
+    config
+        ``e_value``: how often chance may make a chain look seen.
+
+    Returns
+    -------
+    list of TrainedOn
+        At most one a sequence, the best reason; in the order of the sequences.
+
+    Raises
+    ------
+    S2PError
+        If the card has no sketch, or a damaged one: then nothing is known about its training chains.
+    """
+    config = config or SketchConfig()
+    ids, hashes, words = _unpack(card_or_sketch)
+    table = _named(sequences)
+    known = {hashes[k * _HASH_BYTES : (k + 1) * _HASH_BYTES]: ids[k] for k in range(len(ids))}
+    index = word_index(words)
+    decoys = word_index(decoy_words(words))
+    found = []
+    for name, sequence in progress_bar(table.items(), "against training chains"):
+        same = known.get(_hash(sequence))
+        if same is not None:
+            found.append(TrainedOn(name, "exact", same, 1.0, 0.0))
+            continue
+        query = encode(sequence)
+        value, identity = fits(query, index)
+        best = int(np.argmax(value)) if len(value) else 0
+        if not len(value) or value[best] <= 0:
+            continue
+        e_value = len(ids) * chance(float(value[best]), fits(query, decoys)[0])
+        if e_value <= config.e_value:
+            found.append(TrainedOn(name, "near", ids[best], float(identity[best]), e_value))
+    return found
+
+
+def refuse_trained(
+    card_or_sketch: Mapping[str, Any], sequences: Mapping[str, str] | Iterable[str], *, allow: bool = False
+) -> list[TrainedOn]:
+    """Stop an evaluation on chains that were trained on.
+
+    Parameters
+    ----------
+    card_or_sketch, sequences
+        As for :func:`trained_on`.
+    allow
+        Go on all the same; what was found is returned, to be reported beside the figures.
+
+    Returns
+    -------
+    list of TrainedOn
+        Empty, unless ``allow``.
+
+    Raises
+    ------
+    S2PError
+        Naming the chains; or if the card cannot tell and ``allow`` is not given.
+    """
+    if allow and _sketch(card_or_sketch) is None:
+        return []
+    hits = trained_on(card_or_sketch, sequences)
+    if hits and not allow:
+        more = f" and {len(hits) - _SHOWN} more" if len(hits) > _SHOWN else ""
+        raise S2PError(
+            f"the checkpoint was trained on {len(hits)} of the chains to be evaluated, so the figures would flatter it: "
+            f"{'; '.join(map(str, hits[:_SHOWN]))}{more}; leave them out, or say that you want them (--allow-trained)"
+        )
+    return hits
+
+
+def _named(sequences: Mapping[str, str] | Iterable[str]) -> dict[str, str]:
+    if isinstance(sequences, Mapping):
+        return dict(sequences)
+    return {str(k): sequence for k, sequence in enumerate(sequences)}
+
+
+def _hash(sequence: str) -> bytes:
+    return hashlib.sha256(sequence.upper().encode()).digest()[:_HASH_BYTES]
+
+
+def _telling_words(sequence: str, n: int, length: int) -> list[str]:
+    """Up to ``n`` words that do not overlap, those whose residues are rarest and best conserved (BLOSUM62 with themselves)."""
+    codes = encode(sequence)
+    if n == 0 or not len(codes):
+        return []
+    length = min(length, len(codes))
+    value = np.convolve(np.diag(blosum62())[codes].astype(np.int64), np.ones(length, np.int64), mode="valid")
+    if len(codes) >= 5 * _ENDS:
+        value[:_ENDS] = value[len(codes) - _ENDS - length + 1 :] = -1
+    chosen: list[int] = []
+    for start in np.argsort(-value, kind="stable").tolist():
+        if len(chosen) == n:
+            break
+        far = all(abs(start - other) >= length for other in chosen)
+        if value[start] >= 0 and far and len(set(sequence[start : start + length])) >= min(_MIN_DISTINCT, length):
+            chosen.append(start)
+    return [sequence[start : start + length].upper() for start in sorted(chosen)]
+
+
+def _sketch(card_or_sketch: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    sketch = card_or_sketch.get(CARD_KEY, card_or_sketch)
+    return sketch if isinstance(sketch, Mapping) and sketch.get("format") == FORMAT else None
+
+
+def _unpack(card_or_sketch: Mapping[str, Any]) -> tuple[list[str], bytes, list[list[str]]]:
+    sketch = _sketch(card_or_sketch)
+    if sketch is None:
+        raise S2PError(
+            "the checkpoint's card has no record of its training chains, so it cannot be told whether these were among them; "
+            "evaluate on chains that you know are new, and say so (--allow-trained)"
+        )
+    try:
+        raw = base64.b85decode(sketch["data"])
+        end = 4 + int.from_bytes(raw[:4], "big")
+        inner = json.loads(zlib.decompress(raw[end:]))
+        ids = [str(name) for name in inner["ids"]]
+        words = [str(text).split() for text in inner["words"]]
+        if not len(ids) == len(words) == sketch["chains"] == (end - 4) // _HASH_BYTES:
+            raise ValueError
+    except (ValueError, KeyError, TypeError, zlib.error):
+        raise S2PError("the record of training chains in the checkpoint's card is damaged; take the card anew") from None
+    return ids, raw[4:end], words

@@ -1,0 +1,268 @@
+"""Measures of pocket predictions: distances of centres and overlaps of residues (volumes: :mod:`s2p.evaluation.volumes`).
+Distances in Å.
+
+Conventions, the same for every function and predictor:
+
+* no prediction: distances are infinite (a miss at any cutoff), overlaps, volumes and F1 are 0;
+* no true site: a figure over sites is NaN and leaves means, while pockets are still false positives where those count;
+* ties go to the better rank;
+* sites that share residues, and every copy of a ligand, are sites of their own: a pocket may find several. Only
+  :func:`detections` (``one_to_one``) and :func:`matched_pockets` let a pocket stand for one site alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from s2p.config import BenchmarkConfig
+
+__all__ = [
+    "Detections",
+    "best_overlap",
+    "dca",
+    "dcc",
+    "detections",
+    "matched_pockets",
+    "merging_index",
+    "pocket_average_precision",
+    "pocket_fragmentation_index",
+    "radius_of_gyration",
+    "rank_limits",
+    "recall",
+    "share_missed",
+    "site_center",
+    "site_overlaps",
+    "site_size",
+    "site_to_pocket",
+]
+
+
+def rank_limits(n_sites: int, n_pockets: int, extra: int = BenchmarkConfig.extra_ranks) -> dict[str, int]:
+    """How many pockets count as ``N`` (as many as true sites), ``N+2`` (N + ``extra``) and ``all``: never more than there are."""
+    return {name: min(n, n_pockets) for name, n in (("N", n_sites), (f"N+{extra}", n_sites + extra), ("all", n_pockets))}
+
+
+def site_center(coord: ArrayLike) -> NDArray[np.float64]:
+    """Mean of (n, 3) coordinates, (3,) Å, NaN without any.
+
+    Two conventions for a true site: the CA atoms of its residues (the paper) or the heavy atoms of the ligand (benchmarks of
+    LIGYSIS, P2Rank and others). They lie some 3 to 6 Å apart, because residues surround a ligand on one side only: say which.
+    """
+    x = np.asarray(coord, np.float64).reshape(-1, 3)
+    return x.mean(axis=0) if len(x) else np.full(3, np.nan)
+
+
+def dcc(predicted_centers: ArrayLike, true_centers: ArrayLike) -> NDArray[np.float64]:
+    """Distance from each true centre to the nearest predicted centre.
+
+    Parameters
+    ----------
+    predicted_centers
+        (P, 3), already cut to the ranks that count.
+    true_centers
+        (S, 3).
+
+    Returns
+    -------
+    (S,) Å, infinite where nothing was predicted (Kalasanty's code writes 70·√3 Å there, the diagonal of its box).
+    """
+    p, t = np.reshape(predicted_centers, (-1, 3)), np.reshape(true_centers, (-1, 3))
+    if not len(p):
+        return np.full(len(t), np.inf)
+    return np.asarray(np.linalg.norm(t[:, None] - p[None], axis=2).min(axis=1))
+
+
+def dca(predicted_centers: ArrayLike, ligand_coord: ArrayLike) -> NDArray[np.float64]:
+    """Distance from each predicted centre to the closest heavy atom of a ligand, (P,) Å."""
+    p, atoms = np.reshape(predicted_centers, (-1, 3)), np.reshape(ligand_coord, (-1, 3))
+    return np.asarray(np.linalg.norm(p[:, None] - atoms[None], axis=2).min(axis=1))
+
+
+def recall(distances: ArrayLike, cutoff: float) -> float:
+    """Share of sites with a distance below ``cutoff`` (strict, as published); NaN without sites."""
+    d = np.asarray(distances, float)
+    return float((d < cutoff).mean()) if d.size else float("nan")
+
+
+@dataclass(frozen=True)
+class Detections:
+    """Hits and misses, of one protein or summed over many (``+``)."""
+
+    true_positives: int = 0
+    false_positives: int = 0
+    false_negatives: int = 0
+
+    def __add__(self, other: Detections) -> Detections:
+        return Detections(
+            self.true_positives + other.true_positives,
+            self.false_positives + other.false_positives,
+            self.false_negatives + other.false_negatives,
+        )
+
+    @property
+    def precision(self) -> float:
+        """NaN without predictions."""
+        return self._share(self.true_positives + self.false_positives)
+
+    @property
+    def recall(self) -> float:
+        """NaN without sites."""
+        return self._share(self.true_positives + self.false_negatives)
+
+    @property
+    def f1(self) -> float:
+        """NaN with neither sites nor predictions."""
+        bottom = 2 * self.true_positives + self.false_positives + self.false_negatives
+        return 2 * self.true_positives / bottom if bottom else float("nan")
+
+    def _share(self, bottom: int) -> float:
+        return self.true_positives / bottom if bottom else float("nan")
+
+
+def detections(
+    predicted_centers: ArrayLike,
+    true_centers: ArrayLike,
+    cutoff: float = BenchmarkConfig.strict_hit,
+    *,
+    one_to_one: bool = True,
+) -> Detections:
+    """True positives at DCC <= ``cutoff`` (inclusive, unlike :func:`recall`) of the N best pockets, N the number of sites.
+
+    Parameters
+    ----------
+    predicted_centers
+        (P, 3), best first; all of them: the cut to N is made here.
+    true_centers
+        (S, 3).
+    one_to_one
+        Going down the ranks, a pocket takes the nearest site that no better pocket has taken; a second pocket at the same
+        site is a false positive. Otherwise each pocket is held against its nearest site, taken or not (Kalasanty), a site
+        that no hit is nearest to is a false negative, and true positives count pockets.
+    """
+    t = np.asarray(true_centers, np.float64).reshape(-1, 3)
+    p = np.asarray(predicted_centers, np.float64).reshape(-1, 3)[: len(t)]
+    taken = np.zeros(len(t), bool)
+    hits = 0
+    for center in p:
+        distance = np.linalg.norm(t - center, axis=1)
+        if one_to_one:
+            distance[taken] = np.inf
+        k = int(np.argmin(distance))
+        if distance[k] <= cutoff:
+            hits += 1
+            taken[k] = True
+    return Detections(hits, len(p) - hits, int((~taken).sum()))
+
+
+def site_overlaps(true_sites: Sequence[ArrayLike], pockets: Sequence[ArrayLike]) -> NDArray[np.int64]:
+    """(S, P) number of residues that each true site shares with each pocket; both are lists of residue indices of one protein."""
+    sets = [set(np.asarray(p).tolist()) for p in pockets]
+    counts = [[len(set(np.asarray(site).tolist()) & s) for s in sets] for site in true_sites]
+    return np.array(counts, dtype=np.int64).reshape(len(true_sites), len(pockets))
+
+
+def pocket_fragmentation_index(true_sites: Sequence[ArrayLike], pockets: Sequence[ArrayLike]) -> float:
+    """PFI (paper): predicted pockets per true site, over the sites that at least one pocket touches; 1 is perfect.
+
+    Sites and pockets are lists of residue indices of one protein; they touch when they share a residue. NaN if no site is
+    touched. PFI alone rewards one giant pocket: report it with the DCC recall, :func:`merging_index` and :func:`share_missed`.
+    Over many proteins the paper pools sites; do not average the figures of proteins.
+    """
+    return _mean_positive((site_overlaps(true_sites, pockets) > 0).sum(axis=1))
+
+
+def merging_index(true_sites: Sequence[ArrayLike], pockets: Sequence[ArrayLike]) -> float:
+    """The mirror of the PFI: true sites per predicted pocket, over the pockets that touch at least one; 1 is perfect.
+
+    NaN if no pocket touches a site. Sites that share residues (two ligands in one cleft) raise it for any predictor.
+    """
+    return _mean_positive((site_overlaps(true_sites, pockets) > 0).sum(axis=0))
+
+
+def _mean_positive(count: NDArray[np.int64]) -> float:
+    touched = count[count > 0]
+    return float(touched.mean()) if len(touched) else float("nan")
+
+
+def share_missed(true_sites: Sequence[ArrayLike], pockets: Sequence[ArrayLike]) -> float:
+    """Share of the true sites that no pocket touches; NaN without sites."""
+    if not len(true_sites):
+        return float("nan")
+    return float((~(site_overlaps(true_sites, pockets) > 0).any(axis=1)).mean())
+
+
+def best_overlap(true_sites: Sequence[ArrayLike], pockets: Sequence[ArrayLike]) -> NDArray[np.float64]:
+    """Per true site the largest share of its residues that one pocket holds, (S,); 0 where none touches it."""
+    counts = site_overlaps(true_sites, pockets)
+    size = np.array([len(set(np.asarray(s).tolist())) for s in true_sites], float)
+    share: NDArray[np.float64] = counts.max(axis=1, initial=0) / np.maximum(size, 1)
+    return share
+
+
+def site_to_pocket(true_sites: Sequence[ArrayLike], pockets: Sequence[ArrayLike]) -> NDArray[np.float64]:
+    """(S, P) intersection over union of the residues of each site and each pocket."""
+    shared = site_overlaps(true_sites, pockets)
+    size = np.array([len(set(np.asarray(s).tolist())) for s in true_sites], np.int64).reshape(-1, 1)
+    width = np.array([len(set(np.asarray(p).tolist())) for p in pockets], np.int64).reshape(1, -1)
+    return np.asarray(shared / np.maximum(size + width - shared, 1))
+
+
+def matched_pockets(overlap: ArrayLike, cutoff: float = BenchmarkConfig.iou) -> NDArray[np.bool_]:
+    """Which ranked pockets match a site of their own.
+
+    Parameters
+    ----------
+    overlap
+        (S, P) intersection over union (:func:`site_to_pocket`), pockets best first.
+    cutoff
+        At least this much is a match. Going down the ranks a pocket takes the site it overlaps most of those still free.
+
+    Returns
+    -------
+    (P,)
+    """
+    free = np.array(overlap, np.float64)
+    matched = np.zeros(free.shape[1], np.bool_)
+    for k in range(free.shape[1] if free.shape[0] else 0):
+        site = int(np.argmax(free[:, k]))
+        if free[site, k] >= cutoff:
+            matched[k] = True
+            free[site] = -1.0
+    return matched
+
+
+def pocket_average_precision(matched: ArrayLike, scores: ArrayLike, n_sites: int) -> float:
+    """Average precision of pockets: mean over the true sites of the precision at the rank where each is matched, 0 if never.
+
+    Parameters
+    ----------
+    matched
+        (P,) from :func:`matched_pockets`, of one protein or of many together.
+    scores
+        (P,), higher is better; across proteins they must be comparable. Pockets of equal score enter together.
+    n_sites
+        Sites of the same proteins; NaN if 0.
+    """
+    if not n_sites:
+        return float("nan")
+    hit, score = np.asarray(matched, bool), np.asarray(scores, float)
+    order = np.argsort(-score, kind="stable")
+    ends = np.flatnonzero(np.r_[np.diff(score[order]) != 0, True]) if len(score) else np.zeros(0, int)
+    found = np.cumsum(hit[order])[ends]
+    gained = np.diff(found, prepend=0)
+    return float((gained * found / (ends + 1)).sum() / n_sites)
+
+
+def radius_of_gyration(coord: ArrayLike) -> float:
+    """Root mean square distance of (n, 3) coordinates from their mean, Å, unweighted; NaN without any."""
+    x = np.asarray(coord, np.float64).reshape(-1, 3)
+    return float(np.sqrt(((x - x.mean(axis=0)) ** 2).sum(axis=1).mean())) if len(x) else float("nan")
+
+
+def site_size(n_residues: int, small: int = BenchmarkConfig.small_site) -> str:
+    """Stratum of a site in the paper: ``small`` (fewer than ten residues) or ``large``."""
+    return "small" if n_residues < small else "large"

@@ -1,0 +1,166 @@
+"""Tables of a benchmark run: every figure of every predictor with its interval, comparisons in pairs, and what failed."""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from itertools import combinations
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from s2p.config import BenchmarkConfig
+from s2p.evaluation.intervals import Summary, bootstrap, mcnemar, paired_difference
+from s2p.evaluation.records import Record, Run
+from s2p.evaluation.residues import auprc_trapezoid, average_precision, matthews, roc_auc
+from s2p.evaluation.summaries import site_hits, summary_table
+from s2p.io.files import write_bytes, write_text
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Cost", "Pair", "cost", "pairs", "predictor_figures", "write_tables"]
+
+N_RESIDUE_BOOTSTRAP = 100
+"""Draws for residue figures, each of which sorts all residues."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What predictions took."""
+
+    seconds: float
+    """Median over proteins, the first of each process left out where there are others."""
+    seconds_95: float
+    """95th percentile."""
+    peak_mb: float
+    """Largest."""
+    n_failed: int
+    n_proteins: int
+
+
+def cost(records: Sequence[Record]) -> Cost:
+    """Time and memory of the predictions that succeeded, and how many did not (unreadable cases count for nobody)."""
+    usable = [r.protein for r in records if r.protein.status != "unreadable"]
+    done = [p for p in usable if p.status == "ok"]
+    warm = [p.seconds for p in done if not p.first] or [p.seconds for p in done] or [float("nan")]
+    peak = max((p.peak_mb for p in done), default=float("nan"))
+    return Cost(float(np.median(warm)), float(np.percentile(warm, 95)), peak, len(usable) - len(done), len(usable))
+
+
+def predictor_figures(records: Sequence[Record], *, n_bootstrap: int = BenchmarkConfig.n_bootstrap) -> dict[str, Summary]:
+    """Figures of pockets (:func:`s2p.evaluation.summaries.summary_table`), where there are sites, and of residues, pooled over
+    proteins.
+
+    Residue figures need scores: a protein on which the predictor failed counts with all residues scored 0. They are absent
+    for a predictor that scores all residues alike.
+    """
+    usable = [r for r in records if r.protein.status != "unreadable"]
+    sites = [site for r in usable for site in r.sites]
+    table = summary_table(sites, [r.protein for r in usable], n_bootstrap=n_bootstrap) if sites else {}
+    labels = [_mask(r.labels) for r in usable]
+    scores = [np.array(r.scores) if r.scores else np.zeros(len(r.labels)) for r in usable]
+    positive = [_mask(r.positive) if r.positive else np.zeros(len(r.labels), bool) for r in usable]
+    if not usable or np.ptp(np.concatenate(scores)) == 0:
+        return table
+    clusters = [r.protein.cluster for r in usable]
+    draws = min(n_bootstrap, N_RESIDUE_BOOTSTRAP)
+    for name, measure, values in (
+        ("residue AUPRC (trapezoid)", auprc_trapezoid, scores),
+        ("residue average precision", average_precision, scores),
+        ("residue AUC", roc_auc, scores),
+        ("residue MCC", matthews, positive),
+    ):
+
+        def pooled(rows: NDArray[np.int64], measure=measure, values=values) -> float:  # type: ignore[no-untyped-def]
+            return float(measure(np.concatenate([labels[k] for k in rows]), np.concatenate([values[k] for k in rows])))
+
+        table[name] = bootstrap(pooled, clusters, n=draws)
+    return table
+
+
+def _mask(bits: str) -> NDArray[np.bool_]:
+    return np.asarray(np.frombuffer(bits.encode(), np.uint8) == ord("1"))
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two predictors on the same sites."""
+
+    first: str
+    second: str
+    measure: str
+    n_sites: int
+    difference: float
+    """Recall of the first less that of the second."""
+    low: float
+    high: float
+    p: float
+    """By bootstrap over clusters."""
+    only_first: int
+    """Sites that only the first finds."""
+    only_second: int
+    mcnemar_p: float
+
+
+def pairs(run: Run, *, n_bootstrap: int = BenchmarkConfig.n_bootstrap) -> list[Pair]:
+    """Every two predictors compared by recall, over the sites that both were run on."""
+    found = []
+    strict, loose = BenchmarkConfig.strict_hit, BenchmarkConfig.loose_hit
+    for a, b in combinations(run.records, 2):
+        rows_a, rows_b = ({(s.protein, s.site): s for r in run.records[x] for s in r.sites} for x in (a, b))
+        shared = [key for key in rows_a if key in rows_b]
+        if not shared:
+            continue
+        groups = [rows_a[key].cluster for key in shared]
+        for column, cutoff, name in (
+            ("dca_n_plus", strict, f"dca < {strict:g} Å, top N+2"),
+            ("dcc_n_plus", strict, f"dcc < {strict:g} Å, top N+2"),
+            ("dcc_n_plus", loose, f"dcc < {loose:g} Å, top N+2"),
+        ):
+            x, y = (site_hits([rows[key] for key in shared], column, cutoff) for rows in (rows_a, rows_b))
+            d, test = paired_difference(x, y, groups, n=n_bootstrap), mcnemar(x == 1, y == 1)
+            found.append(Pair(a, b, name, len(shared), d.value, d.low, d.high, d.p, test.only_first, test.only_second, test.p))
+    return found
+
+
+def write_tables(run: Run, *, n_bootstrap: int = BenchmarkConfig.n_bootstrap) -> dict[str, dict[str, Summary]]:
+    """Write the tables of a run into its folder and return the figures by predictor."""
+    import pandas as pd
+
+    sites = pd.DataFrame([asdict(site) for found in run.records.values() for r in found for site in r.sites])
+    proteins = pd.DataFrame([asdict(r.protein) for found in run.records.values() for r in found])
+    _write(run, "sites", sites)
+    _write(run, "proteins", proteins)
+    figures = {name: predictor_figures(found, n_bootstrap=n_bootstrap) for name, found in run.records.items()}
+    rows = [
+        {"predictor": name, "figure": key, "value": s.value, "low": s.low, "high": s.high}
+        for name, table in figures.items()
+        for key, s in table.items()
+    ]
+    for name, found in run.records.items():
+        rows += [{"predictor": name, "figure": key, "value": value} for key, value in asdict(cost(found)).items()]
+    write_text(run.folder / "summary.csv", _csv(pd.DataFrame(rows)))
+    columns = list(Pair.__dataclass_fields__)
+    compared = pd.DataFrame([asdict(pair) for pair in pairs(run, n_bootstrap=n_bootstrap)], columns=columns)
+    write_text(run.folder / "paired.csv", _csv(compared))
+    lost = [asdict(r.protein) for found in run.records.values() for r in found if r.protein.status != "ok"]
+    table = pd.DataFrame(lost, columns=["predictor", "protein", "status", "message", "n_sites", "seconds"])
+    write_text(run.folder / "failures.csv", _csv(table))
+    return figures
+
+
+def _csv(table: pd.DataFrame) -> str:
+    text: str = table.to_csv(index=False, lineterminator="\n")
+    return text
+
+
+def _write(run: Run, name: str, table: pd.DataFrame) -> None:
+    write_text(run.folder / f"{name}.csv", _csv(table))
+    if importlib.util.find_spec("pyarrow") is not None:
+        buffer = io.BytesIO()
+        table.to_parquet(buffer, index=False)
+        write_bytes(run.folder / f"{name}.parquet", buffer.getvalue())

@@ -1,0 +1,138 @@
+"""How well short words fit along a sequence without gaps, and how well chance would do: the arithmetic of
+:mod:`s2p.evaluation.guard`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import exp
+
+import numba as nb
+import numpy as np
+from numpy.typing import NDArray
+
+from s2p.datasets.homology import blosum62, encode
+
+__all__ = ["BACKGROUND", "WordIndex", "chance", "decoy_words", "fits", "log_tails", "word_index"]
+
+# A to Y as in encode(): Robinson and Robinson (PNAS 88, 8880, 1991), as in BLAST.
+_PERMILLE = "78 19.3 53.6 63 38.6 73.8 22 51.4 57.4 90.2 22.4 44.9 52 42.6 51.3 71.2 58.4 64.4 13.3 32.2"
+BACKGROUND = np.array(_PERMILLE.split(), dtype=np.float64)
+_LOWEST = -4
+"""Least score of BLOSUM62."""
+_DECOYS = 2000
+"""Chains of decoys, about."""
+
+
+@dataclass(frozen=True, eq=False)
+class WordIndex:
+    """Words of n chains, ready to be looked for."""
+
+    codes: NDArray[np.int8]
+    """(W, length), -1 after the end of a short word."""
+    owner: NDArray[np.int_]
+    """(W,), index of the chain."""
+    tails: NDArray[np.float64]
+    """(W, S), see :func:`log_tails`."""
+    n: int
+
+
+def word_index(words: Sequence[Sequence[str]]) -> WordIndex:
+    flat = [word for chain in words for word in chain]
+    codes = np.full((len(flat), max(map(len, flat), default=1)), -1, dtype=np.int8)
+    for k, word in enumerate(flat):
+        codes[k, : len(word)] = encode(word)
+    owner = np.repeat(np.arange(len(words)), [len(chain) for chain in words])
+    return WordIndex(codes, owner, log_tails(codes, blosum62(), BACKGROUND / BACKGROUND.sum()), len(words))
+
+
+def decoy_words(words: Sequence[Sequence[str]]) -> list[list[str]]:
+    """Chains of words that are related to nothing but have the letters of real ones: backwards, and shuffled if they are few."""
+    usable = [chain for chain in words if len(chain) >= 2]
+    usable = usable[:: 1 + len(usable) // _DECOYS]
+    decoys = [[word[::-1] for word in chain] for chain in usable]
+    draw = np.random.default_rng(0)
+    while usable and len(decoys) < _DECOYS // 2:
+        decoys += [["".join(draw.permutation(list(word))) for word in chain] for chain in usable]
+    return decoys
+
+
+def fits(query: NDArray[np.int8], index: WordIndex) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """How surprisingly well the words of each chain fit, without the best of them (nats), and the share of identical residues."""
+    if not len(index.codes) or not len(query):
+        return np.zeros(0), np.zeros(0)
+    score, same, used = _best_fits(query, index.codes, blosum62())
+    places = np.maximum(len(query) - used + 1, 1)
+    column = score - _LOWEST * index.codes.shape[1]
+    surprise = np.maximum(-index.tails[np.arange(len(score)), column] - np.log(places), 0.0)
+    largest = np.zeros(index.n)
+    np.maximum.at(largest, index.owner, surprise)
+    value = np.bincount(index.owner, weights=surprise, minlength=index.n) - largest
+    total = np.maximum(np.bincount(index.owner, weights=used, minlength=index.n), 1)
+    return value, np.bincount(index.owner, weights=same, minlength=index.n) / total
+
+
+def chance(x: float, decoys: NDArray[np.float64]) -> float:
+    """Share of unrelated chains above ``x``: counted up to the ninth tenth of the decoys, an exponential tail beyond it."""
+    edge = float(np.quantile(decoys, 0.9))
+    if x <= edge:
+        return float((decoys >= x).mean())
+    beyond = decoys[decoys > edge]
+    # At least one nat: the tail of ideal letters, should the decoys be too few to tell.
+    scale = max(1.0, float((beyond - edge).mean())) if len(beyond) else 1.0
+    return 0.1 * exp(-(x - edge) / scale)
+
+
+@nb.njit(cache=True)
+def log_tails(
+    words: NDArray[np.int8], matrix: NDArray[np.int32], background: NDArray[np.float64]
+) -> NDArray[np.float64]:  # pragma: no cover - compiled
+    """(W, S) log of the probability that a word scores at least s along random letters; column s - lowest possible score."""
+    n, width = words.shape
+    low = -_LOWEST * width
+    size = low + 11 * width + 1
+    out = np.zeros((n, size))
+    for k in range(n):
+        now = np.zeros(size)
+        now[low] = 1.0
+        for i in range(width):
+            if words[k, i] < 0:
+                break
+            then = np.zeros(size)
+            for s in range(size):
+                if now[s] > 0:
+                    for letter in range(20):
+                        then[s + matrix[words[k, i], letter]] += now[s] * background[letter]
+            now = then
+        total = 0.0
+        for s in range(size - 1, -1, -1):
+            total += now[s]
+            out[k, s] = np.log(max(total, 1e-300))
+    return out
+
+
+@nb.njit(cache=True)
+def _best_fits(
+    query: NDArray[np.int8], words: NDArray[np.int8], matrix: NDArray[np.int32]
+) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]:  # pragma: no cover - compiled
+    """Best score of each word along the query without gaps, identical residues there, and length of the word."""
+    n, width = words.shape
+    score = np.zeros(n, np.int32)
+    same = np.zeros(n, np.int32)
+    used = np.zeros(n, np.int32)
+    for k in range(n):
+        length = 0
+        while length < width and words[k, length] >= 0:
+            length += 1
+        used[k] = length
+        for start in range(len(query) - length + 1):
+            s = 0
+            for i in range(length):
+                s += matrix[query[start + i], words[k, i]]
+            if s > score[k]:
+                score[k] = s
+                count = 0
+                for i in range(length):
+                    count += query[start + i] == words[k, i]
+                same[k] = count
+    return score, same, used

@@ -1,0 +1,88 @@
+"""Weights in a file: arrays and a header in one ``.safetensors``, and beside it a ``.json`` card for people to read."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from s2p.errors import WeightsError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["SHIPPED", "digest", "find_weights", "read_weights", "write_weights"]
+
+SHIPPED = Path(__file__).parents[1] / "checkpoints"
+
+
+def digest(arrays: Iterable[Tensor]) -> str:
+    """A hash of the first 64 numbers of each array, in fp16: tells the weights that a model builds on from others."""
+    found = hashlib.sha256()
+    for value in arrays:
+        found.update(value.flatten()[:64].half().cpu().numpy().tobytes())
+    return found.hexdigest()
+
+
+def write_weights(path: Path, arrays: Mapping[str, Tensor], header: Mapping[str, Any], card: Mapping[str, Any]) -> None:
+    """Write ``path`` and the card beside it; each is either the whole new file or as it was before.
+
+    Parameters
+    ----------
+    header
+        What a program needs to make the model; ``format`` says of which kind it is.
+    card
+        Where the model is from; stored under ``card`` of the header, and together with it in the file beside.
+    """
+    from safetensors.torch import save_file
+
+    partial = path.with_name(path.name + ".part")
+    save_file(dict(arrays), partial, metadata={"s2p": json.dumps({**header, "card": dict(card)})})
+    partial.chmod(0o644)  # safetensors makes files only their owner can read
+    os.replace(partial, path)
+    beside = path.with_suffix(".json")
+    partial = beside.with_name(beside.name + ".part")
+    partial.write_text(json.dumps({**header, **card}, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    os.replace(partial, beside)
+
+
+def find_weights(model: str | Path, missing: str) -> Path:
+    """The file of a shipped model by its name, or any by path.
+
+    Raises
+    ------
+    WeightsError
+        If there is no such file; ``missing`` says what to do.
+    """
+    path = SHIPPED / f"{model}.safetensors"
+    if not path.is_file():
+        path = Path(model)
+    if not path.is_file():
+        raise WeightsError(f"there is no model {str(model)!r}: {missing}")
+    return path
+
+
+def read_weights(
+    path: Path, kind: str, foreign: str, *, wanted: Callable[[str], bool] = lambda key: True
+) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Header, with its card, and the arrays whose names are ``wanted``, as they are stored.
+
+    Raises
+    ------
+    WeightsError
+        If the file cannot be read, or its format is not ``kind``; ``foreign`` says what it is not and where such come from.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as handle:
+            header = json.loads((handle.metadata() or {}).get("s2p", "null"))
+            arrays = {key: handle.get_tensor(key) for key in handle.keys() if wanted(key)}  # noqa: SIM118 - not a dict
+    except (SafetensorError, OSError, json.JSONDecodeError) as error:
+        raise WeightsError(f"{path}: cannot be read as a checkpoint ({error})") from None
+    if not isinstance(header, dict) or header.get("format") != kind:
+        raise WeightsError(f"{path}: {foreign}")
+    return header, arrays

@@ -1,0 +1,363 @@
+"""ESM-2 backbones: weights, tokens, windows for long chains, and one pass that gives embeddings and logits.
+
+The network is fair-esm's; only its attention is called through ``scaled_dot_product_attention``, which gives the same
+numbers faster (see :func:`encode`).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from s2p.config import WindowConfig
+from s2p.errors import WeightsError
+
+__all__ = [
+    "BACKBONES",
+    "LanguageOutput",
+    "ResidueModel",
+    "build_backbone",
+    "encode",
+    "encode_layer",
+    "find_weights",
+    "load_backbone",
+    "predict_residues",
+    "token_batches",
+    "tokenize",
+]
+
+BACKBONES: dict[str, tuple[int, int, int]] = {
+    "esm2_t6_8M_UR50D": (6, 320, 20),
+    "esm2_t12_35M_UR50D": (12, 480, 20),
+    "esm2_t30_150M_UR50D": (30, 640, 20),
+    "esm2_t33_650M_UR50D": (33, 1280, 20),
+    "esm2_t36_3B_UR50D": (36, 2560, 40),
+    "esm2_t48_15B_UR50D": (48, 5120, 40),
+}
+"""Name -> (layers, embedding width, attention heads)."""
+WEIGHTS_URL = "https://dl.fbaipublicfiles.com/fair-esm/models/{name}.pt"
+MAX_WEIGHTS_BYTES = 64 << 30
+CLS, PAD, EOS = 0, 1, 2
+LanguageOutput = tuple[NDArray[np.float32], NDArray[np.float32]]
+"""Of one chain: (n,) logits and (n, d) embeddings."""
+DEFAULT_HEADS = ("general",)
+"""Kinds of binding site a model knows unless told otherwise."""
+
+
+def _alphabet() -> Any:
+    from esm.data import Alphabet
+
+    return Alphabet.from_architecture("ESM-1b")
+
+
+@lru_cache(maxsize=1)
+def _token_table() -> NDArray[np.int64]:
+    """(256,) token of every byte; letters the alphabet lacks become X."""
+    tokens = _alphabet().tok_to_idx
+    table = np.full(256, tokens["X"], dtype=np.int64)
+    for letter in "ACDEFGHIKLMNPQRSTVWYXBUZO":
+        table[ord(letter)] = tokens[letter]
+    return table
+
+
+def tokenize(sequence: str) -> NDArray[np.int64]:
+    """(n + 2,) token ids with the begin and end tokens around the residues."""
+    residues = _token_table()[np.frombuffer(sequence.encode("ascii", "replace"), dtype=np.uint8)]
+    return np.concatenate([[CLS], residues, [EOS]])
+
+
+def build_backbone(name: str) -> nn.Module:
+    """An ESM-2 of the given fair-esm name with random weights."""
+    if name not in BACKBONES:
+        raise WeightsError(f"there is no ESM-2 called {name!r}; the names are {', '.join(BACKBONES)}")
+    from esm.model.esm2 import ESM2
+
+    layers, width, heads = BACKBONES[name]
+    model: nn.Module = ESM2(num_layers=layers, embed_dim=width, attention_heads=heads, alphabet=_alphabet(), token_dropout=True)
+    return model
+
+
+def encode(backbone: nn.Module, tokens: Tensor, *, checkpointing: bool = False) -> Tensor:
+    """Last hidden state of an ESM-2, equal to fair-esm's own forward pass.
+
+    Parameters
+    ----------
+    backbone
+        A fair-esm ``ESM2``.
+    tokens
+        (B, T) ids, padded with 1.
+    checkpointing
+        Keep only what goes into each layer, and compute the layer again in the backward pass.
+
+    Returns
+    -------
+    (B, T, d), after the final layer norm.
+    """
+    net: Any = backbone
+    padding = tokens.eq(PAD)
+    some_padding = bool(padding.any())
+    # Without masked tokens ESM-2's token dropout is a constant: trained with 15 % masks of which 80 % are zeroed.
+    x = net.embed_tokens(tokens) * (1 - 0.15 * 0.8)
+    x = x.masked_fill(padding[..., None], 0)
+    mask = ~padding[:, None, None, :] if some_padding else None
+    for layer in net.layers:
+        if checkpointing and torch.is_grad_enabled():
+            # There is nothing random in a layer, so no generator has to be set back.
+            x = checkpoint(encode_layer, layer, x, mask, use_reentrant=False, preserve_rng_state=False)
+        else:
+            x = encode_layer(layer, x, mask)
+    hidden: Tensor = net.emb_layer_norm_after(x)
+    return hidden
+
+
+def encode_layer(layer: Any, x: Tensor, mask: Tensor | None) -> Tensor:
+    """One ESM-2 layer; x (B, T, d), mask (B, 1, 1, T) true where there is a token."""
+    batch, length, width = x.shape
+    attention = layer.self_attn
+    h = layer.self_attn_layer_norm(x)
+    heads = attention.num_heads
+    q, k, v = (
+        projection(h).view(batch, length, heads, width // heads).transpose(1, 2)
+        for projection in (attention.q_proj, attention.k_proj, attention.v_proj)
+    )
+    shape = (batch * heads, length, width // heads)
+    q, k = rotated(attention.rot_emb.inv_freq, q.reshape(shape), k.reshape(shape))
+    mixed = F.scaled_dot_product_attention(q.view(v.shape), k.view(v.shape), v, attn_mask=mask)
+    x = x + attention.out_proj(mixed.transpose(1, 2).reshape(batch, length, width))
+    out: Tensor = x + layer.fc2(F.gelu(layer.fc1(layer.final_layer_norm(x))))
+    return out
+
+
+def rotated(frequencies: Tensor, *vectors: Tensor) -> tuple[Tensor, ...]:
+    """(…, T, d) vectors turned by their places in the sequence (rotary embedding); frequencies (d / 2,).
+
+    The tables are made anew each time: fair-esm's own keeps them on the module, where threads that share a model overwrite
+    each other's.
+    """
+    place = torch.arange(vectors[0].shape[-2], device=vectors[0].device).type_as(frequencies)
+    angle = place[:, None] * frequencies
+    angle = torch.cat((angle, angle), dim=-1)
+    cos, sin = angle.cos(), angle.sin()
+    turned = []
+    for x in vectors:
+        first, second = x.chunk(2, dim=-1)
+        turned.append(x * cos + torch.cat((-second, first), dim=-1) * sin)
+    return tuple(turned)
+
+
+class ResidueModel(nn.Module):
+    """ESM-2 with one binding logit per residue (paper, residue model).
+
+    Parameters
+    ----------
+    name
+        fair-esm name of the backbone.
+    dropout
+        On the embeddings, in training only (published: declared, never applied).
+    heads
+        Kinds of site with a head of their own on the shared backbone, e.g. ``("general", "cryptic")``. The first is
+        ``head``, the one a prediction uses unless told otherwise.
+    """
+
+    def __init__(self, name: str, dropout: float = 0.0, heads: Sequence[str] = DEFAULT_HEADS) -> None:
+        super().__init__()
+        self.name = name
+        self.heads = tuple(heads)
+        self.checkpointing = False
+        """Whether layers are computed again in the backward pass (see :func:`encode`)."""
+        self.backbone = build_backbone(name)
+        self.dropout = nn.Dropout(dropout)
+        width = BACKBONES[name][1]
+        self.head = nn.Linear(width, 1)
+        self.other_heads = nn.ModuleDict({head: nn.Linear(width, 1) for head in self.heads[1:]})
+
+    def named_head(self, head: str) -> nn.Module:
+        """The linear map of one kind of site.
+
+        Raises
+        ------
+        WeightsError
+            If the model has no such head.
+        """
+        if head not in self.heads:
+            raise WeightsError(f"this model has no head {head!r} for sites of that kind; it has {', '.join(self.heads)}")
+        return self.head if head == self.heads[0] else self.other_heads[head]
+
+    def forward(self, tokens: Tensor, head: str | None = None) -> tuple[Tensor, Tensor]:
+        """(B, T) tokens -> logits (B, T) of one head and embeddings (B, T, d), special tokens included."""
+        hidden = encode(self.backbone, tokens, checkpointing=self.checkpointing)
+        logits: Tensor = self.named_head(head or self.heads[0])(self.dropout(hidden)).squeeze(-1)
+        return logits, hidden
+
+
+@dataclass(frozen=True)
+class _Window:
+    chain: int
+    start: int
+    end: int
+
+
+def _windows(lengths: Sequence[int], config: WindowConfig) -> list[_Window]:
+    """Windows that cover every chain; a chain that fits gets one."""
+    windows = []
+    for chain, n in enumerate(lengths):
+        if n <= config.max_residues:
+            windows.append(_Window(chain, 0, n))
+            continue
+        step = config.max_residues - config.overlap
+        starts = list(range(0, n - config.max_residues + step, step))
+        windows += [_Window(chain, s, min(s + config.max_residues, n)) for s in starts]
+    return windows
+
+
+def token_batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
+    """Indices in batches of similar length whose padded size stays within ``budget`` tokens, longest first."""
+    order = sorted(range(len(lengths)), key=lambda k: -lengths[k])
+    batch: list[int] = []
+    for k in order:
+        if batch and (len(batch) + 1) * (lengths[batch[0]] + 2) > budget:
+            yield batch
+            batch = []
+        batch.append(k)
+    if batch:
+        yield batch
+
+
+def predict_residues(
+    model: ResidueModel,
+    sequences: Sequence[str],
+    config: WindowConfig | None = None,
+    *,
+    head: str | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> list[LanguageOutput]:
+    """Logits and embeddings of every residue of every chain, in one pass of the language model.
+
+    Chains longer than ``config.max_residues`` are cut into overlapping windows and each residue is taken from the
+    window in which it is most central.
+
+    Parameters
+    ----------
+    sequences
+        One-letter sequences.
+    head
+        Kind of site, one of ``model.heads``; default the first.
+    progress
+        Called with the number of residues done after each batch.
+
+    Returns
+    -------
+    Per chain (n,) logits and (n, d) embeddings, float32.
+    """
+    config = config or WindowConfig()
+    device = next(model.parameters()).device
+    width = model.head.in_features
+    lengths = [len(s) for s in sequences]
+    out = [(np.zeros(n, np.float32), np.zeros((n, width), np.float32)) for n in lengths]
+    centrality = [np.full(n, -1, np.int64) for n in lengths]
+    windows = _windows(lengths, config)
+    model.eval()
+    half = torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda")
+    with torch.no_grad(), half:
+        for batch in token_batches([w.end - w.start for w in windows], config.token_budget):
+            longest = max(windows[k].end - windows[k].start for k in batch)
+            tokens = np.full((len(batch), longest + 2), PAD, dtype=np.int64)
+            for row, k in enumerate(batch):
+                w = windows[k]
+                tokens[row, : w.end - w.start + 2] = tokenize(sequences[w.chain][w.start : w.end])
+            logits, hidden = model(torch.from_numpy(tokens).to(device), head)
+            logits, hidden = logits.float().cpu().numpy(), hidden.float().cpu().numpy()
+            for row, k in enumerate(batch):
+                w = windows[k]
+                n = w.end - w.start
+                place = np.arange(n)
+                # Distance to the nearest cut; chain ends are no cuts.
+                left = place if w.start else np.full(n, n)
+                right = n - 1 - place if w.end < lengths[w.chain] else np.full(n, n)
+                central = np.minimum(left, right)
+                better = central > centrality[w.chain][w.start : w.end]
+                index = w.start + np.flatnonzero(better)
+                centrality[w.chain][index] = central[better]
+                out[w.chain][0][index] = logits[row, 1 : n + 1][better]
+                out[w.chain][1][index] = hidden[row, 1 : n + 1][better]
+            if progress is not None:
+                progress(sum(windows[k].end - windows[k].start for k in batch))
+    return out
+
+
+def load_backbone(name: str, weights: str | Path | None = None, *, download: bool = True) -> nn.Module:
+    """An ESM-2 with its published (or given) weights.
+
+    They are looked for in ``weights`` if given, else in the folder ``$S2P_WEIGHTS``, the torch hub cache, and last
+    downloaded there.
+
+    Raises
+    ------
+    WeightsError
+        If they are found nowhere, damaged, or of another size than ``name``.
+    """
+    backbone = build_backbone(name)
+    path = Path(weights) if weights is not None else find_weights(name, download)
+    if not path.is_file():
+        raise WeightsError(f"{path}: no such weights file")
+    state = read_state(path)
+    report = backbone.load_state_dict(state, strict=False)
+    # The language-model and contact heads are not used; everything else has to be there.
+    missing = [key for key in report.missing_keys if not key.startswith(("lm_head", "contact_head"))]
+    if missing:
+        raise WeightsError(f"{path}: does not fit {name}: {len(missing)} arrays are missing, the first is {missing[0]}")
+    return backbone
+
+
+def read_state(path: Path) -> dict[str, Tensor]:
+    """Arrays of a fair-esm ``.pt`` or a ``.safetensors`` file, under fair-esm's current names; nothing is unpickled freely."""
+    import argparse
+
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            state = load_file(path)
+        else:
+            with torch.serialization.safe_globals([argparse.Namespace]):
+                loaded = torch.load(path, map_location="cpu", weights_only=True)
+            state = loaded.get("model", loaded)
+        return {re.sub(r"^encoder\.(sentence_encoder\.)?", "", key): value for key, value in state.items()}
+    except Exception as error:
+        raise WeightsError(f"{path}: cannot be read as ESM-2 weights ({' '.join(str(error).split())[:200]})") from None
+
+
+def find_weights(name: str, download: bool = True) -> Path:
+    """File with the weights of a backbone: in ``$S2P_WEIGHTS``, the torch hub cache, or downloaded there.
+
+    Raises
+    ------
+    WeightsError
+        If they are not here and not to be downloaded.
+    """
+    places = []
+    if folder := os.environ.get("S2P_WEIGHTS"):
+        places += [Path(folder) / f"{name}{suffix}" for suffix in (".safetensors", ".pt")]
+    hub = Path(torch.hub.get_dir()) / "checkpoints" / f"{name}.pt"
+    places.append(hub)
+    for path in places:
+        if path.is_file():
+            return path
+    if not download:
+        raise WeightsError(f"the weights of {name} are not here; looked for {', '.join(map(str, places))}")
+    from s2p.io.fetch import download as fetch
+
+    fetch(WEIGHTS_URL.format(name=name), hub, timeout=60.0, max_bytes=MAX_WEIGHTS_BYTES)
+    return hub

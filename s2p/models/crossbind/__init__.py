@@ -1,0 +1,1 @@
+"""CrossBind: nucleic-acid binding residues from point clouds and sequences."""

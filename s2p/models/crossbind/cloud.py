@@ -1,0 +1,148 @@
+"""The atoms of a protein as CrossBind reads them: coordinates for voxels, types for features, and a slot in their residue."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from s2p.models.crossbind.config import CrossBindAugmentConfig, CrossBindConfig
+from s2p.structure.reading import Structure
+
+__all__ = ["N_ELEMENTS", "N_TYPES", "Cloud", "augment", "cloud_of", "crop", "join", "random_rotation"]
+
+LETTERS = "GAVLIMCSTNQDEKRHFYWPX"
+"""Residue types in the order of the public code; what is none of the twenty is X."""
+ELEMENTS = ("N", "C", "O", "S", "H", "other")
+N_TYPES, N_ELEMENTS = len(LETTERS), len(ELEMENTS)
+FIELD = 1024.0
+"""Å: the origin of the voxels is drawn from a cube of this side."""
+_TYPE = np.full(128, LETTERS.index("X"))
+_TYPE[[ord(letter) for letter in LETTERS]] = np.arange(N_TYPES)
+
+
+@dataclass(frozen=True, eq=False)
+class Cloud:
+    """Atoms of one protein, or of several (``group``), A of them in L residues."""
+
+    coord: NDArray[np.float64]
+    """(A, 3) Å; of one protein centred on its mean."""
+    residue_type: NDArray[np.int64]
+    """(A,)."""
+    element: NDArray[np.int64]
+    """(A,)."""
+    residue: NDArray[np.int64]
+    """(A,), 0 to L - 1, ascending."""
+    slot: NDArray[np.int64]
+    """(A,) place of the atom in its residue."""
+    group: NDArray[np.int64]
+    """(A,) protein of the atom."""
+    n_residues: int
+
+
+def cloud_of(structure: Structure, config: CrossBindConfig | None = None) -> Cloud:
+    """The point cloud of a structure.
+
+    Every residue keeps its first ``slots`` heavy atoms in file order, without a terminal OXT. Residues with fewer than three
+    atoms stay too (the public code drops them): every residue gets an answer.
+    """
+    slots = (config or CrossBindConfig()).slots
+    atoms, letters = structure.atoms, structure.residues.one_letter
+    kept = np.flatnonzero(atoms.name != "OXT")
+    owner = atoms.residue_index[kept].astype(np.int64)
+    first = np.searchsorted(owner, owner)
+    slot = np.arange(len(owner)) - first
+    few = slot < slots
+    kept, owner, slot = kept[few], owner[few], slot[few]
+    code = np.array([ord(letter) for letter in letters.tolist()], dtype=np.int64)
+    types = np.where(code < len(_TYPE), _TYPE[np.minimum(code, len(_TYPE) - 1)], LETTERS.index("X"))
+    element = np.full(len(kept), N_ELEMENTS - 1, dtype=np.int64)
+    for k, symbol in enumerate(ELEMENTS[:-1]):
+        element[atoms.element[kept] == symbol] = k
+    coord = atoms.coord[kept].astype(np.float64)
+    return Cloud(
+        coord - coord.mean(axis=0), types[owner], element, owner, slot, np.zeros(len(kept), np.int64), len(structure.residues)
+    )
+
+
+def crop(cloud: Cloud, start: int, end: int) -> Cloud:
+    """Residues ``start`` to ``end`` (exclusive) of the cloud of one protein, centred anew."""
+    kept = (cloud.residue >= start) & (cloud.residue < end)
+    coord = cloud.coord[kept]
+    if len(coord):
+        coord = coord - coord.mean(axis=0)
+    return Cloud(
+        coord,
+        cloud.residue_type[kept],
+        cloud.element[kept],
+        cloud.residue[kept] - start,
+        cloud.slot[kept],
+        cloud.group[kept],
+        end - start,
+    )
+
+
+def join(clouds: Sequence[Cloud]) -> Cloud:
+    """Several proteins as one cloud, each a group of its own; residues are numbered through."""
+    first = np.cumsum([0] + [c.n_residues for c in clouds])
+    return Cloud(
+        np.concatenate([c.coord for c in clouds]),
+        np.concatenate([c.residue_type for c in clouds]),
+        np.concatenate([c.element for c in clouds]),
+        np.concatenate([c.residue + first[k] for k, c in enumerate(clouds)]),
+        np.concatenate([c.slot for c in clouds]),
+        np.concatenate([np.full(len(c.coord), k, np.int64) for k, c in enumerate(clouds)]),
+        int(first[-1]),
+    )
+
+
+def random_rotation(rng: np.random.Generator) -> NDArray[np.float64]:
+    """(3, 3) rotation, uniform over all."""
+    q, r = np.linalg.qr(rng.standard_normal((3, 3)))
+    q = q * np.sign(np.diag(r))
+    return np.asarray(q if np.linalg.det(q) > 0 else q * [1, 1, -1])
+
+
+def augment(cloud: Cloud, config: CrossBindAugmentConfig, rng: np.random.Generator) -> Cloud:
+    """The cloud of one protein, changed at random; the given one stays as it was."""
+    x = cloud.coord
+    if config.jitter:
+        x = x + rng.normal(0.0, config.jitter, x.shape)
+    if config.elastic:
+        x = x + config.elastic * _smooth_noise(x, config.elastic_grid, rng)
+    turn = np.eye(3)
+    if config.rotate == "all":
+        turn = random_rotation(rng)
+    elif config.rotate == "z":
+        angle = rng.uniform(0, 2 * np.pi)
+        turn[:2, :2] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+    if config.shear:
+        turn = turn @ (np.eye(3) + config.shear * rng.standard_normal((3, 3)))
+    if config.mirror and rng.random() < config.mirror:
+        turn = turn @ np.diag([-1.0, 1.0, 1.0])
+    if config.scale:
+        turn = turn * rng.uniform(1 - config.scale, 1 + config.scale)
+    x = x @ turn.T
+    if config.shift:
+        x = x + rng.uniform(-config.shift, config.shift, 3)
+    if config.random_origin:
+        x = x + rng.uniform(0, FIELD, 3)
+    return replace(cloud, coord=x)
+
+
+def _smooth_noise(coord: NDArray[np.float64], spacing: float, rng: np.random.Generator) -> NDArray[np.float64]:
+    """(A, 3) smooth random displacements: normal noise on a grid, box-smoothed twice, in between by trilinear interpolation."""
+    from scipy.ndimage import map_coordinates, uniform_filter
+
+    low = coord.min(axis=0) - 3 * spacing
+    shape = np.ceil((coord.max(axis=0) - low) / spacing).astype(int) + 4
+    at = ((coord - low) / spacing).T
+    moved = []
+    for _ in range(3):
+        noise = rng.standard_normal(shape)
+        for _ in range(2):
+            noise = uniform_filter(noise, 3, mode="constant")
+        moved.append(map_coordinates(noise, at, order=1))
+    return np.stack(moved, axis=1)

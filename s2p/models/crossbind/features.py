@@ -1,0 +1,106 @@
+"""Evolutionary and structural numbers of residues, 54 of them as in the paper, with stand-ins where there is no alignment."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from s2p.datasets.homology import blosum62, encode
+from s2p.errors import S2PError
+from s2p.models.crossbind.filter import exposure
+from s2p.structure.reading import Structure
+from s2p.structure.secondary import secondary_structure
+
+__all__ = ["N_PROFILE", "WIDTH", "Extrema", "backbone_angles", "residue_features"]
+
+N_PROFILE = 40
+"""Columns of a profile: 20 of a PSSM and 20 of an HMM."""
+STATES = "HBEGITSC"
+WIDTH = N_PROFILE + 4 + 1 + len(STATES) + 1
+
+
+@dataclass(frozen=True, eq=False)
+class Extrema:
+    """Scales columns to 0 … 1 by the smallest and largest values of a training set (the public code has them written in)."""
+
+    low: NDArray[np.float64]
+    """(d,)."""
+    high: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, profiles: Sequence[NDArray[np.floating]]) -> Extrema:
+        """From (L, d) profiles of training chains."""
+        table = np.concatenate(profiles)
+        return cls(table.min(axis=0).astype(np.float64), table.max(axis=0).astype(np.float64))
+
+    def __call__(self, profile: NDArray[np.floating]) -> NDArray[np.float64]:
+        """(L, d) -> (L, d) in 0 … 1; what a training chain never had is clipped, a constant column is 0."""
+        span = np.where(self.high > self.low, self.high - self.low, 1.0)
+        return np.asarray(((profile - self.low) / span).clip(0, 1))
+
+
+def residue_features(structure: Structure, profile: NDArray[np.floating] | None = None) -> NDArray[np.float32]:
+    """The 54 numbers of each residue.
+
+    Parameters
+    ----------
+    profile
+        (L, 40) PSSM and HMM columns, scaled by :class:`Extrema`. Without it BLOSUM62's row of the residue, scaled to 0 … 1, and
+        zeros stand in: no alignment is needed, and none of what one would add is there.
+
+    Returns
+    -------
+    (L, 54): profile, sine of φ and ψ, cosine of φ and ψ (0 where an angle is not defined), relative accessible area up to 1, and
+    nine columns of secondary structure, one of them 1: eight states and unknown. From CA atoms (P-SEA) only helix H, strand E and
+    other C can be told; residues without CA are unknown.
+
+    Raises
+    ------
+    S2PError
+        If the profile does not fit the structure.
+    """
+    n = len(structure.residues)
+    if profile is None:
+        scores = blosum62()[:20, :20].astype(np.float64)
+        scaled = np.vstack([(scores - scores.min()) / (scores.max() - scores.min()), np.zeros((1, 20))])
+        codes = encode("".join(structure.residues.one_letter.tolist()))
+        profile = np.hstack([scaled[np.minimum(codes, 20)], np.zeros((n, 20))])
+    if profile.shape != (n, N_PROFILE):
+        raise S2PError(f"{structure.name}: a profile of {n} residues and {N_PROFILE} columns is needed, this is {profile.shape}")
+    angles = backbone_angles(structure)
+    circle = np.nan_to_num(np.hstack([np.sin(angles), np.cos(angles)]))
+    state = np.zeros((n, len(STATES) + 1))
+    column = [STATES.index({"a": "H", "b": "E", "c": "C"}[letter]) for letter in secondary_structure(structure).tolist()]
+    state[np.arange(n), np.where(structure.residues.has_ca, column, len(STATES))] = 1
+    return np.hstack([profile, circle, exposure(structure).clip(0, 1)[:, None], state]).astype(np.float32)
+
+
+def backbone_angles(structure: Structure) -> NDArray[np.float64]:
+    """(L, 2) φ and ψ in radians; NaN at chain ends and breaks, and where an atom is missing."""
+    atoms, n = structure.atoms, len(structure.residues)
+    place = {}
+    for name in ("N", "CA", "C"):
+        place[name] = np.full((n, 3), np.nan)
+        own = atoms.name == name
+        place[name][atoms.residue_index[own]] = atoms.coord[own]
+    found = np.full((n, 2), np.nan)
+    chain = structure.residues.chain
+    # 2 Å: a peptide bond is 1.33 Å long, and anything much longer is a gap.
+    joined = (chain[1:] == chain[:-1]) & (np.linalg.norm(place["N"][1:] - place["C"][:-1], axis=1) < 2.0)
+    rows = np.flatnonzero(joined)
+    found[rows + 1, 0] = _dihedral(place["C"][rows], place["N"][rows + 1], place["CA"][rows + 1], place["C"][rows + 1])
+    found[rows, 1] = _dihedral(place["N"][rows], place["CA"][rows], place["C"][rows], place["N"][rows + 1])
+    return found
+
+
+def _dihedral(
+    a: NDArray[np.float64], b: NDArray[np.float64], c: NDArray[np.float64], d: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """(M,) angle about b–c, radians, positive clockwise seen along it (IUPAC)."""
+    u, v, w = b - a, c - b, d - c
+    first, second = np.cross(u, v), np.cross(v, w)
+    y = (np.linalg.norm(v, axis=1)[:, None] * u * second).sum(axis=1)
+    return np.asarray(np.arctan2(y, (first * second).sum(axis=1)))

@@ -1,0 +1,239 @@
+"""CrossBind as a predictor: residues that touch DNA or RNA, and patches of them on the surface."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from s2p.checkpoint import Checkpoint, load_checkpoint
+from s2p.config import PredictConfig
+from s2p.errors import WeightsError
+from s2p.io.runtime import pick_device
+from s2p.io.weights import digest, find_weights, read_weights, write_weights
+from s2p.language.esm import LanguageOutput, ResidueModel
+from s2p.models.crossbind.cloud import cloud_of
+from s2p.models.crossbind.config import CrossBindConfig, CrossBindFilterConfig
+from s2p.models.crossbind.features import residue_features
+from s2p.models.crossbind.filter import filter_probabilities, geodesic_neighbours, log_propensities, sequence_neighbours
+from s2p.models.crossbind.network import CrossBind
+from s2p.models.crossbind.sequence import apply_update, encoder_weights
+from s2p.models.crossbind.training import CrossBindExample, residue_logits
+from s2p.models.start_encoder import BACKBONE, ENCODER, start_model
+from s2p.prediction import Prediction
+from s2p.predictor import ResidueScores, Seq2Pocket
+from s2p.structure.reading import Structure
+
+__all__ = [
+    "CrossBindCheckpoint",
+    "CrossBindPredictor",
+    "add_to_card",
+    "base_model",
+    "filtered",
+    "load_crossbind",
+    "save_crossbind",
+]
+
+FORMAT = "s2p-crossbind-1"
+FOREIGN = "not a CrossBind checkpoint; `python -m benchmarks.recipes.crossbind` writes them"
+SEQUENCE_ONLY = (
+    "only the sequence branch of CrossBind was used, as this checkpoint holds no network of structures: "
+    "the structure shapes the patches, not the probabilities"
+)
+SITES = "nucleic acid"
+"""What the found residues bind, in a prediction's settings; nothing is said of ligands there."""
+
+
+@dataclass(frozen=True, eq=False)
+class CrossBindCheckpoint:
+    """A trained CrossBind."""
+
+    name: str
+    model: ResidueModel
+    """The fine-tuned language model, whose head is the sequence branch."""
+    network: CrossBind | None
+    """The whole network, which reads the language model's embeddings; without it the sequence branch decides."""
+    propensities: dict[str, float]
+    """ξ of each amino acid in the training set."""
+    filter: CrossBindFilterConfig | None
+    """Settings of the residue propensity filter, or ``None`` where it did not help on validation."""
+    threshold: float
+    """Residue threshold chosen on validation."""
+    card: dict[str, Any] = field(default_factory=dict)
+    base: str = ENCODER
+    """What the language model is an update of: the shipped encoder before it was fine-tuned, or a Seq2Pocket checkpoint."""
+
+
+class CrossBindPredictor(Seq2Pocket):
+    """Residue probabilities of CrossBind, and interface patches by the published clustering of surface points.
+
+    Parameters
+    ----------
+    trained
+        Loaded weights; see :meth:`load`.
+    """
+
+    def __init__(self, trained: CrossBindCheckpoint) -> None:
+        # The shipped smoother and point scorer know sites of small molecules: neither is used for an interface.
+        super().__init__(Checkpoint(trained.name, trained.model, None, None, trained.threshold, 0.5, "published", trained.card))
+        self.trained = trained
+
+    @classmethod
+    def load(
+        cls, model: str | Path = "crossbind-dna", *, backbone: str | None = None, device: str = "auto"
+    ) -> CrossBindPredictor:
+        """Load a CrossBind by shipped name or path onto ``auto``, ``cpu`` or ``cuda``."""
+        predictor = cls(load_crossbind(model, backbone=backbone, device=pick_device(device)))
+        predictor.load_rest = partial(cls.load_without_language_model, model)
+        return predictor
+
+    @classmethod
+    def load_without_language_model(cls, model: str | Path = "crossbind-dna") -> CrossBindPredictor:
+        """Load what :meth:`finish` needs, onto the CPU."""
+        return cls(load_crossbind(model, language_model=False))
+
+    def _scores(self, structure: Structure, outputs: Mapping[str, LanguageOutput], config: PredictConfig) -> ResidueScores:
+        base = super()._scores(structure, outputs, config)
+        p, network = base.probabilities, self.trained.network
+        if network is not None:
+            width = network.config.feature_width
+            features = residue_features(structure) if width else np.zeros((len(p), 0), np.float32)
+            blank = np.zeros(len(p), np.uint8)
+            example = CrossBindExample(structure.name, cloud_of(structure, network.config), base.embeddings, features, blank)
+            p = (1 / (1 + np.exp(-residue_logits(network, example)))).astype(np.float32)
+        return replace(base, probabilities=filtered(p, structure, self.trained.propensities, self.trained.filter))
+
+    def pockets(self, structure: Structure, scores: ResidueScores, config: PredictConfig | None = None) -> Prediction:
+        """Patches of residues above the threshold; says so where structures had no part in their probabilities."""
+        prediction = super().pockets(structure, scores, config)
+        settings = prediction.settings | {"filter": asdict(self.trained.filter) if self.trained.filter else None, "sites": SITES}
+        notes = prediction.notes if self.trained.network is not None else (SEQUENCE_ONLY, *prediction.notes)
+        return replace(prediction, settings=settings, notes=notes)
+
+
+def filtered(
+    probabilities: NDArray[np.float32], structure: Structure, table: dict[str, float], config: CrossBindFilterConfig | None
+) -> NDArray[np.float32]:
+    """Probabilities of a structure's residues after the propensity filter, if there is one."""
+    if config is None:
+        return probabilities
+    residues = structure.residues
+    if config.neighbours == "sequence":
+        neighbours = sequence_neighbours(residues.chain)
+    else:
+        neighbours = geodesic_neighbours(structure, config)
+    letters = "".join(residues.one_letter.tolist())
+    return filter_probabilities(probabilities, log_propensities(letters, table), neighbours, config)
+
+
+def save_crossbind(trained: CrossBindCheckpoint, update: Mapping[str, torch.Tensor], path: str | Path) -> None:
+    """Write ``path`` (``.safetensors``, fp16) and its card beside it; the base is named, not copied.
+
+    Parameters
+    ----------
+    update
+        What turns the language model of ``trained.base`` into the trained one
+        (:func:`s2p.models.crossbind.sequence.low_rank_update`).
+    """
+    path = Path(path)
+    arrays = {f"update.{key}": value for key, value in update.items()}
+    if trained.network is not None:
+        arrays |= {f"network.{key}": value for key, value in trained.network.state_dict().items()}
+    arrays = {
+        key: (value.half() if value.is_floating_point() else value).detach().cpu().contiguous().clone()
+        for key, value in arrays.items()
+    }
+    header = {
+        "format": FORMAT,
+        "name": trained.name,
+        "base": trained.base,
+        "base_weights": digest(encoder_weights(base_model(trained.base)).values()),
+        "network": asdict(trained.network.config) if trained.network is not None else None,
+        "propensities": trained.propensities,
+        "filter": asdict(trained.filter) if trained.filter is not None else None,
+        "threshold": trained.threshold,
+    }
+    write_weights(Path(path), arrays, header, trained.card)
+
+
+def add_to_card(path: str | Path, entries: Mapping[str, Any]) -> None:
+    """Put entries into the card of a checkpoint, in the file and beside it; its weights stay as they are.
+
+    Raises
+    ------
+    WeightsError
+        If the file is none of a CrossBind.
+    """
+    header, arrays = read_weights(Path(path), FORMAT, FOREIGN)
+    card = header.pop("card") | dict(entries)
+    write_weights(Path(path), arrays, header, card)
+
+
+def base_model(
+    name: str,
+    *,
+    backbone: str | Path | None = None,
+    device: str | torch.device = "cpu",
+    language_model: bool = True,
+) -> ResidueModel:
+    """The residue model that an update belongs to: ESM-2 before it was fine-tuned, or that of a Seq2Pocket checkpoint.
+
+    Raises
+    ------
+    WeightsError
+        If it cannot be loaded, or ``backbone`` is another one.
+    """
+    if name != ENCODER:
+        return load_checkpoint(name, backbone=backbone, device=device, language_model=language_model).model
+    if backbone is not None and str(backbone) != BACKBONE:
+        raise WeightsError(f"CrossBind reads {BACKBONE} as it is shipped, not {backbone}; drop --backbone")
+    return start_model(language_model=language_model).to(device if language_model else "meta")
+
+
+def load_crossbind(
+    model: str | Path,
+    *,
+    backbone: str | Path | None = None,
+    device: str | torch.device = "cpu",
+    language_model: bool = True,
+) -> CrossBindCheckpoint:
+    """Load a shipped CrossBind by name or any by path, on top of the language model it was trained from.
+
+    Parameters
+    ----------
+    language_model
+        Without it the language model has its shape but no weights and takes no memory.
+
+    Raises
+    ------
+    WeightsError
+        If there is none, it cannot be used, or its base is not the one it was trained from.
+    """
+    path = find_weights(model, "give the path of a CrossBind checkpoint (.safetensors)")
+    header, arrays = read_weights(path, FORMAT, FOREIGN)
+    base = base_model(header["base"], backbone=backbone, device=device, language_model=language_model)
+    if language_model:
+        if digest(encoder_weights(base).values()) != header["base_weights"]:
+            raise WeightsError(
+                f"{path} was trained from another version of {header['base']}; train it again or use the older one"
+            )
+        update = {key.removeprefix("update."): value.to(device) for key, value in arrays.items() if key.startswith("update.")}
+        base = apply_update(base, update).to(device)
+    network = None
+    if header["network"] is not None:
+        network = CrossBind(CrossBindConfig(**header["network"] | {"head_widths": tuple(header["network"]["head_widths"])}))
+        own = {key.removeprefix("network."): value for key, value in arrays.items() if key.startswith("network.")}
+        try:
+            network.load_state_dict({key: value.float() if value.is_floating_point() else value for key, value in own.items()})
+        except RuntimeError as error:
+            raise WeightsError(f"{path}: damaged ({str(error).splitlines()[0]})") from None
+        network = network.to(device).eval()
+    chosen = CrossBindFilterConfig(**header["filter"]) if header["filter"] is not None else None
+    rest = header["propensities"], chosen, header["threshold"], header["card"], header["base"]
+    return CrossBindCheckpoint(header["name"], base, network, *rest)

@@ -1,0 +1,1 @@
+"""Kalasanty: pocket segmentation on a grid of atom features."""

@@ -1,0 +1,262 @@
+"""Training of Kalasanty: boxes of complexes, turned and moved, and a loop that can be broken off and goes on where it was."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import time
+import zipfile
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from s2p.errors import S2PError
+from s2p.io.files import make_folder, write_bytes, write_text
+from s2p.io.runtime import progress_bar
+from s2p.models.kalasanty.config import KalasantyConfig, KalasantyTrainConfig
+from s2p.models.kalasanty.grid import atom_channels, central_box, fill_box, rotations, site_mask
+from s2p.models.kalasanty.network import Kalasanty, cavity_loss, kernel_groups, soft_dice
+from s2p.structure.reading import Structure
+from s2p.training.loop import load_state, save_state
+
+__all__ = [
+    "CavityExample",
+    "KalasantyLog",
+    "cavity_example",
+    "draw_box",
+    "fit_kalasanty",
+    "load_examples",
+    "save_examples",
+    "validation_dice",
+]
+
+SITE_REACH = 0.5
+"""A box toward a site has the site's centre within this share of half the box from its own centre, along each axis."""
+
+
+@dataclass(frozen=True, eq=False)
+class CavityExample:
+    """A protein with its true sites."""
+
+    name: str
+    channels: NDArray[np.float32]
+    """(A, 18)."""
+    coord: NDArray[np.float32]
+    """(A, 3) Å, less the mean of the atoms."""
+    sites: tuple[NDArray[np.float32], ...]
+    """Of each site (P, 3) heavy atoms of its ligand, in the same frame; without any the protein is a negative."""
+
+
+@dataclass(frozen=True)
+class KalasantyLog:
+    """One line of the training log."""
+
+    epoch: int
+    train_loss: float
+    train_dice: float
+    """Soft, mean over the batches."""
+    validation_dice: float
+    """Soft, mean over the validation proteins; NaN without any."""
+    seconds: float
+    """Since the run, or its last continuation, began."""
+
+
+def cavity_example(structure: Structure, ligands: Sequence[NDArray[np.floating]], name: str = "") -> CavityExample:
+    """A structure and the (L, 3) heavy atoms of its ligands as an example."""
+    center = structure.atoms.coord.mean(axis=0, dtype=np.float64)
+    sites = tuple((x - center).astype(np.float32) for x in ligands if len(x))
+    coord = (structure.atoms.coord - center).astype(np.float32)
+    return CavityExample(name or structure.name, atom_channels(structure), coord, sites)
+
+
+def draw_box(
+    example: CavityExample, config: KalasantyConfig, training: KalasantyTrainConfig, rng: np.random.Generator
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """A box of a protein, (18, n, n, n), and its mask, (n, n, n), randomly placed and turned as ``training`` says."""
+    half = (config.box - 1) * config.step / 2
+    center = np.zeros(3)
+    if training.moving_box:
+        room = np.maximum(np.abs(example.coord).max(axis=0) - half, 0)
+        center = rng.uniform(-room, room)
+        if example.sites and rng.random() < training.toward_site:
+            site = example.sites[rng.integers(len(example.sites))].mean(axis=0)
+            center = np.clip(site + rng.uniform(-1, 1, 3) * SITE_REACH * half, -room, room)
+    center = center + rng.uniform(-training.shift, training.shift, 3)
+    turn = rotations()[rng.integers(24) if training.rotate else 0].T.astype(np.float64)
+    box = central_box(np.zeros(3), config.box, config.step)
+    near = (np.abs(example.coord - center) <= half + config.step).all(axis=1)
+    grid = fill_box(example.channels[near], (example.coord[near] - center) @ turn, box)
+    points = np.concatenate([np.zeros((0, 3), np.float32), *example.sites])
+    return grid, site_mask((points - center) @ turn, box)
+
+
+def save_examples(examples: Sequence[CavityExample], path: Path) -> Path:
+    """Write examples to a ``.npz`` file: reading some hundred structures takes longer than an epoch."""
+    arrays: dict[str, NDArray[np.generic]] = {"names": np.array([x.name for x in examples])}
+    for k, example in enumerate(examples):
+        arrays |= {f"{k}/channels": example.channels, f"{k}/coord": example.coord}
+        arrays |= {f"{k}/site/{j}": site for j, site in enumerate(example.sites)}
+    content = io.BytesIO()
+    np.savez(content, **arrays)  # type: ignore[arg-type]  # the stubs take the names for options
+    return write_bytes(path, content.getvalue())
+
+
+def load_examples(path: Path) -> list[CavityExample]:
+    """What :func:`save_examples` wrote.
+
+    Raises
+    ------
+    S2PError
+        If the file is damaged.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            sites: dict[str, list[NDArray[np.float32]]] = {}
+            for key in stored.files:
+                if "/site/" in key:
+                    sites.setdefault(key.split("/")[0], []).append(stored[key])
+            return [
+                CavityExample(str(name), stored[f"{k}/channels"], stored[f"{k}/coord"], tuple(sites.get(str(k), ())))
+                for k, name in enumerate(stored["names"].tolist())
+            ]
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        raise S2PError(f"{path}: cannot be read as prepared examples ({error}); remove it to make it anew") from None
+
+
+def fit_kalasanty(
+    model: Kalasanty,
+    examples: Sequence[CavityExample],
+    validation: Sequence[CavityExample],
+    config: KalasantyTrainConfig | None = None,
+    *,
+    folder: Path | None = None,
+    quiet: bool = False,
+) -> list[KalasantyLog]:
+    """Train ``model``; every epoch draws one box of every example.
+
+    Boxes depend on the seed, the epoch and the example only, so that a run that was broken off ends as if it had not been.
+
+    Parameters
+    ----------
+    validation
+        Looked at after each epoch, for the log.
+    folder
+        Where the state to go on from and ``log.csv`` are written after each epoch; ``None``: nowhere.
+
+    Raises
+    ------
+    S2PError
+        Without examples, or if ``folder`` holds another run.
+    """
+    config = config or KalasantyTrainConfig()
+    if len(examples) < (2 if model.config.normalise else 1):
+        raise S2PError("there is not enough to train on: batch normalisation needs two structures, a network without it one")
+    known = {"config": asdict(config) | {"network": repr(model.config)}, "data": _fingerprint(examples)}
+    optimizer = torch.optim.Adam(kernel_groups(model, config.penalty), lr=config.lr)
+    # A last batch of one box would leave batch normalisation a single number at the bottom of the U.
+    per_epoch = max(1, len(examples) // config.batch)
+    history: list[KalasantyLog] = []
+    state = load_state(folder, known) if folder is not None else None
+    if state is not None:
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+        history = [KalasantyLog(**row) for row in state["history"]]
+    begin = time.perf_counter()
+    for epoch in range(len(history), config.epochs):
+        order = np.random.default_rng((config.seed, epoch)).permutation(len(examples))
+        losses, dices = [], []
+        batches = list(enumerate(np.array_split(order, per_epoch)))
+        for k, chosen in progress_bar(batches, f"epoch {epoch + 1}", quiet):
+            rate = config.lr * _factor(epoch * per_epoch + k, config.epochs * per_epoch, config)
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            draws = [np.random.default_rng((config.seed, epoch, j)) for j in chosen.tolist()]
+            drawn = [draw_box(examples[j], model.config, config, rng) for j, rng in zip(chosen.tolist(), draws, strict=True)]
+            loss, dice = _step(model, optimizer, drawn, config)
+            losses.append(loss)
+            dices.append(dice)
+        seconds = time.perf_counter() - begin
+        score = validation_dice(model, validation, config)
+        history.append(KalasantyLog(epoch + 1, float(np.mean(losses)), float(np.mean(dices)), score, round(seconds, 1)))
+        if folder is not None:
+            rows = [asdict(entry) for entry in history]
+            parts = {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
+            save_state(folder, {"identity": known, "history": rows, **parts})
+            _write_log(folder, history)
+    model.eval()
+    return history
+
+
+def _step(
+    model: Kalasanty,
+    optimizer: torch.optim.Optimizer,
+    drawn: Sequence[tuple[NDArray[np.float32], NDArray[np.bool_]]],
+    config: KalasantyTrainConfig,
+) -> tuple[float, float]:
+    model.train()
+    grid, target = _tensors(drawn, model)
+    logits = model(grid)
+    loss = cavity_loss(logits, target, config)
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    with torch.no_grad():
+        dice = soft_dice(torch.sigmoid(logits), target, config.smoothing)
+    return float(loss.detach()), float(dice)
+
+
+def _tensors(drawn: Sequence[tuple[NDArray[np.float32], NDArray[np.bool_]]], model: Kalasanty) -> tuple[Tensor, Tensor]:
+    device = next(model.parameters()).device
+    grid = torch.from_numpy(np.stack([x for x, _ in drawn])).to(device, memory_format=torch.channels_last_3d)
+    return grid, torch.from_numpy(np.stack([y for _, y in drawn])[:, None].astype(np.float32)).to(device)
+
+
+def validation_dice(model: Kalasanty, examples: Sequence[CavityExample], config: KalasantyTrainConfig) -> float:
+    """Mean soft Dice coefficient over one box of every example, placed and turned the same way every time.
+
+    As published, structures without a site are passed over, and here boxes that happen to hold none.
+    """
+    model.eval()
+    scores = []
+    with torch.no_grad():
+        for k, example in enumerate(examples):
+            grid, mask = draw_box(example, model.config, config, np.random.default_rng((config.seed, k)))
+            if mask.any():
+                x, y = _tensors([(grid, mask)], model)
+                scores.append(float(soft_dice(torch.sigmoid(model(x)), y, config.smoothing)))
+    return float(np.mean(scores)) if scores else float("nan")
+
+
+def _factor(step: int, total: int, config: KalasantyTrainConfig) -> float:
+    """Of the learning rate: linear up, then, where asked for, linear down to 0."""
+    up = (step + 1) / max(config.warmup_steps, 1)
+    down = (total - step) / max(total - config.warmup_steps, 1) if config.decay else 1.0
+    return min(up, down, 1.0)
+
+
+def _fingerprint(examples: Sequence[CavityExample]) -> str:
+    digest = hashlib.sha256()
+    for example in examples:
+        for part in (
+            example.name.encode(),
+            example.coord.tobytes(),
+            example.channels.tobytes(),
+            *(x.tobytes() for x in example.sites),
+        ):
+            digest.update(part)
+    return digest.hexdigest()
+
+
+def _write_log(folder: Path, history: Sequence[KalasantyLog]) -> None:
+    make_folder(folder)
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=list(KalasantyLog.__dataclass_fields__), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(asdict(entry) for entry in history)
+    write_text(folder / "log.csv", text.getvalue())

@@ -1,0 +1,1 @@
+"""PocketGen: sequence and structure of a pocket for a given ligand."""

@@ -1,0 +1,175 @@
+"""Atoms as PocketGen sees them: fourteen slots a residue, and the features of a ligand's atoms."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from s2p.structure.reading import Structure
+
+__all__ = [
+    "ATOM_NAMES",
+    "BACKBONE",
+    "CHIRAL",
+    "LETTERS",
+    "N_LIGAND_FEATURES",
+    "N_SLOTS",
+    "N_TYPES",
+    "RESIDUES",
+    "SLOTS",
+    "SWAPS",
+    "atom_codes",
+    "flat_ring",
+    "ligand_bonds",
+    "ligand_features",
+    "slot_arrays",
+    "slot_mask",
+]
+
+_SIDE_CHAINS = {
+    "ALA": "CB",
+    "ARG": "CB CG CD NE CZ NH1 NH2",
+    "ASN": "CB CG OD1 ND2",
+    "ASP": "CB CG OD1 OD2",
+    "CYS": "CB SG",
+    "GLN": "CB CG CD OE1 NE2",
+    "GLU": "CB CG CD OE1 OE2",
+    "GLY": "",
+    "HIS": "CB CG ND1 CD2 CE1 NE2",
+    "ILE": "CB CG1 CG2 CD1",
+    "LEU": "CB CG CD1 CD2",
+    "LYS": "CB CG CD CE NZ",
+    "MET": "CB CG SD CE",
+    "PHE": "CB CG CD1 CD2 CE1 CE2 CZ",
+    "PRO": "CB CG CD",
+    "SER": "CB OG",
+    "THR": "CB OG1 CG2",
+    "TRP": "CB CG CD1 CD2 NE1 CE2 CE3 CZ2 CZ3 CH2",
+    "TYR": "CB CG CD1 CD2 CE1 CE2 CZ OH",
+    "VAL": "CB CG1 CG2",
+}
+RESIDUES = tuple(_SIDE_CHAINS)
+"""Types 1 to 20, in this order; 0 is a residue that is to be designed."""
+LETTERS = "ARNDCQEGHILKMFPSTWYV"
+BACKBONE = ("N", "CA", "C", "O")
+SLOTS = {name: (*BACKBONE, *rest.split()) for name, rest in _SIDE_CHAINS.items()}
+"""Atom names of each residue in the order of their slots."""
+N_SLOTS, N_TYPES = 14, 21
+ATOM_NAMES = tuple(dict.fromkeys(name for names in SLOTS.values() for name in names))
+"""Code 1 and up; 0 is an atom without a name yet."""
+SWAPS = {
+    "ARG": (("NH1", "NH2"),),
+    "ASP": (("OD1", "OD2"),),
+    "GLU": (("OE1", "OE2"),),
+    "LEU": (("CD1", "CD2"),),
+    "PHE": (("CD1", "CD2"), ("CE1", "CE2")),
+    "TYR": (("CD1", "CD2"), ("CE1", "CE2")),
+    "VAL": (("CG1", "CG2"),),
+}
+"""Atoms whose names may be exchanged without a change worth learning."""
+CHIRAL = (("CA", "N", "C", "CB"), ("CB", "CA", "OG1", "CG2"), ("CB", "CA", "CG1", "CG2"))
+"""Centre and three neighbours of the chiral carbons: of all residues but glycine, of threonine, of isoleucine."""
+
+_ELEMENTS = ("C", "N", "O", "F", "P", "S", "CL")
+_RULES = 8
+N_LIGAND_FEATURES = len(_ELEMENTS) + _RULES
+
+
+@lru_cache(maxsize=1)
+def slot_mask() -> NDArray[np.bool_]:
+    """(21, 14) which slots a residue of each type has; all of them where the type is still open."""
+    mask = np.ones((N_TYPES, N_SLOTS), bool)
+    for k, names in enumerate(SLOTS.values(), start=1):
+        mask[k, len(names) :] = False
+    return mask
+
+
+@lru_cache(maxsize=1)
+def atom_codes() -> NDArray[np.int64]:
+    """(21, 14) code of the atom name in each slot; 0 where the type is still open."""
+    codes = np.zeros((N_TYPES, N_SLOTS), np.int64)
+    for k, names in enumerate(SLOTS.values(), start=1):
+        codes[k, : len(names)] = [1 + ATOM_NAMES.index(name) for name in names]
+    return codes
+
+
+def slot_arrays(structure: Structure) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.bool_]]:
+    """Atoms of a structure by residue and slot; those without a slot (terminal oxygen, modified residues') are left out.
+
+    Returns
+    -------
+    types, coord, present
+        (N,) 1 to 20 by the parent of a modified residue, 0 where there is none; (N, 14, 3) Å; (N, 14) which atoms there are.
+    """
+    atoms, residues = structure.atoms, structure.residues
+    letters = {letter: k for k, letter in enumerate(LETTERS, start=1)}
+    types = np.array([letters.get(x, 0) for x in residues.one_letter.tolist()], np.int64)
+    place = [{name: s for s, name in enumerate(BACKBONE)}, *({n: s for s, n in enumerate(names)} for names in SLOTS.values())]
+    owner = atoms.residue_index
+    slot = np.array([place[t].get(n, -1) for t, n in zip(types[owner].tolist(), atoms.name.tolist(), strict=True)], np.int64)
+    coord = np.zeros((len(types), N_SLOTS, 3), np.float32)
+    present = np.zeros((len(types), N_SLOTS), bool)
+    known = slot >= 0
+    coord[owner[known], slot[known]] = atoms.coord[known]
+    present[owner[known], slot[known]] = True
+    return types, coord, present
+
+
+def ligand_bonds(coord: NDArray[np.floating], element: NDArray[np.str_]) -> NDArray[np.bool_]:
+    """(M, M) pairs of a ligand's heavy atoms closer than the sum of their covalent radii and 0.4 Å."""
+    import gemmi
+
+    radius = np.array([gemmi.Element(x).covalent_r for x in element.tolist()])
+    distance = np.linalg.norm(coord[:, None] - coord[None], axis=-1)
+    return np.asarray((distance < radius[:, None] + radius + 0.4) & (distance > 0.4))
+
+
+def ligand_features(coord: NDArray[np.floating], element: NDArray[np.str_]) -> NDArray[np.float32]:
+    """(M, 15) of a ligand's heavy atoms: element (C N O F P S Cl, else none), and eight roles told from elements and distances.
+
+    The published features are RDKit's families. Coordinates without hydrogens and bond orders do not tell them all; ours are
+    rules on element, number of bonds and flat rings of five or six: acceptor, donor, aromatic, hydrophobic, carbon with carbon
+    only (lumped hydrophobe), acid oxygen, basic nitrogen, zinc binder.
+    """
+    bonds = ligand_bonds(coord, element)
+    degree = bonds.sum(axis=1)
+    flat = flat_ring(coord, bonds)
+    carbon, nitrogen, oxygen, sulphur = (element == x for x in ("C", "N", "O", "S"))
+    halogen = np.isin(element, ("F", "CL", "BR", "I"))
+    hetero = ~carbon & ~halogen
+    beside_hetero = (bonds & hetero[None]).any(axis=1)
+    terminal_oxygens = (bonds & (oxygen & (degree == 1))[None]).sum(axis=1)
+    centre = (carbon | (element == "P") | sulphur) & (terminal_oxygens >= 2)
+    acid = oxygen & (degree == 1) & (bonds & centre[None]).any(axis=1)
+    columns = (
+        oxygen | (nitrogen & (degree <= 2)),
+        (nitrogen & (degree <= 2)) | (oxygen & (degree == 1) & ~acid),
+        flat,
+        (carbon & ~beside_hetero) | halogen | (sulphur & (degree == 2)),
+        carbon & ~(bonds & ~carbon[None]).any(axis=1),
+        acid,
+        nitrogen & ~flat & ~(bonds & flat[None]).any(axis=1),
+        (sulphur & (degree == 1)) | acid | (nitrogen & flat & (degree == 2)),
+    )
+    one_hot = element[:, None] == np.array(_ELEMENTS)
+    return np.concatenate([one_hot, np.stack(columns, axis=1)], axis=1).astype(np.float32)
+
+
+def flat_ring(coord: NDArray[np.floating], bonds: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """(M,) atoms of a ring of five or six whose atoms lie within 0.15 Å of a plane."""
+    near = [np.flatnonzero(row).tolist() for row in bonds]
+    found = np.zeros(len(coord), bool)
+    for start in range(len(coord)):
+        paths = [[start]]
+        for length in range(1, 7):
+            if length >= 5:
+                for path in paths:
+                    if start in near[path[-1]]:
+                        x = coord[path] - coord[path].mean(axis=0)
+                        if np.abs(x @ np.linalg.svd(x)[2][2]).max() < 0.15:
+                            found[path] = True
+            # A ring is walked from its lowest atom only.
+            paths = [[*path, k] for path in paths for k in near[path[-1]] if k > start and k not in path]
+    return found

@@ -1,0 +1,92 @@
+"""PocketGen on disk: its own weights, the geometry, and how to come by its language model.
+
+That is the small ESM-2 that is shipped, see :mod:`s2p.models.start_encoder`, or any published encoder by its name.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from s2p.errors import WeightsError
+from s2p.io.weights import find_weights, read_weights, write_weights
+from s2p.language.esm import load_backbone
+from s2p.models.pocketgen.config import PocketConfig, PocketGenConfig
+from s2p.models.pocketgen.geometry import Geometry
+from s2p.models.pocketgen.network import PocketGen
+from s2p.models.start_encoder import ENCODER, encoder_digest, start_encoder
+
+__all__ = ["PocketGenCheckpoint", "load_pocketgen", "save_pocketgen"]
+
+FORMAT = "s2p-pocketgen-1"
+TABLES = ("distance", "peptide", "volume")
+
+
+@dataclass(frozen=True, eq=False)
+class PocketGenCheckpoint:
+    """A trained PocketGen."""
+
+    name: str
+    model: PocketGen
+    geometry: Geometry
+    backbone: nn.Module | None
+    """The frozen language model; ``None`` if the network reads none."""
+    pocket: PocketConfig = field(default_factory=PocketConfig)
+    card: dict[str, Any] = field(default_factory=dict)
+    published: str | None = None
+    """Name of the published encoder that ``backbone`` is, which is looked for or fetched; ``None``: the shipped one."""
+
+
+def save_pocketgen(checkpoint: PocketGenCheckpoint, path: str | Path) -> None:
+    """Write ``path`` (``.safetensors``, weights fp16) and its card beside it; the language model is named."""
+    arrays = {f"model.{key}": value.detach().half().cpu().contiguous() for key, value in checkpoint.model.state_dict().items()}
+    arrays |= {f"geometry.{key}": torch.from_numpy(getattr(checkpoint.geometry, key)).contiguous() for key in TABLES}
+    header = {
+        "format": FORMAT,
+        "name": checkpoint.name,
+        "published": checkpoint.published,
+        "base_weights": encoder_digest(checkpoint.backbone),
+        "config": asdict(checkpoint.model.config),
+        "pocket": asdict(checkpoint.pocket),
+    }
+    write_weights(Path(path), arrays, header, checkpoint.card)
+
+
+def load_pocketgen(model: str | Path = "pocketgen", *, encoder: str | Path | None = None) -> PocketGenCheckpoint:
+    """Load a shipped PocketGen by name or any by path, with the language model it reads.
+
+    Parameters
+    ----------
+    encoder
+        Weights of a published encoder, where the checkpoint reads one that is not stored in it; default: see
+        :func:`s2p.language.esm.load_backbone`.
+
+    Raises
+    ------
+    WeightsError
+        If there is none, it cannot be used, or its language model is not the one it was trained with.
+    """
+    path = find_weights(model, "`python -m benchmarks.recipes.pocketgen` trains one; give its path")
+    header, stored = read_weights(
+        path, FORMAT, "not a PocketGen checkpoint; `python -m benchmarks.recipes.pocketgen` writes them"
+    )
+    arrays = {key: value.float() for key, value in stored.items()}
+    network = PocketGen(PocketGenConfig(**header["config"]))
+    try:
+        network.load_state_dict({k.removeprefix("model."): v for k, v in arrays.items() if k.startswith("model.")})
+        geometry = Geometry(*(arrays[f"geometry.{key}"].numpy().astype(np.float32) for key in TABLES))
+    except (RuntimeError, KeyError) as error:
+        raise WeightsError(f"{path}: damaged ({str(error).splitlines()[0]})") from None
+    named, backbone = header["published"], None
+    if network.config.language_width:
+        backbone = start_encoder() if named is None else load_backbone(named, encoder).eval()
+    if encoder_digest(backbone) != header["base_weights"]:
+        raise WeightsError(f"{path} was trained with another version of {named or ENCODER}; train it again or use the older one")
+    pocket = PocketConfig(**header["pocket"])
+    card = header["card"]
+    return PocketGenCheckpoint(header["name"], network.eval(), geometry, backbone, pocket, card, named)

@@ -1,0 +1,353 @@
+"""A pocket to design: which residues, what is seen of them, where their atoms start; and batches of pockets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+from torch import Tensor
+
+from s2p.errors import S2PError
+from s2p.models.pocketgen.atoms import LETTERS, N_LIGAND_FEATURES, N_SLOTS, ligand_features, slot_arrays, slot_mask
+from s2p.models.pocketgen.config import PocketConfig
+from s2p.models.pocketgen.geometry import peptide_bonds
+from s2p.models.pocketgen.surroundings.counts import environment
+from s2p.models.pocketgen.trace import TraceNet, place_trace
+from s2p.structure.reading import Structure
+from s2p.structure.transforms import random_rotation
+
+__all__ = [
+    "Batch",
+    "LigandAtoms",
+    "Pocket",
+    "collate",
+    "decoy",
+    "interpolate",
+    "make_pocket",
+    "pocket_residues",
+    "role_features",
+    "start_ligand",
+    "start_pocket",
+]
+
+FRAME = np.array([(-0.525, 1.363, 0.0), (0.0, 0.0, 0.0), (1.526, 0.0, 0.0), (0.627, 1.062, 0.0)])
+"""Å: N, CA, C, O at the start, as published; O lies where no peptide has it, but the network moves it."""
+SCATTER = 0.1
+"""Å: of the other slots around CA."""
+LEAST = 4
+"""Residues of a decoy pocket."""
+
+
+@dataclass(frozen=True, eq=False)
+class LigandAtoms:
+    """Heavy atoms of the ligand a pocket is designed around."""
+
+    coord: NDArray[np.float32]
+    """(M, 3) Å."""
+    element: NDArray[np.str_]
+    """(M,) upper case."""
+    bonds: NDArray[np.int64] | None = None
+    """(B, 3) two atoms and the order of each bond, see :func:`s2p.models.pocketgen.ligand.bond_table`; ``None``: not known."""
+
+
+@dataclass(frozen=True, eq=False)
+class Pocket:
+    """What the network sees of one complex: the pocket and its context, R residues, and the ligand, M atoms."""
+
+    name: str
+    cluster: str
+    residues: NDArray[np.int64]
+    """(R,) their indices in the structure, ascending."""
+    pocket: NDArray[np.int64]
+    """(P,) rows of them that are designed, ascending."""
+    types: NDArray[np.int64]
+    """(R,) native; those of the pocket are for the loss only."""
+    coord: NDArray[np.float32]
+    """(R, 14, 3) Å, native; likewise."""
+    present: NDArray[np.bool_]
+    """(R, 14)."""
+    number: NDArray[np.int64]
+    """(R,) author's numbers."""
+    chain: NDArray[np.int64]
+    """(R,)."""
+    linked: NDArray[np.int64]
+    """(R,) row of the next residue of the chain where a peptide bond joins them, else -1."""
+    start: NDArray[np.float32]
+    """(P, 3) Å, CA of the pocket before the first pass."""
+    ligand: NDArray[np.float32]
+    """(M, 3) Å."""
+    features: NDArray[np.float32]
+    """(M, 15), see :func:`s2p.models.pocketgen.atoms.ligand_features`."""
+    language: NDArray[np.float32]
+    """(P, d) of the language model with the pocket masked; no columns without one."""
+    environment: NDArray[np.float32]
+    """(P, N_ENVIRONMENT), see :func:`s2p.models.pocketgen.surroundings.counts.environment`."""
+
+
+def pocket_residues(structure: Structure, ligand: NDArray[np.floating], config: PocketConfig) -> NDArray[np.int64]:
+    """Residues with a heavy atom within ``config.cutoff`` of a ligand's, those nearest first to count if there are too many.
+
+    Returns
+    -------
+    (P,) ascending indices; only residues of a known type with a CA.
+    """
+    distance = _nearest(structure, ligand, config.cutoff)
+    fit = np.isin(structure.residues.one_letter, list(LETTERS)) & structure.residues.has_ca
+    near = np.flatnonzero((distance <= config.cutoff) & fit)
+    kept = near[np.argsort(distance[near], kind="stable")[: config.max_residues]]
+    return np.sort(kept).astype(np.int64)
+
+
+def _nearest(structure: Structure, ligand: NDArray[np.floating], reach: float) -> NDArray[np.float64]:
+    """(N,) Å from each residue to the ligand, heavy atoms; infinite beyond ``reach``."""
+    place, coord = np.asarray(ligand, float), structure.atoms.coord.astype(float)
+    about = np.flatnonzero(((coord >= place.min(axis=0) - reach) & (coord <= place.max(axis=0) + reach)).all(axis=1))
+    # The bound itself is not within the bound.
+    distance, _ = cKDTree(place).query(coord[about], distance_upper_bound=reach + 1e-6)
+    out = np.full(len(structure.residues), np.inf)
+    np.minimum.at(out, structure.atoms.residue_index[about], distance)
+    return out
+
+
+def interpolate(structure: Structure, pocket: NDArray[np.int64]) -> NDArray[np.float32]:
+    """(P, 3) Å: CA of each pocket residue on the line between the nearest others of its chain before and after, by number.
+
+    At the ends of a chain the line through the first, or last, two others goes on; never from one chain to the next. Of a chain
+    with one other residue it is that one's place, of a chain without any the middle of the structure's other residues.
+    """
+    residues = structure.residues
+    fixed = np.ones(len(residues), bool)
+    fixed[pocket] = False
+    ca, number = residues.ca_coord.astype(np.float64), residues.number.astype(np.float64)
+    out = np.zeros((len(pocket), 3))
+    for name in np.unique(residues.chain[pocket]):
+        rows = np.flatnonzero(residues.chain[pocket] == name)
+        own = np.flatnonzero(fixed & (residues.chain == name))
+        if len(own) < 2:
+            out[rows] = ca[own[0]] if len(own) else ca[fixed].mean(axis=0) if fixed.any() else 0.0
+            continue
+        k = pocket[rows]
+        after = np.searchsorted(own, k).clip(1, len(own) - 1)
+        a, b = own[after - 1], own[after]
+        span = number[b] - number[a]
+        # Insertion codes repeat numbers: the place in the file tells then.
+        share = np.where(span > 0, (number[k] - number[a]) / np.where(span > 0, span, 1), (k - a) / (b - a))
+        out[rows] = ca[a] + share[:, None] * (ca[b] - ca[a])
+    return out.astype(np.float32)
+
+
+def make_pocket(
+    structure: Structure,
+    ligand: LigandAtoms,
+    pocket: NDArray[np.int64],
+    language: NDArray[np.float32] | None = None,
+    *,
+    config: PocketConfig | None = None,
+    cluster: str = "",
+    without: NDArray[np.int64] | None = None,
+    trace: TraceNet | None = None,
+) -> Pocket:
+    """The pocket ``pocket`` (ascending residue indices) of a structure and what surrounds it.
+
+    Parameters
+    ----------
+    language
+        (P, d) features of a language model.
+    without
+        Residues that are not seen: a stretch of the chain that takes the ligand's place.
+    trace
+        Places CA atoms, from which surroundings are counted; ``None``: they are on the line between their neighbours.
+
+    Raises
+    ------
+    S2PError
+        If there is no ligand atom, or no residue to design.
+    """
+    config = config or PocketConfig()
+    if not len(ligand.coord):
+        raise S2PError(f"{structure.name}: the ligand has no heavy atom; there is nothing to design a pocket around")
+    if not len(pocket):
+        raise S2PError(
+            f"{structure.name}: no residue to design: none lies within {config.cutoff:g} Å of the ligand; name some, or check "
+            "that protein and ligand are in one frame"
+        )
+    distance = _nearest(structure, ligand.coord, config.context)
+    seen = distance <= config.context
+    seen[pocket] = True
+    # Residues beside a designed one in the chain hold its ends.
+    chain = structure.residues.chain
+    for step in (-1, 1):
+        beside = pocket + step
+        beside = beside[(beside >= 0) & (beside < len(chain))]
+        seen[beside[chain[beside] == chain[beside - step]]] = True
+    hidden = np.zeros(0, np.int64) if without is None else without
+    seen[hidden] = False
+    types, coord, present = slot_arrays(structure)
+    seen &= present[:, 1] | np.isin(np.arange(len(types)), pocket)
+    kept = np.flatnonzero(seen)
+    row = np.full(len(types) + 1, -1)
+    row[kept] = np.arange(len(kept))
+    following = np.full(len(types), -1)
+    bonded = peptide_bonds(structure, coord)
+    following[bonded] = row[bonded + 1]
+    start, features = interpolate(structure, pocket), role_features(ligand, config)
+    chains = np.unique(chain, return_inverse=True)[1].astype(np.int64)
+    places = place_trace(trace, structure, pocket, hidden, start)
+    around = environment(types, coord, present, chains, pocket, places, hidden, ligand.coord, features)
+    return Pocket(
+        structure.name,
+        cluster,
+        kept.astype(np.int64),
+        row[pocket].astype(np.int64),
+        types[kept],
+        coord[kept],
+        present[kept],
+        structure.residues.number[kept].astype(np.int64),
+        chains[kept],
+        following[kept].astype(np.int64),
+        start,
+        np.asarray(ligand.coord, np.float32),
+        features,
+        np.zeros((len(pocket), 0), np.float32) if language is None else language,
+        around,
+    )
+
+
+def role_features(ligand: LigandAtoms, config: PocketConfig) -> NDArray[np.float32]:
+    """(M, 15) elements and roles of a ligand's atoms, the roles by rules or by RDKit."""
+    features = ligand_features(ligand.coord, ligand.element)
+    if config.ligand_features == "rdkit":
+        from s2p.models.pocketgen.rdkit_features import FAMILIES, rdkit_families
+
+        features[:, -len(FAMILIES) :] = rdkit_families(ligand)
+    return features
+
+
+def decoy(
+    structure: Structure, config: PocketConfig, rng: np.random.Generator, tries: int = 20
+) -> tuple[LigandAtoms, NDArray[np.int64], NDArray[np.int64]] | None:
+    """A stretch of one to four residues in the ligand's place, and the pocket around it.
+
+    Pockets of ligands are few; inside of proteins side chains are bound by residues in much the same way.
+
+    Returns
+    -------
+    The stretch's atoms, (P,) pocket, and (k,) residues that must not be seen: the stretch. ``None`` if nothing suits.
+    """
+    residues, atoms = structure.residues, structure.atoms
+    for _ in range(tries):
+        length = int(rng.integers(1, 5))
+        first = int(rng.integers(0, max(len(residues) - length, 1)))
+        stretch = np.arange(first, min(first + length, len(residues)))
+        if len(set(residues.chain[stretch].tolist())) > 1:
+            continue
+        own = np.isin(atoms.residue_index, stretch)
+        found = pocket_residues(structure, atoms.coord[own], config)
+        # The neighbours in sequence are bonded to it: they are no pocket.
+        found = found[(found < first - 3) | (found > stretch[-1] + 3)]
+        if len(found) >= LEAST:
+            return LigandAtoms(atoms.coord[own], atoms.element[own]), found, stretch.astype(np.int64)
+    return None
+
+
+def start_pocket(pocket: Pocket, rng: np.random.Generator) -> NDArray[np.float32]:
+    """(P, 14, 3) Å: ideal backbones with random orientations on the interpolated CA, the other slots scattered around it."""
+    x = rng.normal(0, SCATTER, (len(pocket.pocket), N_SLOTS, 3))
+    for k in range(len(x)):
+        x[k, :4] = FRAME @ random_rotation(rng).T
+    return (x + pocket.start[:, None]).astype(np.float32)
+
+
+def start_ligand(pocket: Pocket, noise: float, rng: np.random.Generator) -> NDArray[np.float32]:
+    """(M, 3) Å: the pose, displaced."""
+    return (pocket.ligand + rng.normal(0, noise, pocket.ligand.shape)).astype(np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Several pockets: residues in one row after another, ligands padded to the largest."""
+
+    types: Tensor
+    """(R,) 0 where to be designed."""
+    slots: Tensor
+    """(R, 14) which slots count."""
+    coord: Tensor
+    """(R, 14, 3) Å, of the pocket the start."""
+    number: Tensor
+    """(R,)."""
+    chain: Tensor
+    """(R,)."""
+    owner: Tensor
+    """(R,) which complex."""
+    pocket: Tensor
+    """(P,)."""
+    ligand: Tensor
+    """(B, M, 3) Å."""
+    ligand_mask: Tensor
+    """(B, M)."""
+    features: Tensor
+    """(B, M, 15)."""
+    language: Tensor
+    """(P, d)."""
+    environment: Tensor
+    """(P, N_ENVIRONMENT)."""
+
+    def to(self, dtype: torch.dtype) -> Batch:
+        """Coordinates and features in another precision."""
+        names = ("coord", "ligand", "features", "language", "environment")
+        return replace(self, **{name: getattr(self, name).to(dtype) for name in names})
+
+
+def collate(
+    pockets: Sequence[Pocket],
+    starts: Sequence[NDArray[np.floating]],
+    ligands: Sequence[NDArray[np.floating]],
+    types: Sequence[NDArray[np.int64]] | None = None,
+) -> Batch:
+    """A batch of pockets.
+
+    Parameters
+    ----------
+    starts
+        (P, 14, 3) Å of each.
+    ligands
+        (M, 3) Å of each.
+    types
+        (P,) of each, where they are known already; default: all to be designed.
+    """
+    all_types, all_slots, all_coord, rows = [], [], [], []
+    shift = 0
+    for k, p in enumerate(pockets):
+        kinds, slots, coord = p.types.copy(), p.present.copy(), p.coord.astype(np.result_type(p.coord, starts[k]))
+        kinds[p.pocket] = 0 if types is None else types[k]
+        slots[p.pocket] = slot_mask()[kinds[p.pocket]]
+        coord[p.pocket] = starts[k]
+        all_types.append(kinds)
+        all_slots.append(slots)
+        all_coord.append(coord)
+        rows.append(p.pocket + shift)
+        shift += len(kinds)
+    most = max(len(x) for x in ligands)
+    ligand = np.zeros((len(pockets), most, 3), np.result_type(*ligands))
+    mask = np.zeros((len(pockets), most), bool)
+    features = np.zeros((len(pockets), most, N_LIGAND_FEATURES), np.float32)
+    for k, x in enumerate(ligands):
+        ligand[k, : len(x)], mask[k, : len(x)], features[k, : len(x)] = x, True, pockets[k].features
+    return Batch(
+        torch.from_numpy(np.concatenate(all_types)),
+        torch.from_numpy(np.concatenate(all_slots)),
+        torch.from_numpy(np.concatenate(all_coord)),
+        torch.from_numpy(np.concatenate([p.number for p in pockets])),
+        torch.from_numpy(np.concatenate([p.chain for p in pockets])),
+        torch.from_numpy(np.repeat(np.arange(len(pockets)), [len(p.types) for p in pockets])),
+        torch.from_numpy(np.concatenate(rows)),
+        torch.from_numpy(ligand),
+        torch.from_numpy(mask),
+        torch.from_numpy(features),
+        torch.from_numpy(np.concatenate([p.language for p in pockets])),
+        torch.from_numpy(np.concatenate([p.environment for p in pockets])),
+    )

@@ -1,0 +1,291 @@
+"""Design of a pocket: types drawn, atoms placed for them, bonds put right; and what there is to measure of a design."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+from torch import nn
+
+from s2p.models.pocketgen.atoms import LETTERS, SLOTS, slot_mask
+from s2p.models.pocketgen.checkpoint import PocketGenCheckpoint
+from s2p.models.pocketgen.config import DesignConfig, PocketConfig
+from s2p.models.pocketgen.data import LigandAtoms, Pocket, collate, make_pocket, pocket_residues, start_ligand, start_pocket
+from s2p.models.pocketgen.geometry import Ideal, Surroundings, ideal_of, idealise
+from s2p.models.pocketgen.language import masked_features
+from s2p.models.pocketgen.trace import TraceNet
+from s2p.models.pocketgen.training import centred
+from s2p.structure.reading import Structure
+
+__all__ = [
+    "Design",
+    "Measures",
+    "Starts",
+    "backbone_rmsd",
+    "cleaned",
+    "design",
+    "design_pocket",
+    "diversity",
+    "draw_starts",
+    "measure",
+    "prepare_pocket",
+]
+
+CLASH = 2.0
+"""Å: atoms that are not bonded and nearer than this clash."""
+BOND_ERROR = 0.1
+"""Å: a bond farther from its ideal length is an outlier."""
+LIGAND_NOISE = 0.5
+
+
+@dataclass(frozen=True, eq=False)
+class Starts:
+    """Where the atoms of n designs start: all that is random but the drawing of types."""
+
+    coord: list[NDArray[np.float64]]
+    """n of (P, 14, 3) Å."""
+    ligand: list[NDArray[np.float64]]
+    """n of (M, 3) Å."""
+
+
+@dataclass(frozen=True, eq=False)
+class Design:
+    """One designed pocket."""
+
+    types: NDArray[np.int64]
+    """(P,) 1 to 20."""
+    probabilities: NDArray[np.float64]
+    """(P, 20) that the types were drawn from."""
+    coord: NDArray[np.float64]
+    """(P, 14, 3) Å; slots beyond the type's atoms mean nothing."""
+    ligand: NDArray[np.float64]
+    """(M, 3) Å: where the network would have it."""
+
+    @property
+    def sequence(self) -> str:
+        """One letter a residue."""
+        return "".join(LETTERS[k - 1] for k in self.types.tolist())
+
+
+@dataclass(frozen=True)
+class Measures:
+    """A design against the native pocket and against chemistry."""
+
+    recovery: float
+    """Share of native types."""
+    rmsd: float
+    """Å, of N, CA, C, O, without superposition: the frame is given."""
+    clashes: int
+    """Pairs of a designed atom and one of the ligand or of a residue that it is not bonded to, nearer than 2 Å."""
+    bonds: int
+    bond_outliers: int
+    """Of ``bonds``, those more than 0.1 Å from ideal."""
+    ligand_shift: float
+    """Å, root mean square, from the given pose to where the network would have the ligand."""
+
+
+def draw_starts(pocket: Pocket, n: int, seed: int) -> Starts:
+    """Starts of ``n`` designs; the k-th is the same however many there are."""
+    draws = [np.random.default_rng((seed, k)) for k in range(n)]
+    coord = [start_pocket(pocket, rng).astype(np.float64) for rng in draws]
+    return Starts(coord, [start_ligand(pocket, LIGAND_NOISE, rng).astype(np.float64) for rng in draws])
+
+
+def design_pocket(
+    checkpoint: PocketGenCheckpoint, pocket: Pocket, config: DesignConfig | None = None, starts: Starts | None = None
+) -> list[Design]:
+    """Designs of a prepared pocket.
+
+    The network runs twice: with open types, of which they are drawn, and from the same start with the types drawn, which places
+    their atoms. It runs in double precision: a tie among neighbours, broken by rounding, would depend on how the protein lies.
+
+    Parameters
+    ----------
+    starts
+        Default: drawn with ``config.seed``.
+    """
+    config = config or DesignConfig()
+    starts = starts or draw_starts(pocket, config.n, config.seed)
+    n = len(starts.coord)
+    model = checkpoint.model.double().eval()
+    shift = pocket.ligand.astype(np.float64).mean(axis=0)
+    moves = torch.from_numpy(np.repeat(shift[None], n, axis=0))
+    same = [pocket] * n
+    with torch.no_grad():
+        open_types = centred(collate(same, starts.coord, starts.ligand).to(torch.float64), moves)
+        logits = model(open_types).logits.view(n, -1, 20).numpy()
+        drawn = [_draw(x, config.temperature, np.random.default_rng((config.seed, k, 1))) for k, x in enumerate(logits)]
+        known = centred(collate(same, starts.coord, starts.ligand, [types for types, _ in drawn]).to(torch.float64), moves)
+        out = model(known)
+    coord = out.coord.view(n, len(pocket.pocket), 14, 3).numpy() + shift
+    ligand = out.ligand.numpy() + shift
+    designs = [Design(types, p, x, y) for (types, p), x, y in zip(drawn, coord, ligand, strict=True)]
+    if config.idealise:
+        designs = [Design(d.types, d.probabilities, cleaned(checkpoint, pocket, d), d.ligand) for d in designs]
+    return designs
+
+
+def prepare_pocket(
+    structure: Structure,
+    ligand: LigandAtoms,
+    backbone: nn.Module | None,
+    residues: NDArray[np.int64] | None = None,
+    config: PocketConfig | None = None,
+    trace: TraceNet | None = None,
+) -> Pocket:
+    """The pocket of a ligand, with what the language model ``backbone`` says of the sequence when the pocket is masked.
+
+    Parameters
+    ----------
+    residues
+        As for :func:`design`.
+    trace
+        That of the model that will read the pocket: see :func:`s2p.models.pocketgen.data.make_pocket`.
+
+    Raises
+    ------
+    S2PError
+        If there is no residue to design, or no ligand atom.
+    """
+    config = config or PocketConfig()
+    if residues is None:
+        residues = pocket_residues(structure, ligand.coord, config) if len(ligand.coord) else np.zeros(0, np.int64)
+    language = masked_features(backbone, structure, residues) if backbone is not None and len(residues) else None
+    return make_pocket(structure, ligand, residues, language, config=config, trace=trace)
+
+
+def design(
+    checkpoint: PocketGenCheckpoint,
+    structure: Structure,
+    ligand: LigandAtoms,
+    residues: NDArray[np.int64] | None = None,
+    config: DesignConfig | None = None,
+) -> tuple[Pocket, list[Design], float]:
+    """Pocket, designs and seconds for a structure and a ligand in one frame.
+
+    Parameters
+    ----------
+    residues
+        (P,) ascending indices of the residues to design; default: those near the ligand.
+
+    Raises
+    ------
+    S2PError
+        If there is no residue to design, or no ligand atom.
+    """
+    begun = time.perf_counter()
+    pocket = prepare_pocket(structure, ligand, checkpoint.backbone, residues, checkpoint.pocket, checkpoint.model.trace)
+    designs = design_pocket(checkpoint, pocket, config)
+    return pocket, designs, time.perf_counter() - begun
+
+
+def _draw(
+    logits: NDArray[np.float64], temperature: float, rng: np.random.Generator
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """(P,) types 1 to 20 and (P, 20) probabilities; temperature 0: the likeliest, with the probabilities at 1."""
+    scaled = logits / (temperature or 1.0)
+    p = np.exp(scaled - scaled.max(axis=1, keepdims=True))
+    p /= p.sum(axis=1, keepdims=True)
+    if temperature == 0:
+        return p.argmax(axis=1) + 1, p
+    chance = rng.random((len(p), 1))
+    return np.minimum((p.cumsum(axis=1) < chance).sum(axis=1), 19).astype(np.int64) + 1, p
+
+
+def whole(pocket: Pocket, design: Design) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.bool_]]:
+    """Types (R,), atoms (R, 14, 3) Å and which there are (R, 14), of pocket and context with the design in place."""
+    types, coord, there = pocket.types.copy(), pocket.coord.astype(np.float64), pocket.present.copy()
+    types[pocket.pocket], coord[pocket.pocket] = design.types, design.coord
+    there[pocket.pocket] = slot_mask()[design.types]
+    return types, coord, there
+
+
+def _links(pocket: Pocket) -> NDArray[np.int64]:
+    """(l, 2) rows joined by a peptide bond, at least one of them designed."""
+    first = np.flatnonzero(pocket.linked >= 0)
+    pairs = np.stack([first, pocket.linked[first]], axis=1)
+    return pairs[np.isin(pairs, pocket.pocket).any(axis=1)]
+
+
+def _polar(types: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """(R, 14) slots that hold oxygen or nitrogen."""
+    table = np.zeros((21, 14), bool)
+    table[:, [0, 3]] = True
+    for k, names in enumerate(SLOTS.values(), start=1):
+        table[k, : len(names)] = [name[0] in "NO" for name in names]
+    return table[types]
+
+
+def cleaned(checkpoint: PocketGenCheckpoint, pocket: Pocket, design: Design) -> NDArray[np.float64]:
+    """(P, 14, 3) Å of a design after the clean-up (:func:`s2p.models.pocketgen.geometry.idealise`)."""
+    types, coord, there = whole(pocket, design)
+    ideal = ideal_of(checkpoint.geometry, types, pocket.pocket, _links(pocket))
+    moving = np.zeros_like(there)
+    moving[pocket.pocket] = there[pocket.pocket]
+    polar = _polar(types)
+    fixed = there & ~moving
+    around = Surroundings(
+        np.concatenate([coord[fixed], pocket.ligand]),
+        np.concatenate([polar[fixed], (pocket.features[:, 1:3] > 0).any(axis=1)]),
+        np.concatenate([np.nonzero(fixed)[0], np.full(len(pocket.ligand), -1)]),
+    )
+    return idealise(coord, moving, ideal, around, polar)[pocket.pocket]
+
+
+def backbone_rmsd(pocket: Pocket, coord: NDArray[np.floating]) -> float:
+    """Å: root of the mean squared distance of N, CA, C, O from native, those the native pocket has; the code omits the square."""
+    there = pocket.present[pocket.pocket, :4]
+    error = np.square(np.asarray(coord, np.float64)[:, :4] - pocket.coord[pocket.pocket, :4]).sum(axis=-1)
+    return float(np.sqrt(error[there].mean()))
+
+
+def measure(checkpoint: PocketGenCheckpoint, pocket: Pocket, design: Design) -> Measures:
+    """A design against the native pocket, its bonds and its surroundings."""
+    types, coord, there = whole(pocket, design)
+    links = _links(pocket)
+    ideal = bonds_of(checkpoint, types, pocket, links)
+    x = coord.reshape(-1, 3)
+    length = np.linalg.norm(x[ideal.pairs[:, 0]] - x[ideal.pairs[:, 1]], axis=1)[ideal.bonded]
+    outliers = int((np.abs(length - ideal.length[ideal.bonded]) > BOND_ERROR).sum())
+    shift = float(np.sqrt(np.square(design.ligand - pocket.ligand).sum(axis=1).mean()))
+    return Measures(
+        float((design.types == pocket.types[pocket.pocket]).mean()),
+        backbone_rmsd(pocket, design.coord),
+        _clashes(pocket, coord, there, links),
+        len(length),
+        outliers,
+        shift,
+    )
+
+
+def bonds_of(checkpoint: PocketGenCheckpoint, types: NDArray[np.int64], pocket: Pocket, links: NDArray[np.int64]) -> Ideal:
+    """Rigid pairs of the designed residues."""
+    return ideal_of(checkpoint.geometry, types, pocket.pocket, links)
+
+
+def _clashes(pocket: Pocket, coord: NDArray[np.float64], there: NDArray[np.bool_], links: NDArray[np.int64]) -> int:
+    row, _ = np.nonzero(there)
+    atoms = np.concatenate([coord[there], pocket.ligand])
+    owner = np.concatenate([row, np.full(len(pocket.ligand), -1)])
+    pairs = cKDTree(atoms).query_pairs(CLASH, output_type="ndarray").reshape(-1, 2)
+    a, b = owner[pairs[:, 0]], owner[pairs[:, 1]]
+    bonded = {(int(i), int(j)) for i, j in links} | {(int(j), int(i)) for i, j in links}
+    designed = set(pocket.pocket.tolist())
+    return sum(
+        i != j and (i in designed or j in designed) and (i, j) not in bonded for i, j in zip(a.tolist(), b.tolist(), strict=True)
+    )
+
+
+def diversity(designs: Sequence[Design]) -> float:
+    """1 less the mean identity of pairs of designs; NaN of fewer than two."""
+    if len(designs) < 2:
+        return float("nan")
+    types = np.stack([d.types for d in designs])
+    same = (types[:, None] == types[None]).mean(axis=-1)
+    n = len(types)
+    return float(1 - (same.sum() - n) / (n * (n - 1)))

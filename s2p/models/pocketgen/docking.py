@@ -1,0 +1,150 @@
+"""AutoDock Vina on designs: receptor and ligand as PDBQT, the program or the Python package, whichever there is.
+
+The pose is that of the ligand a pocket was designed around, relaxed by Vina's local optimisation, in designs and native alike:
+scored as it stands, an overlap of 0.2 Å would outweigh what is to be compared, and a search would tell of other poses.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import tempfile
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from scipy.spatial import cKDTree
+
+from s2p.errors import S2PError
+from s2p.models.pocketgen.data import LigandAtoms
+from s2p.models.pocketgen.rdkit_features import rdkit_molecule, require
+from s2p.models.pocketgen.vina import METALS, VinaAtoms
+
+__all__ = ["check_vina", "ligand_pdbqt", "receptor_pdbqt", "vina_score"]
+
+SECONDS = 600
+"""A local optimisation takes one or two."""
+MARGIN = 8.0
+"""Å around the ligand's atoms, the grid of the Python package; the program makes its own."""
+
+
+def check_vina() -> Literal["program", "package"]:
+    """Which of the two there is, the program first.
+
+    Raises
+    ------
+    S2PError
+        If neither is, or what prepares the ligand (rdkit, meeko) is missing.
+    """
+    found: Literal["program", "package"] | None = (
+        "program" if shutil.which("vina") else "package" if find_spec("vina") is not None else None
+    )
+    if found is None:
+        raise S2PError(
+            "AutoDock Vina is not installed; install the program (Debian: apt install autodock-vina) or the Python package "
+            "(pip install 's2p[design]'), or leave out --vina"
+        )
+    require("rdkit", "--vina")
+    require("meeko", "--vina")
+    return found
+
+
+def ligand_pdbqt(ligand: LigandAtoms) -> str:
+    """The ligand with hydrogens, types and rotatable bonds by Meeko; rings stay as they are.
+
+    Raises
+    ------
+    S2PError
+        If its bonds make no molecule, or Meeko has no types for it.
+    """
+    from meeko import MoleculePreparation, PDBQTWriterLegacy
+    from rdkit.Chem import AddHs
+
+    molecule = AddHs(rdkit_molecule(ligand, ionised=True), addCoords=True)
+    try:
+        (setup,) = MoleculePreparation(rigid_macrocycles=True).prepare(molecule)
+        text, fine, message = PDBQTWriterLegacy.write_string(setup)
+    except (RuntimeError, ValueError) as error:
+        raise S2PError(f"the ligand cannot be prepared for AutoDock Vina ({error})") from None
+    if not fine:
+        raise S2PError(f"the ligand cannot be prepared for AutoDock Vina ({' '.join(message.split())})")
+    return str(text)
+
+
+def receptor_pdbqt(receptor: VinaAtoms) -> str:
+    """Rigid receptor, without charges, which Vina does not read.
+
+    Of a hydrogen it reads only that the atom it is bonded to is a donor: each donor has one, away from its other neighbours.
+    """
+    element, x = receptor.element, receptor.coord
+    kinds = {"N": ("N", "NA"), "O": ("OA", "OA"), "S": ("SA", "SA"), "C": ("C", "C"), "P": ("P", "P")}
+    tree = cKDTree(x)
+    rows = []
+    for k, (symbol, place) in enumerate(zip(element.tolist(), x, strict=True)):
+        kind = kinds[symbol][int(receptor.acceptor[k])] if symbol in kinds else symbol.capitalize()
+        rows.append((symbol, kind, place))
+        if receptor.donor[k] and symbol not in METALS:
+            others = [j for j in tree.query_ball_point(place, 1.9) if j != k]
+            away = place - x[others].mean(axis=0) if others else np.array([1.0, 0.0, 0.0])
+            rows.append(("H", "HD", place + away / max(float(np.linalg.norm(away)), 1e-6)))
+    return "".join(
+        f"ATOM  {k % 99999:5d}  {name:<3s} REC A   1    {place[0]:8.3f}{place[1]:8.3f}{place[2]:8.3f}  1.00  0.00"
+        f"    +0.000 {kind:<2s}\n"
+        for k, (name, kind, place) in enumerate(rows, start=1)
+    )
+
+
+def vina_score(
+    receptor: VinaAtoms, ligand: str, *, relax: bool = True, engine: Literal["program", "package"] | None = None
+) -> float:
+    """kcal/mol: Vina's free energy of binding of a pose, after a local optimisation of it or, without ``relax``, as it stands.
+
+    Parameters
+    ----------
+    ligand
+        PDBQT.
+    engine
+        Default: :func:`check_vina`.
+
+    Raises
+    ------
+    S2PError
+        If Vina is missing, or fails.
+    """
+    engine = engine or check_vina()
+    with tempfile.TemporaryDirectory(prefix="s2p-vina-") as folder:
+        protein, molecule = Path(folder, "receptor.pdbqt"), Path(folder, "ligand.pdbqt")
+        protein.write_text(receptor_pdbqt(receptor))
+        molecule.write_text(ligand)
+        return (_program if engine == "program" else _package)(protein, molecule, relax)
+
+
+def _program(receptor: Path, ligand: Path, relax: bool) -> float:
+    command = ["vina", "--receptor", str(receptor), "--ligand", str(ligand), "--autobox", "--cpu", "1", "--seed", "1"]
+    command += ["--local_only", "--out", str(ligand.with_name("out.pdbqt"))] if relax else ["--score_only"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise S2PError(f"AutoDock Vina could not be run ({error})") from None
+    found = re.search(r"^Estimated Free Energy of Binding\s*:\s*(-?[\d.]+)", done.stdout, re.MULTILINE)
+    if done.returncode or found is None:
+        said = " ".join((done.stderr or done.stdout).split())[-200:]
+        raise S2PError(f"AutoDock Vina failed (exit status {done.returncode}): {said}")
+    return float(found[1])
+
+
+def _package(receptor: Path, ligand: Path, relax: bool) -> float:
+    from vina import Vina
+
+    rows = [line for line in ligand.read_text().splitlines() if line.startswith(("ATOM", "HETATM"))]
+    x = np.array([[float(line[a : a + 8]) for a in (30, 38, 46)] for line in rows])
+    try:
+        vina = Vina(sf_name="vina", cpu=1, seed=1, verbosity=0)
+        vina.set_receptor(str(receptor))
+        vina.set_ligand_from_file(str(ligand))
+        vina.compute_vina_maps(center=x.mean(axis=0).tolist(), box_size=(np.ptp(x, axis=0) + MARGIN).tolist())
+        return float((vina.optimize() if relax else vina.score())[0])
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise S2PError(f"AutoDock Vina failed: {error}") from None

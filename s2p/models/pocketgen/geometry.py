@@ -1,0 +1,258 @@
+"""Rigid geometry of amino acids, measured from structures, and the clean-up that restores it in designed atoms.
+
+Refined crystal structures carry the ideal bond lengths and angles they were refined with. Pairs of atoms of a residue whose
+distance hardly varies (bonds, angles, planes) and the volumes of chiral centres are read off them: no table to copy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from s2p.models.pocketgen.atoms import CHIRAL, N_SLOTS, RESIDUES, SLOTS, slot_arrays
+from s2p.models.pocketgen.config import IdealConfig
+from s2p.structure.reading import Structure
+
+__all__ = ["Geometry", "Ideal", "Surroundings", "idealise", "measure_geometry", "peptide_bonds"]
+
+SPREAD = 0.1
+"""Å: a distance is rigid when its robust standard deviation is below this."""
+BONDED = 2.0
+"""Å: rigid pairs below this are bonds; the shortest angle distance is 2.1."""
+LEAST = 20
+"""Residues of a type that must have been seen for its distances to be trusted."""
+PEPTIDE_SLOTS = 3
+"""N, CA and C: of the next residue; of the one before also O."""
+
+
+@dataclass(frozen=True, eq=False)
+class Geometry:
+    """Ideal distances, Å, and volumes, Å^3; NaN where nothing is rigid."""
+
+    distance: NDArray[np.float32]
+    """(20, 14, 14) between atoms of a residue."""
+    peptide: NDArray[np.float32]
+    """(4, 3) from N, CA, C, O to N, CA, C of the next residue of the chain; C to N is the bond."""
+    volume: NDArray[np.float32]
+    """(20, 3) of the centres of :data:`CHIRAL`: their sign is the hand."""
+
+    def bonds(self, kind: int) -> list[tuple[int, int]]:
+        """Pairs of slots that are bonded in residue type ``kind`` (1 to 20)."""
+        first, second = np.nonzero(np.triu(self.distance[kind - 1] < BONDED, 1))
+        return list(zip(first.tolist(), second.tolist(), strict=True))
+
+
+@dataclass(frozen=True, eq=False)
+class Ideal:
+    """Rigid pairs and centres of one set of residues: indices into flat (R * 14) slots."""
+
+    pairs: NDArray[np.int64]
+    """(n, 2)."""
+    length: NDArray[np.float64]
+    """(n,) Å."""
+    bonded: NDArray[np.bool_]
+    """(n,)."""
+    centres: NDArray[np.int64]
+    """(c, 4)."""
+    volume: NDArray[np.float64]
+    """(c,) Å^3."""
+
+
+@dataclass(frozen=True, eq=False)
+class Surroundings:
+    """What designed atoms must keep clear of."""
+
+    coord: NDArray[np.floating]
+    """(E, 3) Å: atoms of other residues and of the ligand."""
+    polar: NDArray[np.bool_]
+    """(E,) oxygen and nitrogen."""
+    residue: NDArray[np.int64]
+    """(E,) row of the residue, -1 of the ligand: what is bonded to a designed residue may be near."""
+
+
+def measure_geometry(structures: Iterable[Structure]) -> Geometry:
+    """Medians over all residues of ``structures`` of the distances that hardly vary, and of chiral volumes."""
+    every = [(*slot_arrays(s), s) for s in structures]
+    types = np.concatenate([t for t, *_ in every])
+    coord = np.concatenate([x for _, x, *_ in every]).astype(np.float64)
+    present = np.concatenate([p for _, _, p, _ in every])
+    distance = np.full((20, N_SLOTS, N_SLOTS), np.nan, np.float32)
+    volume = np.full((20, len(CHIRAL)), np.nan, np.float32)
+    for kind, name in enumerate(RESIDUES, start=1):
+        n = len(SLOTS[name])
+        rows = (types == kind) & present[:, :n].all(axis=1)
+        if rows.sum() < LEAST:
+            continue
+        x = coord[rows, :n]
+        middle, spread = _median(np.linalg.norm(x[:, :, None] - x[:, None], axis=-1))
+        distance[kind - 1, :n, :n] = np.where(spread < SPREAD, middle, np.nan)
+        for k, (centre, *around) in enumerate(CHIRAL):
+            named = {1: "THR", 2: "ILE"}.get(k, name)
+            if name == named and set(around) <= set(SLOTS[name]):
+                a, b, c, d = (x[:, SLOTS[name].index(atom)] for atom in (centre, *around))
+                volume[kind - 1, k] = np.median(np.einsum("ni,ni->n", np.cross(b - a, c - a), d - a))
+    first = np.concatenate([peptide_bonds(s, x) + shift for (_, x, _, s), shift in zip(every, _shifts(every), strict=True)])
+    whole = present[first, :4].all(axis=1) & present[first + 1, :PEPTIDE_SLOTS].all(axis=1)
+    first = first[whole]
+    between = np.linalg.norm(coord[first, :4, None] - coord[first + 1, None, :PEPTIDE_SLOTS], axis=-1)
+    middle, spread = _median(between)
+    return Geometry(distance, np.where(spread < SPREAD, middle, np.nan).astype(np.float32), volume)
+
+
+def _shifts(every: list[tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.bool_], Structure]]) -> NDArray[np.int64]:
+    return np.cumsum([0, *(len(t) for t, *_ in every)])[:-1]
+
+
+def _median(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Median over the first axis and a robust standard deviation."""
+    middle = np.median(values, axis=0)
+    return middle, 1.4826 * np.median(np.abs(values - middle), axis=0)
+
+
+def peptide_bonds(structure: Structure, coord: NDArray[np.floating], longest: float = 2.0) -> NDArray[np.int64]:
+    """Residues that are bonded to the next one: of one chain, consecutive in the file, C at most ``longest`` Å from N.
+
+    Residue numbers alone do not tell: an insertion code repeats one, and a gap may have been numbered through.
+    """
+    residues = structure.residues
+    together = residues.chain[1:] == residues.chain[:-1]
+    length = np.linalg.norm(coord[:-1, 2].astype(np.float64) - coord[1:, 0], axis=1)
+    real = np.abs(coord[:-1, 2]).sum(axis=1) * np.abs(coord[1:, 0]).sum(axis=1) > 0
+    return np.flatnonzero(together & real & (length <= longest)).astype(np.int64)
+
+
+def ideal_of(geometry: Geometry, types: NDArray[np.int64], rows: NDArray[np.int64], links: NDArray[np.int64]) -> Ideal:
+    """Rigid pairs of the residues ``rows`` (their types (R,) say which), and of their peptide bonds.
+
+    Parameters
+    ----------
+    links
+        (l, 2) residues bonded by a peptide bond, of which at least one is among ``rows``.
+    """
+    pairs: list[tuple[int, int]] = []
+    length: list[float] = []
+    centres, volume = [], []
+    for row in rows.tolist():
+        kind = int(types[row]) - 1
+        table = geometry.distance[kind]
+        first, second = np.nonzero(np.triu(np.isfinite(table), 1))
+        pairs += [(row * N_SLOTS + a, row * N_SLOTS + b) for a, b in zip(first.tolist(), second.tolist(), strict=True)]
+        length += table[first, second].tolist()
+        names = SLOTS[RESIDUES[kind]]
+        for k, value in enumerate(geometry.volume[kind].tolist()):
+            if np.isfinite(value):
+                centres.append([row * N_SLOTS + names.index(atom) for atom in CHIRAL[k]])
+                volume.append(value)
+    for before, after in links.tolist():
+        for a, b in zip(*np.nonzero(np.isfinite(geometry.peptide)), strict=True):
+            pairs.append((before * N_SLOTS + int(a), after * N_SLOTS + int(b)))
+            length.append(float(geometry.peptide[a, b]))
+    target = np.array(length, np.float64)
+    return Ideal(
+        np.array(pairs, np.int64).reshape(-1, 2),
+        target,
+        target < BONDED,
+        np.array(centres, np.int64).reshape(-1, 4),
+        np.array(volume, np.float64),
+    )
+
+
+def idealise(
+    coord: NDArray[np.floating],
+    moving: NDArray[np.bool_],
+    ideal: Ideal,
+    surroundings: Surroundings,
+    polar: NDArray[np.bool_],
+    config: IdealConfig | None = None,
+) -> NDArray[np.float64]:
+    """Move atoms to ideal bonds, angles, planes and hands, and out of each other's way, near to where they were.
+
+    Parameters
+    ----------
+    coord
+        (R, 14, 3) Å.
+    moving
+        (R, 14) atoms that may move; the others keep their places to the last bit.
+    polar
+        (R, 14) oxygen and nitrogen.
+
+    Returns
+    -------
+    (R, 14, 3) Å.
+    """
+    config = config or IdealConfig()
+    start = torch.as_tensor(np.asarray(coord, np.float64).reshape(-1, 3))
+    free = torch.from_numpy(np.flatnonzero(moving.ravel()))
+    if not len(free):
+        return np.asarray(coord, np.float64)
+    pairs, length = torch.from_numpy(ideal.pairs), torch.from_numpy(ideal.length)
+    centres, volume = torch.from_numpy(ideal.centres), torch.from_numpy(ideal.volume)
+    weight = torch.where(torch.from_numpy(ideal.bonded), config.bond, config.angle).double()
+    around = torch.as_tensor(np.asarray(surroundings.coord, np.float64))
+    floor, inner = _floors(free, pairs, polar, surroundings, config)
+    # A fourth coordinate, pressed flat and after half of the steps dropped, lets atoms pass each other and centres change hands.
+    generator = torch.Generator().manual_seed(0)
+    aside = 0.5 * torch.randn(len(free), 1, generator=generator, dtype=torch.float64)
+    place = torch.cat([start[free], aside], dim=1).requires_grad_(True)
+    flat = start.new_tensor([1.0, 1.0, 1.0, 0.0])
+    start = torch.cat([start, start.new_zeros(len(start), 1)], dim=1)
+    around = torch.cat([around, around.new_zeros(len(around), 1)], dim=1)
+    optimizer = torch.optim.Adam([place], lr=config.lr)
+    for step in range(config.steps):
+        for group in optimizer.param_groups:
+            group["lr"] = config.lr * (1 - step / config.steps)
+        here = place * flat if 2 * step > config.steps else place
+        x = start.index_copy(0, free, here)
+        vector = x[pairs[:, 0]] - x[pairs[:, 1]]
+        energy = (weight * (_length(vector) - length).square()).sum()
+        a, b, c, d = (x[centres[:, k]] for k in range(4))
+        signed = (torch.linalg.cross((b - a)[:, :3], (c - a)[:, :3]) * (d - a)[:, :3]).sum(dim=-1)
+        energy = energy + config.hand * (signed - volume).square().sum()
+        energy = energy + config.restraint * (1 - step / config.steps) * (here - start[free]).square().sum()
+        energy = energy + 2 * step / config.steps * config.flatten * here[:, 3].square().sum()
+        if len(around):
+            energy = energy + (floor - torch.cdist(here, around)).clamp_min(0).square().sum()
+        near = _length(here[:, None] - here[None])
+        energy = energy + (inner - near).clamp_min(0).square().sum() / 2
+        optimizer.zero_grad()
+        energy.backward()
+        optimizer.step()
+    out = start[:, :3].clone()
+    out[free] = place.detach()[:, :3]
+    return out.numpy().reshape(coord.shape)
+
+
+def _length(vector: Tensor) -> Tensor:
+    # The root's slope at 0 is infinite: an atom is no distance from itself.
+    return (vector.square().sum(dim=-1) + 1e-12).sqrt()
+
+
+def _floors(
+    free: Tensor, pairs: Tensor, polar: NDArray[np.bool_], surroundings: Surroundings, config: IdealConfig
+) -> tuple[Tensor, Tensor]:
+    """Least distances (F, E) to the surroundings and (F, F) among the atoms that move; 0 where there is none."""
+    own = torch.from_numpy(polar.ravel())[free]
+    other = torch.from_numpy(surroundings.polar)
+    floor = torch.where(own[:, None] & other[None], config.polar, config.clash).double()
+    inner = torch.where(own[:, None] & own[None], config.polar, config.clash).double()
+    # Atoms three bonds apart are nearer than that, and those of rigid pairs have their distances.
+    residue = free // N_SLOTS
+    # The row and column after the last are the ligand's.
+    linked = torch.zeros(len(polar) + 1, len(polar) + 1, dtype=torch.bool)
+    linked[pairs[:, 0] // N_SLOTS, pairs[:, 1] // N_SLOTS] = True
+    linked |= linked.T.clone()
+    linked.fill_diagonal_(True)
+    inner[linked[residue[:, None], residue[None]]] = config.within
+    place = torch.full((polar.size,), -1, dtype=torch.int64)
+    place[free] = torch.arange(len(free))
+    first, second = place[pairs[:, 0]], place[pairs[:, 1]]
+    both = (first >= 0) & (second >= 0)
+    inner[first[both], second[both]] = inner[second[both], first[both]] = 0
+    inner.fill_diagonal_(0)
+    floor[linked[residue[:, None], torch.from_numpy(surroundings.residue)[None]]] = 0
+    return floor, inner

@@ -1,0 +1,273 @@
+"""Designs as files: complexes with everything but the designed residues as it was, FASTA, tables, and a report."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from s2p.config import ReadConfig
+from s2p.errors import S2PError
+from s2p.io.files import file_stem, make_folder, write_text
+from s2p.models.pocketgen.atoms import LETTERS, RESIDUES, SLOTS
+from s2p.models.pocketgen.config import PocketConfig
+from s2p.models.pocketgen.data import LigandAtoms, Pocket
+from s2p.models.pocketgen.design import Design, Measures
+from s2p.models.pocketgen.ligand import dictionary_bonds, sdf_ligand
+from s2p.models.pocketgen.report import design_page
+from s2p.models.pocketgen.scores import Scores
+from s2p.structure.formats import parse_file
+from s2p.structure.reading import Ligand, Structure
+
+__all__ = ["complex_text", "design_fasta", "find_ligand", "find_residues", "place_in_pocket", "save_designs"]
+
+LIGAND_NAME = "LIG"
+CHAINS = "LMXYZABCDEFGHIJKNOPQRSTUVW0123456789abcdefghijklmnopqrstuvwxyz"
+
+
+def find_ligand(structure: Structure, wanted: str) -> tuple[LigandAtoms, bool]:
+    """Heavy atoms of a ligand, with their bonds where they are known, and whether it is part of the structure's file.
+
+    Parameters
+    ----------
+    wanted
+        File in SDF or MOL format, or a residue name as in the structure (``STR``), with its place where there are several
+        (``STR A:401``); the first of that name is taken.
+
+    Raises
+    ------
+    S2PError
+        If there is neither.
+    """
+    if Path(wanted).suffix.lower() in (".sdf", ".mol"):
+        return sdf_ligand(wanted), False
+    found: Sequence[Ligand] = [x for x in structure.ligands if wanted in (x.name, x.id)]
+    if not found:
+        known = ", ".join(sorted({x.id for x in structure.ligands})[:12]) or "none"
+        raise S2PError(f"{structure.name}: there is no ligand {wanted!r} in it; it has {known}; or give a .sdf or .mol file")
+    bonds = dictionary_bonds(found[0].name, found[0].atom_name.tolist())
+    return LigandAtoms(found[0].coord, found[0].element, bonds), True
+
+
+def find_residues(structure: Structure, text: str) -> NDArray[np.int64]:
+    """Ascending indices of residues named ``A:45,A:46A``.
+
+    Raises
+    ------
+    S2PError
+        If the structure has no such residue, or one cannot be designed: no standard amino acid or parent of one, or no CA.
+    """
+    place = {name: k for k, name in enumerate(structure.residues.ids())}
+    wanted = list(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+    unknown = [name for name in wanted if name not in place]
+    if unknown or not wanted:
+        raise S2PError(f"{structure.name}: there is no residue {', '.join(unknown) or repr(text)}; write them like A:45,A:46")
+    index = np.sort([place[name] for name in wanted]).astype(np.int64)
+    odd = ~(np.isin(structure.residues.one_letter[index], list(LETTERS)) & structure.residues.has_ca[index])
+    if odd.any():
+        names = ", ".join(np.array(structure.residues.ids())[index[odd]].tolist())
+        raise S2PError(f"{structure.name}: {names} cannot be designed: no known amino acid, or without a CA atom; leave them out")
+    return index
+
+
+def place_in_pocket(
+    structure: Structure, ligand: LigandAtoms, config: PocketConfig, *, keep_pose: bool
+) -> tuple[NDArray[np.int64], LigandAtoms]:
+    """Residues of the best pocket that the default model predicts, and the ligand, moved there unless its pose is to be kept.
+
+    Raises
+    ------
+    S2PError
+        If no pocket is predicted.
+    """
+    from s2p.predictor import Seq2Pocket
+
+    pockets = Seq2Pocket.load(device="cpu").predict(structure).pockets
+    if not pockets:
+        raise S2PError(f"{structure.name}: no pocket is predicted in it; name residues with --pocket A:45,A:46")
+    best = pockets[0]
+    if not keep_pose:
+        shift = best.center - ligand.coord.mean(axis=0)
+        ligand = replace(ligand, coord=(ligand.coord + shift).astype(np.float32))
+    residues = structure.residues
+    fit = np.isin(residues.one_letter[best.residues], list(LETTERS)) & residues.has_ca[best.residues]
+    index = best.residues[fit]
+    distance = np.linalg.norm(residues.ca_coord[index] - ligand.coord.mean(axis=0), axis=1)
+    return np.sort(index[np.argsort(distance, kind="stable")[: config.max_residues]]).astype(np.int64), ligand
+
+
+def complex_text(path: Path, structure: Structure, pocket: Pocket, design: Design, ligand: LigandAtoms | None) -> tuple[str, str]:
+    """The file at ``path`` with the designed residues in place, and its suffix: PDB stays PDB, mmCIF mmCIF.
+
+    All other atoms are as in the file. B-factors of designed residues are 100 times the probability of their type. Links to
+    designed residues and the sequence records of their entities are left out, which no longer hold.
+
+    Parameters
+    ----------
+    ligand
+        Added as residue LIG in a chain of its own; ``None`` if the file has it.
+    """
+    import gemmi
+
+    parsed = parse_file(path, ReadConfig())
+    parsed.setup_entities()
+    residues = structure.residues
+    rows = {
+        (str(residues.chain[k]), int(residues.number[k]), str(residues.insertion_code[k])): place
+        for place, k in enumerate(pocket.residues[pocket.pocket].tolist())
+    }
+    touched = set()
+    for chain in parsed[0]:
+        done: set[tuple[str, int, str]] = set()
+        for index in reversed(range(len(chain))):
+            residue = chain[index]
+            key = (chain.name, residue.seqid.num, residue.seqid.icode.strip())
+            if key not in rows or residue.entity_type not in (gemmi.EntityType.Polymer, gemmi.EntityType.Unknown):
+                continue
+            if key in done:  # another residue at this place (microheterogeneity)
+                del chain[index]
+                continue
+            done.add(key)
+            touched.add(residue.entity_id)
+            _replace(residue, design, rows[key])
+    for entity in parsed.entities:
+        if entity.name in touched:
+            entity.full_sequence = []
+    for k in reversed(range(len(parsed.connections))):
+        ends = (parsed.connections[k].partner1, parsed.connections[k].partner2)
+        if any((p.chain_name, p.res_id.seqid.num, p.res_id.seqid.icode.strip()) in rows for p in ends):
+            del parsed.connections[k]
+    if ligand is not None:
+        _append(parsed[0], ligand)
+    parsed.setup_entities()
+    parsed.assign_serial_numbers()
+    if parsed.input_format == gemmi.CoorFormat.Pdb:
+        return parsed.make_pdb_string(), ".pdb"
+    return parsed.make_mmcif_document().as_string(), ".cif"
+
+
+def _replace(residue: object, design: Design, place: int) -> None:
+    """Name and atoms of one residue of a gemmi model."""
+    import gemmi
+
+    kind = int(design.types[place])
+    name = RESIDUES[kind - 1]
+    r: gemmi.Residue = residue  # type: ignore[assignment]
+    while len(r):
+        del r[0]
+    r.name = name
+    for slot, atom_name in enumerate(SLOTS[name]):
+        atom = gemmi.Atom()
+        atom.name, atom.element = atom_name, gemmi.Element(atom_name[0])
+        atom.pos = gemmi.Position(*design.coord[place, slot].tolist())
+        atom.occ, atom.b_iso = 1.0, float(100 * design.probabilities[place, kind - 1])
+        r.add_atom(atom)
+
+
+def _append(model: object, ligand: LigandAtoms) -> None:
+    """The ligand as a residue of its own chain of a gemmi model."""
+    import gemmi
+
+    m: gemmi.Model = model  # type: ignore[assignment]
+    taken = {chain.name for chain in m}
+    chain = gemmi.Chain(next((name for name in CHAINS if name not in taken), "lig"))
+    residue = gemmi.Residue()
+    residue.name, residue.seqid, residue.het_flag = LIGAND_NAME, gemmi.SeqId("1"), "H"
+    count: dict[str, int] = {}
+    for place, element in zip(ligand.coord.tolist(), ligand.element.tolist(), strict=True):
+        count[element] = count.get(element, 0) + 1
+        atom = gemmi.Atom()
+        atom.name, atom.element, atom.occ = f"{element}{count[element]}"[:4], gemmi.Element(element), 1.0
+        atom.pos = gemmi.Position(*place)
+        residue.add_atom(atom)
+    chain.add_residue(residue)
+    m.add_chain(chain)
+
+
+def design_fasta(structure: Structure, pocket: Pocket, designs: Sequence[Design]) -> str:
+    """Observed sequences of the chains with designed residues: the native one first, designed letters in place after it."""
+    chain = structure.residues.chain
+    index = pocket.residues[pocket.pocket]
+    lines = []
+    for name in dict.fromkeys(chain[index].tolist()):
+        own = chain == name
+        lines += [f">{structure.name}|chain {name}|native", structure.sequence(name)]
+        for k, d in enumerate(designs, start=1):
+            letters: NDArray[np.str_] = structure.residues.one_letter.copy()
+            letters[index] = list(d.sequence)
+            lines += [f">{structure.name}|chain {name}|design {k}", "".join(letters[own])]
+    return "\n".join(lines) + "\n"
+
+
+def save_designs(
+    path: Path,
+    structure: Structure,
+    pocket: Pocket,
+    ligand: LigandAtoms,
+    designs: Sequence[Design],
+    measures: Sequence[Measures],
+    scores: Sequence[Scores],
+    folder: Path,
+    *,
+    ligand_in_file: bool,
+) -> list[Path]:
+    """Write complexes, FASTA, ``*_designs.csv`` (a line a design), ``*_residues.csv`` (a line a residue of it) and a report.
+
+    Parameters
+    ----------
+    scores
+        Of the native pocket and of each design; those that were not asked for get no column.
+    """
+    make_folder(folder)
+    stem = file_stem(structure.name)
+    written = []
+    for k, d in enumerate(designs, start=1):
+        text, suffix = complex_text(path, structure, pocket, d, None if ligand_in_file else ligand)
+        written.append(write_text(folder / f"{stem}_design_{k}{suffix}", text))
+    written.append(write_text(folder / f"{stem}_designs.fasta", design_fasta(structure, pocket, designs)))
+    native, own = scores[0], scores[1:]
+    rows: list[dict[str, object]] = [
+        {"design": k, "sequence": d.sequence, **{key: _short(value) for key, value in (asdict(m) | _columns(s, native)).items()}}
+        for k, (d, m, s) in enumerate(zip(designs, measures, own, strict=True), start=1)
+    ]
+    written.append(write_text(folder / f"{stem}_designs.csv", _table(rows)))
+    ids = structure.residues.ids()
+    index = pocket.residues[pocket.pocket].tolist()
+    each: list[dict[str, object]] = [
+        {
+            "design": k,
+            "residue": ids[index[place]],
+            "native": str(structure.residues.one_letter[index[place]]),
+            "designed": d.sequence[place],
+            **{f"p_{letter}": _short(value) for letter, value in zip(LETTERS, d.probabilities[place].tolist(), strict=True)},
+        }
+        for k, d in enumerate(designs, start=1)
+        for place in range(len(index))
+    ]
+    written.append(write_text(folder / f"{stem}_residues.csv", _table(each)))
+    page = design_page(structure, pocket, ligand, designs, measures, scores)
+    written.append(write_text(folder / f"{stem}_designs.html", page))
+    return written
+
+
+def _columns(scores: Scores, native: Scores) -> dict[str, float]:
+    """Those scores that there are, each of binding with the native pocket's beside it."""
+    found = {key: value for key, value in asdict(scores).items() if value is not None}
+    return found | {f"native_{key}": value for key, value in asdict(native).items() if value is not None}
+
+
+def _short(value: float) -> float | int:
+    return value if isinstance(value, int) else round(value, 4)
+
+
+def _table(rows: Sequence[dict[str, object]]) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()

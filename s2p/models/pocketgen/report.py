@@ -1,0 +1,173 @@
+"""One self-contained HTML file about designs: native and designed pockets over each other in 3D, and their figures."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from s2p.models.pocketgen.atoms import RESIDUES, SLOTS, slot_mask
+from s2p.models.pocketgen.data import LigandAtoms, Pocket
+from s2p.models.pocketgen.design import Design, Measures, diversity
+from s2p.models.pocketgen.scores import Scores, asked
+from s2p.output.files import version
+from s2p.output.palette import CARTOON, LIGAND, pocket_color
+from s2p.output.report import asset, embed_json, script_hash
+from s2p.structure.reading import Structure
+
+__all__ = ["design_page", "pocket_pdb"]
+
+NATIVE = "#6b7280"
+"""Carbon atoms of the native pocket."""
+NOTES = {
+    "vina_like": "Vina-like stand-in: the published terms of AutoDock Vina on the given pose, not the program's own score.",
+    "vina": "AutoDock Vina: the program's score of the pose after its local optimisation.",
+    "sc_rmsd": "scRMSD: N, CA, C, O of the pocket against the fold of the designed sequence, superposed on the CA outside it.",
+}
+"""Below the table, of the scores that there are."""
+SCRIPT = """"use strict";
+(function () {
+  const data = JSON.parse(document.getElementById("data").textContent);
+  const viewer = $3Dmol.createViewer(document.getElementById("view"), {backgroundColor: "white"});
+  const elements = {N: "#3050F8", O: "#FF0D0D", S: "#C8A800", P: "#FF8000"};
+  const scheme = color => ({prop: "elem", map: Object.assign({}, elements, {C: color})});
+  const stick = (color, radius) => ({stick: {radius: radius, colorscheme: scheme(color)}});
+  viewer.addModel(data.backbone, "pdb").setStyle({}, {cartoon: {color: data.cartoon, style: "trace", opacity: 0.6}});
+  const shown = [viewer.addModel(data.native, "pdb"), ...data.designs.map(text => viewer.addModel(text, "pdb"))];
+  const ligand = viewer.addModel(data.ligand, "xyz");
+  ligand.setStyle({}, stick(data.ligandColor, 0.22));
+  const boxes = Array.from(document.querySelectorAll("input[data-model]"));
+  function draw() {
+    boxes.forEach(box => {
+      const k = Number(box.dataset.model);
+      shown[k].setStyle({}, box.checked ? stick(data.colors[k], k ? 0.14 : 0.1) : {});
+    });
+    viewer.render();
+  }
+  boxes.forEach(box => box.addEventListener("change", draw));
+  draw();
+  viewer.zoomTo({model: shown[0].getID()});
+  viewer.render();
+})();
+"""
+
+
+def pocket_pdb(
+    structure: Structure, pocket: Pocket, types: NDArray[np.int64], coord: NDArray[np.floating], there: NDArray[np.bool_]
+) -> str:
+    """ATOM records of the pocket's residues, (P,) types and (P, 14, 3) Å, for a viewer: chains by one letter."""
+    residues = structure.residues
+    lines: list[str] = []
+    for place, index in enumerate(pocket.residues[pocket.pocket].tolist()):
+        name = RESIDUES[int(types[place]) - 1]
+        for slot, atom in enumerate(SLOTS[name]):
+            if there[place, slot]:
+                x, y, z = coord[place, slot].tolist()
+                lines.append(
+                    f"ATOM  {len(lines) % 99999 + 1:5d}  {atom:<3s} {name} A{int(residues.number[index]) % 10000:4d}    "
+                    f"{x:8.3f}{y:8.3f}{z:8.3f}  1.00  0.00          {atom[0]:>2s}"
+                )
+    return "\n".join([*lines, "END", ""])
+
+
+def design_page(
+    structure: Structure,
+    pocket: Pocket,
+    ligand: LigandAtoms,
+    designs: Sequence[Design],
+    measures: Sequence[Measures],
+    scores: Sequence[Scores],
+) -> str:
+    """The page as HTML; it needs no network, and a content security policy lets nothing run but its own two scripts.
+
+    Parameters
+    ----------
+    scores
+        Of the native pocket and of each design.
+    """
+    native = pocket.types[pocket.pocket]
+    colors = [NATIVE, *(pocket_color(k + 1) for k in range(len(designs)))]
+    data = {
+        "backbone": _trace(structure),
+        "native": pocket_pdb(structure, pocket, native, pocket.coord[pocket.pocket], pocket.present[pocket.pocket]),
+        "designs": [pocket_pdb(structure, pocket, d.types, d.coord, slot_mask()[d.types]) for d in designs],
+        "ligand": _xyz(ligand),
+        "colors": colors,
+        "cartoon": CARTOON,
+        "ligandColor": LIGAND,
+    }
+    library = re.sub(r"</(script)", r"<\\/\1", asset("3Dmol-min.js"), flags=re.IGNORECASE)
+    hashes = " ".join(script_hash(text) for text in (library, SCRIPT))
+    policy = f"default-src 'none'; style-src 'unsafe-inline'; img-src data: blob:; script-src {hashes}; base-uri 'none'"
+    name = html.escape(structure.name)
+    extra = asked(scores)
+    letters = "".join(structure.residues.one_letter[pocket.residues[pocket.pocket]])
+    rows = [_row(0, "native", letters, None, _scores(scores[0], extra), colors[0])]
+    rows += [
+        _row(k, f"design {k}", d.sequence, m, _scores(s, extra), colors[k])
+        for k, (d, m, s) in enumerate(zip(designs, measures, scores[1:], strict=True), 1)
+    ]
+    titles = ["shown", "", "sequence", "native types", "RMSD (Å)", "clashes", "bonds off by > 0.1 Å"]
+    head = "".join(f"<th scope='col'>{text}</th>" for text in (*titles, *extra.values()))
+    notes = " ".join(NOTES[key] for key in extra)
+    ids = ", ".join(np.array(structure.residues.ids())[pocket.residues[pocket.pocket]].tolist())
+    return f"""<!DOCTYPE html>
+<html lang="en"><head><meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="{policy}">
+<meta name="viewport" content="width=device-width, initial-scale=1"><meta name="generator" content="s2p {html.escape(version())}">
+<title>Designed pockets of {name}</title>
+<style>{asset("report.css")} #view {{ position: relative; width: 100%; height: 60vh; }}
+td.letters {{ font-family: monospace; }}</style>
+</head><body><header><h1>Designed pockets of {name}</h1>
+<p class="summary">{len(pocket.pocket)} designed residues, {len(designs)} designs; diversity {_number(diversity(designs))}.
+Grey sticks: native; thick sticks: the ligand.</p></header><main>
+<div id="view" role="img" aria-label="Native and designed pockets over each other"></div>
+<table><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table>
+<p>Designed residues: {html.escape(ids)}. RMSD: N, CA, C, O against native, without superposition. {notes}
+The designs are predictions of a small network; nothing here says that such a protein folds or binds.</p></main>
+<script>{library}</script><script type="application/json" id="data">{embed_json(data)}</script><script>{SCRIPT}</script>
+</body></html>
+"""
+
+
+def _scores(scores: Scores, keys: Iterable[str]) -> list[str]:
+    values = [getattr(scores, key) for key in keys]
+    return ["" if value is None else _number(value) for value in values]
+
+
+def _row(k: int, label: str, sequence: str, measures: Measures | None, scores: Sequence[str], color: str) -> str:
+    checked = " checked" if k < 2 else ""
+    cells = ["", "", "", ""]
+    if measures is not None:
+        m = measures
+        cells = [_number(m.recovery), _number(m.rmsd), str(m.clashes), f"{m.bond_outliers} of {m.bonds}"]
+    return (
+        f"<tr><td><input type='checkbox' data-model='{k}' aria-label='show {label}'{checked}></td>"
+        f"<th scope='row'><span style='color:{color}'>■</span> {label}</th><td class='letters'>{html.escape(sequence)}</td>"
+        f"{''.join(f'<td>{cell}</td>' for cell in (*cells, *scores))}</tr>"
+    )
+
+
+def _number(value: float) -> str:
+    return "–" if np.isnan(value) else f"{value:.2f}"
+
+
+def _trace(structure: Structure) -> str:
+    """CA atoms as ATOM records, numbered through; each chain has a letter of its own."""
+    residues = structure.residues
+    chains = {name: "ABCDEFGHIJKLMNOPQRSTUVWXYZ"[k % 26] for k, name in enumerate(structure.chains)}
+    lines = [
+        f"ATOM  {k % 99999 + 1:5d}  CA  ALA {chains[c]}{k % 9999 + 1:4d}    {x:8.3f}{y:8.3f}{z:8.3f}  1.00  0.00           C"
+        for k, (c, (x, y, z)) in enumerate(zip(residues.chain.tolist(), residues.ca_coord.tolist(), strict=True))
+    ]
+    return "\n".join([*lines, "END", ""])
+
+
+def _xyz(ligand: LigandAtoms) -> str:
+    rows = [
+        f"{e.capitalize()} {x:.3f} {y:.3f} {z:.3f}"
+        for e, (x, y, z) in zip(ligand.element.tolist(), ligand.coord.tolist(), strict=True)
+    ]
+    return "\n".join([str(len(rows)), "", *rows])

@@ -1,0 +1,1 @@
+"""Residue types from what surrounds a residue."""

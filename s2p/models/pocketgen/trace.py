@@ -1,0 +1,161 @@
+"""Where the CA atoms of residues to be designed lie, told from the chain on both sides (ours).
+
+On the straight line between the nearest residues that are known, as published, a CA is some 2.5 Å from where it was. What turns
+the chain takes before and after tells more: helix or strand, and which way it bulges. A small network reads the places of the
+neighbours in the chain in a frame that they span, and gives the step from the line. What surrounds a place is counted from
+there; the structure network itself starts on the line, as published.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from s2p.structure.reading import Structure
+
+__all__ = ["N_TRACE", "TraceNet", "TraceRows", "fit_trace", "place_trace", "trace_error", "trace_inputs"]
+
+REACH = 6
+"""Residues before and after that are looked at."""
+OFFSETS = np.array([k for k in range(-REACH, REACH + 1) if k])
+CROWD, CROWD_WIDTH = 10.0, 4.0
+"""Å: CA atoms about this close tell on which side the protein lies."""
+N_TRACE = 4 * len(OFFSETS) + 4
+"""Of each neighbour its place and whether it is known; how many CA atoms are about, and their middle."""
+
+
+@dataclass(frozen=True, eq=False)
+class TraceRows:
+    """Places whose CA is known, to learn from."""
+
+    inputs: NDArray[np.float16]
+    """(n, N_TRACE)."""
+    step: NDArray[np.float32]
+    """(n, 3) Å from the line to the CA, in the frame of the neighbours."""
+    owner: NDArray[np.int64]
+    """(n,) index of the protein."""
+
+    def of(self, rows: NDArray[np.bool_]) -> TraceRows:
+        """Those rows."""
+        return TraceRows(self.inputs[rows], self.step[rows], self.owner[rows])
+
+
+class TraceNet(nn.Module):
+    """From neighbours in the chain to a CA atom; before it is fitted it stays on the line."""
+
+    def __init__(self, width: int = 512) -> None:
+        super().__init__()
+        self.net = nn.Sequential(
+            nn.Linear(N_TRACE, width), nn.GELU(), nn.Dropout(0.05), nn.Linear(width, width), nn.GELU(), nn.Linear(width, 3)
+        )
+        nn.init.zeros_(self.net[-1].weight)  # type: ignore[arg-type]
+        nn.init.zeros_(self.net[-1].bias)  # type: ignore[arg-type]
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """(P, N_TRACE) -> (P, 3) Å."""
+        out: Tensor = self.net(inputs)
+        return out
+
+
+def trace_inputs(
+    structure: Structure, pocket: NDArray[np.int64], unseen: NDArray[np.int64], start: NDArray[np.floating]
+) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    """What the network reads of each residue of a pocket, and the frame it reads it in.
+
+    Parameters
+    ----------
+    pocket, unseen
+        (P,) residues to be designed and (k,) others that are not read.
+    start
+        (P, 3) Å, on the line.
+
+    Returns
+    -------
+    (P, N_TRACE), lengths in some Å; and (P, 3, 3), a row for each axis. Where nothing spans an axis it is 0, and so is the step.
+    """
+    residues = structure.residues
+    known = residues.has_ca.copy()
+    known[pocket] = False
+    known[unseen] = False
+    ca, number = residues.ca_coord.astype(np.float64), residues.number.astype(np.int64)
+    other = pocket[:, None] + OFFSETS
+    inside = (other >= 0) & (other < len(known))
+    other = np.where(inside, other, 0)
+    there = inside & known[other] & (residues.chain[other] == residues.chain[pocket, None])
+    there &= number[other] - number[pocket, None] == OFFSETS  # a gap in the numbers: who knows how the chain goes on
+    arm = np.where(there[..., None], ca[other] - start[:, None], 0.0)
+    others = ca[known]
+    away = others[None] - start[:, None]
+    share = np.clip((CROWD - np.linalg.norm(away, axis=-1)) / CROWD_WIDTH, 0, 1)
+    crowd = np.einsum("pr,prx->px", share, away) / (share.sum(axis=1, keepdims=True) + 1e-3)
+    along = _unit(np.einsum("pkx,k->px", arm, 1.0 / OFFSETS))
+    bulge = np.einsum("pkx,k->px", arm, 1.0 / np.abs(OFFSETS)) + 0.3 * crowd
+    side = _unit(bulge - (bulge * along).sum(axis=1, keepdims=True) * along)
+    frame = np.stack([along, side, np.cross(along, side)], axis=1)
+    parts = (
+        np.einsum("pkx,pax->pka", arm, frame).reshape(len(pocket), -1) / 5,
+        there,
+        share.sum(axis=1, keepdims=True) / 10,
+        np.einsum("px,pax->pa", crowd, frame) / 3,
+    )
+    return np.concatenate(parts, axis=1).astype(np.float32), frame
+
+
+def place_trace(
+    net: TraceNet | None,
+    structure: Structure,
+    pocket: NDArray[np.int64],
+    unseen: NDArray[np.int64],
+    start: NDArray[np.floating],
+) -> NDArray[np.float64]:
+    """(P, 3) Å: CA of each residue of a pocket as ``net`` places it; ``None``: on the line, ``start``.
+
+    The other parameters are those of :func:`trace_inputs`.
+    """
+    line = start.astype(np.float64)
+    if net is None:
+        return line
+    inputs, frame = trace_inputs(structure, pocket, unseen, start)
+    weight = next(net.parameters())
+    with torch.no_grad():
+        step = net(torch.from_numpy(inputs).to(weight.dtype)).numpy().astype(np.float64)
+    return np.asarray(line + np.einsum("pa,pax->px", step, frame))
+
+
+def fit_trace(
+    rows: TraceRows, *, width: int = 512, epochs: int = 6, batch: int = 512, rate: float = 1e-3, seed: int = 0
+) -> TraceNet:
+    """A network fitted to ``rows``: mean distance to the CA, Å, with a rate that falls to zero."""
+    torch.manual_seed(seed)
+    net = TraceNet(width)
+    inputs, wanted = torch.from_numpy(rows.inputs), torch.from_numpy(rows.step)
+    optimizer = torch.optim.AdamW(net.parameters(), lr=rate, weight_decay=0.01)
+    steps, step = epochs * -(-len(wanted) // batch), 0
+    net.train()
+    for _ in range(epochs):
+        for part in torch.randperm(len(wanted)).split(batch):
+            for group in optimizer.param_groups:
+                group["lr"] = rate * (1 - step / steps)
+            # A distance of zero has no gradient: rounded off below some 0.3 Å.
+            loss = ((net(inputs[part].float()) - wanted[part]).square().sum(dim=1) + 0.1).sqrt().mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            step += 1
+    return net.eval()
+
+
+def trace_error(net: TraceNet, rows: TraceRows) -> tuple[float, float]:
+    """Median distance, Å, from the line and from where ``net`` says to the CA."""
+    with torch.no_grad():
+        said = torch.cat([net(part.float()) for part in torch.from_numpy(rows.inputs).split(1 << 14)]).numpy()
+    line, placed = (float(np.median(np.linalg.norm(rows.step - step, axis=1))) for step in (np.zeros(3), said))
+    return line, placed
+
+
+def _unit(vector: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.asarray(vector / (np.linalg.norm(vector, axis=-1, keepdims=True) + 1e-6))

@@ -1,0 +1,312 @@
+"""Training of PocketGen: the losses, and a loop that can be broken off and goes on where it was."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from s2p.errors import S2PError
+from s2p.io.runtime import progress_bar
+from s2p.models.pocketgen.atoms import N_SLOTS, RESIDUES, SLOTS, SWAPS
+from s2p.models.pocketgen.config import PocketGenTrainConfig
+from s2p.models.pocketgen.data import Batch, Pocket, collate, start_ligand, start_pocket
+from s2p.models.pocketgen.geometry import Geometry
+from s2p.models.pocketgen.network import Output, PocketGen
+from s2p.models.vabsnet.training import fingerprint_of
+from s2p.training.loop import load_state, save_state
+
+__all__ = ["Losses", "StepRecord", "choose_share", "fit_pocketgen", "geometry_loss", "pocket_loss"]
+
+BONDS_BETWEEN = ((2, 0), (1, 0), (2, 1))
+"""Slots of a residue and of the next: the peptide bond, and the two angles beside it as distances."""
+EVERY = 500
+"""Steps that a line of the log sums up."""
+FREE = ("save_minutes", "steps")
+
+
+@dataclass(frozen=True)
+class Losses:
+    """Terms of the loss of one batch."""
+
+    total: Tensor
+    coord: float
+    ligand: float
+    types: float
+    geometry: float
+
+
+@dataclass(frozen=True)
+class StepRecord:
+    """One line of the training log: means over :data:`EVERY` steps."""
+
+    step: int
+    coord: float
+    """Smooth L1 over the pocket's atoms, Å."""
+    types: float
+    """Cross-entropy, nat; of batches whose types are not given."""
+    geometry: float
+    """Smooth L1 over bond lengths, Å."""
+    validation_types: float
+    """Cross-entropy on validation pockets."""
+    validation_recovery: float
+    """Share of their residues whose native type is the likeliest."""
+
+
+def _swapped(coord: NDArray[np.float32], types: NDArray[np.int64]) -> NDArray[np.float32]:
+    """(P, 14, 3) with the atoms exchanged whose names mean the same."""
+    out = coord.copy()
+    for row, kind in enumerate(types.tolist()):
+        name = RESIDUES[kind - 1]
+        for a, b in SWAPS.get(name, ()):
+            i, j = SLOTS[name].index(a), SLOTS[name].index(b)
+            out[row, [i, j]] = coord[row, [j, i]]
+    return out
+
+
+def geometry_loss(coord: Tensor, batch_coord: Tensor, pockets: Sequence[Pocket], geometry: Geometry) -> Tensor:
+    """Smooth L1 of bond lengths and angle distances of the designed residues, and of their peptide bonds to any residue.
+
+    Parameters
+    ----------
+    coord
+        (P, 14, 3) Å, predicted.
+    batch_coord
+        (R, 14, 3) Å, of all residues of the batch; those of the pocket are replaced.
+    """
+    first: list[int] = []
+    second: list[int] = []
+    length: list[float] = []
+    rows, shift = [], 0
+    for p in pockets:
+        designed = set(p.pocket.tolist())
+        rows.append(p.pocket + shift)
+        for k, following in enumerate(p.linked.tolist()):
+            if following >= 0 and (k in designed or following in designed):
+                for a, b in BONDS_BETWEEN:
+                    first.append((k + shift) * N_SLOTS + a)
+                    second.append((following + shift) * N_SLOTS + b)
+                    length.append(float(geometry.peptide[a, b]))
+        for k in p.pocket.tolist():
+            table = geometry.distance[p.types[k] - 1]
+            for a, b in zip(*np.nonzero(np.triu(np.isfinite(table), 1)), strict=True):
+                if p.present[k, a] and p.present[k, b]:
+                    first.append((k + shift) * N_SLOTS + int(a))
+                    second.append((k + shift) * N_SLOTS + int(b))
+                    length.append(float(table[a, b]))
+        shift += len(p.types)
+    flat = batch_coord.index_copy(0, torch.from_numpy(np.concatenate(rows)), coord).view(-1, 3)
+    vector = flat[torch.tensor(first)] - flat[torch.tensor(second)]
+    return F.smooth_l1_loss((vector.square().sum(dim=-1) + 1e-12).sqrt(), flat.new_tensor(length))
+
+
+def pocket_loss(
+    model: PocketGen,
+    pockets: Sequence[Pocket],
+    geometry: Geometry,
+    config: PocketGenTrainConfig,
+    rng: np.random.Generator,
+    *,
+    known: bool = False,
+    passes: int = 1,
+) -> Losses:
+    """Smooth L1 of pocket and ligand atoms, cross-entropy of the types, and the geometry's, as published but for peptide bonds.
+
+    Parameters
+    ----------
+    known
+        Give the types: the atoms are then learned for them, and there is no loss of types.
+    passes
+        Of which the last has gradients.
+    """
+    centre = [p.ligand.mean(axis=0) for p in pockets]
+    starts = [start_pocket(p, rng) for p in pockets]
+    ligands = [start_ligand(p, config.ligand_noise, rng) for p in pockets]
+    native = [p.types[p.pocket] for p in pockets]
+    batch = collate(pockets, starts, ligands, native if known else None)
+    shift = torch.from_numpy(np.stack(centre))
+    batch = centred(batch, shift)
+    out: Output = model(batch, passes)
+    kinds = np.concatenate(native)
+    truth = np.concatenate([p.coord[p.pocket] - c for p, c in zip(pockets, centre, strict=True)])
+    there = torch.from_numpy(np.concatenate([p.present[p.pocket] for p in pockets]))
+    both = torch.from_numpy(np.stack([truth, _swapped(truth, kinds)]))
+    error = F.smooth_l1_loss(out.coord.expand_as(both), both, reduction="none").mean(dim=-1) * there
+    coord = error.sum(dim=-1).amin(dim=0).sum() / there.sum()
+    pose = torch.zeros_like(batch.ligand)
+    for k, p in enumerate(pockets):
+        pose[k, : len(p.ligand)] = torch.from_numpy(p.ligand - centre[k])
+    mask = batch.ligand_mask
+    ligand = F.smooth_l1_loss(out.ligand[mask], pose[mask])
+    bonds = geometry_loss(out.coord, batch.coord, pockets, geometry)
+    total = coord + ligand + config.geometry_weight * bonds
+    types = float("nan")
+    if not known:
+        entropy = F.cross_entropy(out.logits, torch.from_numpy(kinds) - 1)
+        total, types = total + entropy, entropy.item()
+    return Losses(total, coord.item(), ligand.item(), types, bonds.item())
+
+
+def centred(batch: Batch, shift: Tensor) -> Batch:
+    """The batch with each complex moved by minus its row of (B, 3) ``shift``."""
+    return replace(batch, coord=batch.coord - shift[batch.owner][:, None], ligand=batch.ligand - shift[:, None])
+
+
+def rate_factor(step: int, config: PocketGenTrainConfig) -> float:
+    """Factor of the learning rate: linear up, 1, then falling with the root of the step."""
+    falling: float = (config.plateau_steps / max(step + 1, config.plateau_steps)) ** 0.5
+    return min((step + 1) / config.warmup_steps, falling)
+
+
+def validate(model: PocketGen, pockets: Sequence[Pocket], config: PocketGenTrainConfig) -> tuple[float, float]:
+    """Mean cross-entropy of the types and share of native ones, over all residues of ``pockets``."""
+    model.eval()
+    entropy, right, n = 0.0, 0, 0
+    with torch.no_grad():
+        for p in pockets:
+            rng = np.random.default_rng(config.seed)
+            batch = collate([p], [start_pocket(p, rng)], [start_ligand(p, config.ligand_noise, rng)])
+            batch = centred(batch, torch.from_numpy(p.ligand.mean(axis=0))[None])
+            native = torch.from_numpy(p.types[p.pocket]) - 1
+            logits = model(batch).logits
+            entropy += F.cross_entropy(logits, native, reduction="sum").item()
+            right += int((logits.argmax(dim=1) == native).sum())
+            n += len(native)
+    return entropy / n, right / n
+
+
+def choose_share(
+    model: PocketGen, pockets: Sequence[Pocket], config: PocketGenTrainConfig, shares: Sequence[float] = (0.0, 0.25, 0.5, 1.0)
+) -> dict[float, tuple[float, float]]:
+    """Set the model's ``structure_share`` to that with the lowest cross-entropy on ``pockets``.
+
+    Returns
+    -------
+    Cross-entropy and recovery (see :func:`validate`) by share.
+    """
+    found = {}
+    for share in shares:
+        model.config = replace(model.config, structure_share=share)
+        found[share] = validate(model, pockets, config)
+    best = min(found, key=lambda share: found[share][0])
+    model.config = replace(model.config, structure_share=best)
+    return found
+
+
+def fit_pocketgen(
+    model: PocketGen,
+    pockets: Sequence[Pocket],
+    decoys: Sequence[Pocket],
+    validation: Sequence[Pocket],
+    geometry: Geometry,
+    config: PocketGenTrainConfig,
+    *,
+    folder: Path | None = None,
+    quiet: bool = False,
+) -> list[StepRecord]:
+    """Train all but the heads that :mod:`s2p.models.pocketgen.fitting` fits; ends with the moving average of the weights.
+
+    Parameters
+    ----------
+    pockets, decoys
+        To learn from; a share ``config.decoy_share`` of the examples are decoys.
+    folder
+        Where the state to go on from is written; ``None``: nowhere.
+
+    Raises
+    ------
+    S2PError
+        Without pockets, or if ``folder`` holds another run.
+    """
+    if not pockets:
+        raise S2PError("there is nothing to train on: no pockets were given")
+    for head in (model.language, model.surroundings, model.trace):
+        if head is not None:
+            head.requires_grad_(False)
+    learned = [p for p in model.parameters() if p.requires_grad]
+    settings = {key: value for key, value in asdict(config).items() if key not in FREE}
+    data = fingerprint_of(part for p in (*pockets, *decoys) for part in (p.coord, p.types, p.ligand, p.language))
+    known = {"config": settings | asdict(model.config), "data": data}
+    optimizer = torch.optim.AdamW(learned, lr=config.lr, betas=(0.99, 0.999), weight_decay=config.weight_decay)
+    history: list[StepRecord] = []
+    average = {key: value.detach().clone() for key, value in model.state_dict().items()}
+    begin, sums, counts = 0, np.zeros(3), np.zeros(3)
+    state = load_state(folder, known) if folder is not None else None
+    if state is None:
+        torch.manual_seed(config.seed)
+    else:
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+        average = state["average"]
+        begin, history = state["step"], [StepRecord(**row) for row in state["history"]]
+        sums, counts = np.array(state["sums"]), np.array(state["counts"])
+        torch.set_rng_state(state["torch_rng"])
+
+    def save(step: int) -> None:
+        if folder is not None:
+            save_state(
+                folder,
+                {
+                    "identity": known,
+                    "model": model.state_dict(),
+                    "average": average,
+                    "optimizer": optimizer.state_dict(),
+                    "step": step,
+                    "history": [asdict(row) for row in history],
+                    "sums": sums.tolist(),
+                    "counts": counts.tolist(),
+                    "torch_rng": torch.get_rng_state(),
+                },
+            )
+
+    saved = time.monotonic()
+    for step in progress_bar(range(begin, config.steps), "training", quiet):
+        rng = np.random.default_rng((config.seed, step))
+        chosen = [
+            decoys[int(rng.integers(len(decoys)))]
+            if decoys and rng.random() < config.decoy_share
+            else pockets[int(rng.integers(len(pockets)))]
+            for _ in range(config.batch)
+        ]
+        for group in optimizer.param_groups:
+            group["lr"] = config.lr * rate_factor(step, config)
+        model.train()
+        model.surroundings.eval()  # it does not learn here
+        passes, given = 1 + int(rng.integers(config.max_passes + 1)), bool(rng.random() < config.known_types)
+        loss = pocket_loss(model, chosen, geometry, config, rng, known=given, passes=passes)
+        optimizer.zero_grad(set_to_none=True)
+        loss.total.backward()
+        if torch.isfinite(nn.utils.clip_grad_norm_(learned, config.clip_norm)):
+            optimizer.step()
+        # A short memory at first, or the random start would stay in the average for long.
+        keep = min(config.ema_decay, (1 + step) / (10 + step))
+        for key, value in model.state_dict().items():
+            average[key].lerp_(value.detach(), 1 - keep)
+        row = np.array([loss.coord, loss.types, loss.geometry])
+        sums += np.nan_to_num(row)
+        counts += np.isfinite(row)
+        if (step + 1) % EVERY == 0 or step + 1 == config.steps:
+            own = {key: value.clone() for key, value in model.state_dict().items()}
+            model.load_state_dict(average)
+            figures = validate(model, validation, config) if validation else (float("nan"), float("nan"))
+            model.load_state_dict(own)
+            coord, types, bonds = (sums / np.maximum(counts, 1)).tolist()
+            history.append(StepRecord(step + 1, coord, types, bonds, *figures))
+            if not quiet:
+                print(history[-1], flush=True)
+            sums, counts = np.zeros(3), np.zeros(3)
+        if time.monotonic() - saved > 60 * config.save_minutes:
+            save(step + 1)
+            saved = time.monotonic()
+    if begin < config.steps:
+        save(config.steps)
+    model.load_state_dict(average)
+    model.eval()
+    return history

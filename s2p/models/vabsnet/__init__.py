@@ -1,0 +1,1 @@
+"""Vabs-Net: multi-level protein graphs, pre-trained by span masking."""

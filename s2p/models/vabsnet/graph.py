@@ -1,0 +1,252 @@
+"""A protein as Vabs-Net reads it: one graph of all heavy atoms and one of residues, which meet in the CA atoms.
+
+Source: Vabs-Net (ICML 2024), sections on the bilevel graph; vocabularies as in its public code.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from s2p.models.vabsnet.config import VabsNetConfig
+from s2p.structure.cells import count_neighbours
+from s2p.structure.reading import Structure
+from s2p.surface.points import atom_radii, surface_points
+
+__all__ = [
+    "ATOM_NAMES",
+    "LETTERS",
+    "MASKED_RESIDUE",
+    "N_ATOM_FEATURES",
+    "N_ATOM_TYPES",
+    "N_OFFSETS",
+    "N_RESIDUE_TYPES",
+    "OTHER_CHAIN",
+    "VIRTUAL_ATOM",
+    "VIRTUAL_OFFSET",
+    "VIRTUAL_RESIDUE",
+    "BilevelGraph",
+    "Nodes",
+    "build_graph",
+    "crop",
+    "local_frames",
+    "nodes_of",
+    "rotate",
+    "sequence_offsets",
+    "surface_features",
+    "take_atoms",
+]
+
+LETTERS = "ARNDCQEGHILKMFPSTWYV"
+UNKNOWN_RESIDUE, MASKED_RESIDUE, VIRTUAL_RESIDUE, N_RESIDUE_TYPES = 20, 22, 23, 25
+ATOM_NAMES = (
+    "N CA C CB O CG CG1 CG2 OG OG1 SG CD CD1 CD2 ND1 ND2 OD1 OD2 SD CE CE1 CE2 CE3 NE NE1 NE2 OE1 OE2 CH2 NH1 NH2 OH CZ CZ2 "
+    "CZ3 NZ OXT"
+).split()
+VIRTUAL_ATOM, OTHER_ATOM, N_ATOM_TYPES = 38, 39, 40
+MAX_OFFSET = 256
+OTHER_CHAIN, VIRTUAL_OFFSET, N_OFFSETS = 2 * MAX_OFFSET + 1, 2 * MAX_OFFSET + 2, 2 * MAX_OFFSET + 3
+"""Embeddings of the sequence offset: -256..256, then one for pairs in different chains and one for the virtual node."""
+BOND = 4.5
+"""Å: CA atoms of neighbours in sequence are closer than this, else residues are missing between them."""
+COUNTS = ((6.0, 25.0), (10.0, 100.0))
+"""Å and scale: atoms are counted around every atom and around its surface points within these."""
+N_ATOM_FEATURES = 1 + 2 * len(COUNTS)
+POINTS_PER_ATOM, PROBE = 20, 1.6
+
+
+@dataclass(frozen=True, eq=False)
+class Nodes:
+    """Atoms and residues without edges: what masking, noise, crops and rotations act on."""
+
+    coord: NDArray[np.floating]
+    """(N, 3), Å."""
+    atom_type: NDArray[np.int64]
+    """(N,)."""
+    residue: NDArray[np.int64]
+    """(N,) residue of each atom, ascending."""
+    ca: NDArray[np.int64]
+    """(L,) atom that stands for each residue: its CA, or its first heavy atom where there is none."""
+    residue_type: NDArray[np.int64]
+    """(L,)."""
+    chain: NDArray[np.int64]
+    """(L,)."""
+    position: NDArray[np.int64]
+    """(L,) place of each residue among the observed residues."""
+    atom_features: NDArray[np.float32]
+    """(N, Fa), see :func:`surface_features`; no columns where unused."""
+    residue_features: NDArray[np.float32]
+    """(L, Fr) of a language model; no columns where unused."""
+
+
+@dataclass(frozen=True, eq=False)
+class BilevelGraph:
+    """Nodes and their neighbours. All rows have equally many, so that attention over them is dense."""
+
+    nodes: Nodes
+    """With the mean of the residues' atoms at the origin."""
+    atom_neighbours: NDArray[np.int64]
+    """(N, min(k, N)) nearest atoms, the atom itself among them."""
+    residue_neighbours: NDArray[np.int64]
+    """(L, min(k, L)) likewise, of residues."""
+    frames: NDArray[np.floating]
+    """(L, 3, 3) axes of each residue as columns; zero where they cannot be told."""
+
+
+def nodes_of(structure: Structure, residue_features: NDArray[np.float32] | None = None, *, surface: bool = True) -> Nodes:
+    """The nodes of a structure, all residues kept.
+
+    Parameters
+    ----------
+    residue_features
+        (L, Fr) of a language model, if it is used.
+    surface
+        Compute :func:`surface_features`.
+    """
+    atoms, residues = structure.atoms, structure.residues
+    n = len(residues)
+    codes = {name: k for k, name in enumerate(ATOM_NAMES)}
+    letters = {letter: k for k, letter in enumerate(LETTERS)}
+    residue = atoms.residue_index.astype(np.int64)
+    ca = np.searchsorted(residue, np.arange(n))
+    is_ca = np.flatnonzero((atoms.name == "CA") & (atoms.element == "C"))
+    ca[residue[is_ca]] = is_ca
+    return Nodes(
+        atoms.coord,
+        np.array([codes.get(name, OTHER_ATOM) for name in atoms.name.tolist()], np.int64),
+        residue,
+        ca,
+        np.array([letters.get(x, UNKNOWN_RESIDUE) for x in residues.one_letter.tolist()], np.int64),
+        np.unique(residues.chain, return_inverse=True)[1].astype(np.int64),
+        np.arange(n),
+        surface_features(structure) if surface else np.zeros((len(atoms), 0), np.float32),
+        np.zeros((n, 0), np.float32) if residue_features is None else residue_features,
+    )
+
+
+def surface_features(structure: Structure) -> NDArray[np.float32]:
+    """(N, 5) how exposed each atom is: area (10 Å²); atoms around it, and around its surface points, at 6 and 10 Å. Ours."""
+    atoms = structure.atoms
+    cloud = surface_points(atoms.coord, atoms.element, np.arange(len(atoms)), n_points=POINTS_PER_ATOM, probe_radius=PROBE)
+    points = np.bincount(cloud.atom, minlength=len(atoms))
+    columns = [points * 4 * np.pi * atom_radii(atoms.element, PROBE) ** 2 / POINTS_PER_ATOM / 10]
+    for radius, scale in COUNTS:
+        columns.append(count_neighbours(atoms.coord, atoms.coord, radius) / scale)
+        around = count_neighbours(cloud.coord, atoms.coord, radius) if len(cloud.coord) else np.zeros(0)
+        columns.append(np.bincount(cloud.atom, around, len(atoms)) / np.maximum(points, 1) / scale)
+    return np.stack(columns, axis=1).astype(np.float32)
+
+
+def take_atoms(nodes: Nodes, keep: NDArray[np.bool_]) -> Nodes:
+    """The nodes with the atoms of the (N,) mask only; every residue must keep its ``ca``."""
+    new = np.cumsum(keep) - 1
+    return replace(
+        nodes,
+        coord=nodes.coord[keep],
+        atom_type=nodes.atom_type[keep],
+        residue=nodes.residue[keep],
+        ca=new[nodes.ca],
+        atom_features=nodes.atom_features[keep],
+    )
+
+
+def crop(nodes: Nodes, residues: NDArray[np.integer]) -> tuple[Nodes, NDArray[np.int64]]:
+    """The nodes of some residues (ascending indices), and the (n,) indices of their atoms."""
+    inside = np.zeros(len(nodes.ca), bool)
+    inside[residues] = True
+    atoms = np.flatnonzero(inside[nodes.residue])
+    new_residue, new_atom = np.cumsum(inside) - 1, np.full(len(nodes.coord), -1)
+    new_atom[atoms] = np.arange(len(atoms))
+    cropped = Nodes(
+        nodes.coord[atoms],
+        nodes.atom_type[atoms],
+        new_residue[nodes.residue[atoms]],
+        new_atom[nodes.ca[inside]],
+        nodes.residue_type[inside],
+        nodes.chain[inside],
+        nodes.position[inside],
+        nodes.atom_features[atoms],
+        nodes.residue_features[inside],
+    )
+    return cropped, atoms
+
+
+def rotate(nodes: Nodes, rotation: NDArray[np.floating]) -> Nodes:
+    """Turned by a (3, 3) rotation."""
+    return replace(nodes, coord=(nodes.coord @ rotation.T).astype(nodes.coord.dtype))
+
+
+def _axes(back: NDArray[np.floating], ahead: NDArray[np.floating]) -> NDArray[np.floating]:
+    """(L, 3, 3) columns u, v, w of two vectors: u along their difference, v along their product, w = u x v; zero if parallel."""
+    u = back - ahead
+    v = np.cross(back, ahead)
+    lengths = [np.linalg.norm(x, axis=1, keepdims=True) for x in (u, v)]
+    good = (lengths[0] > 1e-6) & (lengths[1] > 1e-6)
+    u, v = u / np.maximum(lengths[0], 1e-6) * good, v / np.maximum(lengths[1], 1e-6) * good
+    return np.stack([u, v, np.cross(u, v)], axis=2)
+
+
+def local_frames(nodes: Nodes) -> NDArray[np.floating]:
+    """(L, 3, 3) frame of each residue from its N, CA and C; without N or C, as when it is masked, from the CA trace.
+
+    The published code takes the frames of masked residues from their removed atoms, which gives the masked side chain away.
+    """
+    n = len(nodes.ca)
+    origin = nodes.coord[nodes.ca]
+    rows = []
+    for name in ("N", "C"):
+        row = np.full(n, -1)
+        atoms = np.flatnonzero(nodes.atom_type == ATOM_NAMES.index(name))
+        row[nodes.residue[atoms]] = atoms
+        rows.append(row)
+    back, ahead = (nodes.coord[row] - origin for row in rows)
+    linked = (
+        (np.diff(nodes.chain) == 0) & (np.diff(nodes.position) == 1) & (np.linalg.norm(np.diff(origin, axis=0), axis=1) < BOND)
+    )
+    inner = np.r_[False, linked[1:] & linked[:-1], False][:n] if n > 2 else np.zeros(n, bool)
+    trace = _axes(np.roll(origin, 1, axis=0) - origin, np.roll(origin, -1, axis=0) - origin) * inner[:, None, None]
+    whole = (rows[0] >= 0) & (rows[1] >= 0)
+    return np.where(whole[:, None, None], _axes(back, ahead), trace).astype(nodes.coord.dtype)
+
+
+def _nearest(coord: NDArray[np.floating], k: int) -> NDArray[np.int64]:
+    """(n, min(k, n)) nearest points of each point, itself included even where many coincide."""
+    n = len(coord)
+    found: NDArray[np.int64] = cKDTree(coord).query(coord, k=np.arange(1, min(k, n) + 1))[1].astype(np.int64)
+    own = np.arange(n)
+    missing = ~(found == own[:, None]).any(axis=1)
+    found[missing, -1] = own[missing]
+    return found
+
+
+def build_graph(nodes: Nodes, config: VabsNetConfig) -> BilevelGraph:
+    """Centre the nodes on their residues and find neighbours; whatever is to be hidden must be gone from them by now."""
+    centred = replace(nodes, coord=nodes.coord - nodes.coord[nodes.ca].mean(axis=0))
+    return BilevelGraph(
+        centred,
+        _nearest(centred.coord, config.atom_neighbours),
+        _nearest(centred.coord[centred.ca], config.residue_neighbours),
+        local_frames(centred),
+    )
+
+
+def sequence_offsets(
+    residue: NDArray[np.int64], neighbours: NDArray[np.int64], chain: NDArray[np.int64], position: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """(n, k) codes of how far along the chain the neighbours' residues are: 0..512 for -256..256, or :data:`OTHER_CHAIN`.
+
+    Parameters
+    ----------
+    residue
+        (n,) residue of each node.
+    neighbours
+        (n, k) nodes.
+    chain, position
+        (L,) of residues.
+    """
+    there = residue[neighbours]
+    offset = np.clip(position[there] - position[residue][:, None], -MAX_OFFSET, MAX_OFFSET) + MAX_OFFSET
+    return np.where(chain[there] == chain[residue][:, None], offset, OTHER_CHAIN)

@@ -1,0 +1,208 @@
+"""Vabs-Net as a predictor: its residue probabilities take the place of the sequence model's, all later stages stay the same."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from s2p.checkpoint import Checkpoint, load_checkpoint
+from s2p.config import DEFAULT_MODEL, PredictConfig
+from s2p.errors import WeightsError
+from s2p.io.runtime import pick_device
+from s2p.io.weights import digest, find_weights, read_weights, write_weights
+from s2p.language.esm import LanguageOutput
+from s2p.models.vabsnet.config import VabsNetConfig
+from s2p.models.vabsnet.graph import nodes_of
+from s2p.models.vabsnet.network import VabsNet
+from s2p.models.vabsnet.training import residue_logits
+from s2p.predictor import ResidueScores, Seq2Pocket
+from s2p.structure.reading import Structure
+
+__all__ = [
+    "Blend",
+    "Stack",
+    "VabsNetCheckpoint",
+    "VabsNetPredictor",
+    "combine",
+    "language_features",
+    "load_vabsnet",
+    "logit",
+    "save_vabsnet",
+]
+
+FORMAT = "s2p-vabsnet-1"
+FEATURES = {0: "none", 1: "logit"}
+"""What is read of the language model, by how many numbers; otherwise its logit and embedding."""
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Logistic combination of the logits of Vabs-Net and of the structure-context head."""
+
+    network: float = 1.0
+    context: float = 0.0
+    bias: float = 0.0
+
+    def __call__(self, network: NDArray[np.floating], context: NDArray[np.floating]) -> NDArray[np.float32]:
+        """(N,) and (N,) logits -> (N,) logits."""
+        return np.asarray(self.network * network + self.context * context + self.bias, np.float32)
+
+
+@dataclass(frozen=True)
+class Blend:
+    """Logits for the scorer of surface points, which learned from the language model's: the stack's, brought to their mean and
+    spread, and the language model's own. With weight 0 the pockets are those of the base."""
+
+    weight: float = 0.0
+    scale: float = 1.0
+    shift: float = 0.0
+
+    def __call__(self, sequence: NDArray[np.floating], stacked: NDArray[np.floating]) -> NDArray[np.float32]:
+        """(N,) and (N,) logits -> (N,) logits."""
+        return np.asarray((1 - self.weight) * sequence + self.weight * (self.scale * stacked + self.shift), np.float32)
+
+    @classmethod
+    def fit(cls, sequence: NDArray[np.floating], stacked: NDArray[np.floating], weight: float) -> Blend:
+        """Scale and shift from the logits of the same (n,) residues; no labels are used."""
+        scale = float(sequence.std() / stacked.std())
+        return cls(weight, scale, float(sequence.mean() - scale * stacked.mean()))
+
+
+@dataclass(frozen=True, eq=False)
+class VabsNetCheckpoint:
+    """A trained Vabs-Net, and the checkpoint that its language features and the later stages come from."""
+
+    name: str
+    model: VabsNet
+    base: Checkpoint
+    stack: Stack
+    threshold: float
+    """Residue threshold tuned on validation."""
+    blend: Blend = field(default_factory=Blend)
+    card: dict[str, Any] = field(default_factory=dict)
+
+
+def language_features(
+    config: VabsNetConfig, logits: NDArray[np.floating], embeddings: NDArray[np.floating]
+) -> NDArray[np.float32]:
+    """(N, config.language_width) of (N,) logits and (N, d) embeddings: nothing, the logit, or the logit and the embedding.
+
+    Raises
+    ------
+    WeightsError
+        If the widths do not fit each other.
+    """
+    table = np.concatenate([logits[:, None], embeddings], axis=1).astype(np.float32)
+    if config.language_width not in (*FEATURES, table.shape[1]):
+        raise WeightsError(
+            f"this Vabs-Net reads {config.language_width} numbers of a language model, but the one at hand gives {table.shape[1]}"
+        )
+    return table[:, : config.language_width]
+
+
+def logit(probabilities: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Finite for 0 and 1 too."""
+    p = np.clip(probabilities.astype(float), 1e-7, 1 - 1e-7)
+    return np.asarray(np.log(p / (1 - p)))
+
+
+def combine(checkpoint: VabsNetCheckpoint, base: ResidueScores, own: NDArray[np.floating]) -> ResidueScores:
+    """What the later stages get: the stacked probabilities, and for the points the blend.
+
+    Parameters
+    ----------
+    base
+        Scores by the base checkpoint.
+    own
+        (N,) logits of Vabs-Net.
+    """
+    final = checkpoint.stack(own, logit(base.probabilities))
+    probabilities = (1 / (1 + np.exp(-final))).astype(np.float32)
+    return replace(base, probabilities=probabilities, sequence_logits=checkpoint.blend(base.sequence_logits, final))
+
+
+class VabsNetPredictor(Seq2Pocket):
+    """Seq2Pocket with Vabs-Net's residue probabilities.
+
+    Parameters
+    ----------
+    network
+        Loaded weights; see :meth:`load`.
+    """
+
+    def __init__(self, network: VabsNetCheckpoint) -> None:
+        super().__init__(replace(network.base, threshold=network.threshold))
+        self.network = network
+        self.name = network.name
+
+    @classmethod
+    def load(cls, model: str | Path = "vabsnet", *, backbone: str | None = None, device: str = "auto") -> VabsNetPredictor:
+        """Load a Vabs-Net by shipped name or path onto ``auto``, ``cpu`` or ``cuda``."""
+        return cls(load_vabsnet(model, backbone=backbone, device=pick_device(device)))
+
+    def _scores(self, structure: Structure, outputs: Mapping[str, LanguageOutput], config: PredictConfig) -> ResidueScores:
+        base = super()._scores(structure, outputs, config)
+        network = self.network.model
+        features = language_features(network.config, base.sequence_logits, base.embeddings)
+        own = residue_logits(network, nodes_of(structure, features, surface=network.config.surface))
+        return combine(self.network, base, own)
+
+
+def save_vabsnet(checkpoint: VabsNetCheckpoint, path: str | Path, *, base: str = DEFAULT_MODEL) -> None:
+    """Write ``path`` (``.safetensors``, fp16) and its card beside it; the base checkpoint is named, not copied.
+
+    Parameters
+    ----------
+    base
+        Name of the shipped checkpoint, or path of one, that is loaded with it.
+    """
+    arrays = {key: value.detach().half().cpu().contiguous().clone() for key, value in checkpoint.model.state_dict().items()}
+    header = {
+        "format": FORMAT,
+        "name": checkpoint.name,
+        "base": base,
+        "base_weights": _language_hash(checkpoint.base),
+        "config": asdict(checkpoint.model.config),
+        "stack": asdict(checkpoint.stack),
+        "blend": asdict(checkpoint.blend),
+        "threshold": checkpoint.threshold,
+    }
+    write_weights(Path(path), arrays, header, checkpoint.card)
+
+
+def load_vabsnet(
+    model: str | Path, *, backbone: str | Path | None = None, device: str | torch.device = "cpu"
+) -> VabsNetCheckpoint:
+    """Load a shipped Vabs-Net by name or any by path, with the checkpoint it builds on.
+
+    Raises
+    ------
+    WeightsError
+        If there is none, it cannot be used, or its base is not the one it was trained with.
+    """
+    path = find_weights(model, "give the path of a Vabs-Net checkpoint (.safetensors)")
+    header, stored = read_weights(path, FORMAT, "not a Vabs-Net checkpoint; `python -m benchmarks.recipes.vabsnet` writes them")
+    arrays = {key: value.float() for key, value in stored.items()}
+    config = VabsNetConfig(**header["config"] | {"kinds": tuple(header["config"]["kinds"])})
+    network = VabsNet(config)
+    try:
+        network.load_state_dict(arrays)
+    except RuntimeError as error:
+        raise WeightsError(f"{path}: damaged ({str(error).splitlines()[0]})") from None
+    base = load_checkpoint(header["base"], backbone=backbone, device=device)
+    if config.language_width and _language_hash(base) != header["base_weights"]:
+        raise WeightsError(f"{path} was trained with another version of {header['base']}; train it again or use the older one")
+    stack, blend = Stack(**header["stack"]), Blend(**header["blend"])
+    return VabsNetCheckpoint(header["name"], network.to(device).eval(), base, stack, header["threshold"], blend, header["card"])
+
+
+def _language_hash(checkpoint: Checkpoint) -> str:
+    """A hash of the first numbers of every array of the language model that is in use."""
+    unused = ("backbone.lm_head", "backbone.contact_head")
+    return digest(value for key, value in checkpoint.model.state_dict().items() if not key.startswith(unused))

@@ -1,0 +1,308 @@
+"""Write a prediction as files: tables, JSON, a structure with scores, scripts for viewers, docking boxes, a report.
+
+A prediction of the structure ``S`` becomes, by format:
+
+======== ======================== =====================================================================================
+``csv``  ``S_pockets.csv``        one row a pocket (:data:`POCKET_COLUMNS`); Å, Å³
+``csv``  ``S_residues.csv``       one row a residue (:data:`RESIDUE_COLUMNS`)
+``json`` ``S.json``               everything but coordinates, with settings, model and version
+``pdb``  ``S_scores.pdb``         heavy atoms, residue probability × 100 as B-factor; ligands as HETATM with B = 0;
+                                  ``S_scores.cif`` where the PDB format cannot hold the structure
+``pml``  ``S.pml``                PyMOL script, needs (and brings) the scores file
+``cxc``  ``S.cxc``                ChimeraX script, likewise
+``box``  ``S_pocket1_box.txt`` …  AutoDock Vina configuration, one a pocket (:func:`s2p.output.viewers.docking_box`)
+``html`` ``S_report.html``        self-contained report (:mod:`s2p.output.report`)
+======== ======================== =====================================================================================
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from s2p.errors import S2PError
+from s2p.io.files import file_stem, make_folder, write_text
+from s2p.output.viewers import box_text, chimerax_script, pymol_script
+from s2p.prediction import Prediction
+from s2p.structure.reading import Structure
+
+__all__ = [
+    "FORMATS",
+    "POCKET_COLUMNS",
+    "RESIDUE_COLUMNS",
+    "as_json",
+    "json_text",
+    "pocket_rows",
+    "residue_rows",
+    "save",
+    "scores_order",
+    "scores_text",
+    "version",
+]
+
+FORMATS = ("csv", "json", "pdb", "pml", "cxc", "html", "box")
+"""What :func:`save` can write."""
+
+POCKET_COLUMNS = ("rank", "score", "probability", "center_x", "center_y", "center_z", "n_residues", "volume", "residues")
+RESIDUE_COLUMNS = ("chain", "number", "insertion_code", "name", "probability", "smoothed", "pocket")
+
+
+def version() -> str:
+    """Version of this package."""
+    from s2p import __version__
+
+    return __version__
+
+
+def pocket_rows(prediction: Prediction) -> list[tuple[Any, ...]]:
+    """One tuple a pocket in the order of :data:`POCKET_COLUMNS`; residues as ``A:45 A:46A …``."""
+    ids = prediction.structure.residues.ids()
+    return [
+        (
+            p.rank,
+            round(float(p.score), 5),
+            round(float(p.probability), 5),
+            *(round(x, 3) for x in p.center.astype(float).tolist()),
+            len(p.residues),
+            round(float(p.volume), 1),
+            " ".join(ids[i] for i in p.residues.tolist()),
+        )
+        for p in prediction.pockets
+    ]
+
+
+def residue_rows(prediction: Prediction) -> list[tuple[Any, ...]]:
+    """One tuple a residue in the order of :data:`RESIDUE_COLUMNS`; ``smoothed`` is 0 or 1, ``pocket`` a rank or 0."""
+    r = prediction.structure.residues
+    return list(
+        zip(
+            r.chain.tolist(),
+            r.number.tolist(),
+            r.insertion_code.tolist(),
+            r.name.tolist(),
+            [round(p, 5) for p in prediction.probabilities.astype(float).tolist()],
+            prediction.smoothed.astype(int).tolist(),
+            prediction.pocket_of_residue.tolist(),
+            strict=True,
+        )
+    )
+
+
+def as_json(prediction: Prediction) -> dict[str, Any]:
+    """The prediction as JSON-ready values: all but coordinates and surface points."""
+    structure = prediction.structure
+    ids = structure.residues.ids()
+    return {
+        "format": "s2p prediction 1",
+        "s2p_version": version(),
+        "model": prediction.model,
+        "settings": prediction.settings,
+        "notes": [*structure.notes, *prediction.notes],
+        "structure": {
+            "name": structure.name,
+            "chains": structure.chains,
+            "n_residues": len(structure.residues),
+            "n_atoms": len(structure.atoms),
+            "ligands": [
+                {"id": x.id, "kind": x.kind, "n_atoms": len(x.coord), "center": np.round(x.coord.mean(axis=0), 3).tolist()}
+                for x in structure.ligands
+            ],
+        },
+        "pockets": [
+            {
+                **dict(zip(POCKET_COLUMNS[:3], row[:3], strict=True)),
+                "center": list(row[3:6]),
+                "volume": row[7],
+                "n_points": len(p.points),
+                "residues": [ids[i] for i in p.residues.tolist()],
+            }
+            for p, row in zip(prediction.pockets, pocket_rows(prediction), strict=True)
+        ],
+        "residues": [
+            {"id": i, "name": row[3], "probability": row[4], "positive": bool(q), "smoothed": bool(row[5]), "pocket": row[6]}
+            for i, q, row in zip(ids, prediction.positive.tolist(), residue_rows(prediction), strict=True)
+        ],
+    }
+
+
+def scores_text(prediction: Prediction) -> tuple[str, str]:
+    """The structure with residue probability × 100 as B-factor.
+
+    Returns
+    -------
+    text, suffix
+        PDB and ``"pdb"``; mmCIF and ``"cif"`` where the PDB format cannot hold the structure's names, numbers or size.
+    """
+    structure = prediction.structure
+    parsed = _to_gemmi(structure, prediction.probabilities)
+    if _fits_pdb(structure):
+        return str(parsed.make_pdb_string()), "pdb"
+    return str(parsed.make_mmcif_document().as_string()), "cif"
+
+
+def scores_order(structure: Structure) -> NDArray[np.int32]:
+    """Residue index of each atom of :func:`scores_text` in file order, -1 for ligand atoms.
+
+    Viewers are told by this which atom is which: not all of them read insertion codes.
+    """
+    chain_of_atom = structure.residues.chain[structure.atoms.residue_index]
+    parts: list[NDArray[np.int32]] = []
+    for chain in _chain_order(structure):
+        parts.append(structure.atoms.residue_index[chain_of_atom == chain])
+        parts.append(np.full(sum(len(x.coord) for x in structure.ligands if x.chain == chain), -1, dtype=np.int32))
+    return np.concatenate(parts) if parts else np.zeros(0, dtype=np.int32)
+
+
+def _chain_order(structure: Structure) -> list[str]:
+    """Chains of the scores file: within each, protein comes first, then ligands."""
+    return list(dict.fromkeys([*structure.chains, *(ligand.chain for ligand in structure.ligands)]))
+
+
+def _to_gemmi(structure: Structure, probabilities: Any) -> Any:
+    import gemmi
+
+    atoms, residues = structure.atoms, structure.residues
+    parsed, model = gemmi.Structure(), gemmi.Model(1)
+    parsed.name = re.sub(r"[^A-Za-z0-9_.-]", "_", structure.name)[:40] or "s2p"
+    chains = {name: gemmi.Chain(name) for name in _chain_order(structure)}
+    start = np.searchsorted(atoms.residue_index, np.arange(len(residues) + 1)).tolist()
+    coord, names, elements = atoms.coord.astype(float).tolist(), atoms.name.tolist(), atoms.element.tolist()
+    b_factor = np.clip(np.nan_to_num(np.asarray(probabilities, dtype=float)) * 100, 0, 100).tolist()
+
+    def residue(name: str, number: int, code: str, label: int | None, polymer: bool) -> Any:
+        new = gemmi.Residue()
+        new.name, new.seqid, new.label_seq = name, gemmi.SeqId(number, code or " "), label
+        new.entity_type = gemmi.EntityType.Polymer if polymer else gemmi.EntityType.NonPolymer
+        new.het_flag = "A" if polymer else "H"
+        return new
+
+    def atom(name: str, element: str, position: list[float], b: float) -> Any:
+        new = gemmi.Atom()
+        new.name, new.element, new.pos, new.b_iso = name, gemmi.Element(element), gemmi.Position(*position), b
+        return new
+
+    columns = (residues.chain, residues.number, residues.insertion_code, residues.name, residues.label_seq_id)
+    for i, (chain, number, code, name, label) in enumerate(zip(*(c.tolist() for c in columns), strict=True)):
+        new = residue(name, number, code, label or None, True)
+        for k in range(start[i], start[i + 1]):
+            new.add_atom(atom(names[k], elements[k], coord[k], b_factor[i]))
+        chains[chain].add_residue(new)
+    for ligand in structure.ligands:
+        new = residue(ligand.name, ligand.number, ligand.insertion_code, None, ligand.kind == "nucleic")
+        for name, element, position in zip(
+            ligand.atom_name.tolist(), ligand.element.tolist(), ligand.coord.astype(float).tolist(), strict=True
+        ):
+            new.add_atom(atom(name, element, position, 0.0))
+        chains[ligand.chain].add_residue(new)
+    for new_chain in chains.values():
+        model.add_chain(new_chain)
+    parsed.add_model(model)
+    parsed.setup_entities()
+    parsed.assign_serial_numbers()
+    return parsed
+
+
+def _fits_pdb(structure: Structure) -> bool:
+    """Whether the fixed columns of the PDB format hold every name, number and coordinate."""
+    residues, ligands = structure.residues, structure.ligands
+    # A TER record takes a serial number too; two-letter chains are an extension that PyMOL and others misread.
+    n_serials = len(structure.atoms) + sum(len(x.coord) for x in ligands) + len(structure.chains) + len(ligands)
+    coord = np.concatenate([structure.atoms.coord, *(x.coord for x in ligands)])
+    numbers = [*residues.number.tolist(), *(x.number for x in ligands)]
+    widths = (
+        (1, structure.chains + [x.chain for x in ligands]),
+        (1, [*residues.insertion_code.tolist(), *(x.insertion_code for x in ligands)]),
+        (3, [*np.unique(residues.name).tolist(), *(x.name for x in ligands)]),
+        (4, [*np.unique(structure.atoms.name).tolist(), *(n for x in ligands for n in x.atom_name.tolist())]),
+    )
+    return (
+        n_serials <= 99_999
+        and bool((coord > -999).all() and (coord < 9999).all())
+        and (not numbers or (min(numbers) >= -999 and max(numbers) <= 9999))
+        and all(len(text) <= width and text.isascii() and text.isprintable() for width, texts in widths for text in texts)
+    )
+
+
+def _csv_text(columns: tuple[str, ...], rows: list[tuple[Any, ...]]) -> str:
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(rows)
+    return out.getvalue()
+
+
+def json_text(value: Any, indent: int | None = None) -> str:
+    """JSON with NumPy scalars as numbers and NaN or infinity, which JSON lacks, as null."""
+
+    def clean(x: Any) -> Any:
+        if isinstance(x, dict):
+            return {str(k): clean(v) for k, v in x.items()}
+        if isinstance(x, (list, tuple, set, frozenset)):
+            return [clean(v) for v in x]
+        if isinstance(x, (np.generic, np.ndarray)):
+            return clean(x.tolist())
+        if isinstance(x, float) and not math.isfinite(x):
+            return None
+        return x if isinstance(x, (str, int, float, bool, type(None))) else str(x)
+
+    return json.dumps(clean(value), indent=indent, ensure_ascii=False, allow_nan=False)
+
+
+def save(prediction: Prediction, folder: str | Path, formats: Iterable[str] = FORMATS) -> list[Path]:
+    """Write the prediction in the named formats (see the table above).
+
+    Everything is composed before anything is written, and each file appears under its name only when it is complete.
+
+    Returns
+    -------
+    list of Path
+        The files, in the order of :data:`FORMATS`.
+
+    Raises
+    ------
+    S2PError
+        For an unknown format, or a folder that cannot be written.
+    """
+    wanted = [formats] if isinstance(formats, str) else list(formats)
+    for name in wanted:
+        if name not in FORMATS:
+            raise S2PError(f"there is no output format {name!r}; the formats are {', '.join(FORMATS)}")
+    stem = file_stem(prediction.structure.name)
+    files: dict[str, str] = {}
+    if "csv" in wanted:
+        files[f"{stem}_pockets.csv"] = _csv_text(POCKET_COLUMNS, pocket_rows(prediction))
+        files[f"{stem}_residues.csv"] = _csv_text(RESIDUE_COLUMNS, residue_rows(prediction))
+    if "json" in wanted:
+        files[f"{stem}.json"] = json_text(as_json(prediction), indent=1) + "\n"
+    if {"pdb", "pml", "cxc"} & set(wanted):
+        text, suffix = scores_text(prediction)
+        files[f"{stem}_scores.{suffix}"] = text
+        if "pml" in wanted:
+            files[f"{stem}.pml"] = pymol_script(prediction, stem, suffix)
+        if "cxc" in wanted:
+            files[f"{stem}.cxc"] = chimerax_script(prediction, stem, suffix)
+    if "html" in wanted:
+        from s2p.output.report import render
+
+        files[f"{stem}_report.html"] = render(prediction)
+    if "box" in wanted:
+        for p in prediction.pockets:
+            files[f"{stem}_pocket{p.rank}_box.txt"] = box_text(prediction, p)
+    folder = Path(folder)
+    make_folder(folder)
+    written = [write_text(folder / name, text) for name, text in files.items()]
+    if "box" in wanted:
+        # An earlier run may have had more pockets; its boxes would be taken for this one's.
+        for path in folder.iterdir():
+            if path.name not in files and re.fullmatch(re.escape(stem) + r"_pocket\d+_box\.txt", path.name):
+                path.unlink()
+    return written

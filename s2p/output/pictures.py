@@ -1,0 +1,182 @@
+"""Still pictures of a prediction (matplotlib, no display, no pyplot): the protein with its pockets, and the sequence plot."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from course.charts import literal
+from s2p.io.files import write_bytes
+from s2p.output.palette import LIGAND, ink, pocket_color, rgb
+from s2p.prediction import Prediction
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = ["facing", "probability_plot", "static_figure", "static_png"]
+
+SLABS = 24
+"""Depth steps of the still picture."""
+
+
+def static_png(prediction: Prediction, path: str | Path | None = None, *, dpi: int = 150) -> bytes:
+    """PNG of :func:`static_figure`; also written to ``path`` if one is given."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    figure = static_figure(prediction, dpi=dpi)
+    buffer = io.BytesIO()
+    FigureCanvasAgg(figure).print_png(buffer, metadata={"Software": "s2p"}, pil_kwargs={"dpi": (dpi, dpi)})
+    if path is not None:
+        write_bytes(Path(path), buffer.getvalue())
+    return buffer.getvalue()
+
+
+def static_figure(prediction: Prediction, *, dpi: int = 150) -> Figure:
+    """Still picture of the protein with its pockets.
+
+    The best pocket faces the reader. Shown are the CA trace (darker and wider is nearer), pocket residues and surface
+    points in the pocket's colour, its number at the centre, known ligands in black, and a bar of 10 Å.
+    """
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+
+    structure = prediction.structure
+    residues = structure.residues
+    origin = residues.ca_coord.astype(float).mean(axis=0)
+    axes3 = facing(prediction, origin)
+
+    def project(x: Any) -> NDArray[np.float64]:
+        return np.asarray((np.asarray(x, dtype=float) - origin) @ axes3.T)
+
+    ca = project(residues.ca_coord)
+    figure = Figure(figsize=(7.2, 5.4), dpi=dpi, facecolor="white", layout="constrained")
+    ax = figure.add_subplot()
+    low, high = float(ca[:, 2].min()), max(float(ca[:, 2].max()), float(ca[:, 2].min()) + 1e-6)
+    _draw_trace(ax, prediction, ca, low, high)
+    handles: list[Any] = []
+    for p in reversed(prediction.pockets):
+        color = pocket_color(p.rank)
+        if len(p.points):
+            points = project(p.points)
+            ax.scatter(points[:, 0], points[:, 1], s=26, color=color, alpha=0.22, linewidths=0, zorder=4)
+        side = np.isin(structure.atoms.residue_index, p.residues) & ~np.isin(structure.atoms.name, ("N", "C", "O"))
+        _draw_bonds(ax, project(structure.atoms.coord[side]), color, 1.5, 5)
+    for ligand in structure.ligands:
+        if ligand.kind == "molecule":
+            _draw_bonds(ax, project(ligand.coord), LIGAND, 2.4, 9)
+    for p in reversed(prediction.pockets):
+        x, y, _ = project(p.center)
+        color = pocket_color(p.rank)
+        box = {"boxstyle": "circle,pad=0.25", "facecolor": color, "edgecolor": "white"}
+        ax.text(x, y, str(p.rank), color=ink(color), weight="bold", size=11, ha="center", va="center", zorder=20, bbox=box)
+    for p in prediction.pockets[:8]:
+        text = f"pocket {p.rank}: probability {p.probability:.2f}, {len(p.residues)} residues"
+        handles.append(Line2D([], [], marker="o", linestyle="", color=pocket_color(p.rank), markersize=8, label=text))
+    if len(prediction.pockets) > 8:
+        handles.append(Line2D([], [], linestyle="", label=f"and {len(prediction.pockets) - 8} more"))
+    if any(x.kind == "molecule" for x in structure.ligands):
+        handles.append(Line2D([], [], color=LIGAND, linewidth=2.5, label="known ligand"))
+    handles.append(Line2D([], [], color="#8A9299", linewidth=4, label="protein (CA trace, darker is nearer)"))
+    ax.set_aspect("equal")
+    ax.margins(0.06)
+    ax.set_axis_off()
+    _scale_bar(ax)
+    ax.set_title(literal(structure.name), size=12, weight="bold", loc="left")
+    figure.legend(handles=handles, loc="outside lower center", ncols=2, frameon=False, fontsize=9)
+    return figure
+
+
+def probability_plot(prediction: Prediction) -> Figure:
+    """Binding probability along the sequence: the still twin of :func:`course.plots.residue_track`."""
+    from course.plots import residue_track
+
+    return residue_track(prediction).static()
+
+
+def facing(prediction: Prediction, origin: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(3, 3) rows right, up, towards the reader: the best pocket in front, the longest extent of the protein across."""
+    ca = prediction.structure.residues.ca_coord.astype(float) - origin
+    spread = np.linalg.svd(ca, full_matrices=len(ca) < 3)[2]  # three axes in any case, but never an (N, N) matrix
+    front = spread[2]
+    if prediction.pockets:
+        towards = prediction.pockets[0].center.astype(float) - origin
+        if np.linalg.norm(towards) > 1e-3:
+            front = towards / np.linalg.norm(towards)
+    extent = np.abs(ca @ spread.T).mean(axis=0) + 1e-6  # never 0: atoms on a line through the pocket have no other extent
+    across = spread[np.argmax(np.linalg.norm(spread - np.outer(spread @ front, front), axis=1) * extent)]
+    right = across - across @ front * front
+    right /= np.linalg.norm(right)
+    return np.stack([right, np.cross(front, right), front])
+
+
+def _draw_trace(ax: Axes, prediction: Prediction, ca: NDArray[np.float64], low: float, high: float) -> None:
+    """CA trace as a smooth ribbon, far parts first, each piece with a white edge so that crossings read as depth."""
+    from matplotlib.collections import LineCollection
+
+    residues = prediction.structure.residues
+    gap = np.linalg.norm(np.diff(ca, axis=0), axis=1) > 4.6
+    breaks = np.flatnonzero(gap | (residues.chain[1:] != residues.chain[:-1])) + 1
+    pieces, shades = [], []
+    for run in np.split(np.arange(len(ca)), breaks):
+        curve, owner = _smooth(ca[run])
+        for k in range(len(curve) - 1):
+            pieces.append(curve[k : k + 2])
+            shades.append(int(run[owner[k]]))
+    if not pieces:
+        return
+    segments = np.array(pieces)
+    depth = np.clip((segments[:, :, 2].mean(axis=1) - low) / (high - low), 0, 1)
+    rank = prediction.pocket_of_residue
+    far, near = np.array(rgb("#DDE1E4")), np.array(rgb("#6F7880"))
+    colors = far + (near - far) * depth[:, None]
+    for k in np.flatnonzero(rank[shades]).tolist():
+        tint = np.array(rgb(pocket_color(int(rank[shades[k]]))))
+        colors[k] = tint + (1 - tint) * 0.45 * (1 - depth[k])
+    widths = 2.2 + 2.6 * depth
+    # In slabs from far to near: the edges of a slab may hide what is behind it, not their neighbours on the chain.
+    slab = np.minimum((depth * SLABS).astype(int), SLABS - 1)
+    for level in np.unique(slab).tolist():
+        m = slab == level
+        lines, z = list(segments[m][:, :, :2]), 2 + level / SLABS
+        ax.add_collection(LineCollection(lines, colors="white", linewidths=widths[m] + 2.4, capstyle="butt", zorder=z))
+        ax.add_collection(LineCollection(lines, colors=colors[m], linewidths=widths[m], capstyle="round", zorder=z + 0.5 / SLABS))
+    ax.update_datalim(segments[:, :, :2].reshape(-1, 2))
+
+
+def _draw_bonds(ax: Axes, coord: NDArray[np.float64], color: str, width: float, zorder: float) -> None:
+    """Lines between atoms closer than 1.95 Å, with a white edge."""
+    from matplotlib.collections import LineCollection
+    from scipy.spatial import cKDTree
+
+    bonds = cKDTree(coord).query_pairs(1.95, output_type="ndarray") if len(coord) else np.zeros((0, 2), int)
+    lines = list(coord[bonds][:, :, :2])
+    ax.add_collection(LineCollection(lines, colors="white", linewidths=width + 2, capstyle="butt", zorder=zorder))
+    ax.add_collection(LineCollection(lines, colors=color, linewidths=width, capstyle="round", zorder=zorder + 0.1))
+    ax.update_datalim(coord[:, :2])
+
+
+def _smooth(points: NDArray[np.float64], steps: int = 5) -> tuple[NDArray[np.float64], NDArray[np.int_]]:
+    """Catmull–Rom curve through ``points`` and the index of the nearest point for each piece."""
+    n = len(points)
+    if n < 3:
+        return points, np.arange(n)
+    padded = np.concatenate([2 * points[:1] - points[1:2], points, 2 * points[-1:] - points[-2:-1]])
+    t = np.linspace(0, 1, steps, endpoint=False)[:, None]
+    p0, p1, p2, p3 = (padded[k : k + n - 1, None] for k in range(4))
+    curve = 0.5 * (2 * p1 + (p2 - p0) * t + (2 * p0 - 5 * p1 + 4 * p2 - p3) * t**2 + (3 * p1 - p0 - 3 * p2 + p3) * t**3)
+    owner = (np.arange(n - 1)[:, None] + (t.T >= 0.5)).ravel()
+    return np.concatenate([curve.reshape(-1, 3), points[-1:]]), owner
+
+
+def _scale_bar(ax: Axes) -> None:
+    """10 Å at the lower right."""
+    ax.autoscale_view()
+    (x0, x1), (y0, _) = ax.get_xlim(), ax.get_ylim()
+    ax.plot([x1 - 10, x1], [y0, y0], color="black", linewidth=2, solid_capstyle="butt", zorder=12)
+    ax.text(x1 - 5, y0, "10 Å", ha="center", va="bottom", size=9, zorder=12)
+    ax.set_xlim(x0, x1)

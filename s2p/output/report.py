@@ -1,0 +1,247 @@
+"""One self-contained HTML file about a prediction: 3D view, tables and plot, with no need of a network.
+
+3Dmol.js (Rego & Koes 2015, BSD-3-Clause, ``3Dmol-LICENSE.txt``) is inlined. A content security policy lets the
+browser run nothing but this library and our own script, known by their hashes: whatever a structure file calls its
+chains, it stays text.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import html
+import re
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from s2p.evaluation.compare import HIT, ligand_hits
+from s2p.io.files import file_stem, make_folder, write_text
+from s2p.output.files import json_text, scores_order, scores_text, version
+from s2p.output.palette import CARTOON, LIGAND, PROBABILITY, ink, pocket_color
+from s2p.output.thumbnail import thumbnail
+from s2p.output.viewers import chimerax_selection, pymol_selection
+from s2p.prediction import Prediction
+
+__all__ = ["CITATION", "asset", "embed_json", "render", "script_hash", "update", "write_report"]
+
+CITATION = (
+    "Method: Škrhák, Polák, Novotný, Hoksza (2026) Seq2Pocket, bioRxiv 2026.01.28.702257. "
+    "3D view: Rego, Koes (2015) 3Dmol.js, Bioinformatics 31:1322, doi 10.1093/bioinformatics/btu829."
+)
+
+SHOWN = 5
+"""Pockets shown when the report is opened; the others wait for a click, since each surface costs time."""
+
+CLUSTERING = ("bandwidth", "seeding", "frame", "n_points", "probe_radius", "buried_by")
+"""Settings that have no part in pockets of the scored surface."""
+
+
+def asset(name: str) -> str:
+    """Text of a file in ``s2p/output``."""
+    return resources.files("s2p.output").joinpath(name).read_text(encoding="utf-8")
+
+
+def embed_json(value: Any) -> str:
+    """JSON that is inert inside ``<script>``: no character of it can end the element or a line of JavaScript."""
+    text = json_text(value)
+    for character in "<>&\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return text
+
+
+def render(prediction: Prediction, *, channel: str = "") -> str:
+    """The report as HTML text.
+
+    Parameters
+    ----------
+    channel
+        Name of a ``BroadcastChannel`` on which the page takes other pockets of the same structure (:func:`update`); such a
+        page is compact, to be part of another.
+    """
+    structure = prediction.structure
+    library, script = asset("3Dmol-min.js"), asset("report.js")
+    # An HTML parser ends the element at the first closing tag, wherever it stands in the script.
+    library = re.sub(r"</(script)", r"<\\/\1", library, flags=re.IGNORECASE)
+    notes = [*structure.notes, *prediction.notes]
+    values = {
+        "thumbnail": thumbnail(prediction),
+        "hashes": " ".join(script_hash(text) for text in (library, script)),
+        "version": html.escape(version()),
+        "name": html.escape(structure.name),
+        "css": asset("report.css"),
+        "body": "embedded" if channel else "page",
+        "summary": html.escape(_summary(prediction)),
+        "notes": "".join(f"<p class='note'>{html.escape(note)}</p>" for note in notes),
+        "ligand_carbons": "black (dark mode: white)",
+        "pockets": _pocket_table(prediction),
+        "n_residues": str(len(structure.residues)),
+        "threshold": "" if _threshold(prediction) is None else "Dashed line: the threshold.",
+        "ligands": _ligand_table(prediction),
+        "settings": _settings_table(prediction),
+        "citation": html.escape(CITATION),
+        "data": embed_json(_scene(prediction) | _found(prediction) | {"channel": channel}),
+        "library": library,
+        "script": script,
+    }
+    # One pass, so that text which happens to look like a placeholder is left alone.
+    return re.sub(r"\{\{(\w+)\}\}", lambda match: values[match[1]], asset("report.html"))
+
+
+def update(prediction: Prediction) -> dict[str, Any]:
+    """What a page of :func:`render` with a channel needs to show other pockets of its structure, as JSON-ready values."""
+    tables = {"summary": html.escape(_summary(prediction)), "pocket-table": _pocket_table(prediction)}
+    return _found(prediction) | {"html": tables | {"ligand-table": _ligand_table(prediction)}}
+
+
+def write_report(prediction: Prediction, folder: str | Path) -> Path:
+    """Write ``{stem}_report.html`` into ``folder`` and return its path."""
+    make_folder(Path(folder))
+    return write_text(Path(folder) / f"{file_stem(prediction.structure.name)}_report.html", render(prediction))
+
+
+def script_hash(text: str) -> str:
+    """Source of a Content-Security-Policy that allows this script or style."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+def _threshold(prediction: Prediction) -> float | None:
+    value = prediction.settings.get("threshold")
+    return float(value) if isinstance(value, (int, float, np.number)) else None
+
+
+def _summary(prediction: Prediction) -> str:
+    structure = prediction.structure
+    return (
+        f"{len(prediction.pockets)} pockets; {int(prediction.positive.sum())} of {len(structure.residues)} residues binding; "
+        f"chains {', '.join(structure.chains)}; predicted by {prediction.model}, s2p {version()}"
+    )
+
+
+def _scene(prediction: Prediction) -> dict[str, Any]:
+    """What the script needs of the structure."""
+    structure = prediction.structure
+    residues = structure.residues
+    text, suffix = scores_text(prediction)
+    return {
+        "structure": text,
+        "format": suffix,
+        "owner": scores_order(structure).tolist(),
+        # Without carbonyl oxygens there is no cartoon to draw.
+        "trace": int((structure.atoms.name == "O").sum()) < len(residues) / 2,
+        "residues": {
+            "id": residues.ids(),
+            "chain": residues.chain.tolist(),
+            "number": residues.number.tolist(),
+            "code": residues.insertion_code.tolist(),
+            "name": residues.name.tolist(),
+            "p": [round(p, 4) for p in np.nan_to_num(prediction.probabilities).astype(float).tolist()],
+        },
+        "ligands": [np.round(x.coord.mean(axis=0).astype(float), 3).tolist() for x in structure.ligands if x.kind == "molecule"],
+        "ramp": list(PROBABILITY),
+        "cartoon": CARTOON,
+        "ligand": LIGAND,
+    }
+
+
+def _found(prediction: Prediction) -> dict[str, Any]:
+    """What the script needs of the pockets."""
+    return {
+        "smoothed": prediction.smoothed.astype(int).tolist(),
+        "pocket": prediction.pocket_of_residue.tolist(),
+        "pockets": [
+            {
+                "rank": p.rank,
+                "color": pocket_color(p.rank),
+                "ink": ink(pocket_color(p.rank)),
+                "shown": k < SHOWN,
+                "probability": p.probability,
+                "score": p.score,
+                "volume": p.volume,
+                "center": np.round(p.center.astype(float), 3).tolist(),
+                "residues": p.residues.tolist(),
+                "pymol": f"select pocket{p.rank}, {pymol_selection(prediction, p)}",
+                "chimerax": f"select {chimerax_selection(prediction, p)}",
+            }
+            for k, p in enumerate(prediction.pockets)
+        ],
+        "threshold": _threshold(prediction),
+    }
+
+
+def _pocket_table(prediction: Prediction) -> str:
+    if not prediction.pockets:
+        return "<p>No pocket was predicted: no residue passed the threshold.</p>"
+    ids = prediction.structure.residues.ids()
+    rows = []
+    for p in prediction.pockets:
+        color = pocket_color(p.rank)
+        center = ", ".join(f"{x:.1f}" for x in p.center.tolist())
+        residues = html.escape(" ".join(ids[i] for i in p.residues.tolist()))
+        rows.append(
+            f"<tr class='main' data-rank='{p.rank}'>"
+            f"<td class='left'><input type='checkbox' data-show='{p.rank}' aria-label='Show pocket {p.rank}'></td>"
+            f"<td class='left'><button type='button' class='rank' data-zoom='{p.rank}' aria-label='Zoom to pocket {p.rank}' "
+            f"style='background:{color};color:{ink(color)}'>{p.rank}</button></td>"
+            f"<td>{p.probability:.2f}</td><td>{p.score:.3f}</td><td>{len(p.residues)}</td><td>{p.volume:.0f}</td></tr>"
+            f"<tr data-rank='{p.rank}'><td colspan='6' class='residues'>Copy selection: "
+            f"<button type='button' data-copy='pymol' data-rank='{p.rank}'>PyMOL</button> "
+            f"<button type='button' data-copy='chimerax' data-rank='{p.rank}'>ChimeraX</button>"
+            f"<details><summary>Residues and centre</summary>{residues}<br>centre {center} Å</details></td></tr>"
+        )
+    columns = {"rank": "pocket", "probability": "probability", "score": "score", "size": "residues", "volume": "volume"}
+    heads = [
+        f"<button type='button' class='sort' data-sort='{key}'>{label}<span aria-hidden='true'></span></button>"
+        for key, label in columns.items()
+    ]
+    return _table("Pockets", ["show", heads[0]], heads[1:], rows)
+
+
+def _ligand_table(prediction: Prediction) -> str:
+    found = ligand_hits(prediction, [ligand for ligand in prediction.structure.ligands if ligand.kind == "molecule"])
+    if not found:
+        return "<p>The structure holds no ligand molecule to compare with.</p>"
+    rows = [
+        f"<tr><td class='left'><button type='button' data-ligand='{k}' aria-label='Zoom to {html.escape(hit.ligand)}'>"
+        f"{html.escape(hit.ligand)}</button></td><td>{hit.n_atoms}</td>"
+        + (
+            f"<td>{'yes' if hit.found else 'no'}</td><td>{hit.pocket}</td><td>{hit.dca:.1f}</td><td>{hit.dcc:.1f}</td></tr>"
+            if hit.pocket
+            else "<td>no</td><td>–</td><td>–</td><td>–</td></tr>"
+        )
+        for k, hit in enumerate(found)
+    ]
+    columns = ["heavy atoms", "found", "pocket", "centre to closest atom (Å)", "centre to centroid (Å)"]
+    return _table("Ligands", ["ligand"], columns, rows) + (
+        "<p class='caption'><b>Table 2.</b> Molecules in the file, buffer and additives included, and the best-ranked pocket "
+        f"that finds them (its centre is within {HIT:g} Å of an atom), or else the nearest. The predictor does not see them.</p>"
+    )
+
+
+def _table(label: str, left: list[str], right: list[str], rows: list[str]) -> str:
+    head = "".join(f"<th class='left' scope='col'>{x}</th>" for x in left) + "".join(f"<th scope='col'>{x}</th>" for x in right)
+    return (
+        f"<div class='scroll' tabindex='0' role='region' aria-label='{label}'><table><thead><tr>{head}</tr></thead>"
+        f"<tbody>{''.join(rows)}</tbody></table></div>"
+    )
+
+
+def _settings_table(prediction: Prediction) -> str:
+    values: dict[str, Any] = {"model": prediction.model, "s2p": version(), **prediction.settings}
+    idle = CLUSTERING if prediction.settings.get("ranking") == "surface" else ()
+    rows = "".join(
+        f"<tr><th scope='row'>{html.escape(str(key))}</th><td>{html.escape(_plain(value))}"
+        f"{' (published pockets only)' if key in idle else ''}</td></tr>"
+        for key, value in values.items()
+    )
+    return f"<table class='settings'><tbody>{rows}</tbody></table>"
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, (float, np.floating)):
+        return f"{float(value):g}"
+    return json_text(value)

@@ -1,0 +1,87 @@
+"""The index page of a batch: a card with a picture for each report, and the inputs that failed. No script, no network."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+from s2p.io.files import write_text
+from s2p.output.files import version
+from s2p.output.report import asset
+
+__all__ = ["IndexEntry", "write_index"]
+
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+HEAD = 1 << 18
+"""Characters of a report in which its picture is looked for; it stands near the beginning."""
+
+
+@dataclass(frozen=True)
+class IndexEntry:
+    """One input of the batch."""
+
+    stem: str
+    """Start of the names of its files."""
+    input: str
+    """As the user wrote it."""
+    status: str
+    n_pockets: int
+    message: str = ""
+
+
+def write_index(folder: str | Path, entries: Sequence[IndexEntry]) -> Path:
+    """Write ``index.html`` beside the reports of a batch.
+
+    Pictures are taken from the reports, so that those which an earlier run wrote (``--resume``) have theirs.
+    """
+    folder = Path(folder)
+    cards, failed = [], []
+    for entry in entries:
+        report = folder / f"{entry.stem}_report.html"
+        if entry.status == "error" or not report.is_file():
+            cells = (f"<td class='left wrap'>{html.escape(text)}</td>" for text in (entry.input, entry.message))
+            failed.append(f"<tr>{''.join(cells)}</tr>")
+        else:
+            cards.append(_card(entry, report))
+    failures = ""
+    if failed:
+        head = "<thead><tr><th class='left' scope='col'>input</th><th class='left' scope='col'>reason</th></tr></thead>"
+        failures = f"<section><h2>Without a report</h2><table>{head}<tbody>{''.join(failed)}</tbody></table></section>"
+    count = f"{len(cards)} of {len(entries)} inputs have a report"
+    page = f"""<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="{POLICY}">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<meta name="generator" content="s2p {html.escape(version())}">
+<title>Binding pockets of {len(cards)} structures</title>
+<style>{asset("report.css")}{asset("index.css")}</style>
+</head>
+<body>
+<header><h1>Binding pockets of {len(cards)} structures</h1>
+<p class="summary">{count}. Grey: CA trace; colours and numbers: pockets, best first. A card opens its report.</p></header>
+<main><ul class="cards">{"".join(cards)}</ul>{failures}</main>
+</body>
+</html>
+"""
+    return write_text(folder / "index.html", page)
+
+
+def _card(entry: IndexEntry, report: Path) -> str:
+    with open(report, encoding="utf-8") as handle:
+        found = re.search(r"<svg class='thumbnail'[^>]*?data-residues='(\d+)' data-best='([\d.]*)'.*?</svg>", handle.read(HEAD))
+    facts = f"{entry.n_pockets} pocket{'' if entry.n_pockets == 1 else 's'}"
+    picture = ""
+    if found:
+        picture = found[0]
+        facts += f", {found[1]} residues" + (f"; best probability {found[2]}" if found[2] else "")
+    return (
+        f"<li><a href='{html.escape(quote(report.name))}'>{picture}<b>{html.escape(entry.stem)}</b></a>"
+        f"<p>{html.escape(facts)}</p></li>"
+    )

@@ -1,0 +1,235 @@
+"""Pictures of a prediction: an interactive 3D view for notebooks, and still ones (:mod:`s2p.output.pictures`) that need no
+browser.
+
+The interactive view is py3Dmol's with 3Dmol.js from this package in a frame of its own: it needs no network, and it works
+where a notebook's page has other libraries or no module loader (JupyterLab, Colab, exported HTML). Every view brings a still
+picture of the prediction as its PNG, for where no script runs.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import re
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from s2p.errors import S2PError
+from s2p.io.runtime import in_colab
+from s2p.output.files import scores_order, scores_text
+from s2p.output.palette import CARTOON, LIGAND, PROBABILITY, ink, pocket_color, rgb
+from s2p.output.pictures import probability_plot, static_figure, static_png
+from s2p.output.report import asset, embed_json
+from s2p.prediction import Prediction
+
+__all__ = ["probability_plot", "static_figure", "static_png", "view"]
+
+SURFACES = 5
+"""Pockets that get a surface in the 3D view: each costs the browser time."""
+
+
+def view(
+    prediction: Prediction,
+    *,
+    style: Literal["pocket", "probability"] = "pocket",
+    show: Literal["surface", "points", "sticks"] = "surface",
+    backend: Literal["py3dmol", "nglview"] = "py3dmol",
+    width: int = 760,
+    height: int = 520,
+) -> Any:
+    """Interactive 3D view of a prediction, to be the last expression of a notebook cell.
+
+    Parameters
+    ----------
+    style
+        ``pocket``: cartoon in grey, pocket residues in the colours of :mod:`s2p.output.palette`; ``probability``: cartoon from
+        white (0) to red (1) by residue probability.
+    show
+        What pockets have beside their residues as sticks: a molecular ``surface`` (the best five), the ``points`` they were
+        clustered from, or nothing (``sticks``).
+    backend
+        ``py3dmol`` (a ``py3Dmol.view``, so all its methods work; hover names a residue, a click also gives its probability,
+        and there is a legend) or ``nglview`` (a live widget, needs ``s2p[ngl]``; hover names atoms).
+    width, height
+        Pixels.
+
+    Raises
+    ------
+    S2PError
+        If the backend, style or ``show`` is unknown or the backend is not installed.
+    """
+    if style not in ("pocket", "probability"):
+        raise S2PError(f"there is no view style {style!r}; use 'pocket' or 'probability'")
+    if show not in ("surface", "points", "sticks"):
+        raise S2PError(f"a view cannot show {show!r}; use 'surface', 'points' or 'sticks'")
+    if backend == "py3dmol":
+        return _py3dmol(prediction, style, show, width, height)
+    if backend == "nglview":
+        return _nglview(prediction, style, show, width, height)
+    raise S2PError(f"there is no view backend {backend!r}; use 'py3dmol' or 'nglview'")
+
+
+def _py3dmol(prediction: Prediction, style: str, show: str, width: int, height: int) -> Any:
+    try:
+        import py3Dmol
+    except ImportError:
+        raise S2PError("the 3D view needs py3Dmol; install it with: pip install py3Dmol") from None
+
+    class FramedView(py3Dmol.view):
+        """A py3Dmol view that carries its library and lives in a frame."""
+
+        def _make_html(self) -> str:
+            # Residue and chain names come from files: no text among them may end the script element.
+            self.startjs: str = re.sub(r"<(?=/script|!--)", r"\\x3c", self.startjs, flags=re.IGNORECASE)
+            library = re.sub(r"</(script)", r"<\\/\1", asset("3Dmol-min.js"), flags=re.IGNORECASE)
+            # py3Dmol fetches the library from the network unless this promise exists.
+            ready = "$3Dmol.setSyncSurface(true); var $3Dmolpromise = Promise.resolve();"
+            names = f"const s2pResidues = {embed_json(_names(prediction))};"
+            page = (
+                f"<!DOCTYPE html><meta charset='utf-8'><style>{_STYLE}</style><body>"
+                f"<script>{library}</script><script>{ready}{names}</script>{super()._make_html()}"
+                f"{_legend(prediction, style)}<output id='picked'>Click a residue for its number and probability.</output></body>"
+            )
+            return (
+                f'<iframe srcdoc="{html.escape(page)}" width="{width}" height="{height}" style="border:0;max-width:100%" '
+                'title="3D view of the predicted pockets"></iframe>'
+            )
+
+        def _repr_html_(self) -> str:
+            return self._make_html()
+
+        def _repr_png_(self) -> bytes:
+            return static_png(prediction, dpi=100)
+
+    text, suffix = scores_text(prediction)
+    scene = FramedView(width=width, height=height)
+    scene.addModel(text, suffix)
+    protein = {"hetflag": False}
+    if style == "probability":
+        gradient = {"prop": "b", "gradient": "linear", "colors": list(PROBABILITY), "min": 0, "max": 100}
+        scene.setStyle(protein, {"cartoon": {"colorscheme": gradient}})
+    else:
+        scene.setStyle(protein, {"cartoon": {"color": CARTOON}})
+    owner = scores_order(prediction.structure)
+    for p in prediction.pockets:
+        color = pocket_color(p.rank)
+        # By position in the file: 3Dmol.js does not read the insertion codes of mmCIF.
+        chosen = {"index": np.flatnonzero(np.isin(owner, p.residues)).tolist()}
+        if not len(p.residues):
+            continue
+        if style == "pocket":
+            scene.addStyle(chosen, {"cartoon": {"color": color}})
+        scene.addStyle(chosen, {"stick": {"radius": 0.16, "colorscheme": {"prop": "elem", "map": {**_ELEMENTS, "C": color}}}})
+        if show == "surface" and p.rank <= SURFACES:
+            scene.addSurface("MS", {"opacity": 0.65, "color": color}, chosen, protein)
+        label = {"backgroundColor": color, "fontColor": ink(color), "fontSize": 14, "inFront": True, "alignment": "center"}
+        scene.addLabel(str(p.rank), {**label, "position": dict(zip("xyz", p.center.astype(float).tolist(), strict=True))})
+    scene.setStyle(
+        {"hetflag": True}, {"stick": {"radius": 0.22, "colorscheme": {"prop": "elem", "map": {**_ELEMENTS, "C": LIGAND}}}}
+    )
+    if show == "points":
+        for p in prediction.pockets:
+            lines = [f"X {x:.2f} {y:.2f} {z:.2f}" for x, y, z in p.points.astype(float).tolist()]
+            scene.addModel("\n".join([str(len(lines)), "", *lines]), "xyz")
+            scene.setStyle({"model": -1}, {"sphere": {"radius": 0.35, "color": pocket_color(p.rank)}})
+    scene.setHoverable(
+        protein, True, _HOVER, "function(atom, viewer) { if (atom.s2p) { viewer.removeLabel(atom.s2p); delete atom.s2p; } }"
+    )
+    scene.setClickable(protein, True, _CLICK)
+    scene.zoomTo({"model": 0, **protein})
+    return scene
+
+
+_NAME = "const text = atom.model === 0 && s2pResidues[atom.index]; if (!text) return; "
+_LABEL = "{position: atom, backgroundColor: '#222222', backgroundOpacity: 0.85, fontColor: 'white', fontSize: 13, inFront: true}"
+_HOVER = f"function(atom, viewer) {{ {_NAME} if (!atom.s2p) atom.s2p = viewer.addLabel(text.split(':  ')[0], {_LABEL}); }}"
+_CLICK = f"function(atom, viewer) {{ {_NAME} document.getElementById('picked').textContent = text; }}"
+_STYLE = (
+    "body { margin: 0; overflow: hidden; font: 13px system-ui, sans-serif; } "
+    "#legend, #picked { position: absolute; left: 8px; padding: 2px 6px; background: #ffffffdd; color: #1b1f23; z-index: 9; } "
+    "#legend { top: 8px; } #picked { bottom: 8px; } #legend i { display: inline-block; width: 11px; height: 11px; } "
+    "#legend .ramp { width: 90px; }"
+)
+
+
+def _names(prediction: Prediction) -> list[str]:
+    """What is said of each atom of the scores file; nothing of ligands."""
+    residues, rank = prediction.structure.residues, prediction.pocket_of_residue.tolist()
+    texts = [
+        f"{i} {name}:  probability {p:.2f}" + (f", pocket {r}" if r else "")
+        for i, name, p, r in zip(residues.ids(), residues.name.tolist(), prediction.probabilities.tolist(), rank, strict=True)
+    ]
+    return [texts[k] if k >= 0 else "" for k in scores_order(prediction.structure).tolist()]
+
+
+def _legend(prediction: Prediction, style: str) -> str:
+    rows = [
+        f"<div><i style='background:{pocket_color(p.rank)}'></i> pocket {p.rank}: {p.probability:.2f}</div>"
+        for p in prediction.pockets[:SURFACES]
+    ]
+    if len(prediction.pockets) > SURFACES:
+        rows.append(f"<div>and {len(prediction.pockets) - SURFACES} more</div>")
+    if any(ligand.kind == "molecule" for ligand in prediction.structure.ligands):
+        rows.append(f"<div><i style='background:{LIGAND}'></i> known ligand</div>")
+    if style == "probability":
+        ramp = f"linear-gradient(90deg,{','.join(PROBABILITY)})"
+        rows.append(f"<div>0 <i class='ramp' style='background:{ramp}'></i> 1 residue probability</div>")
+    return f"<div id='legend'>{''.join(rows)}</div>"
+
+
+_ELEMENTS = {"N": "#3050F8", "O": "#FF0D0D", "S": "#C8A800", "P": "#FF8000", "F": "#70B050", "CL": "#1FA01F", "BR": "#A62929"}
+
+
+def _at(index: NDArray[np.bool_]) -> str:
+    """NGL's selection of atoms by position in the file: any chain name and numbering will do."""
+    return "@" + ",".join(map(str, np.flatnonzero(index).tolist()))
+
+
+def _nglview(prediction: Prediction, style: str, show: str, width: int, height: int) -> Any:
+    try:
+        import nglview
+    except ImportError:
+        raise S2PError("this view needs nglview; install it with: pip install 's2p[ngl]', or use backend='py3dmol'") from None
+    if in_colab():
+        from google.colab import output
+
+        output.enable_custom_widget_manager()
+
+    class PicturedWidget(nglview.NGLWidget):
+        """A widget with a still picture beside it."""
+
+        def _repr_mimebundle_(self, **options: Any) -> dict[str, Any]:
+            live: dict[str, Any] = super()._repr_mimebundle_(**options)
+            return live | {"image/png": base64.b64encode(static_png(prediction, dpi=100)).decode()}
+
+    text, suffix = scores_text(prediction)
+    scene = PicturedWidget(nglview.TextStructure(text, ext=suffix), default_representation=False)
+    if style == "probability":
+        scene.add_representation(
+            "cartoon", selection="protein", color_scheme="bfactor", color_scale="OrRd", color_domain=[0, 100]
+        )
+    else:
+        scene.add_representation("cartoon", selection="protein", color=CARTOON)
+    owner = scores_order(prediction.structure)
+    for p in prediction.pockets:
+        color = pocket_color(p.rank)
+        if len(p.residues):
+            chosen = _at(np.isin(owner, p.residues))
+            scene.add_representation("licorice", selection=chosen, color_scheme="element", color_value=color, radius=0.16)
+            if show == "surface" and p.rank <= SURFACES:
+                scene.add_representation("surface", selection=chosen, color=color, opacity=0.5)
+        if show == "points" and len(p.points):
+            n = len(p.points)
+            scene.shape.add_buffer(
+                "sphere",
+                position=p.points.astype(float).round(3).ravel().tolist(),
+                color=list(rgb(color)) * n,
+                radius=[0.35] * n,
+            )
+    if (owner < 0).any():
+        scene.add_representation("licorice", selection=_at(owner < 0), color_scheme="element", color_value=LIGAND, radius=0.24)
+    scene.layout.width, scene.layout.height = f"{width}px", f"{height}px"
+    scene.center()
+    return scene

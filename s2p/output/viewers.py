@@ -1,0 +1,143 @@
+"""Commands for other programs: PyMOL and ChimeraX scripts and selections, docking boxes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+import numpy as np
+
+from s2p.output.palette import PROBABILITY, pocket_color, rgb
+from s2p.prediction import Pocket, Prediction
+
+__all__ = [
+    "BOX_MAX",
+    "BOX_PADDING",
+    "box_text",
+    "chimerax_script",
+    "chimerax_selection",
+    "docking_box",
+    "pymol_script",
+    "pymol_selection",
+]
+
+BOX_PADDING = 5.0
+"""Å added to a docking box on every side: room for a ligand to turn."""
+BOX_MAX = 30.0
+"""Å, longest edge of a docking box: Vina warns above 30³ Å³, where its search gets thin."""
+
+
+def _by_chain(prediction: Prediction, pocket: Pocket) -> dict[str, list[str]]:
+    """``45``, ``46A`` … of the pocket's residues by chain."""
+    residues = prediction.structure.residues
+    found: dict[str, list[str]] = {}
+    for i in pocket.residues.tolist():
+        found.setdefault(str(residues.chain[i]), []).append(f"{residues.number[i]}{residues.insertion_code[i]}")
+    return found
+
+
+def pymol_selection(prediction: Prediction, pocket: Pocket) -> str:
+    r"""PyMOL selection of the pocket's residues: ``(chain A and resi 45+46A+\-3)``, several joined by ``or``."""
+    parts = []
+    for chain, numbers in _by_chain(prediction, pocket).items():
+        # A minus would mean a range and a plus a list: PyMOL takes escaped characters as they are.
+        name = re.sub(r"([^A-Za-z0-9])", r"\\\1", chain) or "''"
+        parts.append(f"(chain {name} and resi {'+'.join(n.replace('-', chr(92) + '-') for n in numbers)})")
+    return " or ".join(parts) or "none"
+
+
+def chimerax_selection(prediction: Prediction, pocket: Pocket) -> str:
+    """ChimeraX specification of the pocket's residues: ``/A:45,46A,-3/B:7``."""
+    parts = []
+    for chain, numbers in _by_chain(prediction, pocket).items():
+        # Other characters than these are operators, so the chain is asked for as an attribute.
+        plain = re.fullmatch(r"[A-Za-z0-9_]+", chain)
+        parts.append((f"/{chain}" if plain else f'//chain_id="{chain or " "}"') + ":" + ",".join(numbers))
+    return "".join(parts)
+
+
+def pymol_script(prediction: Prediction, stem: str, suffix: str) -> str:
+    """PyMOL commands that load ``{stem}_scores.{suffix}`` from the script's folder and show every pocket."""
+    name = "s2p_" + re.sub(r"[^A-Za-z0-9_]", "_", stem)
+    low, high = PROBABILITY[0], PROBABILITY[-1]
+    lines = [
+        f"# Pockets of {stem} for PyMOL: open this file, with {stem}_scores.{suffix} beside it.",
+        "import os, pymol",
+        f"cmd.load(os.path.join(os.path.dirname(pymol.__script__), {f'{stem}_scores.{suffix}'!r}), {name!r})",
+        f"hide everything, {name}",
+        f"show cartoon, {name} and polymer",
+        f"show sticks, {name} and organic",
+        f"set_color s2p_low, [{_numbers(rgb(low))}]",
+        f"set_color s2p_high, [{_numbers(rgb(high))}]",
+        "# B-factor = residue probability x 100",
+        f"spectrum b, s2p_low s2p_high, {name} and polymer, minimum=0, maximum=100",
+    ]
+    for p in prediction.pockets:
+        color, pocket = f"s2p_color{p.rank}", f"{name}_pocket{p.rank}"
+        selection = f"{name} and polymer and ({pymol_selection(prediction, p)})"
+        lines += [
+            f"set_color {color}, [{_numbers(rgb(pocket_color(p.rank)))}]",
+            f"select {pocket}, {selection}",
+            f"color {color}, {pocket}",
+            f"show sticks, {pocket} and not name N+C+O",
+            f"pseudoatom {name}_center{p.rank}, pos=[{_numbers(p.center.tolist())}], color={color}, label={p.rank}",
+            f"show spheres, {name}_center{p.rank}",
+        ]
+    lines += ["set label_size, 24", "deselect", f"orient {name}", ""]
+    return "\n".join(lines)
+
+
+def chimerax_script(prediction: Prediction, stem: str, suffix: str) -> str:
+    """ChimeraX commands that do the same; ChimeraX runs a script in the script's folder."""
+    ramp = ":".join(f"{100 * k / (len(PROBABILITY) - 1):.0f},{color}" for k, color in enumerate(PROBABILITY))
+    lines = [
+        f"# Pockets of {stem} for ChimeraX: open this file in a new session, with {stem}_scores.{suffix} beside it.",
+        f'open "{stem}_scores.{suffix}"',
+        "hide atoms",
+        "show protein cartoons",
+        "show ligand atoms",
+        "style ligand stick",
+        "# B-factor = residue probability x 100",
+        f"color byattribute bfactor protein palette {ramp}",
+    ]
+    for p in prediction.pockets:
+        color, selection = pocket_color(p.rank), chimerax_selection(prediction, p)
+        if selection:
+            lines += [
+                f"name pocket{p.rank} {selection}",
+                f"color {selection} & protein {color}",
+                f"show {selection} & protein atoms",
+                f"style {selection} & protein stick",
+            ]
+        center = ",".join(f"{x:.3f}" for x in p.center.tolist())
+        lines.append(f'shape sphere radius 1 center {center} color {color} name "centre {p.rank}"')
+    return "\n".join([*lines, "view", ""])
+
+
+def docking_box(prediction: Prediction, pocket: Pocket) -> tuple[list[float], list[float]]:
+    """Centre and edge lengths (Å) of an axis-parallel box for docking into a pocket.
+
+    The box spans the pocket's surface points (its residues' atoms where it has none) and 5 Å more on every side. An edge
+    is at most 30 Å; a shortened box lies as close to the pocket's centre as the span allows.
+    """
+    atoms = prediction.structure.atoms
+    points = pocket.points if len(pocket.points) else atoms.coord[np.isin(atoms.residue_index, pocket.residues)]
+    if not len(points):
+        points = pocket.center[None]
+    low, high = points.min(axis=0).astype(float) - BOX_PADDING, points.max(axis=0).astype(float) + BOX_PADDING
+    size = np.minimum(high - low, BOX_MAX)
+    center = np.clip(pocket.center.astype(float), low + size / 2, high - size / 2)
+    return np.round(center, 3).tolist(), np.round(size, 3).tolist()
+
+
+def box_text(prediction: Prediction, pocket: Pocket) -> str:
+    """Vina configuration with the pocket's box."""
+    center, size = docking_box(prediction, pocket)
+    values = {f"center_{axis}": x for axis, x in zip("xyz", center, strict=True)}
+    values |= {f"size_{axis}": x for axis, x in zip("xyz", size, strict=True)}
+    head = f"# AutoDock Vina search box of pocket {pocket.rank} (Angstrom): its surface points and {BOX_PADDING:g} more a side"
+    return "\n".join([head, *(f"{key} = {x:.3f}" for key, x in values.items()), ""])
+
+
+def _numbers(values: Iterable[float]) -> str:
+    return ", ".join(f"{x:.3f}" for x in values)

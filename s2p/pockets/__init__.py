@@ -1,0 +1,1 @@
+"""From residues and surface points to ranked pockets."""

@@ -1,0 +1,94 @@
+"""What a pocket looks like in numbers, and a learned, calibrated chance that a ligand sits there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from s2p.pockets.mean_shift import Cluster
+from s2p.structure.cells import count_neighbours
+from s2p.structure.reading import Structure
+from s2p.surface.points import swept_volume
+
+__all__ = ["FEATURES", "PocketModel", "fit_pocket_model", "pocket_features"]
+
+FEATURES = (
+    "mean_probability",  # the published score
+    "max_probability",
+    "log_sum_probability",  # over residues
+    "log_points",
+    "log_volume",  # Å³
+    "points_per_atom",  # exposure: few points per atom in a narrow pocket
+    "burial_8",  # protein atoms within 8 Å of a point, mean / 100 (P2Rank's protrusion)
+    "burial_8_top",  # the same, 90th percentile
+    "smoothed_share",  # of the residues
+)
+
+
+def pocket_features(
+    structure: Structure,
+    clusters: Sequence[Cluster],
+    probabilities: NDArray[np.float32],
+    smoothed: NDArray[np.bool_],
+    probe_radius: float = 1.6,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(K, F) features of the pockets in the order of :data:`FEATURES`, and (K,) volumes in Å³."""
+    if not clusters:
+        return np.zeros((0, len(FEATURES))), np.zeros(0)
+    cloud = np.concatenate([c.points for c in clusters])
+    burial = count_neighbours(cloud, structure.atoms.coord, 8.0) / 100
+    ends = np.cumsum([len(c.points) for c in clusters])
+    volumes = np.array([swept_volume(c.points, probe_radius) for c in clusters])
+    rows = []
+    for cluster, end, volume in zip(clusters, ends.tolist(), volumes.tolist(), strict=True):
+        p = probabilities[cluster.residues]
+        near = burial[end - len(cluster.points) : end]
+        rows.append(
+            [
+                cluster.score,
+                float(p.max()),
+                float(np.log1p(p.sum())),
+                float(np.log1p(len(cluster.points))),
+                float(np.log1p(volume)),
+                len(cluster.points) / len(cluster.atoms),
+                float(near.mean()),
+                float(np.percentile(near, 90)),
+                float(smoothed[cluster.residues].mean()),
+            ]
+        )
+    return np.array(rows), volumes
+
+
+@dataclass(frozen=True)
+class PocketModel:
+    """Logistic regression on standardised pocket features."""
+
+    mean: tuple[float, ...]
+    scale: tuple[float, ...]
+    weights: tuple[float, ...]
+    intercept: float
+
+    def probability(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(K, F) -> (K,) calibrated probability that a ligand atom lies within 4 Å of the pocket's centre."""
+        z = (features - np.array(self.mean)) / np.array(self.scale) @ np.array(self.weights) + self.intercept
+        return np.asarray(1 / (1 + np.exp(-z)))
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> PocketModel:
+        """From the JSON of a checkpoint."""
+        return cls(tuple(values["mean"]), tuple(values["scale"]), tuple(values["weights"]), float(values["intercept"]))
+
+
+def fit_pocket_model(
+    features: NDArray[np.float64], hit: NDArray[np.bool_], weight: NDArray[np.float64], c: float = 1.0
+) -> PocketModel:
+    """Fit on (K, F) pockets of validation structures; ``hit`` (K,) says whether a ligand is there, ``weight`` (K,) counts."""
+    from sklearn.linear_model import LogisticRegression
+
+    mean, scale = features.mean(axis=0), features.std(axis=0) + 1e-9
+    fitted = LogisticRegression(C=c, max_iter=2000).fit((features - mean) / scale, hit, sample_weight=weight)
+    return PocketModel(tuple(mean.tolist()), tuple(scale.tolist()), tuple(fitted.coef_[0].tolist()), float(fitted.intercept_[0]))

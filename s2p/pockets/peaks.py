@@ -1,0 +1,328 @@
+"""From scored surface points to pockets: peaks of a smoothed score, the points that lead up to each, and their features.
+
+A pocket is where scores pile up. Every point climbs to the highest point near it until it stands on a peak (quick shift: Vedaldi
+& Soatto 2008); the points that end on one peak are its basin. Nothing depends on the frame of the coordinates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from s2p.config import PointConfig, PointPocketConfig
+from s2p.pockets.calibration import PocketModel
+from s2p.pockets.scorer import PointScorer
+from s2p.prediction import Pocket
+from s2p.structure.cells import build_cells, cell_runs
+from s2p.structure.ligands import binding_residues
+from s2p.structure.reading import Structure
+from s2p.surface.features import point_features, protein_points
+from s2p.surface.points import SurfacePoints, swept_volume
+
+__all__ = [
+    "POCKET_FEATURES",
+    "Grouping",
+    "Peaks",
+    "find_point_pockets",
+    "peak_features",
+    "peaks",
+    "pockets_of_points",
+    "score_points",
+]
+
+POCKET_FEATURES = (
+    "log_height",  # smoothed score at the peak
+    "log_relative_height",  # less that of the highest peak of the protein
+    "log_lead",  # less that of the highest other peak
+    "rank",  # by height, 10 at most
+    "top_score",
+    "top_ten_score",  # mean of the ten highest scores
+    "log_strong_points",  # that score above 0.5
+    "log_score_sum",  # of squared scores
+    "log_points",  # of the protein's surface
+    "probability",  # mean over the points' owners, weighted by squared score: what the language model says
+    "top_probability",
+)
+"""What the calibrated model of pockets reads."""
+
+
+@dataclass(frozen=True, eq=False)
+class Peaks:
+    """Peaks of the smoothed score, highest first, and the basin of every point."""
+
+    height: NDArray[np.float64]
+    """(K,) smoothed score."""
+    basin: NDArray[np.int64]
+    """(P,) index of the peak a point leads up to, -1 for points that score too low to count."""
+    center: NDArray[np.float64]
+    """(K, 3) score-weighted means of the points around the peaks, Å."""
+
+
+Grouping = Callable[[NDArray[np.floating], NDArray[np.floating], PointPocketConfig], Peaks]
+"""A way from (P, 3) points and their (P,) scores to candidates of pockets; :func:`peaks` is ours."""
+
+
+@numba.njit(cache=True, nogil=True)
+def _smoothed(
+    points: NDArray[np.float64],
+    weights: NDArray[np.float64],
+    keys: NDArray[np.int64],
+    origin: NDArray[np.float64],
+    shape: NDArray[np.int64],
+    size: float,
+    sigma: float,
+) -> NDArray[np.float64]:  # pragma: no cover - compiled
+    """(P,) Gaussian sum of the weights around each of the points, which are in cell order, cut at ``size``."""
+    out = np.zeros(len(points))
+    starts, ends = np.empty(9, np.int64), np.empty(9, np.int64)
+    for p in range(len(points)):
+        x, y, z = points[p, 0], points[p, 1], points[p, 2]
+        total = 0.0
+        for run in range(cell_runs(x, y, z, keys, origin, shape, size, starts, ends)):
+            for s in range(starts[run], ends[run]):
+                dx, dy, dz = points[s, 0] - x, points[s, 1] - y, points[s, 2] - z
+                d2 = dx * dx + dy * dy + dz * dz
+                if d2 <= size * size:
+                    total += weights[s] * np.exp(-0.5 * d2 / (sigma * sigma))
+        out[p] = total
+    return out
+
+
+@numba.njit(cache=True, nogil=True)
+def _uphill(
+    points: NDArray[np.float64],
+    height: NDArray[np.float64],
+    keys: NDArray[np.int64],
+    origin: NDArray[np.float64],
+    shape: NDArray[np.int64],
+    size: float,
+    touch: float,
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:  # pragma: no cover - compiled
+    """Peak each point climbs to by steps of at most ``size``, and the (n, 2) pairs of points within ``touch`` on two peaks."""
+    parent = np.arange(len(points))
+    starts, ends = np.empty(9, np.int64), np.empty(9, np.int64)
+    for p in range(len(points)):
+        x, y, z = points[p, 0], points[p, 1], points[p, 2]
+        best = p
+        for run in range(cell_runs(x, y, z, keys, origin, shape, size, starts, ends)):
+            for s in range(starts[run], ends[run]):
+                dx, dy, dz = points[s, 0] - x, points[s, 1] - y, points[s, 2] - z
+                if dx * dx + dy * dy + dz * dz <= size * size and height[s] > height[best]:
+                    best = s
+        parent[p] = best
+    for p in np.argsort(-height, kind="mergesort"):  # higher points are done before those below
+        parent[p] = parent[parent[p]]
+    pairs = [(np.int64(0), np.int64(0)) for _ in range(0)]
+    for p in range(len(points)):
+        x, y, z = points[p, 0], points[p, 1], points[p, 2]
+        for run in range(cell_runs(x, y, z, keys, origin, shape, size, starts, ends)):
+            for s in range(starts[run], ends[run]):
+                if s > p and parent[s] != parent[p]:
+                    dx, dy, dz = points[s, 0] - x, points[s, 1] - y, points[s, 2] - z
+                    if dx * dx + dy * dy + dz * dz <= touch * touch:
+                        pairs.append((np.int64(p), np.int64(s)))
+    found = np.empty((len(pairs), 2), np.int64)
+    for k in range(len(pairs)):
+        found[k, 0], found[k, 1] = pairs[k]
+    return parent, found
+
+
+def _merged(root: NDArray[np.int64], height: NDArray[np.float64], pairs: NDArray[np.int64], share: float) -> NDArray[np.int64]:
+    """Join basins whose pass is higher than ``share`` of the lower peak; the higher peak stays."""
+    keeper = np.arange(len(height))
+
+    def find(k: int) -> int:
+        while keeper[k] != k:
+            keeper[k] = keeper[keeper[k]]
+            k = int(keeper[k])
+        return k
+
+    passes = height[pairs].min(axis=1)
+    for k in np.argsort(-passes, kind="stable").tolist():
+        a, b = find(int(root[pairs[k, 0]])), find(int(root[pairs[k, 1]]))
+        if a != b and passes[k] > share * min(height[a], height[b]):
+            low, high = (a, b) if height[a] < height[b] else (b, a)
+            keeper[low] = high
+    return np.array([find(int(k)) for k in root], dtype=np.int64)
+
+
+def peaks(points: NDArray[np.floating], scores: NDArray[np.floating], config: PointPocketConfig | None = None) -> Peaks:
+    """Peaks of the score, smoothed by a Gaussian, among surface points.
+
+    Parameters
+    ----------
+    points
+        (P, 3), Å.
+    scores
+        (P,) probabilities.
+    """
+    config = config or PointPocketConfig()
+    kept = np.flatnonzero(scores > min(config.floor, float(np.max(scores, initial=0.0)) / 2))
+    basin = np.full(len(points), -1, np.int64)
+    if not len(kept):
+        return Peaks(np.zeros(0), basin, np.zeros((0, 3)))
+    cells = build_cells(points[kept], max(3 * config.sigma, config.reach))
+    own = kept[cells.order]
+    score = np.asarray(scores, np.float64)[own]
+    place = (cells.keys, cells.origin, cells.shape, cells.size)
+    height = _smoothed(cells.coord, score**config.power, *place, config.sigma)
+    narrow = build_cells(cells.coord, config.reach)
+    order = narrow.order
+    height, score, own = height[order], score[order], own[order]
+    place = (narrow.keys, narrow.origin, narrow.shape, narrow.size)
+    root, pairs = _uphill(narrow.coord, height, *place, config.touch)
+    root = _merged(root, height, pairs, config.merge)
+    tops = np.unique(root)
+    tops = tops[np.argsort(-height[tops], kind="stable")]
+    number = np.full(len(root), -1)
+    number[tops] = np.arange(len(tops))
+    basin[own] = number[root]
+    centers = narrow.coord[tops]
+    weight = score**config.center_power
+    for k in range(len(tops)):
+        for _ in range(2):  # the peak lies on the wall; the mean around it moves into the hollow, and once more around that
+            near = ((narrow.coord - centers[k]) ** 2).sum(axis=1) <= config.gather**2
+            if near.any():
+                centers[k] = weight[near] @ narrow.coord[near] / weight[near].sum()
+    return Peaks(height[tops], basin, centers)
+
+
+def peak_features(found: Peaks, scores: NDArray[np.float32], probability: NDArray[np.float32]) -> NDArray[np.float64]:
+    """(K, F) of the peaks in the order of :data:`POCKET_FEATURES`.
+
+    Parameters
+    ----------
+    scores, probability
+        (P,) score of each point, and the binding probability of the residue that owns it.
+    """
+    rows = []
+    for k in range(len(found.height)):
+        own = found.basin == k
+        score = np.sort(scores[own])
+        squared = scores[own].astype(np.float64) ** 2
+        others = np.delete(found.height, k)
+        rows.append(
+            [
+                np.log(found.height[k] + 1e-6),
+                np.log((found.height[k] + 1e-6) / (found.height[0] + 1e-6)),
+                np.log((found.height[k] + 1e-3) / (others.max(initial=0.0) + 1e-3)),
+                min(k, 10),
+                score[-1],
+                score[-10:].mean(),
+                np.log1p((score > 0.5).sum()),
+                np.log(squared.sum() + 1e-6),
+                np.log(len(scores)),
+                squared @ probability[own] / squared.sum(),
+                probability[own].max(),
+            ]
+        )
+    return np.array(rows, np.float64).reshape(-1, len(POCKET_FEATURES))
+
+
+def score_points(
+    scorer: PointScorer, structure: Structure, probabilities: NDArray[np.float32], embeddings: NDArray[np.float32]
+) -> tuple[SurfacePoints, NDArray[np.float32]]:
+    """Surface points of the whole protein, and the (P,) chance of each that a ligand atom is there.
+
+    Parameters
+    ----------
+    probabilities, embeddings
+        (N,) and (N, d) of the residues, from the language model alone: what the scorer was trained on.
+    """
+    cloud = protein_points(structure, scorer.points)
+    if not len(cloud.coord):
+        return cloud, np.zeros(0, np.float32)
+    features = point_features(structure, cloud, scorer.encoder, probabilities, embeddings, scorer.points)
+    return cloud, scorer.scores(features)
+
+
+def find_point_pockets(
+    scorer: PointScorer,
+    structure: Structure,
+    probabilities: NDArray[np.float32],
+    embeddings: NDArray[np.float32],
+    positive: NDArray[np.bool_] | None = None,
+) -> tuple[Pocket, ...]:
+    """Pockets of a structure from its scored surface, most probable first.
+
+    Parameters
+    ----------
+    probabilities, embeddings
+        See :func:`score_points`.
+    positive
+        (N,) residues that the sequence model and the smoothing predict; those that own points around a pocket join it.
+
+    Notes
+    -----
+    Score and probability are both the calibrated chance that a ligand atom lies within 4 Å of the centre. Pockets less likely
+    than ``scorer.pockets.min_probability`` are left out, but for the first.
+    """
+    cloud, scores = score_points(scorer, structure, probabilities, embeddings)
+    found = peaks(cloud.coord, scores, scorer.pockets)
+    return pockets_of_points(
+        found, structure, cloud, scores, probabilities, positive, scorer.pocket_model, scorer.pockets, scorer.points
+    )
+
+
+def pockets_of_points(
+    found: Peaks,
+    structure: Structure,
+    cloud: SurfacePoints,
+    scores: NDArray[np.float32],
+    probabilities: NDArray[np.float32],
+    positive: NDArray[np.bool_] | None,
+    model: PocketModel,
+    config: PointPocketConfig,
+    points: PointConfig,
+) -> tuple[Pocket, ...]:
+    """Candidates as pockets, most probable first: the last step of :func:`find_point_pockets`, whose parameters it shares.
+
+    Parameters
+    ----------
+    found
+        Of the points of ``cloud`` and their (P,) ``scores``.
+    """
+    if not len(found.height):
+        return ()
+    owner = structure.atoms.residue_index
+    chance = model.probability(peak_features(found, scores, probabilities[owner[cloud.atom]]))
+    order = np.argsort(-chance, kind="stable")
+    kept = [k for place, k in enumerate(order.tolist()) if place == 0 or chance[k] >= config.min_probability]
+    return tuple(
+        _pocket(rank, float(chance[k]), found.basin == k, found.center[k], structure, cloud, scores, positive, config, points)
+        for rank, k in enumerate(kept, start=1)
+    )
+
+
+def _pocket(
+    rank: int,
+    chance: float,
+    basin: NDArray[np.bool_],
+    center: NDArray[np.float64],
+    structure: Structure,
+    cloud: SurfacePoints,
+    scores: NDArray[np.float32],
+    positive: NDArray[np.bool_] | None,
+    config: PointPocketConfig,
+    surface: PointConfig,
+) -> Pocket:
+    own = basin & (scores >= config.member * scores[basin].max())
+    points = cloud.coord[own]
+    residues = binding_residues(structure, points, config.residue_cutoff)
+    if positive is not None:
+        joined = np.unique(structure.atoms.residue_index[cloud.atom[basin]])
+        residues = np.union1d(residues, joined[positive[joined]]).astype(np.int32)
+    return Pocket(
+        rank,
+        chance,
+        chance,
+        residues,
+        np.unique(cloud.atom[own]).astype(np.int32),
+        points.astype(np.float32),
+        center.astype(np.float32),
+        swept_volume(points, surface.probe_radius),
+    )

@@ -1,0 +1,99 @@
+"""From positive residues to clusters of surface points: SAS points, mean shift, votes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from s2p.config import ClusterConfig, SurfaceConfig
+from s2p.pockets.mean_shift import Cluster, mean_shift, rank_clusters, vote
+from s2p.structure.reading import Structure
+from s2p.surface.points import SurfacePoints, surface_points
+
+__all__ = ["find_clusters", "positive_points", "principal_frame"]
+
+
+def positive_points(structure: Structure, positive: NDArray[np.bool_], config: SurfaceConfig) -> SurfacePoints:
+    """SAS points of the positive residues; one without an exposed atom gives its CA (or first atom) as its point.
+
+    Parameters
+    ----------
+    positive
+        (N,) residues.
+
+    Notes
+    -----
+    ``context="chain"`` lets only atoms of the same chain bury a point, as published; chains are then treated one by one.
+    """
+    atoms, residues = structure.atoms, structure.residues
+    usable = residues.standard[atoms.residue_index] if config.standard_only else np.ones(len(atoms), bool)
+    wanted = usable & positive[atoms.residue_index]
+    code = np.unique(residues.chain, return_inverse=True)[1][atoms.residue_index]
+    if config.context == "complex":
+        code = np.zeros_like(code)
+    coords, owners = [], []
+    by_chain = np.flatnonzero(usable)[np.argsort(code[usable], kind="stable")]
+    for own in np.split(by_chain, np.flatnonzero(np.diff(code[by_chain])) + 1):
+        cloud = surface_points(
+            atoms.coord[own],
+            atoms.element[own],
+            np.flatnonzero(wanted[own]),
+            n_points=config.n_points,
+            probe_radius=config.probe_radius,
+        )
+        coords.append(cloud.coord)
+        owners.append(own[cloud.atom])
+    exposed = np.zeros(len(residues), bool)
+    exposed[atoms.residue_index[np.concatenate(owners)]] = True
+    buried = positive & ~exposed
+    # The CA stands for a buried residue, the first usable atom where there is no CA.
+    rows = np.flatnonzero(usable & buried[atoms.residue_index])
+    rank = np.where(atoms.name[rows] == "CA", 0, 1)
+    rows = rows[np.lexsort((rows, rank, atoms.residue_index[rows]))]
+    rows = rows[np.unique(atoms.residue_index[rows], return_index=True)[1]]
+    coords.append(atoms.coord[rows].astype(np.float64))
+    owners.append(rows)
+    atom = np.concatenate(owners)
+    order = np.argsort(atom, kind="stable")
+    return SurfacePoints(np.concatenate(coords)[order], atom[order])
+
+
+def principal_frame(ca_coord: NDArray[np.floating]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Origin (3,) and axes (3, 3) (columns, right-handed) that move with a molecule: ``(x - origin) @ axes``.
+
+    The axes are the principal ones of the (N, 3) CA coordinates, longest first. The first two point to the side of the
+    longer tail (positive third moment), the last follows. A molecule that is round, or alike at both ends, has no such
+    frame: its axes may turn by rounding errors.
+    """
+    x = np.asarray(ca_coord, dtype=np.float64)
+    origin = x.mean(axis=0)
+    x = x - origin
+    axes = np.linalg.eigh(x.T @ x)[1][:, ::-1]
+    axes = axes * np.where(((x @ axes) ** 3).sum(axis=0) < 0, -1.0, 1.0)
+    axes[:, 2] = np.cross(axes[:, 0], axes[:, 1])
+    return origin, axes
+
+
+def find_clusters(
+    structure: Structure,
+    positive: NDArray[np.bool_],
+    probabilities: NDArray[np.float32],
+    surface: SurfaceConfig | None = None,
+    cluster: ClusterConfig | None = None,
+) -> list[Cluster]:
+    """Pockets of the positive residues, best published score first; none if nothing is positive.
+
+    Points of all chains are pooled and clustered once, so that a pocket may span chains.
+    """
+    surface, cluster = surface or SurfaceConfig(), cluster or ClusterConfig()
+    atoms, oriented, origin, axes = structure.atoms, structure, np.zeros(3), np.eye(3)
+    if cluster.frame == "principal":
+        origin, axes = principal_frame(structure.residues.ca_coord)
+        oriented = replace(structure, atoms=replace(atoms, coord=((atoms.coord - origin) @ axes).astype(np.float32)))
+    cloud = positive_points(oriented, positive, surface)
+    labels = mean_shift(cloud.coord, cluster.bandwidth, cluster.max_iterations, seeding=cluster.seeding).labels
+    members, member_labels = vote(cloud.atom, labels)
+    points = cloud.coord if cluster.frame == "raw" else cloud.coord @ axes.T + origin
+    return rank_clusters(points, labels, members, member_labels, atoms.coord, atoms.residue_index, probabilities)

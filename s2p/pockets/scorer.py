@@ -1,0 +1,147 @@
+"""A learned ligandability of surface points: small perceptrons on the features of :mod:`s2p.surface.features`.
+
+The weights are plain arrays in a ``.safetensors`` file with a JSON header. Nothing is pickled, no training library is needed to
+use them, and a score is a few matrix products, smooth in the features, so that pockets hardly move when a structure turns.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from s2p.config import PointConfig, PointPocketConfig
+from s2p.errors import WeightsError
+from s2p.io.files import write_bytes
+from s2p.pockets.calibration import PocketModel
+from s2p.surface.features import PointEncoder, feature_names
+
+__all__ = ["PointScorer", "load_point_scorer", "save_point_scorer"]
+
+FORMAT = "s2p-points-1"
+CLIP = 5.0
+"""Standardised features are cut here: a strange structure gives no strange scores."""
+
+
+@dataclass(frozen=True, eq=False)
+class PointScorer:
+    """An average of M perceptrons of three layers (SiLU), what they read, and the calibrated model of pockets."""
+
+    encoder: PointEncoder
+    features: tuple[str, ...]
+    """Names of the features that are read, in order; a subset of :func:`~s2p.surface.features.feature_names`."""
+    mean: NDArray[np.float32]
+    """(F,) of the features in training."""
+    scale: NDArray[np.float32]
+    """(F,) their standard deviations."""
+    weights: tuple[NDArray[np.float32], ...]
+    """Per layer (M, inputs, outputs)."""
+    biases: tuple[NDArray[np.float32], ...]
+    """Per layer (M, 1, outputs)."""
+    pocket_model: PocketModel
+    points: PointConfig = field(default_factory=PointConfig)
+    pockets: PointPocketConfig = field(default_factory=PointPocketConfig)
+    card: dict[str, Any] = field(default_factory=dict)
+    """Data, split, figures."""
+
+    def scores(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(P,) probability that a ligand atom is within reach, of (P, F') features with *all* columns of ``feature_names``."""
+        names = feature_names(len(self.encoder.components))
+        columns = [names.index(name) for name in self.features]
+        chunks = np.array_split(features[:, columns], 1 + len(features) // 1024)  # bounds memory, and stays in the cache
+        return np.concatenate([self._chunk(part) for part in chunks])
+
+    def _chunk(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        x = np.clip((features - self.mean) / self.scale, -CLIP, CLIP)[None]
+        for k, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
+            x = x @ weight + bias
+            if k + 1 < len(self.weights):
+                x = x / (1 + np.exp(-np.clip(x, -60, 60)))
+        scores: NDArray[np.float32] = (1 / (1 + np.exp(-x.mean(axis=0)[:, 0]))).astype(np.float32)
+        return scores
+
+    def arrays(self) -> dict[str, NDArray[np.float32]]:
+        """Everything learned, by name; with :meth:`header`, what :meth:`from_parts` needs."""
+        layers = {f"weight_{k}": w for k, w in enumerate(self.weights)} | {f"bias_{k}": b for k, b in enumerate(self.biases)}
+        e = self.encoder
+        plain = {"mean": self.mean, "scale": self.scale, "propensity": e.propensity}
+        return plain | {"embedding_mean": e.mean, "embedding_components": e.components} | layers
+
+    def header(self) -> dict[str, Any]:
+        """Names and settings, ready for JSON."""
+        return {
+            "features": list(self.features),
+            "atom_types": list(self.encoder.types),
+            "pocket_model": asdict(self.pocket_model),
+            "points": asdict(self.points),
+            "pockets": asdict(self.pockets),
+            "card": self.card,
+        }
+
+    @classmethod
+    def from_parts(cls, arrays: Mapping[str, NDArray[np.float32]], header: Mapping[str, Any]) -> PointScorer:
+        """The inverse of :meth:`arrays` and :meth:`header`.
+
+        Raises
+        ------
+        WeightsError
+            If something is missing or does not fit.
+        """
+        try:
+            depth = sum(key.startswith("weight_") for key in arrays)
+            found = cls(
+                PointEncoder(
+                    tuple(header["atom_types"]), arrays["propensity"], arrays["embedding_mean"], arrays["embedding_components"]
+                ),
+                tuple(header["features"]),
+                arrays["mean"],
+                arrays["scale"],
+                tuple(arrays[f"weight_{k}"] for k in range(depth)),
+                tuple(arrays[f"bias_{k}"] for k in range(depth)),
+                PocketModel.from_dict(header["pocket_model"]),
+                PointConfig(**header["points"]),
+                PointPocketConfig(**header["pockets"]),
+                dict(header["card"]),
+            )
+        except (KeyError, TypeError) as error:
+            raise WeightsError(
+                f"the point scorer is damaged or of another version: {error}; train or download it again"
+            ) from None
+        unknown = set(found.features) - set(feature_names(len(found.encoder.components)))
+        if unknown or depth == 0 or found.weights[0].shape[1] != len(found.features):
+            raise WeightsError("the point scorer was made for other features than this version computes; train it again")
+        return found
+
+
+def save_point_scorer(scorer: PointScorer, path: str | Path) -> Path:
+    """Write ``path`` (``.safetensors``), whole or not at all."""
+    from safetensors.numpy import save
+
+    arrays = {key: np.ascontiguousarray(value, dtype=np.float32) for key, value in scorer.arrays().items()}
+    return write_bytes(Path(path), save(arrays, metadata={"s2p": json.dumps({"format": FORMAT} | scorer.header())}))
+
+
+def load_point_scorer(path: str | Path) -> PointScorer:
+    """Read what :func:`save_point_scorer` wrote.
+
+    Raises
+    ------
+    WeightsError
+        If there is no such file or it is no point scorer.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(Path(path), framework="numpy") as handle:
+            header = json.loads((handle.metadata() or {}).get("s2p", "null"))
+            arrays = {key: handle.get_tensor(key) for key in handle.keys()}  # noqa: SIM118 - not a dict
+    except (SafetensorError, OSError, json.JSONDecodeError) as error:
+        raise WeightsError(f"{path}: cannot be read as a point scorer ({error})") from None
+    if not isinstance(header, dict) or header.get("format") != FORMAT:
+        raise WeightsError(f"{path}: no point scorer; `train_point_scorer` and `save_point_scorer` make one")
+    return PointScorer.from_parts(arrays, header)

@@ -1,0 +1,253 @@
+"""The whole path: structure -> residue probabilities -> smoothing -> surface points -> ranked pockets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from s2p.checkpoint import Checkpoint, load_checkpoint
+from s2p.config import DEFAULT_MODEL, PredictConfig
+from s2p.errors import S2PError, StructureError
+from s2p.io.runtime import pick_device
+from s2p.language.esm import LanguageOutput, predict_residues
+from s2p.pockets.calibration import pocket_features
+from s2p.pockets.peaks import find_point_pockets
+from s2p.pockets.published import find_clusters
+from s2p.prediction import Pocket, Prediction
+from s2p.residues.context import context_features
+from s2p.residues.context_head import context_logits
+from s2p.residues.smoothing import smooth
+from s2p.structure.reading import Structure, read_structure
+
+__all__ = ["ResidueScores", "Seq2Pocket", "load_structure", "predict"]
+
+PUBLISHED_SETTINGS = ("threshold", "smoothing_threshold", "use_smoothing", "smoothing", "surface", "cluster")
+"""Fields of :class:`~s2p.config.PredictConfig` that shape the published pockets."""
+
+
+@dataclass(frozen=True, eq=False)
+class ResidueScores:
+    """What the models say of every residue."""
+
+    probabilities: NDArray[np.float32]
+    """(N,) that it binds, which pockets are made from."""
+    embeddings: NDArray[np.float32]
+    """(N, d) of the language model."""
+    sequence_logits: NDArray[np.float32]
+    """(N,) of the language model alone."""
+
+
+class Seq2Pocket:
+    """The Seq2Pocket predictor with one checkpoint.
+
+    Parameters
+    ----------
+    checkpoint
+        Loaded weights and thresholds; see :meth:`load`.
+    """
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        self.checkpoint = checkpoint
+        self.name = checkpoint.name
+        self.load_rest: Callable[[], Seq2Pocket] | None = None
+        """Loads, in another process, what :meth:`finish` needs: everything but the language model, on the CPU."""
+
+    @classmethod
+    def load(cls, model: str | Path = DEFAULT_MODEL, *, backbone: str | None = None, device: str = "auto") -> Seq2Pocket:
+        """Load a checkpoint by shipped name or path onto ``auto``, ``cpu`` or ``cuda``."""
+        predictor = cls(load_checkpoint(model, backbone=backbone, device=pick_device(device)))
+        predictor.load_rest = partial(cls.load_without_language_model, model)
+        return predictor
+
+    @classmethod
+    def load_without_language_model(cls, model: str | Path = DEFAULT_MODEL) -> Seq2Pocket:
+        """Load what :meth:`finish` needs, onto the CPU; small, whatever the language model."""
+        return cls(load_checkpoint(model, language_model=False))
+
+    def read_sequences(self, sequences: Sequence[str], config: PredictConfig | None = None) -> list[LanguageOutput]:
+        """What the language model says of each sequence, be they of one structure or of many."""
+        return predict_residues(self.checkpoint.model, sequences, (config or PredictConfig()).windows)
+
+    def finish(
+        self, structure: Structure, outputs: Mapping[str, LanguageOutput], config: PredictConfig | None = None
+    ) -> Prediction:
+        """All that follows :meth:`read_sequences`; ``outputs`` holds every sequence of the structure."""
+        return self.pockets(structure, self._scores(structure, outputs, config or PredictConfig()), config)
+
+    def score(self, structure: Structure, config: PredictConfig | None = None) -> ResidueScores:
+        """Run the language model, chains of equal sequence once, and the structure-context head if there is one."""
+        distinct = list(dict.fromkeys(structure.sequence(chain) for chain in structure.chains))
+        outputs = dict(zip(distinct, self.read_sequences(distinct, config), strict=True))
+        return self._scores(structure, outputs, config or PredictConfig())
+
+    def _scores(self, structure: Structure, outputs: Mapping[str, LanguageOutput], config: PredictConfig) -> ResidueScores:
+        logits = np.zeros(len(structure.residues), np.float32)
+        embeddings = np.zeros((len(logits), self.checkpoint.model.head.in_features), np.float32)
+        for chain in structure.chains:
+            mask = structure.residues.chain == chain
+            logits[mask], embeddings[mask] = outputs[structure.sequence(chain)]
+        final = logits
+        if self.checkpoint.context is not None and config.use_context:
+            final = context_logits(self.checkpoint.context, context_features(structure, logits))
+        return ResidueScores((1 / (1 + np.exp(-final))).astype(np.float32), embeddings, logits)
+
+    def pockets(self, structure: Structure, scores: ResidueScores, config: PredictConfig | None = None) -> Prediction:
+        """The stages after the language model: cheap, so that thresholds can be changed live."""
+        config = config or PredictConfig()
+        checkpoint = self.checkpoint
+        threshold = checkpoint.threshold if config.threshold is None else config.threshold
+        smoothing_threshold = checkpoint.smoothing_threshold if config.smoothing_threshold is None else config.smoothing_threshold
+        # Thresholds and clustering make the published pockets; the scored surface has none of them. Whoever sets one wants to see
+        # what it does.
+        given = any(getattr(config, name) != getattr(PredictConfig(), name) for name in PUBLISHED_SETTINGS)
+        ranking = config.ranking or ("published" if given else checkpoint.ranking)
+        if ranking == "surface" and checkpoint.points is None:
+            raise S2PError(f"model {self.name} has no scorer of surface points; use the ranking 'published'")
+        sequence_positive = scores.probabilities > threshold
+        smoothed = np.zeros_like(sequence_positive)
+        if config.use_smoothing and checkpoint.smoother is not None:
+            smoothed = smooth(
+                checkpoint.smoother,
+                structure.residues.ca_coord,
+                sequence_positive,
+                scores.embeddings,
+                radius=config.smoothing.radius,
+                threshold=smoothing_threshold,
+            )
+        positive = sequence_positive | smoothed
+        settings = {
+            "threshold": threshold,
+            "context": bool(config.use_context and checkpoint.context is not None),
+            "smoothing": bool(config.use_smoothing and checkpoint.smoother is not None),
+            "smoothing_radius": config.smoothing.radius,
+            "smoothing_threshold": smoothing_threshold,
+            "bandwidth": config.cluster.bandwidth,
+            "seeding": config.cluster.seeding,
+            "frame": config.cluster.frame,
+            "n_points": config.surface.n_points,
+            "probe_radius": config.surface.probe_radius,
+            "buried_by": config.surface.context,
+            "ranking": ranking,
+        }
+        if ranking == "surface" and checkpoint.points is not None:
+            sequence = (1 / (1 + np.exp(-scores.sequence_logits))).astype(np.float32)
+            pockets = find_point_pockets(checkpoint.points, structure, sequence, scores.embeddings, positive)
+        else:
+            pockets = self._published_pockets(structure, positive, smoothed, scores, config)
+        notes: tuple[str, ...] = ()
+        if config.ranking is None and checkpoint.ranking != ranking:
+            notes = ("settings of the published pockets were given, so they are made and ranked as published",)
+        if not pockets and ranking == "published":
+            top = float(scores.probabilities.max())
+            notes += (f"no residue is above the threshold {threshold:.2f} (the highest is {top:.2f}): no pockets predicted",)
+        return Prediction(structure, scores.probabilities, smoothed, positive, pockets, self.name, settings, notes)
+
+    def predict(self, structure: Structure, config: PredictConfig | None = None) -> Prediction:
+        """Pockets of a structure, best first.
+
+        Raises
+        ------
+        S2PError
+            If an option does not fit the checkpoint.
+        """
+        return self.pockets(structure, self.score(structure, config), config)
+
+    def _published_pockets(
+        self,
+        structure: Structure,
+        positive: NDArray[np.bool_],
+        smoothed: NDArray[np.bool_],
+        scores: ResidueScores,
+        config: PredictConfig,
+    ) -> tuple[Pocket, ...]:
+        """Mean shift on the surface points of the positive residues, in published order; the probability is ours."""
+        probabilities = scores.probabilities
+        clusters = find_clusters(structure, positive, probabilities, config.surface, config.cluster)
+        features, volumes = pocket_features(structure, clusters, probabilities, smoothed, config.surface.probe_radius)
+        model = self.checkpoint.pocket_model
+        chance = model.probability(features) if model is not None else np.array([c.score for c in clusters])
+        return tuple(
+            Pocket(
+                rank,
+                cluster.score,
+                float(chance[rank - 1]),
+                cluster.residues,
+                cluster.atoms,
+                cluster.points.astype(np.float32),
+                cluster.center.astype(np.float32),
+                float(volumes[rank - 1]),
+            )
+            for rank, cluster in enumerate(clusters, start=1)
+        )
+
+
+_LOADED: dict[tuple[str, str], Seq2Pocket] = {}
+
+
+def predict(
+    source: str | Path | Structure,
+    *,
+    chain: str | Sequence[str] | None = None,
+    model: str | Path = DEFAULT_MODEL,
+    config: PredictConfig | None = None,
+    device: str = "auto",
+) -> Prediction:
+    """Find ligand-binding pockets.
+
+    Parameters
+    ----------
+    source
+        A structure file (.pdb .ent .cif .mmcif .bcif, each also .gz), a PDB id, a UniProt accession, an ``AF-`` id, or
+        a :class:`~s2p.structure.reading.Structure`.
+    chain
+        Author chain ids, as a list or as ``"A,B"``; default all.
+    model
+        Name of a shipped checkpoint or path of one; it is loaded once per session.
+    config
+        Default: the paper's settings with the checkpoint's thresholds.
+    device
+        ``auto``, ``cpu`` or ``cuda``.
+
+    Examples
+    --------
+    >>> import s2p
+    >>> p = s2p.predict("6wqa.cif", chain="A")  # doctest: +SKIP
+    >>> p.pockets[0].residues  # doctest: +SKIP
+    """
+    structure = load_structure(source, chain)
+    key = (str(model), device)
+    if key not in _LOADED:
+        _LOADED[key] = Seq2Pocket.load(model, device=device)
+    return _LOADED[key].predict(structure, config)
+
+
+def load_structure(source: str | Path | Structure, chain: str | Sequence[str] | None = None) -> Structure:
+    """What :func:`predict` takes as a source, as a structure that holds at least one residue.
+
+    Raises
+    ------
+    StructureError
+        If it cannot be read, or lacks a chain that was asked for.
+    """
+    chains = [c.strip() for c in chain.split(",")] if isinstance(chain, str) else chain
+    if isinstance(source, Structure):
+        structure = source if chains is None else source.select_chains(chains)
+    else:
+        structure = read_structure(_local(source), chains=chains)
+    if not len(structure.residues):
+        raise StructureError(f"{structure.name}: no residues to predict for")
+    return structure
+
+
+def _local(source: str | Path) -> Path:
+    """The file itself, or a database id fetched into the cache."""
+    from s2p.io.fetch import classify, fetch_structure
+
+    if not Path(source).exists() and classify(str(source)):
+        return fetch_structure(str(source))
+    return Path(source)

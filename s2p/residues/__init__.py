@@ -1,0 +1,1 @@
+"""From embeddings to binding residues: structure context and smoothing."""

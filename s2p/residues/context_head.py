@@ -1,0 +1,115 @@
+"""The structure-context head: a small network that turns what surrounds a residue into its binding probability."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from s2p.config import ContextTrainConfig
+from s2p.errors import S2PError
+from s2p.evaluation.residues import auprc_trapezoid
+from s2p.residues.context import CONTEXT_FEATURES
+
+__all__ = ["ContextExample", "ContextHead", "context_logits", "train_context_head"]
+
+
+class ContextHead(nn.Module):
+    """An average of ``members`` perceptrons on standardised features: Linear ReLU Linear ReLU Linear, one logit.
+
+    Ours, not part of the paper. It is trained without class weights, so that its probabilities are calibrated for the
+    share of binding residues in its training data.
+    """
+
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(self, n_features: int = len(CONTEXT_FEATURES), width: int = 64, members: int = 4, dropout: float = 0.2) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(n_features))
+        self.register_buffer("scale", torch.ones(n_features))
+        self.dropout = nn.Dropout(dropout)
+        sizes = (n_features, width, width, 1)
+        self.weights = nn.ParameterList(nn.Parameter(torch.randn(members, a, b) * (2 / a) ** 0.5) for a, b in pairwise(sizes))
+        self.biases = nn.ParameterList(nn.Parameter(torch.zeros(members, 1, b)) for b in sizes[1:])
+
+    @property
+    def sizes(self) -> tuple[int, int, int]:
+        """Features, width, members: what it takes to build an equal one."""
+        members, n_features, width = self.weights[0].shape
+        return n_features, width, members
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(n, F) -> (members, n) logits."""
+        h = ((x - self.mean) / self.scale).clamp(-10, 10)[None]
+        for k, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
+            h = torch.baddbmm(bias, h.expand(len(weight), -1, -1), weight)
+            if k + 1 < len(self.weights):
+                h = self.dropout(torch.relu(h))
+        return h.squeeze(-1)
+
+
+def context_logits(head: ContextHead, features: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(N,) logits of (N, F) :func:`~s2p.residues.context.context_features`: the mean over the members, dropout off."""
+    head.eval()
+    with torch.inference_mode():
+        out: NDArray[np.float32] = head(torch.from_numpy(features).to(head.mean)).mean(dim=0).float().cpu().numpy()
+    return out
+
+
+@dataclass(frozen=True, eq=False)
+class ContextExample:
+    """One structure to learn from."""
+
+    features: NDArray[np.float32]
+    """(N, F), made with logits of a language model that has not been trained on this chain or a relative of it."""
+    labels: NDArray[np.uint8]
+    """(N,)."""
+
+
+def train_context_head(
+    training: Sequence[ContextExample], validation: Sequence[ContextExample], config: ContextTrainConfig | None = None
+) -> tuple[ContextHead, list[float]]:
+    """Train with early stopping on the AUPRC of ``validation``.
+
+    Returns
+    -------
+    The head with the weights of its best epoch, and the validation AUPRC of every epoch.
+    """
+    config = config or ContextTrainConfig()
+    if not training or not validation:
+        raise S2PError("the context head needs training and validation structures")
+    x, y = (torch.from_numpy(np.concatenate([getattr(e, name) for e in training])) for name in ("features", "labels"))
+    x_validation, y_validation = (np.concatenate([getattr(e, name) for e in validation]) for name in ("features", "labels"))
+    if not y.any() or not y_validation.any():
+        raise S2PError("the context head needs binding residues in the training and in the validation structures")
+    torch.manual_seed(config.seed)
+    head = ContextHead(x.shape[1], config.width, config.members, config.dropout)
+    head.mean.copy_(x.mean(dim=0))
+    head.scale.copy_(x.std(dim=0) + 1e-3)
+    optimizer = torch.optim.AdamW(head.parameters(), lr=config.lr, weight_decay=config.weight_decay)
+    best: dict[str, Tensor] = {}
+    history: list[float] = []
+    for epoch in range(config.max_epochs):
+        head.train()
+        order = np.random.default_rng((config.seed, epoch)).permutation(len(y))
+        for start in range(0, len(y), config.batch_size):
+            index = torch.from_numpy(order[start : start + config.batch_size])
+            logits = head(x[index])
+            loss = F.binary_cross_entropy_with_logits(logits, y[index].float().expand_as(logits))
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+        history.append(auprc_trapezoid(y_validation, context_logits(head, x_validation)))
+        if history[-1] >= max(history):
+            best = {key: value.clone() for key, value in head.state_dict().items()}
+        if len(history) - 1 - int(np.argmax(history)) >= config.patience:
+            break
+    head.load_state_dict(best)
+    return head.eval(), history

@@ -1,0 +1,203 @@
+"""Embedding-supported smoothing: residues near predicted ones join them if a classifier of their embeddings agrees."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from scipy import sparse
+from scipy.spatial import cKDTree
+from torch import Tensor, nn
+
+from s2p.residues.screening import screen_of, worth_screening
+
+__all__ = ["Smoother", "candidates", "neighbour_mean", "smooth", "smoother_logits"]
+
+CHUNK = 4096
+
+
+class Smoother(nn.Module):
+    """Does residue i belong to the pocket around it? Linear(2d, w) ReLU Linear(w, w) ReLU Linear(w, 1), dropout after ReLU.
+
+    Its input is [e_i ; mean of e_j over the predicted residues j near i] (paper, smoothing).
+    """
+
+    def __init__(self, dim: int, width: int = 2048, dropout: float = 0.5) -> None:
+        super().__init__()
+        self.dim = dim
+        self.width = width
+        self.layers = nn.Sequential(
+            nn.Linear(2 * dim, width),
+            nn.ReLU(),
+            nn.Dropout(dropout),
+            nn.Linear(width, width),
+            nn.ReLU(),
+            nn.Dropout(dropout),
+            nn.Linear(width, 1),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(n, 2d) -> (n,) logits."""
+        logits: Tensor = self.layers(x).squeeze(-1)
+        return logits
+
+
+def _neighbours(
+    rows: NDArray[np.int64], ca_coord: NDArray[np.float32], members: NDArray[np.int64], radius: float
+) -> tuple[NDArray[np.int64], sparse.csr_matrix, NDArray[np.int64]]:
+    """Which ``members`` are closer than ``radius`` (strict) to each of ``rows``, itself left out.
+
+    Returns the positions in ``rows`` with at least one, their 0/1 matrix against the members, and the number of each.
+    """
+    pairs = cKDTree(ca_coord[rows]).sparse_distance_matrix(cKDTree(ca_coord[members]), radius, output_type="ndarray")
+    close = (pairs["v"] < radius) & (rows[pairs["i"]] != members[pairs["j"]])
+    i, j = pairs["i"][close], pairs["j"][close]
+    near = sparse.csr_matrix((np.ones(len(i), np.float32), (i, j)), shape=(len(rows), len(members)))
+    count = np.bincount(i, minlength=len(rows))
+    has = np.flatnonzero(count)
+    return has, near[has], count[has]
+
+
+def neighbour_mean(
+    rows: NDArray[np.int64],
+    ca_coord: NDArray[np.float32],
+    members: NDArray[np.int64],
+    radius: float,
+    embeddings: NDArray[np.float32],
+) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.int64]]:
+    """Mean embedding of the ``members`` closer than ``radius`` (Å, CA, strict) to each of ``rows``, itself left out.
+
+    Parameters
+    ----------
+    rows, members
+        (R,) and (M,) residue indices, not empty.
+    ca_coord
+        (N, 3) Å.
+    embeddings
+        (N, d).
+
+    Returns
+    -------
+    (H,) positions in ``rows`` with at least one such member, (H, d) means, (H,) numbers of members.
+    """
+    has, near, count = _neighbours(rows, ca_coord, members, radius)
+    means = (near @ embeddings[members]) / count[:, None]
+    return has, means.astype(np.float32), count
+
+
+def candidates(
+    ca_coord: NDArray[np.float32], positive: NDArray[np.bool_], embeddings: NDArray[np.float32], radius: float = 15.0
+) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.int64]]:
+    """Residues that smoothing may add, and what the classifier sees of each.
+
+    Parameters
+    ----------
+    ca_coord
+        (N, 3) Å.
+    positive
+        (N,) residues predicted from the sequence.
+    embeddings
+        (N, d).
+    radius
+        A candidate has a predicted residue closer than this (Å, strict).
+
+    Returns
+    -------
+    (C,) residue indices ascending, (C, 2d) classifier inputs, (C,) numbers of predicted residues in reach.
+    """
+    members = np.flatnonzero(positive)
+    others = np.flatnonzero(~positive)
+    if not len(members) or not len(others):
+        return np.zeros(0, np.int64), np.zeros((0, 2 * embeddings.shape[1]), np.float32), np.zeros(0, np.int64)
+    has, context, count = neighbour_mean(others, ca_coord, members, radius, embeddings)
+    found = others[has]
+    return found, np.concatenate([embeddings[found], context], axis=1), count
+
+
+def smooth(
+    smoother: Smoother,
+    ca_coord: NDArray[np.float32],
+    positive: NDArray[np.bool_],
+    embeddings: NDArray[np.float32],
+    *,
+    radius: float = 15.0,
+    threshold: float = 0.4,
+) -> NDArray[np.bool_]:
+    """(N,) residues to add to ``positive``; all are judged against the same ``positive``, in one batch.
+
+    Parameters are those of :func:`candidates`; ``threshold`` is on the classifier's probability (strict).
+    """
+    added = np.zeros(len(positive), dtype=bool)
+    members, others = np.flatnonzero(positive), np.flatnonzero(~positive)
+    if not len(members) or not len(others):
+        return added
+    has, near, count = _neighbours(others, ca_coord, members, radius)
+    found = others[has]
+    limit = float(np.log(threshold / (1 - threshold)))
+    added[found[_above(limit, smoother, embeddings[found], embeddings[members], near, count)]] = True
+    return added
+
+
+def _above(
+    limit: float,
+    smoother: Smoother,
+    own: NDArray[np.float32],
+    members: NDArray[np.float32],
+    near: sparse.csr_matrix,
+    count: NDArray[np.int64],
+) -> NDArray[np.bool_]:
+    """(C,) is :func:`_logits` greater than ``limit``? Where bfloat16 is fast, it decides all but the close cases.
+
+    Its margin is an estimate: the closest case of all is always computed in float32 as well, and if any of those so computed
+    lies outside, so is the rest.
+    """
+    if not worth_screening(smoother.layers, len(own)):
+        return _logits(smoother, own, members, near, count) > limit
+    logits, margin = screen_of(smoother.layers).logits(own, members, near, count)
+    distance = np.abs(logits - limit)
+    close = ~(distance > margin)  # so that NaN counts as close
+    close[np.argmin(distance)] = True
+    exact = _logits(smoother, own[close], members, near[close], count[close])
+    if not (np.abs(exact - logits[close]) <= margin[close]).all():
+        return _logits(smoother, own, members, near, count) > limit
+    logits[close] = exact
+    return logits > limit
+
+
+def _logits(
+    smoother: Smoother,
+    own: NDArray[np.float32],
+    members: NDArray[np.float32],
+    near: sparse.csr_matrix,
+    count: NDArray[np.int64],
+) -> NDArray[np.float32]:
+    """:func:`smoother_logits` of candidates, (C, d), whose context is the mean over ``near`` (C, P) of ``members`` (P, d).
+
+    The first layer is linear, so that its half for the context may be applied to the members, of which there are fewer,
+    and the mean be taken of the results: a third less work at the published sizes. (Of a few candidates, the other way round.)
+    """
+    if len(own) < len(members):
+        context = (near @ members) / count[:, None].astype(np.float32)
+        return smoother_logits(smoother, np.concatenate([own, context], axis=1))
+    smoother.eval()
+    first, rest = smoother.layers[0], smoother.layers[1:]
+    weight, bias = first.get_parameter("weight"), first.get_parameter("bias")
+    logits = np.zeros(len(own), np.float32)
+    with torch.inference_mode():
+        projected = F.linear(torch.from_numpy(members).to(weight.device), weight[:, smoother.dim :]).float().cpu().numpy()
+        for k in range(0, len(own), CHUNK):
+            part = slice(k, k + CHUNK)
+            context = torch.from_numpy((near[part] @ projected) / count[part, None].astype(np.float32)).to(weight)
+            hidden = F.linear(torch.from_numpy(own[part]).to(weight.device), weight[:, : smoother.dim], bias) + context
+            logits[part] = rest(hidden).squeeze(-1).float().cpu().numpy()
+    return logits
+
+
+def smoother_logits(smoother: Smoother, x: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(n,) logits of (n, 2d) inputs, dropout off whatever the mode of the module (published code forgets that in places)."""
+    smoother.eval()
+    device = next(smoother.parameters()).device
+    with torch.inference_mode():
+        parts = [smoother(torch.from_numpy(x[k : k + CHUNK]).to(device)).float().cpu().numpy() for k in range(0, len(x), CHUNK)]
+    return np.concatenate(parts) if parts else np.zeros(0, np.float32)

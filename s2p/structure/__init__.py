@@ -1,0 +1,1 @@
+"""Structures as plain arrays: reading files, residues, ligands, neighbours."""

@@ -1,0 +1,37 @@
+"""Rigid motions of a structure: what a method says of a protein should not depend on where it lies."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from s2p.structure.reading import Structure
+
+__all__ = ["moved", "random_rotation"]
+
+
+def random_rotation(draw: np.random.Generator) -> NDArray[np.float64]:
+    """(3, 3) proper rotation, all equally likely."""
+    q, r = np.linalg.qr(draw.normal(size=(3, 3)))
+    q = q * np.sign(np.diag(r))
+    q[:, 0] *= np.sign(np.linalg.det(q))
+    return np.asarray(q)
+
+
+def moved(structure: Structure, rotation: NDArray[np.floating], shift: NDArray[np.floating]) -> Structure:
+    """The structure, ligands included, turned by (3, 3) ``rotation`` and then moved by (3,) ``shift`` Å.
+
+    Coordinates are rounded to 0.001 Å, as a file would.
+    """
+
+    def there(x: NDArray[np.float32]) -> NDArray[np.float32]:
+        return np.round(x.astype(np.float64) @ np.transpose(rotation) + shift, 3).astype(np.float32)
+
+    return replace(
+        structure,
+        atoms=replace(structure.atoms, coord=there(structure.atoms.coord)),
+        residues=replace(structure.residues, ca_coord=there(structure.residues.ca_coord)),
+        ligands=tuple(replace(ligand, coord=there(ligand.coord)) for ligand in structure.ligands),
+    )

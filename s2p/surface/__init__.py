@@ -1,0 +1,1 @@
+"""Solvent-accessible-surface points and their features."""

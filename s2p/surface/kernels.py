@@ -1,0 +1,148 @@
+"""Compiled passes over the atoms, and over the surface points, around every surface point."""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from s2p.structure.cells import cell_runs
+
+__all__ = ["among_points", "around_points"]
+
+
+@numba.njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
+def around_points(
+    points: NDArray[np.float64],
+    coord: NDArray[np.float64],
+    keys: NDArray[np.int64],
+    origin: NDArray[np.float64],
+    shape: NDArray[np.int64],
+    size: float,
+    block: NDArray[np.float64],
+    channels: NDArray[np.float32],
+    top: NDArray[np.float32],
+    near: float,
+    far: float,
+    shells: NDArray[np.float64],
+    rays: NDArray[np.float64],
+    ray_length: float,
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:  # pragma: no cover - compiled
+    """One pass over the atoms around each point: shape (P, 12), weighted means (P, 2 C), maxima (P, 2)."""
+    n_shells, n_rays, width = len(shells), len(rays), channels.shape[1]
+    form = np.zeros((len(points), n_shells + 5), np.float32)
+    mean = np.zeros((len(points), 2 * width), np.float32)
+    highest = np.zeros((len(points), 2), np.float32)
+    starts, ends = np.empty(9, np.int64), np.empty(9, np.int64)
+    wall = np.empty(n_rays)
+    close, wide = np.empty(width, np.float32), np.empty(width, np.float32)
+    for p in range(len(points)):
+        x, y, z = points[p, 0], points[p, 1], points[p, 2]
+        wall[:] = ray_length
+        close[:] = 0
+        wide[:] = 0
+        sum_near, sum_far = 1e-9, 1e-9
+        sx, sy, sz, tx, ty, tz = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+        for run in range(cell_runs(x, y, z, keys, origin, shape, size, starts, ends)):
+            for s in range(starts[run], ends[run]):
+                dx, dy, dz = coord[s, 0] - x, coord[s, 1] - y, coord[s, 2] - z
+                d2 = dx * dx + dy * dy + dz * dz
+                if d2 > size * size:
+                    continue
+                d = np.sqrt(d2)
+                for k in range(n_shells - 1, -1, -1):
+                    if d > shells[k]:
+                        break
+                    form[p, k] += 1
+                tx += dx
+                ty += dy
+                tz += dz
+                if d <= 6.0:
+                    sx += dx
+                    sy += dy
+                    sz += dz
+                if d < far:
+                    weight = np.float32(1 - d / far)
+                    sum_far += 1 - d / far
+                    for c in range(width):
+                        wide[c] += weight * channels[s, c]
+                    highest[p, 1] = max(highest[p, 1], top[s])
+                    if d < near:
+                        weight = np.float32(1 - d / near)
+                        sum_near += 1 - d / near
+                        for c in range(width):
+                            close[c] += weight * channels[s, c]
+                        highest[p, 0] = max(highest[p, 0], top[s])
+                if d < ray_length:
+                    for k in range(n_rays):
+                        along = dx * rays[k, 0] + dy * rays[k, 1] + dz * rays[k, 2]
+                        if along > 0 and along < wall[k] and d2 - along * along < block[s]:
+                            wall[k] = along
+        form[p, n_shells] = np.sqrt(sx * sx + sy * sy + sz * sz) / max(1.0, form[p, 2])
+        form[p, n_shells + 1] = np.sqrt(tx * tx + ty * ty + tz * tz) / max(1.0, form[p, n_shells - 1])
+        blocked, distance, both = 0, 0.0, 0
+        half = n_rays // 2
+        for k in range(n_rays):
+            if wall[k] < ray_length:
+                blocked += 1
+                distance += wall[k]
+                if k < half and wall[k + half] < ray_length:
+                    both += 1
+        form[p, n_shells + 2] = blocked / n_rays
+        form[p, n_shells + 3] = distance / max(1, blocked)
+        form[p, n_shells + 4] = both / half
+        for c in range(width):
+            mean[p, 2 * c] = close[c] / sum_near
+            mean[p, 2 * c + 1] = wide[c] / sum_far
+    return form, mean, highest
+
+
+@numba.njit(cache=True, nogil=True)
+def among_points(
+    points: NDArray[np.float64],
+    normals: NDArray[np.float64],
+    values: NDArray[np.float32],
+    order: NDArray[np.int64],
+    keys: NDArray[np.int64],
+    origin: NDArray[np.float64],
+    shape: NDArray[np.int64],
+    size: float,
+    shell: float,
+) -> NDArray[np.float32]:  # pragma: no cover - compiled
+    """Points around points, all in cell order: number, concavity, agreement, mean values; within ``shell``, then ``size``."""
+    width = 3 + values.shape[1]
+    out = np.zeros((len(points), 2 * width), np.float32)
+    starts, ends = np.empty(9, np.int64), np.empty(9, np.int64)
+    total = np.empty((2, 4 + values.shape[1]))
+    for p in range(len(points)):
+        x, y, z = points[p, 0], points[p, 1], points[p, 2]
+        nx, ny, nz = normals[p, 0], normals[p, 1], normals[p, 2]
+        total[:] = 0
+        count_near, count_far = 0, 0
+        for run in range(cell_runs(x, y, z, keys, origin, shape, size, starts, ends)):
+            for s in range(starts[run], ends[run]):
+                dx, dy, dz = points[s, 0] - x, points[s, 1] - y, points[s, 2] - z
+                d2 = dx * dx + dy * dy + dz * dz
+                if d2 > size * size:
+                    continue
+                lift = (dx * nx + dy * ny + dz * nz) / (np.sqrt(d2) + 1e-6)
+                first = 0 if d2 <= shell * shell else 1
+                if first == 0:
+                    count_near += 1
+                count_far += 1
+                for row in range(first, 2):
+                    total[row, 0] += lift
+                    total[row, 1] += normals[s, 0]
+                    total[row, 2] += normals[s, 1]
+                    total[row, 3] += normals[s, 2]
+                    for c in range(values.shape[1]):
+                        total[row, 4 + c] += values[s, c]
+        for row in range(2):
+            n = count_near if row == 0 else count_far
+            at = order[p]
+            out[at, row * width] = n / 100
+            out[at, row * width + 1] = total[row, 0] / n
+            out[at, row * width + 2] = np.sqrt(total[row, 1] ** 2 + total[row, 2] ** 2 + total[row, 3] ** 2) / n
+            for c in range(values.shape[1]):
+                out[at, row * width + 3 + c] = total[row, 4 + c] / n
+    return out

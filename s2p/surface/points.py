@@ -1,0 +1,212 @@
+"""Solvent-accessible-surface (SAS) points by Shrake–Rupley, each knowing its atom."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from s2p.structure.cells import build_cells, cell_runs
+
+__all__ = ["RADII", "SurfacePoints", "accessible_area", "atom_radii", "sphere", "surface_points", "swept_volume"]
+
+RADII = {
+    "C": 1.70,
+    "N": 1.55,
+    "O": 1.52,
+    "S": 1.80,
+    "H": 1.20,
+    "P": 1.80,
+    "SE": 1.90,
+    "F": 1.47,
+    "CL": 1.75,
+    "BR": 1.85,
+    "I": 1.98,
+}
+"""Van der Waals radii, Å (Bondi; the elements the published code's table holds for proteins)."""
+OTHER_RADIUS = 2.0
+
+
+@dataclass(frozen=True, eq=False)
+class SurfacePoints:
+    """SAS points in atom order, then sphere order."""
+
+    coord: NDArray[np.float64]
+    """(P, 3), Å."""
+    atom: NDArray[np.int64]
+    """(P,) index of the atom that owns the point, ascending."""
+
+
+def sphere(n_points: int) -> NDArray[np.float32]:
+    """(n, 3) unit vectors on a golden spiral (paper; Shrake–Rupley as in Biopython)."""
+    k = np.arange(n_points)
+    z = 1 - (2 * k + 1) / n_points
+    r = np.sqrt(1 - z * z)
+    longitude = k * (np.pi * (3 - 5**0.5))
+    return np.stack([np.cos(longitude) * r, np.sin(longitude) * r, z], axis=1).astype(np.float32)
+
+
+def atom_radii(element: NDArray[np.str_], probe_radius: float) -> NDArray[np.float64]:
+    """(A,) van der Waals radius plus probe, Å."""
+    names, inverse = np.unique(element, return_inverse=True)
+    return np.array([RADII.get(name, OTHER_RADIUS) for name in names.tolist()])[inverse] + probe_radius
+
+
+@numba.njit(cache=True)
+def _exposed(
+    coord: NDArray[np.float64],
+    radius: NDArray[np.float64],
+    wanted: NDArray[np.int64],
+    points: NDArray[np.float64],
+    sorted_coord: NDArray[np.float64],
+    sorted_radius: NDArray[np.float64],
+    order: NDArray[np.int64],
+    keys: NDArray[np.int64],
+    origin: NDArray[np.float64],
+    shape: NDArray[np.int64],
+    size: float,
+) -> NDArray[np.bool_]:  # pragma: no cover - compiled
+    """(len(wanted), n) mask of exposed sphere points: no atom b with |a-b| < r_a + r_b holds them within r_b (<=)."""
+    n = len(points)
+    mask = np.ones((len(wanted), n), dtype=np.bool_)
+    starts, ends = np.empty(9, np.int64), np.empty(9, np.int64)
+    near = np.empty((len(coord), 4))  # position and squared radius
+    for w in range(len(wanted)):
+        a = wanted[w]
+        x, y, z, r = coord[a, 0], coord[a, 1], coord[a, 2], radius[a]
+        count = 0
+        for run in range(cell_runs(x, y, z, keys, origin, shape, size, starts, ends)):
+            for s in range(starts[run], ends[run]):
+                dx, dy, dz = sorted_coord[s, 0] - x, sorted_coord[s, 1] - y, sorted_coord[s, 2] - z
+                reach = r + sorted_radius[s]
+                if dx * dx + dy * dy + dz * dz < reach * reach and order[s] != a:
+                    near[count, 0], near[count, 1], near[count, 2] = sorted_coord[s, 0], sorted_coord[s, 1], sorted_coord[s, 2]
+                    near[count, 3] = sorted_radius[s] * sorted_radius[s]
+                    count += 1
+        for k in range(n):
+            px, py, pz = x + r * points[k, 0], y + r * points[k, 1], z + r * points[k, 2]
+            for place in range(count):
+                dx, dy, dz = near[place, 0] - px, near[place, 1] - py, near[place, 2] - pz
+                if dx * dx + dy * dy + dz * dz <= near[place, 3]:
+                    mask[w, k] = False
+                    # Few atoms bury most points: those that did move halfway to the front and are looked at sooner.
+                    for c in range(4):
+                        near[place // 2, c], near[place, c] = near[place, c], near[place // 2, c]
+                    break
+    return mask
+
+
+def _exposed_mask(
+    coord: NDArray[np.float32], radius: NDArray[np.float64], wanted: NDArray[np.int64], n_points: int
+) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+    points = sphere(n_points).astype(np.float64)
+    cells = build_cells(coord, 2 * float(radius.max()))
+    xyz = coord.astype(np.float64)
+    mask: NDArray[np.bool_] = _exposed(
+        xyz,
+        radius,
+        wanted,
+        points,
+        cells.coord,
+        radius[cells.order],
+        cells.order,
+        cells.keys,
+        cells.origin,
+        cells.shape,
+        cells.size,
+    )
+    return mask, points
+
+
+def surface_points(
+    coord: NDArray[np.float32],
+    element: NDArray[np.str_],
+    wanted: NDArray[np.int64],
+    *,
+    n_points: int = 50,
+    probe_radius: float = 1.6,
+) -> SurfacePoints:
+    """SAS points of some atoms, buried by all.
+
+    Parameters
+    ----------
+    coord, element
+        (A, 3) Å and (A,) of all heavy atoms that can bury a point.
+    wanted
+        (W,) ascending indices of the atoms whose points are asked for; no others are computed.
+    n_points, probe_radius
+        Points on each atom's sphere; probe in Å.
+
+    Notes
+    -----
+    Shrake & Rupley 1973 with the published sphere, radii and comparisons (paper, surface points).
+    """
+    if not len(wanted):
+        return SurfacePoints(np.zeros((0, 3)), np.zeros(0, np.int64))
+    radius = atom_radii(element, probe_radius)
+    wanted = np.asarray(wanted, dtype=np.int64)
+    mask, points = _exposed_mask(coord, radius, wanted, n_points)
+    which, k = np.nonzero(mask)
+    atom = wanted[which]
+    return SurfacePoints(coord[atom].astype(np.float64) + radius[atom, None] * points[k], atom)
+
+
+def accessible_area(
+    coord: NDArray[np.float32], element: NDArray[np.str_], *, n_points: int = 960, probe_radius: float = 1.4
+) -> NDArray[np.float64]:
+    """(A,) solvent-accessible surface area of every atom, Å²."""
+    radius = atom_radii(element, probe_radius)
+    mask, _ = _exposed_mask(coord, radius, np.arange(len(coord)), n_points)
+    area: NDArray[np.float64] = mask.sum(axis=1) / n_points * 4 * np.pi * radius**2
+    return area
+
+
+@numba.njit(cache=True)
+def _filled(points: NDArray[np.float64], radius: float, spacing: float) -> int:  # pragma: no cover - compiled
+    """Number of grid positions within ``radius`` of a point.
+
+    Positions are remembered in a hash table, whose size depends on the number of points and not on how far apart they are.
+    """
+    reach = int(np.ceil(radius / spacing)) + 1
+    low, high = np.empty(3, np.int64), np.empty(3, np.int64)
+    for axis in range(3):
+        low[axis] = int(np.floor(points[:, axis].min() / spacing)) - reach
+        high[axis] = int(np.floor(points[:, axis].max() / spacing)) + reach + 1
+    # Every position within the radius has its cube within the radius plus half a diagonal.
+    most = len(points) * int(4.19 * (radius / spacing + 0.87) ** 3 + 1)
+    size = 64
+    while size < 2 * most:
+        size *= 2
+    table = np.full(size, -1, np.int64)
+    distinct = 0
+    for p in range(len(points)):
+        x, y, z = points[p, 0], points[p, 1], points[p, 2]
+        cx, cy, cz = int(np.round(x / spacing)), int(np.round(y / spacing)), int(np.round(z / spacing))
+        for i in range(cx - reach, cx + reach + 1):
+            for j in range(cy - reach, cy + reach + 1):
+                dxy = (i * spacing - x) ** 2 + (j * spacing - y) ** 2
+                if dxy > radius * radius:
+                    continue
+                row = (i - low[0]) * (high[1] - low[1] + 1) + (j - low[1])
+                for k in range(cz - reach, cz + reach + 1):
+                    if dxy + (k * spacing - z) ** 2 <= radius * radius:
+                        code = row * (high[2] - low[2] + 1) + (k - low[2])
+                        slot = ((code * 2654435761) >> 16) & (size - 1)  # Knuth's multiplier scatters neighbours
+                        while table[slot] >= 0 and table[slot] != code:
+                            slot = (slot + 1) & (size - 1)
+                        if table[slot] < 0:
+                            table[slot] = code
+                            distinct += 1
+    return distinct
+
+
+def swept_volume(points: NDArray[np.floating], probe_radius: float = 1.6, spacing: float = 0.8) -> float:
+    """Volume (Å³) of the union of probe spheres at the points, on a grid of ``spacing`` Å.
+
+    Probes at SAS points touch no atom, so this is solvent volume along the pocket's wall.
+    """
+    if not len(points):
+        return 0.0
+    return int(_filled(np.ascontiguousarray(points, dtype=np.float64), probe_radius, spacing)) * spacing**3

@@ -1,0 +1,119 @@
+"""What one training step sees: batches of chains of similar length, cropped, padded, and each for one head."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from s2p.config import FinetuneConfig
+from s2p.datasets.labelled import LabelledChain
+from s2p.errors import S2PError
+from s2p.language.esm import PAD, token_batches, tokenize
+
+__all__ = ["Batch", "ChainsByHead", "balanced_weight", "batches", "by_head", "fingerprint", "parts", "plan"]
+
+ChainsByHead = Mapping[str, Sequence[LabelledChain]]
+"""Head (kind of site) -> chains labelled with sites of that kind."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Chains that go through the model together."""
+
+    head: str
+    """The head that learns from them; the others see nothing of this batch."""
+    members: tuple[int, ...]
+    """Indices into the chains of that head."""
+
+
+def by_head(heads: Sequence[str], chains: Sequence[LabelledChain] | ChainsByHead, what: str) -> dict[str, list[LabelledChain]]:
+    """Chains of every head, in the order of ``heads``; a plain sequence belongs to the first.
+
+    Raises
+    ------
+    S2PError
+        If a head has no chains, or chains are for a head that is not there. ``what`` says which chains they are.
+    """
+    table = chains if isinstance(chains, Mapping) else {heads[0]: chains}
+    if unknown := set(table) - set(heads):
+        raise S2PError(f"there are {what} chains for {sorted(unknown)[0]!r} sites; the model has heads for {', '.join(heads)}")
+    for head in heads:
+        if not table.get(head):
+            raise S2PError(
+                f"fine-tuning needs {what} chains with {head} sites"
+                + (": the best epoch and the threshold are chosen on them" if what == "validation" else "")
+            )
+    return {head: list(table[head]) for head in heads}
+
+
+def balanced_weight(chains: Sequence[LabelledChain]) -> float:
+    """Weight of the positive class, n / (2 n_pos) over all chains (published: over the last batch only)."""
+    n = sum(len(c.labels) for c in chains)
+    positive = sum(int(c.labels.sum()) for c in chains)
+    if positive == 0:
+        raise S2PError("no chain of the training set has a binding residue; there is nothing to learn")
+    return n / (2 * positive)
+
+
+def plan(training: ChainsByHead, config: FinetuneConfig) -> list[Batch]:
+    """The batches of an epoch, before they are shuffled; the same in every epoch."""
+    return [
+        Batch(head, tuple(members))
+        for head, chains in training.items()
+        for members in token_batches([min(len(c.sequence), config.max_residues) for c in chains], config.token_budget)
+    ]
+
+
+def batches(
+    training: ChainsByHead, planned: Sequence[Batch], longest: int, rng: np.random.Generator, order: Sequence[int]
+) -> Iterator[tuple[str, Tensor, Tensor]]:
+    """Head, tokens (B, T) and labels (B, T) of the planned batches in the given order.
+
+    Labels are -1 where there is no residue. Chains over ``longest`` are cropped at random places drawn from ``rng``.
+    """
+    for k in order:
+        batch = planned[k]
+        yield (batch.head, *_padded([training[batch.head][i] for i in batch.members], longest, rng))
+
+
+def _padded(chains: Sequence[LabelledChain], longest: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    pieces: list[tuple[str, NDArray[np.uint8]]] = []
+    for c in chains:
+        start = int(rng.integers(0, max(1, len(c.sequence) - longest + 1)))
+        pieces.append((c.sequence[start : start + longest], c.labels[start : start + longest]))
+    size = max(len(s) for s, _ in pieces) + 2
+    tokens = np.full((len(pieces), size), PAD, dtype=np.int64)
+    labels = np.full((len(pieces), size), -1, dtype=np.float32)
+    for row, (sequence, flags) in enumerate(pieces):
+        tokens[row, : len(sequence) + 2] = tokenize(sequence)
+        labels[row, 1 : len(sequence) + 1] = flags
+    return torch.from_numpy(tokens), torch.from_numpy(labels)
+
+
+def parts(tokens: Tensor, labels: Tensor, micro_tokens: int | None) -> list[tuple[Tensor, Tensor]]:
+    """Rows of a batch in parts of at most ``micro_tokens`` tokens (one row at least), without the columns no row needs."""
+    rows = len(tokens) if micro_tokens is None else max(1, micro_tokens // tokens.shape[1])
+    if rows >= len(tokens):
+        return [(tokens, labels)]
+    pieces = []
+    for start in range(0, len(tokens), rows):
+        width = int(tokens[start : start + rows].ne(PAD).sum(dim=1).max())
+        pieces.append((tokens[start : start + rows, :width], labels[start : start + rows, :width]))
+    return pieces
+
+
+def fingerprint(*sets: ChainsByHead) -> str:
+    """SHA-256 of the sequences, labels and heads, in order."""
+    digest = hashlib.sha256()
+    for chains in sets:
+        for head, members in chains.items():
+            digest.update(f"[{head}]".encode())
+            for c in members:
+                digest.update(f">{c.sequence}\n".encode() + c.labels.astype(np.uint8).tobytes())
+    return digest.hexdigest()

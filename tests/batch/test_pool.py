@@ -1,0 +1,131 @@
+"""Batches over processes give what single predictions give."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from batch_stub import Stub, pdb
+
+from s2p.batch.pool import _Flow
+from s2p.batch.run import BatchOptions, expand_inputs, load_predictor, predict_batch
+from s2p.config import DEFAULT_MODEL, BatchConfig
+from s2p.errors import WeightsError
+
+NAMES = ("1ubi.pdb.gz", "4CUP.cif", "1pwc.pdb.gz", "1hpv.pdb.gz")
+ROUNDING = 2e-5
+"""The last digit that is written: sums over a padded batch are taken in another order."""
+
+
+def close(a: Any, b: Any) -> bool:
+    """Equal, but for the last digit of numbers."""
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(close(a[key], b[key]) for key in a)
+    if isinstance(a, list):
+        return len(a) == len(b) and all(map(close, a, b))
+    if isinstance(a, float) and isinstance(b, float):
+        return abs(a - b) <= ROUNDING + 1e-3 * (abs(a) > 1)
+    return bool(a == b)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_batch_equals_single_predictions(examples: Path, tmp_path: Path, jobs: int) -> None:
+    for name in NAMES:
+        shutil.copy(examples / name, tmp_path)
+    load = partial(load_predictor, DEFAULT_MODEL, None, "cpu")
+    predictor = load()
+    options = BatchOptions(tmp_path / "batch", load, ("csv", "json"), quiet=True)
+    items = expand_inputs([str(tmp_path)])
+    assert [row.status for row in predict_batch(items, options, jobs=jobs)] == ["ok"] * len(NAMES)
+    alone = replace(options, folder=tmp_path / "alone", load=lambda: predictor)
+    for item in items:
+        (row,) = predict_batch([item], alone)
+        assert row.status == "ok"
+        expected, found = (json.loads((folder / f"{item.stem}.json").read_text()) for folder in (alone.folder, options.folder))
+        assert expected["pockets"]
+        assert close(expected, found), item.stem
+
+
+def options(tmp_path: Path, **changes: Any) -> BatchOptions:
+    limits = BatchConfig(gather=40, held=100, queue=2)
+    return BatchOptions(
+        **{"folder": tmp_path / "out", "load": Stub, "formats": ("csv",), "quiet": True, "batch": limits, **changes}
+    )
+
+
+def inputs(tmp_path: Path, names: tuple[str, ...]) -> list[str]:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for k, name in enumerate(names):
+        (folder / f"{name}.pdb").write_text(pdb(6 + k))
+    return [str(folder)]
+
+
+def test_all_are_done_though_some_kill_their_process(tmp_path: Path) -> None:
+    names = ("a", "b", "die", "c", "d", "die2", "e", "f", "empty")
+    given = inputs(tmp_path, names)
+    (tmp_path / "in" / "empty.pdb").write_text("")
+    rows = list(predict_batch(expand_inputs(given), options(tmp_path), jobs=2))
+    assert sorted(Path(row.input).stem for row in rows) == sorted(names)
+    failed = {Path(row.input).stem: row.message for row in rows if row.status == "error"}
+    assert failed.keys() == {"die", "die2", "empty"}
+    assert "worker process died" in failed["die"] and "the file is empty" in failed["empty"]
+    with open(tmp_path / "out" / "summary.csv", newline="") as handle:
+        assert [Path(row["input"]).stem for row in csv.DictReader(handle)] == sorted(names)
+
+
+def test_little_is_held_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+    submit = _Flow._submit_finish
+
+    def watched(self: _Flow, pool: Any, running: Any) -> None:
+        in_work = [index for index, _ in self.ready] + list(running.values())
+        assert len(set(in_work)) == len(in_work)
+        seen.append(sum(self.sizes[index] for index in in_work))
+        submit(self, pool, running)
+
+    monkeypatch.setattr(_Flow, "_submit_finish", watched)
+    items = expand_inputs(inputs(tmp_path, tuple(f"s{k}" for k in range(30))))
+    own = options(tmp_path)
+    assert sum(1 for row in predict_batch(items, own, jobs=2) if row.status == "ok") == 30
+    assert len(seen) > 3
+    assert max(seen) <= own.batch.held
+
+
+def test_one_larger_than_all_limits_is_done(tmp_path: Path) -> None:
+    given = inputs(tmp_path, ("a", "b"))
+    (tmp_path / "in" / "large.pdb").write_text(pdb(400))
+    rows = list(predict_batch(expand_inputs(given), options(tmp_path), jobs=2))
+    assert [row.status for row in rows] == ["ok"] * 3
+
+
+class Unusable(Stub):
+    """Its second half cannot be loaded."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.load_rest = unusable
+
+
+def unusable() -> Stub:
+    raise WeightsError("gone in the meantime")
+
+
+def test_a_worker_that_cannot_load_stops_the_batch(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match="gone in the meantime"):
+        list(predict_batch(expand_inputs(inputs(tmp_path, ("a", "b"))), options(tmp_path, load=Unusable), jobs=2))
+
+
+def test_nothing_is_loaded_where_no_input_is_good(tmp_path: Path) -> None:
+    def never() -> Stub:
+        raise AssertionError("loaded")
+
+    rows = list(predict_batch(expand_inputs([str(tmp_path), "x" * 5000]), options(tmp_path, load=never), jobs=2))
+    assert [row.status for row in rows] == ["error"] * 2

@@ -1,0 +1,62 @@
+"""Order and remaining time of a batch."""
+
+from __future__ import annotations
+
+import gzip
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from batch_stub import pdb
+from hypothesis import given
+from hypothesis import strategies as st
+
+from s2p.batch.inputs import Item
+from s2p.batch.schedule import Clock, estimate_residues, groups, longest_first
+from s2p.structure.reading import read_structure
+
+SIZES = st.lists(st.integers(1, 50), max_size=40)
+
+
+@given(SIZES, st.integers(1, 120))
+def test_groups_hold_everything_once_and_keep_the_budget(sizes: list[int], budget: int) -> None:
+    order = longest_first(sizes)
+    assert sorted(order) == list(range(len(sizes)))
+    assert [sizes[k] for k in order] == sorted(sizes, reverse=True)
+    found = list(groups(order, sizes, budget))
+    assert [k for group in found for k in group] == order
+    for group in found:
+        assert len(group) == 1 or sum(sizes[k] for k in group) <= budget
+    for group, following in pairwise(found):
+        assert sum(sizes[k] for k in group) + sizes[following[0]] > budget, "there was room for more"
+
+
+def test_equals_stay_in_order() -> None:
+    assert longest_first([3, 5, 3, 5]) == [1, 3, 0, 2]
+
+
+def test_sizes_are_guessed_from_files(tmp_path: Path, examples: Path) -> None:
+    (tmp_path / "a.pdb").write_text(pdb(100))
+    with gzip.open(tmp_path / "a.pdb.gz", "wt") as handle:
+        handle.write(pdb(100))
+    sizes = [estimate_residues(Item("", "", path=tmp_path / name)) for name in ("a.pdb", "a.pdb.gz", "none.pdb")]
+    assert sizes[0] > sizes[1] > sizes[2] == 1
+    assert estimate_residues(Item("1ake", "1ake", identifier="1ake")) > 1
+    assert estimate_residues(Item("x", "x", error="wrong")) == 1
+    for name in ("4CUP.cif", "1pwc.pdb.gz", "7CFN.cif.gz"):
+        n = len(read_structure(examples / name).residues)
+        assert n / 3 < estimate_residues(Item("", "", path=examples / name)) < 3 * n, name
+
+
+def test_time_left_follows_residues_and_ignores_what_was_skipped() -> None:
+    seconds = iter((0.0, 10.0, 10.0, 30.0, 40.0))
+    clock = Clock(1000, lambda: next(seconds))
+    assert clock.remaining() is None
+    clock.done(500, skipped=True)
+    assert clock.remaining() is None
+    clock.done(100)
+    assert clock.remaining() == pytest.approx(400 * 10 / 100)
+    clock.done(100)
+    assert clock.remaining() == pytest.approx(300 * 10 / 200)
+    clock.done(300)
+    assert clock.remaining() == 0

@@ -1,0 +1,72 @@
+"""Pictures of designs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from course.pocketgen import DesignView, pocket_overlay, type_probabilities
+from s2p.models.pocketgen.atoms import LETTERS
+from s2p.models.pocketgen.data import LigandAtoms, Pocket, make_pocket
+from s2p.models.pocketgen.design import Design, Measures
+from s2p.models.pocketgen.geometry import Geometry, measure_geometry
+from s2p.models.pocketgen.output import find_ligand
+from s2p.models.pocketgen.report import pocket_pdb
+from s2p.structure.reading import Structure, read_structure
+
+
+@pytest.fixture(scope="module")
+def scene(examples: Path) -> tuple[Structure, Pocket, LigandAtoms, Geometry]:
+    structure = read_structure(examples / "1a28.pdb.gz")
+    ligand, _ = find_ligand(structure, "STR")
+    return structure, make_pocket(structure, ligand, np.array([40, 80, 81])), ligand, measure_geometry([structure])
+
+
+def native(pocket: Pocket) -> Design:
+    types = pocket.types[pocket.pocket]
+    return Design(types, np.eye(20)[types - 1], pocket.coord[pocket.pocket].astype(float), pocket.ligand.astype(float))
+
+
+def test_a_native_design_covers_the_native_sticks(scene: tuple[Structure, Pocket, LigandAtoms, Geometry]) -> None:
+    _, pocket, ligand, geometry = scene
+    d = native(pocket)
+    figure = pocket_overlay(pocket, geometry, [("itself", d.types, d.coord)])
+    (ax,) = figure.axes
+    lines = [line.get_xydata() for line in ax.lines]
+    n = (len(lines) - 1) // 2
+    assert len(lines) == 2 * n + 1  # and the ligand
+    assert n == sum(len(geometry.bonds(k)) for k in d.types.tolist())
+    assert all(np.allclose(a, b, atol=1e-4) for a, b in zip(lines[:n], lines[n : 2 * n], strict=True))
+    assert len(lines[-1]) == len(ligand.coord)
+    assert ax.get_title() == "itself"
+    assert [t.get_text() for t in figure.legends[0].get_texts()] == ["native", "ligand"]
+
+
+def test_the_native_type_is_outlined() -> None:
+    p = np.full((2, 20), 0.05)
+    ax = type_probabilities(["A:1", "A:2"], "AW", p).axes[0]
+    corners = [(patch.get_x(), patch.get_y()) for patch in ax.patches]
+    assert corners == [(LETTERS.index("A") - 0.5, -0.5), (LETTERS.index("W") - 0.5, 0.5)]
+
+
+def test_the_view_has_a_page_and_a_picture(scene: tuple[Structure, Pocket, LigandAtoms, Geometry]) -> None:
+    structure, pocket, ligand, geometry = scene
+    d = native(pocket)
+    view = DesignView(structure, pocket, ligand, [d], [Measures(1.0, 0.0, 0, 30, 0, 0.0)], geometry)
+    page = view._repr_html_()
+    assert page.startswith("<iframe srcdoc=")
+    assert d.sequence in page
+    assert view._repr_png_()[:4] == b"\x89PNG"
+
+
+def test_records_read_back(scene: tuple[Structure, Pocket, LigandAtoms, Geometry], tmp_path: Path) -> None:
+    structure, pocket, _, _ = scene
+    d = native(pocket)
+    path = tmp_path / "pocket.pdb"
+    path.write_text(pocket_pdb(structure, pocket, d.types, d.coord, pocket.present[pocket.pocket]))
+    again = read_structure(path)
+    assert again.sequence() == d.sequence
+    assert again.residues.number.tolist() == structure.residues.number[[40, 80, 81]].tolist()
+    assert np.allclose(again.atoms.coord, d.coord[pocket.present[pocket.pocket]], atol=6e-4)

@@ -1,0 +1,50 @@
+"""The course's structures have the sites of the label table, and the labels of all copies of a chain."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from course.structures import binding_flags, course_structures, labelled_chains
+from s2p.errors import StructureError
+
+
+def test_sites_are_those_of_the_label_table(examples: Path) -> None:
+    with open(examples / "labels.csv", newline="") as handle:
+        rows = [row for row in csv.DictReader(handle) if row["structure"] in ("1uou", "1ia1", "1hpv")]
+    for item in course_structures(["1uou", "1ia1", "1hpv"], examples):
+        ids = item.structure.residues.ids()
+        found = {" ".join(ids[i] for i in site) for site in item.sites}
+        assert found == {row["residues"] for row in rows if row["structure"] == item.key}
+
+
+def test_binding_flags_are_the_union(examples: Path) -> None:
+    (item,) = course_structures(["1ia1"], examples)
+    assert set(np.flatnonzero(binding_flags(item)).tolist()) == {int(i) for site in item.sites for i in site}
+    assert sum(map(len, item.sites)) > binding_flags(item).sum()  # the two sites of a chain share residues
+
+
+def test_one_chain_of_many(examples: Path) -> None:
+    (item,) = course_structures(["7CFN:R"], examples)
+    assert item.key == "7CFN" and item.structure.chains == ["R"] and len(item.sites) == 4
+
+
+def test_copies_become_one_chain_with_all_labels(examples: Path) -> None:
+    items = course_structures(["1ia1", "1hpv", "1a28"], examples)
+    chains = labelled_chains(items)
+    assert [c.id for c in chains] == ["1ia1_A", "1hpv_A", "1a28_A", "1a28_B"]  # 1a28's chains miss different residues
+    flags, of = binding_flags(items[0]), items[0].structure.residues.chain
+    assert np.array_equal(chains[0].labels.astype(bool), flags[of == "A"] | flags[of == "B"])
+    assert chains[0].labels.sum() > flags[of == "A"].sum()
+
+
+def test_chains_that_bind_nothing_are_left_out(examples: Path) -> None:
+    assert labelled_chains(course_structures(["1ubi"], examples)) == []
+
+
+def test_a_missing_chain_is_an_error(examples: Path) -> None:
+    with pytest.raises(StructureError, match="Z"):
+        course_structures(["1uou:Z"], examples)

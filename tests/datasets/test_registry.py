@@ -1,0 +1,146 @@
+"""Named data sets: what is said of them, and fetching one from a server on this machine."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import re
+import threading
+import zipfile
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from s2p.config import DownloadConfig
+from s2p.datasets import registry
+from s2p.datasets.registry import DATASETS, LOCAL_LAYOUTS, Dataset, RemoteFile, dataset, dataset_folder, fetch_dataset
+from s2p.errors import FetchError, S2PError
+
+FAST = DownloadConfig(timeout=5.0, attempts=2, pause=0.01)
+
+
+def packed() -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        archive.writestr("labels.txt", ">a\nACD\n010\n")
+    return out.getvalue()
+
+
+ARCHIVE = packed()
+
+
+@pytest.fixture
+def files(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, dict[str, bytes], list[str]]]:
+    """Address of a server, what it serves by path, and what was asked of it."""
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    served: dict[str, bytes] = {}
+    asked: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            if self.path not in served:
+                self.send_error(404)
+                return
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(served[self.path])))
+            self.end_headers()
+            self.wfile.write(served[self.path])
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    httpd = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=httpd.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{httpd.server_port}", served, asked
+    httpd.shutdown()
+    httpd.server_close()
+    thread.join()
+
+
+def test_every_set_has_what_a_reader_needs() -> None:
+    names = [entry.name for entry in DATASETS]
+    assert {"scpdb", "scpdb-enhanced", "ligysis", "cryptobench", "coach420", "posebusters"} <= set(names)
+    assert len(set(names)) == len(names)
+    for entry in DATASETS:
+        assert re.fullmatch(r"https?://\S+", entry.source)
+        assert "doi:" in entry.citation or "bioRxiv" in entry.citation
+        assert entry.files or entry.zenodo or entry.note
+        for remote in entry.files:
+            assert remote.url.startswith("https://")
+            assert remote.sha256 is None or re.fullmatch("[0-9a-f]{64}", remote.sha256)
+            assert remote.md5 is None or re.fullmatch("[0-9a-f]{32}", remote.md5)
+    assert dataset("LIGYSIS").name == "ligysis"
+    with pytest.raises(S2PError, match="no data set 'pdb'; the names are scpdb"):
+        dataset("pdb")
+
+
+def test_what_cannot_be_fetched_says_where_to_go(tmp_path: Path) -> None:
+    with pytest.raises(S2PError, match=r"scpdb: .*by hand \(http://bioinfo"):
+        fetch_dataset("scpdb", tmp_path)
+
+
+def test_a_set_is_fetched_checked_and_unpacked(files: tuple[str, dict[str, bytes], list[str]], tmp_path: Path) -> None:
+    url, served, asked = files
+    served["/x.zip"] = ARCHIVE
+    served["/readme"] = b"hello"
+    good = RemoteFile("x.zip", url + "/x.zip", len(ARCHIVE), hashlib.sha256(ARCHIVE).hexdigest())
+    entry = Dataset(
+        "mine", "t", "https://example.org", "MIT", "doi:x", (good, RemoteFile("readme.txt", url + "/readme")), note="a note"
+    )
+    place, notes = fetch_dataset(entry, tmp_path, config=FAST, quiet=True)
+    assert place == tmp_path / "mine"
+    assert (place / "x_unpacked" / "labels.txt").read_text().startswith(">a")
+    assert notes == ["a note", "readme.txt: not verified, the source states no checksum"]
+    fetch_dataset(entry, tmp_path, config=FAST, quiet=True)
+    assert asked == ["/x.zip", "/readme"]
+    bad = Dataset("mine", "t", "https://example.org", None, "doi:x", (RemoteFile("x.zip", url + "/x.zip", md5="0" * 32),))
+    with pytest.raises(FetchError, match="wrong checksum"):
+        fetch_dataset(bad, tmp_path / "other", config=FAST, quiet=True)
+
+
+def test_a_zenodo_record_tells_its_files(
+    files: tuple[str, dict[str, bytes], list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, served, _ = files
+    served["/files/x.zip"] = ARCHIVE
+    digest = hashlib.md5(ARCHIVE).hexdigest()
+    record = {
+        "files": [{"key": "../x.zip", "size": len(ARCHIVE), "checksum": f"md5:{digest}", "links": {"self": url + "/files/x.zip"}}]
+    }
+    served["/api/7"] = json.dumps(record).encode()
+    monkeypatch.setattr(registry._zenodo_files, "__defaults__", (url + "/api/{record}",))
+    entry = Dataset("mine", "t", "https://example.org", "MIT", "doi:x", zenodo="7")
+    place, notes = fetch_dataset(entry, tmp_path, config=FAST, quiet=True)
+    assert notes == []
+    assert sorted(p.name for p in place.iterdir()) == ["_x.zip", "_x_unpacked"]
+    assert [p.name for p in tmp_path.iterdir()] == ["mine"]
+    for answer in (b"<html>", b"[]", b'{"files": [{"key": "x"}]}'):
+        served["/api/7"] = answer
+        with pytest.raises(FetchError, match="not the list of files"):
+            fetch_dataset(entry, tmp_path / "other", config=FAST)
+    del served["/api/7"]
+    with pytest.raises(FetchError, match="Zenodo record 7: cannot be asked"):
+        fetch_dataset(entry, tmp_path / "other", config=FAST)
+
+
+def test_the_cache_is_the_default_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("S2P_CACHE", str(tmp_path))
+    assert dataset_folder("ligysis") == tmp_path / "datasets" / "ligysis"
+    assert dataset_folder("ligysis", "here") == Path("here") / "ligysis"
+
+
+def test_local_layouts_are_told_apart(tmp_path: Path) -> None:
+    (tmp_path / "c").mkdir()
+    (tmp_path / "c" / "index.csv").write_text("")
+    (tmp_path / "c" / "chain_clusters.csv").write_text("")
+    (tmp_path / "l" / "chains").mkdir(parents=True)
+    (tmp_path / "l" / "chains.csv").write_text("")
+    (tmp_path / "s" / "small").mkdir(parents=True)
+    (tmp_path / "s" / "small" / "x.txt").write_text("")
+    found = {p.name: [name for name, _, test in LOCAL_LAYOUTS if test(p)] for p in tmp_path.iterdir()}
+    assert found == {"c": ["complexes"], "l": ["ligysis"], "s": ["labels"]}

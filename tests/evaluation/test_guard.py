@@ -1,0 +1,129 @@
+"""The record of training chains in a checkpoint's card: what it detects, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from s2p.config import SketchConfig
+from s2p.datasets.label_files import read_three_line
+from s2p.errors import S2PError
+from s2p.evaluation.guard import CARD_KEY, refuse_trained, trained_on, training_sketch
+from s2p.evaluation.word_fits import BACKGROUND
+
+LETTERS = list("ACDEFGHIKLMNPQRSTVWY")
+FREQUENCIES = BACKGROUND / BACKGROUND.sum()
+SEQUENCES = Path(os.environ.get("S2P_DATA", "data/public")) / "sequences" / "small"
+
+
+def random_sequences(n: int, seed: int, length: int = 200) -> dict[str, str]:
+    draw = np.random.default_rng(seed)
+    return {f"c{k}": "".join(draw.choice(LETTERS, length, p=FREQUENCIES)) for k in range(n)}
+
+
+def mutated(sequence: str, share: float, seed: int) -> str:
+    draw = np.random.default_rng(seed)
+    return "".join(draw.choice(LETTERS, p=FREQUENCIES) if draw.random() < share else c for c in sequence)
+
+
+TRAINING = random_sequences(60, 0)
+SKETCH = training_sketch(TRAINING)
+
+
+def test_the_same_sequence_is_exact_and_a_stranger_is_nothing() -> None:
+    hits = trained_on(SKETCH, {"x": TRAINING["c7"], "lower": TRAINING["c8"].lower(), "new": random_sequences(1, 99)["c0"]})
+    assert [(h.id, h.kind, h.training_id, h.identity, h.e_value) for h in hits] == [
+        ("x", "exact", "c7", 1.0, 0.0),
+        ("lower", "exact", "c8", 1.0, 0.0),
+    ]
+
+
+def test_a_mutant_and_a_fragment_with_words_are_near() -> None:
+    hits = trained_on(
+        SKETCH, {"m": mutated(TRAINING["c3"], 0.3, 1), "cut": TRAINING["c4"][3:], "tagged": "GSHM" + TRAINING["c5"]}
+    )
+    assert [(h.id, h.kind, h.training_id) for h in hits] == [("m", "near", "c3"), ("cut", "near", "c4"), ("tagged", "near", "c5")]
+    assert 0.55 < hits[0].identity < 0.95
+    assert min(hits[1].identity, hits[2].identity) > 0.7  # one word may lie over the cut
+    assert "resembles training chain c3" in str(hits[0])
+
+
+def test_strangers_are_hardly_ever_near() -> None:
+    strangers = random_sequences(100, 7)
+    assert trained_on(SKETCH, strangers) == []
+
+
+def test_detection_falls_with_identity_as_the_docstring_says() -> None:
+    """Random substitutions: most at 60 % identity, few at 30 %."""
+    share = {}
+    for kept in (0.8, 0.6, 0.3):
+        changed = {name: mutated(s, (1 - kept) * 20 / 19, 11) for name, s in TRAINING.items()}
+        hits = trained_on(SKETCH, changed)
+        assert all(h.id == h.training_id for h in hits)
+        share[kept] = len(hits) / len(TRAINING)
+    assert share[0.8] == 1.0
+    assert share[0.6] > 0.8
+    assert share[0.3] < 0.5
+
+
+def test_common_tags_are_no_sign() -> None:
+    tag = "MGSSHHHHHHSSGLVPRGSH"
+    tagged = {k: tag + s for k, s in random_sequences(20, 3).items()}
+    assert trained_on(training_sketch(tagged), {k: tag + s for k, s in random_sequences(20, 4).items()}) == []
+
+
+def test_the_sketch_is_json_deterministic_and_small() -> None:
+    assert training_sketch(TRAINING) == SKETCH
+    assert trained_on(json.loads(json.dumps(SKETCH)), {"x": TRAINING["c0"]})
+    table = random_sequences(4401, 5, 393)
+    sketch = training_sketch(table)
+    assert sketch["words_per_chain"] == 4
+    assert len(json.dumps(sketch)) < 300_000
+    small = training_sketch(table, SketchConfig(max_bytes=120_000))
+    assert small["words_per_chain"] < 4
+    assert len(small["data"]) <= 120_000
+    assert [h.kind for h in trained_on(small, {"x": table["c9"]})] == ["exact"]
+    with pytest.raises(S2PError, match="4401 training chains do not fit into a sketch of 1000 bytes"):
+        training_sketch(table, SketchConfig(max_bytes=1000))
+
+
+def test_short_odd_and_unnamed_chains() -> None:
+    sketch = training_sketch(["A", "", "XXXX", "ACDEFGHIK", "G" * 400])
+    assert [(h.id, h.kind, h.training_id) for h in trained_on(sketch, ["A", "W", ""])] == [
+        ("0", "exact", "0"),
+        ("2", "exact", "1"),
+    ]
+    assert trained_on(training_sketch({}), {"x": "ACDEFGHIKLMN"}) == []
+
+
+def test_an_evaluation_is_refused_unless_allowed() -> None:
+    card = {"licence": "MIT", CARD_KEY: SKETCH}
+    new = random_sequences(2, 50)
+    assert refuse_trained(card, new) == []
+    with pytest.raises(
+        S2PError, match=r"trained on 1 of the chains .*mine \(the same sequence as training chain c2\).*leave them out"
+    ):
+        refuse_trained(card, new | {"mine": TRAINING["c2"]})
+    assert [h.id for h in refuse_trained(card, {"mine": TRAINING["c2"]}, allow=True)] == ["mine"]
+    with pytest.raises(S2PError, match="60 of the chains.* and 55 more"):
+        refuse_trained(card, TRAINING)
+
+
+def test_a_card_that_cannot_tell_says_so() -> None:
+    with pytest.raises(S2PError, match="no record of its training chains"):
+        refuse_trained({"licence": "MIT"}, {"x": "ACD"})
+    assert refuse_trained({"licence": "MIT"}, {"x": "ACD"}, allow=True) == []
+    for broken in ({"data": "!!"}, {"data": SKETCH["data"][:-50]}, {"chains": 3}, {"data": 7}):
+        with pytest.raises(S2PError, match="damaged"):
+            trained_on(SKETCH | broken, {"x": "ACD"})
+
+
+@pytest.mark.skipif(not SEQUENCES.is_dir(), reason="the archive of labelled sequences is not unpacked here")
+def test_real_chains_backwards_are_not_taken_for_seen() -> None:
+    training = {str(k): c.sequence for k, c in enumerate(read_three_line(SEQUENCES / "chen11.txt"))}
+    test = {c.id: c.sequence[::-1] for c in read_three_line(SEQUENCES / "coach420.txt")[:60]}
+    assert len(trained_on(training_sketch(training), test)) <= 1

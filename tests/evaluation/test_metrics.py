@@ -1,0 +1,165 @@
+"""Pocket measures against hand-computed examples and, where there is one, another implementation."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import average_precision_score
+
+from s2p.evaluation.metrics import (
+    Detections,
+    best_overlap,
+    dca,
+    dcc,
+    detections,
+    matched_pockets,
+    merging_index,
+    pocket_average_precision,
+    pocket_fragmentation_index,
+    radius_of_gyration,
+    rank_limits,
+    recall,
+    share_missed,
+    site_center,
+    site_overlaps,
+    site_size,
+    site_to_pocket,
+)
+
+SITES = [[1, 2, 3, 4], [8, 9], [20]]
+POCKETS = [[1], [2], [3, 4, 8]]
+SETS = st.lists(st.sets(st.integers(0, 20), min_size=1), max_size=6)
+
+
+def test_dcc_and_dca() -> None:
+    predicted = [[0, 0, 0], [10, 0, 0]]
+    np.testing.assert_allclose(dcc(predicted, [[0, 3, 4], [10, 0, 1]]), [5, 1])
+    assert np.isinf(dcc(np.zeros((0, 3)), [[0, 0, 0]])).all()
+    assert dcc(predicted, np.zeros((0, 3))).shape == (0,)
+    np.testing.assert_allclose(dca(predicted, [[0, 0, 2], [9, 0, 0]]), [2, 1])
+
+
+def test_recall_is_strict() -> None:
+    assert recall([3.9, 4.0, np.inf], 4.0) == pytest.approx(1 / 3)
+    assert np.isnan(recall([], 4.0))
+
+
+def test_rank_limits() -> None:
+    """Quirk 13 of the published baselines: the last pocket of a short list must not be lost."""
+    assert rank_limits(2, 10) == {"N": 2, "N+2": 4, "all": 10}
+    assert rank_limits(2, 3) == {"N": 2, "N+2": 3, "all": 3}
+    assert rank_limits(0, 3) == {"N": 0, "N+2": 2, "all": 3}
+
+
+def test_centers_and_gyration() -> None:
+    square = [[0, 0, 0], [2, 0, 0], [0, 2, 0], [2, 2, 0]]
+    np.testing.assert_allclose(site_center(square), [1, 1, 0])
+    assert np.isnan(site_center(np.zeros((0, 3)))).all()
+    assert radius_of_gyration(square) == pytest.approx(2**0.5)
+    assert radius_of_gyration([[5, 5, 5]]) == 0
+    assert np.isnan(radius_of_gyration([]))
+
+
+def test_fragmentation_and_its_mirror() -> None:
+    """Site A is touched by three pockets, B by one, C by none: (3 + 1) / 2. Pockets touch 1, 1 and 2 sites: 4 / 3."""
+    np.testing.assert_array_equal(site_overlaps(SITES, POCKETS), [[1, 1, 2], [0, 0, 1], [0, 0, 0]])
+    assert pocket_fragmentation_index(SITES, POCKETS) == 2
+    assert merging_index(SITES, POCKETS) == pytest.approx(4 / 3)
+    assert share_missed(SITES, POCKETS) == pytest.approx(1 / 3)
+    np.testing.assert_allclose(best_overlap(SITES, POCKETS), [0.5, 0.5, 0])
+    np.testing.assert_allclose(site_to_pocket(SITES, POCKETS), [[1 / 4, 1 / 4, 2 / 5], [0, 0, 1 / 4], [0, 0, 0]])
+
+
+def test_without_pockets_or_sites() -> None:
+    assert np.isnan(pocket_fragmentation_index(SITES, []))
+    assert np.isnan(merging_index(SITES, []))
+    assert share_missed(SITES, []) == 1
+    assert np.isnan(share_missed([], POCKETS))
+    assert np.isnan(pocket_fragmentation_index([], POCKETS))
+    assert site_to_pocket([], POCKETS).shape == (0, 3)
+    np.testing.assert_array_equal(best_overlap(SITES, []), 0)
+
+
+def test_one_giant_pocket_is_perfect_by_the_fragmentation_index_alone() -> None:
+    """Why the index is never reported alone: recall, merging and the pocket's own overlap tell the two apart."""
+    sites = [list(range(5)), list(range(50, 55)), list(range(95, 100))]
+    ca = np.column_stack([np.arange(100) * 3.0, np.zeros(100), np.zeros(100)])
+    giant, honest = [list(range(100))], [[*range(4)], [*range(51, 55)], [94, *range(95, 98)]]
+    assert pocket_fragmentation_index(sites, giant) == pocket_fragmentation_index(sites, honest) == 1
+    assert share_missed(sites, giant) == 0
+    np.testing.assert_array_equal(best_overlap(sites, giant), 1)
+    truth = [site_center(ca[site]) for site in sites]
+    assert recall(dcc([site_center(ca[p]) for p in giant], truth), 12.0) == pytest.approx(1 / 3)  # its middle is one by luck
+    assert recall(dcc([site_center(ca[p]) for p in honest], truth), 12.0) == 1
+    assert merging_index(sites, giant) == 3
+    assert merging_index(sites, honest) == 1
+    assert site_to_pocket(sites, giant).max() == pytest.approx(0.05)
+
+
+def test_sites_that_share_residues_count_each() -> None:
+    """Two ligands in one cleft, one pocket: both are found, nothing is fragmented, and merging says 2."""
+    sites, pocket = [[1, 2, 3], [3, 4, 5]], [[1, 2, 3, 4, 5]]
+    assert pocket_fragmentation_index(sites, pocket) == 1
+    assert merging_index(sites, pocket) == 2
+    assert share_missed(sites, pocket) == 0
+
+
+def test_detections_each_site_once_or_nearest() -> None:
+    """Two pockets at site A, none at B; the third pocket is beyond the two that count."""
+    true, predicted = [[0, 0, 0], [30, 0, 0]], [[1, 0, 0], [0, 4, 0], [30, 0, 0]]
+    strict = detections(predicted, true)
+    assert strict == Detections(1, 1, 1)
+    assert (strict.precision, strict.recall, strict.f1) == (0.5, 0.5, 0.5)
+    nearest = detections(predicted, true, one_to_one=False)
+    assert nearest == Detections(2, 0, 1)  # 4 Å is inclusive, unlike recall
+    assert nearest.f1 == pytest.approx(4 / 5)
+    assert strict + nearest == Detections(3, 1, 2)
+
+
+def test_detections_at_the_edges() -> None:
+    nothing = detections(np.zeros((0, 3)), [[0, 0, 0]])
+    assert nothing == Detections(0, 0, 1)
+    assert np.isnan(nothing.precision) and nothing.recall == 0 and nothing.f1 == 0
+    assert detections([[0, 0, 0]], np.zeros((0, 3))) == Detections()  # N is 0: no pocket counts
+    assert np.isnan(Detections().f1)
+    # two copies of a ligand at one place are two sites: one pocket finds one of them
+    assert detections([[0, 0, 0], [50, 0, 0]], [[0, 0, 0], [0, 0, 0]]) == Detections(1, 1, 1)
+
+
+def test_matching_takes_each_site_once() -> None:
+    overlap = [[0.6, 0.9, 0.0], [0.5, 0.55, 0.2]]
+    np.testing.assert_array_equal(matched_pockets(overlap, 0.5), [True, True, False])  # 1st takes A, 2nd the rest
+    np.testing.assert_array_equal(matched_pockets(overlap, 0.56), [True, False, False])
+    assert matched_pockets(np.zeros((0, 3))).tolist() == [False] * 3
+    assert matched_pockets(np.zeros((2, 0))).shape == (0,)
+
+
+def test_average_precision_of_ranked_pockets_by_hand() -> None:
+    """Hits at ranks 1 and 3 of 3, three sites: (1 + 2/3 + 0) / 3."""
+    assert pocket_average_precision([True, False, True], [3, 2, 1], 3) == pytest.approx((1 + 2 / 3) / 3)
+    assert pocket_average_precision([True, False], [1, 1], 1) == 0.5  # a tie is no order
+    assert pocket_average_precision([], [], 2) == 0
+    assert np.isnan(pocket_average_precision([False], [1], 0))
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.lists(st.tuples(st.booleans(), st.integers(0, 5)), min_size=1, max_size=30))
+def test_average_precision_agrees_with_scikit_learn_where_all_sites_are_found(rows: list[tuple[bool, int]]) -> None:
+    hit, score = np.array([r[0] for r in rows]), np.array([r[1] for r in rows])
+    if hit.any():
+        assert pocket_average_precision(hit, score, int(hit.sum())) == pytest.approx(average_precision_score(hit, score))
+
+
+@settings(deadline=None, max_examples=40)
+@given(SETS, SETS)
+def test_fragmentation_and_merging_are_mirrors(sites: list[set[int]], pockets: list[set[int]]) -> None:
+    a, b = [sorted(s) for s in sites], [sorted(p) for p in pockets]
+    np.testing.assert_equal(pocket_fragmentation_index(a, b), merging_index(b, a))
+    touched = [any(s & p for p in pockets) for s in sites]
+    np.testing.assert_allclose(share_missed(a, b), 1 - np.mean(touched) if sites else np.nan, atol=1e-12)
+
+
+def test_site_sizes() -> None:
+    assert [site_size(n) for n in (0, 9, 10)] == ["small", "small", "large"]

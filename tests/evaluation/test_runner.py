@@ -1,0 +1,154 @@
+"""Runs: every structure answered for, resumed without computing again, and read back."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from s2p.config import BenchmarkConfig
+from s2p.errors import S2PError
+from s2p.evaluation.cases import Case, CaseSet, find_cases
+from s2p.evaluation.records import Record, Run, read_run
+from s2p.evaluation.runner import evaluate_case, load_named, predictor_names, run_benchmark
+from s2p.evaluation.tables import cost, pairs, predictor_figures, write_tables
+
+AWKWARD = ("exits", "segfaults", "raises", "hangs", "lost")
+QUICK = BenchmarkConfig(timeout=12.0, n_bootstrap=50)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory, examples: Path) -> Path:
+    """Copies of a small complex whose names say how a predictor shall fail, and a file that is no structure."""
+    place = tmp_path_factory.mktemp("complexes")
+    text = (examples / "4CUP.cif").read_text()
+    for name in ("fine", *AWKWARD):
+        (place / f"{name}.cif").write_text(text)
+    (place / "unreadable.pdb").write_text("HEADER    NOTHING\n")
+    return place
+
+
+def one(folder: Path, name: str) -> Case:
+    return next(case for case in find_cases(folder).cases if case.id == name)
+
+
+def subset(folder: Path, *names: str) -> CaseSet:
+    return CaseSet("folder", "", tuple(one(folder, name) for name in names))
+
+
+def lines_of(run: Run) -> list[str]:
+    """Text, because NaN does not equal itself."""
+    return [record.to_json() for found in run.records.values() for record in found]
+
+
+def test_a_run_survives_everything_and_counts_it_as_missed(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWKWARD_PID", str(tmp_path / "pid"))
+    said: list[tuple[str, int, int]] = []
+    cases = find_cases(folder)
+    run = run_benchmark(cases, ["awkward:Bad"], tmp_path / "run", workers=2, config=QUICK, report=lambda *a: said.append(a))
+    assert said[-1] == ("awkward:Bad", 7, 7)
+    records = {r.protein.protein: r for r in run.records["awkward:Bad"]}
+    assert list(records) == [case.id for case in cases.cases]
+    expected = dict.fromkeys(("exits", "segfaults"), "died") | {"hangs": "timeout", "raises": "error", "lost": "error"}
+    assert {name: r.protein.status for name, r in records.items()} == expected | {"fine": "ok", "unreadable": "unreadable"}
+    assert "pocket 1 has no finite centre" in records["lost"].protein.message
+    assert "not today" in records["raises"].protein.message
+    for name in AWKWARD:
+        (site,) = records[name].sites
+        assert (site.dcc_all, site.best_rank, site.best_overlap, site.dvo) == (np.inf, 0, 0, 0)
+        assert records[name].protein.fn == 1
+    assert records["unreadable"].sites == ()
+    figures = predictor_figures(run.records["awkward:Bad"], n_bootstrap=20)
+    hit = float(records["fine"].sites[0].dcc_n < 12)
+    assert figures["dcc < 12 Å, top N"].value == pytest.approx(hit / 6)  # the unreadable file has no sites
+    spent = cost(run.records["awkward:Bad"])
+    assert (spent.n_failed, spent.n_proteins) == (5, 6)
+    write_tables(run, n_bootstrap=20)
+    failures = pd.read_csv(tmp_path / "run" / "failures.csv")
+    assert set(failures.protein) == {*AWKWARD, "unreadable"}
+
+
+def test_the_record_by_hand(folder: Path) -> None:
+    case = one(folder, "fine")
+    truth, record = case.read(), evaluate_case(load_named("awkward:Center"), case)
+    (site,) = record.sites
+    center = truth.structure.residues.ca_coord.mean(axis=0)
+    (ligand,) = truth.ligands
+    assert site.dcc_n == pytest.approx(np.linalg.norm(ligand.mean(axis=0) - center), abs=1e-4)
+    assert site.dca_all == pytest.approx(np.linalg.norm(ligand - center, axis=1).min(), abs=1e-4)
+    middle = truth.structure.residues.ca_coord[truth.labels].mean(axis=0)
+    assert site.dcc_ca_n == pytest.approx(np.linalg.norm(middle - center), abs=1e-4)
+    assert (site.best_overlap, site.pockets_touching, record.protein.coverage) == (1, 1, 1)
+    assert record.protein.iou == site.best_iou == pytest.approx(truth.labels.mean())
+    assert record.labels.count("1") == truth.labels.sum() == site.n_residues
+    assert record.protein.seconds < 5 and record.protein.peak_mb > 10
+    assert (record.protein.n_chains, record.protein.n_residues) == (len(truth.structure.chains), len(truth.labels))
+    assert Record.from_json(record.to_json()).to_json() == record.to_json()
+    with pytest.raises(S2PError, match="fine: its record is of another version of s2p"):
+        Record.from_json(record.to_json().replace('"n_chains"', '"chains"'))
+
+
+def test_resuming_computes_what_is_missing_and_nothing_else(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    two = subset(folder, "fine", "raises")
+    run_benchmark(two, ["awkward:Bad"], out, config=QUICK)
+    path = out / "records" / "awkward_Bad.jsonl"
+    lines = path.read_text().splitlines(keepends=True)
+    assert len(lines) == 2
+    path.write_text(lines[0] + lines[1][: len(lines[1]) // 2])  # killed while it wrote
+    done: list[int] = []
+    again = run_benchmark(two, ["awkward:Bad"], out, config=QUICK, resume=True, report=lambda n, k, total: done.append(k))
+    assert done == [2]  # one was there
+    assert path.read_text().startswith(lines[0])
+    assert [r.protein.protein for r in again.records["awkward:Bad"]] == ["fine", "raises"]
+    third = run_benchmark(two, ["awkward:Bad"], out, config=QUICK, resume=True, report=lambda *a: pytest.fail("computed again"))
+    assert lines_of(third) == lines_of(again) == lines_of(read_run(out))
+    more = run_benchmark(subset(folder, "fine", "lost", "raises"), ["awkward:Bad"], out, config=QUICK, resume=True)
+    assert [r.protein.protein for r in more.records["awkward:Bad"]] == ["fine", "lost", "raises"]
+
+
+def test_a_run_is_not_mixed_with_another(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out, fine = tmp_path / "run", subset(folder, "fine")
+    run_benchmark(fine, ["awkward:Center"], out, config=QUICK)
+    with pytest.raises(S2PError, match="holds a run already; go on with it by --resume"):
+        run_benchmark(fine, ["awkward:Center"], out, config=QUICK)
+    with pytest.raises(S2PError, match="holds a run with dataset 'folder', not 'mini'"):
+        run_benchmark(find_cases("mini", limit=1), ["awkward:Center"], out, config=QUICK, resume=True)
+    with pytest.raises(S2PError, match="holds a run with config"):
+        run_benchmark(fine, ["awkward:Center"], out, config=BenchmarkConfig(iou=0.3), resume=True)
+    facts = json.loads((out / "run.json").read_text())
+    assert facts["predictors"]["awkward:Center"]["version"] == "1"
+    facts["predictors"]["awkward:Center"]["version"] = "0"
+    (out / "run.json").write_text(json.dumps(facts))
+    with pytest.raises(S2PError, match="was 0 when this run began and is 1 now"):
+        run_benchmark(subset(folder, "fine", "raises"), ["awkward:Center"], out, config=QUICK, resume=True)
+
+
+def test_what_cannot_be_loaded_is_said_and_the_others_run(folder: Path, tmp_path: Path) -> None:
+    names = ["awkward:Unloadable", "awkward:NoPredictor", "nowhere:Thing", "awkward:Center"]
+    run = run_benchmark(subset(folder, "fine"), names, tmp_path / "run", config=QUICK)
+    assert list(run.records) == ["awkward:Center"]
+    errors = {name: entry.get("error") for name, entry in run.facts["predictors"].items()}
+    assert errors["awkward:Unloadable"] == "RuntimeError: no licence file"
+    assert "it needs a name and a method" in errors["awkward:NoPredictor"]
+    assert "cannot be imported" in errors["nowhere:Thing"]
+    assert errors["awkward:Center"] is None
+
+
+def test_two_predictors_in_a_pair(folder: Path, tmp_path: Path) -> None:
+    names = ["awkward:Center", "awkward:Second"]
+    run = run_benchmark(subset(folder, "fine", "raises"), names, tmp_path / "run", config=QUICK)
+    for pair in pairs(run, n_bootstrap=20):
+        assert (pair.first, pair.second, pair.n_sites) == ("awkward:Center", "awkward:Second", 2)
+        assert (pair.difference, pair.p, pair.only_first, pair.only_second, pair.mcnemar_p) == (0, 1, 0, 0, 1)
+
+
+def test_names() -> None:
+    assert {"s2p", "s2p-no-smoothing", "s2p-dbscan-5", "random-patch", "kalasanty"} <= set(predictor_names())
+    with pytest.raises(S2PError, match="there is no predictor 'fancy'"):
+        load_named("fancy")
+    with pytest.raises(S2PError, match=r"no run in it"):
+        read_run("nowhere")

@@ -1,0 +1,256 @@
+"""What is written can be read back, names every residue as the input did, and is never half there."""
+
+from __future__ import annotations
+
+import csv
+import errno
+import json
+import os
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from builders import NASTY, make_prediction
+
+from s2p.errors import S2PError
+from s2p.io.files import file_stem
+from s2p.output import files as export
+from s2p.output.viewers import BOX_MAX, chimerax_selection, docking_box, pymol_selection
+from s2p.prediction import Prediction
+from s2p.structure.reading import read_structure
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with open(path, newline="") as handle:
+        return list(csv.DictReader(handle))
+
+
+def test_tables(tmp_path: Path) -> None:
+    p = make_prediction()
+    pockets, residues = (rows(path) for path in p.save(tmp_path, ["csv"]))
+    assert tuple(pockets[0]) == export.POCKET_COLUMNS and tuple(residues[0]) == export.RESIDUE_COLUMNS
+    ids = p.structure.residues.ids()
+    assert pockets[0]["residues"].split(" ") == [ids[i] for i in p.pockets[0].residues]
+    assert int(pockets[0]["n_residues"]) == len(p.pockets[0].residues)
+    assert [float(pockets[1][f"center_{x}"]) for x in "xyz"] == pytest.approx(p.pockets[1].center.tolist(), abs=1e-3)
+    assert [f"{r['chain']}:{r['number']}{r['insertion_code']}" for r in residues] == ids
+    assert {"A:-3", "A:0", "A:0A"} <= set(ids)
+    assert [float(r["probability"]) for r in residues] == pytest.approx(p.probabilities.tolist(), abs=1e-5)
+    assert [int(r["pocket"]) for r in residues] == p.pocket_of_residue.tolist()
+    assert {r["smoothed"] for r in residues} == {"0", "1"}
+
+
+def test_table() -> None:
+    pytest.importorskip("pandas")
+    assert make_prediction().table().columns.tolist() == list(export.POCKET_COLUMNS)
+
+
+def test_json(tmp_path: Path) -> None:
+    p = make_prediction(settings={"threshold": np.float32(0.5), "bad": float("nan"), "context": ("chain",)})
+    (path,) = p.save(tmp_path, ["json"])
+    data = json.loads(path.read_text(), parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
+    assert data["settings"] == {"threshold": 0.5, "bad": None, "context": ["chain"]}
+    assert data["model"] == "test-model" and data["notes"] == ["read me"]
+    assert data["pockets"][0]["residues"] == [p.structure.residues.ids()[i] for i in p.pockets[0].residues]
+    assert len(data["residues"]) == 48 and data["residues"][4]["id"] == "A:0A"
+    assert [x["kind"] for x in data["structure"]["ligands"]] == ["molecule", "ion"]
+
+
+@pytest.mark.parametrize(
+    ("options", "suffix"),
+    [
+        ({}, "pdb"),
+        ({"chains": ("AAA", "B-2")}, "cif"),
+        ({"numbers": (9990, 1)}, "cif"),
+        ({"numbers": (-1200, 1)}, "cif"),
+        ({"chains": (" ", "B")}, "pdb"),
+    ],
+)
+def test_scores_round_trip(tmp_path: Path, options: dict[str, object], suffix: str) -> None:
+    p = make_prediction(**options)  # type: ignore[arg-type]
+    (path,) = p.save(tmp_path, ["pdb"])
+    assert path.name == f"demo_scores.{suffix}"
+    again = read_structure(path)
+    assert again.residues.number.tolist() == p.structure.residues.number.tolist()
+    assert again.residues.insertion_code.tolist() == p.structure.residues.insertion_code.tolist()
+    assert [c.strip() for c in again.chains] == [c.strip() for c in p.structure.chains]
+    np.testing.assert_allclose(again.plddt, p.probabilities * 100, atol=0.006)
+    np.testing.assert_allclose(again.atoms.coord, p.structure.atoms.coord, atol=1e-3)
+    assert [(x.name, x.number, x.kind) for x in again.ligands] == [("BNZ", 900, "molecule"), ("ZN", 901, "ion")]
+
+
+def test_scores_order_is_the_order_of_the_file() -> None:
+    structure = make_prediction(chains=("A", "B")).structure
+    order = export.scores_order(structure)
+    assert (order[:120] == np.repeat(np.arange(24), 5)).all() and (order[120:126] == -1).all() and order[-1] == -1
+    text, _ = export.scores_text(make_prediction())
+    records = [line for line in text.splitlines() if line.startswith(("ATOM", "HETATM"))]
+    ids = structure.residues.ids()
+    for owner, line in zip(order.tolist(), records, strict=True):
+        assert line.startswith("HETATM") if owner < 0 else f"{line[21]}:{line[22:27].strip()}" == ids[owner]
+
+
+def test_too_many_atoms_for_pdb(monkeypatch: pytest.MonkeyPatch) -> None:
+
+    p = make_prediction()
+    atoms = p.structure.atoms
+    grown = replace(p.structure, atoms=type(atoms)(*(np.repeat(x, 420, axis=0) for x in vars(atoms).values())))
+    assert not export._fits_pdb(grown) and export._fits_pdb(p.structure)
+
+
+def parse_pymol(selection: str) -> set[str]:
+    """Residue ids of a selection made of ``(chain X and resi a+b)`` terms."""
+    found = set()
+    for term in selection.split(" or "):
+        match = re.fullmatch(r"\(chain (\S+) and resi (\S+)\)", term)
+        assert match
+        chain = re.sub(r"\\(.)", r"\1", match[1])
+        # An unescaped minus would be a range.
+        assert not re.search(r"(?<!\\)-", match[2])
+        found |= {f"{chain}:{number}".replace("\\", "") for number in match[2].split("+")}
+    return found
+
+
+@pytest.mark.parametrize("chains", [("A", "B"), ("AAA", "B-2")])
+def test_pymol_script(tmp_path: Path, chains: tuple[str, str]) -> None:
+    p = make_prediction(chains=chains)
+    scores, script = p.save(tmp_path, ["pml"])
+    text = script.read_text()
+    assert scores.name in text and scores.exists()
+    ids = p.structure.residues.ids()
+    for pocket in p.pockets:
+        assert parse_pymol(pymol_selection(p, pocket)) == {ids[i] for i in pocket.residues}
+        assert f"select s2p_demo_pocket{pocket.rank}, s2p_demo and polymer and ({pymol_selection(p, pocket)})" in text
+        assert f"pseudoatom s2p_demo_center{pocket.rank}, pos=[{pocket.center[0]:.3f}, " in text
+    assert r"resi \-3+0+0A" in text
+
+
+def test_chimerax_script(tmp_path: Path) -> None:
+    p = make_prediction()
+    scores, script = p.save(tmp_path, ["cxc"])
+    text = script.read_text()
+    assert f'open "{scores.name}"' in text
+    found = re.search(r"^name pocket1 /A:(\S+)/B:(\S+)$", text, re.MULTILINE)
+    assert found
+    ids = p.structure.residues.ids()
+    expected = {ids[i] for i in p.pockets[0].residues}
+    assert {f"A:{x}" for x in found[1].split(",")} | {f"B:{x}" for x in found[2].split(",")} == expected
+    odd = make_prediction(chains=("B-2", "C"))
+    assert chimerax_selection(odd, odd.pockets[0]).startswith('//chain_id="B-2":')
+
+
+def test_docking_boxes(tmp_path: Path) -> None:
+    p = make_prediction()
+    paths = p.save(tmp_path, ["box"])
+    assert [x.name for x in paths] == ["demo_pocket1_box.txt", "demo_pocket2_box.txt"]
+    values = dict(line.split(" = ") for line in paths[0].read_text().splitlines() if not line.startswith("#"))
+    assert list(values) == ["center_x", "center_y", "center_z", "size_x", "size_y", "size_z"]
+    center, size = (np.array([float(values[f"{key}_{x}"]) for x in "xyz"]) for key in ("center", "size"))
+    points = p.pockets[0].points
+    assert (np.abs(points - center) <= size / 2 - 5 + 2e-3).all()
+    np.testing.assert_allclose(size, np.ptp(points, axis=0) + 10, atol=2e-3)
+
+
+def test_docking_box_of_a_huge_pocket_is_capped() -> None:
+
+    p = make_prediction()
+    wide = replace(p.pockets[0], points=np.float32([[0, 0, 0], [100, 0, 0]]), center=np.float32([90, 0, 0]))
+    center, size = docking_box(p, wide)
+    assert size == [BOX_MAX, 10, 10] and center == [90, 0, 0]
+    center, _ = docking_box(p, replace(wide, center=np.float32([200, 0, 0])))
+    assert center[0] == 90
+    without_points = replace(wide, points=np.zeros((0, 3), np.float32), center=p.pockets[0].center)
+    assert docking_box(p, without_points)[1][2] > 10
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("1abc", "1abc"),
+        ("my protein", "my protein"),
+        ("../../etc/passwd", "_.._etc_passwd".replace("..", ".")),
+        ("..", "structure"),
+        ("", "structure"),
+        ("a/b\\c:d\n\x00e", "a_b_c_d__e"),
+        ("-rf", "rf"),
+        ("protéine", "protéine"),
+        ("x" * 400, "x" * 150),
+        (NASTY, "_script_alert_1___script_"),
+    ],
+)
+def test_file_stem(name: str, expected: str) -> None:
+    assert file_stem(name) == expected
+
+
+@pytest.mark.parametrize("name", ["../up", "/etc/x", NASTY, "é" * 300, "a\nb"])
+def test_nothing_leaves_the_folder(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / "out"
+    paths = make_prediction(name).save(folder)
+    assert {x.parent for x in paths} == {folder}
+    assert {x.name for x in folder.iterdir()} == {x.name for x in paths}
+    assert [x.name for x in tmp_path.iterdir()] == ["out"]
+
+
+def test_all_formats_and_no_pockets(tmp_path: Path) -> None:
+    p = make_prediction()
+    empty = Prediction(p.structure, p.probabilities * 0, p.smoothed & False, p.positive & False, (), "test-model")
+    names = {x.name for x in empty.save(tmp_path)}
+    assert names == {
+        f"demo{x}" for x in ("_pockets.csv", "_residues.csv", ".json", "_scores.pdb", ".pml", ".cxc", "_report.html")
+    }
+    assert (tmp_path / "demo_pockets.csv").read_text() == ",".join(export.POCKET_COLUMNS) + "\n"
+
+
+def test_unknown_format(tmp_path: Path) -> None:
+    with pytest.raises(S2PError, match="no output format 'xls'; the formats are csv"):
+        make_prediction().save(tmp_path / "x", ["csv", "xls"])
+    assert not (tmp_path / "x").exists()
+
+
+def test_folder_is_a_file(tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("kept")
+    for folder in (tmp_path / "out", tmp_path / "out" / "deeper"):
+        with pytest.raises(S2PError, match="is a file and not a folder"):
+            make_prediction().save(folder)
+    assert (tmp_path / "out").read_text() == "kept"
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (PermissionError(errno.EACCES, "denied"), "no permission to write"),
+        (OSError(errno.ENOSPC, "No space left"), "disk is full"),
+        (OSError(errno.EIO, "Input/output error"), r"cannot write .* \(Input/output error\)"),
+    ],
+)
+def test_failed_writing_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: OSError, words: str) -> None:
+    p = make_prediction()
+    (path,) = p.save(tmp_path, ["json"])
+    before = path.read_bytes()
+
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(os, "replace", fail)
+    with pytest.raises(S2PError, match=words):
+        p.save(tmp_path, ["json"])
+    assert path.read_bytes() == before
+    assert [x.name for x in tmp_path.iterdir()] == ["demo.json"]
+
+
+def test_a_folder_in_the_way_of_a_file(tmp_path: Path) -> None:
+    (tmp_path / "demo.json" / "x").mkdir(parents=True)
+    with pytest.raises(S2PError, match="cannot write"):
+        make_prediction().save(tmp_path, ["json"])
+    assert [x.name for x in tmp_path.iterdir()] == ["demo.json"]
+
+
+def test_boxes_of_an_earlier_run_do_not_stay(tmp_path: Path) -> None:
+    p = make_prediction()
+    p.save(tmp_path, ["box"])
+    keep = tmp_path / "demo_pocketX_box.txt"
+    keep.write_text("not ours")
+    replace(p, pockets=p.pockets[:1]).save(tmp_path, ["box"])
+    assert sorted(x.name for x in tmp_path.iterdir()) == ["demo_pocket1_box.txt", "demo_pocketX_box.txt"]

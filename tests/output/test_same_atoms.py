@@ -1,0 +1,111 @@
+"""Report, PyMOL and ChimeraX: a pocket is the same atoms in each, read back by three programs that are not ours."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import gemmi
+import numpy as np
+import pytest
+from browsing import open_page
+from builders import make_prediction
+
+from s2p.output.report import render
+from s2p.output.viewers import chimerax_selection
+from s2p.prediction import Prediction
+from tests.output.test_chimerax import residues_of
+from tests.output.test_pymol import PYMOL, selected
+
+Atoms = set[tuple[float, ...]]
+
+# What the page holds, read by its own copy of 3Dmol.js.
+IN_PAGE = """() => {
+  const data = JSON.parse(document.getElementById("data").textContent);
+  const atoms = $3Dmol.Parsers[data.format](data.structure, { keepH: true })[0];
+  return data.pockets.map(p => { const own = new Set(p.residues);
+    return atoms.filter((a, k) => own.has(data.owner[k])).map(a => [a.x, a.y, a.z]); });
+}"""
+
+
+def antibody_loop() -> Prediction:
+    """52, 52A … 52E in chain A; the pocket has every other one of them and two residues of chain B."""
+    p = make_prediction("loop")
+    residues = p.structure.residues
+    number, code = residues.number.copy(), residues.insertion_code.copy()
+    number[:6], code[:6] = 52, ["", *"ABCDE"]
+    structure = replace(p.structure, residues=replace(residues, number=number, insertion_code=code))
+    return replace(p, structure=structure, pockets=(replace(p.pockets[0], residues=np.array([0, 2, 4, 30, 31], np.int32)),))
+
+
+CASES = {
+    "negative numbers, zero, 0A": make_prediction("case"),
+    "insertion codes": antibody_loop(),
+    "chains that differ in case": make_prediction("case", chains=("A", "a")),
+    "long chains, numbers of five digits": make_prediction("case", chains=("AA", "ABC"), numbers=(-20, 9990)),
+    "chains of operators": make_prediction("case", chains=("A-B", "x.1")),
+}
+
+
+def coordinates(rows: Iterable[Iterable[float]]) -> Atoms:
+    return {tuple(round(float(x), 3) + 0.0 for x in row) for row in rows}
+
+
+def by_chimerax(prediction: Prediction, scores: Path) -> list[Atoms]:
+    """ChimeraX's specification (its grammar, not the program) over the file its script opens, read by gemmi."""
+    found: list[Atoms] = []
+    for pocket in prediction.pockets:
+        wanted = residues_of(chimerax_selection(prediction, pocket))
+        rows: list[Any] = []
+        for chain in gemmi.read_structure(str(scores))[0]:
+            for residue in chain:
+                if residue.entity_type == gemmi.EntityType.Polymer or residue.het_flag != "H":
+                    key = (chain.name, residue.seqid.num, residue.seqid.icode.strip())
+                    rows += [atom.pos.tolist() for atom in residue] if key in wanted else []
+        found.append(coordinates(rows))
+    return found
+
+
+def by_report(prediction: Prediction, folder: Path) -> list[Atoms]:
+    path = folder / "page.html"
+    path.write_text(render(prediction), encoding="utf-8")
+    with open_page() as (page, messages):
+        page.goto(path.as_uri())
+        page.wait_for_selector("#viewer[data-ready]")
+        found = page.evaluate(IN_PAGE)
+        assert messages == []
+    return [coordinates(rows) for rows in found]
+
+
+def by_pymol(prediction: Prediction, script: Path) -> list[Atoms]:
+    found = selected(script)
+    return [coordinates(next(xyz for s, xyz in found.items() if s.endswith(f"_pocket{p.rank}"))) for p in prediction.pockets]
+
+
+@pytest.fixture(params=CASES.values(), ids=CASES)
+def case(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Prediction, list[Path], list[Atoms]]:
+    prediction: Prediction = request.param
+    atoms = prediction.structure.atoms
+    wanted = [coordinates(atoms.coord[np.isin(atoms.residue_index, p.residues)].tolist()) for p in prediction.pockets]
+    assert all(len(x) >= 15 for x in wanted)
+    return prediction, prediction.save(tmp_path, ("pml", "cxc")), wanted
+
+
+def test_chimerax_selects_the_pockets(case: tuple[Prediction, list[Path], list[Atoms]]) -> None:
+    prediction, paths, wanted = case
+    scores = next(path for path in paths if "_scores." in path.name)
+    assert by_chimerax(prediction, scores) == wanted
+
+
+@pytest.mark.skipif(PYMOL is None, reason="no PyMOL")
+def test_pymol_selects_the_pockets(case: tuple[Prediction, list[Path], list[Atoms]]) -> None:
+    prediction, paths, wanted = case
+    assert by_pymol(prediction, next(path for path in paths if path.suffix == ".pml")) == wanted
+
+
+@pytest.mark.browser
+def test_report_shows_the_pockets(case: tuple[Prediction, list[Path], list[Atoms]], tmp_path: Path) -> None:
+    prediction, _, wanted = case
+    assert by_report(prediction, tmp_path) == wanted

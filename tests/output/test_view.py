@@ -1,0 +1,147 @@
+"""Views for notebooks and still pictures."""
+
+from __future__ import annotations
+
+import html
+import io
+import json
+import re
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from builders import NASTY, make_prediction
+
+from s2p.errors import S2PError
+from s2p.output.files import scores_order
+from s2p.output.palette import pocket_color, rgb
+from s2p.output.view import probability_plot, static_png, view
+
+
+def page_of(markup: str) -> str:
+    match = re.fullmatch(r'<iframe srcdoc="([^"]*)"[^>]*></iframe>', markup)
+    assert match
+    return html.unescape(match[1])
+
+
+def test_py3dmol_view_needs_no_network() -> None:
+    py3Dmol = pytest.importorskip("py3Dmol")
+    scene = make_prediction().view(width=500, height=300)
+    assert isinstance(scene, py3Dmol.view)
+    page = page_of(scene._repr_html_())
+    assert page.index("3Dmol") < page.index("$3Dmolpromise = Promise.resolve()") < page.index("typeof $3Dmolpromise")
+    assert ".addModel(" in page and "$3Dmol.download(" not in page.split("<script>")[-1]
+    assert page.count(".addSurface(") >= 2 and pocket_color(1) in page
+    assert 'width="500" height="300"' in scene._repr_html_()
+
+
+def test_py3dmol_view_keeps_names_as_text() -> None:
+    pytest.importorskip("py3Dmol")
+    page = page_of(make_prediction(nasty=True, chains=("A</script>", "B<!--")).view()._repr_html_())
+    # The library, the promise, the view: nothing in the data ends a script or hides its end in a comment.
+    assert len(re.findall("</script", page)) == 3
+    assert "<!--" not in page and "\\x3c!--" in page
+
+
+def test_view_names_residues_and_has_a_legend() -> None:
+    pytest.importorskip("py3Dmol")
+    p = make_prediction(nasty=True, chains=(NASTY, "B"))
+    page = page_of(p.view()._repr_html_())
+    names = json.loads(re.search(r"const s2pResidues = (.*?\]);", page)[1])  # type: ignore[index]
+    assert names[20] == f"{NASTY}:0A LEU:  probability {p.probabilities[4]:.2f}, pocket 1" and names[-1] == ""
+    assert "setHoverable" in page and "setClickable" in page
+    assert "pocket 1: 0.80" in page and "known ligand" in page and NASTY not in page
+
+
+def test_what_a_view_shows() -> None:
+    pytest.importorskip("py3Dmol")
+    pages = {show: page_of(make_prediction().view(show=show)._repr_html_()) for show in ("surface", "points", "sticks")}
+    pages = {show: page.split("const s2pResidues")[1] for show, page in pages.items()}  # what follows the library
+    count = {show: page.count(".addSurface(") for show, page in pages.items()}
+    assert count["surface"] >= 2 and count["points"] == count["sticks"] == 0
+    assert '"xyz"' in pages["points"] and '"xyz"' not in pages["sticks"]
+    with pytest.raises(S2PError, match="cannot show 'x'"):
+        view(make_prediction(), show="x")  # type: ignore[arg-type]
+
+
+def test_view_brings_a_still_picture() -> None:
+    pytest.importorskip("py3Dmol")
+    assert make_prediction().view()._repr_png_().startswith(b"\x89PNG")
+
+
+def test_nglview() -> None:
+    nglview = pytest.importorskip("nglview")
+    p = make_prediction(chains=("A-B", "x y"))  # names that NGL's selection language has no way to write
+    scene = p.view(backend="nglview", show="points")
+    assert isinstance(scene, nglview.NGLWidget)
+    calls = [m for m in scene._ngl_msg_archive if m["methodName"] in ("addRepresentation", "addBuffer")]
+    chosen = [m["kwargs"]["sele"] for m in calls if m["methodName"] == "addRepresentation" and m["args"] == ["licorice"]]
+    owner = scores_order(p.structure)
+    wanted = [np.isin(owner, pocket.residues) for pocket in p.pockets] + [owner < 0]  # each pocket, then the ligands
+    assert chosen == ["@" + ",".join(map(str, np.flatnonzero(x))) for x in wanted]
+    spheres = [m["kwargs"] for m in calls if m["methodName"] == "addBuffer"]
+    assert [len(s["position"]) // 3 for s in spheres] == [len(pocket.points) for pocket in p.pockets]
+    surfaces = [m for m in p.view(backend="nglview")._ngl_msg_archive if m.get("args") == ["surface"]]
+    assert len(surfaces) == len(p.pockets)
+    bundle = scene._repr_mimebundle_()
+    assert {"image/png", "application/vnd.jupyter.widget-view+json"} <= set(bundle)
+
+
+def test_probability_style() -> None:
+    pytest.importorskip("py3Dmol")
+    assert '"gradient": "linear"' in page_of(make_prediction().view(style="probability")._repr_html_())
+
+
+def test_unknown_choices() -> None:
+    p = make_prediction()
+    with pytest.raises(S2PError, match="no view style 'x'"):
+        view(p, style="x")  # type: ignore[arg-type]
+    with pytest.raises(S2PError, match="no view backend 'x'"):
+        view(p, backend="x")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("module", "backend"), [("nglview", "nglview"), ("py3Dmol", "py3dmol")])
+def test_missing_backend_is_a_sentence(monkeypatch: pytest.MonkeyPatch, module: str, backend: str) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(S2PError, match=f"needs {module}; install it with"):
+        view(make_prediction(), backend=backend)  # type: ignore[arg-type]
+
+
+def test_static_png(tmp_path: Path) -> None:
+    image = pytest.importorskip("PIL.Image")
+    path = tmp_path / "x.png"
+    data = static_png(make_prediction("a $x$ name"), path)
+    assert path.read_bytes() == data
+    pixels = np.asarray(image.open(io.BytesIO(data)).convert("RGB")).reshape(-1, 3).astype(float) / 255
+    for rank in (1, 2):
+        assert (np.abs(pixels - rgb(pocket_color(rank))).max(axis=1) < 0.02).sum() > 100
+    assert 0.5 < (pixels == 1).all(axis=1).mean() < 0.99
+
+
+def test_pictures_without_pockets_or_ligands() -> None:
+    p = make_prediction()
+    bare = replace(
+        p, structure=replace(p.structure, ligands=()), pockets=(), positive=p.positive & False, smoothed=p.smoothed & False
+    )
+    assert static_png(bare).startswith(b"\x89PNG")
+    assert probability_plot(bare).axes
+
+
+def test_tiny_structures() -> None:
+    p = make_prediction(n=1)
+    one = replace(p, structure=p.structure.select_chains(["A"]), pockets=())
+    one = replace(one, probabilities=p.probabilities[:1], smoothed=p.smoothed[:1], positive=p.positive[:1])
+    assert static_png(one).startswith(b"\x89PNG") and probability_plot(one).axes
+
+
+def test_probability_plot() -> None:
+    p = make_prediction()
+    figure = probability_plot(p)
+    (ax,) = figure.axes
+    bars = ax.collections[0].get_paths()
+    assert [path.vertices[:, 1].max() for path in bars] == pytest.approx(p.probabilities.tolist())
+    assert {line.get_label(): line.get_ydata()[0] for line in ax.lines} == {"threshold 0.5": 0.5}
+    labels = [text.get_text() for text in ax.get_xticklabels()]
+    assert labels[0] == "-3\nchain A" and "1\nchain B" in labels

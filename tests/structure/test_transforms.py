@@ -1,0 +1,48 @@
+"""Rigid motions: distances stay, nothing else does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.spatial.distance import pdist
+
+from s2p.structure.reading import read_structure
+from s2p.structure.transforms import moved, random_rotation
+
+EXAMPLES = Path(__file__).parents[2] / "data" / "examples"
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_rotations_are_proper(seed: int) -> None:
+    q = random_rotation(np.random.default_rng(seed))
+    np.testing.assert_allclose(q @ q.T, np.eye(3), atol=1e-12)
+    assert np.linalg.det(q) == pytest.approx(1.0)
+
+
+def test_rotations_have_no_favourite_direction() -> None:
+    draw = np.random.default_rng(0)
+    mean = np.mean([random_rotation(draw) for _ in range(4000)], axis=0)
+    assert np.abs(mean).max() < 0.05  # entries have a standard deviation of 0.58, so the mean's is 0.009
+
+
+def test_a_known_motion() -> None:
+    structure = read_structure(EXAMPLES / "4CUP.cif")
+    quarter = np.array([[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])  # x becomes y
+    there = moved(structure, quarter, np.array([1.0, 2.0, 3.0]))
+    x, y, z = structure.atoms.coord[7].tolist()
+    np.testing.assert_allclose(there.atoms.coord[7], [1 - y, 2 + x, 3 + z], atol=1e-3)
+    np.testing.assert_allclose(structure.atoms.coord[7], [x, y, z])  # the original stays
+
+
+def test_everything_moves_together() -> None:
+    structure = read_structure(EXAMPLES / "4CUP.cif")
+    there = moved(structure, random_rotation(np.random.default_rng(3)), np.array([10.0, -40.0, 7.0]))
+
+    def all_points(s):
+        return np.concatenate([s.residues.ca_coord, s.atoms.coord[:200], *(x.coord for x in s.ligands)])
+
+    assert len(structure.ligands) > 0
+    np.testing.assert_allclose(pdist(all_points(structure)), pdist(all_points(there)), atol=2e-3)
+    assert there.residues.ids() == structure.residues.ids() and there.name == structure.name

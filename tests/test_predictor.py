@@ -1,0 +1,237 @@
+"""The whole path on bundled structures with the shipped checkpoint."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import s2p
+from s2p.checkpoint import load_checkpoint, save_checkpoint
+from s2p.config import ClusterConfig, PredictConfig, SurfaceConfig
+from s2p.errors import S2PError, WeightsError
+from s2p.evaluation.compare import evaluate_complex, summarise
+from s2p.pockets.published import positive_points
+from s2p.prediction import Predictor
+from s2p.predictor import Seq2Pocket
+from s2p.structure.ligands import relevant_ligands
+from s2p.structure.reading import Structure, read_structure
+
+
+@pytest.fixture(scope="module")
+def predictor() -> Seq2Pocket:
+    return Seq2Pocket.load(device="cpu")
+
+
+@pytest.fixture(scope="module")
+def structure(examples: Path) -> Structure:
+    return read_structure(examples / "1s3v.pdb.gz")
+
+
+def test_api(examples: Path) -> None:
+    prediction = s2p.predict(examples / "6WQA.cif", chain="A", device="cpu")
+    assert prediction.pockets
+    assert [p.rank for p in prediction.pockets] == list(range(1, len(prediction.pockets) + 1))
+    assert "6WQA" in repr(prediction)
+    assert "<table>" in prediction._repr_html_()
+    table = prediction.table()
+    assert list(table.columns)[:3] == ["rank", "score", "probability"]
+    assert len(table) == len(prediction.pockets)
+
+
+def test_invariants_of_published_pockets(predictor: Seq2Pocket, structure: Structure) -> None:
+    prediction = predictor.predict(structure, PredictConfig(ranking="published"))
+    assert isinstance(predictor, Predictor)
+    scores = [p.score for p in prediction.pockets]
+    assert scores == sorted(scores, reverse=True)
+    members = np.concatenate([p.residues for p in prediction.pockets])
+    assert len(set(members.tolist())) == len(members)
+    assert set(members.tolist()) == set(np.flatnonzero(prediction.positive).tolist())
+    assert not (prediction.smoothed & (prediction.probabilities > prediction.settings["threshold"])).any()
+    for pocket in prediction.pockets:
+        assert 0 <= pocket.probability <= 1
+        assert pocket.volume > 0
+        np.testing.assert_allclose(pocket.center, structure.atoms.coord[pocket.atoms].mean(axis=0), atol=1e-3)
+        nearest = np.linalg.norm(pocket.points[:, None] - structure.atoms.coord[None], axis=2).min(axis=1)
+        assert ((nearest > 3.0) | (nearest < 1e-3)).all()  # a probe clears every atom; a buried residue gives its CA
+
+
+def test_a_repeated_prediction_is_the_same(predictor: Seq2Pocket, structure: Structure) -> None:
+    a, b = predictor.predict(structure), predictor.predict(structure)
+    np.testing.assert_array_equal(a.probabilities, b.probabilities)
+    assert [p.residues.tolist() for p in a.pockets] == [p.residues.tolist() for p in b.pockets]
+
+
+def test_no_smoothing_keeps_only_residues_above_the_threshold(predictor: Seq2Pocket, structure: Structure) -> None:
+    prediction = predictor.predict(structure, PredictConfig(use_smoothing=False, threshold=0.5))
+    np.testing.assert_array_equal(prediction.positive, prediction.probabilities > 0.5)
+    assert not prediction.smoothed.any()
+
+
+def test_a_threshold_nothing_passes_gives_no_pockets_and_says_so(
+    predictor: Seq2Pocket, structure: Structure, tmp_path: Path
+) -> None:
+    prediction = predictor.predict(structure, PredictConfig(threshold=1.0))
+    assert prediction.pockets == ()
+    assert "no residue is above the threshold" in prediction.notes[-1]
+    prediction.save(tmp_path, ["csv", "json", "pdb", "pml", "cxc", "html"])
+    assert (tmp_path / "1s3v_pockets.csv").read_text().count("\n") == 1
+
+
+def test_published_pockets_are_ranked_by_mean_probability(predictor: Seq2Pocket, structure: Structure) -> None:
+    published = predictor.predict(structure, PredictConfig(ranking="published"))
+    for pocket in published.pockets:
+        expected = published.probabilities[structure.atoms.residue_index[pocket.atoms]].mean()
+        assert pocket.score == pytest.approx(float(expected), abs=1e-5)
+    assert [p.score for p in published.pockets] == sorted((p.score for p in published.pockets), reverse=True)
+
+
+def test_the_default_finds_pockets_on_the_scored_surface(predictor: Seq2Pocket, structure: Structure) -> None:
+    surface = predictor.predict(structure)
+    assert surface.settings["ranking"] == "surface" and surface.pockets
+    assert all(p.score == p.probability for p in surface.pockets)
+    assert [p.score for p in surface.pockets] == sorted((p.score for p in surface.pockets), reverse=True)
+    with pytest.raises(S2PError, match="no scorer of surface points"):
+        Seq2Pocket(replace(predictor.checkpoint, points=None)).predict(structure)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"threshold": 0.3},
+        {"use_smoothing": False},
+        {"cluster": ClusterConfig(bandwidth=6)},
+        {"surface": SurfaceConfig(n_points=20)},
+    ],
+)
+def test_settings_of_the_published_pockets_choose_them(predictor: Seq2Pocket, structure: Structure, given: dict) -> None:
+    prediction = predictor.predict(structure, PredictConfig(**given))
+    assert prediction.settings["ranking"] == "published" and "as published" in prediction.notes[0]
+    asked = predictor.predict(structure, PredictConfig(**given, ranking="surface"))
+    assert asked.settings["ranking"] == "surface" and not asked.notes
+
+
+def test_equal_chains_get_equal_probabilities_and_pockets_may_span_chains(predictor: Seq2Pocket, examples: Path) -> None:
+    structure = read_structure(examples / "1hpv.pdb.gz")
+    scores = predictor.score(structure)
+    a, b = (structure.residues.chain == chain for chain in structure.chains)
+    np.testing.assert_array_equal(scores.sequence_logits[a], scores.sequence_logits[b])
+    # The structure around them is not quite equal.
+    assert np.corrcoef(scores.probabilities[a], scores.probabilities[b])[0, 1] > 0.8
+    wide = predictor.predict(structure, PredictConfig(threshold=0.2, cluster=ClusterConfig(bandwidth=20)))
+    assert any(len(set(structure.residues.chain[p.residues].tolist())) == 2 for p in wide.pockets)
+
+
+def test_the_complex_buries_points_that_a_chain_alone_exposes(examples: Path) -> None:
+    structure = read_structure(examples / "1hpv.pdb.gz")
+    everything = np.ones(len(structure.residues), bool)
+    alone = positive_points(structure, everything, SurfaceConfig(context="chain"))
+    together = positive_points(structure, everything, SurfaceConfig(context="complex"))
+    assert len(together.coord) < len(alone.coord)
+
+
+def test_file_formats_of_one_entry_agree(predictor: Seq2Pocket, examples: Path, tmp_path: Path) -> None:
+    import gemmi
+
+    parsed = gemmi.read_structure(str(examples / "4CUP.cif"))
+    parsed.write_pdb(str(tmp_path / "4CUP.pdb"))
+    a = predictor.predict(read_structure(examples / "4CUP.cif"))
+    b = predictor.predict(read_structure(tmp_path / "4CUP.pdb"))
+    assert [p.residues.tolist() for p in a.pockets] == [p.residues.tolist() for p in b.pockets]
+
+
+def test_checkpoint_round_trip(predictor: Seq2Pocket, structure: Structure, tmp_path: Path) -> None:
+    save_checkpoint(replace(predictor.checkpoint, name="copy"), tmp_path / "copy.safetensors")
+    copy = Seq2Pocket(load_checkpoint(tmp_path / "copy.safetensors"))
+    np.testing.assert_array_equal(copy.predict(structure).probabilities, predictor.predict(structure).probabilities)
+    assert copy.name == "copy"
+    assert (tmp_path / "copy.json").is_file()
+    assert (tmp_path / "copy.safetensors").stat().st_mode & 0o044
+
+
+def test_half_precision_costs_little(predictor: Seq2Pocket, structure: Structure, tmp_path: Path) -> None:
+    """The shipped weights are fp16 values already, so they are moved off that grid first."""
+    checkpoint = load_checkpoint("s2p-esm2-8m")
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for parameter in checkpoint.model.parameters():
+            parameter.mul_(1 + 1e-3 * torch.randn_like(parameter))
+    exact = Seq2Pocket(checkpoint).score(structure).probabilities
+    for half, atol in ((False, 1e-6), (True, 5e-3)):
+        save_checkpoint(checkpoint, tmp_path / "x.safetensors", half=half)
+        stored = Seq2Pocket(load_checkpoint(tmp_path / "x.safetensors")).score(structure).probabilities
+        np.testing.assert_allclose(stored, exact, atol=atol)
+    assert not np.array_equal(stored, exact)
+    assert (tmp_path / "x.safetensors").stat().st_size < 20e6
+
+
+def test_checkpoint_without_backbone_finds_it(
+    predictor: Seq2Pocket, structure: Structure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from safetensors.torch import save_file
+
+    backbone = {k: v.clone() for k, v in predictor.checkpoint.model.backbone.state_dict().items() if not k.startswith("lm_head")}
+    save_file(backbone, tmp_path / "esm2_t6_8M_UR50D.safetensors")
+    save_checkpoint(predictor.checkpoint, tmp_path / "small.safetensors", with_backbone=False)
+    assert (tmp_path / "small.safetensors").stat().st_size < 2e6
+    monkeypatch.setenv("S2P_WEIGHTS", str(tmp_path))
+    small = Seq2Pocket(load_checkpoint(tmp_path / "small.safetensors"))
+    np.testing.assert_allclose(small.score(structure).probabilities, predictor.score(structure).probabilities, atol=1e-6)
+
+
+def test_unusable_checkpoints(tmp_path: Path) -> None:
+    from safetensors.numpy import save_file
+
+    with pytest.raises(WeightsError, match="there is no model 'nothing'.*s2p-esm2-8m"):
+        load_checkpoint("nothing")
+    (tmp_path / "bad.safetensors").write_bytes(b"x" * 100)
+    with pytest.raises(WeightsError, match="cannot be read as a checkpoint"):
+        load_checkpoint(tmp_path / "bad.safetensors")
+    save_file({"a": np.zeros(1)}, tmp_path / "other.safetensors")
+    with pytest.raises(WeightsError, match="not an s2p checkpoint"):
+        load_checkpoint(tmp_path / "other.safetensors")
+    with pytest.raises(WeightsError, match="was trained on esm2_t6_8M_UR50D"):
+        load_checkpoint("s2p-esm2-8m", backbone="esm2_t33_650M_UR50D")
+    with pytest.raises(S2PError, match="no CUDA device"):
+        Seq2Pocket.load(device="cuda")
+
+
+def test_wrong_chain_names_the_chains(examples: Path) -> None:
+    with pytest.raises(S2PError, match="no protein chain 'Z'; the chains are 'A'"):
+        s2p.predict(examples / "4CUP.cif", chain="Z")
+
+
+def test_evaluation_by_hand(predictor: Seq2Pocket, examples: Path) -> None:
+    structure = read_structure(examples / "6WQA.cif")
+    prediction = predictor.predict(structure)
+    ligand = relevant_ligands(structure)[0].coord
+    result = evaluate_complex(prediction, [ligand], cluster="x")
+    centers = np.array([p.center for p in prediction.pockets], float)
+    expected = np.linalg.norm(centers - ligand.mean(axis=0, dtype=np.float64), axis=1)
+    assert result.dcc["all"][0] == pytest.approx(expected.min(), abs=1e-4)
+    assert result.dcc["N"][0] == pytest.approx(expected[0], abs=1e-4)
+    assert result.dcc["N+2"][0] == pytest.approx(expected[:3].min(), abs=1e-4)
+    to_atoms = np.linalg.norm(centers[:, None] - ligand[None], axis=2).min(axis=1)
+    assert result.dca["all"][0] == pytest.approx(to_atoms.min(), abs=1e-4)
+    assert result.best_rank[0] == to_atoms.argmin() + 1
+
+
+def test_a_protein_without_pockets_counts_as_missed(predictor: Seq2Pocket, structure: Structure) -> None:
+    nothing = predictor.predict(structure, PredictConfig(threshold=1.0))
+    ligand = np.zeros((5, 3), np.float32)
+    results = [evaluate_complex(nothing, [ligand, ligand + 30], cluster=name) for name in "ab"]
+    table = summarise(results, n_bootstrap=20)
+    assert np.isinf(results[0].dcc["all"]).all()
+    assert table["dcc < 12 Å, top N+2"].value == 0
+    assert table["pockets per protein"].value == 0
+
+
+def test_a_note_about_the_file_is_said_once(predictor: Seq2Pocket, structure: Structure, tmp_path: Path) -> None:
+    odd = replace(structure, notes=("the file is odd",))
+    prediction = predictor.predict(odd, PredictConfig(threshold=1.0, ranking="published"))
+    assert len(prediction.notes) == 1
+    for path in prediction.save(tmp_path, ["json", "html"]):
+        assert path.read_text().count("the file is odd") == 1

@@ -1,0 +1,202 @@
+"""From label files to a checkpoint that predicts, through the command line."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from s2p.checkpoint import load_checkpoint, save_checkpoint
+from s2p.commands import main
+from s2p.datasets.label_files import write_three_line
+from s2p.datasets.labelled import LabelledChain
+from s2p.errors import S2PError, WeightsError
+from s2p.language.esm import ResidueModel, build_backbone, predict_residues
+from s2p.predictor import Seq2Pocket
+from s2p.structure.ligands import binding_residues, relevant_ligands
+from s2p.structure.reading import read_structure
+from s2p.training.job import backbone_name, settings, split_by_cluster
+
+NAME = "esm2_t6_8M_UR50D"
+
+
+def chains(n: int, seed: int, length: int = 60) -> list[LabelledChain]:
+    draw = np.random.default_rng(seed)
+    found = []
+    for k in range(n):
+        text = "".join(draw.choice(list("ACDEFGHIKLMNPQRSTVWY"), length))
+        found.append(LabelledChain(f"s{seed}x{k}", text, np.array([letter in "WH" for letter in text], np.uint8)))
+    return found
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(3)
+    path = tmp_path_factory.mktemp("weights") / "random.safetensors"
+    arrays = {key: value.clone() for key, value in build_backbone(NAME).state_dict().items() if not key.startswith("lm_head")}
+    save_file(arrays, path)
+    return path
+
+
+def finetune_command(folder: Path, weights: Path, *more: str) -> list[str]:
+    work = ["--work", str(folder / "work"), "--backbone", "8M", "--weights", str(weights), "--device", "cpu"]
+    return ["finetune", str(folder / "train.txt"), *work, "--epochs", "1,1", "--batch-tokens", "400", *more]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    write_three_line(tmp_path / "train.txt", chains(12, 0))
+    write_three_line(tmp_path / "validation.txt", chains(4, 1))
+    write_three_line(tmp_path / "cryptic.txt", chains(8, 2))
+    return tmp_path
+
+
+def test_a_checkpoint_that_predicts(folder: Path, weights: Path, examples: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = folder / "own.safetensors"
+    command = finetune_command(folder, weights, "--validation", str(folder / "validation.txt"), "-o", str(out), "--lora", "2")
+    assert main(command) == 0
+    printed = capsys.readouterr().out
+    assert "12 chains, 720 residues" in printed and "wrote" in printed and "licence unknown" in printed
+    card = json.loads(out.with_suffix(".json").read_text())
+    assert card["data"]["training"]["general"]["chains"] == 12
+    assert len(card["data"]["files"]["train.txt"]["sha256"]) == 64
+    assert card["finetune"]["lora_rank"] == 2 and card["seeds"] == {"finetune": 0}
+    with open(folder / "work" / "log.csv", newline="") as handle:
+        best = max(float(row["validation_auprc"]) for row in csv.DictReader(handle))
+    assert card["validation"]["general"]["auprc"] == pytest.approx(best, abs=1e-6)
+    assert not [key for key in load_checkpoint(out).model.state_dict() if "lora" in key]
+    prediction = Seq2Pocket.load(out, device="cpu").predict(read_structure(examples / "1ubi.pdb.gz"))
+    assert np.isfinite(prediction.probabilities).all()
+
+    assert main(command) == 1
+    assert "--resume" in capsys.readouterr().err
+    assert main([*command, "--resume"]) == 0
+
+
+def test_two_kinds_of_site_share_a_backbone(folder: Path, weights: Path) -> None:
+    assert main(finetune_command(folder, weights, "--cryptic", str(folder / "cryptic.txt"), "--quiet")) == 0
+    checkpoint = load_checkpoint(folder / "work" / "model.safetensors")
+    assert checkpoint.model.heads == ("general", "cryptic")
+    assert set(checkpoint.card["validation"]) == {"general", "cryptic"}
+    general, cryptic, default = (
+        predict_residues(checkpoint.model, ["MKWVHFAAG"], head=head)[0][0] for head in ("general", "cryptic", None)
+    )
+    assert np.array_equal(general, default) and not np.allclose(general, cryptic)
+    with pytest.raises(WeightsError, match="no head 'nucleic'"):
+        predict_residues(checkpoint.model, ["MKW"], head="nucleic")
+
+
+def test_a_checkpoint_from_before_heads_still_loads(tmp_path: Path) -> None:
+    from safetensors import safe_open
+
+    from s2p.checkpoint import Checkpoint
+
+    torch.manual_seed(0)
+    model = ResidueModel(NAME).eval()
+    save_checkpoint(Checkpoint("x", model, None, None, 0.5, 0.4, "published"), tmp_path / "new.safetensors", half=False)
+    with safe_open(tmp_path / "new.safetensors", framework="pt") as handle:
+        header = json.loads(handle.metadata()["s2p"])
+        arrays = {key: handle.get_tensor(key) for key in handle.keys()}  # noqa: SIM118 - not a dict
+    assert header.pop("heads") == ["general"]
+    save_file(arrays, tmp_path / "old.safetensors", metadata={"s2p": json.dumps(header)})
+    loaded = load_checkpoint(tmp_path / "old.safetensors").model
+    assert loaded.heads == ("general",)
+    assert np.array_equal(predict_residues(loaded, ["MKWVH"])[0][0], predict_residues(model, ["MKWVH"])[0][0])
+
+
+def test_a_dry_run_writes_nothing(folder: Path, weights: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(finetune_command(folder, weights, "--dry-run", "--config", "published")) == 0
+    printed = capsys.readouterr().out
+    for word in ("steps", "memory", "estimated", "time", "in general sites", "1 epochs of the head"):
+        assert word in printed
+    assert not (folder / "work").exists()
+
+
+def test_usage_is_checked_first(folder: Path, weights: Path) -> None:
+    for more in (("--epochs", "0,0"), ("--epochs", "3"), ("-o", "model.pt"), ("--cryptic-validation", "x"), ("--ema", "2")):
+        with pytest.raises(SystemExit) as stop:
+            main(finetune_command(folder, weights, *more))
+        assert stop.value.code == 2
+
+
+def test_homologues_in_the_validation_set_are_told(folder: Path, weights: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_three_line(folder / "leaky.txt", [*chains(2, 0), *chains(2, 5)])
+    assert main(finetune_command(folder, weights, "--validation", str(folder / "leaky.txt"), "--dry-run")) == 0
+    assert "2 validation chains are homologous" in capsys.readouterr().out
+
+
+def test_clusters_stay_together() -> None:
+    families = [
+        [LabelledChain(f"{k}-{j}", c.sequence[: 60 - j], c.labels[: 60 - j]) for j in range(3)]
+        for k, c in enumerate(chains(8, 4))
+    ]
+    other = [families[0][0], *chains(5, 6)]
+    training, validation = split_by_cluster({"general": [c for f in families for c in f], "cryptic": other})
+    ids = [{c.id.partition("-")[0] for c in part["general"]} for part in (training, validation)]
+    assert ids[0] and ids[1] and not ids[0] & ids[1]
+    assert len(training["general"]) + len(validation["general"]) == 24
+    # The protein that both kinds know is on one side for both.
+    shared = any(c.sequence == families[0][0].sequence for c in training["cryptic"])
+    assert shared == ("0" in ids[0])
+    again = split_by_cluster({"general": [c for f in families for c in f], "cryptic": other})
+    assert [c.id for c in again[1]["general"]] == [c.id for c in validation["general"]]
+    with pytest.raises(S2PError, match="too much alike"):
+        split_by_cluster({"general": families[0]})
+
+
+def test_names_and_settings() -> None:
+    from s2p.config import FinetuneConfig
+
+    assert backbone_name("650m") == "esm2_t33_650M_UR50D" and backbone_name(NAME) == NAME
+    with pytest.raises(WeightsError, match="or sizes such as 8M"):
+        backbone_name("7B")
+    values = settings(FinetuneConfig.published())
+    assert values["clip_norm"] is None and json.loads(json.dumps(values)) == values
+
+
+def test_the_published_recipe_from_labels_to_figures(
+    tmp_path: Path, weights: Path, examples: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    known = []
+    for name in ("1a28.pdb.gz", "1hpv.pdb.gz", "1ia1.pdb.gz", "6WQA.cif"):
+        path = examples / name
+        structure = read_structure(path)
+        ligands = relevant_ligands(structure)
+        if not ligands:
+            continue
+        labels = np.zeros(len(structure.residues), np.uint8)
+        labels[binding_residues(structure, np.concatenate([x.coord for x in ligands]))] = 1
+        for chain in structure.chains[:1]:
+            mask = structure.residues.chain == chain
+            if labels[mask].any() and mask.sum() < 350:
+                stem = path.name.partition(".")[0]
+                known.append(LabelledChain(f"{stem}_{chain}", structure.sequence(chain), labels[mask]))
+    assert len(known) >= 3
+    write_three_line(tmp_path / "labels.txt", [*known[1:], *chains(2, 0)])
+    write_three_line(tmp_path / "validation.txt", known[:1])
+    command = ["reproduce", "published", "--size", "8M", "--weights", str(weights), "--structures", str(examples)]
+    command += ["--labels", str(tmp_path / "labels.txt"), "--validation", str(tmp_path / "validation.txt")]
+    command += ["--smoother-epochs", "1", "--epochs", "1,0", "--work", str(tmp_path / "run"), "--device", "cpu"]
+    assert main([*command, "--dry-run"]) == 0
+    assert "bandwidth 9" in capsys.readouterr().out and not (tmp_path / "run").exists()
+    assert main(command) == 0
+    results = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert results["structures"] == {"training": len(known) - 1, "validation": 1, "not_found": 2}
+    assert set(results["held_out"]) == {"with smoothing", "without smoothing"}
+    capsys.readouterr()
+    assert main(command) == 0  # everything is there: nothing is trained again
+    assert "epoch 0" not in capsys.readouterr().out
+    assert main([*command, "--seed", "5"]) == 1
+    assert "is from another run" in capsys.readouterr().err
+
+
+def test_the_published_recipe_says_what_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["reproduce", "published", "--work", str(tmp_path / "run")]) == 1
+    captured = capsys.readouterr()
+    assert "esm2_t36_3B_UR50D: 2 epochs of the head, 1 of everything" in captured.out
+    assert "--labels" in captured.err

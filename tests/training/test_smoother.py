@@ -1,0 +1,186 @@
+"""Training of the smoother: pairs by hand, learning, repeatability, resume."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import s2p.training.smoother
+from s2p.config import SmootherTrainConfig
+from s2p.errors import S2PError, WeightsError
+from s2p.evaluation.residues import auprc_trapezoid
+from s2p.residues.smoothing import smoother_logits
+from s2p.training.smoother import SmootherEpoch, SmoothingExample, train_smoother, training_pairs, write_learning_curve
+
+SMALL = SmootherTrainConfig(width=16, max_epochs=12, patience=4, lr=3e-3, batch_size=64)
+
+
+def example() -> SmoothingExample:
+    ca = np.array([[0, 0, 0], [5, 0, 0], [9, 0, 0], [18, 0, 0], [60, 0, 0]], np.float32)
+    return SmoothingExample(np.eye(5, dtype=np.float32), ca, (np.array([0, 1]),))
+
+
+def pockets(n: int, seed: int = 0, shift: float = 3.0) -> list[SmoothingExample]:
+    """Structures of 60 residues with one round site, whose residues are moved by ``shift`` along the first dimension."""
+    draw = np.random.default_rng(seed)
+    examples = []
+    for _ in range(n):
+        ca = draw.uniform(0, 25, (60, 3)).astype(np.float32)
+        site = np.flatnonzero(np.linalg.norm(ca - ca[0], axis=1) < 8)
+        embeddings = draw.normal(size=(60, 6)).astype(np.float32)
+        embeddings[site, 0] += shift
+        examples.append(SmoothingExample(embeddings, ca, (site,)))
+    return examples
+
+
+def test_training_pairs_by_hand() -> None:
+    """Binding 0 and 1; residue 2 is 4 and 9 Å away (negative), residue 3 is 13 Å away (neither), residue 4 far."""
+    x, y = training_pairs(example(), SmootherTrainConfig())
+    assert y.tolist() == [1, 1, 0]
+    np.testing.assert_allclose(x[0], [1, 0, 0, 0, 0, 0, 1, 0, 0, 0])
+    np.testing.assert_allclose(x[1], [0, 1, 0, 0, 0, 1, 0, 0, 0, 0])
+    np.testing.assert_allclose(x[2], [0, 0, 1, 0, 0, 0.5, 0.5, 0, 0, 0])
+
+
+def test_training_pairs_with_the_published_leak() -> None:
+    x, y = training_pairs(example(), SmootherTrainConfig(include_self=True))
+    assert y.tolist() == [1, 1, 0]
+    np.testing.assert_allclose(x[0, 5:], [0.5, 0.5, 0, 0, 0])
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.sampled_from([6.0, 10.0, 15.0]), st.sampled_from([6.0, 10.0, 15.0]), st.booleans())
+def test_training_pairs_equal_a_loop(seed: int, context: float, negative: float, own: bool) -> None:
+    draw = np.random.default_rng(seed)
+    n = int(draw.integers(1, 40))
+    ca = draw.uniform(0, 30, (n, 3)).astype(np.float32)
+    flags = draw.random(n) < 0.3
+    e = draw.normal(size=(n, 3)).astype(np.float32)
+    half = np.flatnonzero(flags)[: flags.sum() // 2], np.flatnonzero(flags)[flags.sum() // 2 :]
+    config = SmootherTrainConfig(context_radius=context, negative_radius=negative, include_self=own)
+    distance = np.linalg.norm(ca[:, None].astype(float) - ca[None].astype(float), axis=-1)
+    expected, targets = [], []
+    for i in [*np.flatnonzero(flags), *np.flatnonzero(~flags & (distance[:, flags] < negative).any(axis=1))]:
+        near = [j for j in np.flatnonzero(flags) if j != i and distance[i, j] < context]
+        if near:
+            near += [i] if own and flags[i] else []
+            expected.append(np.concatenate([e[i], e[near].mean(axis=0)]))
+            targets.append(float(flags[i]))
+    x, y = training_pairs(SmoothingExample(e, ca, half), config)
+    assert y.tolist() == targets
+    np.testing.assert_allclose(x, np.array(expected).reshape(-1, 6), atol=1e-5)
+
+
+def test_training_learns_a_separable_rule_and_repeats_itself() -> None:
+    examples = pockets(12)
+    config = replace(SMALL, max_epochs=40, patience=10)
+    before = torch.random.get_rng_state()
+    first, log = train_smoother(examples[:9], examples[9:], config)
+    assert torch.equal(before, torch.random.get_rng_state()), "training leaves the global generator alone"
+    second, again = train_smoother(examples[:9], examples[9:], config)
+    prevalence = np.mean(np.concatenate([training_pairs(e, config)[1] for e in examples[9:]]))
+    assert max(entry.validation_auprc for entry in log) > 0.85 > prevalence
+    assert log[-1].train_loss < log[0].train_loss
+    assert log == again
+    x = np.ones((3, 12), np.float32)
+    np.testing.assert_array_equal(smoother_logits(first, x), smoother_logits(second, x))
+
+
+def test_the_best_epoch_is_kept_and_patience_ends_the_rest() -> None:
+    """Labels without a rule: validation gets no better for long."""
+    examples = pockets(8, shift=0.0)
+    smoother, log = train_smoother(examples[:6], examples[6:], replace(SMALL, max_epochs=60))
+    scores = [entry.validation_auprc for entry in log]
+    assert len(log) == int(np.argmax(scores)) + 1 + SMALL.patience < 60
+    pairs = [training_pairs(e, SMALL) for e in examples[6:]]
+    x, y = (np.concatenate(part) for part in zip(*pairs, strict=True))
+    assert auprc_trapezoid(y, smoother_logits(smoother, x)) == max(scores)
+
+
+def test_validation_never_sees_a_residue_in_its_own_context() -> None:
+    """Also where training does, as published; otherwise figures of both kinds of training could not be compared."""
+    examples = pockets(10)
+    leaky = replace(SMALL, include_self=True)
+    smoother, log = train_smoother(examples[:7], examples[7:], leaky)
+    scores = {}
+    for include_self in (False, True):
+        pairs = [training_pairs(e, replace(leaky, include_self=include_self)) for e in examples[7:]]
+        x, y = (np.concatenate(part) for part in zip(*pairs, strict=True))
+        scores[include_self] = auprc_trapezoid(y, smoother_logits(smoother, x))
+    assert max(entry.validation_auprc for entry in log) == scores[False] != scores[True]
+
+
+@pytest.mark.parametrize("stop", [1, 3])
+def test_a_stopped_run_goes_on_to_the_same_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop: int) -> None:
+    examples = pockets(10)
+    whole, log = train_smoother(examples[:7], examples[7:], SMALL, folder=tmp_path / "whole")
+    save, saved = s2p.training.smoother._save_state, []
+
+    def killed(*arguments):
+        save(*arguments)
+        saved.append(1)
+        if len(saved) == stop:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(s2p.training.smoother, "_save_state", killed)
+    with pytest.raises(KeyboardInterrupt):
+        train_smoother(examples[:7], examples[7:], SMALL, folder=tmp_path / "cut")
+    resumed, resumed_log = train_smoother(examples[:7], examples[7:], SMALL, folder=tmp_path / "cut")
+    assert len(saved) == len(log) > stop, "no epoch was trained twice"
+    assert resumed_log == log
+    for a, b in zip(whole.parameters(), resumed.parameters(), strict=True):
+        assert torch.equal(a, b)
+    assert (tmp_path / "whole" / "log.csv").read_text() == (tmp_path / "cut" / "log.csv").read_text()
+
+
+def test_a_finished_run_is_not_trained_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    examples = pockets(6)
+    smoother, log = train_smoother(examples[:4], examples[4:], SMALL, folder=tmp_path)
+    with open(tmp_path / "log.csv", newline="") as handle:
+        rows = [
+            SmootherEpoch(int(r["epoch"]), float(r["train_loss"]), float(r["validation_auprc"])) for r in csv.DictReader(handle)
+        ]
+    assert rows == log
+    monkeypatch.setattr(s2p.training.smoother, "_shuffled", lambda *_: pytest.fail("trained"))
+    again, log_again = train_smoother(examples[:4], examples[4:], SMALL, folder=tmp_path)
+    assert log_again == log
+    assert all(torch.equal(a, b) for a, b in zip(smoother.parameters(), again.parameters(), strict=True))
+
+
+def test_the_state_of_another_run_is_refused(tmp_path: Path) -> None:
+    examples = pockets(6)
+    train_smoother(examples[:4], examples[4:], SMALL, folder=tmp_path)
+    with pytest.raises(S2PError, match="other data or settings"):
+        train_smoother(examples[:4], examples[4:], replace(SMALL, lr=1e-3), folder=tmp_path)
+    with pytest.raises(S2PError, match="other data or settings"):
+        train_smoother(examples[:3], examples[4:], SMALL, folder=tmp_path)
+    state = tmp_path / "state.safetensors"
+    state.write_bytes(state.read_bytes()[:-100])
+    with pytest.raises(WeightsError, match="state of a training run"):
+        train_smoother(examples[:4], examples[4:], SMALL, folder=tmp_path)
+
+
+def test_training_without_binding_residues_is_refused() -> None:
+    empty = SmoothingExample(np.ones((4, 2), np.float32), np.zeros((4, 3), np.float32), ())
+    with pytest.raises(S2PError, match="binding residues"):
+        train_smoother([empty], [empty])
+    with pytest.raises(S2PError, match="training and validation structures"):
+        train_smoother([example()], [])
+
+
+def test_learning_curve_marks_the_epoch_that_was_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from matplotlib.axes import Axes
+
+    marked = []
+    monkeypatch.setattr(Axes, "axvline", lambda _, x, **__: marked.append(x))
+    log = [SmootherEpoch(k, 1 / (k + 1), value) for k, value in enumerate([0.2, 0.5, 0.4])]
+    path = write_learning_curve(tmp_path / "curve.png", log)
+    assert path.read_bytes().startswith(b"\x89PNG") and len(path.read_bytes()) > 5000
+    assert marked == [1]
