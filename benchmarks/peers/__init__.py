@@ -10,7 +10,8 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from s2p.config import CavityConfig, PatchConfig, PeerConfig, PredictConfig
+from benchmarks.peers.config import CavityConfig, PatchConfig, PeerConfig
+from s2p.config import PredictConfig
 from s2p.errors import S2PError
 
 if TYPE_CHECKING:
@@ -58,8 +59,8 @@ def load_predictor(name: str, **options: Any) -> VersionedPredictor:
         One of :data:`PREDICTORS`.
     options
         For ours: ``model``, ``device`` and fields of :class:`~s2p.config.PredictConfig`; for tools, fields of
-        :class:`~s2p.config.PeerConfig`; for the baselines, of :class:`~s2p.config.PatchConfig` and
-        :class:`~s2p.config.CavityConfig`.
+        :class:`~benchmarks.peers.config.PeerConfig`; for the baselines, of :class:`~benchmarks.peers.config.PatchConfig` and
+        :class:`~benchmarks.peers.config.CavityConfig`.
 
     Raises
     ------

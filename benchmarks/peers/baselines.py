@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
+from benchmarks.peers.config import CavityConfig, PatchConfig
 from s2p import __version__
-from s2p.config import CavityConfig, PatchConfig
 from s2p.errors import S2PError
 from s2p.prediction import Pocket, Prediction
 from s2p.structure.reading import Structure

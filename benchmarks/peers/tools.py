@@ -42,9 +42,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from benchmarks.peers.config import PeerConfig
 from benchmarks.peers.formats import Found, Key, pdb_text, read_fpocket, read_p2rank, read_p2rank_residues
 from benchmarks.peers.process import INTERPRETER, interpreter_with, run_worker
-from s2p.config import PeerConfig, SurfaceConfig
+from s2p.config import SurfaceConfig
 from s2p.errors import S2PError
 from s2p.io.files import write_text
 from s2p.prediction import Pocket, Prediction

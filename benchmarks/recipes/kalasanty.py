@@ -19,9 +19,9 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.recipes.data import MIN_CHAIN, complexes_of_split
-from s2p.config import BenchmarkConfig
 from s2p.errors import S2PError
 from s2p.evaluation.compare import HIT, ComplexResult, evaluate_complex, summarise
+from s2p.evaluation.config import BenchmarkConfig
 from s2p.evaluation.guard import CARD_KEY, training_sketch
 from s2p.evaluation.metrics import dca, dcc, recall, site_center
 from s2p.evaluation.provenance import provenance

@@ -16,15 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from benchmarks.recipes.point_network import train_network
+from benchmarks.recipes.point_network import PointTrainConfig, train_network
 from benchmarks.recipes.points import PointExample, PointSet, PreparedPoints, ResidueArrays, point_set, prepare_points
-from s2p.config import BenchmarkConfig, PointConfig, PointPocketConfig, PointTrainConfig
 from s2p.errors import S2PError
+from s2p.evaluation.config import BenchmarkConfig
 from s2p.io.runtime import progress_bar
 from s2p.pockets.calibration import PocketModel, fit_pocket_model
 from s2p.pockets.peaks import Grouping, peak_features, peaks
-from s2p.pockets.scorer import PointScorer
-from s2p.surface.features import families, feature_names
+from s2p.pockets.scorer import PointPocketConfig, PointScorer
+from s2p.surface.features import PointConfig, families, feature_names
 
 __all__ = ["Builder", "build_perceptrons", "calibrate", "fit_points", "train_point_scorer"]
 

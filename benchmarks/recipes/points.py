@@ -10,13 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from s2p.config import LabelConfig, PointConfig, PointTrainConfig
+from benchmarks.recipes.point_network import PointTrainConfig
+from s2p.config import LabelConfig
 from s2p.datasets.labelled import LabelledChain
 from s2p.errors import S2PError
 from s2p.io.runtime import progress_bar
 from s2p.structure.alignment import labels_on_chain
 from s2p.structure.reading import Structure
-from s2p.surface.features import PointEncoder, atom_types, point_features, protein_points
+from s2p.surface.features import PointConfig, PointEncoder, atom_types, point_features, protein_points
 from s2p.surface.points import SurfacePoints
 
 __all__ = [

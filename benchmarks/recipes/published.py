@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from s2p.checkpoint import Checkpoint, load_checkpoint
-from s2p.config import FinetuneConfig, PredictConfig, SmootherTrainConfig
+from s2p.config import PredictConfig
 from s2p.datasets.labelled import LabelledChain
 from s2p.errors import FetchError, S2PError, StructureError
 from s2p.evaluation.metrics import best_overlap, dcc, pocket_fragmentation_index, site_center
@@ -29,6 +29,7 @@ from s2p.predictor import ResidueScores, Seq2Pocket
 from s2p.residues.smoothing import Smoother
 from s2p.structure.alignment import align, labels_on_chain
 from s2p.structure.reading import SUFFIXES, Structure, read_structure
+from s2p.training.config import FinetuneConfig, SmootherTrainConfig
 from s2p.training.job import FinetuneJob, LabelSets, read_sets, run_finetune, settings
 from s2p.training.job import describe as describe_training
 from s2p.training.known_sites import KnownSites, embed_structures, frozen_model, smoothing_examples

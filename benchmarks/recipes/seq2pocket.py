@@ -30,7 +30,7 @@ from benchmarks.recipes.tuning import choose, evaluate, objective, pocket_traini
 from benchmarks.recipes.unseen import BACKBONE, Unseen, out_of_fold, score_complexes, sigmoid, unseen_scores
 from benchmarks.recipes.window_baseline import fit_window_baseline
 from s2p.checkpoint import Checkpoint, save_checkpoint
-from s2p.config import DEFAULT_MODEL, ClusterConfig, ContextTrainConfig, FinetuneConfig, PredictConfig, SmootherTrainConfig
+from s2p.config import DEFAULT_MODEL, ClusterConfig, PredictConfig
 from s2p.datasets.labelled import LabelledChain
 from s2p.evaluation.compare import HIT, Summary, summarise
 from s2p.evaluation.guard import CARD_KEY, training_sketch
@@ -42,6 +42,7 @@ from s2p.pockets.scorer import PointScorer
 from s2p.predictor import Seq2Pocket
 from s2p.residues.context import context_features
 from s2p.residues.context_head import ContextExample, train_context_head
+from s2p.training.config import ContextTrainConfig, FinetuneConfig, SmootherTrainConfig
 from s2p.training.finetune import finetune
 from s2p.training.smoother import SmoothingExample, train_smoother
 

@@ -18,7 +18,6 @@ from safetensors.torch import load_file
 from benchmarks.recipes.data import MIN_CHAIN, N_FOLDS, Data, Site, prepare
 from benchmarks.recipes.point_cache import UnseenScores, write_unseen
 from benchmarks.recipes.points import known_sites
-from s2p.config import FinetuneConfig
 from s2p.datasets.labelled import LabelledChain
 from s2p.datasets.splits import homologous
 from s2p.errors import S2PError
@@ -26,6 +25,7 @@ from s2p.io.runtime import progress_bar
 from s2p.language.esm import ResidueModel, predict_residues
 from s2p.models.start_encoder import BACKBONE
 from s2p.structure.reading import Structure
+from s2p.training.config import FinetuneConfig
 
 __all__ = ["BACKBONE", "Unseen", "known_by_key", "out_of_fold", "score_complexes", "sigmoid", "unseen_scores"]
 

@@ -19,8 +19,8 @@ from typing import Any
 from benchmarks.report.page import markdown_table
 from benchmarks.report.studies import STUDY_FILES, study_sections
 from course.recall_pfi import Mark, dcc_pfi_figure, figure_png
-from s2p.config import BenchmarkConfig
 from s2p.errors import S2PError
+from s2p.evaluation.config import BenchmarkConfig
 from s2p.evaluation.intervals import Summary
 from s2p.evaluation.records import Run, read_run
 from s2p.evaluation.summaries import summary_table

@@ -7,12 +7,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.recipes.point_network import PointTrainConfig
 from benchmarks.report.kalasanty import kalasanty_section
 from benchmarks.report.page import markdown_table
 from benchmarks.report.pocketgen import pocketgen_section
 from benchmarks.report.vabsnet import vabsnet_section
+from benchmarks.studies.point_alternatives import PointStudyConfig
 from benchmarks.studies.rows import StudyRow, row_from_json
-from s2p.config import PointStudyConfig, PointTrainConfig
 from s2p.evaluation.intervals import Difference, Summary
 
 __all__ = ["STUDY_FILES", "study_sections"]

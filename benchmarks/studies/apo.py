@@ -12,13 +12,37 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from s2p.config import LabelConfig, RobustnessConfig
+from s2p.config import LabelConfig
 from s2p.datasets.splits import homologous
 from s2p.structure.alignment import align
 from s2p.structure.ligands import binding_residues
 from s2p.structure.reading import Structure
 
-__all__ = ["ApoPair", "Bare", "Holo", "Placed", "apo_pairs", "place_ligand", "superposition"]
+__all__ = ["ApoPair", "Bare", "Holo", "Placed", "RobustnessConfig", "apo_pairs", "place_ligand", "superposition"]
+
+
+@dataclass(frozen=True)
+class RobustnessConfig:
+    """Structures that differ from the one with the ligand."""
+
+    side_chain_noise: float = 0.5
+    """Å: standard deviation, along each axis, of the shift of a side chain that touches a ligand."""
+    drop_facing: float = 0.3
+    """Share of the side-chain atoms touching a ligand that are left out."""
+    identity: float = 0.95
+    """Another structure is of the same protein when so many aligned residues are equal."""
+    coverage: float = 0.8
+    """Share of the chain that touches the ligand that must be aligned."""
+    site_observed: float = 0.8
+    """Share of the site's residues that the other structure must hold."""
+    fit_radius: float = 20.0
+    """Å around the ligand: CA atoms this close are superposed, so that other domains may move."""
+    empty: float = 4.0
+    """Å: no atom of another ligand may come this close to where the ligand was."""
+    same_crystal: float = 0.05
+    """Å: a site whose atoms differ less is of the same crystal with its ligand taken out, and no other form."""
+    seed: int = 0
+
 
 CHAIN_SHARE = 0.9
 """Of the residues at a ligand, those in one chain; where fewer are, a chain alone is no form of the site."""

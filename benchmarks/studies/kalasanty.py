@@ -17,9 +17,10 @@ from typing import Any
 from benchmarks.recipes.kalasanty import CavityComplex, read_split
 from benchmarks.studies.kalasanty_baselines import CenterBall, RandomSurfacePoints
 from course.consensus import Agreement, agreement, consensus
-from s2p.config import DEFAULT_MODEL, BenchmarkConfig
+from s2p.config import DEFAULT_MODEL
 from s2p.errors import S2PError
 from s2p.evaluation.compare import ComplexResult, evaluate_complex
+from s2p.evaluation.config import BenchmarkConfig
 from s2p.evaluation.intervals import paired_difference
 from s2p.evaluation.provenance import provenance
 from s2p.evaluation.rows import SiteRow

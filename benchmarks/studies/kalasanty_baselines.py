@@ -7,8 +7,8 @@ import hashlib
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.peers.config import PatchConfig
 from s2p import __version__
-from s2p.config import PatchConfig
 from s2p.models.kalasanty.config import KalasantyPocketConfig
 from s2p.models.kalasanty.grid import ball
 from s2p.models.kalasanty.pockets import near_cavity

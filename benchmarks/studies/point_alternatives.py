@@ -15,14 +15,44 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
+from benchmarks.recipes.point_network import PointTrainConfig
 from benchmarks.recipes.point_training import Builder
 from benchmarks.recipes.points import PointSet
-from s2p.config import PointPocketConfig, PointStudyConfig, PointTrainConfig
 from s2p.pockets.mean_shift import mean_shift
 from s2p.pockets.peaks import Grouping, Peaks
+from s2p.pockets.scorer import PointPocketConfig
 from s2p.surface.features import feature_names
 
-__all__ = ["EstimatorScorer", "grouped", "linked", "shifted", "tree_builders"]
+__all__ = ["EstimatorScorer", "PointStudyConfig", "grouped", "linked", "shifted", "tree_builders"]
+
+
+@dataclass(frozen=True)
+class PointStudyConfig:
+    """What the studies of the point scorer compare; what they do not change is as in the shipped scorer, but smaller."""
+
+    n_components: int = 4
+    """Principal components of the residue embeddings, where they are read."""
+    positives: int = 64
+    """Points drawn from a protein, fewer than for the shipped scorer: some thirty scorers are trained."""
+    negatives: int = 192
+    members: int = 1
+    """Networks of a scorer."""
+    trees: int = 50
+    tree_depth: int = 20
+    """Of the random forest, at most."""
+    leaf: int = 5
+    """Points in a leaf of the random forest, at least."""
+    boosting_iterations: int = 200
+    group_thresholds: tuple[float, ...] = (0.3, 0.5)
+    """Points that score more are grouped by mean shift or single linkage."""
+    group_bandwidth: float = 9.0
+    """Å, of mean shift (the published pockets' bandwidth)."""
+    group_linkage: float = 3.0
+    """Å: points this close are in one group of single linkage."""
+    curve_clusters: tuple[int, ...] = (25, 50, 100)
+    """Training clusters of the learning curve, beside all."""
+    curve_draws: int = 3
+    """Random choices of so many clusters."""
 
 
 @dataclass(frozen=True, eq=False)

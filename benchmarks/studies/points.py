@@ -15,29 +15,25 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from benchmarks.recipes.point_cache import UnseenScores, check_unseen
+from benchmarks.recipes.point_network import PointTrainConfig
 from benchmarks.recipes.point_training import Builder, Scores, build_perceptrons, fit_points
 from benchmarks.recipes.points import PointExample, PointSet, PreparedPoints, point_set, prepare_points
-from benchmarks.studies.point_alternatives import linked, shifted, tree_builders
+from benchmarks.studies.apo import RobustnessConfig
+from benchmarks.studies.point_alternatives import PointStudyConfig, linked, shifted, tree_builders
 from benchmarks.studies.robustness import facing_perturbed
 from benchmarks.studies.rows import Outcome, StudyRow, outcome_row
-from s2p.config import (
-    BenchmarkConfig,
-    LabelConfig,
-    PointConfig,
-    PointPocketConfig,
-    PointStudyConfig,
-    PointTrainConfig,
-    PredictConfig,
-    RobustnessConfig,
-)
+from s2p.config import LabelConfig, PredictConfig
 from s2p.errors import S2PError
 from s2p.evaluation.cases import Case, Truth
 from s2p.evaluation.compare import ComplexResult, evaluate_complex
+from s2p.evaluation.config import BenchmarkConfig
 from s2p.io.runtime import progress_bar
 from s2p.pockets.calibration import PocketModel
 from s2p.pockets.peaks import Grouping, peaks, pockets_of_points
+from s2p.pockets.scorer import PointPocketConfig
 from s2p.prediction import Prediction
 from s2p.predictor import ResidueScores, Seq2Pocket
+from s2p.surface.features import PointConfig
 
 __all__ = ["STUDIES", "PointStudy", "average_precisions", "study_rows"]
 

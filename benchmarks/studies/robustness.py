@@ -8,13 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.recipes.point_network import PointTrainConfig
 from benchmarks.recipes.points import perturbed
-from benchmarks.studies.apo import ApoPair
+from benchmarks.studies.apo import ApoPair, RobustnessConfig
 from benchmarks.studies.rows import Outcome, StudyRow, outcome_row
-from s2p.config import BenchmarkConfig, PointTrainConfig, RobustnessConfig
 from s2p.errors import S2PError
 from s2p.evaluation.cases import Case, Truth
 from s2p.evaluation.compare import evaluate_complex
+from s2p.evaluation.config import BenchmarkConfig
 from s2p.io.runtime import progress_bar
 from s2p.prediction import Prediction, Predictor
 from s2p.structure.reading import Structure

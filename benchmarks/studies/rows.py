@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from s2p.config import BenchmarkConfig
 from s2p.evaluation.compare import ComplexResult, summarise
+from s2p.evaluation.config import BenchmarkConfig
 from s2p.evaluation.intervals import Difference, Summary, bootstrap_mean, paired_difference
 from s2p.evaluation.summaries import site_hits
 

@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 __all__ = ["StudyTable", "main", "read_bare"]
 
 REDUCED = ("positives", "negatives", "members")
-"""Settings of :class:`~s2p.config.PointTrainConfig` that are smaller in studies; the results page says so."""
+"""Settings of :class:`~benchmarks.recipes.point_network.PointTrainConfig` that are smaller in studies; the results page says
+so."""
 
 EMPTY = "no ligand at the site"
 UNKNOWN = "ligand at the site unknown"

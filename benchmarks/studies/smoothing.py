@@ -13,14 +13,16 @@ import numpy as np
 import torch
 
 from benchmarks.studies.smoother_figures import PairFigures, candidate_figures, pair_figures
-from s2p.config import SmootherAblationConfig, SmootherSearchConfig, SmootherTrainConfig
 from s2p.io.files import make_folder, write_text
 from s2p.residues.smoothing import Smoother
+from s2p.training.config import SmootherTrainConfig
 from s2p.training.smoother import SmootherEpoch, SmoothingExample, train_smoother
 
 __all__ = [
     "AblationRow",
     "AblationRun",
+    "SmootherAblationConfig",
+    "SmootherSearchConfig",
     "Trial",
     "ablation",
     "random_search",
@@ -28,6 +30,33 @@ __all__ = [
     "trial_configs",
     "write_table",
 ]
+
+
+@dataclass(frozen=True)
+class SmootherSearchConfig:
+    """What a random search over the smoothing classifier draws from: our grid for 320-dimensional embeddings.
+
+    The paper's, for its larger models: width 256 to 2048, dropout 0.1, 0.3 and 0.5, rate 1e-5 to 1e-3, batch 256 to 4096.
+    """
+
+    widths: tuple[int, ...] = (64, 128, 256, 512)
+    dropouts: tuple[float, ...] = (0.1, 0.3, 0.5)
+    lr_range: tuple[float, float] = (1e-4, 3e-3)
+    """Learning rates are drawn evenly on a logarithmic scale between these."""
+    batch_sizes: tuple[int, ...] = (256, 512, 1024, 2048, 4096)
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class SmootherAblationConfig:
+    """What the ablation of the smoothing classifier compares, one change from the training configuration at a time."""
+
+    context_radii: tuple[float, ...] = (10.0, 15.0)
+    """Å."""
+    negative_radii: tuple[float, ...] = (10.0, 15.0)
+    """Å; the figures are given over the negatives within each of these."""
+    seeds: tuple[int, ...] = (0, 1, 2)
+
 
 Kind = Literal["finetuned", "frozen"]
 

@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from course.clusterings import Method
+from course.clusterings import AlternativeConfig, Method
 from course.recall_pfi import Mark, dcc_pfi_figure, figure_png
 from course.variants import ALTERNATIVES, cluster_ca
-from s2p.config import AlternativeConfig, BenchmarkConfig, PredictConfig, SweepConfig
+from s2p.config import PredictConfig
 from s2p.errors import S2PError
 from s2p.evaluation.cases import CaseSet, Truth
 from s2p.evaluation.compare import ComplexResult, evaluate_complex, summarise
+from s2p.evaluation.config import BenchmarkConfig
 from s2p.evaluation.provenance import provenance
 from s2p.io.files import make_folder, write_bytes, write_text
 from s2p.io.runtime import progress_bar
@@ -31,7 +32,27 @@ from s2p.predictor import ResidueScores, Seq2Pocket
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["PARAMETERS", "Setting", "SweepRow", "settings", "sweep", "write_sweep"]
+__all__ = ["PARAMETERS", "Setting", "SweepConfig", "SweepRow", "settings", "sweep", "write_sweep"]
+
+
+@dataclass(frozen=True)
+class SweepConfig:
+    """Values that `s2p sweep` tries, one parameter at a time, the others at their defaults."""
+
+    bandwidth: tuple[float, ...] = (6.0, 7.0, 9.0, 12.0, 15.0)
+    """Å (paper)."""
+    probe_radius: tuple[float, ...] = (1.4, 1.6, 2.0)
+    """Å (paper)."""
+    n_points: tuple[int, ...] = (20, 50, 100)
+    """Surface points on the sphere around an atom (paper)."""
+    threshold: tuple[float, ...] = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
+    smoothing_threshold: tuple[float, ...] = (0.2, 0.3, 0.4, 0.5, 0.6, 0.8)
+    smoothing_radius: tuple[float, ...] = (6.0, 10.0, 15.0, 20.0)
+    """Å; the paper compares 10 and 15."""
+    eps: tuple[float, ...] = (5.0, 7.0)
+    """Å, of DBSCAN on CA atoms (paper)."""
+    ca_bandwidth: tuple[float, ...] = (9.0, 12.0)
+    """Å, of mean shift on CA atoms (paper)."""
 
 
 @dataclass(frozen=True)

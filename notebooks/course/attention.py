@@ -15,11 +15,22 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from s2p.config import AttentionConfig
 from s2p.errors import S2PError
 from s2p.language.esm import ResidueModel, tokenize
 
-__all__ = ["Inside", "best_heads", "contact_evidence", "contact_precision", "look_inside", "true_contacts"]
+__all__ = ["AttentionConfig", "Inside", "best_heads", "contact_evidence", "contact_precision", "look_inside", "true_contacts"]
+
+
+@dataclass(frozen=True)
+class AttentionConfig:
+    """Contacts read from attention maps (Rao et al. 2021, with CA in place of CB)."""
+
+    distance: float = 8.0
+    """Residues with CA atoms closer than this (Å) touch."""
+    separation: int = 6
+    """Positions between the two residues of a pair that is judged, at least: nearer ones touch in any helix."""
+    heads: int = 2
+    """Heads whose maps are averaged; ours, the best of 1 to 8 on the bundled proteins."""
 
 
 @dataclass(frozen=True, eq=False)

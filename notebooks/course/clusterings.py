@@ -6,16 +6,40 @@ They need nothing but the CA coordinates of predicted residues and, one of them,
 from __future__ import annotations
 
 import warnings
+from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from s2p.config import AlternativeConfig
 from s2p.errors import S2PError
 from s2p.pockets.mean_shift import mean_shift
 
-__all__ = ["METHODS", "Method", "cluster", "merge_clusters"]
+__all__ = ["METHODS", "AlternativeConfig", "Method", "cluster", "merge_clusters"]
+
+
+@dataclass(frozen=True)
+class AlternativeConfig:
+    """The clusterings of CA atoms that the paper compares with its own."""
+
+    threshold: float = 0.7
+    """Residues with a probability above this are clustered."""
+    min_samples: int = 3
+    """Residues of a dense neighbourhood (DBSCAN, HDBSCAN) and of the smallest HDBSCAN cluster."""
+    eps: float = 5.0
+    """Neighbourhood of DBSCAN, Å (paper: 5 and 7)."""
+    bandwidth: float = 9.0
+    """Window of mean shift, Å (paper: 9 and 12)."""
+    min_weight: float = 0.1
+    """Components of a mixture with a weight above this are counted as clusters."""
+    weight_of: Literal["largest", "total"] = "largest"
+    """What ``min_weight`` is a fraction of. ``total`` is published, and can never give more than nine clusters."""
+    n_embedding_components: int = 5
+    """Principal components of the embeddings that join the CA coordinates."""
+    merge_distance: float | None = None
+    """Clusters with centres closer than this (Å) are merged; ``None``: none are."""
+    seed: int = 0
+
 
 Method = Literal["dbscan", "mean-shift", "bgmm", "pca-agglomerative", "hdbscan"]
 METHODS: tuple[Method, ...] = get_args(Method)
@@ -54,7 +78,7 @@ def cluster(
 
     Notes
     -----
-    Paper, comparison of clusterings; published sizes and thresholds are in :class:`~s2p.config.AlternativeConfig`.
+    Paper, comparison of clusterings; published sizes and thresholds are in :class:`~course.clusterings.AlternativeConfig`.
     """
     config = config or AlternativeConfig()
     if method not in METHODS:

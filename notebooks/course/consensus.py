@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from s2p.config import BenchmarkConfig
 from s2p.errors import S2PError
+from s2p.evaluation.config import BenchmarkConfig
 from s2p.evaluation.intervals import McNemar, mcnemar
 from s2p.evaluation.rows import SiteRow
 from s2p.models.kalasanty.config import KalasantyConsensusConfig

@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from course.attention import contact_precision
+from course.attention import AttentionConfig, contact_precision
 from course.charts import Chart, Layer
 from course.pictures import Picture
-from s2p.config import AttentionConfig
 from s2p.errors import S2PError
 from s2p.output.palette import OUTSIDE, POCKETS
 

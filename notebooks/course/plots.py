@@ -3,19 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from course.charts import Chart, Layer
-from s2p.config import PlotConfig
 from s2p.errors import S2PError
 from s2p.output.palette import HELIX, OUTSIDE, POCKETS, STRAND, pocket_color
 from s2p.prediction import Prediction
 from s2p.structure.reading import Structure
 from s2p.structure.secondary import secondary_structure
 
-__all__ = ["calibration", "contact_map", "dcc_curves", "embedding_map", "residue_track"]
+__all__ = ["PlotConfig", "calibration", "contact_map", "dcc_curves", "embedding_map", "residue_track"]
+
+
+@dataclass(frozen=True)
+class PlotConfig:
+    """Charts of predictions and benchmarks."""
+
+    contact_distance: float = 8.0
+    """Residues with CA atoms closer than this (Å) touch: the usual definition of a contact map."""
+    contact_separation: int = 3
+    """Positions between the two residues of a contact at least; nearer ones always touch."""
+    calibration_bins: int = 10
+    dcc_max: float = 20.0
+    """Å, end of the axis of DCC curves."""
+    dcc_cutoffs: tuple[float, ...] = (4.0, 12.0)
+    """Å, cutoffs of DCC that are marked; the last is the paper's."""
+
 
 BINDING = POCKETS[1]
 CHAIN_GAP = 3.0

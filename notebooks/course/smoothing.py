@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from course.structures import binding_flags
-from s2p.config import BenchmarkConfig, PredictConfig
+from s2p.config import PredictConfig
+from s2p.evaluation.config import BenchmarkConfig
 from s2p.evaluation.metrics import dcc, recall, site_center, site_overlaps
 from s2p.predictor import ResidueScores, Seq2Pocket
 from s2p.training.known_sites import KnownSites

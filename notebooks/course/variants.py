@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from course.clusterings import Method, cluster
+from course.clusterings import AlternativeConfig, Method, cluster
 from s2p import __version__
-from s2p.config import DEFAULT_MODEL, AlternativeConfig, ClusterConfig, PredictConfig
+from s2p.config import DEFAULT_MODEL, ClusterConfig, PredictConfig
 from s2p.errors import S2PError
 from s2p.pockets.published import positive_points
 from s2p.prediction import Pocket, Prediction

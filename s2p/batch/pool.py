@@ -1,7 +1,7 @@
 """A batch on one machine: worker processes read and finish structures, this process runs the language model over many.
 
 The model stays in one process, which holds the GPU if there is one, so that it is in memory once and sees full batches. What goes
-between processes is bounded (:class:`~s2p.config.BatchConfig`), and with it the memory, whatever the number of inputs.
+between processes is bounded (:class:`~s2p.batch.work.BatchConfig`), and with it the memory, whatever the number of inputs.
 """
 
 from __future__ import annotations

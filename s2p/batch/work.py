@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from s2p.batch.inputs import Item
 from s2p.batch.journal import Finished, digest, digest_file, digest_input, intact
 from s2p.batch.language import LanguageStage, StagedPredictor, out_of_memory
-from s2p.config import BatchConfig, PredictConfig
+from s2p.config import PredictConfig
 from s2p.errors import S2PError, StructureError, TargetError
 from s2p.io.fetch import fetch_structure
 from s2p.io.runtime import kernels_cached
@@ -25,7 +25,39 @@ from s2p.structure.reading import Structure, read_structure
 if TYPE_CHECKING:
     from s2p.language.esm import LanguageOutput
 
-__all__ = ["BatchOptions", "Loaded", "Row", "announce", "finish", "load_predictor", "model_identity", "read", "run_here", "work"]
+__all__ = [
+    "BatchConfig",
+    "BatchOptions",
+    "Loaded",
+    "Row",
+    "announce",
+    "finish",
+    "load_predictor",
+    "model_identity",
+    "read",
+    "run_here",
+    "work",
+]
+
+
+@dataclass(frozen=True)
+class BatchConfig:
+    """How many structures are in work at once; none of it changes a result."""
+
+    gather: int = 8192
+    """Residues gathered, of similar length, before the language model runs; it takes them in batches of
+    :attr:`WindowConfig.token_budget`."""
+    held: int = 32768
+    """Residues of structures that are read, waiting or being finished at any time: what bounds the memory."""
+    queue: int = 3
+    """Tasks waiting for each worker process, so that none has to wait for the language model."""
+    cluster_task: int = 8192
+    """Residues of one task on a cluster."""
+    cluster_queue: int = 3
+    """Tasks given to a scheduler at any time, for each thread of its workers."""
+    retries: int = 2
+    """Times a task on a cluster is tried again after an error; one whose worker is lost is, as often as the scheduler allows."""
+
 
 Predict = Callable[[Structure, PredictConfig], Prediction]
 

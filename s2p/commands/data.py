@@ -73,8 +73,7 @@ def _add_datasets(commands: Any) -> None:
 
 
 def _run_labels(arguments: argparse.Namespace) -> int:
-    from s2p.config import EnhanceConfig
-    from s2p.datasets.enhancement import enhance_structures, evidence_table
+    from s2p.datasets.enhancement import EnhanceConfig, enhance_structures, evidence_table
     from s2p.datasets.label_files import format_annotations
     from s2p.errors import S2PError
     from s2p.io.files import write_text

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from s2p.commands.arguments import names, positive
-from s2p.config import DEFAULT_MODEL, BenchmarkConfig
+from s2p.config import DEFAULT_MODEL
 from s2p.errors import S2PError
+from s2p.evaluation.config import BenchmarkConfig
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,9 +9,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.studies.smoothing import SmootherAblationConfig
 from s2p.commands.arguments import positive
-from s2p.config import DEFAULT_MODEL, SmootherAblationConfig, SmootherTrainConfig, SmoothingConfig
+from s2p.config import DEFAULT_MODEL, SmoothingConfig
 from s2p.errors import S2PError
+from s2p.training.config import SmootherTrainConfig
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from s2p.commands.arguments import epochs, positive, probability
-from s2p.config import FinetuneConfig
+from s2p.training.config import FinetuneConfig
 
 __all__ = ["add"]
 

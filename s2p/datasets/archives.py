@@ -9,15 +9,34 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from s2p.config import DownloadConfig
 from s2p.errors import FetchError
 from s2p.io.fetch import readable_size
 from s2p.io.files import make_folder
 
-__all__ = ["is_archive", "unpack"]
+__all__ = ["DownloadConfig", "is_archive", "unpack"]
+
+
+@dataclass(frozen=True)
+class DownloadConfig:
+    """Downloads of data sets; ours."""
+
+    timeout: float = 30.0
+    """Seconds without an answer before a connection is given up."""
+    attempts: int = 5
+    """Connections in a row that may break without a single byte before the download is given up."""
+    pause: float = 1.0
+    """Seconds before the next attempt; doubled each time."""
+    max_bytes: int = 64 << 30
+    """Largest file accepted (bytes)."""
+    max_unpacked_bytes: int = 256 << 30
+    """Largest archive accepted, unpacked (bytes)."""
+    max_members: int = 2_000_000
+    """Most files in one archive."""
+
 
 _CHUNK = 1 << 18
 

@@ -20,7 +20,7 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
-from s2p.config import DownloadConfig
+from s2p.datasets.archives import DownloadConfig
 from s2p.errors import FetchError
 from s2p.io.fetch import check_url, readable_size, safe_opener
 from s2p.io.files import make_folder, write_text

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from s2p.config import EnhanceConfig, LabelConfig
+from s2p.config import LabelConfig
 from s2p.datasets.labelled import LabelledChain
 from s2p.datasets.splits import cluster
 from s2p.errors import S2PError
@@ -22,7 +22,28 @@ from s2p.structure.alignment import align
 from s2p.structure.ligands import ligand_sites
 from s2p.structure.reading import Structure
 
-__all__ = ["EVIDENCE_COLUMNS", "EnhancedChain", "Evidence", "enhance", "enhance_chains", "enhance_structures", "evidence_table"]
+__all__ = [
+    "EVIDENCE_COLUMNS",
+    "EnhanceConfig",
+    "EnhancedChain",
+    "Evidence",
+    "enhance",
+    "enhance_chains",
+    "enhance_structures",
+    "evidence_table",
+]
+
+
+@dataclass(frozen=True)
+class EnhanceConfig:
+    """Which chains are one protein, where no accession says so (spec of the enhanced sc-PDB; identity and coverage ours)."""
+
+    identity: float = 0.95
+    coverage: float = 0.8
+    """Share of both sequences that the alignment covers."""
+    include_ions: bool = True
+    """Count the ions of the structures too, as the enhanced sc-PDB does."""
+
 
 EVIDENCE_COLUMNS = ("chain", "index", "letter", "source", "source_index", "source_letter", "ligand")
 """Columns of :func:`evidence_table`."""

@@ -8,8 +8,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from s2p.config import HomologyConfig
-from s2p.datasets.homology import Hits, search
+from s2p.datasets.homology import Hits, HomologyConfig, search
 
 __all__ = ["greedy_set_cover", "kmer_cluster", "kmer_homologous"]
 

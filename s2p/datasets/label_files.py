@@ -17,7 +17,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from s2p.config import AnnotationConfig
 from s2p.datasets.labelled import LETTERS, LabelledChain
 from s2p.errors import S2PError
 from s2p.io.files import write_text
@@ -26,6 +25,7 @@ __all__ = [
     "CSV_COLUMNS",
     "FORMATS",
     "Annotation",
+    "AnnotationConfig",
     "format_annotations",
     "read_annotations",
     "read_labels",
@@ -33,6 +33,19 @@ __all__ = [
     "write_annotations",
     "write_three_line",
 ]
+
+
+@dataclass(frozen=True)
+class AnnotationConfig:
+    """What a file of labels must hold to be trained on."""
+
+    min_residues: int = 2
+    """Shorter chains are refused: one residue has no neighbour to learn from."""
+    allow_empty: bool = False
+    """Take chains without a binding residue; off, because an empty field is a mistake more often than a fact."""
+    merge_pockets: bool = False
+    """Take several lines of one chain as its pockets and join them; off, because they are a mistake in a file of chains."""
+
 
 CSV_COLUMNS = ("pdb", "chain", "type", "residues", "sequence")
 """Columns of a label CSV; each holds what the field of a published line holds."""

@@ -15,8 +15,7 @@ from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
 
-from s2p.config import DownloadConfig
-from s2p.datasets.archives import is_archive, unpack
+from s2p.datasets.archives import DownloadConfig, is_archive, unpack
 from s2p.datasets.download import Checksum, download_resumable
 from s2p.errors import FetchError, S2PError
 from s2p.io.fetch import cache_folder, check_url, safe_opener

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from s2p.config import BenchmarkConfig, LabelConfig
+from s2p.config import LabelConfig
+from s2p.evaluation.config import BenchmarkConfig
 from s2p.evaluation.intervals import Summary
 from s2p.evaluation.metrics import (
     best_overlap,

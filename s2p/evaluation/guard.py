@@ -25,13 +25,27 @@ from typing import Any, Literal
 
 import numpy as np
 
-from s2p.config import SketchConfig
 from s2p.datasets.homology import blosum62, encode
 from s2p.errors import S2PError
 from s2p.evaluation.word_fits import chance, decoy_words, fits, word_index
 from s2p.io.runtime import progress_bar
 
-__all__ = ["CARD_KEY", "TrainedOn", "refuse_trained", "trained_on", "training_sketch"]
+__all__ = ["CARD_KEY", "SketchConfig", "TrainedOn", "refuse_trained", "trained_on", "training_sketch"]
+
+
+@dataclass(frozen=True)
+class SketchConfig:
+    """What a checkpoint keeps of its training chains; ours."""
+
+    word_length: int = 15
+    """Residues of a stored word."""
+    max_words: int = 4
+    """Words of a chain."""
+    max_bytes: int = 300_000
+    """Size of the whole sketch as text; with very many chains fewer words are kept."""
+    e_value: float = 1e-3
+    """A chain counts as seen when its words would score as well by chance at most this often."""
+
 
 CARD_KEY = "training_sketch"
 """Where a checkpoint's card holds its sketch."""

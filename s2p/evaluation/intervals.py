@@ -14,7 +14,7 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from s2p.config import BenchmarkConfig
+from s2p.evaluation.config import BenchmarkConfig
 
 __all__ = ["Difference", "McNemar", "Summary", "bootstrap", "bootstrap_mean", "bootstrap_ratio", "mcnemar", "paired_difference"]
 

@@ -15,8 +15,8 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from s2p.config import BenchmarkConfig
 from s2p.errors import S2PError
+from s2p.evaluation.config import BenchmarkConfig
 
 __all__ = ["Answer", "isolated", "measure", "peak_megabytes"]
 

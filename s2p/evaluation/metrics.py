@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from s2p.config import BenchmarkConfig
+from s2p.evaluation.config import BenchmarkConfig
 
 __all__ = [
     "Detections",

@@ -22,10 +22,11 @@ from numpy.typing import NDArray
 
 from benchmarks.peers import PREDICTORS, load_predictor
 from course.variants import VARIANTS, Variant
-from s2p.config import DEFAULT_MODEL, BenchmarkConfig
+from s2p.config import DEFAULT_MODEL
 from s2p.errors import S2PError
 from s2p.evaluation.cases import Case, CaseSet, Truth
 from s2p.evaluation.compare import evaluate_complex
+from s2p.evaluation.config import BenchmarkConfig
 from s2p.evaluation.isolation import Answer, isolated, measure
 from s2p.evaluation.provenance import provenance
 from s2p.evaluation.records import Record, Run, read_lines

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from s2p.config import BenchmarkConfig
+from s2p.evaluation.config import BenchmarkConfig
 from s2p.evaluation.intervals import Summary, bootstrap_mean, bootstrap_ratio
 from s2p.evaluation.rows import ProteinRow, SiteRow
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from s2p.config import BenchmarkConfig
+from s2p.evaluation.config import BenchmarkConfig
 from s2p.evaluation.intervals import Summary, bootstrap, mcnemar, paired_difference
 from s2p.evaluation.records import Record, Run
 from s2p.evaluation.residues import auprc_trapezoid, average_precision, matthews, roc_auc

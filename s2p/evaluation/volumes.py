@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from s2p.config import BenchmarkConfig
+from s2p.evaluation.config import BenchmarkConfig
 
 __all__ = ["volume_overlap", "voxels"]
 

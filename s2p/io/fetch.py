@@ -18,14 +18,28 @@ import uuid
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
 from typing import IO, Any, Literal
 
-from s2p.config import FetchConfig, ReadConfig
+from s2p.config import ReadConfig
 from s2p.errors import FetchError
 
-__all__ = ["cache_folder", "check_url", "classify", "download", "fetch_structure", "readable_size", "safe_opener"]
+__all__ = ["FetchConfig", "cache_folder", "check_url", "classify", "download", "fetch_structure", "readable_size", "safe_opener"]
+
+
+@dataclass(frozen=True)
+class FetchConfig:
+    """Downloads of structures."""
+
+    timeout: float = 20.0
+    """Seconds without an answer before a download is given up."""
+    max_bytes: int = 200 << 20
+    """Largest download accepted (bytes)."""
+    pdb_url: str = "https://files.rcsb.org/download/{id}.cif.gz"
+    alphafold_api: str = "https://alphafold.ebi.ac.uk/api/prediction/{accession}"
+
 
 _PDB = re.compile(r"[0-9][A-Za-z0-9]{3}")
 _PDB_EXTENDED = re.compile(r"pdb_[0-9A-Za-z]{8}", re.IGNORECASE)

@@ -13,18 +13,30 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from s2p.config import EmbeddingCacheConfig, WindowConfig
+from s2p.config import WindowConfig
 from s2p.io.fetch import cache_folder
 from s2p.io.files import make_folder, write_bytes
 from s2p.io.runtime import progress_bar
 from s2p.language.esm import ResidueModel, predict_residues, token_batches
 
-__all__ = ["default_folder", "embed_residues", "model_key"]
+__all__ = ["EmbeddingCacheConfig", "default_folder", "embed_residues", "model_key"]
+
+
+@dataclass(frozen=True)
+class EmbeddingCacheConfig:
+    """Embeddings of chains kept on disk."""
+
+    half: bool = True
+    """Store fp16, half the size; the embeddings of ESM-2 come out of a layer norm and fit it."""
+    max_bytes: int = 8 << 30
+    """The entries used least recently are deleted when the cache exceeds this (bytes)."""
+
 
 LAYER = "last"
 """Which layer's output is stored: :func:`s2p.language.esm.encode` gives the last, after its norm."""

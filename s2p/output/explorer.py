@@ -14,14 +14,14 @@ import html
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 from course.charts import Chart
 from course.plots import residue_track
-from s2p.config import DEFAULT_MODEL, ExplorerConfig, PredictConfig
+from s2p.config import DEFAULT_MODEL, PredictConfig
 from s2p.errors import S2PError
 from s2p.evaluation.compare import ligand_hits
 from s2p.evaluation.metrics import pocket_fragmentation_index
@@ -32,7 +32,20 @@ from s2p.predictor import ResidueScores, Seq2Pocket, load_structure
 from s2p.structure.ligands import binding_residues, relevant_ligands
 from s2p.structure.reading import Structure
 
-__all__ = ["Explorer", "explore"]
+__all__ = ["Explorer", "ExplorerConfig", "explore"]
+
+
+@dataclass(frozen=True)
+class ExplorerConfig:
+    """Ranges (from, to, step) of the explorer's sliders."""
+
+    threshold: tuple[float, float, float] = (0.05, 0.95, 0.01)
+    smoothing_threshold: tuple[float, float, float] = (0.05, 0.95, 0.01)
+    bandwidth: tuple[float, float, float] = (4.0, 16.0, 0.5)
+    """Å."""
+    probe_radius: tuple[float, float, float] = (1.0, 2.4, 0.1)
+    """Å."""
+
 
 REST = 0.8
 """Seconds without a change before the still picture is drawn anew, which takes about one."""

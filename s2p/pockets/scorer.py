@@ -15,13 +15,41 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from s2p.config import PointConfig, PointPocketConfig
 from s2p.errors import WeightsError
 from s2p.io.files import write_bytes
 from s2p.pockets.calibration import PocketModel
-from s2p.surface.features import PointEncoder, feature_names
+from s2p.surface.features import PointConfig, PointEncoder, feature_names
 
-__all__ = ["PointScorer", "load_point_scorer", "save_point_scorer"]
+__all__ = ["PointPocketConfig", "PointScorer", "load_point_scorer", "save_point_scorer"]
+
+
+@dataclass(frozen=True)
+class PointPocketConfig:
+    """From scored surface points to pockets; ours, tuned on validation clusters."""
+
+    floor: float = 0.03
+    """Points that score less are no part of any pocket."""
+    sigma: float = 3.0
+    """Å: width of the Gaussian that smooths the scores."""
+    power: float = 2.5
+    """Scores are raised to this before they are summed (P2Rank: 2)."""
+    reach: float = 8.0
+    """Å: a peak is higher than every point within this distance."""
+    touch: float = 3.0
+    """Å: points this close lead from one peak to another."""
+    merge: float = 0.85
+    """Peaks are one pocket where the way between them stays above this share of the lower peak; 1: never."""
+    gather: float = 6.0
+    """Å: points this close to the peak make the centre."""
+    center_power: float = 2.0
+    """Weight of a point in the centre: its score to this power."""
+    member: float = 0.3
+    """Points of a pocket score at least this share of its best."""
+    residue_cutoff: float = 4.5
+    """Å: residues with a heavy atom this close to a point of the pocket belong to it."""
+    min_probability: float = 0.02
+    """Less likely pockets are not reported."""
+
 
 FORMAT = "s2p-points-1"
 CLIP = 5.0

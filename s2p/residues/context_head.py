@@ -12,10 +12,10 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from s2p.config import ContextTrainConfig
 from s2p.errors import S2PError
 from s2p.evaluation.residues import auprc_trapezoid
 from s2p.residues.context import CONTEXT_FEATURES
+from s2p.training.config import ContextTrainConfig
 
 __all__ = ["ContextExample", "ContextHead", "context_logits", "train_context_head"]
 

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from s2p.config import PointConfig
 from s2p.pockets.published import principal_frame
 from s2p.structure.cells import build_cells
 from s2p.structure.reading import Structure
@@ -24,6 +23,7 @@ __all__ = [
     "CHEMISTRY",
     "GEOMETRY",
     "LANGUAGE",
+    "PointConfig",
     "PointEncoder",
     "atom_chemistry",
     "atom_types",
@@ -31,6 +31,23 @@ __all__ = [
     "point_features",
     "protein_points",
 ]
+
+
+@dataclass(frozen=True)
+class PointConfig:
+    """Surface points of the whole protein and what they see; ours."""
+
+    n_points: int = 24
+    """Points on the sphere around each atom."""
+    probe_radius: float = 1.6
+    """Å."""
+    near: float = 6.0
+    """Å: atoms this close, weighted by 1 - d/near, make the near averages (P2Rank's neighbourhood)."""
+    far: float = 10.0
+    """Å: likewise the far averages."""
+    n_rays: int = 40
+    """Directions, in opposite pairs, in which walls are looked for."""
+
 
 CHEMISTRY = (
     "hydrophobicity",  # of the residue, Kyte & Doolittle 1982, divided by 4.5

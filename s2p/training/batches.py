@@ -11,10 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from s2p.config import FinetuneConfig
 from s2p.datasets.labelled import LabelledChain
 from s2p.errors import S2PError
 from s2p.language.esm import PAD, token_batches, tokenize
+from s2p.training.config import FinetuneConfig
 
 __all__ = ["Batch", "ChainsByHead", "balanced_weight", "batches", "by_head", "fingerprint", "parts", "plan"]
 

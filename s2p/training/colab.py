@@ -6,11 +6,12 @@ import json
 from pathlib import Path
 
 from s2p.checkpoint import FORMAT
-from s2p.config import DEFAULT_MODEL, FinetuneConfig
+from s2p.config import DEFAULT_MODEL
 from s2p.errors import S2PError
 from s2p.io.runtime import in_colab
 from s2p.io.weights import SHIPPED
 from s2p.language.esm import BACKBONES
+from s2p.training.config import FinetuneConfig
 from s2p.training.memory import estimate_memory, parameter_count
 
 __all__ = ["choose_backbone", "choose_model", "gpu_memory", "gpu_sentence", "output_folder"]

@@ -14,13 +14,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from s2p.config import FinetuneConfig, WindowConfig
+from s2p.config import WindowConfig
 from s2p.datasets.labelled import LabelledChain
 from s2p.errors import S2PError
 from s2p.evaluation.residues import auprc_trapezoid
 from s2p.io.runtime import progress_bar
 from s2p.language.esm import ResidueModel, predict_residues
 from s2p.training.batches import Batch, ChainsByHead, balanced_weight, batches, by_head, fingerprint, parts, plan
+from s2p.training.config import FinetuneConfig
 from s2p.training.curves import learning_curves
 from s2p.training.loop import EpochLog, StepLog, identity, load_state, save_state, weights_hash, write_logs
 from s2p.training.lora import add_lora, merge_lora

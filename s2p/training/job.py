@@ -12,7 +12,6 @@ import numpy as np
 import torch
 
 from s2p.checkpoint import Checkpoint, save_checkpoint
-from s2p.config import FinetuneConfig
 from s2p.datasets.label_files import read_labels
 from s2p.datasets.labelled import LabelledChain
 from s2p.datasets.splits import cluster, homologous, search_method
@@ -22,6 +21,7 @@ from s2p.io.files import make_folder
 from s2p.io.runtime import pick_device
 from s2p.language.esm import BACKBONES, DEFAULT_HEADS, ResidueModel, find_weights, load_backbone, predict_residues
 from s2p.training.batches import fingerprint, plan
+from s2p.training.config import FinetuneConfig
 from s2p.training.finetune import finetune
 from s2p.training.loop import STATE
 from s2p.training.memory import estimate_memory, estimate_seconds

@@ -14,9 +14,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from s2p.config import FinetuneConfig
 from s2p.errors import S2PError
 from s2p.io.files import make_folder, write_text
+from s2p.training.config import FinetuneConfig
 
 __all__ = ["EpochLog", "StepLog", "identity", "load_state", "save_state", "weights_hash", "write_logs"]
 

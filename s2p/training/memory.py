@@ -16,9 +16,9 @@ from dataclasses import dataclass
 
 import torch
 
-from s2p.config import FinetuneConfig
 from s2p.errors import WeightsError
 from s2p.language.esm import BACKBONES, encode_layer
+from s2p.training.config import FinetuneConfig
 from s2p.training.optimizer import training_dtype
 
 __all__ = ["MemoryEstimate", "estimate_memory", "estimate_seconds", "memory_table", "parameter_count"]

@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from s2p.config import FinetuneConfig
 from s2p.errors import S2PError
 from s2p.language.esm import ResidueModel
+from s2p.training.config import FinetuneConfig
 from s2p.training.lora import lora_parameters
 
 __all__ = ["adamw", "make_optimizer", "training_dtype"]

@@ -17,12 +17,12 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from s2p.config import SmootherTrainConfig
 from s2p.errors import S2PError, WeightsError
 from s2p.evaluation.residues import auprc_trapezoid
 from s2p.io.files import make_folder, write_bytes, write_text
 from s2p.io.runtime import progress_bar
 from s2p.residues.smoothing import Smoother, candidates, neighbour_mean, smoother_logits
+from s2p.training.config import SmootherTrainConfig
 
 __all__ = [
     "SmootherEpoch",

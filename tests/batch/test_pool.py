@@ -15,7 +15,8 @@ from batch_stub import Stub, pdb
 
 from s2p.batch.pool import _Flow
 from s2p.batch.run import BatchOptions, expand_inputs, load_predictor, predict_batch
-from s2p.config import DEFAULT_MODEL, BatchConfig
+from s2p.batch.work import BatchConfig
+from s2p.config import DEFAULT_MODEL
 from s2p.errors import WeightsError
 
 NAMES = ("1ubi.pdb.gz", "4CUP.cif", "1pwc.pdb.gz", "1hpv.pdb.gz")

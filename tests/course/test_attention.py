@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from course.attention import best_heads, contact_evidence, contact_precision, look_inside, true_contacts
+from course.attention import AttentionConfig, best_heads, contact_evidence, contact_precision, look_inside, true_contacts
 from s2p.checkpoint import load_checkpoint
-from s2p.config import DEFAULT_MODEL, AttentionConfig
+from s2p.config import DEFAULT_MODEL
 from s2p.errors import S2PError
 from s2p.language.esm import ResidueModel, predict_residues
 from s2p.structure.reading import read_structure

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from sklearn.cluster import DBSCAN, MeanShift
 
-from course.clusterings import METHODS, cluster, merge_clusters
-from s2p.config import AlternativeConfig
+from course.clusterings import METHODS, AlternativeConfig, cluster, merge_clusters
 from s2p.errors import S2PError
 
 

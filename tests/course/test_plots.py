@@ -10,9 +10,8 @@ import pytest
 from builders import make_prediction, make_structure
 
 from course.charts import Chart, Layer
-from course.plots import calibration, contact_map, dcc_curves, embedding_map, residue_track
+from course.plots import PlotConfig, calibration, contact_map, dcc_curves, embedding_map, residue_track
 from course.recall_pfi import Mark, dcc_against_pfi
-from s2p.config import PlotConfig
 from s2p.errors import S2PError
 from s2p.output.palette import pocket_color
 from s2p.structure.reading import read_structure

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from s2p.config import DownloadConfig
-from s2p.datasets.archives import is_archive, unpack
+from s2p.datasets.archives import DownloadConfig, is_archive, unpack
 from s2p.errors import FetchError
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from s2p.config import DownloadConfig
+from s2p.datasets.archives import DownloadConfig
 from s2p.datasets.download import download_resumable
 from s2p.errors import FetchError
 

@@ -10,8 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from s2p.config import EnhanceConfig
-from s2p.datasets.enhancement import EVIDENCE_COLUMNS, enhance, enhance_chains, enhance_structures, evidence_table
+from s2p.datasets.enhancement import EVIDENCE_COLUMNS, EnhanceConfig, enhance, enhance_chains, enhance_structures, evidence_table
 from s2p.datasets.labelled import LabelledChain
 from s2p.errors import S2PError
 from s2p.structure.ligands import ligand_labels

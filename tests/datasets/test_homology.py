@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from s2p.config import HomologyConfig
-from s2p.datasets.homology import _align_all, _best_score, _local, blosum62, encode, search
+from s2p.datasets.homology import HomologyConfig, _align_all, _best_score, _local, blosum62, encode, search
 
 LETTERS = "ACDEFGHIKLMNPQRSTVWY"
 sequences = st.text(LETTERS, min_size=1, max_size=40)

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from s2p.config import AnnotationConfig
 from s2p.datasets.label_files import (
     FORMATS,
     Annotation,
+    AnnotationConfig,
     format_annotations,
     read_annotations,
     read_labels,

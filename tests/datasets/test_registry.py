@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from s2p.config import DownloadConfig
 from s2p.datasets import registry
+from s2p.datasets.archives import DownloadConfig
 from s2p.datasets.registry import DATASETS, LOCAL_LAYOUTS, Dataset, RemoteFile, dataset, dataset_folder, fetch_dataset
 from s2p.errors import FetchError, S2PError
 

@@ -9,10 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from s2p.config import SketchConfig
 from s2p.datasets.label_files import read_three_line
 from s2p.errors import S2PError
-from s2p.evaluation.guard import CARD_KEY, refuse_trained, trained_on, training_sketch
+from s2p.evaluation.guard import CARD_KEY, SketchConfig, refuse_trained, trained_on, training_sketch
 from s2p.evaluation.word_fits import BACKGROUND
 
 LETTERS = list("ACDEFGHIKLMNPQRSTVWY")

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from s2p.config import BenchmarkConfig
 from s2p.errors import S2PError
+from s2p.evaluation.config import BenchmarkConfig
 from s2p.evaluation.isolation import isolated, measure, peak_megabytes
 
 QUICK = BenchmarkConfig(timeout=3.0, load_timeout=120.0)

@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from s2p.config import BenchmarkConfig
 from s2p.errors import S2PError
 from s2p.evaluation.cases import Case, CaseSet, find_cases
+from s2p.evaluation.config import BenchmarkConfig
 from s2p.evaluation.records import Record, Run, read_run
 from s2p.evaluation.runner import evaluate_case, load_named, predictor_names, run_benchmark
 from s2p.evaluation.tables import cost, pairs, predictor_figures, write_tables

@@ -16,9 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from s2p.config import FetchConfig
 from s2p.errors import FetchError
-from s2p.io.fetch import cache_folder, classify, download, fetch_structure
+from s2p.io.fetch import FetchConfig, cache_folder, classify, download, fetch_structure
 
 CIF = b"# comment\ndata_1ABC\n_cell.length_a 10\n"
 CIF_GZ = gzip.compress(CIF * 100)

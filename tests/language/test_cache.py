@@ -12,9 +12,9 @@ import pytest
 import torch
 
 import s2p.language.cache
-from s2p.config import EmbeddingCacheConfig, WindowConfig
+from s2p.config import WindowConfig
 from s2p.errors import S2PError
-from s2p.language.cache import default_folder, embed_residues, model_key
+from s2p.language.cache import EmbeddingCacheConfig, default_folder, embed_residues, model_key
 from s2p.language.esm import ResidueModel, predict_residues
 
 NAME = "esm2_t6_8M_UR50D"

@@ -11,10 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from s2p.config import PointPocketConfig
 from s2p.pockets.calibration import PocketModel
 from s2p.pockets.peaks import POCKET_FEATURES, find_point_pockets, peak_features, peaks, score_points
-from s2p.pockets.scorer import PointScorer
+from s2p.pockets.scorer import PointPocketConfig, PointScorer
 from s2p.surface.features import PointEncoder, feature_names
 
 NEVER = PointPocketConfig(merge=1.0)

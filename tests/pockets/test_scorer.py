@@ -10,11 +10,10 @@ import numpy as np
 import pytest
 import torch
 
-from s2p.config import PointConfig, PointPocketConfig
 from s2p.errors import WeightsError
 from s2p.pockets.calibration import PocketModel
-from s2p.pockets.scorer import PointScorer, load_point_scorer, save_point_scorer
-from s2p.surface.features import PointEncoder, feature_names
+from s2p.pockets.scorer import PointPocketConfig, PointScorer, load_point_scorer, save_point_scorer
+from s2p.surface.features import PointConfig, PointEncoder, feature_names
 
 
 @pytest.fixture

@@ -10,13 +10,14 @@ import pytest
 from builders import make_structure
 
 from s2p.checkpoint import load_checkpoint, save_checkpoint
-from s2p.config import ContextTrainConfig, PredictConfig
+from s2p.config import PredictConfig
 from s2p.errors import S2PError
 from s2p.predictor import Seq2Pocket
 from s2p.residues.context import CONTEXT_FEATURES, COUNT_RADII, LETTERS, MEAN_SIGMAS, context_features
 from s2p.residues.context_head import ContextExample, ContextHead, context_logits, train_context_head
 from s2p.structure.reading import Structure, read_structure
 from s2p.surface.points import accessible_area
+from s2p.training.config import ContextTrainConfig
 
 
 @pytest.fixture(scope="module")

@@ -11,11 +11,11 @@ from builders import make_structure
 from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 
-from s2p.config import PointConfig
 from s2p.structure.reading import Structure, read_structure
 from s2p.surface.features import (
     CHEMISTRY,
     GEOMETRY,
+    PointConfig,
     PointEncoder,
     atom_chemistry,
     families,

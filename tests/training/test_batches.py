@@ -10,11 +10,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from s2p.config import FinetuneConfig
 from s2p.datasets.labelled import LabelledChain
 from s2p.errors import S2PError
 from s2p.language.esm import PAD, tokenize
 from s2p.training.batches import balanced_weight, batches, by_head, fingerprint, parts, plan
+from s2p.training.config import FinetuneConfig
 
 CONFIG = FinetuneConfig(token_budget=40, max_residues=12)
 

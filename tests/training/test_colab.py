@@ -20,10 +20,11 @@ from typing import Any
 
 import pytest
 
-from s2p.config import DEFAULT_MODEL, FinetuneConfig
+from s2p.config import DEFAULT_MODEL
 from s2p.errors import S2PError
 from s2p.language.esm import BACKBONES
 from s2p.training import colab
+from s2p.training.config import FinetuneConfig
 
 ROOT = Path(__file__).resolve().parents[2]
 FAKE = """

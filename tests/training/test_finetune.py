@@ -15,11 +15,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from s2p.config import FinetuneConfig
 from s2p.datasets.labelled import LabelledChain
 from s2p.errors import S2PError
 from s2p.language.esm import ResidueModel, token_batches, tokenize
 from s2p.training.batches import batches
+from s2p.training.config import FinetuneConfig
 from s2p.training.finetune import _Run, balanced_weight, evaluate, finetune
 from s2p.training.optimizer import adamw
 

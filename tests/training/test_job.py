@@ -150,7 +150,7 @@ def test_clusters_stay_together() -> None:
 
 
 def test_names_and_settings() -> None:
-    from s2p.config import FinetuneConfig
+    from s2p.training.config import FinetuneConfig
 
     assert backbone_name("650m") == "esm2_t33_650M_UR50D" and backbone_name(NAME) == NAME
     with pytest.raises(WeightsError, match="or sizes such as 8M"):

@@ -10,9 +10,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from s2p.config import FinetuneConfig
 from s2p.errors import WeightsError
 from s2p.language.esm import BACKBONES, build_backbone
+from s2p.training.config import FinetuneConfig
 from s2p.training.lora import add_lora, lora_parameters
 from s2p.training.memory import estimate_memory, estimate_seconds, memory_table, parameter_count
 
@@ -22,7 +22,7 @@ MEASURE = """
 import re, sys
 import numpy as np
 import torch
-from s2p.config import FinetuneConfig
+from s2p.training.config import FinetuneConfig
 from s2p.datasets.labelled import LabelledChain
 from s2p.training.finetune import _Run
 from s2p.language.esm import ResidueModel

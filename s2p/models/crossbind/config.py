@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from s2p.config import FinetuneConfig
+from s2p.training.config import FinetuneConfig
 
 __all__ = [
     "CrossBindAugmentConfig",

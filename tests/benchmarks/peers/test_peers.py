@@ -24,10 +24,10 @@ from scipy.spatial.distance import cdist
 
 from benchmarks.peers import PREDICTORS, available, load_predictor
 from benchmarks.peers.baselines import DIRECTIONS, LargestCavity, RandomPatch, scan
+from benchmarks.peers.config import CavityConfig, PatchConfig
 from benchmarks.peers.formats import pdb_text, read_fpocket, read_p2rank, read_p2rank_residues
 from benchmarks.peers.process import INTERPRETER, _version_in, interpreter_with
 from benchmarks.peers.tools import TOOLS, _program_version
-from s2p.config import CavityConfig, PatchConfig
 from s2p.errors import S2PError
 from s2p.output.files import pocket_rows
 from s2p.prediction import Predictor

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 from builders import make_structure
 
-from benchmarks.studies.apo import Bare, Holo, apo_pairs, place_ligand, superposition
-from s2p.config import RobustnessConfig
+from benchmarks.studies.apo import Bare, Holo, RobustnessConfig, apo_pairs, place_ligand, superposition
 from s2p.structure.reading import Structure
 from s2p.structure.transforms import moved, random_rotation
 

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from scipy.cluster.hierarchy import fcluster, linkage
 
+from benchmarks.recipes.point_network import PointTrainConfig
 from benchmarks.recipes.points import PointSet
-from benchmarks.studies.point_alternatives import linked, shifted, tree_builders
-from s2p.config import PointConfig, PointPocketConfig, PointStudyConfig, PointTrainConfig
-from s2p.surface.features import PointEncoder, feature_names
+from benchmarks.studies.point_alternatives import PointStudyConfig, linked, shifted, tree_builders
+from s2p.pockets.scorer import PointPocketConfig
+from s2p.surface.features import PointConfig, PointEncoder, feature_names
 
 
 def cloud(seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

@@ -13,13 +13,15 @@ from builders import make_structure
 from sklearn.metrics import average_precision_score
 
 from benchmarks.recipes.point_cache import UnseenScores
+from benchmarks.recipes.point_network import PointTrainConfig
 from benchmarks.report.studies import study_sections
+from benchmarks.studies.point_alternatives import PointStudyConfig
 from benchmarks.studies.points import STUDIES, PointStudy, average_precisions, study_rows
 from benchmarks.studies.robustness import Form, facing_perturbed, form_rows, perturbed_forms
 from benchmarks.studies.rows import row_to_json
-from s2p.config import BenchmarkConfig, PointStudyConfig, PointTrainConfig
 from s2p.errors import S2PError
 from s2p.evaluation.cases import Case, Truth
+from s2p.evaluation.config import BenchmarkConfig
 from s2p.predictor import Seq2Pocket
 from s2p.structure.ligands import binding_residues
 

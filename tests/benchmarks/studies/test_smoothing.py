@@ -11,8 +11,15 @@ import pytest
 
 import s2p.training.smoother
 from benchmarks.studies.smoother_figures import candidate_figures, pair_figures
-from benchmarks.studies.smoothing import ablation, random_search, summarise_ablation, trial_configs
-from s2p.config import SmootherAblationConfig, SmootherSearchConfig, SmootherTrainConfig
+from benchmarks.studies.smoothing import (
+    SmootherAblationConfig,
+    SmootherSearchConfig,
+    ablation,
+    random_search,
+    summarise_ablation,
+    trial_configs,
+)
+from s2p.training.config import SmootherTrainConfig
 from s2p.training.smoother import SmoothingExample, train_smoother
 
 SMALL = SmootherTrainConfig(width=8, max_epochs=3, lr=3e-3, batch_size=64)

@@ -10,9 +10,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks.studies.sweep import settings, sweep, write_sweep
+from benchmarks.studies.sweep import SweepConfig, settings, sweep, write_sweep
+from course.clusterings import AlternativeConfig
 from course.variants import ALTERNATIVES, VARIANTS, Variant, cluster_ca
-from s2p.config import AlternativeConfig, PredictConfig, SweepConfig
+from s2p.config import PredictConfig
 from s2p.errors import S2PError
 from s2p.evaluation.cases import Case, CaseSet, find_cases
 from s2p.evaluation.compare import evaluate_complex, summarise
