@@ -24,7 +24,7 @@ import numpy as np
 
 from s2p.config import SurfaceConfig
 from s2p.pockets.calibration import pocket_features
-from s2p.pockets.mean_shift import Cluster, mean_shift, rank_clusters, vote
+from s2p.pockets.clustering import Cluster, mean_shift, rank_clusters, vote
 from s2p.pockets.published import find_clusters, positive_points
 from s2p.structure.arrays import Atoms, Residues, Structure
 from s2p.structure.reading import read_structure

@@ -16,8 +16,8 @@ from s2p.errors import S2PError, StructureError
 from s2p.io.runtime import pick_device
 from s2p.language.esm import LanguageOutput, predict_residues
 from s2p.pockets.calibration import pocket_features
-from s2p.pockets.peaks import find_point_pockets
 from s2p.pockets.published import find_clusters
+from s2p.pockets.scored import find_point_pockets
 from s2p.prediction import Pocket, Prediction
 from s2p.residues.context import context_features
 from s2p.residues.context_head import context_logits

@@ -37,8 +37,8 @@ from s2p.models.crossbind.evaluation import METRICS, best_f1_threshold, nucleic_
 from s2p.models.crossbind.filter import filter_probabilities, log_propensities, propensities, sequence_neighbours
 from s2p.models.crossbind.predictor import CrossBindCheckpoint, add_to_card, base_model, load_crossbind, save_crossbind
 from s2p.models.crossbind.sequence import averaged, low_rank_update, train_sequence_branch
-from s2p.models.start_encoder import ENCODER
-from s2p.training.finetune import EpochLog
+from s2p.models.encoder import ENCODER
+from s2p.training.finetuning import EpochLog
 
 __all__ = ["Candidate", "candidates", "choose_candidate", "choose_filter", "figures_table", "main", "run", "score"]
 

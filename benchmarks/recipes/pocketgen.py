@@ -27,6 +27,7 @@ from s2p.errors import S2PError
 from s2p.evaluation.provenance import provenance
 from s2p.io.files import make_folder
 from s2p.language.esm import BACKBONES, load_backbone
+from s2p.models.encoder import BACKBONE, start_encoder
 from s2p.models.pocketgen.checkpoint import PocketGenCheckpoint, load_pocketgen, save_pocketgen
 from s2p.models.pocketgen.config import PocketConfig, PocketGenConfig, PocketGenTrainConfig
 from s2p.models.pocketgen.data import Pocket
@@ -35,7 +36,6 @@ from s2p.models.pocketgen.geometry import Geometry, measure_geometry
 from s2p.models.pocketgen.network import PocketGen
 from s2p.models.pocketgen.trace import TraceNet, fit_trace, trace_error
 from s2p.models.pocketgen.training import StepRecord, choose_share, fit_pocketgen, validate
-from s2p.models.start_encoder import BACKBONE, start_encoder
 
 __all__ = ["Prepared", "main", "prepare", "train"]
 

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from benchmarks.recipes.pocketgen_complexes import LEAST, Protein
 from s2p.errors import S2PError
 from s2p.io.runtime import progress_bar
+from s2p.models.encoder import encoder_digest
 from s2p.models.pocketgen.atoms import N_LIGAND_FEATURES, slot_arrays
 from s2p.models.pocketgen.config import PocketConfig
 from s2p.models.pocketgen.data import LigandAtoms, Pocket, decoy, interpolate, make_pocket, pocket_residues, role_features
@@ -26,7 +27,6 @@ from s2p.models.pocketgen.fitting import Places
 from s2p.models.pocketgen.language import masked_features
 from s2p.models.pocketgen.surroundings.counts import environment
 from s2p.models.pocketgen.trace import TraceNet, TraceRows, place_trace, trace_inputs
-from s2p.models.start_encoder import encoder_digest
 from s2p.structure.reading import Structure
 
 __all__ = ["Kept", "Tracer", "pockets_of", "prepare_places", "trace_rows"]

@@ -22,7 +22,7 @@ from s2p.errors import S2PError
 from s2p.evaluation.config import BenchmarkConfig
 from s2p.io.runtime import progress_bar
 from s2p.pockets.calibration import PocketModel, fit_pocket_model
-from s2p.pockets.peaks import Grouping, peak_features, peaks
+from s2p.pockets.scored import Grouping, peak_features, peaks
 from s2p.pockets.scorer import PointPocketConfig, PointScorer
 from s2p.surface.features import PointConfig, families, feature_names
 

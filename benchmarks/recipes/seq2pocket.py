@@ -43,7 +43,7 @@ from s2p.predictor import Seq2Pocket
 from s2p.residues.context import context_features
 from s2p.residues.context_head import ContextExample, train_context_head
 from s2p.training.config import ContextTrainConfig, FinetuneConfig, SmootherTrainConfig
-from s2p.training.finetune import finetune
+from s2p.training.finetuning import finetune
 from s2p.training.smoother import SmoothingExample, train_smoother
 
 FINETUNE = FinetuneConfig(head_epochs=1, full_epochs=3, backbone_lr=2e-4)

@@ -23,7 +23,7 @@ from s2p.datasets.splits import homologous
 from s2p.errors import S2PError
 from s2p.io.runtime import progress_bar
 from s2p.language.esm import ResidueModel, predict_residues
-from s2p.models.start_encoder import BACKBONE
+from s2p.models.encoder import BACKBONE
 from s2p.structure.reading import Structure
 from s2p.training.config import FinetuneConfig
 

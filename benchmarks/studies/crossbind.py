@@ -34,7 +34,7 @@ from s2p.models.crossbind.config import CrossBindConfig, CrossBindTrainConfig
 from s2p.models.crossbind.contrast import top1_retrieval
 from s2p.models.crossbind.evaluation import best_f1_threshold
 from s2p.models.crossbind.training import CrossBindExample, TrainedCrossBind, contrast_views, residue_logits, train_crossbind
-from s2p.models.start_encoder import BACKBONE
+from s2p.models.encoder import BACKBONE
 from s2p.structure.ligands import binding_residues
 from s2p.structure.reading import Structure
 

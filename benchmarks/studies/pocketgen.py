@@ -32,12 +32,12 @@ from s2p.evaluation.intervals import bootstrap_mean, paired_difference
 from s2p.evaluation.provenance import provenance
 from s2p.io.files import make_folder, write_text
 from s2p.io.runtime import progress_bar
+from s2p.models.encoder import start_encoder
 from s2p.models.pocketgen.config import PocketConfig, PocketGenConfig, PocketGenTrainConfig
 from s2p.models.pocketgen.data import Pocket
 from s2p.models.pocketgen.fitting import KINDS, Places, fit_heads
 from s2p.models.pocketgen.network import PocketGen
 from s2p.models.pocketgen.trace import TraceNet, TraceRows, fit_trace, trace_error
-from s2p.models.start_encoder import start_encoder
 
 __all__ = ["FOLDS", "Row", "cross_validate", "fold_of", "main", "summary"]
 

@@ -18,8 +18,8 @@ from scipy.spatial import cKDTree
 from benchmarks.recipes.point_network import PointTrainConfig
 from benchmarks.recipes.point_training import Builder
 from benchmarks.recipes.points import PointSet
-from s2p.pockets.mean_shift import mean_shift
-from s2p.pockets.peaks import Grouping, Peaks
+from s2p.pockets.clustering import mean_shift
+from s2p.pockets.scored import Grouping, Peaks
 from s2p.pockets.scorer import PointPocketConfig
 from s2p.surface.features import feature_names
 

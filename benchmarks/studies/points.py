@@ -29,7 +29,7 @@ from s2p.evaluation.compare import ComplexResult, evaluate_complex
 from s2p.evaluation.config import BenchmarkConfig
 from s2p.io.runtime import progress_bar
 from s2p.pockets.calibration import PocketModel
-from s2p.pockets.peaks import Grouping, peaks, pockets_of_points
+from s2p.pockets.scored import Grouping, peaks, pockets_of_points
 from s2p.pockets.scorer import PointPocketConfig
 from s2p.prediction import Prediction
 from s2p.predictor import ResidueScores, Seq2Pocket

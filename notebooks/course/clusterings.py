@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from s2p.errors import S2PError
-from s2p.pockets.mean_shift import mean_shift
+from s2p.pockets.clustering import mean_shift
 
 __all__ = ["METHODS", "AlternativeConfig", "Method", "cluster", "merge_clusters"]
 

@@ -1,1 +1,5 @@
 """The protein language model ESM-2 and a cache of its embeddings."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

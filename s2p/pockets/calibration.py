@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from s2p.pockets.mean_shift import Cluster
+from s2p.pockets.clustering import Cluster
 from s2p.structure.cells import count_neighbours
 from s2p.structure.reading import Structure
 from s2p.surface.points import swept_volume

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from s2p.config import ClusterConfig, SurfaceConfig
-from s2p.pockets.mean_shift import Cluster, mean_shift, rank_clusters, vote
+from s2p.pockets.clustering import Cluster, mean_shift, rank_clusters, vote
 from s2p.structure.reading import Structure
 from s2p.surface.points import SurfacePoints, surface_points
 

@@ -1,1 +1,5 @@
 """Structures as plain arrays: reading files, residues, ligands, neighbours."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,1 +1,5 @@
 """Training of every model: one loop, and fine-tuning of the language model."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

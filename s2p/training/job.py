@@ -22,7 +22,7 @@ from s2p.io.runtime import pick_device
 from s2p.language.esm import BACKBONES, DEFAULT_HEADS, ResidueModel, find_weights, load_backbone, predict_residues
 from s2p.training.batches import fingerprint, plan
 from s2p.training.config import FinetuneConfig
-from s2p.training.finetune import finetune
+from s2p.training.finetuning import finetune
 from s2p.training.loop import STATE
 from s2p.training.memory import estimate_memory, estimate_seconds
 

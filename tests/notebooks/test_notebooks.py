@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from s2p.pockets.mean_shift import mean_shift
+from s2p.pockets.clustering import mean_shift
 
 nbformat = pytest.importorskip("nbformat")
 
@@ -181,7 +181,7 @@ def test_solutions_run(path: Path, tmp_path: Path) -> None:
 
 
 CLUSTERING = """
-import s2p.pockets.mean_shift as stage
+import s2p.pockets.clustering as stage
 real = stage.mean_shift
 stage.mean_shift = lambda points, bandwidth, *rest, **options: real(points, bandwidth + 2, *rest, **options)
 """
@@ -201,7 +201,7 @@ stage.surface_points = lambda *rest, **options: real(*rest, **options | {"probe_
 """
 PEAKS = """
 from dataclasses import replace
-import s2p.pockets.peaks as stage
+import s2p.pockets.scored as stage
 real = stage.peaks
 stage.peaks = lambda points, scores, config: real(points, scores, replace(config, gather=config.gather + 2))
 """

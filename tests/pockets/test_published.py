@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from s2p.config import ClusterConfig, PredictConfig, SurfaceConfig
-from s2p.pockets.mean_shift import Cluster
+from s2p.pockets.clustering import Cluster
 from s2p.pockets.published import find_clusters, positive_points, principal_frame
 from s2p.structure.reading import Structure, read_structure
 

@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from s2p.training.config import FinetuneConfig
 from s2p.datasets.labelled import LabelledChain
-from s2p.training.finetune import _Run
+from s2p.training.finetuning import _Run
 from s2p.language.esm import ResidueModel
 from s2p.training.batches import batches
 

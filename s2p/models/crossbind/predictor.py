@@ -25,7 +25,7 @@ from s2p.models.crossbind.filter import filter_probabilities, geodesic_neighbour
 from s2p.models.crossbind.network import CrossBind
 from s2p.models.crossbind.sequence import apply_update, encoder_weights
 from s2p.models.crossbind.training import CrossBindExample, residue_logits
-from s2p.models.start_encoder import BACKBONE, ENCODER, start_model
+from s2p.models.encoder import BACKBONE, ENCODER, start_model
 from s2p.prediction import Prediction
 from s2p.predictor import ResidueScores, Seq2Pocket
 from s2p.structure.reading import Structure

@@ -15,7 +15,7 @@ from s2p.errors import S2PError, WeightsError
 from s2p.language.esm import DEFAULT_HEADS, ResidueModel
 from s2p.models.crossbind.config import CrossBindSequenceConfig
 from s2p.training.batches import ChainsByHead
-from s2p.training.finetune import EpochLog, finetune
+from s2p.training.finetuning import EpochLog, finetune
 
 __all__ = ["apply_update", "averaged", "encoder_weights", "low_rank_update", "split_chains", "train_sequence_branch"]
 
@@ -85,7 +85,7 @@ def train_sequence_branch(
     """A copy of ``base`` with a new head and a low-rank update, and its log; ``base`` stays as it was.
 
     Chains by kind of site train one update with a head for each kind; the model's own head is that of the first.
-    A run that finds its state in ``folder`` goes on from it (see :func:`s2p.training.finetune.finetune`).
+    A run that finds its state in ``folder`` goes on from it (see :func:`s2p.training.finetuning.finetune`).
 
     Raises
     ------

@@ -1,6 +1,6 @@
 """PocketGen on disk: its own weights, the geometry, and how to come by its language model.
 
-That is the small ESM-2 that is shipped, see :mod:`s2p.models.start_encoder`, or any published encoder by its name.
+That is the small ESM-2 that is shipped, see :mod:`s2p.models.encoder`, or any published encoder by its name.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from torch import nn
 from s2p.errors import WeightsError
 from s2p.io.weights import find_weights, read_weights, write_weights
 from s2p.language.esm import load_backbone
+from s2p.models.encoder import ENCODER, encoder_digest, start_encoder
 from s2p.models.pocketgen.config import PocketConfig, PocketGenConfig
 from s2p.models.pocketgen.geometry import Geometry
 from s2p.models.pocketgen.network import PocketGen
-from s2p.models.start_encoder import ENCODER, encoder_digest, start_encoder
 
 __all__ = ["PocketGenCheckpoint", "load_pocketgen", "save_pocketgen"]
 

@@ -1,1 +1,5 @@
 """Vabs-Net: multi-level protein graphs, pre-trained by span masking."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -18,9 +18,9 @@ from benchmarks.studies.pocketgen_evaluation import PocketRow, summarise_pockets
 from s2p.config import ReadConfig
 from s2p.errors import WeightsError
 from s2p.language.esm import BACKBONES
+from s2p.models.encoder import start_encoder
 from s2p.models.pocketgen.checkpoint import load_pocketgen
 from s2p.models.pocketgen.config import PocketGenTrainConfig
-from s2p.models.start_encoder import start_encoder
 from s2p.structure.formats import parse_file
 from s2p.structure.reading import read_structure
 

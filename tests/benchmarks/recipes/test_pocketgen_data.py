@@ -27,13 +27,13 @@ from benchmarks.recipes.pocketgen_data import pockets_of, prepare_places, trace_
 from benchmarks.studies import pocketgen as pocketgen_folds
 from benchmarks.studies.pocketgen import cross_validate, fit_traces, fold_of, summary, unlike
 from s2p.errors import S2PError
+from s2p.models.encoder import start_encoder
 from s2p.models.pocketgen.config import PocketConfig
 from s2p.models.pocketgen.data import LigandAtoms
 from s2p.models.pocketgen.fitting import KINDS, Places
 from s2p.models.pocketgen.language import masked_features
 from s2p.models.pocketgen.surroundings.counts import N_ENVIRONMENT
 from s2p.models.pocketgen.trace import TraceNet, TraceRows
-from s2p.models.start_encoder import start_encoder
 from s2p.structure.reading import Structure, read_structure
 
 LIGANDS = {"1hpv.pdb.gz": "478", "6WQA.cif": "ZMA", "1GBT.cif.gz": "GBS", "1pwc.pdb.gz": "PNM"}

@@ -13,7 +13,7 @@ from benchmarks.recipes.point_training import calibrate, train_point_scorer
 from benchmarks.recipes.points import PointExample, fit_encoder, known_sites, label_points, perturbed
 from s2p.datasets.labelled import LabelledChain
 from s2p.errors import S2PError
-from s2p.pockets.peaks import find_point_pockets, score_points
+from s2p.pockets.scored import find_point_pockets, score_points
 from s2p.surface.features import PointConfig, protein_points
 from s2p.surface.points import SurfacePoints
 

@@ -25,7 +25,7 @@ from s2p.models.crossbind.filter import filter_probabilities, geodesic_neighbour
 from s2p.models.crossbind.network import CrossBind
 from s2p.models.crossbind.predictor import SEQUENCE_ONLY, CrossBindCheckpoint, CrossBindPredictor, load_crossbind, save_crossbind
 from s2p.models.crossbind.sequence import apply_update, encoder_weights, low_rank_update
-from s2p.models.start_encoder import start_model
+from s2p.models.encoder import start_model
 from s2p.prediction import Predictor
 from s2p.structure.reading import Structure, read_structure
 

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from s2p.commands import main
 from s2p.config import DEFAULT_MODEL
 from s2p.errors import S2PError, WeightsError
+from s2p.models.encoder import start_encoder
 from s2p.models.pocketgen import docking as pocketgen_docking
 from s2p.models.pocketgen.atoms import LETTERS, SLOTS
 from s2p.models.pocketgen.checkpoint import PocketGenCheckpoint, load_pocketgen, save_pocketgen
@@ -44,7 +45,6 @@ from s2p.models.pocketgen.output import (
 )
 from s2p.models.pocketgen.scores import score_designs
 from s2p.models.pocketgen.vina import receptor_atoms
-from s2p.models.start_encoder import start_encoder
 from s2p.structure.ligands import read_sdf_ligand
 from s2p.structure.reading import Structure, read_structure
 from s2p.structure.transforms import random_rotation

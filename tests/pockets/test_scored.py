@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from s2p.pockets.calibration import PocketModel
-from s2p.pockets.peaks import POCKET_FEATURES, find_point_pockets, peak_features, peaks, score_points
+from s2p.pockets.scored import POCKET_FEATURES, find_point_pockets, peak_features, peaks, score_points
 from s2p.pockets.scorer import PointPocketConfig, PointScorer
 from s2p.surface.features import PointEncoder, feature_names
 

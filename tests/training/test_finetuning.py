@@ -20,7 +20,7 @@ from s2p.errors import S2PError
 from s2p.language.esm import ResidueModel, token_batches, tokenize
 from s2p.training.batches import batches
 from s2p.training.config import FinetuneConfig
-from s2p.training.finetune import _Run, balanced_weight, evaluate, finetune
+from s2p.training.finetuning import _Run, balanced_weight, evaluate, finetune
 from s2p.training.optimizer import adamw
 
 CONFIG = FinetuneConfig(head_epochs=1, full_epochs=2, token_budget=256, max_residues=60, head_lr=1e-2, backbone_lr=1e-3)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.cluster import MeanShift
 
-from s2p.pockets.mean_shift import SASPocketClusterer, mean_shift, rank_clusters, vote
+from s2p.pockets.clustering import SASPocketClusterer, mean_shift, rank_clusters, vote
 
 
 def same_partition(a: np.ndarray, b: np.ndarray) -> bool:

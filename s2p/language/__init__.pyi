@@ -1,0 +1,5 @@
+from .esm import BACKBONES as BACKBONES
+from .esm import ResidueModel as ResidueModel
+from .esm import load_backbone as load_backbone
+from .esm import predict_residues as predict_residues
+from .esm import tokenize as tokenize

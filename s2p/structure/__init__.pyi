@@ -1,0 +1,11 @@
+from .ligands import ADDITIVES as ADDITIVES
+from .ligands import binding_residues as binding_residues
+from .ligands import label_rows as label_rows
+from .ligands import ligand_labels as ligand_labels
+from .ligands import ligand_sites as ligand_sites
+from .ligands import relevant_ligands as relevant_ligands
+from .reading import read_structure as read_structure
+from .reading import stem as stem
+from .secondary import secondary_structure as secondary_structure
+from .transforms import moved as moved
+from .transforms import random_rotation as random_rotation
