@@ -16,7 +16,12 @@ from s2p.structure.reading import Structure
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Pocket", "Prediction", "Predictor"]
+__all__ = ["Pocket", "Prediction", "Predictor", "sigmoid"]
+
+
+def sigmoid(logits: NDArray[np.floating]) -> NDArray[Any]:
+    """Probabilities of logits of any shape, in the precision they come in."""
+    return np.asarray(1 / (1 + np.exp(-logits)))
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,7 +18,7 @@ from s2p.language.esm import LanguageOutput, predict_residues
 from s2p.pockets.calibration import pocket_features
 from s2p.pockets.published import find_clusters
 from s2p.pockets.scored import find_point_pockets
-from s2p.prediction import Pocket, Prediction
+from s2p.prediction import Pocket, Prediction, sigmoid
 from s2p.residues.context import context_features
 from s2p.residues.context_head import context_logits
 from s2p.residues.smoothing import smooth
@@ -94,7 +94,7 @@ class Seq2Pocket:
         final = logits
         if self.checkpoint.context is not None and config.use_context:
             final = context_logits(self.checkpoint.context, context_features(structure, logits))
-        return ResidueScores((1 / (1 + np.exp(-final))).astype(np.float32), embeddings, logits)
+        return ResidueScores(sigmoid(final).astype(np.float32), embeddings, logits)
 
     def pockets(self, structure: Structure, scores: ResidueScores, config: PredictConfig | None = None) -> Prediction:
         """The stages after the language model: cheap, so that thresholds can be changed live."""
@@ -135,7 +135,7 @@ class Seq2Pocket:
             "ranking": ranking,
         }
         if ranking == "surface" and checkpoint.points is not None:
-            sequence = (1 / (1 + np.exp(-scores.sequence_logits))).astype(np.float32)
+            sequence = sigmoid(scores.sequence_logits).astype(np.float32)
             pockets = find_point_pockets(checkpoint.points, structure, sequence, scores.embeddings, positive)
         else:
             pockets = self._published_pockets(structure, positive, smoothed, scores, config)

@@ -38,6 +38,7 @@ from s2p.models.crossbind.filter import filter_probabilities, log_propensities, 
 from s2p.models.crossbind.predictor import CrossBindCheckpoint, add_to_card, base_model, load_crossbind, save_crossbind
 from s2p.models.crossbind.sequence import averaged, low_rank_update, train_sequence_branch
 from s2p.models.encoder import ENCODER
+from s2p.prediction import sigmoid
 from s2p.training.finetuning import EpochLog
 
 __all__ = ["Candidate", "candidates", "choose_candidate", "choose_filter", "figures_table", "main", "run", "score"]
@@ -63,7 +64,7 @@ def log(message: str) -> None:
 
 def score(model: ResidueModel, chains: Sequence[LabelledChain]) -> list[NDArray[np.float32]]:
     """(N,) probabilities of each chain."""
-    return [(1 / (1 + np.exp(-logits))).astype(np.float32) for logits, _ in predict_residues(model, [c.sequence for c in chains])]
+    return [sigmoid(logits).astype(np.float32) for logits, _ in predict_residues(model, [c.sequence for c in chains])]
 
 
 def apply_filter(
@@ -201,7 +202,7 @@ def figures_table(path: Path, sets: NucleicSets) -> dict[str, Any]:
         raw = score(trained.model, chains)
         final = apply_filter(chains, raw, trained.propensities, trained.filter)
         labels = np.concatenate([c.labels for c in chains])
-        letters = [(1 / (1 + np.exp(-simple.logits(c.sequence)))).astype(np.float32) for c in chains]
+        letters = [sigmoid(simple.logits(c.sequence)).astype(np.float32) for c in chains]
         plain = nucleic_figures(chains, letters, 0.5, n=1)
         on_test = best_f1_threshold(labels, np.concatenate(final))
         cheating = nucleic_figures(chains, final, on_test, n=1)

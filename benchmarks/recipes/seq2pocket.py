@@ -27,7 +27,7 @@ from benchmarks.recipes.point_cache import write_unseen
 from benchmarks.recipes.point_training import train_point_scorer
 from benchmarks.recipes.points import PointExample
 from benchmarks.recipes.tuning import choose, evaluate, objective, pocket_training, tune
-from benchmarks.recipes.unseen import BACKBONE, Unseen, out_of_fold, score_complexes, sigmoid, unseen_scores
+from benchmarks.recipes.unseen import BACKBONE, Unseen, out_of_fold, score_complexes, unseen_scores
 from benchmarks.recipes.window_baseline import fit_window_baseline
 from s2p.checkpoint import Checkpoint, save_checkpoint
 from s2p.config import DEFAULT_MODEL, ClusterConfig, PredictConfig
@@ -39,6 +39,7 @@ from s2p.evaluation.residues import auprc_trapezoid, best_mcc_threshold
 from s2p.language.esm import ResidueModel, load_backbone
 from s2p.pockets.calibration import fit_pocket_model
 from s2p.pockets.scorer import PointScorer
+from s2p.prediction import sigmoid
 from s2p.predictor import Seq2Pocket
 from s2p.residues.context import context_features
 from s2p.residues.context_head import ContextExample, train_context_head
@@ -144,8 +145,8 @@ def residue_table(predictor: Seq2Pocket, data: Data) -> dict[str, Any]:
         chains = [c for c, _, _ in kept]
         table[name] = {
             "with structure context": residue_figures(chains, [s.probabilities for _, s, _ in kept]),
-            "sequence alone": residue_figures(chains, [sigmoid(s.sequence_logits) for _, s, _ in kept]),
-            "logistic regression on letters": residue_figures(chains, [sigmoid(b) for _, _, b in kept]),
+            "sequence alone": residue_figures(chains, [sigmoid(s.sequence_logits.astype(float)) for _, s, _ in kept]),
+            "logistic regression on letters": residue_figures(chains, [sigmoid(b.astype(float)) for _, _, b in kept]),
         }
     far = [row for row in scored if row[0].id not in data.seen]
     table["calibration"] = calibration(

@@ -24,10 +24,11 @@ from s2p.errors import S2PError
 from s2p.io.runtime import progress_bar
 from s2p.language.esm import ResidueModel, predict_residues
 from s2p.models.encoder import BACKBONE
+from s2p.prediction import sigmoid
 from s2p.structure.reading import Structure
 from s2p.training.config import FinetuneConfig
 
-__all__ = ["BACKBONE", "Unseen", "known_by_key", "out_of_fold", "score_complexes", "sigmoid", "unseen_scores"]
+__all__ = ["BACKBONE", "Unseen", "known_by_key", "out_of_fold", "score_complexes", "unseen_scores"]
 
 
 def out_of_fold(
@@ -70,12 +71,9 @@ def known_by_key(data: Data) -> dict[str, NDArray[np.bool_]]:
 def unseen_scores(unseen: Unseen, data: Data) -> dict[str, UnseenScores]:
     """What the point scorer is trained on, of every training complex."""
     known = known_by_key(data)
-    return {key: UnseenScores(sigmoid(unseen[key][0]).astype(np.float32), unseen[key][1], known[key]) for key in known}
-
-
-def sigmoid(x: NDArray[np.floating]) -> NDArray[np.float64]:
-    """In double precision."""
-    return np.asarray(1 / (1 + np.exp(-x.astype(float))))
+    return {
+        key: UnseenScores(sigmoid(unseen[key][0].astype(float)).astype(np.float32), unseen[key][1], known[key]) for key in known
+    }
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -26,7 +26,7 @@ from safetensors.torch import load_file, save_file
 from benchmarks.recipes.data import N_FOLDS, Data, Site, prepare, union
 from benchmarks.recipes.seq2pocket import RANKINGS, _as_json, log, residue_figures
 from benchmarks.recipes.tuning import evaluate
-from benchmarks.recipes.unseen import BACKBONE, known_by_key, out_of_fold, score_complexes, sigmoid
+from benchmarks.recipes.unseen import BACKBONE, known_by_key, out_of_fold, score_complexes
 from s2p.checkpoint import load_checkpoint
 from s2p.config import DEFAULT_MODEL, PredictConfig
 from s2p.errors import S2PError
@@ -51,6 +51,7 @@ from s2p.models.vabsnet.predictor import (
 )
 from s2p.models.vabsnet.pretraining import pretrain_example, pretrain_vabsnet, pretraining_figures
 from s2p.models.vabsnet.training import VabsExample, finetune_vabsnet, residue_logits
+from s2p.prediction import sigmoid
 from s2p.predictor import ResidueScores, Seq2Pocket
 from s2p.structure.reading import Structure
 
@@ -207,7 +208,7 @@ def run(data: Data, out: Path, work: Path, language: Path | None, settings: Sett
     contexts = {name: [logit(scores.probabilities) for _, scores in rows] for name, rows in held.items()}
     stack = fit_stack(labels, pooled("complexes", logits["complexes"]), pooled("complexes", contexts["complexes"]))
     mixed = {name: [stack(a, b) for a, b in zip(logits[name], contexts[name], strict=True)] for name in held}
-    threshold = best_mcc_threshold(labels, sigmoid(pooled("complexes", mixed["complexes"])))[0]
+    threshold = best_mcc_threshold(labels, sigmoid(pooled("complexes", mixed["complexes"]).astype(float)))[0]
     sequence = pooled("complexes", [scores.sequence_logits for _, scores in held["complexes"]])
     blend = Blend.fit(sequence, pooled("complexes", mixed["complexes"]), settings.blend)
     chains = [c for c, _ in data.validation]
@@ -217,7 +218,7 @@ def run(data: Data, out: Path, work: Path, language: Path | None, settings: Sett
         "stacked": mixed["ligysis"],
     }
     card["residues_ligysis_validation"] = {
-        name: residue_figures(chains, [sigmoid(x) for x in scores]) for name, scores in compared.items()
+        name: residue_figures(chains, [sigmoid(x.astype(float)) for x in scores]) for name, scores in compared.items()
     }
     log(json.dumps(card["residues_ligysis_validation"], indent=1))
     checkpoint = VabsNetCheckpoint(out.stem, model, base.checkpoint, stack, threshold, blend)

@@ -35,6 +35,7 @@ from s2p.models.crossbind.contrast import top1_retrieval
 from s2p.models.crossbind.evaluation import best_f1_threshold
 from s2p.models.crossbind.training import CrossBindExample, TrainedCrossBind, contrast_views, residue_logits, train_crossbind
 from s2p.models.encoder import BACKBONE
+from s2p.prediction import sigmoid
 from s2p.structure.ligands import binding_residues
 from s2p.structure.reading import Structure
 
@@ -156,7 +157,7 @@ def compare(examples: dict[str, list[Held]], config: CrossBindTrainConfig, work:
         train, validation, test = used[:n_train], used[n_train : n_train + n_validation], used[n_train + n_validation :]
         found = train_crossbind(model_config, train, validation, training, folder=work / name.replace(" ", "-"), quiet=quiet)
         on_validation = np.concatenate([residue_logits(found.model, e) for e in validation])
-        threshold = best_f1_threshold(labels["validation"], 1 / (1 + np.exp(-on_validation)))
+        threshold = best_f1_threshold(labels["validation"], sigmoid(on_validation))
         logits = [residue_logits(found.model, e) for e in test]
         by_protein = [auprc_trapezoid(e.labels, s) for e, s in zip(test, logits, strict=True)]
 
@@ -166,7 +167,7 @@ def compare(examples: dict[str, list[Held]], config: CrossBindTrainConfig, work:
             )
 
         auprc = bootstrap(pooled, clusters, n=300)
-        probability = 1 / (1 + np.exp(-np.concatenate(logits)))
+        probability = sigmoid(np.concatenate(logits))
         figures = residue_figures(labels["test"], probability, probability > threshold)
         row: dict[str, Any] = {
             "validation_auprc": round(auprc_trapezoid(labels["validation"], on_validation), 4),

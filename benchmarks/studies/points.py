@@ -31,7 +31,7 @@ from s2p.io.runtime import progress_bar
 from s2p.pockets.calibration import PocketModel
 from s2p.pockets.scored import Grouping, peaks, pockets_of_points
 from s2p.pockets.scorer import PointPocketConfig
-from s2p.prediction import Prediction
+from s2p.prediction import Prediction, sigmoid
 from s2p.predictor import ResidueScores, Seq2Pocket
 from s2p.surface.features import PointConfig
 
@@ -67,7 +67,7 @@ class _Held:
 
     @property
     def sequence(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        return (1 / (1 + np.exp(-self.scores.sequence_logits))).astype(np.float32), self.scores.embeddings
+        return sigmoid(self.scores.sequence_logits).astype(np.float32), self.scores.embeddings
 
     @property
     def example(self) -> PointExample:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from s2p.errors import S2PError
 from s2p.evaluation.residues import auprc_trapezoid, best_mcc_threshold
+from s2p.prediction import sigmoid
 from s2p.residues.smoothing import Smoother, candidates, neighbour_mean, smoother_logits
 from s2p.training.smoother import SmoothingExample
 
@@ -80,7 +81,7 @@ def _probabilities(
     if len(members) and len(rows):
         has, context, _ = neighbour_mean(rows, example.ca_coord, members, radius, example.embeddings)
         logits = smoother_logits(smoother, np.concatenate([example.embeddings[rows[has]], context], axis=1))
-        out[has] = 1 / (1 + np.exp(-logits))
+        out[has] = sigmoid(logits)
     return out
 
 

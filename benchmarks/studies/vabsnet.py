@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 
 from benchmarks.recipes.data import Data, prepare
 from benchmarks.recipes.seq2pocket import log, residue_figures
-from benchmarks.recipes.unseen import sigmoid
 from benchmarks.recipes.vabsnet import Settings, held_out, pretrain, training_examples, unseen_logits
 from s2p.checkpoint import load_checkpoint
 from s2p.config import DEFAULT_MODEL
@@ -32,6 +31,7 @@ from s2p.io.files import make_folder, write_text
 from s2p.models.vabsnet.config import VabsNetConfig, VabsNetPretrainConfig, VabsNetTrainConfig
 from s2p.models.vabsnet.network import VabsNet
 from s2p.models.vabsnet.training import VabsExample, finetune_vabsnet, residue_logits
+from s2p.prediction import sigmoid
 from s2p.predictor import Seq2Pocket
 
 __all__ = ["ROWS", "Row", "main", "study"]
@@ -99,7 +99,7 @@ def study(data: Data, work: Path, language: Path, settings: Settings, pretrainin
         table[name] = {
             "structures": len(own),
             "parameters": sum(p.numel() for p in model.parameters()),
-            "ligysis validation": residue_figures(chains, [sigmoid(x) for x in scored[name]]),
+            "ligysis validation": residue_figures(chains, [sigmoid(x.astype(float)) for x in scored[name]]),
             "validation complexes, auprc": round(auprc_trapezoid(labels, np.concatenate(logits)), 4),
             "difference of the chains' auprc": _difference(held["ligysis"], scored[name], scored[WHOLE]),
         }

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from s2p.pockets.clustering import Cluster
+from s2p.prediction import sigmoid
 from s2p.structure.cells import count_neighbours
 from s2p.structure.reading import Structure
 from s2p.surface.points import swept_volume
@@ -75,7 +76,7 @@ class PocketModel:
     def probability(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
         """(K, F) -> (K,) calibrated probability that a ligand atom lies within 4 Å of the pocket's centre."""
         z = (features - np.array(self.mean)) / np.array(self.scale) @ np.array(self.weights) + self.intercept
-        return np.asarray(1 / (1 + np.exp(-z)))
+        return sigmoid(z)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> PocketModel:

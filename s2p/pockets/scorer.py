@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from s2p.errors import WeightsError
 from s2p.io.files import write_bytes
 from s2p.pockets.calibration import PocketModel
+from s2p.prediction import sigmoid
 from s2p.surface.features import PointConfig, PointEncoder, feature_names
 
 __all__ = ["PointPocketConfig", "PointScorer", "load_point_scorer", "save_point_scorer"]
@@ -90,8 +91,7 @@ class PointScorer:
             x = x @ weight + bias
             if k + 1 < len(self.weights):
                 x = x / (1 + np.exp(-np.clip(x, -60, 60)))
-        scores: NDArray[np.float32] = (1 / (1 + np.exp(-x.mean(axis=0)[:, 0]))).astype(np.float32)
-        return scores
+        return sigmoid(x.mean(axis=0)[:, 0]).astype(np.float32)
 
     def arrays(self) -> dict[str, NDArray[np.float32]]:
         """Everything learned, by name; with :meth:`header`, what :meth:`from_parts` needs."""

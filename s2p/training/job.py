@@ -20,6 +20,7 @@ from s2p.evaluation.residues import auprc_trapezoid, best_mcc_threshold
 from s2p.io.files import make_folder
 from s2p.io.runtime import pick_device
 from s2p.language.esm import BACKBONES, DEFAULT_HEADS, ResidueModel, find_weights, load_backbone, predict_residues
+from s2p.prediction import sigmoid
 from s2p.training.batches import fingerprint, plan
 from s2p.training.config import FinetuneConfig
 from s2p.training.finetuning import finetune
@@ -251,7 +252,7 @@ def settings(config: FinetuneConfig) -> dict[str, Any]:
 def _figures(model: ResidueModel, head: str, chains: Sequence[LabelledChain]) -> dict[str, float]:
     outputs = predict_residues(model, [c.sequence for c in chains], head=head)
     labels = np.concatenate([c.labels for c in chains])
-    scores = 1 / (1 + np.exp(-np.concatenate([logits for logits, _ in outputs])))
+    scores = sigmoid(np.concatenate([logits for logits, _ in outputs]))
     threshold, mcc = best_mcc_threshold(labels, scores)
     return {"auprc": auprc_trapezoid(labels, scores), "threshold": threshold, "mcc": mcc}
 

@@ -20,6 +20,7 @@ from s2p.errors import S2PError
 from s2p.io.runtime import progress_bar
 from s2p.language.cache import embed_residues
 from s2p.language.esm import ResidueModel, load_backbone
+from s2p.prediction import sigmoid
 from s2p.residues.context import context_features
 from s2p.residues.context_head import context_logits
 from s2p.structure.ligands import binding_residues
@@ -133,7 +134,7 @@ def predicted_residues(checkpoint: Checkpoint, structure: Structure, logits: NDA
     final = logits
     if checkpoint.context is not None:
         final = context_logits(checkpoint.context, context_features(structure, logits))
-    flags: NDArray[np.bool_] = 1 / (1 + np.exp(-final)) > checkpoint.threshold
+    flags: NDArray[np.bool_] = sigmoid(final) > checkpoint.threshold
     return flags
 
 

@@ -26,7 +26,7 @@ from s2p.models.crossbind.network import CrossBind
 from s2p.models.crossbind.sequence import apply_update, encoder_weights
 from s2p.models.crossbind.training import CrossBindExample, residue_logits
 from s2p.models.encoder import BACKBONE, ENCODER, start_model
-from s2p.prediction import Prediction
+from s2p.prediction import Prediction, sigmoid
 from s2p.predictor import ResidueScores, Seq2Pocket
 from s2p.structure.reading import Structure
 
@@ -106,7 +106,7 @@ class CrossBindPredictor(Seq2Pocket):
             features = residue_features(structure) if width else np.zeros((len(p), 0), np.float32)
             blank = np.zeros(len(p), np.uint8)
             example = CrossBindExample(structure.name, cloud_of(structure, network.config), base.embeddings, features, blank)
-            p = (1 / (1 + np.exp(-residue_logits(network, example)))).astype(np.float32)
+            p = sigmoid(residue_logits(network, example)).astype(np.float32)
         return replace(base, probabilities=filtered(p, structure, self.trained.propensities, self.trained.filter))
 
     def pockets(self, structure: Structure, scores: ResidueScores, config: PredictConfig | None = None) -> Prediction:

@@ -21,6 +21,7 @@ from s2p.models.vabsnet.config import VabsNetConfig
 from s2p.models.vabsnet.graph import nodes_of
 from s2p.models.vabsnet.network import VabsNet
 from s2p.models.vabsnet.training import residue_logits
+from s2p.prediction import sigmoid
 from s2p.predictor import ResidueScores, Seq2Pocket
 from s2p.structure.reading import Structure
 
@@ -123,7 +124,7 @@ def combine(checkpoint: VabsNetCheckpoint, base: ResidueScores, own: NDArray[np.
         (N,) logits of Vabs-Net.
     """
     final = checkpoint.stack(own, logit(base.probabilities))
-    probabilities = (1 / (1 + np.exp(-final))).astype(np.float32)
+    probabilities = sigmoid(final).astype(np.float32)
     return replace(base, probabilities=probabilities, sequence_logits=checkpoint.blend(base.sequence_logits, final))
 
 
