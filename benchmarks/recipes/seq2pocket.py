@@ -42,8 +42,8 @@ from s2p.pockets.scorer import PointScorer
 from s2p.prediction import sigmoid
 from s2p.predictor import Seq2Pocket
 from s2p.residues.context import context_features
-from s2p.residues.context_head import ContextExample, train_context_head
 from s2p.training.config import ContextTrainConfig, FinetuneConfig, SmootherTrainConfig
+from s2p.training.context import ContextExample, train_context_head
 from s2p.training.finetuning import finetune
 from s2p.training.smoother import SmoothingExample, train_smoother
 

