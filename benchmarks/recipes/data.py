@@ -17,6 +17,7 @@ from s2p.datasets.label_files import read_three_line
 from s2p.datasets.labelled import Complex, LabelledChain, read_complexes, read_ligysis
 from s2p.datasets.splits import cluster, homologous, split_complexes
 from s2p.errors import S2PError
+from s2p.io.files import write_csv
 from s2p.structure.ligands import binding_residues
 from s2p.structure.reading import Structure, read_structure
 
@@ -91,10 +92,8 @@ def prepare(folder: Path, examples: Path, splits: Path) -> Data:
     everything = from_complexes + [c for key, c in candidates.items() if key not in leaks]
     split |= _left_over(loaded, split, [c.sequence for c in everything])
     splits.mkdir(parents=True, exist_ok=True)
-    with open(splits / "complexes.csv", "w", newline="") as handle:
-        writer = csv.writer(handle, lineterminator="\n")
-        writer.writerow(("dataset", "id", "split", "clusters30"))
-        writer.writerows((x.dataset, x.id, split[x.key], " ".join(x.clusters)) for x in found)
+    table = [(x.dataset, x.id, split[x.key], " ".join(x.clusters)) for x in found]
+    write_csv(splits / "complexes.csv", table, ("dataset", "id", "split", "clusters30"))
     groups = cluster({str(k): c.sequence for k, c in enumerate(everything)})
     # The LIGYSIS chain stands for a protein that is in several sets: its labels are a union already.
     ordered = [sorted(map(int, group), key=lambda k: everything[k].source != "ligysis_train") for group in groups]
@@ -103,10 +102,7 @@ def prepare(folder: Path, examples: Path, splits: Path) -> Data:
     left = homologous(bundled, {str(k): c.sequence for k, c in enumerate(training)})
     validation = list(read_ligysis(folder / "ligysis", "validation"))
     seen = homologous({str(k): c.sequence for k, c in enumerate(everything)}, {c.id: c.sequence for c, _ in validation})
-    with open(splits / "ligysis.csv", "w", newline="") as handle:
-        writer = csv.writer(handle, lineterminator="\n")
-        writer.writerow(("uniprot",))
-        writer.writerows((c.id,) for c, _ in validation if c.id not in seen)
+    write_csv(splits / "ligysis.csv", [(c.id,) for c, _ in validation if c.id not in seen], ("uniprot",))
     by_split: dict[str, list[Site]] = {}
     for key, name in split.items():
         by_split.setdefault(name, []).append(loaded[key])

@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import csv
 import hashlib
-import io
 import json
 import sys
 from collections.abc import Mapping, Sequence
@@ -30,7 +29,7 @@ from benchmarks.recipes.pocketgen_data import Tracer, pockets_of, prepare_places
 from s2p.errors import S2PError
 from s2p.evaluation.intervals import bootstrap_mean, paired_difference
 from s2p.evaluation.provenance import provenance
-from s2p.io.files import make_folder, write_text
+from s2p.io.files import csv_text, make_folder, write_text
 from s2p.io.runtime import progress_bar
 from s2p.models.encoder import start_encoder
 from s2p.models.pocketgen.config import PocketConfig, PocketGenConfig, PocketGenTrainConfig
@@ -217,11 +216,8 @@ def summary(rows: Sequence[Row]) -> dict[str, Any]:
 
 def _table(rows: Sequence[Row]) -> str:
     """A line for each pocket and site."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, [x.name for x in fields(Row)], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({key: round(x, 4) if isinstance(x, float) else x for key, x in asdict(row).items()} for row in rows)
-    return text.getvalue()
+    table = [{key: round(x, 4) if isinstance(x, float) else x for key, x in asdict(row).items()} for row in rows]
+    return csv_text(table, [x.name for x in fields(Row)])
 
 
 def read_all(folder: Path, splits: Path) -> dict[str, list[Protein]]:

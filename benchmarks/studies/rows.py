@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +13,7 @@ from s2p.evaluation.compare import ComplexResult, summarise
 from s2p.evaluation.config import BenchmarkConfig
 from s2p.evaluation.intervals import Difference, Summary, bootstrap_mean, paired_difference
 from s2p.evaluation.summaries import site_hits
+from s2p.io.files import csv_text
 
 __all__ = ["FIGURES", "Outcome", "StudyRow", "outcome_row", "row_from_json", "row_to_json", "rows_csv"]
 
@@ -106,13 +105,11 @@ def row_from_json(values: Mapping[str, Any]) -> StudyRow:
 
 def rows_csv(rows: Iterable[StudyRow]) -> str:
     """The rows as CSV: a column for each figure and its limits."""
-    text = io.StringIO()
     names = ("ap", *FIGURES)
     head = ["study", "variant", "n_proteins", "n_sites"]
     head += [f"{name}{end}" for name in names for end in ("", "_low", "_high")]
     head += [f"{name}_difference{end}" for name in COMPARED for end in ("", "_low", "_high", "_p")]
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(head)
+    table = []
     for row in rows:
         cells: list[Any] = [row.study, row.variant, row.n_proteins, row.n_sites]
         for name in names:
@@ -121,5 +118,5 @@ def rows_csv(rows: Iterable[StudyRow]) -> str:
         for name in COMPARED:
             d = row.differences.get(name)
             cells += ["", "", "", ""] if d is None else [round(x, 4) for x in (d.value, d.low, d.high, d.p)]
-        writer.writerow(cells)
-    return text.getvalue()
+        table.append(cells)
+    return csv_text(table, head)

@@ -9,8 +9,6 @@ predictors on structures with other side chains and on forms without the ligand.
 from __future__ import annotations
 
 import argparse
-import csv
-import io
 import json
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -22,7 +20,7 @@ from s2p.commands.arguments import names
 from s2p.config import DEFAULT_MODEL
 from s2p.errors import S2PError
 from s2p.evaluation.provenance import provenance
-from s2p.io.files import make_folder, write_text
+from s2p.io.files import csv_text, make_folder, write_text
 
 if TYPE_CHECKING:
     from benchmarks.studies.apo import ApoPair, Bare, Holo
@@ -173,14 +171,13 @@ def _most_different(pairs: Sequence[ApoPair]) -> list[ApoPair]:
 
 
 def _pairs_csv(pairs: Sequence[ApoPair]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("chain", "cluster", "other", "state", "ligands", "identity", "fit_rmsd", "n_fitted", "site_rmsd"))
+    rows = []
     for pair in pairs:
         worst = max(pair.placed, key=lambda p: p.site_rmsd)
         figures = (round(worst.identity, 3), round(worst.rmsd, 2), worst.n_fitted, round(worst.site_rmsd, 2))
-        writer.writerow((pair.holo.key, pair.holo.cluster, pair.apo_key, pair.state, len(pair.placed), *figures))
-    return text.getvalue()
+        rows.append((pair.holo.key, pair.holo.cluster, pair.apo_key, pair.state, len(pair.placed), *figures))
+    columns = ("chain", "cluster", "other", "state", "ligands", "identity", "fit_rmsd", "n_fitted", "site_rmsd")
+    return csv_text(rows, columns)
 
 
 def _say(message: str) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -13,7 +11,7 @@ import numpy as np
 import torch
 
 from benchmarks.studies.smoother_figures import PairFigures, candidate_figures, pair_figures
-from s2p.io.files import make_folder, write_text
+from s2p.io.files import make_folder, write_csv
 from s2p.residues.smoothing import Smoother
 from s2p.training.config import SmootherTrainConfig
 from s2p.training.smoother import SmootherEpoch, SmoothingExample, train_smoother
@@ -214,12 +212,8 @@ def summarise_ablation(runs: Sequence[AblationRun], study: SmootherAblationConfi
 
 def write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
     """CSV of rows with the same columns."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
     make_folder(path.parent)
-    return write_text(path, text.getvalue())
+    return write_csv(path, rows)
 
 
 def _variants(config: SmootherTrainConfig, study: SmootherAblationConfig) -> Iterator[SmootherTrainConfig]:

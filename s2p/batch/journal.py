@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
@@ -11,9 +10,9 @@ from typing import Any, BinaryIO
 
 from s2p.batch.inputs import Item
 from s2p.errors import S2PError
-from s2p.io.files import make_folder, remove_leftovers, writing_error
+from s2p.io.files import make_folder, remove_leftovers, sha256_file, sha256_of, writing_error
 
-__all__ = ["JOURNAL", "Finished", "Journal", "digest", "digest_file", "digest_input", "intact"]
+__all__ = ["JOURNAL", "Finished", "Journal", "digest", "digest_input", "intact"]
 
 JOURNAL = "batch.jsonl"
 """In the output folder; JSON objects, one a line, in the order in which inputs were finished. Later lines win."""
@@ -36,18 +35,12 @@ class Finished:
 
 def digest(value: Any) -> str:
     """SHA-256 of JSON-ready values."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
-
-
-def digest_file(path: Path) -> str:
-    """SHA-256 of a file."""
-    with open(path, "rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
+    return sha256_of([json.dumps(value, sort_keys=True).encode()])
 
 
 def digest_input(item: Item) -> str:
     """SHA-256 of what an item stands for; an ``OSError`` if the file cannot be read."""
-    return digest_file(item.path) if item.path is not None else digest({"identifier": item.identifier})
+    return sha256_file(item.path) if item.path is not None else digest({"identifier": item.identifier})
 
 
 def intact(finished: Finished, item: Item, folder: Path, formats: Iterable[str], settings: str) -> bool:
@@ -56,7 +49,7 @@ def intact(finished: Finished, item: Item, folder: Path, formats: Iterable[str],
         return False
     try:
         return finished.source == digest_input(item) and all(
-            digest_file(folder / name) == expected for name, expected in finished.outputs.items()
+            sha256_file(folder / name) == expected for name, expected in finished.outputs.items()
         )
     except OSError:
         return False

@@ -6,8 +6,6 @@ this process (:mod:`s2p.batch.work`), in several (:mod:`s2p.batch.pool`), or on 
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Generator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import replace
@@ -17,7 +15,7 @@ from s2p.batch.inputs import Item, expand_inputs
 from s2p.batch.journal import Journal
 from s2p.batch.schedule import estimate_residues, longest_first
 from s2p.batch.work import BatchOptions, Row, load_predictor, model_identity, run_here
-from s2p.io.files import remove_leftovers, write_text
+from s2p.io.files import remove_leftovers, write_csv
 
 __all__ = ["SUMMARY_COLUMNS", "BatchOptions", "Item", "Row", "expand_inputs", "load_predictor", "model_identity", "predict_batch"]
 
@@ -88,11 +86,8 @@ def predict_batch(
 
 
 def _write_summary(path: Path, rows: Sequence[Row]) -> None:
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(SUMMARY_COLUMNS)
-    writer.writerows((row.input, row.status, row.n_pockets, f"{row.seconds:.3f}", row.message) for row in rows)
-    write_text(path, out.getvalue())
+    table = [(row.input, row.status, row.n_pockets, f"{row.seconds:.3f}", row.message) for row in rows]
+    write_csv(path, table, SUMMARY_COLUMNS)
 
 
 def _write_index(folder: Path, rows: Sequence[tuple[str, Row]]) -> None:

@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from s2p.batch.inputs import Item
-from s2p.batch.journal import Finished, digest, digest_file, digest_input, intact
+from s2p.batch.journal import Finished, digest, digest_input, intact
 from s2p.batch.language import LanguageStage, StagedPredictor, out_of_memory
 from s2p.config import PredictConfig
 from s2p.errors import S2PError, StructureError, TargetError
 from s2p.io.fetch import fetch_structure
+from s2p.io.files import sha256_file
 from s2p.io.runtime import kernels_cached
 from s2p.io.weights import SHIPPED
 from s2p.prediction import Prediction
@@ -134,7 +135,7 @@ def model_identity(model: str, backbone: str | None) -> str:
     """What tells a checkpoint from others: its checksum, so that a file replaced by another under its name is noticed."""
     shipped = SHIPPED / f"{model}.safetensors"
     path = shipped if shipped.is_file() else Path(model)
-    return f"{digest_file(path) if path.is_file() else model} {backbone or ''}"
+    return f"{sha256_file(path) if path.is_file() else model} {backbone or ''}"
 
 
 def announce(options: BatchOptions) -> None:
@@ -177,7 +178,7 @@ def work(loaded: Loaded, options: BatchOptions, predict: Predict, spent: float =
     try:
         prediction = predict(loaded.structure, options.config)
         paths = tuple(prediction.save(options.folder, options.formats))
-        outputs = {path.name: digest_file(path) for path in paths}
+        outputs = {path.name: sha256_file(path) for path in paths}
     except TargetError:
         raise
     except Exception as error:

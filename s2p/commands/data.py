@@ -144,23 +144,18 @@ def _structure_files(inputs: list[str]) -> list[tuple[str, Path]]:
 
 
 def _table(reports: list[tuple[Path, Structure, LigandReport]]) -> str:
-    import csv
-    import io
-
+    from s2p.io.files import csv_text
     from s2p.structure.ligands import LABEL_COLUMNS
 
-    out = io.StringIO()
-    table = csv.writer(out, lineterminator="\n")
-    table.writerow((*LABEL_COLUMNS, "kind", "bonded_to"))
+    rows = []
     for path, structure, report in reports:
         ids = structure.residues.ids()
         for site in report.sites:
             chains = ",".join(dict.fromkeys(structure.residues.chain[site.residues].tolist()))
             residues = " ".join(ids[i] for i in site.residues.tolist())
             bonded = " ".join(ids[i] for i in site.bonded_to)
-            row = (structure.name, path.name, chains, site.ligand.name, site.ligand.id, residues, site.kind, bonded)
-            table.writerow(row)
-    return out.getvalue()
+            rows.append((structure.name, path.name, chains, site.ligand.name, site.ligand.id, residues, site.kind, bonded))
+    return csv_text(rows, (*LABEL_COLUMNS, "kind", "bonded_to"))
 
 
 def _annotations(structure: Structure, report: LigandReport, per: str) -> list[Annotation]:

@@ -6,8 +6,6 @@ mends that, and every residue that is added keeps the chain and the ligand it wa
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -18,6 +16,7 @@ from s2p.config import LabelConfig
 from s2p.datasets.labelled import LabelledChain
 from s2p.datasets.splits import cluster
 from s2p.errors import S2PError
+from s2p.io.files import csv_text
 from s2p.structure.alignment import align
 from s2p.structure.ligands import ligand_sites
 from s2p.structure.reading import Structure
@@ -165,14 +164,12 @@ def enhance_structures(
 
 def evidence_table(chains: Sequence[EnhancedChain]) -> str:
     """All evidence as CSV text with the columns :data:`EVIDENCE_COLUMNS`: which structure and ligand gave each residue."""
-    out = io.StringIO()
-    table = csv.writer(out, lineterminator="\n")
-    table.writerow(EVIDENCE_COLUMNS)
-    for enhanced in chains:
-        letters = enhanced.chain.sequence
-        for e in enhanced.evidence:
-            table.writerow((enhanced.chain.id, e.index, letters[e.index], e.source, e.source_index, e.source_letter, e.ligand))
-    return out.getvalue()
+    rows = [
+        (chain.chain.id, e.index, chain.chain.sequence[e.index], e.source, e.source_index, e.source_letter, e.ligand)
+        for chain in chains
+        for e in chain.evidence
+    ]
+    return csv_text(rows, EVIDENCE_COLUMNS)
 
 
 def _join(members: Sequence[tuple[LabelledChain, Sequence[_Site]]]) -> EnhancedChain:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from s2p.datasets.labelled import LETTERS, LabelledChain
 from s2p.errors import S2PError
-from s2p.io.files import write_text
+from s2p.io.files import csv_text, write_text
 
 __all__ = [
     "CSV_COLUMNS",
@@ -189,22 +189,18 @@ def format_annotations(annotations: Iterable[Annotation], form: str = "published
     """
     if form not in FORMATS:
         raise S2PError(f"there is no label format {form!r}; the formats are {', '.join(FORMATS)}")
-    out = io.StringIO()
-    table = csv.writer(out, lineterminator="\n")
-    if form == "csv":
-        table.writerow(CSV_COLUMNS)
+    rows, lines = [], []
     for a in annotations:
         residues = " ".join(f"{a.sequence[i]}{i}" for i in a.indices.tolist())
         row = (a.pdb, a.chain, a.kind, residues, a.sequence)
         if any(c in field for field in row[:3] for c in (";\n\r" if form == "published" else "\n\r")):
             raise S2PError(f"{a.id}: a name with ';' or a line break cannot be written in the {form} format")
-        if form == "csv":
-            table.writerow(row)
-        elif form == "published":
-            out.write(";".join(row) + "\n")
+        rows.append(row)
+        if form == "published":
+            lines.append(";".join(row) + "\n")
         else:
-            out.write(f">{a.id}\n{a.sequence}\n{''.join(map(str, a.labels.tolist()))}\n")
-    return out.getvalue()
+            lines.append(f">{a.id}\n{a.sequence}\n{''.join(map(str, a.labels.tolist()))}\n")
+    return csv_text(rows, CSV_COLUMNS) if form == "csv" else "".join(lines)
 
 
 def write_annotations(path: str | Path, annotations: Iterable[Annotation], form: str = "published") -> Path:

@@ -17,7 +17,7 @@ from s2p.datasets.kmer_clusters import kmer_cluster, kmer_homologous
 from s2p.datasets.labelled import Complex
 from s2p.errors import S2PError
 
-__all__ = ["Method", "cluster", "homologous", "search_method", "split_complexes"]
+__all__ = ["Method", "cluster", "drawn", "homologous", "search_method", "split_complexes"]
 
 Method = Literal["auto", "mmseqs2", "kmer"]
 """``auto``: mmseqs2 where it is on the PATH."""
@@ -28,6 +28,11 @@ def search_method(method: Method = "auto") -> Literal["mmseqs2", "kmer"]:
     if method == "auto":
         return "mmseqs2" if shutil.which("mmseqs") else "kmer"
     return method
+
+
+def drawn(text: str) -> float:
+    """At least 0 and less than 1, the same for the same text everywhere: what decides where a cluster goes."""
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") / 2**64
 
 
 def homologous(
@@ -107,7 +112,7 @@ def split_complexes(
     def place(cluster: str) -> str:
         if cluster in forced:
             return "test"
-        draw = int.from_bytes(hashlib.sha256(f"{salt}:{cluster}".encode()).digest()[:8], "big") / 2**64
+        draw = drawn(f"{salt}:{cluster}")
         return "test" if draw < test else "validation" if draw < test + validation else "train"
 
     level = {"train": 0, "validation": 1, "test": 2}

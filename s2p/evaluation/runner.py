@@ -7,7 +7,6 @@ they finish: what a killed run resumes from) and the tables made of them, ``site
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import json
 import os
@@ -32,7 +31,7 @@ from s2p.evaluation.provenance import provenance
 from s2p.evaluation.records import Record, Run, read_lines
 from s2p.evaluation.residues import residue_figures
 from s2p.evaluation.rows import ProteinRow
-from s2p.io.files import file_stem, make_folder, write_text
+from s2p.io.files import file_stem, make_folder, sha256_file, write_text
 from s2p.io.weights import SHIPPED
 from s2p.models import POCKET_FINDERS
 from s2p.prediction import Prediction, Predictor
@@ -272,4 +271,4 @@ def _digest(model: str) -> str:
     """What tells a checkpoint from another of the same name; empty if there is none, which is said when it is loaded."""
     shipped = SHIPPED / f"{model}.safetensors"
     path = shipped if shipped.is_file() else Path(model)
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+    return sha256_file(path) if path.is_file() else ""

@@ -6,7 +6,6 @@ Only the standard library is used. Nothing a server says names a file: cache nam
 from __future__ import annotations
 
 import gzip
-import hashlib
 import ipaddress
 import json
 import os
@@ -25,6 +24,7 @@ from typing import IO, Any, Literal
 
 from s2p.config import ReadConfig
 from s2p.errors import FetchError
+from s2p.io.files import sha256_file
 
 __all__ = ["FetchConfig", "cache_folder", "check_url", "classify", "download", "fetch_structure", "readable_size", "safe_opener"]
 
@@ -155,7 +155,7 @@ def download(
         With one sentence about what went wrong.
     """
     target, what = Path(target), what or url
-    if sha256 is not None and target.is_file() and _sha256(target) == sha256.lower():
+    if sha256 is not None and target.is_file() and sha256_file(target) == sha256.lower():
         return target
     part = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.part")
     try:
@@ -163,7 +163,7 @@ def download(
             target.parent.mkdir(parents=True, exist_ok=True)
             with open(part, "xb") as handle:
                 handle.writelines(_chunks(response, what, timeout, max_bytes))
-        if sha256 is not None and (found := _sha256(part)) != sha256.lower():
+        if sha256 is not None and (found := sha256_file(part)) != sha256.lower():
             raise FetchError(f"{what}: wrong checksum (sha256 {found[:12]}…, expected {sha256[:12]}…); thrown away")
         if check is not None and (reason := check(part)):
             raise FetchError(f"{what}: {reason}; the download from {url} was thrown away")
@@ -299,8 +299,3 @@ def _check_cif(path: Path) -> str | None:
     lines = (line.strip() for line in start.splitlines())
     first = next((line for line in lines if line and not line.startswith(b"#")), b"")
     return None if first[:5].lower() == b"data_" else "the answer is not an mmCIF file"
-
-
-def _sha256(path: Path) -> str:
-    with open(path, "rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()

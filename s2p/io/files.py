@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
+import csv
 import errno
+import hashlib
+import io
 import os
 import re
 import secrets
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from s2p.errors import S2PError, TargetError
 
-__all__ = ["file_stem", "make_folder", "remove_leftovers", "write_bytes", "write_text", "writing_error"]
+__all__ = [
+    "csv_text",
+    "file_stem",
+    "make_folder",
+    "remove_leftovers",
+    "sha256_file",
+    "sha256_of",
+    "write_bytes",
+    "write_csv",
+    "write_text",
+    "writing_error",
+]
 
 
 def file_stem(name: str) -> str:
@@ -51,6 +67,50 @@ def write_bytes(path: Path, data: bytes) -> Path:
     except OSError as error:
         raise writing_error(path, error) from None
     return path
+
+
+def csv_text(rows: Iterable[Sequence[Any]] | Iterable[Mapping[str, Any]], columns: Sequence[str] | None = None) -> str:
+    """A table as CSV with a line of column names, and lines that end in a line feed on every system.
+
+    Parameters
+    ----------
+    rows
+        Sequences in the order of ``columns``, or mappings with these keys.
+    columns
+        Names of the columns; may be left out where there is a mapping, whose keys are the columns then.
+    """
+    table: list[Any] = list(rows)
+    keyed = bool(table) and isinstance(table[0], Mapping)
+    names = columns if columns is not None else list(table[0])
+    out = io.StringIO()
+    if keyed:
+        writer = csv.DictWriter(out, names, lineterminator="\n")  # complains of a key that is no column
+        writer.writeheader()
+        writer.writerows(table)
+    else:
+        csv.writer(out, lineterminator="\n").writerows([names, *table])
+    return out.getvalue()
+
+
+def write_csv(
+    path: Path, rows: Iterable[Sequence[Any]] | Iterable[Mapping[str, Any]], columns: Sequence[str] | None = None
+) -> Path:
+    """Write a table; see :func:`csv_text` and :func:`write_bytes`."""
+    return write_text(path, csv_text(rows, columns))
+
+
+def sha256_of(parts: Iterable[bytes | memoryview]) -> str:
+    """SHA-256 in hex of bytes that come in parts."""
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part)
+    return digest.hexdigest()
+
+
+def sha256_file(path: Path) -> str:
+    """SHA-256 in hex of what a file holds."""
+    with open(path, "rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def remove_leftovers(folder: Path) -> None:

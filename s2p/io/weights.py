@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
+import secrets
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from s2p.errors import WeightsError
+from s2p.io.files import sha256_of, write_text
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -21,10 +22,7 @@ SHIPPED = Path(__file__).parents[1] / "checkpoints"
 
 def digest(arrays: Iterable[Tensor]) -> str:
     """A hash of the first 64 numbers of each array, in fp16: tells the weights that a model builds on from others."""
-    found = hashlib.sha256()
-    for value in arrays:
-        found.update(value.flatten()[:64].half().cpu().numpy().tobytes())
-    return found.hexdigest()
+    return sha256_of(value.flatten()[:64].half().cpu().numpy().tobytes() for value in arrays)
 
 
 def write_weights(path: Path, arrays: Mapping[str, Tensor], header: Mapping[str, Any], card: Mapping[str, Any]) -> None:
@@ -39,14 +37,15 @@ def write_weights(path: Path, arrays: Mapping[str, Tensor], header: Mapping[str,
     """
     from safetensors.torch import save_file
 
-    partial = path.with_name(path.name + ".part")
-    save_file(dict(arrays), partial, metadata={"s2p": json.dumps({**header, "card": dict(card)})})
-    partial.chmod(0o644)  # safetensors makes files only their owner can read
-    os.replace(partial, path)
-    beside = path.with_suffix(".json")
-    partial = beside.with_name(beside.name + ".part")
-    partial.write_text(json.dumps({**header, **card}, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(partial, beside)
+    # Of this call alone: two runs may write the same checkpoint at once.
+    partial = path.with_name(f".s2p-{secrets.token_hex(8)}.tmp")
+    try:
+        save_file(dict(arrays), partial, metadata={"s2p": json.dumps({**header, "card": dict(card)})})
+        partial.chmod(0o644)  # safetensors makes files only their owner can read
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+    write_text(path.with_suffix(".json"), json.dumps({**header, **card}, indent=1, ensure_ascii=False) + "\n")
 
 
 def find_weights(model: str | Path, missing: str) -> Path:

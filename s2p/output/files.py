@@ -17,8 +17,6 @@ A prediction of the structure ``S`` becomes, by format:
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
 import re
@@ -30,7 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from s2p.errors import S2PError
-from s2p.io.files import file_stem, make_folder, write_text
+from s2p.io.files import csv_text, file_stem, make_folder, write_text
 from s2p.output.viewers import box_text, chimerax_script, pymol_script
 from s2p.prediction import Prediction
 from s2p.structure.reading import Structure
@@ -232,14 +230,6 @@ def _fits_pdb(structure: Structure) -> bool:
     )
 
 
-def _csv_text(columns: tuple[str, ...], rows: list[tuple[Any, ...]]) -> str:
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(rows)
-    return out.getvalue()
-
-
 def json_text(value: Any, indent: int | None = None) -> str:
     """JSON with NumPy scalars as numbers and NaN or infinity, which JSON lacks, as null."""
 
@@ -279,8 +269,8 @@ def save(prediction: Prediction, folder: str | Path, formats: Iterable[str] = FO
     stem = file_stem(prediction.structure.name)
     files: dict[str, str] = {}
     if "csv" in wanted:
-        files[f"{stem}_pockets.csv"] = _csv_text(POCKET_COLUMNS, pocket_rows(prediction))
-        files[f"{stem}_residues.csv"] = _csv_text(RESIDUE_COLUMNS, residue_rows(prediction))
+        files[f"{stem}_pockets.csv"] = csv_text(pocket_rows(prediction), POCKET_COLUMNS)
+        files[f"{stem}_residues.csv"] = csv_text(residue_rows(prediction), RESIDUE_COLUMNS)
     if "json" in wanted:
         files[f"{stem}.json"] = json_text(as_json(prediction), indent=1) + "\n"
     if {"pdb", "pml", "cxc"} & set(wanted):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -13,6 +12,7 @@ from torch import Tensor
 
 from s2p.datasets.labelled import LabelledChain
 from s2p.errors import S2PError
+from s2p.io.files import sha256_of
 from s2p.language.esm import PAD, token_batches, tokenize
 from s2p.training.config import FinetuneConfig
 
@@ -110,10 +110,12 @@ def parts(tokens: Tensor, labels: Tensor, micro_tokens: int | None) -> list[tupl
 
 def fingerprint(*sets: ChainsByHead) -> str:
     """SHA-256 of the sequences, labels and heads, in order."""
-    digest = hashlib.sha256()
-    for chains in sets:
-        for head, members in chains.items():
-            digest.update(f"[{head}]".encode())
-            for c in members:
-                digest.update(f">{c.sequence}\n".encode() + c.labels.astype(np.uint8).tobytes())
-    return digest.hexdigest()
+
+    def parts() -> Iterator[bytes]:
+        for chains in sets:
+            for head, members in chains.items():
+                yield f"[{head}]".encode()
+                for c in members:
+                    yield f">{c.sequence}\n".encode() + c.labels.astype(np.uint8).tobytes()
+
+    return sha256_of(parts())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -17,7 +16,7 @@ from s2p.datasets.labelled import LabelledChain
 from s2p.datasets.splits import cluster, homologous, search_method
 from s2p.errors import S2PError, WeightsError
 from s2p.evaluation.residues import auprc_trapezoid, best_mcc_threshold
-from s2p.io.files import make_folder
+from s2p.io.files import make_folder, sha256_file, sha256_of
 from s2p.io.runtime import pick_device
 from s2p.language.esm import BACKBONES, DEFAULT_HEADS, ResidueModel, find_weights, load_backbone, predict_residues
 from s2p.prediction import sigmoid
@@ -110,7 +109,7 @@ def split_by_cluster(
     groups = cluster({key: c.sequence for key, (_, c) in everything.items()}, identity=IDENTITY, coverage=COVERAGE)
 
     def draw(group: Sequence[str]) -> str:
-        return min(hashlib.sha256(everything[key][1].sequence.encode()).hexdigest() for key in group)
+        return min(sha256_of([everything[key][1].sequence.encode()]) for key in group)
 
     wanted = {head: max(1, round(share * len(members))) for head, members in chains.items()}
     held: set[str] = set()
@@ -148,7 +147,7 @@ def read_sets(job: FinetuneJob) -> LabelSets:
 
     def read(path: Path) -> list[LabelledChain]:
         chains = read_labels(path)[: job.limit]
-        sources[path.name] = {"sha256": _sha256(path), "chains": len(chains)}
+        sources[path.name] = {"sha256": sha256_file(path), "chains": len(chains)}
         return chains
 
     training = {head: read(path) for head, (path, _) in used.items() if path is not None}
@@ -230,7 +229,7 @@ def run_finetune(job: FinetuneJob, sets: LabelSets, *, resume: bool = False, qui
     card = {
         "licence": licence,
         "licence_reason": reason,
-        "weights": {"file": path.name, "sha256": _sha256(path)},
+        "weights": {"file": path.name, "sha256": sha256_file(path)},
         "data": sets.card,
         "finetune": settings(config),
         "seeds": {"finetune": config.seed},
@@ -273,16 +272,11 @@ def _n_homologous(training: Mapping[str, Sequence[LabelledChain]], validation: M
 
 
 def _licence(path: Path, *, given: bool) -> tuple[str, str]:
-    if found := LICENCES.get(_sha256(path)):
+    if found := LICENCES.get(sha256_file(path)):
         return found
     if not given and path.parent == Path(torch.hub.get_dir()) / "checkpoints":
         return "MIT", "starts from the published ESM-2 weights (MIT)"
     return "unknown", f"that of the weights it starts from, {path.name}: find it out before you pass the checkpoint on"
-
-
-def _sha256(path: Path) -> str:
-    with open(path, "rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def _duration(seconds: float) -> str:

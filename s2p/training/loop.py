@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import hashlib
-import io
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -15,7 +12,7 @@ import torch
 from torch import nn
 
 from s2p.errors import S2PError
-from s2p.io.files import make_folder, write_text
+from s2p.io.files import make_folder, sha256_of, write_csv
 from s2p.training.config import FinetuneConfig
 
 __all__ = ["EpochLog", "StepLog", "identity", "load_state", "save_state", "weights_hash", "write_logs"]
@@ -59,10 +56,7 @@ def identity(config: FinetuneConfig, data: str) -> dict[str, Any]:
 
 def weights_hash(backbone: nn.Module) -> str:
     """A hash of the first numbers of every array: tells one set of weights from another at no cost."""
-    digest = hashlib.sha256()
-    for value in backbone.state_dict().values():
-        digest.update(value.flatten()[:64].float().cpu().numpy().tobytes())
-    return digest.hexdigest()
+    return sha256_of(value.flatten()[:64].float().cpu().numpy().tobytes() for value in backbone.state_dict().values())
 
 
 def save_state(folder: Path, state: Mapping[str, Any]) -> None:
@@ -109,15 +103,6 @@ def write_logs(folder: Path, epochs: Sequence[EpochLog], steps: Sequence[StepLog
         row = asdict(entry)
         row |= {f"auprc_{head}": value for head, value in row.pop("auprc_by_head").items()}
         rows.append(row)
-    _write_csv(folder / "log.csv", rows)
-    _write_csv(folder / "steps.csv", [asdict(entry) for entry in steps])
-
-
-def _write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    if not rows:
-        return
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_text(path, text.getvalue())
+    for name, table in (("log", rows), ("steps", [asdict(entry) for entry in steps])):
+        if table:
+            write_csv(folder / f"{name}.csv", table)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import hashlib
 import io
 import json
 from collections.abc import Iterator, Sequence
@@ -19,7 +17,7 @@ from torch import Tensor
 
 from s2p.errors import S2PError, WeightsError
 from s2p.evaluation.residues import auprc_trapezoid
-from s2p.io.files import make_folder, write_bytes, write_text
+from s2p.io.files import make_folder, sha256_of, write_bytes, write_csv
 from s2p.io.runtime import progress_bar
 from s2p.residues.smoothing import Smoother, candidates, neighbour_mean, smoother_logits
 from s2p.training.config import SmootherTrainConfig
@@ -204,10 +202,8 @@ def _shuffled(n: int, batch: int, seed: tuple[int, int]) -> Iterator[Tensor]:
 
 def _identity(config: SmootherTrainConfig, arrays: Sequence[NDArray[np.float32]]) -> dict[str, Any]:
     """What a state must share with a run that wants to go on from it."""
-    digest = hashlib.sha256()
-    for array in arrays:
-        digest.update(str(array.shape).encode() + np.ascontiguousarray(array).data)
-    return {"config": asdict(config), "data": digest.hexdigest()}
+    digest = sha256_of(str(array.shape).encode() + np.ascontiguousarray(array).data for array in arrays)
+    return {"config": asdict(config), "data": digest}
 
 
 def _save_state(
@@ -229,11 +225,7 @@ def _save_state(
     make_folder(path.parent)
     entries = [asdict(entry) for entry in log]
     write_bytes(path, save(arrays, metadata={"s2p": json.dumps(identity | {"log": entries})}))
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(entries[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(entries)
-    write_text(path.with_name("log.csv"), text.getvalue())
+    write_csv(path.with_name("log.csv"), entries)
 
 
 def _load_state(

@@ -14,11 +14,12 @@ import pytest
 from batch_stub import Stub, pdb
 
 from s2p.batch.inputs import Item
-from s2p.batch.journal import JOURNAL, Finished, Journal, digest_file, intact
+from s2p.batch.journal import JOURNAL, Finished, Journal, intact
 from s2p.batch.run import BatchOptions, expand_inputs, predict_batch
 from s2p.config import PredictConfig
 from s2p.errors import S2PError, TargetError
 from s2p.io import files
+from s2p.io.files import sha256_file
 
 
 @pytest.fixture
@@ -26,8 +27,8 @@ def finished(tmp_path: Path) -> tuple[Finished, Item]:
     (tmp_path / "a.pdb").write_text("input")
     (tmp_path / "a_pockets.csv").write_text("output")
     item = Item("a.pdb", "a", path=tmp_path / "a.pdb")
-    outputs = {"a_pockets.csv": digest_file(tmp_path / "a_pockets.csv")}
-    return Finished("a", digest_file(tmp_path / "a.pdb"), "s", ("csv", "json"), outputs, 3), item
+    outputs = {"a_pockets.csv": sha256_file(tmp_path / "a_pockets.csv")}
+    return Finished("a", sha256_file(tmp_path / "a.pdb"), "s", ("csv", "json"), outputs, 3), item
 
 
 def test_only_what_is_unchanged_is_intact(finished, tmp_path):

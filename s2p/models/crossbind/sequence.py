@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from s2p.datasets.labelled import LabelledChain
-from s2p.datasets.splits import Method, cluster
+from s2p.datasets.splits import Method, cluster, drawn
 from s2p.errors import S2PError, WeightsError
 from s2p.language.esm import DEFAULT_HEADS, ResidueModel
 from s2p.models.crossbind.config import CrossBindSequenceConfig
@@ -60,7 +59,7 @@ def split_chains(
     held: set[int] = set()
     for group in cluster(names, identity=config.identity, coverage=config.coverage, method=method):
         smallest = min(names[name] for name in group)
-        draw = int.from_bytes(hashlib.sha256(f"{config.salt}:{smallest}".encode()).digest()[:8], "big") / 2**64
+        draw = drawn(f"{config.salt}:{smallest}")
         if draw < config.validation:
             held.update(int(name) for name in group)
     training = [c for k, c in enumerate(chains) if k not in held]

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -18,6 +17,7 @@ from torch import Tensor
 
 from s2p.errors import S2PError
 from s2p.evaluation.residues import auprc_trapezoid
+from s2p.io.files import sha256_of
 from s2p.io.runtime import progress_bar
 from s2p.models.crossbind.cloud import Cloud, augment, crop, join
 from s2p.models.crossbind.config import CrossBindAugmentConfig, CrossBindConfig, CrossBindTrainConfig
@@ -291,10 +291,12 @@ def _plain(config: CrossBindConfig) -> dict[str, Any]:
 
 def _fingerprint(*sets: Sequence[CrossBindExample]) -> str:
     """SHA-256 of all that is learned from."""
-    digest = hashlib.sha256()
-    for examples in sets:
-        digest.update(b"|")
-        for example in examples:
-            for array in (example.cloud.coord, example.cloud.residue_type, example.language, example.features, example.labels):
-                digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()
+
+    def parts() -> Iterator[bytes]:
+        for examples in sets:
+            yield b"|"
+            for e in examples:
+                for array in (e.cloud.coord, e.cloud.residue_type, e.language, e.features, e.labels):
+                    yield np.ascontiguousarray(array).tobytes()
+
+    return sha256_of(parts())

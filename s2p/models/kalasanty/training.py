@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import hashlib
 import io
 import time
 import zipfile
@@ -17,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from s2p.errors import S2PError
-from s2p.io.files import make_folder, write_bytes, write_text
+from s2p.io.files import make_folder, sha256_of, write_bytes, write_csv
 from s2p.io.runtime import progress_bar
 from s2p.models.kalasanty.config import KalasantyConfig, KalasantyTrainConfig
 from s2p.models.kalasanty.grid import atom_channels, central_box, fill_box, rotations, site_mask
@@ -241,22 +239,10 @@ def _factor(step: int, total: int, config: KalasantyTrainConfig) -> float:
 
 
 def _fingerprint(examples: Sequence[CavityExample]) -> str:
-    digest = hashlib.sha256()
-    for example in examples:
-        for part in (
-            example.name.encode(),
-            example.coord.tobytes(),
-            example.channels.tobytes(),
-            *(x.tobytes() for x in example.sites),
-        ):
-            digest.update(part)
-    return digest.hexdigest()
+    arrays = ((e.name.encode(), e.coord.tobytes(), e.channels.tobytes(), *(x.tobytes() for x in e.sites)) for e in examples)
+    return sha256_of(part for parts in arrays for part in parts)
 
 
 def _write_log(folder: Path, history: Sequence[KalasantyLog]) -> None:
     make_folder(folder)
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(KalasantyLog.__dataclass_fields__), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(asdict(entry) for entry in history)
-    write_text(folder / "log.csv", text.getvalue())
+    write_csv(folder / "log.csv", [asdict(entry) for entry in history], list(KalasantyLog.__dataclass_fields__))

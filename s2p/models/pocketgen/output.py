@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -13,7 +11,7 @@ from numpy.typing import NDArray
 
 from s2p.config import ReadConfig
 from s2p.errors import S2PError
-from s2p.io.files import file_stem, make_folder, write_text
+from s2p.io.files import file_stem, make_folder, write_csv, write_text
 from s2p.models.pocketgen.atoms import LETTERS, RESIDUES, SLOTS
 from s2p.models.pocketgen.config import PocketConfig
 from s2p.models.pocketgen.data import LigandAtoms, Pocket
@@ -235,7 +233,7 @@ def save_designs(
         {"design": k, "sequence": d.sequence, **{key: _short(value) for key, value in (asdict(m) | _columns(s, native)).items()}}
         for k, (d, m, s) in enumerate(zip(designs, measures, own, strict=True), start=1)
     ]
-    written.append(write_text(folder / f"{stem}_designs.csv", _table(rows)))
+    written.append(write_csv(folder / f"{stem}_designs.csv", rows))
     ids = structure.residues.ids()
     index = pocket.residues[pocket.pocket].tolist()
     each: list[dict[str, object]] = [
@@ -249,7 +247,7 @@ def save_designs(
         for k, d in enumerate(designs, start=1)
         for place in range(len(index))
     ]
-    written.append(write_text(folder / f"{stem}_residues.csv", _table(each)))
+    written.append(write_csv(folder / f"{stem}_residues.csv", each))
     page = design_page(structure, pocket, ligand, designs, measures, scores)
     written.append(write_text(folder / f"{stem}_designs.html", page))
     return written
@@ -263,11 +261,3 @@ def _columns(scores: Scores, native: Scores) -> dict[str, float]:
 
 def _short(value: float) -> float | int:
     return value if isinstance(value, int) else round(value, 4)
-
-
-def _table(rows: Sequence[dict[str, object]]) -> str:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()

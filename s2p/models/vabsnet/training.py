@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -17,6 +16,7 @@ from torch import Tensor, nn
 
 from s2p.errors import S2PError
 from s2p.evaluation.residues import auprc_trapezoid
+from s2p.io.files import sha256_of
 from s2p.io.runtime import progress_bar
 from s2p.models.vabsnet.config import VabsNetTrainConfig
 from s2p.models.vabsnet.graph import Nodes, build_graph, crop, rotate
@@ -299,13 +299,10 @@ def fingerprint(examples: Iterable[VabsExample]) -> str:
 
 def fingerprint_of(arrays: Iterable[NDArray[Any]]) -> str:
     """A hash of arrays."""
-    digest = hashlib.sha256()
-    for array in arrays:
-        digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()
+    return sha256_of(np.ascontiguousarray(array).tobytes() for array in arrays)
 
 
 def _shape(module: nn.Module) -> str:
     """A hash of the names and sizes of a module's weights."""
     text = repr([(key, tuple(value.shape)) for key, value in module.state_dict().items()])
-    return hashlib.sha256(text.encode()).hexdigest()
+    return sha256_of([text.encode()])

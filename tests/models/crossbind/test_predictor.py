@@ -118,7 +118,7 @@ def test_round_trip(sequence_only: CrossBindCheckpoint, update: dict[str, torch.
     for trained in (sequence_only, replace(whole(sequence_only), filter=CrossBindFilterConfig(decision=0.3))):
         path = tmp_path / "c.safetensors"
         save_crossbind(trained, update, path)
-        assert path.with_suffix(".json").is_file() and not list(tmp_path.glob("*.part"))
+        assert path.with_suffix(".json").is_file() and not list(tmp_path.glob(".s2p-*"))
         predictor = CrossBindPredictor.load(path, device="cpu")
         assert predictor.trained.filter == trained.filter and predictor.trained.card == {"licence": "x"}
         expected = CrossBindPredictor(trained).predict(hhai)
@@ -146,7 +146,7 @@ def test_the_card_grows_and_the_weights_stay(
     assert json.loads(path.with_suffix(".json").read_text())["whole_network_on_ligand_complexes"] == {"variants": {}}
     assert torch.equal(found.model.head.weight, before.head.weight)
     assert all(torch.equal(encoder_weights(found.model)[key], value) for key, value in encoder_weights(before).items())
-    assert not list(tmp_path.glob("*.part"))
+    assert not list(tmp_path.glob(".s2p-*"))
 
 
 def test_wrong_files(sequence_only: CrossBindCheckpoint, update: dict[str, torch.Tensor], tmp_path: Path) -> None:

@@ -171,7 +171,7 @@ def test_a_checkpoint_is_read_again_as_it_was(tmp_path):
     with torch.no_grad():
         assert torch.allclose(found.model(x), model(x), atol=0.02)  # fp16
     assert '"licence": "MIT"' in path.with_suffix(".json").read_text()
-    assert list(tmp_path.glob("*.part")) == []
+    assert list(tmp_path.glob(".s2p-*")) == []
     chance = KalasantyPredictor(found).predict(make_structure(n=10)).pockets
     assert all(0 <= pocket.probability <= 1 for pocket in chance)
 

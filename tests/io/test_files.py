@@ -1,0 +1,35 @@
+"""Files are written whole or not at all; tables and checksums have one form."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from s2p.io.files import csv_text, sha256_file, sha256_of, write_csv
+
+
+def test_a_table_of_sequences_or_of_mappings(tmp_path: Path) -> None:
+    rows = [("a, b", 1, np.float32(0.5)), ('say "x"', None, float("nan"))]
+    text = csv_text(rows, ("name", "n", "value"))
+    assert text == 'name,n,value\n"a, b",1,0.5\n"say ""x""",,nan\n'
+    keyed = [dict(zip(("name", "n", "value"), row, strict=True)) for row in rows]
+    assert csv_text(keyed) == text
+    assert csv_text([dict(reversed(row.items())) for row in keyed], ("name", "n", "value")) == text
+    assert write_csv(tmp_path / "t.csv", iter(rows), ("name", "n", "value")).read_bytes() == text.encode()
+    assert csv_text([], ("name", "n")) == "name,n\n"
+
+
+def test_what_is_no_column_is_not_dropped_silently() -> None:
+    with pytest.raises(ValueError, match="b"):
+        csv_text([{"a": 1}, {"a": 2, "b": 3}])
+    assert csv_text([{"a": 1, "b": 2}, {"a": 3}]) == "a,b\n1,2\n3,\n"
+
+
+def test_sums_of_parts_and_of_files(tmp_path: Path) -> None:
+    (tmp_path / "f").write_bytes(b"abc" * 1000)
+    expected = hashlib.sha256(b"abc" * 1000).hexdigest()
+    assert sha256_file(tmp_path / "f") == expected
+    assert sha256_of([b"abc" * 400, memoryview(b"abc" * 600)]) == expected
