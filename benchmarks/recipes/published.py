@@ -2,11 +2,15 @@
 
 The published predictor runs two language models, the fine-tuned one for probabilities and the pre-trained one for the smoother's
 embeddings (spec of the paper, smoothing); a checkpoint of ours runs one. :class:`PublishedPredictor` is the published way.
+
+``python -m benchmarks.recipes.published --labels FILE --work DIR``
 """
 
 from __future__ import annotations
 
+import argparse
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -15,7 +19,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.command import status
 from s2p.checkpoint import Checkpoint, load_checkpoint
+from s2p.commands.arguments import positive
+from s2p.commands.training import add_finetuning, finetune_config
 from s2p.config import PredictConfig
 from s2p.datasets.labelled import LabelledChain
 from s2p.errors import FetchError, S2PError, StructureError
@@ -30,7 +37,7 @@ from s2p.residues.smoothing import Smoother
 from s2p.structure.alignment import align, labels_on_chain
 from s2p.structure.reading import SUFFIXES, Structure, read_structure
 from s2p.training.config import FinetuneConfig, SmootherTrainConfig
-from s2p.training.job import FinetuneJob, LabelSets, read_sets, run_finetune, settings
+from s2p.training.job import FinetuneJob, LabelSets, backbone_name, read_sets, run_finetune, settings
 from s2p.training.job import describe as describe_training
 from s2p.training.known_sites import KnownSites, embed_structures, frozen_model, smoothing_examples
 from s2p.training.smoother import train_smoother
@@ -278,3 +285,50 @@ def _index(folder: Path) -> dict[str, Path]:
         if dot and f".{suffix}" in SUFFIXES:
             files.setdefault(path.parent.name.lower() if stem == "protein" else stem, path)
     return files
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.recipes.published",
+        description="Repeat the recipe of the paper: ESM-2 3B on enhanced sc-PDB, a smoother on pre-trained embeddings, "
+        "thresholds 0.7 and 0.4, bandwidth 9. It prints what it needs and does, and a stopped run resumes.",
+    )
+    parser.add_argument("--size", default="3B", metavar="SIZE", help="of the ESM-2 backbone (default: %(default)s)")
+    parser.add_argument("--labels", type=Path, metavar="FILE", help="label file of the training chains")
+    parser.add_argument("--validation", type=Path, metavar="FILE", help="label file (default: clusters of the training chains)")
+    parser.add_argument("--structures", type=Path, metavar="DIR", help="structure files (default: fetched from the PDB)")
+    parser.add_argument("--weights", type=Path, metavar="PATH", help="weights of the backbone (default: found or downloaded)")
+    parser.add_argument("--limit", type=positive(int), metavar="N", help="use the first N chains only")
+    parser.add_argument(
+        "--smoother-epochs", type=positive(int), metavar="N", help="at most so many for the smoother (default: as published)"
+    )
+    add_finetuning(parser, "runs/published", config="published")
+    return parser
+
+
+def _run(options: argparse.Namespace) -> None:
+    plan = Reproduction(
+        backbone_name(options.size),
+        options.work,
+        options.labels,
+        options.validation,
+        options.structures,
+        options.weights,
+        options.limit,
+        finetune_config(options),
+        options.smoother_epochs,
+        options.device,
+    )
+    if options.dry_run or not options.quiet:
+        print(describe(plan), flush=True)
+    if not options.dry_run:
+        reproduce(plan, quiet=options.quiet)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Command line."""
+    return status(_run, _parser().parse_args(argv))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

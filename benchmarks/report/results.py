@@ -2,7 +2,7 @@
 
 ``python -m benchmarks.report.results RUN... -o benchmarks/RESULTS.md``
 
-RUN is a folder of ``s2p evaluate``, ``s2p sweep``, ``python -m benchmarks.studies.run`` or ``benchmarks/frame.py``. Nothing on
+RUN is a folder of ``s2p evaluate``, of a command in ``benchmarks/studies`` or of ``benchmarks/frame.py``. Nothing on
 the page is typed by hand.
 """
 
@@ -122,7 +122,7 @@ def results_page(folders: Sequence[str | Path], out: str | Path, *, n_bootstrap:
 
 _HEAD = """# Results
 
-Written by `python -m benchmarks.report.results` from the tables of `s2p evaluate`, `s2p sweep` and studies; do not edit by hand.
+Written by `python -m benchmarks.report.results` from the tables of `s2p evaluate` and of sweeps and studies; do not edit by hand.
 Figures have 95 % intervals by bootstrap over clusters of homologous proteins. Distances are from a pocket's centre: **DCC**
 to the ligand's centroid ("CA centre": to the mean CA of the site's residues, as the paper does), **DCA** to its closest heavy
 atom; N is the number of true sites of a protein. **PFI** is pockets per true site that any touches, **merging** true sites
@@ -273,7 +273,7 @@ def _triple(figure: Summary) -> tuple[float, float, float]:
 def main(argv: Sequence[str] | None = None) -> int:
     """Command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.report.results", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folder of s2p evaluate, s2p sweep or a study")
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folder of s2p evaluate, a sweep or a study")
     parser.add_argument("-o", "--out", type=Path, default=Path("benchmarks/RESULTS.md"), help="default: %(default)s")
     options = parser.parse_args(argv)
     try:

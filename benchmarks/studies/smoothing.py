@@ -1,16 +1,26 @@
-"""A random search for a better smoothing classifier, and the ablation of what it is trained with."""
+"""A random search for a better smoothing classifier, and the ablation of what it is trained with.
+
+``python -m benchmarks.studies.smoothing search COMPLEXES --trials 20 -o CKPT`` or ``... ablation COMPLEXES``
+"""
 
 from __future__ import annotations
 
+import argparse
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
 
+from benchmarks.command import status
 from benchmarks.studies.smoother_figures import PairFigures, candidate_figures, pair_figures
+from s2p.commands.arguments import positive
+from s2p.commands.training import add_smoothing, known_examples, open_sites, silent, smoother_config, write_smoother
+from s2p.errors import S2PError
 from s2p.io.files import make_folder, write_csv
 from s2p.residues.smoothing import Smoother
 from s2p.training.config import SmootherTrainConfig
@@ -256,3 +266,61 @@ def _summary_row(row: AblationRow) -> dict[str, Any]:
     for key, (mean, deviation) in row.figures.items():
         setting |= {key: round(mean, 4), f"{key}_sd": round(deviation, 4)}
     return setting
+
+
+def _search(options: argparse.Namespace) -> None:
+    if options.output is not None and options.output.suffix != ".safetensors":
+        raise S2PError(f"a checkpoint is a .safetensors file, not {options.output.name}")
+    checkpoint, sites = open_sites(options)
+    training, validation = known_examples(options, checkpoint, sites, "finetuned")
+    best = random_search(
+        training,
+        validation,
+        trial_configs(smoother_config(options), options.trials),
+        options.work / "search",
+        device=next(checkpoint.model.parameters()).device,
+        quiet=options.quiet,
+        say=silent if options.quiet else print,
+    )
+    write_table(options.work / "log.csv", [asdict(entry) for entry in best.log])
+    write_smoother(options, checkpoint, sites, best.config, best.smoother, best.log)
+
+
+def _ablation(options: argparse.Namespace) -> None:
+    config = smoother_config(options)
+    checkpoint, sites = open_sites(options)
+    ablation(
+        partial(known_examples, options, checkpoint, sites, predicted=True),
+        config,
+        options.work / "ablation",
+        SmootherAblationConfig(seeds=tuple(range(config.seed, config.seed + options.seeds))),
+        kinds=options.embeddings or ("finetuned", "frozen"),
+        device=next(checkpoint.model.parameters()).device,
+        quiet=options.quiet,
+        say=silent if options.quiet else print,
+    )
+    if not options.quiet:
+        print(f"wrote {options.work / 'ablation' / 'ablation.csv'}")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Command line."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.studies.smoothing", description=(__doc__ or "").splitlines()[0])
+    commands = parser.add_subparsers(required=True)
+    search = commands.add_parser("search", help="train with random settings and keep the classifier that is best on validation")
+    study = commands.add_parser("ablation", help="compare settings over several seeds; writes tables, no checkpoint")
+    for part, run in ((search, _search), (study, _ablation)):
+        add_smoothing(part, "runs/smooth-train")
+        part.set_defaults(run=run, output=None)
+    search.add_argument(
+        "--trials", type=positive(int), default=20, metavar="N", help="besides the default (default: %(default)s)"
+    )
+    search.add_argument("-o", "--output", type=Path, metavar="CKPT", help="checkpoint to write (.safetensors)")
+    study.add_argument("--embeddings", choices=("finetuned", "frozen"), action="append", help="default: both")
+    study.add_argument("--seeds", type=positive(int), default=3, metavar="N", help="default: %(default)s")
+    options = parser.parse_args(argv)
+    return status(options.run, options)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

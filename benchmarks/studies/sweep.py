@@ -2,11 +2,15 @@
 
 The language model runs once a structure; every setting starts from the same residue scores. A sweep is a folder with
 ``sweep.csv`` (a row a setting), ``sweep.json`` (where and when) and ``sweep.png``.
+
+``python -m benchmarks.studies.sweep --dataset complexes/ --parameter bandwidth -o runs/sweep``
 """
 
 from __future__ import annotations
 
+import argparse
 import json
+import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
@@ -15,12 +19,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from benchmarks.command import status
 from course.clusterings import AlternativeConfig, Method
 from course.recall_pfi import Mark, dcc_pfi_figure, figure_png
 from course.variants import ALTERNATIVES, cluster_ca
+from s2p.commands.arguments import names
+from s2p.commands.evaluation import add_cases, guard
 from s2p.config import PredictConfig
 from s2p.errors import S2PError
-from s2p.evaluation.cases import CaseSet, Truth
+from s2p.evaluation.cases import CaseSet, Truth, find_cases
 from s2p.evaluation.compare import ComplexResult, evaluate_complex, summarise
 from s2p.evaluation.config import BenchmarkConfig
 from s2p.evaluation.provenance import provenance
@@ -37,7 +44,7 @@ __all__ = ["PARAMETERS", "Setting", "SweepConfig", "SweepRow", "settings", "swee
 
 @dataclass(frozen=True)
 class SweepConfig:
-    """Values that `s2p sweep` tries, one parameter at a time, the others at their defaults."""
+    """Values that a sweep tries, one parameter at a time, the others at their defaults."""
 
     bandwidth: tuple[float, ...] = (6.0, 7.0, 9.0, 12.0, 15.0)
     """Å (paper)."""
@@ -187,12 +194,12 @@ def sweep(
         chosen = [setting for setting in chosen if setting.config.ranking != "surface"]
     rows = []
     for setting in progress_bar(chosen, "settings", quiet):
-        results, seconds = _run(setting, predictor, truths, config)
+        results, seconds = _run_setting(setting, predictor, truths, config)
         rows.append(_row(setting, results, seconds, float(np.mean(spent)), config))
     return rows
 
 
-def _run(
+def _run_setting(
     setting: Setting, predictor: Seq2Pocket, truths: Iterable[tuple[str, str, Truth, ResidueScores]], config: BenchmarkConfig
 ) -> tuple[list[ComplexResult], list[float]]:
     results, seconds = [], []
@@ -260,3 +267,40 @@ def sweep_frame(rows: Sequence[SweepRow]) -> pd.DataFrame:
     import pandas as pd
 
     return pd.DataFrame([asdict(row) for row in rows], columns=[field.name for field in fields(SweepRow)])
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.studies.sweep",
+        description="Change one setting of the pocket stage at a time and write recall, fragmentation and time of each. Settings "
+        "are chosen on validation, which is the default split of complexes here.",
+    )
+    add_cases(parser)
+    parser.add_argument("--split", metavar="NAME", help="of complexes (default: validation)")
+    known = ", ".join((*PARAMETERS, "smoothing", "ranking", "clustering"))
+    parser.add_argument("--parameter", type=names, metavar="A,B", help=f"of {known} (default: all)")
+    parser.add_argument("-o", "--output", type=Path, default=Path("runs/sweep"), metavar="DIR", help="default: %(default)s")
+    return parser
+
+
+def _run(options: argparse.Namespace) -> None:
+    chosen = settings(options.parameter)
+    split = options.split or ("validation" if (Path(options.dataset) / "index.csv").is_file() else None)
+    cases = find_cases(options.dataset, split, limit=options.limit, splits=options.split_table)
+    cases, trained = guard(cases, ["s2p"], options)
+    predictor = Seq2Pocket.load(options.model, device="cpu")
+    rows = sweep(cases, predictor, chosen, quiet=options.quiet)
+    paths = write_sweep(rows, cases, predictor, options.output, trained=trained)
+    if not options.quiet:
+        shown = ["parameter", "value", "dcc_12", "dcc_ca_12", "dca_4", "pfi", "merging", "sites_missed", "pockets", "seconds"]
+        print(sweep_frame(rows)[shown].to_string(index=False, float_format=lambda x: f"{x:.3f}"))
+        print("\n".join(f"wrote {path}" for path in paths))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Command line."""
+    return status(_run, _parser().parse_args(argv))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -15,12 +15,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from s2p.commands import data, design, evaluation, predict, smoothing, training
+from s2p.commands import data, design, evaluation, predict, training
+from s2p.commands.arguments import Moved
 from s2p.errors import S2PError
 
 __all__ = ["build_parser", "main"]
 
 _Subparsers = Any  # argparse's class for this is private
+MOVED = {"sweep": "python -m benchmarks.studies.sweep", "reproduce": "python -m benchmarks.recipes.published"}
+"""Earlier subcommands, and what is to be run instead."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -61,8 +64,13 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for add in (predict.add, design.add, _add_view, _add_notebook, smoothing.add, evaluation.add, training.add, data.add):
+    for add in (predict.add, design.add, _add_view, _add_notebook, training.add, evaluation.add, data.add):
         add(commands)
+    for name, command in MOVED.items():
+        # No option is known here, so that all that follows the name is one positional argument.
+        commands.add_parser(name, add_help=False, prefix_chars="\0").add_argument(
+            "rest", nargs="*", action=Moved, command=command
+        )
     return parser
 
 

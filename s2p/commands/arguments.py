@@ -3,10 +3,24 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
-__all__ = ["epochs", "formats", "names", "positive", "probability"]
+__all__ = ["Moved", "epochs", "formats", "names", "positive", "probability"]
+
+
+class Moved(argparse.Action):
+    """An option or subcommand that has become a command of its own: names that, and stops with the status of wrong usage."""
+
+    def __init__(
+        self, option_strings: Sequence[str], dest: str, *, command: str, nargs: str = "?", required: bool = False
+    ) -> None:
+        super().__init__(option_strings, dest, nargs=nargs, required=required, help=argparse.SUPPRESS)
+        self.command = command
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: object, values: object, option: str | None = None) -> None:
+        name = option or parser.prog
+        parser.exit(2, f"s2p: error: {name} is now `{self.command}`, run from a copy of the repository\n")
 
 
 def names(text: str) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""``s2p evaluate`` and ``s2p sweep``: predictors and settings against known ligands."""
+"""``s2p evaluate``: predictors against known ligands."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from s2p.commands.arguments import names, positive
+from s2p.commands.arguments import Moved, names, positive
 from s2p.config import DEFAULT_MODEL
 from s2p.errors import S2PError
 from s2p.evaluation.config import BenchmarkConfig
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from s2p.evaluation.records import Run
     from s2p.evaluation.tables import Cost
 
-__all__ = ["add"]
+__all__ = ["add", "add_cases", "guard"]
 
 DATASET_HELP = (
     "'mini' (the bundled complexes), or a folder: complexes with index.csv and chain_clusters.csv, LIGYSIS with chains.csv, "
@@ -28,13 +28,8 @@ DATASET_HELP = (
 )
 
 
-def add(commands: Any) -> None:
-    """Add both commands to the parser's subcommands."""
-    _add_evaluate(commands)
-    _add_sweep(commands)
-
-
-def _add_common(parser: argparse.ArgumentParser) -> None:
+def add_cases(parser: argparse.ArgumentParser) -> None:
+    """Options that say what is evaluated, and on which proteins."""
     parser.add_argument("--dataset", required=True, metavar="NAME|DIR", help=DATASET_HELP)
     parser.add_argument(
         "--split-table", type=Path, metavar="CSV", help="dataset,id,split of complexes (default: the repository's)"
@@ -47,14 +42,15 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
 
 
-def _add_evaluate(commands: Any) -> None:
+def add(commands: Any) -> None:
+    """Add the subcommand."""
     parser = commands.add_parser(
         "evaluate",
         help="measure predictors on complexes with known ligands",
         description="Run predictors over a data set and write tables of sites, proteins, figures with intervals, and failures. "
         "A predictor that crashes or hangs on a structure misses the sites of that structure.",
     )
-    _add_common(parser)
+    add_cases(parser)
     parser.add_argument("--split", metavar="NAME", help="of complexes (default: test) or LIGYSIS (default: validation)")
     parser.add_argument(
         "--predictor",
@@ -73,32 +69,19 @@ def _add_evaluate(commands: Any) -> None:
         help="seconds for one structure (default: %(default)g)",
     )
     parser.add_argument("--resume", action="store_true", help="go on with the run in the output folder")
-    parser.add_argument("--page", type=Path, metavar="FILE", help="also write the results page (Markdown)")
+    parser.add_argument("--page", action=Moved, command="python -m benchmarks.report.results RUN -o FILE")
     parser.add_argument("-o", "--output", type=Path, default=Path("runs/evaluate"), metavar="DIR", help="default: %(default)s")
     parser.set_defaults(run=_run_evaluate)
 
 
-def _add_sweep(commands: Any) -> None:
-    parser = commands.add_parser(
-        "sweep",
-        help="try settings of the pocket stage, and other clusterings",
-        description="Change one setting of the pocket stage at a time and write recall, fragmentation and time of each. Settings "
-        "are chosen on validation, which is the default split of complexes here.",
-    )
-    _add_common(parser)
-    parser.add_argument("--split", metavar="NAME", help="of complexes (default: validation)")
-    parser.add_argument(
-        "--parameter",
-        type=names,
-        metavar="A,B",
-        help="of bandwidth, probe_radius, n_points, threshold, smoothing_threshold, smoothing_radius, smoothing, ranking, "
-        "clustering (default: all)",
-    )
-    parser.add_argument("-o", "--output", type=Path, default=Path("runs/sweep"), metavar="DIR", help="default: %(default)s")
-    parser.set_defaults(run=_run_sweep)
+def guard(cases: CaseSet, predictors: Sequence[str], arguments: argparse.Namespace) -> tuple[CaseSet, list[str]]:
+    """The cases that may be used, and the names of those that relatives of the checkpoint was trained on.
 
-
-def _guard(cases: CaseSet, predictors: Sequence[str], arguments: argparse.Namespace) -> tuple[CaseSet, list[str]]:
+    Raises
+    ------
+    S2PError
+        If the checkpoint was trained on relatives of some, and the options say neither to allow nor to skip them.
+    """
     from s2p.evaluation.run_guard import guard_cases
 
     n = len(cases.cases)
@@ -127,7 +110,7 @@ def _run_evaluate(arguments: argparse.Namespace) -> int:
             raise S2PError(f"there is no predictor {name!r}; the predictors are {', '.join(predictor_names())}")
     wanted = list(dict.fromkeys(wanted))
     cases = find_cases(arguments.dataset, arguments.split, limit=arguments.limit, splits=arguments.split_table)
-    cases, trained = _guard(cases, wanted, arguments)
+    cases, trained = guard(cases, wanted, arguments)
     hide = arguments.quiet or not sys.stderr.isatty()
 
     def step(name: str, done: int, total: int) -> None:
@@ -154,10 +137,6 @@ def _run_evaluate(arguments: argparse.Namespace) -> int:
     for name, entry in run.facts["predictors"].items():
         if name in wanted and "error" in entry:
             print(f"s2p: error: {name} did not run: {entry['error']}", file=sys.stderr)
-    if arguments.page is not None:
-        from benchmarks.report.results import results_page
-
-        print(f"wrote {results_page([arguments.output], arguments.page)}")
     return 1 if any("error" in run.facts["predictors"].get(name, {}) for name in wanted) else 0
 
 
@@ -183,23 +162,3 @@ def _table(run: Run, figures: dict[str, dict[str, Summary]], costs: dict[str, Co
     split = f", {run.facts['split']}" if run.facts["split"] else ""
     lines.append(f"{run.facts['dataset']}{split}: {len(first)} proteins, {sum(len(r.sites) for r in first)} sites")
     return "\n".join(lines)
-
-
-def _run_sweep(arguments: argparse.Namespace) -> int:
-    from benchmarks.studies.sweep import settings, sweep, sweep_frame, write_sweep
-    from s2p.evaluation.cases import find_cases
-    from s2p.predictor import Seq2Pocket
-
-    chosen = settings(arguments.parameter)
-    folder = Path(arguments.dataset)
-    split = arguments.split or ("validation" if (folder / "index.csv").is_file() else None)
-    cases = find_cases(arguments.dataset, split, limit=arguments.limit, splits=arguments.split_table)
-    cases, trained = _guard(cases, ["s2p"], arguments)
-    predictor = Seq2Pocket.load(arguments.model, device="cpu")
-    rows = sweep(cases, predictor, chosen, quiet=arguments.quiet)
-    paths = write_sweep(rows, cases, predictor, arguments.output, trained=trained)
-    if not arguments.quiet:
-        shown = ["parameter", "value", "dcc_12", "dcc_ca_12", "dca_4", "pfi", "merging", "sites_missed", "pockets", "seconds"]
-        print(sweep_frame(rows)[shown].to_string(index=False, float_format=lambda x: f"{x:.3f}"))
-        print("\n".join(f"wrote {path}" for path in paths))
-    return 0

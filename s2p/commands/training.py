@@ -1,23 +1,49 @@
-"""``s2p finetune``: train the residue model on own labels. ``s2p reproduce``: the paper's recipe from data to figures."""
+"""``s2p finetune``: train the residue model on own labels. ``s2p smooth-train``: train the smoothing classifier of a checkpoint.
+
+What both know of their training (:func:`add_finetuning`, :func:`add_smoothing` and the functions beside them) also serves the
+recipes and studies of the repository that train the same.
+"""
 
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
+import sys
+import time
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from s2p.commands.arguments import epochs, positive, probability
-from s2p.training.config import FinetuneConfig
+from s2p.commands.arguments import Moved, epochs, positive, probability
+from s2p.config import DEFAULT_MODEL, SmoothingConfig
+from s2p.errors import S2PError
+from s2p.training.config import FinetuneConfig, SmootherTrainConfig
 
-__all__ = ["add"]
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from s2p.checkpoint import Checkpoint
+    from s2p.residues.smoothing import Smoother
+    from s2p.training.known_sites import KnownSites
+    from s2p.training.smoother import SmootherEpoch, SmoothingExample
+
+__all__ = [
+    "add",
+    "add_finetuning",
+    "add_smoothing",
+    "finetune_config",
+    "known_examples",
+    "open_sites",
+    "silent",
+    "smoother_config",
+    "write_smoother",
+]
 
 
 def add(commands: Any) -> None:
-    """Add the subcommands."""
+    """Add both commands to the parser's subcommands."""
     _add_finetune(commands)
-    _add_reproduce(commands)
+    _add_smooth_train(commands)
 
 
 def _add_finetune(commands: Any) -> None:
@@ -38,36 +64,15 @@ def _add_finetune(commands: Any) -> None:
     parser.add_argument("--backbone", required=True, metavar="NAME", help="fair-esm name or size, e.g. 8M, 650M, 3B")
     parser.add_argument("--weights", type=Path, metavar="PATH", help="weights of the backbone (default: found or downloaded)")
     parser.add_argument("-o", "--output", type=Path, metavar="CKPT", help="checkpoint (default: model.safetensors in --work)")
-    _add_training(parser, "runs/finetune")
+    add_finetuning(parser, "runs/finetune")
     parser.add_argument("--resume", action="store_true", help="go on with the run in the work folder")
     parser.set_defaults(run=partial(_run_finetune, parser))
 
 
-def _add_reproduce(commands: Any) -> None:
-    parser = commands.add_parser(
-        "reproduce",
-        help="repeat a published recipe, from labels to figures",
-        description="`published` repeats the paper: ESM-2 3B on enhanced sc-PDB, a smoother on pre-trained embeddings, "
-        "thresholds 0.7 and 0.4, bandwidth 9. It prints what it needs and does, and goes on where it was stopped.",
-    )
-    parser.add_argument("recipe", choices=("published",))
-    parser.add_argument("--size", default="3B", metavar="SIZE", help="of the ESM-2 backbone (default: %(default)s)")
-    parser.add_argument("--labels", type=Path, metavar="FILE", help="label file of the training chains")
-    parser.add_argument("--validation", type=Path, metavar="FILE", help="label file (default: clusters of the training chains)")
-    parser.add_argument("--structures", type=Path, metavar="DIR", help="structure files (default: fetched from the PDB)")
-    parser.add_argument("--weights", type=Path, metavar="PATH", help="weights of the backbone (default: found or downloaded)")
-    parser.add_argument("--limit", type=positive(int), metavar="N", help="use the first N chains only")
-    parser.add_argument(
-        "--smoother-epochs", type=positive(int), metavar="N", help="at most so many for the smoother (default: as published)"
-    )
-    _add_training(parser, "runs/published", config="published")
-    parser.set_defaults(run=partial(_run_reproduce, parser))
-
-
-def _add_training(parser: argparse.ArgumentParser, work: str, config: str = "default") -> None:
-    """What both commands know of the training."""
-    if config == "default":
-        parser.add_argument("--config", choices=("default", "published"), default=config, help="default: %(default)s")
+def add_finetuning(parser: argparse.ArgumentParser, work: str, config: str | None = None) -> None:
+    """Options of a fine-tuning; without ``config`` the user chooses it."""
+    if config is None:
+        parser.add_argument("--config", choices=("default", "published"), default="default", help="default: %(default)s")
     else:
         parser.set_defaults(config=config)
     parser.add_argument(
@@ -89,7 +94,8 @@ def _add_training(parser: argparse.ArgumentParser, work: str, config: str = "def
     parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
 
 
-def _config(arguments: argparse.Namespace) -> FinetuneConfig:
+def finetune_config(arguments: argparse.Namespace) -> FinetuneConfig:
+    """The configuration that the options of :func:`add_finetuning` ask for."""
     config = FinetuneConfig.published() if arguments.config == "published" else FinetuneConfig()
     given = {
         "lora_rank": arguments.lora,
@@ -123,7 +129,7 @@ def _run_finetune(parser: argparse.ArgumentParser, arguments: argparse.Namespace
         arguments.cryptic,
         arguments.cryptic_validation,
         arguments.weights,
-        _config(arguments),
+        finetune_config(arguments),
         arguments.device,
     )
     sets = read_sets(job)
@@ -140,24 +146,215 @@ def _run_finetune(parser: argparse.ArgumentParser, arguments: argparse.Namespace
     return 0
 
 
-def _run_reproduce(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
-    from benchmarks.recipes.published import Reproduction, describe, reproduce
-    from s2p.training.job import backbone_name
-
-    plan = Reproduction(
-        backbone_name(arguments.size),
-        arguments.work,
-        arguments.labels,
-        arguments.validation,
-        arguments.structures,
-        arguments.weights,
-        arguments.limit,
-        _config(arguments),
-        arguments.smoother_epochs,
-        arguments.device,
+def _add_smooth_train(commands: Any) -> None:
+    parser = commands.add_parser(
+        "smooth-train",
+        help="train the smoothing classifier of a checkpoint",
+        description="Train the classifier that adds residues around predicted ones, for one checkpoint, with early stopping on "
+        "validation clusters. The log, the learning curve and a state to resume from go to the work folder.",
+        epilog="The embeddings of a fine-tuned model are in-sample for the chains it was trained on: figures count on clusters "
+        "that neither it nor the smoother has seen. Give the split the checkpoint was trained with (--split).",
     )
-    if arguments.dry_run or not arguments.quiet:
-        print(describe(plan), flush=True)
-    if not arguments.dry_run:
-        reproduce(plan, quiet=arguments.quiet)
+    add_smoothing(parser, "runs/smooth-train")
+    parser.add_argument(
+        "--embeddings",
+        choices=("finetuned", "frozen"),
+        default="finetuned",
+        help="of the checkpoint's own language model, or of the pre-trained one; `s2p predict` runs one language model only, so "
+        "a smoother of frozen embeddings is trained and judged but not written (default: %(default)s)",
+    )
+    parser.add_argument("-o", "--output", type=Path, metavar="CKPT", help="checkpoint to write (.safetensors)")
+    for option, command in (("--search", "search"), ("--ablation", "ablation")):
+        parser.add_argument(option, action=Moved, command=f"python -m benchmarks.studies.smoothing {command}")
+    parser.set_defaults(run=partial(_run_smooth_train, parser))
+
+
+def add_smoothing(parser: argparse.ArgumentParser, work: str) -> None:
+    """Data and options of a training of the smoothing classifier."""
+    parser.add_argument(
+        "source",
+        type=Path,
+        metavar="COMPLEXES|LABELS",
+        help="folder of complexes (index.csv, chain_clusters.csv), sites being the contacts of the ligands; or a label file, "
+        "lines of pdb;chain;TYPE;A12 G13;SEQUENCE or the same as CSV, every line a site",
+    )
+    parser.add_argument(
+        "--model", default=DEFAULT_MODEL, metavar="CKPT", help="checkpoint, by name or path (default: %(default)s)"
+    )
+    parser.add_argument("--structures", type=Path, metavar="DIR", help="structure files of a label file (default: beside it)")
+    parser.add_argument(
+        "--split", type=Path, metavar="CSV", help="columns dataset,id,split (default: by a hash of the 30 %% identity cluster)"
+    )
+    parser.add_argument("--weights", type=Path, metavar="PATH", help="weights of the pre-trained backbone, for frozen embeddings")
+    parser.add_argument(
+        "--radius",
+        type=positive(float),
+        default=SmootherTrainConfig.context_radius,
+        metavar="A",
+        help="residues this close form the context, in angstrom (published: 10 and 15; default: %(default)g)",
+    )
+    parser.add_argument(
+        "--negative-radius",
+        type=positive(float),
+        default=SmootherTrainConfig.negative_radius,
+        metavar="A",
+        help="non-binding residues this close to a binding one are learned from (published: 10 and 15; default: %(default)g)",
+    )
+    parser.add_argument(
+        "--own-context", action="store_true", help="let a binding residue into its own context when training, as published"
+    )
+    parser.add_argument("--seed", type=int, default=SmootherTrainConfig.seed, metavar="K", help="default: %(default)s")
+    parser.add_argument(
+        "--max-epochs", type=positive(int), default=SmootherTrainConfig.max_epochs, metavar="N", help="default: %(default)s"
+    )
+    parser.add_argument(
+        "--work",
+        type=Path,
+        default=Path(work),
+        metavar="DIR",
+        help="log, learning curve, tables, and states: a stopped run resumes from there (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--cache", type=Path, metavar="DIR", help="folder of embeddings (default: embeddings in s2p's cache folder)"
+    )
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: %(default)s")
+    parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
+
+
+def smoother_config(arguments: argparse.Namespace) -> SmootherTrainConfig:
+    """The configuration that the options of :func:`add_smoothing` ask for."""
+    return SmootherTrainConfig(
+        max_epochs=arguments.max_epochs,
+        context_radius=arguments.radius,
+        negative_radius=arguments.negative_radius,
+        include_self=arguments.own_context,
+        seed=arguments.seed,
+    )
+
+
+def _run_smooth_train(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
+    if arguments.embeddings == "frozen" and arguments.output:
+        parser.error("a smoother of frozen embeddings cannot go into a checkpoint: leave -o out, or use --embeddings finetuned")
+    if arguments.embeddings != "frozen":
+        if arguments.output is None:
+            parser.error("say where to write the checkpoint: -o NAME.safetensors")
+        if arguments.output.suffix != ".safetensors":
+            parser.error(f"a checkpoint is a .safetensors file, not {arguments.output.name}")
+
+    from s2p.training.smoother import train_smoother
+
+    started = time.perf_counter()
+    checkpoint, sites = open_sites(arguments)
+    config = smoother_config(arguments)
+    training, validation = known_examples(arguments, checkpoint, sites, arguments.embeddings)
+    device = next(checkpoint.model.parameters()).device
+    smoother, log = train_smoother(training, validation, config, folder=arguments.work, device=device, quiet=arguments.quiet)
+    write_smoother(arguments, checkpoint, sites, config, smoother, log)
+    (silent if arguments.quiet else print)(f"{time.perf_counter() - started:.0f} s")
     return 0
+
+
+def silent(_: str) -> None:
+    """Takes the place of ``print``."""
+
+
+def _note(message: str) -> None:
+    print(f"note: {message}", file=sys.stderr)
+
+
+def open_sites(arguments: argparse.Namespace) -> tuple[Checkpoint, dict[str, list[KnownSites]]]:
+    """The checkpoint, and training and validation structures with their sites; makes the folders that will be written to.
+
+    Raises
+    ------
+    S2PError
+        If something is missing or does not fit together.
+    """
+    from s2p.checkpoint import load_checkpoint
+    from s2p.io.files import make_folder
+    from s2p.io.runtime import pick_device
+    from s2p.training.known_sites import read_known_sites
+
+    say = silent if arguments.quiet else print
+    checkpoint = load_checkpoint(arguments.model, device=pick_device(arguments.device))
+    make_folder(arguments.work)
+    if arguments.output is not None:
+        make_folder(arguments.output.parent)
+    sites = read_known_sites(arguments.source, splits=arguments.split, structures=arguments.structures, quiet=arguments.quiet)
+    counts = ", ".join(f"{len(items)} {name}" for name, items in sites.items())
+    say(f"{arguments.source}: {counts} structures, split by {arguments.split or 'a hash of their clusters'}")
+    if arguments.split is None:
+        say("note: validation is honest only if the checkpoint was not trained on those clusters; give its split with --split")
+    return checkpoint, sites
+
+
+def known_examples(
+    arguments: argparse.Namespace,
+    checkpoint: Checkpoint,
+    sites: dict[str, list[KnownSites]],
+    kind: str,
+    *,
+    predicted: bool = False,
+) -> tuple[Sequence[SmoothingExample], Sequence[SmoothingExample]]:
+    """Training and validation examples with ``finetuned`` or ``frozen`` embeddings.
+
+    Parameters
+    ----------
+    predicted
+        Let the validation examples also say what the checkpoint predicts.
+    """
+    from s2p.training.known_sites import embed_structures, frozen_model, predicted_residues, smoothing_examples
+
+    embed = partial(embed_structures, folder=arguments.cache, note=_note, quiet=arguments.quiet)
+    own = checkpoint.model
+    device = next(own.parameters()).device
+    model = own if kind == "finetuned" else frozen_model(own.name, arguments.weights, device=device)
+    training = smoothing_examples(sites["train"], [e for _, e in embed(model, sites["train"])])
+    validation = sites["validation"]
+    embeddings = [e for _, e in embed(model, validation)]
+    flags = None
+    if predicted:
+        logits = [x for x, _ in embed(own, validation)]
+        flags = [predicted_residues(checkpoint, v.structure, x) for v, x in zip(validation, logits, strict=True)]
+    return training, smoothing_examples(validation, embeddings, flags)
+
+
+def write_smoother(
+    arguments: argparse.Namespace,
+    checkpoint: Checkpoint,
+    sites: dict[str, list[KnownSites]],
+    config: SmootherTrainConfig,
+    smoother: Smoother,
+    log: Sequence[SmootherEpoch],
+) -> None:
+    """Draw the learning curve and, where an output is asked for, write the checkpoint with its new smoother.
+
+    Raises
+    ------
+    S2PError
+        If the checkpoint cannot be written.
+    """
+    from s2p.checkpoint import save_checkpoint
+    from s2p.training.smoother import write_learning_curve
+
+    say = silent if arguments.quiet else print
+    auprc = max(entry.validation_auprc for entry in log)
+    curve = write_learning_curve(arguments.work / "learning_curve.png", log)
+    say(f"validation AUPRC {auprc:.4f} over the pairs, {len(log)} epochs; {curve}")
+    if arguments.output is None:
+        return
+    training = asdict(config) | {"validation_auprc": round(auprc, 4), "epochs": len(log)}
+    training |= {
+        "structures": {name: len(items) for name, items in sites.items()},
+        "split": str(arguments.split.name) if arguments.split else "hash of the clusters",
+        "note": "embeddings are in-sample for chains the language model was trained on; thresholds are those of the old smoother",
+    }
+    card = checkpoint.card | {"smoother": training, "smoother_of": checkpoint.name}
+    written = replace(checkpoint, name=arguments.output.stem, smoother=smoother, card=card)
+    try:
+        save_checkpoint(written, arguments.output)
+    except OSError as error:
+        raise S2PError(f"cannot write {arguments.output} ({error.strerror or error})") from None
+    if config.context_radius != SmoothingConfig.radius:
+        say(f"note: `s2p predict` forms contexts within {SmoothingConfig.radius:g} Å, not {config.context_radius:g}")
+    say(f"wrote {arguments.output}; its thresholds are unchanged: tune them again on validation before relying on them")

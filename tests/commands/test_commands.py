@@ -121,6 +121,9 @@ def test_python_m_s2p():
         (["predict", "a.pdb", "--ranking", "best"], "invalid choice: 'best'"),
         (["view"], "required: PREDICTION_DIR"),
         (["notebook"], "required: NN"),
+        (["sweep", "--dataset", "mini"], "s2p sweep is now `python -m benchmarks.studies.sweep`"),
+        (["reproduce", "--help"], "s2p reproduce is now `python -m benchmarks.recipes.published`"),
+        (["evaluate", "--dataset", "mini", "--page", "x.md"], "--page is now `python -m benchmarks.report.results"),
         (["notebook", "1", "-r", "key"], "expected 2 arguments"),
     ],
 )

@@ -18,7 +18,6 @@ from s2p.datasets.labelled import LabelledChain
 from s2p.errors import S2PError, WeightsError
 from s2p.language.esm import ResidueModel, build_backbone, predict_residues
 from s2p.predictor import Seq2Pocket
-from s2p.structure.ligands import binding_residues, relevant_ligands
 from s2p.structure.reading import read_structure
 from s2p.training.job import backbone_name, settings, split_by_cluster
 
@@ -157,46 +156,3 @@ def test_names_and_settings() -> None:
         backbone_name("7B")
     values = settings(FinetuneConfig.published())
     assert values["clip_norm"] is None and json.loads(json.dumps(values)) == values
-
-
-def test_the_published_recipe_from_labels_to_figures(
-    tmp_path: Path, weights: Path, examples: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    known = []
-    for name in ("1a28.pdb.gz", "1hpv.pdb.gz", "1ia1.pdb.gz", "6WQA.cif"):
-        path = examples / name
-        structure = read_structure(path)
-        ligands = relevant_ligands(structure)
-        if not ligands:
-            continue
-        labels = np.zeros(len(structure.residues), np.uint8)
-        labels[binding_residues(structure, np.concatenate([x.coord for x in ligands]))] = 1
-        for chain in structure.chains[:1]:
-            mask = structure.residues.chain == chain
-            if labels[mask].any() and mask.sum() < 350:
-                stem = path.name.partition(".")[0]
-                known.append(LabelledChain(f"{stem}_{chain}", structure.sequence(chain), labels[mask]))
-    assert len(known) >= 3
-    write_three_line(tmp_path / "labels.txt", [*known[1:], *chains(2, 0)])
-    write_three_line(tmp_path / "validation.txt", known[:1])
-    command = ["reproduce", "published", "--size", "8M", "--weights", str(weights), "--structures", str(examples)]
-    command += ["--labels", str(tmp_path / "labels.txt"), "--validation", str(tmp_path / "validation.txt")]
-    command += ["--smoother-epochs", "1", "--epochs", "1,0", "--work", str(tmp_path / "run"), "--device", "cpu"]
-    assert main([*command, "--dry-run"]) == 0
-    assert "bandwidth 9" in capsys.readouterr().out and not (tmp_path / "run").exists()
-    assert main(command) == 0
-    results = json.loads((tmp_path / "run" / "results.json").read_text())
-    assert results["structures"] == {"training": len(known) - 1, "validation": 1, "not_found": 2}
-    assert set(results["held_out"]) == {"with smoothing", "without smoothing"}
-    capsys.readouterr()
-    assert main(command) == 0  # everything is there: nothing is trained again
-    assert "epoch 0" not in capsys.readouterr().out
-    assert main([*command, "--seed", "5"]) == 1
-    assert "is from another run" in capsys.readouterr().err
-
-
-def test_the_published_recipe_says_what_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["reproduce", "published", "--work", str(tmp_path / "run")]) == 1
-    captured = capsys.readouterr()
-    assert "esm2_t36_3B_UR50D: 2 epochs of the head, 1 of everything" in captured.out
-    assert "--labels" in captured.err

@@ -1,17 +1,15 @@
-"""Structures with known sites from folders and label files, and `s2p smooth-train` from end to end."""
+"""Structures with known sites, from folders and label files."""
 
 from __future__ import annotations
 
-import csv
-import json
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+from toy_complexes import helix, write_complexes, write_split
 
 from s2p.checkpoint import load_checkpoint
-from s2p.commands import main
 from s2p.datasets.label_files import Annotation, write_annotations
 from s2p.datasets.splits import split_complexes
 from s2p.errors import S2PError, WeightsError
@@ -22,67 +20,16 @@ from s2p.structure.reading import read_structure
 from s2p.training.known_sites import embed_structures, frozen_model, predicted_residues, read_known_sites, smoothing_examples
 
 ROOT = Path(__file__).parents[2]
-LETTERS = {"A": "ALA", "L": "LEU", "S": "SER", "K": "LYS", "E": "GLU", "G": "GLY", "F": "PHE", "D": "ASP", "V": "VAL", "T": "THR"}
-
-
-def helix(seed: int, n: int = 30, chains: str = "A") -> str:
-    """PDB text of helices beside each other with a random sequence, chain after chain 9 Å apart."""
-    lines, serial = [], 0
-    sequence = np.random.default_rng(seed).choice(list(LETTERS), n)
-    for k, chain in enumerate(chains):
-        for i in range(n):
-            angle = np.deg2rad(100.0 * i)
-            for atom, radius, rise in (("N", 1.6, -0.9), ("CA", 2.3, 0.0), ("C", 1.7, 1.0), ("O", 2.0, 2.2)):
-                serial += 1
-                x, y, z = radius * np.cos(angle) + 9.0 * k, radius * np.sin(angle), 1.5 * i + rise
-                lines.append(
-                    f"ATOM  {serial:5d}  {atom:<3s} {LETTERS[sequence[i]]} {chain}{i + 1:4d}    {x:8.3f}{y:8.3f}{z:8.3f}"
-                    f"  1.00 20.00           {atom[0]}"
-                )
-        lines.append("TER")
-    return "\n".join([*lines, "END", ""])
-
-
-def ligand(height: float) -> str:
-    """Six carbons beside the helix."""
-    lines = []
-    for k in range(6):
-        a = k * np.pi / 3
-        x, y, z = 5.5 + 1.4 * np.cos(a), 1.4 * np.sin(a), height
-        lines.append(f"HETATM{k + 1:5d}  C{k + 1}  BNZ L   1    {x:8.3f}{y:8.3f}{z:8.3f}  1.00 20.00           C")
-    return "\n".join([*lines, "END", ""])
 
 
 @pytest.fixture
 def complexes(tmp_path: Path) -> Path:
-    """Twelve complexes, each a cluster of its own, the last with two ligands and two chains of one sequence."""
-    folder = tmp_path / "complexes"
-    index, clusters = [], []
-    for k in range(12):
-        name, chains = f"c{k:02d}", "AB" if k == 11 else "A"
-        place = folder / "toy" / name
-        place.mkdir(parents=True)
-        (place / "protein.pdb").write_text(helix(k, chains=chains))
-        (place / "ligand_00.pdb").write_text(ligand(12.0))
-        if k == 11:
-            (place / "ligand_01.pdb").write_text(ligand(30.0))
-        index.append({"dataset": "toy", "id": name, "status": "OK", "flag": ""})
-        clusters += [{"chain": f"toy|{name}|{c}", "cluster30": f"toy|{name}|A"} for c in chains]
-    for file, rows in (("index.csv", index), ("chain_clusters.csv", clusters)):
-        with open(folder / file, "w", newline="") as handle:
-            writer = csv.DictWriter(handle, fieldnames=list(rows[0]))
-            writer.writeheader()
-            writer.writerows(rows)
-    return folder
+    return write_complexes(tmp_path / "complexes")
 
 
 @pytest.fixture
 def split(tmp_path: Path) -> Path:
-    """Eight complexes to train on, three to validate; the first is for the test."""
-    path = tmp_path / "split.csv"
-    names = ["test", *["train"] * 8, *["validation"] * 3]
-    path.write_text("dataset,id,split\n" + "".join(f"toy,c{k:02d},{name}\n" for k, name in enumerate(names)))
-    return path
+    return write_split(tmp_path / "split.csv")
 
 
 def test_complexes_are_read_by_their_split_and_the_test_is_not_opened(complexes: Path, split: Path) -> None:
@@ -212,109 +159,3 @@ def test_frozen_embeddings_come_from_the_given_weights(tmp_path: Path) -> None:
     assert not logits.any()
     with pytest.raises(WeightsError, match="no such weights file"):
         frozen_model("esm2_t6_8M_UR50D", tmp_path / "none.safetensors")
-
-
-# ------------------------------------------------------------------------------------------------------------ command line
-
-
-def smooth_train(complexes: Path, split: Path, *arguments: str) -> int:
-    place = complexes.parent
-    common = ["--split", str(split), "--work", str(place / "work"), "--cache", str(place / "cache"), "--device", "cpu"]
-    return main(["smooth-train", str(complexes), *common, "--max-epochs", "3", *arguments])
-
-
-def test_a_checkpoint_with_the_new_smoother(complexes: Path, split: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    place = complexes.parent
-    out = place / "new" / "mine.safetensors"
-    assert smooth_train(complexes, split, "-o", str(out), "--own-context") == 0
-    printed = capsys.readouterr().out
-    assert "8 train, 3 validation structures" in printed and f"wrote {out}" in printed
-    old, new = load_checkpoint("s2p-esm2-8m"), load_checkpoint(out)
-    assert (new.name, new.threshold, new.smoothing_threshold, new.ranking) == (
-        "mine",
-        old.threshold,
-        old.smoothing_threshold,
-        old.ranking,
-    )
-    assert new.pocket_model == old.pocket_model
-    for a, b in zip(old.model.head.parameters(), new.model.head.parameters(), strict=True):
-        np.testing.assert_array_equal(a.detach().numpy(), b.detach().numpy())
-    assert old.smoother is not None and new.smoother is not None
-    first = [next(s.parameters()).detach().numpy() for s in (old.smoother, new.smoother)]
-    assert first[0].shape == first[1].shape and not np.allclose(first[0], first[1])
-    card = json.loads(out.with_suffix(".json").read_text())
-    assert card["smoother"]["include_self"] is True and card["smoother"]["structures"] == {"train": 8, "validation": 3}
-    assert card["smoother"]["split"] == "split.csv" and "in-sample" in card["smoother"]["note"]
-    assert card["licence"] == old.card["licence"]
-    log = list(csv.DictReader((place / "work" / "log.csv").open()))
-    assert len(log) == card["smoother"]["epochs"] <= 3
-    assert (place / "work" / "learning_curve.png").read_bytes().startswith(b"\x89PNG")
-    # It predicts.
-    assert main(["predict", str(complexes / "toy/c01/protein.pdb"), "--model", str(out), "-o", str(place / "p"), "--quiet"]) == 0
-    # The same command again finds everything done; another setting may not mix with it.
-    assert smooth_train(complexes, split, "-o", str(out), "--own-context", "--quiet") == 0
-    assert capsys.readouterr().out == ""
-    assert smooth_train(complexes, split, "-o", str(out)) == 1
-    assert "other data or settings" in capsys.readouterr().err
-
-
-def test_the_search_from_the_command_line(complexes: Path, split: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    place = complexes.parent
-    out = place / "best.safetensors"
-    assert smooth_train(complexes, split, "-o", str(out), "--search", "2", "--radius", "10") == 0
-    rows = list(csv.DictReader((place / "work" / "search" / "search.csv").open()))
-    best = max(rows, key=lambda r: float(r["validation_auprc"]))
-    card = json.loads(out.with_suffix(".json").read_text())["smoother"]
-    assert len(rows) == 3 and (card["width"], card["lr"]) == (int(best["width"]), float(best["lr"]))
-    log = list(csv.DictReader((place / "work" / "log.csv").open()))
-    assert max(round(float(r["validation_auprc"]), 4) for r in log) == float(best["validation_auprc"])
-    assert "forms contexts within 15 Å, not 10" in capsys.readouterr().out
-
-
-def test_the_ablation_from_the_command_line(complexes: Path, split: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from safetensors.torch import save_file
-
-    place = complexes.parent
-    state = load_checkpoint("s2p-esm2-8m").model.backbone.state_dict()
-    save_file({k: v.clone() for k, v in state.items() if not k.startswith("lm_head")}, place / "weights.safetensors")
-    code = smooth_train(complexes, split, "--ablation", "--seeds", "2", "--weights", str(place / "weights.safetensors"))
-    assert code == 0, capsys.readouterr().err
-    rows = list(csv.DictReader((place / "work" / "ablation" / "ablation.csv").open()))
-    assert [r["embeddings"] for r in rows] == ["finetuned"] * 4 + ["frozen"] * 4
-    # The "pre-trained" weights are the checkpoint's own here, so that both kinds must agree.
-    figures = ("auprc_10", "mcc_15", "auprc_in_use", "epochs")
-    assert [[r[f] for f in figures] for r in rows[:4]] == [[r[f] for f in figures] for r in rows[4:]]
-    assert smooth_train(complexes, split, "--ablation", "--seeds", "2", "--embeddings", "finetuned") == 0
-    assert list(csv.DictReader((place / "work" / "ablation" / "ablation.csv").open())) == rows[:4]
-
-
-def test_frozen_embeddings_are_judged_but_not_written(
-    complexes: Path, split: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    from safetensors.torch import save_file
-
-    from s2p.language.esm import build_backbone
-
-    state = build_backbone("esm2_t6_8M_UR50D").state_dict()
-    save_file({k: v.clone() for k, v in state.items() if not k.startswith("lm_head")}, tmp_path / "weights.safetensors")
-    assert smooth_train(complexes, split, "--embeddings", "frozen", "--weights", str(tmp_path / "weights.safetensors")) == 0
-    assert "validation AUPRC" in capsys.readouterr().out
-    assert (complexes.parent / "work" / "learning_curve.png").is_file()
-    assert not [p for p in complexes.parent.glob("*.safetensors") if p.name != "weights.safetensors"]
-
-
-@pytest.mark.parametrize(
-    ("arguments", "why"),
-    [
-        ([], "say where to write the checkpoint"),
-        (["-o", "x.pt"], "a checkpoint is a .safetensors file, not x.pt"),
-        (["--embeddings", "frozen", "-o", "x.safetensors"], "cannot go into a checkpoint"),
-        (["--ablation", "-o", "x.safetensors"], "leave --search and -o out"),
-        (["--ablation", "--search", "3"], "leave --search and -o out"),
-        (["-o", "x.safetensors", "--radius", "0"], "0 is not positive"),
-    ],
-)
-def test_wrong_usage(arguments: list[str], why: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as stop:
-        main(["smooth-train", "anywhere", *arguments])
-    assert stop.value.code == 2 and why in capsys.readouterr().err

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import csv
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from toy_complexes import write_complexes, write_split
 
 import s2p.training.smoother
 from benchmarks.studies.smoother_figures import candidate_figures, pair_figures
@@ -15,10 +17,12 @@ from benchmarks.studies.smoothing import (
     SmootherAblationConfig,
     SmootherSearchConfig,
     ablation,
+    main,
     random_search,
     summarise_ablation,
     trial_configs,
 )
+from s2p.checkpoint import load_checkpoint
 from s2p.training.config import SmootherTrainConfig
 from s2p.training.smoother import SmoothingExample, train_smoother
 
@@ -122,3 +126,52 @@ def test_one_seed_has_no_spread(tmp_path: Path) -> None:
     assert len(runs) == 2
     mean, spread = summarise_ablation(runs, study)[0].figures["auprc_10"]
     assert mean == runs[0].pairs[0].auprc and np.isnan(spread)
+
+
+# ------------------------------------------------------------------------------------------------------------ command line
+
+
+@pytest.fixture
+def complexes(tmp_path: Path) -> Path:
+    return write_complexes(tmp_path / "complexes")
+
+
+@pytest.fixture
+def split(tmp_path: Path) -> Path:
+    return write_split(tmp_path / "split.csv")
+
+
+def study(complexes: Path, split: Path, name: str, *arguments: str) -> int:
+    place = complexes.parent
+    common = ["--split", str(split), "--work", str(place / "work"), "--cache", str(place / "cache"), "--device", "cpu"]
+    return main([name, str(complexes), *common, "--max-epochs", "3", *arguments])
+
+
+def test_the_search_from_the_command_line(complexes: Path, split: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    place = complexes.parent
+    out = place / "best.safetensors"
+    assert study(complexes, split, "search", "-o", str(out), "--trials", "2", "--radius", "10") == 0
+    rows = list(csv.DictReader((place / "work" / "search" / "search.csv").open()))
+    best = max(rows, key=lambda r: float(r["validation_auprc"]))
+    card = json.loads(out.with_suffix(".json").read_text())["smoother"]
+    assert len(rows) == 3 and (card["width"], card["lr"]) == (int(best["width"]), float(best["lr"]))
+    log = list(csv.DictReader((place / "work" / "log.csv").open()))
+    assert max(round(float(r["validation_auprc"]), 4) for r in log) == float(best["validation_auprc"])
+    assert "forms contexts within 15 Å, not 10" in capsys.readouterr().out
+
+
+def test_the_ablation_from_the_command_line(complexes: Path, split: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from safetensors.torch import save_file
+
+    place = complexes.parent
+    state = load_checkpoint("s2p-esm2-8m").model.backbone.state_dict()
+    save_file({k: v.clone() for k, v in state.items() if not k.startswith("lm_head")}, place / "weights.safetensors")
+    code = study(complexes, split, "ablation", "--seeds", "2", "--weights", str(place / "weights.safetensors"))
+    assert code == 0, capsys.readouterr().err
+    rows = list(csv.DictReader((place / "work" / "ablation" / "ablation.csv").open()))
+    assert [r["embeddings"] for r in rows] == ["finetuned"] * 4 + ["frozen"] * 4
+    # The "pre-trained" weights are the checkpoint's own here, so that both kinds must agree.
+    figures = ("auprc_10", "mcc_15", "auprc_in_use", "epochs")
+    assert [[r[f] for f in figures] for r in rows[:4]] == [[r[f] for f in figures] for r in rows[4:]]
+    assert study(complexes, split, "ablation", "--seeds", "2", "--embeddings", "finetuned") == 0
+    assert list(csv.DictReader((place / "work" / "ablation" / "ablation.csv").open())) == rows[:4]

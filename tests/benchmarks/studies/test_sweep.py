@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks.studies.sweep import SweepConfig, settings, sweep, write_sweep
+from benchmarks.studies.sweep import SweepConfig, main, settings, sweep, write_sweep
 from course.clusterings import AlternativeConfig
 from course.variants import ALTERNATIVES, VARIANTS, Variant, cluster_ca
 from s2p.config import PredictConfig
@@ -118,3 +118,13 @@ def test_a_sweep_needs_ligands(predictor: Seq2Pocket, examples: Path) -> None:
     labelled = Case("1ubi", "", ubiquitin, "residues", (), "MQIF", (0,))
     with pytest.raises(S2PError, match="1ubi: labels of residues only"):
         sweep(CaseSet("x", "", (labelled,)), predictor, settings([]), quiet=True)
+
+
+def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--dataset", "mini", "--limit", "2", "--parameter", "smoothing", "-o", str(tmp_path)]) == 0
+    assert "smoothing" in capsys.readouterr().out
+    table = pd.read_csv(tmp_path / "sweep.csv", keep_default_na=False)
+    assert table.parameter.tolist() == ["default", "smoothing"]
+    assert (tmp_path / "sweep.png").is_file()
+    assert main(["--dataset", "mini", "--parameter", "colour"]) == 1
+    assert "no parameter 'colour'" in capsys.readouterr().err
