@@ -18,7 +18,7 @@ from typing import Any
 
 from benchmarks.report.page import markdown_table
 from benchmarks.report.studies import STUDY_FILES, study_sections
-from course.recall_pfi import Mark, dcc_pfi_figure, figure_png
+from course.recall_pfi import Mark, dcc_against_pfi
 from s2p.errors import S2PError
 from s2p.evaluation.config import BenchmarkConfig
 from s2p.evaluation.intervals import Summary
@@ -161,7 +161,7 @@ def _run_section(run: Run, image: Path, n_bootstrap: int) -> str:
         if "PFI" in table
     ]
     if marks:
-        write_bytes(image, figure_png(dcc_pfi_figure(marks)))
+        write_bytes(image, dcc_against_pfi(marks).png())
         lines += [f"![recall against fragmentation]({image.name})", ""]
     compared = [pair for pair in pairs(run, n_bootstrap=n_bootstrap) if pair.first == next(iter(run.records))]
     if compared:

@@ -20,9 +20,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from benchmarks.command import status
-from course.clusterings import AlternativeConfig, Method
-from course.recall_pfi import Mark, dcc_pfi_figure, figure_png
-from course.variants import ALTERNATIVES, cluster_ca
+from course.clusterings import ALTERNATIVES, AlternativeConfig, Method, cluster_ca
+from course.recall_pfi import Mark, dcc_against_pfi
 from s2p.commands.arguments import names
 from s2p.commands.evaluation import add_cases, guard
 from s2p.config import PredictConfig
@@ -258,7 +257,7 @@ def write_sweep(
     return [
         write_text(folder / "sweep.csv", table.to_csv(index=False, lineterminator="\n")),
         write_text(folder / "sweep.json", json.dumps(facts, indent=1, ensure_ascii=False) + "\n"),
-        write_bytes(folder / "sweep.png", figure_png(dcc_pfi_figure(marks))),
+        write_bytes(folder / "sweep.png", dcc_against_pfi(marks).png()),
     ]
 
 

@@ -2,7 +2,7 @@
 
 A :class:`Chart` is data, labels, a caption and a description in words. :meth:`Chart.interactive` and :meth:`Chart.static`
 draw the same layers, so that the two cannot disagree. In a notebook the interactive one is shown where the page can, else the
-still one.
+still one. A :class:`Picture` is for matplotlib figures that are no chart.
 """
 
 from __future__ import annotations
@@ -18,18 +18,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from s2p.errors import S2PError
-from s2p.io.files import write_bytes
 from s2p.io.runtime import in_colab
-from s2p.output.palette import rgb
+from s2p.output.palette import POCKETS, rgb
+from s2p.output.pictures import figure_png, literal
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["Chart", "Layer", "literal"]
+__all__ = ["Chart", "Layer", "Picture", "small_png"]
 
 MANY = 4000
 """Points above which plotly draws on the graphics card."""
+BLENDS = 200
+"""Colours of a small PNG beside those of the pockets: greys and what lies between hues at their edges."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,17 +125,11 @@ class Chart:
 
     def png(self, path: str | Path | None = None, *, dpi: int = 120) -> bytes:
         """PNG of :meth:`static`; also written to ``path`` if one is given. The description travels in its metadata."""
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        return figure_png(self.static(), path, dpi=dpi, description=self.alt)
 
-        figure = self.static()
-        figure.set_dpi(dpi)
-        buffer = io.BytesIO()
-        # PNG text is Latin-1.
-        description = self.alt.encode("latin-1", "replace").decode("latin-1")
-        FigureCanvasAgg(figure).print_png(buffer, metadata={"Software": "s2p", "Description": description})
-        if path is not None:
-            write_bytes(Path(path), buffer.getvalue())
-        return buffer.getvalue()
+    def picture(self) -> Picture:
+        """:meth:`static` with the description, for cells whose output is kept."""
+        return Picture(self.static(), self.alt)
 
     def interactive(self) -> Any:
         """The chart as a ``plotly.graph_objects.Figure``.
@@ -189,9 +185,43 @@ class Chart:
         return bundle
 
 
-def literal(text: str) -> str:
-    """Text that matplotlib does not take for a formula."""
-    return text.replace("$", r"\$")
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """A picture and its description, to be the last expression of a cell: shown as a PNG with that text."""
+
+    figure: Figure | Path
+    """A matplotlib figure, which becomes a small PNG, or a PNG file."""
+    alt: str
+    """The finding in words, for those who do not see the picture."""
+
+    def png(self) -> bytes:
+        """The PNG that is shown."""
+        return self.figure.read_bytes() if isinstance(self.figure, Path) else small_png(self.figure)
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> tuple[dict[str, Any], dict[str, Any]]:
+        return {"text/plain": self.alt, "image/png": self.png()}, {"image/png": {"alt": self.alt}}
+
+
+def small_png(figure: Figure) -> bytes:
+    """The figure as PNG with a palette, a third of the size of true colour, so that a few can be kept in a committed notebook.
+
+    Charts look the same; photographs would not.
+    """
+    from PIL import Image
+    from scipy.spatial import cKDTree
+
+    image = Image.open(io.BytesIO(figure_png(figure))).convert("RGB")
+    frequent = (image.quantize(BLENDS).getpalette() or [])[: 3 * BLENDS]
+    # A hue of a few points only would be lost among the frequent ones, and a pocket take another's colour.
+    kept = [round(255 * part) for color in ("#FFFFFF", *POCKETS) for part in rgb(color)]
+    palette = np.array(frequent + kept).reshape(-1, 3)
+    colors, code = np.unique(np.asarray(image).reshape(-1, 3), axis=0, return_inverse=True)
+    nearest = cKDTree(palette).query(colors)[1].astype(np.uint8)
+    indexed = Image.frombytes("P", image.size, nearest[code.ravel()].tobytes())
+    indexed.putpalette(palette.ravel().tolist())
+    buffer = io.BytesIO()
+    indexed.save(buffer, "PNG", optimize=True)
+    return buffer.getvalue()
 
 
 _MARKERS = {"circle": "o", "square": "s", "triangle": "^", "diamond": "D", "triangle-down": "v", "plus": "P", "star": "*"}

@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from course.attention import AttentionConfig, contact_precision
-from course.charts import Chart, Layer
-from course.pictures import Picture
+from course.charts import Chart, Layer, Picture
 from s2p.errors import S2PError
 from s2p.output.palette import OUTSIDE, POCKETS
 

@@ -13,7 +13,7 @@ __all__ = ["Drawing", "Playground"]
 
 
 class Drawing(Protocol):
-    """What can be shown: a :class:`course.charts.Chart` or a :class:`course.pictures.Picture`."""
+    """What can be shown: a :class:`course.charts.Chart` or a :class:`course.charts.Picture`."""
 
     @property
     def alt(self) -> str: ...

@@ -1,4 +1,7 @@
-"""Charts of a prediction and of how predictions fare, each interactive and still (:class:`course.charts.Chart`)."""
+"""Charts of predictions and of how they fare, and those that several notebooks draw: curves, histograms, residues in space.
+
+Each is interactive and still (:class:`course.charts.Chart`).
+"""
 
 from __future__ import annotations
 
@@ -10,12 +13,23 @@ from numpy.typing import ArrayLike, NDArray
 
 from course.charts import Chart, Layer
 from s2p.errors import S2PError
-from s2p.output.palette import HELIX, OUTSIDE, POCKETS, STRAND, pocket_color
+from s2p.output.palette import CARTOON, LIGAND, OUTSIDE, POCKETS
+from s2p.output.pictures import facing
+from s2p.output.track import CAPTION, SMOOTHED_HEIGHT, residue_ticks, sequence_track
 from s2p.prediction import Prediction
 from s2p.structure.reading import Structure
-from s2p.structure.secondary import secondary_structure
 
-__all__ = ["PlotConfig", "calibration", "contact_map", "dcc_curves", "embedding_map", "residue_track"]
+__all__ = [
+    "PlotConfig",
+    "calibration",
+    "contact_map",
+    "curves",
+    "dcc_curves",
+    "embedding_map",
+    "histograms",
+    "residue_track",
+    "residues_in_space",
+]
 
 
 @dataclass(frozen=True)
@@ -34,96 +48,50 @@ class PlotConfig:
 
 
 BINDING = POCKETS[1]
-CHAIN_GAP = 3.0
-"""Residues of space between chains on an axis of residues."""
-LEGEND_POCKETS = 7
-"""Pockets named in a legend: as many as there are colours."""
+DASHES = ("solid", "dash", "dot")
+SYMBOLS = ("circle", "square", "triangle", "diamond")
+GAP = 4.6
+"""Å: CA atoms farther apart than this are not neighbours on the chain."""
 
 
 def residue_track(prediction: Prediction) -> Chart:
     """Binding probability along the sequence, with pocket spans, smoothed residues, thresholds and secondary structure."""
-    residues, rank = prediction.structure.residues, prediction.pocket_of_residue
-    n = len(residues)
-    new_chain = np.r_[True, residues.chain[1:] != residues.chain[:-1]]
-    x = np.arange(n) + CHAIN_GAP * (np.cumsum(new_chain) - 1)
-    colors = [OUTSIDE if r == 0 else pocket_color(r) for r in rank.tolist()]
+    residues, track = prediction.structure.residues, sequence_track(prediction)
     hover = [
         f"{i} {name}: {p:.2f}" + (f", pocket {r}" if r else "")
         for i, name, p, r in zip(
-            residues.ids(), residues.name.tolist(), prediction.probabilities.tolist(), rank.tolist(), strict=True
+            residues.ids(),
+            residues.name.tolist(),
+            prediction.probabilities.tolist(),
+            prediction.pocket_of_residue.tolist(),
+            strict=True,
         )
     ]
-    width = 0.9 if n < 400 else 1.0
-    layers = [Layer("bars", x, prediction.probabilities.astype(float), "", colors, hover, size=width)]
-    for p in prediction.pockets:
-        spans = _runs(rank == p.rank, new_chain)
-        if len(spans):
-            label = f"pocket {p.rank}" if p.rank <= LEGEND_POCKETS else ""
-            layers.append(_strip(x, spans, -0.075, -0.03, label, pocket_color(p.rank)))
-    letters = secondary_structure(prediction.structure)
-    for letter, label, color in (("a", "helix", HELIX), ("b", "strand", STRAND)):
-        spans = _runs(letters == letter, new_chain)
-        if len(spans):
-            layers.append(_strip(x, spans, -0.17, -0.135, label, color))
-    added = prediction.smoothed
-    if added.any():
-        low = np.full(int(added.sum()), -0.105)
-        layers.append(Layer("points", x[added], low, "added by smoothing", "#000000", symbol="triangle", size=3.2))
-    # The smoothing threshold is of another probability, the classifier's, and has no place on this axis.
-    threshold = prediction.settings.get("threshold")
-    if isinstance(threshold, (int, float, np.number)):
-        ends, level = np.array([-1.0, x[-1] + 1]), np.full(2, float(threshold))
-        layers.append(Layer("line", ends, level, f"threshold {float(threshold):g}", "#000000", dash="dash", size=3.6))
-    inside = int((rank > 0).sum())
-    best = prediction.pockets[0] if prediction.pockets else None
-    alt = f"{inside} of {n} residues lie in {len(prediction.pockets)} pockets"
-    if best is not None:
-        alt += f"; pocket 1 has {len(best.residues)} residues and probability {best.probability:.2f}"
+    width = 0.9 if len(residues) < 400 else 1.0
+    layers = [Layer("bars", track.x, prediction.probabilities.astype(float), "", track.colors, hover, size=width)]
+    for strip in track.strips:
+        heights = np.tile([strip.low, strip.high], (len(strip.edges), 1))
+        layers.append(Layer("boxes", strip.edges, heights, strip.label, strip.color))
+    added = track.x[prediction.smoothed]
+    if len(added):
+        low = np.full(len(added), SMOOTHED_HEIGHT)
+        layers.append(Layer("points", added, low, "added by smoothing", "#000000", symbol="triangle", size=3.2))
+    ends = (-1.0, float(track.x[-1]) + 1)
+    if track.threshold is not None:
+        level = np.full(2, track.threshold)
+        layers.append(Layer("line", np.array(ends), level, f"threshold {track.threshold:g}", "#000000", dash="dash", size=3.6))
     return Chart(
         prediction.structure.name,
         "residue number",
         "binding probability",
         tuple(layers),
-        "Predicted binding probability of each residue, coloured by pocket (grey: in none). Below: pockets, residues added by "
-        "smoothing (triangles), helices and strands (P-SEA).",
-        alt + ".",
-        x_range=(-1.0, float(x[-1]) + 1),
+        CAPTION,
+        track.alt,
+        x_range=ends,
         y_range=(-0.19, 1.03),
-        x_ticks=_residue_ticks(prediction.structure, x, new_chain),
+        x_ticks=track.ticks,
         size=(9.5, 3.0),
     )
-
-
-def _strip(x: NDArray[np.float64], spans: NDArray[np.int_], low: float, high: float, label: str, color: str) -> Layer:
-    edges = np.stack([x[spans[:, 0]] - 0.5, x[spans[:, 1] - 1] + 0.5], axis=1)
-    return Layer("boxes", edges, np.tile([low, high], (len(spans), 1)), label, color)
-
-
-def _runs(mask: NDArray[np.bool_], new_chain: NDArray[np.bool_]) -> NDArray[np.int_]:
-    """(K, 2) first and one past the last of the runs of true residues; a run ends with its chain."""
-    starts = mask & (new_chain | ~np.r_[False, mask[:-1]])
-    ends = mask & np.r_[new_chain[1:] | ~mask[1:], True]
-    return np.stack([np.flatnonzero(starts), np.flatnonzero(ends) + 1], axis=1)
-
-
-def _residue_ticks(
-    structure: Structure, x: NDArray[np.float64], new_chain: NDArray[np.bool_], most: int = 24
-) -> tuple[list[float], list[str]]:
-    """Some ``most`` round residue numbers, apart from each other, and the first residue of each chain with the chain's name."""
-    residues = structure.residues
-    n = len(residues)
-    every = next((k for k in (1, 2, 5, 10, 20, 50, 100, 200, 500) if n / k <= most), 1000)
-    at: list[int] = []
-    for i in range(n):
-        apart = not at or x[i] - x[at[-1]] > 0.8 * n / most
-        if new_chain[i] and not apart and not new_chain[at[-1]]:
-            at.pop()  # a round number just before the chain's first
-        if new_chain[i] or (residues.number[i] % every == 0 and apart):
-            at.append(i)
-    text = [
-        f"{residues.number[i]}{residues.insertion_code[i]}" + (f"\nchain {residues.chain[i]}" if new_chain[i] else "") for i in at
-    ]
-    return x[at].tolist(), text
 
 
 def embedding_map(embeddings: ArrayLike, binding: ArrayLike, names: Sequence[str] = ()) -> Chart:
@@ -181,8 +149,7 @@ def contact_map(structure: Structure, binding: ArrayLike, config: PlotConfig | N
               [f"{names[i]} – {names[j]}" for i, j in pairs[m].tolist()], symbol="square", size=size)
         for m, label, color, size in ((~both, "contact", OUTSIDE, 2.0), (both, "both binding", BINDING, 3.0))
     )  # fmt: skip
-    new_chain = np.r_[True, structure.residues.chain[1:] != structure.residues.chain[:-1]]
-    ticks = _residue_ticks(structure, np.arange(len(names), dtype=float), new_chain, most=12)
+    ticks = residue_ticks(structure, np.arange(len(names), dtype=float), most=12)
     n = len(names)
     return Chart(
         f"Contacts in {structure.name}",
@@ -273,3 +240,108 @@ def dcc_curves(distances: Mapping[str, ArrayLike], config: PlotConfig | None = N
         x_range=(0.0, config.dcc_max),
         y_range=(0.0, 1.0),
     )
+
+
+def curves(
+    x: ArrayLike,
+    ys: Mapping[str, ArrayLike],
+    *,
+    title: str,
+    x_label: str,
+    y_label: str,
+    levels: Mapping[str, float] | None = None,
+    mark: tuple[str, float] | None = None,
+    points: bool = True,
+    y_range: tuple[float, float] | None = None,
+) -> Chart:
+    """Lines over one x, told apart by colour and by mark or dash.
+
+    Parameters
+    ----------
+    x
+        (n,).
+    ys
+        Label -> (m,) values at the first m of ``x``, m <= n; NaN where there is none.
+    levels
+        Label -> value: black horizontal lines, for comparison.
+    mark
+        Label and x of a vertical line.
+    points
+        Mark the values.
+    """
+    at = np.asarray(x, float)
+    layers, parts = [], []
+    values = [np.asarray(y, float) for y in ys.values()]
+    for k, (label, y) in enumerate(zip(ys, values, strict=True)):
+        color, here = POCKETS[k % len(POCKETS)], at[: len(y)]
+        dash = "solid" if points else DASHES[k % len(DASHES)]
+        layers.append(Layer("line", here, y, label, color, dash=dash, size=8))
+        if points:
+            layers.append(Layer("points", here, y, "", color, symbol=SYMBOLS[k % len(SYMBOLS)], size=5))
+        known = y[np.isfinite(y)]
+        if len(known):
+            parts.append(f"{label} from {known[0]:.3g} to {known[-1]:.3g}")
+    for k, (label, level) in enumerate((levels or {}).items()):
+        ends = np.array([at.min(), at.max()])
+        layers.append(Layer("line", ends, np.full(2, level), label, "#000000", dash=DASHES[1 + k % 2], size=5))
+        parts.append(f"{label} {level:.3g}")
+    if mark is not None:
+        every = np.concatenate([*values, list((levels or {}).values())])
+        low, high = y_range or (float(np.nanmin(every)), float(np.nanmax(every)))
+        layers.append(Layer("line", np.full(2, mark[1]), np.array([low, high]), mark[0], "#555555", dash="dot", size=5))
+        parts.append(f"{mark[0]} at {mark[1]:.3g}")
+    return Chart(title, x_label, y_label, tuple(layers), title, "; ".join(parts) + ".", y_range=y_range, size=(7.6, 3.6))
+
+
+def histograms(groups: Mapping[str, ArrayLike], *, title: str, x_label: str, span: tuple[float, float], bins: int = 25) -> Chart:
+    """Outlines of the histograms of several groups, each as shares of its own group.
+
+    Parameters
+    ----------
+    groups
+        Label -> (n,) values; those outside ``span`` count in the outer bins.
+    """
+    edges = np.linspace(*span, bins + 1)
+    layers, parts = [], []
+    for k, (label, group) in enumerate(groups.items()):
+        values = np.clip(np.asarray(group, float), *span)
+        share = np.histogram(values, edges)[0] / max(len(values), 1)
+        # A step lasts until the next x, so the last bin needs its far edge too.
+        y = np.r_[share, share[-1:]]
+        dash = DASHES[k // 2 % len(DASHES)]
+        layers.append(Layer("steps", edges, y, label, POCKETS[(0, 1, 5, 4, 2, 3)[k % 6]], dash=dash, size=8))
+        parts.append(f"{label}: median {np.median(values):.2f}" if len(values) else f"{label}: none")
+    return Chart(title, x_label, "share of the group", tuple(layers), title, "; ".join(parts) + ".", size=(7.6, 3.4))
+
+
+def residues_in_space(prediction: Prediction, groups: Mapping[str, NDArray[np.integer]], *, title: str) -> Chart:
+    """Groups of residues on the CA trace, seen as in :func:`s2p.output.pictures.static_figure`: a flat picture, in Å.
+
+    Parameters
+    ----------
+    prediction
+        Its best pocket faces the reader.
+    groups
+        Label -> residue indices; what is named later lies on top.
+    """
+    structure = prediction.structure
+    ca = structure.residues.ca_coord.astype(float)
+    origin = ca.mean(axis=0)
+    axes = facing(prediction, origin)[:2]
+    flat = (ca - origin) @ axes.T
+    breaks = np.flatnonzero(np.linalg.norm(np.diff(ca, axis=0), axis=1) > GAP) + 1
+    trace = np.insert(flat, breaks, np.nan, axis=0)
+    layers = [Layer("line", trace[:, 0], trace[:, 1], "protein (CA trace)", CARTOON, size=7)]
+    for k, (label, rows) in enumerate(groups.items()):
+        color, symbol = POCKETS[(0, 2, 1, 3, 4)[k % 5]], SYMBOLS[k % len(SYMBOLS)]
+        names = structure.residues.ids()
+        hover = [names[i] for i in rows.tolist()]
+        layers.append(
+            Layer("points", flat[rows, 0], flat[rows, 1], f"{label} ({len(rows)})", color, hover, symbol=symbol, size=7)
+        )
+    atoms = [(ligand.coord - origin) @ axes.T for ligand in structure.ligands if ligand.kind == "molecule"]
+    if atoms:
+        ligand = np.concatenate(atoms)
+        layers.append(Layer("points", ligand[:, 0], ligand[:, 1], "ligand atoms", LIGAND, size=2.5))
+    alt = ", ".join(f"{len(rows)} {label}" for label, rows in groups.items()) + "."
+    return Chart(title, "Å", "Å", tuple(layers), title, alt, equal=True, size=(7.6, 4.6))

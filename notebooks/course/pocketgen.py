@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from course.record import small_png
+from course.charts import small_png
 from s2p.models.pocketgen.atoms import LETTERS, slot_mask
 from s2p.models.pocketgen.data import LigandAtoms, Pocket
 from s2p.models.pocketgen.design import Design, Measures

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,10 +11,7 @@ from numpy.typing import NDArray
 from course.charts import Chart, Layer
 from s2p.output.palette import POCKETS
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-__all__ = ["Mark", "dcc_against_pfi", "dcc_pfi_figure", "figure_png"]
+__all__ = ["Mark", "dcc_against_pfi"]
 
 SYMBOLS = ("circle", "square", "diamond", "triangle", "triangle-down", "plus", "star")
 
@@ -71,17 +66,3 @@ def _ends(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.
     """Ends of the bars through (n, 3) figures with their intervals; no bar where an interval is unknown."""
     figure, low, high = values.T
     return np.fmin(low, figure), np.fmax(high, figure)
-
-
-def dcc_pfi_figure(marks: Sequence[Mark], recall_label: str = "recall, DCC < 12 Å, top N+2") -> Figure:
-    """The still twin of :func:`dcc_against_pfi`, for pages and notebooks that keep pictures."""
-    return dcc_against_pfi(marks, recall_label).static()
-
-
-def figure_png(figure: Figure) -> bytes:
-    """The figure as PNG, without dates, so that equal figures are equal files."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-    buffer = io.BytesIO()
-    FigureCanvasAgg(figure).print_png(buffer, metadata={"Software": "s2p"})
-    return buffer.getvalue()

@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.spatial import cKDTree
 
-from course.charts import Chart, Layer
-from course.pictures import Picture
+from course.charts import Chart, Layer, Picture
 from s2p.datasets.enhancement import EnhancedChain
 from s2p.errors import S2PError
 from s2p.output.palette import LIGAND, OUTSIDE, POCKETS

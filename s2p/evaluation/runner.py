@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.peers import PREDICTORS, load_predictor
-from course.variants import VARIANTS, Variant
+from course.clusterings import VARIANTS, Variant
 from s2p.config import DEFAULT_MODEL
 from s2p.errors import S2PError
 from s2p.evaluation.cases import Case, CaseSet, Truth

@@ -19,14 +19,13 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from course.charts import Chart
-from course.plots import residue_track
-from s2p.config import DEFAULT_MODEL, PredictConfig
+from s2p.config import DEFAULT_MODEL, ClusterConfig, PredictConfig, SmoothingConfig, SurfaceConfig
 from s2p.errors import S2PError
 from s2p.evaluation.compare import ligand_hits
 from s2p.evaluation.metrics import pocket_fragmentation_index
-from s2p.output.pictures import static_png
+from s2p.output.pictures import figure_png, static_png
 from s2p.output.report import embed_json, render, update
+from s2p.output.track import CAPTION, sequence_track, track_figure
 from s2p.prediction import Prediction
 from s2p.predictor import ResidueScores, Seq2Pocket, load_structure
 from s2p.structure.ligands import binding_residues, relevant_ligands
@@ -59,15 +58,70 @@ APPLIES = {
 
 
 def explore(
-    source: str | Path | Structure,
+    source: Prediction | Structure | str | Path,
     *,
     chain: str | Sequence[str] | None = None,
-    model: str | Path = DEFAULT_MODEL,
+    model: str | Path | None = None,
     config: PredictConfig | None = None,
     device: str = "auto",
 ) -> Explorer:
-    """Explore the pockets of a structure; the parameters are those of :func:`s2p.predict`."""
-    return Explorer(Seq2Pocket.load(model, device=device), load_structure(source, chain), config=config)
+    """Explore the pockets of a structure with sliders, as the last expression of a notebook cell.
+
+    Parameters
+    ----------
+    source
+        What :func:`s2p.predict` takes, or a prediction: the sliders start with its settings.
+    chain
+        Author chain ids, as a list or as ``"A,B"``; default all.
+    model
+        Shipped name or path of a Seq2Pocket checkpoint. Default: the prediction's model, else the shipped one.
+    config
+        Where the sliders start; what has no slider stays as it is.
+    device
+        ``auto``, ``cpu`` or ``cuda``.
+
+    Returns
+    -------
+    Explorer
+        ``explorer.prediction`` and ``explorer.config`` follow the sliders.
+
+    Raises
+    ------
+    S2PError
+        If ipywidgets is not installed, the structure cannot be read, or the model is not a Seq2Pocket.
+
+    Examples
+    --------
+    >>> import s2p
+    >>> explorer = s2p.explore("data/examples/1ubi.pdb.gz")
+    >>> explorer.prediction.structure.name
+    '1ubi'
+    """
+    if isinstance(source, Prediction):
+        config = config or _config_of(source)
+        model, source = model or source.model, source.structure
+    return Explorer(Seq2Pocket.load(model or DEFAULT_MODEL, device=device), load_structure(source, chain), config=config)
+
+
+def _config_of(prediction: Prediction) -> PredictConfig:
+    """The configuration that a prediction's settings tell of; defaults for what they do not name."""
+    found, base = prediction.settings, PredictConfig()
+
+    def named(config: Any, **names: str) -> Any:
+        return replace(config, **{field: found[name] for field, name in names.items() if name in found})
+
+    smoothing: SmoothingConfig = named(base.smoothing, radius="smoothing_radius")
+    cluster: ClusterConfig = named(base.cluster, bandwidth="bandwidth", seeding="seeding", frame="frame")
+    surface: SurfaceConfig = named(base.surface, n_points="n_points", probe_radius="probe_radius", context="buried_by")
+    whole: PredictConfig = named(
+        base,
+        threshold="threshold",
+        smoothing_threshold="smoothing_threshold",
+        use_context="context",
+        use_smoothing="smoothing",
+        ranking="ranking",
+    )
+    return replace(whole, smoothing=smoothing, cluster=cluster, surface=surface)
 
 
 class Explorer:
@@ -300,12 +354,12 @@ class Explorer:
 
     def still(self) -> dict[str, Any]:
         """The current state as still pictures and tables, by media type."""
-        p, track = self.prediction, residue_track(self.prediction)
-        picture = static_png(p, dpi=90)
+        p, words = self.prediction, sequence_track(self.prediction).alt
+        picture, track = static_png(p, dpi=90), figure_png(track_figure(p, dpi=90), description=words)
         parts = [
             f"<p>{html.escape(self.summary())}</p>",
-            _image(picture, f"Pockets of {p.structure.name} in 3D. {track.alt}"),
-            _chart(track),
+            _image(picture, f"Pockets of {p.structure.name} in 3D. {words}"),
+            f"<figure>{_image(track, words)}<figcaption>{html.escape(CAPTION)}</figcaption></figure>",
             p._repr_html_(),
             f"<p>{html.escape(', '.join(f'{key} {value}' for key, value in p.settings.items()))}</p>",
         ]
@@ -322,7 +376,3 @@ class Explorer:
 def _image(png: bytes, alt: str) -> str:
     data = base64.b64encode(png).decode()
     return f"<img src='data:image/png;base64,{data}' alt='{html.escape(alt)}' style='max-width:100%;background:white'>"
-
-
-def _chart(chart: Chart) -> str:
-    return f"<figure>{_image(chart.png(dpi=90), chart.alt)}<figcaption>{html.escape(chart.caption)}</figcaption></figure>"

@@ -1,4 +1,4 @@
-"""Still pictures of a prediction (matplotlib, no display, no pyplot): the protein with its pockets, and the sequence plot."""
+"""Still picture of a prediction, the protein with its pockets (matplotlib, no display, no pyplot), and pictures as PNG."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from course.charts import literal
 from s2p.io.files import write_bytes
 from s2p.output.palette import LIGAND, ink, pocket_color, rgb
 from s2p.prediction import Prediction
@@ -18,22 +17,46 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["facing", "probability_plot", "static_figure", "static_png"]
+__all__ = ["facing", "figure_png", "literal", "static_figure", "static_png"]
 
 SLABS = 24
 """Depth steps of the still picture."""
 
 
-def static_png(prediction: Prediction, path: str | Path | None = None, *, dpi: int = 150) -> bytes:
-    """PNG of :func:`static_figure`; also written to ``path`` if one is given."""
+def figure_png(figure: Figure, path: str | Path | None = None, *, dpi: float | None = None, description: str = "") -> bytes:
+    """PNG of a matplotlib figure, without dates, so that equal figures are equal files.
+
+    Parameters
+    ----------
+    path
+        Also written there, if one is given.
+    dpi
+        Default: the figure's own.
+    description
+        What the picture shows in words; it travels in the metadata of the file.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-    figure = static_figure(prediction, dpi=dpi)
+    if dpi is not None:
+        figure.set_dpi(dpi)
+    metadata = {"Software": "s2p"}
+    if description:
+        metadata["Description"] = description.encode("latin-1", "replace").decode("latin-1")  # PNG text is Latin-1
     buffer = io.BytesIO()
-    FigureCanvasAgg(figure).print_png(buffer, metadata={"Software": "s2p"}, pil_kwargs={"dpi": (dpi, dpi)})
+    FigureCanvasAgg(figure).print_png(buffer, metadata=metadata)
     if path is not None:
         write_bytes(Path(path), buffer.getvalue())
     return buffer.getvalue()
+
+
+def literal(text: str) -> str:
+    """Text that matplotlib does not take for a formula."""
+    return text.replace("$", r"\$")
+
+
+def static_png(prediction: Prediction, path: str | Path | None = None, *, dpi: int = 150) -> bytes:
+    """PNG of :func:`static_figure`; also written to ``path`` if one is given."""
+    return figure_png(static_figure(prediction, dpi=dpi), path)
 
 
 def static_figure(prediction: Prediction, *, dpi: int = 150) -> Figure:
@@ -89,13 +112,6 @@ def static_figure(prediction: Prediction, *, dpi: int = 150) -> Figure:
     ax.set_title(literal(structure.name), size=12, weight="bold", loc="left")
     figure.legend(handles=handles, loc="outside lower center", ncols=2, frameon=False, fontsize=9)
     return figure
-
-
-def probability_plot(prediction: Prediction) -> Figure:
-    """Binding probability along the sequence: the still twin of :func:`course.plots.residue_track`."""
-    from course.plots import residue_track
-
-    return residue_track(prediction).static()
 
 
 def facing(prediction: Prediction, origin: NDArray[np.float64]) -> NDArray[np.float64]:

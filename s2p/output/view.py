@@ -1,7 +1,6 @@
-"""Pictures of a prediction: an interactive 3D view for notebooks, and still ones (:mod:`s2p.output.pictures`) that need no
-browser.
+"""Interactive 3D view of a prediction for notebooks. Still pictures, which need no browser, are in :mod:`s2p.output.pictures`.
 
-The interactive view is py3Dmol's with 3Dmol.js from this package in a frame of its own: it needs no network, and it works
+The view is py3Dmol's with 3Dmol.js from this package in a frame of its own: it needs no network, and it works
 where a notebook's page has other libraries or no module loader (JupyterLab, Colab, exported HTML). Every view brings a still
 picture of the prediction as its PNG, for where no script runs.
 """
@@ -20,11 +19,11 @@ from s2p.errors import S2PError
 from s2p.io.runtime import in_colab
 from s2p.output.files import scores_order, scores_text
 from s2p.output.palette import CARTOON, LIGAND, PROBABILITY, ink, pocket_color, rgb
-from s2p.output.pictures import probability_plot, static_figure, static_png
+from s2p.output.pictures import static_png
 from s2p.output.report import asset, embed_json
 from s2p.prediction import Prediction
 
-__all__ = ["probability_plot", "static_figure", "static_png", "view"]
+__all__ = ["view"]
 
 SURFACES = 5
 """Pockets that get a surface in the 3D view: each costs the browser time."""
@@ -43,6 +42,8 @@ def view(
 
     Parameters
     ----------
+    prediction
+        What :func:`s2p.predict` gave.
     style
         ``pocket``: cartoon in grey, pocket residues in the colours of :mod:`s2p.output.palette`; ``probability``: cartoon from
         white (0) to red (1) by residue probability.
@@ -55,10 +56,21 @@ def view(
     width, height
         Pixels.
 
+    Returns
+    -------
+    py3Dmol.view or nglview.NGLWidget
+        With a still picture (PNG) beside it, for where no script runs.
+
     Raises
     ------
     S2PError
         If the backend, style or ``show`` is unknown or the backend is not installed.
+
+    Examples
+    --------
+    >>> import s2p
+    >>> prediction = s2p.predict("data/examples/1ubi.pdb.gz")
+    >>> scene = s2p.view(prediction, style="probability")
     """
     if style not in ("pocket", "probability"):
         raise S2PError(f"there is no view style {style!r}; use 'pocket' or 'probability'")

@@ -9,9 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from builders import NASTY
+from PIL import Image
 
-from course.charts import Chart, Layer
+from course.charts import Chart, Layer, Picture, small_png
+from course.surface import cluster_panels, spread_figure
 from s2p.errors import S2PError
+from s2p.output.palette import POCKETS
+from s2p.output.pictures import figure_png
+
+CLOUD = np.random.default_rng(0).normal(size=(60, 3)) * [10.0, 4.0, 1.0]
 
 
 def chart(**options: object) -> Chart:
@@ -80,3 +86,37 @@ def test_without_plotly_there_is_the_picture(monkeypatch: pytest.MonkeyPatch) ->
     assert set(chart()._repr_mimebundle_()) == {"text/plain", "image/png"}
     with pytest.raises(S2PError, match="needs plotly; install it with"):
         chart().interactive()
+
+
+def test_small_png_is_small_and_looks_the_same() -> None:
+    figure = cluster_panels(CLOUD, {"x": np.repeat([0, 1, 2], 20)})
+    full, small = figure_png(figure), small_png(figure)
+    assert len(small) < 0.6 * len(full)
+    a, b = (np.asarray(Image.open(io.BytesIO(data)).convert("RGB"), int) for data in (full, small))
+    assert a.shape == b.shape and np.abs(a - b).mean() < 1.0
+    assert small == small_png(figure)
+
+
+def test_small_png_keeps_the_hue_of_few_points() -> None:
+    labels = np.zeros(60, int)
+    labels[[CLOUD[:, 0].argmin(), CLOUD[:, 0].argmax()]] = 6  # yellow; their number stands between them
+    figure = cluster_panels(CLOUD, {str(k): labels for k in range(9)}, size=16)
+    pixels = np.asarray(Image.open(io.BytesIO(small_png(figure))).convert("RGB"), int)
+    yellow = [int(POCKETS[6][k : k + 2], 16) for k in (1, 3, 5)]
+    assert (np.abs(pixels - yellow).max(axis=2) <= 4).any()
+
+
+def test_a_picture_is_small_and_says_what_it_shows() -> None:
+    data, metadata = Picture(spread_figure({"a": [1.0]}, "x", "y"), "one dot")._repr_mimebundle_()
+    assert Image.open(io.BytesIO(data["image/png"])).mode == "P"
+    assert metadata["image/png"]["alt"] == data["text/plain"] == "one dot"
+
+
+def test_a_picture_may_be_a_file(tmp_path: Path) -> None:
+    written = chart().png(tmp_path / "x.png")
+    assert Picture(tmp_path / "x.png", "a file").png() == written
+
+
+def test_a_chart_as_a_picture() -> None:
+    data, _ = chart().picture()._repr_mimebundle_()
+    assert set(data) == {"text/plain", "image/png"} and data["text/plain"] == "three – bars"

@@ -67,7 +67,7 @@ def test_heads_picture_names_the_best() -> None:
     precision[1, 2] = 0.5
     picture = heads_picture(precision, 0.01, [(1, 2)])
     assert "layer 2, head 3, precision 0.50" in picture.alt
-    assert picture.png(dpi=40).startswith(PNG)
+    assert picture.png().startswith(PNG)
 
 
 def test_attention_picture_measures_the_band() -> None:

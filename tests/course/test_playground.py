@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from course.charts import Chart
-from course.pictures import Picture
 from course.playground import Playground
 from s2p.errors import S2PError
 
@@ -68,18 +67,3 @@ def test_shows_widget_and_still_picture(monkeypatch: pytest.MonkeyPatch) -> None
     assert base64.b64decode(shown[1]["image/png"]).startswith(PNG)
     p.controls["bandwidth"].value = 6.0
     assert updates[-1]["text/plain"].startswith("bandwidth 6")
-
-
-def test_a_picture_carries_its_description() -> None:
-    from matplotlib.figure import Figure
-
-    data, metadata = Picture(Figure(figsize=(1, 1)), "a finding")._repr_mimebundle_()
-    assert data["image/png"].startswith(PNG)
-    assert metadata["image/png"]["alt"] == data["text/plain"] == "a finding"
-
-
-def test_a_picture_is_written(tmp_path: Any) -> None:
-    from matplotlib.figure import Figure
-
-    png = Picture(Figure(figsize=(1, 1)), "x").png(tmp_path / "x.png", dpi=30)
-    assert (tmp_path / "x.png").read_bytes() == png

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 from builders import make_prediction, make_structure
 
 from course.charts import Chart, Layer
-from course.plots import PlotConfig, calibration, contact_map, dcc_curves, embedding_map, residue_track
+from course.plots import (
+    PlotConfig,
+    calibration,
+    contact_map,
+    curves,
+    dcc_curves,
+    embedding_map,
+    histograms,
+    residue_track,
+    residues_in_space,
+)
 from course.recall_pfi import Mark, dcc_against_pfi
 from s2p.errors import S2PError
 from s2p.output.palette import pocket_color
-from s2p.structure.reading import read_structure
-from s2p.structure.secondary import secondary_structure
 
 
 def layer(chart: Chart, label: str) -> Layer:
@@ -46,15 +53,6 @@ def test_track_of_next_to_nothing() -> None:
     bare = replace(p, pockets=(), positive=p.positive & False, smoothed=p.smoothed & False, settings={})
     chart = residue_track(bare)
     assert [x.kind for x in chart.layers] == ["bars"] and chart.png().startswith(b"\x89PNG")
-
-
-def test_secondary_structure(examples: Path) -> None:
-    assert set(secondary_structure(make_structure())) == {"a", "c"}  # two helices
-    assert set(secondary_structure(make_structure(n=3))) == {"c"}  # too short for any
-    # Human ubiquitin: strand at 1-7, helix at 23-34 (its paper), strand at 40-45.
-    structure = read_structure(examples / "1ubi.pdb.gz")
-    found = dict(zip(structure.residues.number.tolist(), secondary_structure(structure).tolist(), strict=True))
-    assert {found[n] for n in range(25, 33)} == {"a"} and {found[n] for n in range(3, 6)} == {"b"} == {found[n] for n in (42, 43)}
 
 
 def test_embedding_map_is_pca() -> None:
@@ -148,3 +146,53 @@ def test_every_chart_draws_both_ways() -> None:
     ):
         assert chart.png().startswith(b"\x89PNG") and len(chart.interactive().data) >= 1
         assert chart.caption.endswith(".") and chart.alt.endswith(".") and chart.x_label and chart.y_label
+
+
+def test_curves() -> None:
+    chart = curves(
+        [1, 2, 3],
+        {"long": [0.1, 0.2, 0.3], "short": [0.5, 0.4]},
+        title="t",
+        x_label="epoch",
+        y_label="AUPRC",
+        levels={"guessing": 0.05},
+        mark=("chosen", 2.5),
+    )
+    assert layer(chart, "long").y == pytest.approx([0.1, 0.2, 0.3])
+    assert layer(chart, "short").x == pytest.approx([1, 2])
+    assert layer(chart, "guessing").x == pytest.approx([1, 3]) and layer(chart, "guessing").y == pytest.approx([0.05, 0.05])
+    assert layer(chart, "chosen").x == pytest.approx([2.5, 2.5]) and layer(chart, "chosen").y == pytest.approx([0.05, 0.5])
+    assert len({layer(chart, name).color for name in ("long", "short")}) == 2
+    for words in ("long from 0.1 to 0.3", "short from 0.5 to 0.4", "guessing 0.05", "chosen at 2.5"):
+        assert words in chart.alt
+    assert chart.png().startswith(b"\x89PNG")
+
+
+def test_curves_without_points_differ_in_dash_and_skip_what_is_not_known() -> None:
+    chart = curves([0, 1], {"a": [np.nan, 1.0], "b": [2.0, 3.0]}, title="t", x_label="x", y_label="y", points=False)
+    assert [x.kind for x in chart.layers] == ["line", "line"] and chart.layers[0].dash != chart.layers[1].dash
+    assert "a from 1 to 1" in chart.alt
+
+
+def test_histograms_are_shares() -> None:
+    chart = histograms({"low": [0.1, 0.1, 0.9, -5.0], "high": [0.6, 2.0]}, title="t", x_label="p", span=(0, 1), bins=2)
+    assert layer(chart, "low").x == pytest.approx([0, 0.5, 1])
+    assert layer(chart, "low").y == pytest.approx([0.75, 0.25, 0.25])  # the last value only ends the step
+    assert layer(chart, "high").y == pytest.approx([0, 1, 1])
+    assert histograms({"none": []}, title="t", x_label="p", span=(0, 1)).alt == "none: none."
+
+
+def test_residues_in_space_keep_their_distances_in_the_plane() -> None:
+    p = make_prediction()
+    rows = np.array([0, 5, 30])
+    chart = residues_in_space(p, {"first": rows, "second": np.array([2])}, title="t")
+    marks = layer(chart, "first (3)")
+    ca = p.structure.residues.ca_coord[rows].astype(float)
+    flat = np.linalg.norm(np.diff(np.stack([marks.x, marks.y], axis=1), axis=0), axis=1)
+    assert (flat <= np.linalg.norm(np.diff(ca, axis=0), axis=1) + 1e-6).all()
+    assert list(marks.hover) == [p.structure.residues.ids()[i] for i in rows]
+    trace = layer(chart, "protein (CA trace)")
+    assert np.isnan(trace.x).sum() == 1 and len(trace.x) == len(p.structure.residues) + 1  # a gap between the chains
+    assert chart.equal and chart.alt == "3 first, 1 second."
+    assert len(layer(chart, "ligand atoms").x) == 6
+    assert chart.png().startswith(b"\x89PNG")

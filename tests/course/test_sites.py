@@ -55,7 +55,7 @@ def test_contact_picture_names_the_closest(dhfr: Structure) -> None:
     nearest = residue_distances(dhfr, site.ligand.coord)
     assert dhfr.residues.ids()[int(nearest.argmin())] in picture.alt
     assert f"{nearest.min():.1f} Å" in picture.alt
-    assert picture.png(dpi=40).startswith(PNG)
+    assert picture.png().startswith(PNG)
 
 
 def test_cutoff_chart_counts(dhfr: Structure) -> None:

@@ -1,14 +1,11 @@
-"""Views for notebooks and still pictures."""
+"""Interactive views for notebooks."""
 
 from __future__ import annotations
 
 import html
-import io
 import json
 import re
 import sys
-from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,8 +13,8 @@ from builders import NASTY, make_prediction
 
 from s2p.errors import S2PError
 from s2p.output.files import scores_order
-from s2p.output.palette import pocket_color, rgb
-from s2p.output.view import probability_plot, static_png, view
+from s2p.output.palette import pocket_color
+from s2p.output.view import view
 
 
 def page_of(markup: str) -> str:
@@ -107,41 +104,3 @@ def test_missing_backend_is_a_sentence(monkeypatch: pytest.MonkeyPatch, module: 
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(S2PError, match=f"needs {module}; install it with"):
         view(make_prediction(), backend=backend)  # type: ignore[arg-type]
-
-
-def test_static_png(tmp_path: Path) -> None:
-    image = pytest.importorskip("PIL.Image")
-    path = tmp_path / "x.png"
-    data = static_png(make_prediction("a $x$ name"), path)
-    assert path.read_bytes() == data
-    pixels = np.asarray(image.open(io.BytesIO(data)).convert("RGB")).reshape(-1, 3).astype(float) / 255
-    for rank in (1, 2):
-        assert (np.abs(pixels - rgb(pocket_color(rank))).max(axis=1) < 0.02).sum() > 100
-    assert 0.5 < (pixels == 1).all(axis=1).mean() < 0.99
-
-
-def test_pictures_without_pockets_or_ligands() -> None:
-    p = make_prediction()
-    bare = replace(
-        p, structure=replace(p.structure, ligands=()), pockets=(), positive=p.positive & False, smoothed=p.smoothed & False
-    )
-    assert static_png(bare).startswith(b"\x89PNG")
-    assert probability_plot(bare).axes
-
-
-def test_tiny_structures() -> None:
-    p = make_prediction(n=1)
-    one = replace(p, structure=p.structure.select_chains(["A"]), pockets=())
-    one = replace(one, probabilities=p.probabilities[:1], smoothed=p.smoothed[:1], positive=p.positive[:1])
-    assert static_png(one).startswith(b"\x89PNG") and probability_plot(one).axes
-
-
-def test_probability_plot() -> None:
-    p = make_prediction()
-    figure = probability_plot(p)
-    (ax,) = figure.axes
-    bars = ax.collections[0].get_paths()
-    assert [path.vertices[:, 1].max() for path in bars] == pytest.approx(p.probabilities.tolist())
-    assert {line.get_label(): line.get_ydata()[0] for line in ax.lines} == {"threshold 0.5": 0.5}
-    labels = [text.get_text() for text in ax.get_xticklabels()]
-    assert labels[0] == "-3\nchain A" and "1\nchain B" in labels

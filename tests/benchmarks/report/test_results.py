@@ -14,7 +14,7 @@ from PIL import Image
 
 from benchmarks.report.results import main, possibly_trained, results_page
 from benchmarks.report.studies import study_sections
-from course.recall_pfi import Mark, dcc_pfi_figure, figure_png
+from course.recall_pfi import Mark, dcc_against_pfi
 from s2p.errors import S2PError
 from s2p.evaluation.cases import find_cases
 from s2p.evaluation.isolation import Answer
@@ -125,7 +125,7 @@ def test_a_sweep_on_the_page(tmp_path: Path) -> None:
 
     row = SweepRow("bandwidth", "9", 3, 4, 0.5, 0.4, 0.6, 0.7, 0.6, 0.8, 0.3, 0.2, 1.5, 1.2, 1.9, 1.1, 0.25, 4.0, 0.012, 0.3)
     sweep_frame([row]).to_csv(tmp_path / "sweep.csv", index=False)
-    (tmp_path / "sweep.png").write_bytes(figure_png(dcc_pfi_figure([])))
+    (tmp_path / "sweep.png").write_bytes(dcc_against_pfi([]).png())
     (tmp_path / "sweep.json").write_text(json.dumps({"dataset": "d", "split": "validation", "model": "m"} | provenance()))
     page = results_page([tmp_path], tmp_path / "RESULTS.md").read_text()
     assert "## Sweep: d, validation" in page
@@ -142,16 +142,16 @@ def test_figure_leaves_out_what_has_no_index_and_labels_the_rest() -> None:
         Mark("bandwidth", "9", (2.0, 1.5, 2.5), (0.7, 0.6, 0.8)),
         Mark("nothing found", "x", (np.nan,) * 3, (0.0, 0.0, 0.0)),
     ]
-    figure = dcc_pfi_figure(marks)
-    (ax,) = figure.axes
+    chart = dcc_against_pfi(marks)
+    (ax,) = chart.static().axes
     assert [text.get_text() for text in ax.texts] == ["6", "9"]
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["a", "bandwidth"]
     points = {x.get_label(): x for x in ax.collections if x.get_label() in ("a", "bandwidth")}
     np.testing.assert_allclose(points["bandwidth"].get_offsets(), [[3.0, 0.8], [2.0, 0.7]])
     assert [to_hex(points[x].get_facecolor()[0]).upper() for x in points] == list(POCKETS[:2])
     assert any(np.array_equal(x.get_xydata(), [[3.0, 0.8], [2.0, 0.7]]) for x in ax.lines)  # joined in their order
-    assert Image.open(io.BytesIO(figure_png(figure))).size == (912, 648)
-    assert figure_png(figure) == figure_png(figure)
+    assert Image.open(io.BytesIO(chart.png())).size == (912, 648)
+    assert chart.png() == chart.png()
 
 
 def test_provenance_names_versions_and_machine_but_nobody() -> None:

@@ -11,8 +11,7 @@ import pandas as pd
 import pytest
 
 from benchmarks.studies.sweep import SweepConfig, main, settings, sweep, write_sweep
-from course.clusterings import AlternativeConfig
-from course.variants import ALTERNATIVES, VARIANTS, Variant, cluster_ca
+from course.clusterings import ALTERNATIVES, VARIANTS, AlternativeConfig, Variant, cluster_ca
 from s2p.config import PredictConfig
 from s2p.errors import S2PError
 from s2p.evaluation.cases import Case, CaseSet, find_cases
