@@ -25,7 +25,7 @@ from s2p.output.thumbnail import thumbnail
 from s2p.output.viewers import chimerax_selection, pymol_selection
 from s2p.prediction import Prediction
 
-__all__ = ["CITATION", "asset", "embed_json", "render", "script_hash", "update", "write_report"]
+__all__ = ["CITATION", "asset", "embed_json", "page", "render", "script_hash", "update", "write_report"]
 
 CITATION = (
     "Method: Škrhák, Polák, Novotný, Hoksza (2026) Seq2Pocket, bioRxiv 2026.01.28.702257. "
@@ -62,17 +62,10 @@ def render(prediction: Prediction, *, channel: str = "") -> str:
         page is compact, to be part of another.
     """
     structure = prediction.structure
-    library, script = asset("3Dmol-min.js"), asset("report.js")
-    # An HTML parser ends the element at the first closing tag, wherever it stands in the script.
-    library = re.sub(r"</(script)", r"<\\/\1", library, flags=re.IGNORECASE)
     notes = [*structure.notes, *prediction.notes]
     values = {
         "thumbnail": thumbnail(prediction),
-        "hashes": " ".join(script_hash(text) for text in (library, script)),
-        "version": html.escape(version()),
         "name": html.escape(structure.name),
-        "css": asset("report.css"),
-        "body": "embedded" if channel else "page",
         "summary": html.escape(_summary(prediction)),
         "notes": "".join(f"<p class='note'>{html.escape(note)}</p>" for note in notes),
         "ligand_carbons": "black (dark mode: white)",
@@ -82,12 +75,60 @@ def render(prediction: Prediction, *, channel: str = "") -> str:
         "ligands": _ligand_table(prediction),
         "settings": _settings_table(prediction),
         "citation": html.escape(CITATION),
-        "data": embed_json(_scene(prediction) | _found(prediction) | {"channel": channel}),
-        "library": library,
-        "script": script,
     }
     # One pass, so that text which happens to look like a placeholder is left alone.
-    return re.sub(r"\{\{(\w+)\}\}", lambda match: values[match[1]], asset("report.html"))
+    content = re.sub(r"\{\{(\w+)\}\}", lambda match: values[match[1]], asset("report.html"))
+    scene = _scene(prediction) | _found(prediction) | {"channel": channel}
+    return page(f"{structure.name} – binding pockets", content, kind="embedded" if channel else "page", scene=scene)
+
+
+def page(title: str, content: str, *, css: str = "", kind: str = "", scene: Any = None, script: str | None = None) -> str:
+    """The frame of every page of ours as HTML: it needs no network, and a content security policy lets no other script run.
+
+    Parameters
+    ----------
+    title
+        Plain text.
+    content
+        HTML inside the body.
+    css
+        Rules after those of ``report.css``.
+    kind
+        Class of the body.
+    scene
+        JSON-ready values for the script; ``None``: a page without 3D view and without any script.
+    script
+        What draws ``scene`` with 3Dmol.js; default: that of the report.
+    """
+    policy, scripts = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'", ""
+    if scene is not None:
+        # An HTML parser ends the element at the first closing tag, wherever it stands in the script.
+        library = re.sub(r"</(script)", r"<\\/\1", asset("3Dmol-min.js"), flags=re.IGNORECASE)
+        script = asset("report.js") if script is None else script
+        hashes = " ".join(script_hash(text) for text in (library, script))
+        policy = (
+            f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; img-src data: blob:; base-uri 'none'; "
+            "form-action 'none'"
+        )
+        scripts = f"""<script type="application/json" id="data">{embed_json(scene)}</script>
+<script>{library}</script>
+<script>{script}</script>
+"""
+    return f"""<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="{policy}">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<meta name="generator" content="s2p {html.escape(version())}">
+<title>{html.escape(title)}</title>
+<style>{asset("report.css")}{css}</style>
+</head>
+<body{f' class="{kind}"' if kind else ""}>
+{content}{scripts}</body>
+</html>
+"""
 
 
 def update(prediction: Prediction) -> dict[str, Any]:

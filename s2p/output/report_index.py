@@ -10,12 +10,10 @@ from pathlib import Path
 from urllib.parse import quote
 
 from s2p.io.files import write_text
-from s2p.output.files import version
-from s2p.output.report import asset
+from s2p.output.report import asset, page
 
 __all__ = ["IndexEntry", "write_index"]
 
-POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 HEAD = 1 << 18
 """Characters of a report in which its picture is looked for; it stands near the beginning."""
 
@@ -52,25 +50,12 @@ def write_index(folder: str | Path, entries: Sequence[IndexEntry]) -> Path:
         head = "<thead><tr><th class='left' scope='col'>input</th><th class='left' scope='col'>reason</th></tr></thead>"
         failures = f"<section><h2>Without a report</h2><table>{head}<tbody>{''.join(failed)}</tbody></table></section>"
     count = f"{len(cards)} of {len(entries)} inputs have a report"
-    page = f"""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{POLICY}">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<meta name="generator" content="s2p {html.escape(version())}">
-<title>Binding pockets of {len(cards)} structures</title>
-<style>{asset("report.css")}{asset("index.css")}</style>
-</head>
-<body>
-<header><h1>Binding pockets of {len(cards)} structures</h1>
+    title = f"Binding pockets of {len(cards)} structures"
+    content = f"""<header><h1>{title}</h1>
 <p class="summary">{count}. Grey: CA trace; colours and numbers: pockets, best first. A card opens its report.</p></header>
 <main><ul class="cards">{"".join(cards)}</ul>{failures}</main>
-</body>
-</html>
 """
-    return write_text(folder / "index.html", page)
+    return write_text(folder / "index.html", page(title, content, css=asset("index.css")))
 
 
 def _card(entry: IndexEntry, report: Path) -> str:
