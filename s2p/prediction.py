@@ -16,7 +16,7 @@ from s2p.structure.reading import Structure
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Pocket", "Prediction", "Predictor", "sigmoid"]
+__all__ = ["Density", "Pocket", "Prediction", "Predictor", "sigmoid"]
 
 
 def sigmoid(logits: NDArray[np.floating]) -> NDArray[Any]:
@@ -47,6 +47,18 @@ class Pocket:
 
 
 @dataclass(frozen=True, eq=False)
+class Density:
+    """Values on a grid of cubic cells."""
+
+    values: NDArray[np.float32]
+    """(nx, ny, nz)."""
+    origin: tuple[float, float, float]
+    """Centre of the first cell, Å."""
+    step: float
+    """Edge of a cell, Å."""
+
+
+@dataclass(frozen=True, eq=False)
 class Prediction:
     """Binding pockets of one structure, best first, and the residue scores they were made from."""
 
@@ -64,6 +76,8 @@ class Prediction:
     """Thresholds and options that were used, as JSON-ready values."""
     notes: tuple[str, ...] = ()
     """Sentences about the prediction that the user should read; those about the file are in ``structure.notes``."""
+    density: Density | None = None
+    """What the pockets were made of, by a model that predicts a density."""
 
     @property
     def pocket_of_residue(self) -> NDArray[np.int32]:

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from course.consensus import Agreement
-from s2p.models.kalasanty.export import cube_text
 from s2p.models.kalasanty.grid import CHANNELS, Box
+from s2p.output.maps import cube_text
 from s2p.output.palette import LIGAND, OUTSIDE, POCKETS
 from s2p.prediction import Prediction
 from s2p.structure.reading import Structure
@@ -126,7 +126,9 @@ def density_view(prediction: Prediction, density: NDArray[np.floating], box: Box
     from s2p.output.view import view
 
     scene = view(prediction, show="sticks", **options)
-    scene.addVolumetricData(cube_text(density, box), "cube", {"isoval": level, "color": POCKETS[4], "opacity": 0.75})
+    scene.addVolumetricData(
+        cube_text(density, box.origin, box.step), "cube", {"isoval": level, "color": POCKETS[4], "opacity": 0.75}
+    )
     return scene
 
 

@@ -33,13 +33,14 @@ def names(text: str) -> tuple[str, ...]:
 
 def formats(text: str) -> tuple[str, ...]:
     """Output formats, in the order of :data:`s2p.output.files.FORMATS`; csv is always one of them."""
-    from s2p.output.files import FORMATS
+    from s2p.output.files import FORMATS, MAPS
 
+    known = (*FORMATS, *MAPS)
     wanted = tuple(name.lower() for name in names(text))
     for name in wanted:
-        if name not in FORMATS:
-            raise argparse.ArgumentTypeError(f"unknown format {name!r}; the formats are {', '.join(FORMATS)}")
-    return tuple(name for name in FORMATS if name in {"csv", *wanted})
+        if name not in known:
+            raise argparse.ArgumentTypeError(f"unknown format {name!r}; the formats are {', '.join(known)}")
+    return tuple(name for name in known if name in {"csv", *wanted})
 
 
 def epochs(text: str) -> tuple[int, int]:

@@ -64,7 +64,8 @@ def add(commands: Any) -> None:
         type=formats,
         default=("csv", "json", "html"),
         metavar="F,G",
-        help="of csv,json,pdb,pml,cxc,html,box (default: csv,json,html; csv is always written)",
+        help="of csv,json,pdb,pml,cxc,html,box, and cube,ccp4 with --model kalasanty, which predicts a density "
+        "(default: csv,json,html; csv is always written)",
     )
     parser.add_argument(
         "--jobs", type=positive(int), default=1, metavar="N", help="worker processes beside this one (default: %(default)s, none)"

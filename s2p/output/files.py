@@ -12,6 +12,8 @@ A prediction of the structure ``S`` becomes, by format:
 ``cxc``  ``S.cxc``                ChimeraX script, likewise
 ``box``  ``S_pocket1_box.txt`` …  AutoDock Vina configuration, one a pocket (:func:`s2p.output.viewers.docking_box`)
 ``html`` ``S_report.html``        self-contained report (:mod:`s2p.output.report`)
+``cube`` ``S_density.cube``       density as a Gaussian cube file, of a model that predicts one (:mod:`s2p.output.maps`)
+``ccp4`` ``S_density.ccp4``       likewise as a CCP4 map
 ======== ======================== =====================================================================================
 """
 
@@ -28,13 +30,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from s2p.errors import S2PError
-from s2p.io.files import csv_text, file_stem, make_folder, write_text
+from s2p.io.files import csv_text, file_stem, make_folder, write_bytes, write_text
 from s2p.output.viewers import box_text, chimerax_script, pymol_script
 from s2p.prediction import Prediction
 from s2p.structure.reading import Structure
 
 __all__ = [
     "FORMATS",
+    "MAPS",
     "POCKET_COLUMNS",
     "RESIDUE_COLUMNS",
     "as_json",
@@ -48,7 +51,9 @@ __all__ = [
 ]
 
 FORMATS = ("csv", "json", "pdb", "pml", "cxc", "html", "box")
-"""What :func:`save` can write."""
+"""What :func:`save` can write of any prediction."""
+MAPS = ("cube", "ccp4")
+"""What it can write of a density."""
 
 POCKET_COLUMNS = ("rank", "score", "probability", "center_x", "center_y", "center_z", "n_residues", "volume", "residues")
 RESIDUE_COLUMNS = ("chain", "number", "insertion_code", "name", "probability", "smoothed", "pocket")
@@ -255,19 +260,21 @@ def save(prediction: Prediction, folder: str | Path, formats: Iterable[str] = FO
     Returns
     -------
     list of Path
-        The files, in the order of :data:`FORMATS`.
+        The files, in the order of :data:`FORMATS` and :data:`MAPS`.
 
     Raises
     ------
     S2PError
-        For an unknown format, or a folder that cannot be written.
+        For an unknown format, a map of a prediction without a density, or a folder that cannot be written.
     """
     wanted = [formats] if isinstance(formats, str) else list(formats)
     for name in wanted:
-        if name not in FORMATS:
-            raise S2PError(f"there is no output format {name!r}; the formats are {', '.join(FORMATS)}")
+        if name not in (*FORMATS, *MAPS):
+            raise S2PError(f"there is no output format {name!r}; the formats are {', '.join((*FORMATS, *MAPS))}")
+        if name in MAPS and prediction.density is None:
+            raise S2PError(f"{prediction.model} predicts no density to write as {name}; a model that does is kalasanty")
     stem = file_stem(prediction.structure.name)
-    files: dict[str, str] = {}
+    files: dict[str, str | bytes] = {}
     if "csv" in wanted:
         files[f"{stem}_pockets.csv"] = csv_text(pocket_rows(prediction), POCKET_COLUMNS)
         files[f"{stem}_residues.csv"] = csv_text(residue_rows(prediction), RESIDUE_COLUMNS)
@@ -287,9 +294,20 @@ def save(prediction: Prediction, folder: str | Path, formats: Iterable[str] = FO
     if "box" in wanted:
         for p in prediction.pockets:
             files[f"{stem}_pocket{p.rank}_box.txt"] = box_text(prediction, p)
+    if prediction.density is not None and set(MAPS) & set(wanted):
+        from s2p.output.maps import ccp4_bytes, cube_text
+
+        grid = prediction.density
+        if "cube" in wanted:
+            files[f"{stem}_density.cube"] = cube_text(grid.values, grid.origin, grid.step)
+        if "ccp4" in wanted:
+            files[f"{stem}_density.ccp4"] = ccp4_bytes(grid.values, grid.origin, grid.step)
     folder = Path(folder)
     make_folder(folder)
-    written = [write_text(folder / name, text) for name, text in files.items()]
+    written = [
+        write_text(folder / name, content) if isinstance(content, str) else write_bytes(folder / name, content)
+        for name, content in files.items()
+    ]
     if "box" in wanted:
         # An earlier run may have had more pockets; its boxes would be taken for this one's.
         for path in folder.iterdir():

@@ -8,8 +8,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from course.consensus import Agreement
 from course.kalasanty import agreement_bars, density_projections, density_view, grid_slices
 from s2p.evaluation.intervals import McNemar
-from s2p.models.kalasanty.export import BOHR
 from s2p.models.kalasanty.grid import Box, atom_channels, central_box, fill_box, site_mask
+from s2p.output.maps import BOHR
 
 
 @pytest.fixture

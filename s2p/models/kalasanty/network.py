@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from s2p.errors import S2PError
 from s2p.models.kalasanty.config import KalasantyConfig, KalasantyTrainConfig
 
-__all__ = ["Kalasanty", "cavity_loss", "kernel_groups", "kernel_penalty", "scale_channels", "soft_dice"]
+__all__ = ["Kalasanty", "cavity_loss", "kernel_groups", "scale_channels", "soft_dice"]
 
 N_CHANNELS = 18
 
@@ -131,16 +131,7 @@ def kernel_groups(model: nn.Module, penalty: float) -> list[dict[str, object]]:
 
     The gradient of λ w² is 2 λ w, so Adam's coupled decay is 2 λ (Keras adds the sum to the loss).
     """
-    kernels = _kernels(model)
+    kernels = [module.weight for module in model.modules() if isinstance(module, nn.Conv3d)]
     chosen = {id(p) for p in kernels}
     rest = [p for p in model.parameters() if id(p) not in chosen]
     return [{"params": kernels, "weight_decay": 2 * penalty}, {"params": rest, "weight_decay": 0.0}]
-
-
-def kernel_penalty(model: nn.Module, penalty: float) -> Tensor:
-    """λ Σ w² over the kernels of the convolutions, biases left out: the term that :func:`kernel_groups` stands for."""
-    return penalty * torch.stack([w.square().sum() for w in _kernels(model)]).sum()
-
-
-def _kernels(model: nn.Module) -> list[Tensor]:
-    return [module.weight for module in model.modules() if isinstance(module, nn.Conv3d)]

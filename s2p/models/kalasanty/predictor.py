@@ -20,7 +20,7 @@ from s2p.models.kalasanty.grid import Box, atom_channels, central_box, covering_
 from s2p.models.kalasanty.network import Kalasanty
 from s2p.models.kalasanty.pockets import cavity_features, find_cavities, near_cavity, residue_probabilities
 from s2p.pockets.calibration import PocketModel
-from s2p.prediction import Pocket, Prediction
+from s2p.prediction import Density, Pocket, Prediction
 from s2p.structure.reading import Structure
 
 __all__ = ["KalasantyCheckpoint", "KalasantyPredictor", "cavity_density", "load_kalasanty", "save_kalasanty"]
@@ -180,7 +180,8 @@ class KalasantyPredictor:
         settings |= {"tiles": own.tiles, "turns": own.turns, "min_volume": own.min_volume}
         notes = _notes(structure, density, box, own, len(pockets), config)
         none = np.zeros(len(probabilities), np.bool_)
-        return Prediction(structure, probabilities, none, positive, tuple(pockets), self.name, settings, notes)
+        grid = Density(density, box.origin, box.step)
+        return Prediction(structure, probabilities, none, positive, tuple(pockets), self.name, settings, notes, grid)
 
 
 def _notes(
