@@ -1,7 +1,7 @@
 """What AutoDock Vina and RDKit say of bundled complexes.
 
 ``python tests/pocketgen_reference.py`` writes ``data/pocketgen_reference.json``; it needs the extra ``design`` and the program
-``vina``. Tests compare our stand-ins with the record and, where RDKit and Vina are installed, the record with what they say now.
+``vina``. Tests compare our rules with the record and, where RDKit and Vina are installed, the record with what they say now.
 """
 
 from __future__ import annotations
@@ -44,8 +44,7 @@ def complex_of(name: str) -> tuple[Structure, LigandAtoms, Pocket]:
 
 def vina_says(name: str) -> dict[str, float]:
     """kcal/mol by the program: of the native pose as it stands, and after local optimisation."""
-    from s2p.models.pocketgen.docking import ligand_pdbqt, vina_score
-    from s2p.models.pocketgen.vina import receptor_atoms
+    from s2p.models.pocketgen.docking import ligand_pdbqt, receptor_atoms, vina_score
 
     structure, ligand, pocket = complex_of(name)
     receptor, text = receptor_atoms(structure, pocket), ligand_pdbqt(ligand)
@@ -59,7 +58,7 @@ def rdkit_says(name: str) -> dict[str, list[int]]:
     """Atoms of the ligand in each of RDKit's families."""
     import numpy as np
 
-    from s2p.models.pocketgen.rdkit_features import FAMILIES, rdkit_families
+    from s2p.models.pocketgen.ligand import FAMILIES, rdkit_families
 
     table = rdkit_families(complex_of(name)[1])
     return {family: np.flatnonzero(column).tolist() for family, column in zip(FAMILIES, table.T, strict=True)}

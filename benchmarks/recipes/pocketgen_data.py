@@ -22,9 +22,17 @@ from s2p.io.runtime import progress_bar
 from s2p.models.encoder import encoder_digest
 from s2p.models.pocketgen.atoms import N_LIGAND_FEATURES, slot_arrays
 from s2p.models.pocketgen.config import PocketConfig
-from s2p.models.pocketgen.data import LigandAtoms, Pocket, decoy, interpolate, make_pocket, pocket_residues, role_features
+from s2p.models.pocketgen.data import (
+    LigandAtoms,
+    Pocket,
+    decoy,
+    interpolate,
+    make_pocket,
+    masked_features,
+    pocket_residues,
+    role_features,
+)
 from s2p.models.pocketgen.fitting import Places
-from s2p.models.pocketgen.language import masked_features
 from s2p.models.pocketgen.surroundings.counts import environment
 from s2p.models.pocketgen.trace import TraceNet, TraceRows, place_trace, trace_inputs
 from s2p.structure.reading import Structure

@@ -45,21 +45,14 @@ def add(commands: Any) -> None:
         "--vina",
         action="store_true",
         help="score designs and native pocket with AutoDock Vina, the pose locally optimised (needs the program vina or the "
-        "package of that name, and the extra s2p[design]); without it there is a stand-in of Vina's published terms",
+        "package of that name, and the extra s2p[design])",
     )
-    folding = parser.add_mutually_exclusive_group()
-    folding.add_argument(
+    parser.add_argument(
         "--folded",
         metavar="DIR",
         type=Path,
         help="folder with a folded structure of each design, named like it (X_design_1.pdb): adds its scRMSD. Design once, fold "
         "the sequences of X_designs.fasta, then give the same options and this",
-    )
-    folding.add_argument(
-        "--fold",
-        action="store_true",
-        help="send the designed chain, of at most 400 residues, to the public ESMFold service of the ESM Atlas; folds are kept "
-        "in DIR/folded",
     )
     parser.add_argument("--no-idealise", action="store_true", help="leave atoms where the network puts them")
     parser.add_argument("--model", default="pocketgen", metavar="NAME|PATH", help="checkpoint (default: %(default)s)")
@@ -87,7 +80,7 @@ def _run(arguments: argparse.Namespace) -> int:
     from s2p.errors import S2PError
     from s2p.io.files import file_stem
     from s2p.models.pocketgen.checkpoint import load_pocketgen
-    from s2p.models.pocketgen.config import DesignConfig, FoldConfig
+    from s2p.models.pocketgen.config import DesignConfig
     from s2p.models.pocketgen.design import design, diversity, measure
     from s2p.models.pocketgen.output import find_ligand, find_residues, place_in_pocket, save_designs
     from s2p.models.pocketgen.scores import add_folded, asked, designability, score_designs
@@ -111,10 +104,8 @@ def _run(arguments: argparse.Namespace) -> int:
     pocket, designs, seconds = design(checkpoint, structure, ligand, residues, config)
     measures = [measure(checkpoint, pocket, d) for d in designs]
     scores = score_designs(structure, pocket, ligand, designs, vina=arguments.vina)
-    if arguments.fold or arguments.folded is not None:
-        folder = arguments.folded or arguments.output / "folded"
-        service = FoldConfig() if arguments.fold else None
-        scores = add_folded(structure, pocket, designs, scores, folder, file_stem(structure.name), service=service)
+    if arguments.folded is not None:
+        scores = add_folded(structure, pocket, designs, scores, arguments.folded, file_stem(structure.name))
     paths = save_designs(
         arguments.structure, structure, pocket, ligand, designs, measures, scores, arguments.output, ligand_in_file=in_file
     )
@@ -124,14 +115,14 @@ def _run(arguments: argparse.Namespace) -> int:
         titles = asked(scores)
         heads = "".join(f"  {title}" for title in titles.values())
         print(f"{'design':>8}  {'sequence':<{len(native)}}  recovery  RMSD (Å)  clashes  bonds off{heads}")
-        print(f"{'native':>8}  {native}  {'':8}  {'':8}  {'':7}  {'':9}{_values(scores[0], titles)}")
+        print(f"{'native':>8}  {native}  {'':8}  {'':8}  {'':7}  {'':9}{_values(scores[0], titles)}".rstrip())
         for k, (d, m, s) in enumerate(zip(designs, measures, scores[1:], strict=True), start=1):
             off = f"{m.bond_outliers}/{m.bonds}"
             line = f"{k:>8}  {d.sequence}  {m.recovery:>8.2f}  {m.rmsd:>8.2f}  {m.clashes:>7}  {off:>9}"
             print(f"{line}{_values(s, titles)}")
         if len(designs) > 1:
             print(f"diversity {diversity(designs):.2f}")
-        if arguments.fold or arguments.folded is not None:
+        if arguments.folded is not None:
             print(f"designability {designability(scores):.2f} (share with scRMSD below 2 Å)")
         print("\n".join(f"wrote {path}" for path in paths))
     return 0

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["DesignConfig", "FoldConfig", "IdealConfig", "PocketConfig", "PocketGenConfig", "PocketGenTrainConfig"]
+__all__ = ["DesignConfig", "IdealConfig", "PocketConfig", "PocketGenConfig", "PocketGenTrainConfig"]
 
 
 @dataclass(frozen=True)
@@ -134,16 +134,3 @@ class DesignConfig:
     """Of the types; 0 takes the likeliest. The public code divides by 3 without saying so."""
     seed: int = 0
     idealise: bool = True
-
-
-@dataclass(frozen=True)
-class FoldConfig:
-    """The public folding service, asked only with ``s2p design --fold``."""
-
-    url: str = "https://api.esmatlas.com/foldSequence/v1/pdb/"
-    """Takes a sequence by POST and answers with ESMFold's structure of it in PDB format."""
-    timeout: float = 120.0
-    """Seconds without an answer."""
-    max_bytes: int = 20 << 20
-    max_residues: int = 400
-    """The service takes no longer chain."""

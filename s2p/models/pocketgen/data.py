@@ -1,17 +1,19 @@
-"""A pocket to design: which residues, what is seen of them, where their atoms start; and batches of pockets."""
+"""A pocket to design: which residues, what is seen of them and said by a language model, where atoms start; and batches."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
-from torch import Tensor
+from torch import Tensor, nn
 
 from s2p.errors import S2PError
+from s2p.language.esm import encode_layer, tokenize
 from s2p.models.pocketgen.atoms import LETTERS, N_LIGAND_FEATURES, N_SLOTS, ligand_features, slot_arrays, slot_mask
 from s2p.models.pocketgen.config import PocketConfig
 from s2p.models.pocketgen.geometry import peptide_bonds
@@ -28,6 +30,7 @@ __all__ = [
     "decoy",
     "interpolate",
     "make_pocket",
+    "masked_features",
     "pocket_residues",
     "role_features",
     "start_ligand",
@@ -40,6 +43,10 @@ SCATTER = 0.1
 """Å: of the other slots around CA."""
 LEAST = 4
 """Residues of a decoy pocket."""
+MASK = 32
+"""Token of ESM-2 for a residue that is not told."""
+TRAINED_MASKS = 0.15 * 0.8
+"""Share of embeddings that were zero when ESM-2 was trained."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -221,10 +228,31 @@ def role_features(ligand: LigandAtoms, config: PocketConfig) -> NDArray[np.float
     """(M, 15) elements and roles of a ligand's atoms, the roles by rules or by RDKit."""
     features = ligand_features(ligand.coord, ligand.element)
     if config.ligand_features == "rdkit":
-        from s2p.models.pocketgen.rdkit_features import FAMILIES, rdkit_families
+        from s2p.models.pocketgen.ligand import FAMILIES, rdkit_families
 
         features[:, -len(FAMILIES) :] = rdkit_families(ligand)
     return features
+
+
+def masked_features(backbone: nn.Module, structure: Structure, pocket: NDArray[np.int64]) -> NDArray[np.float32]:
+    """(P, d) last hidden states at the residues ``pocket``, all of them masked; each chain is read by itself."""
+    net: Any = backbone
+    chain = structure.residues.chain
+    out: dict[int, NDArray[np.float32]] = {}
+    for name in dict.fromkeys(chain[pocket].tolist()):
+        own = np.flatnonzero(chain == name)
+        tokens = tokenize(structure.sequence(name))
+        masked = np.flatnonzero(np.isin(own, pocket))
+        tokens[masked + 1] = MASK
+        ids = torch.from_numpy(tokens)[None].to(net.embed_tokens.weight.device)
+        with torch.no_grad():
+            share = len(masked) / len(tokens)
+            x = net.embed_tokens(ids).masked_fill((ids == MASK)[..., None], 0) * ((1 - TRAINED_MASKS) / (1 - share))
+            for layer in net.layers:
+                x = encode_layer(layer, x, None)
+            states = net.emb_layer_norm_after(x)[0, masked + 1].float().cpu().numpy()
+        out |= dict(zip(own[masked].tolist(), states, strict=True))
+    return np.stack([out[k] for k in pocket.tolist()])
 
 
 def decoy(

@@ -15,9 +15,17 @@ from torch import nn
 from s2p.models.pocketgen.atoms import LETTERS, SLOTS, slot_mask
 from s2p.models.pocketgen.checkpoint import PocketGenCheckpoint
 from s2p.models.pocketgen.config import DesignConfig, PocketConfig
-from s2p.models.pocketgen.data import LigandAtoms, Pocket, collate, make_pocket, pocket_residues, start_ligand, start_pocket
+from s2p.models.pocketgen.data import (
+    LigandAtoms,
+    Pocket,
+    collate,
+    make_pocket,
+    masked_features,
+    pocket_residues,
+    start_ligand,
+    start_pocket,
+)
 from s2p.models.pocketgen.geometry import Ideal, Surroundings, ideal_of, idealise
-from s2p.models.pocketgen.language import masked_features
 from s2p.models.pocketgen.trace import TraceNet
 from s2p.models.pocketgen.training import centred
 from s2p.structure.reading import Structure

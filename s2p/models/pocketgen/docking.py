@@ -10,24 +10,49 @@ import re
 import shutil
 import subprocess
 import tempfile
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from s2p.errors import S2PError
-from s2p.models.pocketgen.data import LigandAtoms
-from s2p.models.pocketgen.rdkit_features import rdkit_molecule, require
-from s2p.models.pocketgen.vina import METALS, VinaAtoms
+from s2p.models.pocketgen.atoms import LETTERS, RESIDUES, SLOTS
+from s2p.models.pocketgen.data import LigandAtoms, Pocket
+from s2p.models.pocketgen.design import Design
+from s2p.models.pocketgen.ligand import rdkit_molecule, require
+from s2p.structure.reading import Structure
 
-__all__ = ["check_vina", "ligand_pdbqt", "receptor_pdbqt", "vina_score"]
+__all__ = ["METALS", "ReceptorAtoms", "check_vina", "ligand_pdbqt", "receptor_atoms", "receptor_pdbqt", "vina_score"]
 
 SECONDS = 600
 """A local optimisation takes one or two."""
 MARGIN = 8.0
 """Å around the ligand's atoms, the grid of the Python package; the program makes its own."""
+METALS = ("MG", "MN", "ZN", "CA", "FE")
+"""Ions that stay with the protein: those Vina has parameters for."""
+KNOWN = ("C", "N", "O", "S", "P", "F", "CL", "BR", "I", "SI", *METALS)
+"""Elements that Vina has parameters for."""
+_GIVING = {"ASN": "ND2", "ARG": "NE NH1 NH2", "GLN": "NE2", "HIS": "NE2", "LYS": "NZ", "SER": "OG", "THR": "OG1"}
+_GIVING |= {"TRP": "NE1", "TYR": "OH"}
+"""Side-chain atoms with a polar hydrogen."""
+
+
+@dataclass(frozen=True, eq=False)
+class ReceptorAtoms:
+    """Heavy atoms of a receptor with what Vina reads of them."""
+
+    coord: NDArray[np.float64]
+    """(A, 3) Å."""
+    element: NDArray[np.str_]
+    """(A,) upper case."""
+    donor: NDArray[np.bool_]
+    """(A,) nitrogen or oxygen with a hydrogen, or a metal."""
+    acceptor: NDArray[np.bool_]
+    """(A,)."""
 
 
 def check_vina() -> Literal["program", "package"]:
@@ -73,7 +98,46 @@ def ligand_pdbqt(ligand: LigandAtoms) -> str:
     return str(text)
 
 
-def receptor_pdbqt(receptor: VinaAtoms) -> str:
+def receptor_atoms(structure: Structure, pocket: Pocket, design: Design | None = None, reach: float = 16.0) -> ReceptorAtoms:
+    """The protein around the ligand with a design in place, or, without one, as it is; and ions of metals.
+
+    Waters, cofactors and other ligands are left out, in native and designs alike: PocketGen does not see them either.
+    Histidine has its hydrogen on NE2, as most structures without hydrogens are taken.
+
+    Parameters
+    ----------
+    reach
+        Å from the ligand's atoms within which atoms are kept.
+    """
+    atoms, residues = structure.atoms, structure.residues
+    index = pocket.residues[pocket.pocket]
+    stays = np.ones(len(residues), bool) if design is None else ~np.isin(np.arange(len(residues)), index)
+    kept = stays[atoms.residue_index]
+    parent = dict(zip(LETTERS, RESIDUES, strict=True))
+    names = np.array([parent.get(x, "") for x in residues.one_letter.tolist()])[atoms.residue_index[kept]].tolist()
+    rows = list(zip(names, atoms.name[kept].tolist(), atoms.element[kept].tolist(), strict=True))
+    coord = [atoms.coord[kept].astype(np.float64)]
+    if design is not None:
+        for place, kind in enumerate(design.types.tolist()):
+            slots = SLOTS[RESIDUES[kind - 1]]
+            rows += [(RESIDUES[kind - 1], name, name[0]) for name in slots]
+            coord.append(design.coord[place, : len(slots)])
+    for ion in structure.ligands:
+        if len(ion.coord) == 1 and ion.element[0] in METALS and np.linalg.norm(pocket.ligand - ion.coord, axis=1).min() > 0.1:
+            rows.append(("", "", str(ion.element[0])))
+            coord.append(ion.coord.astype(np.float64))
+    x = np.concatenate(coord)
+    element = np.array(["S" if row[2] == "SE" else row[2] for row in rows])
+    giving = {(name, atom) for name, text in _GIVING.items() for atom in text.split()}
+    giving |= {(name, "N") for name in (*RESIDUES, "") if name != "PRO"}
+    donor = np.array([row[:2] in giving or row[2] in METALS for row in rows])
+    acceptor = (element == "O") | np.array([row[:2] == ("HIS", "ND1") for row in rows])
+    distance, _ = cKDTree(pocket.ligand).query(x)
+    near = (distance <= reach) & np.isin(element, KNOWN)
+    return ReceptorAtoms(x[near], element[near], donor[near], acceptor[near])
+
+
+def receptor_pdbqt(receptor: ReceptorAtoms) -> str:
     """Rigid receptor, without charges, which Vina does not read.
 
     Of a hydrogen it reads only that the atom it is bonded to is a donor: each donor has one, away from its other neighbours.
@@ -97,7 +161,7 @@ def receptor_pdbqt(receptor: VinaAtoms) -> str:
 
 
 def vina_score(
-    receptor: VinaAtoms, ligand: str, *, relax: bool = True, engine: Literal["program", "package"] | None = None
+    receptor: ReceptorAtoms, ligand: str, *, relax: bool = True, engine: Literal["program", "package"] | None = None
 ) -> float:
     """kcal/mol: Vina's free energy of binding of a pose, after a local optimisation of it or, without ``relax``, as it stands.
 

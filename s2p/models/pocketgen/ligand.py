@@ -1,37 +1,65 @@
-"""Chemistry of a ligand's heavy atoms: orders of its bonds, charges near pH 7, hydrogens, rotatable bonds.
+"""Chemistry of a ligand's heavy atoms: its bonds, and with RDKit its charges, its molecule and its feature families.
 
 Bonds are those of an SDF or MOL file, or of the Chemical Component Dictionary for a residue of the structure; where there is
-neither, lengths and planes tell them.
+neither, lengths and planes tell them. RDKit's own perception (rdDetermineBonds) cannot: it wants hydrogens, which structures
+lack, and of 211 ligands without them it gave the orders of none, where these rules give the dictionary's molecule for 167. Only
+what needs RDKit, which is of the extra ``design``, asks for orders; a design by the shipped checkpoint does not.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from s2p.models.pocketgen.atoms import flat_ring
-from s2p.models.pocketgen.bonds import perceived_bonds
+from s2p.errors import S2PError
+from s2p.models.pocketgen.atoms import flat_ring, ligand_bonds
 from s2p.models.pocketgen.data import LigandAtoms
 from s2p.structure.ligands import read_sdf_molecule
 
 __all__ = [
     "AROMATIC",
-    "biotite_bonds",
+    "FAMILIES",
     "bond_table",
-    "charges",
     "dictionary_bonds",
-    "hydrogens",
-    "rotors",
+    "perceived_bonds",
+    "rdkit_families",
+    "rdkit_molecule",
+    "require",
     "sdf_ligand",
-    "valences",
 ]
 
 AROMATIC = 4
 """Order of a bond that a file calls aromatic, as MOL files number it."""
-_VALENCE = {"B": 3, "C": 4, "N": 3, "O": 2, "S": 2, "P": 3}
+FAMILIES = (
+    "Acceptor",
+    "Donor",
+    "Aromatic",
+    "Hydrophobe",
+    "LumpedHydrophobe",
+    "NegIonizable",
+    "PosIonizable",
+    "ZnBinder",
+)
+"""In the order of the columns."""
+_DOUBLE = {"CC": 1.34, "CN": 1.29, "CO": 1.22, "NN": 1.25, "NO": 1.21, "CS": 1.67}
+"""Å: usual lengths of double bonds."""
+_LONGEST = {"CC": 0.08, "CN": 0.06, "CO": 0.08, "NN": 0.07, "NO": 0.09, "CS": 0.05}
+"""Å: how much longer a bond may be and still be drawn double; in a flat ring, where orders are shared, 0.06 more."""
+_TRIPLE = {"CC": 1.25, "CN": 1.22}
+_IMINE = 0.1
+"""Å."""
+_BUDGET = 5000
+"""Steps of the search for double bonds; a few rings take fewer than a hundred."""
+_DRAWN = (("[#7v4,#8v3]", 1), ("[#5v4]", -1), ("[#8D1;$(*-[#7+]=[#8D1])]", -1))
+"""Atoms whose bonds ask for a formal charge, as SMARTS, the charge being that of the first atom; the last: nitro groups."""
+_IONISED = (("[#8D1;$(*-[#6,#15,#16]=[#8D1])]", -1), ("[#7;D1,D2,D3;!$(*=,#,:*);!$(*~[!#6]);!$(*~[#6]=,#,:*)]", 1))
+"""Likewise near pH 7: acids without and aliphatic amines with a proton."""
 
 
 def bond_table(ligand: LigandAtoms) -> NDArray[np.int64]:
@@ -51,10 +79,10 @@ def dictionary_bonds(name: str, atoms: Sequence[str]) -> NDArray[np.int64] | Non
     place = {atom: k for k, atom in enumerate(atoms)}
     if len(place) < len(atoms) or not set(atoms) <= set(names):
         return None
-    return biotite_bonds(known.bonds.as_array(), [place.get(atom, -1) for atom in names])
+    return _biotite_bonds(known.bonds.as_array(), [place.get(atom, -1) for atom in names])
 
 
-def biotite_bonds(bonds: NDArray[np.integer], place: Sequence[int]) -> NDArray[np.int64]:
+def _biotite_bonds(bonds: NDArray[np.integer], place: Sequence[int]) -> NDArray[np.int64]:
     """(B, 3) bonds with biotite's types as orders; ``place`` (n,) says which atom each is, -1 for one to leave out."""
     from biotite.structure import BondType
 
@@ -76,94 +104,180 @@ def sdf_ligand(path: str | Path) -> LigandAtoms:
     element = np.char.upper(np.asarray(atoms.element).astype(str))
     heavy = ~np.isin(element, ("H", "D"))
     place = np.where(heavy, np.cumsum(heavy) - 1, -1).tolist()
-    bonds = biotite_bonds(atoms.bonds.as_array(), place)
+    bonds = _biotite_bonds(atoms.bonds.as_array(), place)
     return LigandAtoms(np.asarray(atoms.coord, np.float32)[heavy], element[heavy], bonds)
 
 
-def valences(ligand: LigandAtoms, bonds: NDArray[np.int64]) -> NDArray[np.float64]:
-    """(M,) sum of the orders of an atom's bonds; an aromatic one counts 1.5."""
-    order = np.where(bonds[:, 2] == AROMATIC, 1.5, bonds[:, 2])
-    return np.bincount(bonds[:, :2].T.ravel(), np.tile(order, 2), minlength=len(ligand.coord)).astype(np.float64)
+def require(package: str, purpose: str) -> None:
+    """Say what to install where a package of the extra ``design`` is missing.
+
+    Raises
+    ------
+    S2PError
+        If it is.
+    """
+    if find_spec(package) is None:
+        raise S2PError(f"{purpose} needs the package {package}, which is not installed; pip install 's2p[design]'")
 
 
-def charges(ligand: LigandAtoms, bonds: NDArray[np.int64], *, ionised: bool = True) -> NDArray[np.int64]:
-    """(M,) formal charges: those that the bonds ask for and, if ``ionised``, of acids without and of amines with a proton."""
-    element, n = ligand.element, len(ligand.coord)
-    total = valences(ligand, bonds)
-    out = np.zeros(n, np.int64)
-    out[((element == "N") & (total == 4)) | ((element == "O") & (total == 3))] = 1
-    out[(element == "B") & (total == 4)] = -1
-    double = np.zeros(n, bool)
-    double[bonds[bonds[:, 2] != 1, :2]] = True
-    degree = np.bincount(bonds[:, :2].ravel(), minlength=n)
-    carbonyl = np.zeros(n, bool)  # atoms doubly bonded to a terminal oxygen
-    neighbours: list[list[int]] = [[] for _ in range(n)]
+def rdkit_molecule(ligand: LigandAtoms, *, ionised: bool = False) -> Any:
+    """The ligand's heavy atoms, bonds and charges as a sanitised ``rdkit.Chem.Mol`` with the pose as its conformer.
+
+    Parameters
+    ----------
+    ionised
+        Acids without and aliphatic amines with a proton; default: as the bonds are drawn.
+
+    Raises
+    ------
+    S2PError
+        If RDKit is missing, or finds no molecule in the bonds.
+    """
+    require("rdkit", "the ligand's chemistry")
+    from rdkit import Chem
+    from rdkit.Geometry import Point3D
+
+    bonds = bond_table(ligand)
+    orders = {1: Chem.BondType.SINGLE, 2: Chem.BondType.DOUBLE, 3: Chem.BondType.TRIPLE, AROMATIC: Chem.BondType.AROMATIC}
+    molecule = Chem.RWMol()
+    for symbol in ligand.element.tolist():
+        molecule.AddAtom(Chem.Atom(symbol.capitalize()))
     for i, j, order in bonds.tolist():
-        neighbours[i].append(j)
-        neighbours[j].append(i)
-        for a, b in ((i, j), (j, i)):
-            carbonyl[a] |= order == 2 and element[b] == "O" and degree[b] == 1
-    for k in np.flatnonzero((element == "O") & (total == 1)).tolist():
-        (centre,) = neighbours[k]
-        acid = carbonyl[centre] and (
-            out[centre] == 1 if element[centre] == "N" else ionised and element[centre] in ("C", "P", "S")
-        )
-        out[k] = -1 if acid else out[k]
-    if ionised:
-        for k in np.flatnonzero((element == "N") & (total == degree) & (degree > 0) & (degree < 4)).tolist():
-            if all(element[j] == "C" and not double[j] for j in neighbours[k]):
-                out[k] = 1
+        molecule.AddBond(i, j, orders[order])
+        if order == AROMATIC:
+            molecule.GetAtomWithIdx(i).SetIsAromatic(True)
+            molecule.GetAtomWithIdx(j).SetIsAromatic(True)
+    molecule.UpdatePropertyCache(strict=False)
+    for pattern, charge in (*_DRAWN, *(_IONISED if ionised else ())):
+        for match in molecule.GetSubstructMatches(Chem.MolFromSmarts(pattern)):
+            molecule.GetAtomWithIdx(match[0]).SetFormalCharge(charge)
+    conformer = Chem.Conformer(len(ligand.coord))
+    for k, place in enumerate(ligand.coord.astype(float).tolist()):
+        conformer.SetAtomPosition(k, Point3D(*place))
+    molecule.AddConformer(conformer)
+    try:
+        Chem.SanitizeMol(molecule)
+    except ValueError as error:
+        raise S2PError(f"RDKit finds no molecule in the ligand's bonds ({' '.join(str(error).split())})") from None
+    Chem.AssignStereochemistryFrom3D(molecule)
+    return molecule.GetMol()
+
+
+@lru_cache(maxsize=1)
+def _factory() -> Any:
+    from rdkit import RDConfig
+    from rdkit.Chem import ChemicalFeatures
+
+    return ChemicalFeatures.BuildFeatureFactory(f"{RDConfig.RDDataDir}/BaseFeatures.fdef")
+
+
+def rdkit_families(ligand: LigandAtoms) -> NDArray[np.bool_]:
+    """(M, 8) which of RDKit's base features each heavy atom belongs to, in the order of :data:`FAMILIES`.
+
+    Raises
+    ------
+    S2PError
+        As :func:`rdkit_molecule`.
+    """
+    molecule = rdkit_molecule(ligand)
+    out = np.zeros((len(ligand.coord), len(FAMILIES)), bool)
+    for feature in _factory().GetFeaturesForMol(molecule):
+        if feature.GetFamily() in FAMILIES:
+            out[list(feature.GetAtomIds()), FAMILIES.index(feature.GetFamily())] = True
     return out
 
 
-def hydrogens(ligand: LigandAtoms, bonds: NDArray[np.int64], charge: NDArray[np.int64]) -> NDArray[np.int64]:
-    """(M,) hydrogens that fill the valences."""
-    room = np.array([_VALENCE.get(x, 0) for x in ligand.element.tolist()])
-    # A charge is a bond more for nitrogen and oxygen, and one fewer when negative.
-    return np.maximum(0, np.floor(room + np.where(room > 0, charge, 0) - valences(ligand, bonds))).astype(np.int64)
+def perceived_bonds(coord: NDArray[np.floating], element: NDArray[np.str_]) -> NDArray[np.int64]:
+    """(B, 3) bonds of heavy atoms from (M, 3) Å: neighbours by covalent radii, double bonds where atoms are flat and near.
 
-
-def _ring_bonds(around: list[list[int]]) -> set[tuple[int, int]]:
-    """Bonds whose ends stay connected without them."""
-    found = set()
-    for i, n in enumerate(around):
-        for j in n:
-            if i < j:
-                seen, todo = {i}, [k for k in n if k != j]
-                while todo:
-                    k = todo.pop()
-                    if k not in seen:
-                        seen.add(k)
-                        todo += around[k]
-                if j in seen:
-                    found.add((i, j))
-    return found
-
-
-def rotors(ligand: LigandAtoms, bonds: NDArray[np.int64], h: NDArray[np.int64]) -> float:
-    """Rotatable bonds as Vina counts them: half for each end with another heavy neighbour.
-
-    A bond rotates if it is single, in no ring and turns more than hydrogens of a carbon; amides and amidines stay flat, but for
-    tertiary ones with two unlike ends, and of the bonds along a triple bond one counts.
+    Every flat carbon that can gets one double bond, the shortest first; of rings that is a Kekulé structure.
     """
-    element, n = ligand.element, len(ligand.coord)
-    around: list[dict[int, int]] = [{} for _ in range(n)]
-    for i, j, order in bonds.tolist():
-        around[i][j] = around[j][i] = order
-    near = np.zeros((n, n), bool)
-    near[bonds[:, 0], bonds[:, 1]] = near[bonds[:, 1], bonds[:, 0]] = True
-    aromatic = flat_ring(ligand.coord, near)  # no amidines, however their double bonds are drawn
+    near = ligand_bonds(coord, element)
+    x, kind = np.asarray(coord, float), element.tolist()
+    around = [np.flatnonzero(row).tolist() for row in near]
+    ring = flat_ring(x, near)
+    flat = [_flat(x, k, n) for k, n in enumerate(around)]
+    order = {(i, j): 1 for i, n in enumerate(around) for j in n if i < j}
+    length = {(i, j): float(np.linalg.norm(x[i] - x[j])) for i, j in order}
+    excess: dict[tuple[int, int], float] = {}
 
-    def turns(i: int, j: int) -> bool:
-        if 3 in (*around[i].values(), *around[j].values()):
-            return around[i][j] == 3 and len(around[i]) == len(around[j]) == 2
-        for c, m in ((i, j), (j, i)):
-            others = {(str(element[k]), len(around[k])) for k in around[m] if k != c}
-            stiff = element[c] == "C" and not aromatic[c] and element[m] == "N" and (len(around[m]) < 3 or len(others) < 2)
-            if stiff and any(order == 2 and element[k] in ("O", "N", "S") for k, order in around[c].items()):
-                return False
-        return around[i][j] == 1 and all(len(around[k]) > 1 or (element[k] in ("N", "O", "S") and h[k] > 0) for k in (i, j))
+    def amino(i: int, j: int) -> bool:
+        """Whether a bond leads from a flat ring to a lone nitrogen: rather an amine, however short the bond."""
+        return any(ring[a] and kind[b] == "N" and len(around[b]) == 1 for a, b in ((i, j), (j, i)))
 
-    ring = _ring_bonds([list(x) for x in around])
-    turning = [(i, j) for i, j in bonds[:, :2].tolist() if (min(i, j), max(i, j)) not in ring and turns(i, j)]
-    return 0.5 * sum(len(around[k]) > 1 for pair in turning for k in pair)
+    for (i, j), r in length.items():
+        pair = "".join(sorted(kind[i] + kind[j])) if len(kind[i] + kind[j]) == 2 else ""
+        if r < _TRIPLE.get(pair, 0) and len(around[i]) < 3 and len(around[j]) < 3:
+            order[i, j] = 3
+        elif pair in _DOUBLE and all(flat[k] and _unsaturated(k, kind, around) for k in (i, j)):
+            slack = _LONGEST[pair] + (0.06 if ring[i] and ring[j] else 0)
+            if r < _DOUBLE[pair] + slack:
+                excess[i, j] = r - _DOUBLE[pair] + _IMINE * amino(i, j)
+    busy = {k for pair_, o in order.items() if o == 3 for k in pair_}
+    excess = {pair_: value for pair_, value in excess.items() if not busy & set(pair_)}
+    wanted = {k for k, n in enumerate(around) if kind[k] == "C" and flat[k] and (ring[k] or len(n) == 3)}
+    for pair_ in _matching(excess, wanted):
+        order[pair_] = 2
+    for k, n in enumerate(around):
+        if kind[k] in ("P", "S"):
+            ends = sorted((length[min(k, j), max(k, j)], j) for j in n if kind[j] == "O" and len(around[j]) == 1)
+            for _, j in ends[: 1 if kind[k] == "P" else 2]:
+                order[min(k, j), max(k, j)] = 2
+    return np.array([(i, j, o) for (i, j), o in sorted(order.items())], np.int64).reshape(-1, 3)
+
+
+def _unsaturated(k: int, kind: list[str], around: list[list[int]]) -> bool:
+    """Whether an atom has room for a double bond: two bonds of a nitrogen, three of a nitro group's, one of an oxygen."""
+    most = {"C": 3, "N": 2, "O": 1, "S": 1}.get(kind[k], 0)
+    nitro = kind[k] == "N" and sum(kind[j] == "O" and len(around[j]) == 1 for j in around[k]) == 2
+    return len(around[k]) <= most or nitro
+
+
+def _flat(x: NDArray[np.float64], k: int, around: list[int]) -> bool:
+    """Whether the three bonds of an atom lie in a plane; of an atom with fewer, lengths must tell."""
+    if len(around) != 3:
+        return len(around) < 3
+    arms = x[around] - x[k]
+    arms /= np.linalg.norm(arms, axis=1, keepdims=True)
+    return abs(float(np.linalg.det(arms))) < 0.35  # 0.77 of a tetrahedron
+
+
+def _matching(excess: Mapping[tuple[int, int], float], wanted: set[int]) -> list[tuple[int, int]]:
+    """Bonds without a common atom, that leave as few of the ``wanted`` atoms as possible without one; least excess first."""
+    options: dict[int, list[tuple[float, int]]] = {}
+    for (i, j), value in excess.items():
+        options.setdefault(i, []).append((value, j))
+        options.setdefault(j, []).append((value, i))
+    wanted = wanted & set(options)
+    found: dict[int, int] = {}
+    for spare in range(len(wanted) + 1):
+        found, budget = {}, [_BUDGET]
+        if _search(wanted, options, found, spare, budget):
+            break
+    for _, (i, j) in sorted((value, pair) for pair, value in excess.items()):
+        if i not in found and j not in found:
+            found[i], found[j] = j, i
+    return sorted({(min(pair), max(pair)) for pair in found.items() if pair[1] >= 0})
+
+
+def _search(
+    wanted: set[int], options: dict[int, list[tuple[float, int]]], found: dict[int, int], spare: int, budget: list[int]
+) -> bool:
+    """Depth first, the atom with the fewest free partners next; in ``found`` -1 is an atom left without."""
+    left = [k for k in wanted if k not in found]
+    budget[0] -= 1
+    if not left or budget[0] < 0:
+        return not left
+    free = {k: sorted(option for option in options[k] if option[1] not in found) for k in left}
+    k = min(left, key=lambda atom: (len(free[atom]), atom))
+    for _, other in free[k]:
+        found[k], found[other] = other, k
+        if _search(wanted, options, found, spare, budget):
+            return True
+        del found[k], found[other]
+    if spare:
+        found[k] = -1
+        if _search(wanted, options, found, spare - 1, budget):
+            return True
+        del found[k]
+    return False

@@ -18,7 +18,7 @@ from s2p.models.pocketgen.data import LigandAtoms, Pocket
 from s2p.models.pocketgen.design import Design, Measures
 from s2p.models.pocketgen.ligand import dictionary_bonds, sdf_ligand
 from s2p.models.pocketgen.report import design_page
-from s2p.models.pocketgen.scores import Scores
+from s2p.models.pocketgen.scores import Scores, designed_sequences
 from s2p.structure.formats import parse_file
 from s2p.structure.reading import Ligand, Structure
 
@@ -189,16 +189,13 @@ def _append(model: object, ligand: LigandAtoms) -> None:
 
 def design_fasta(structure: Structure, pocket: Pocket, designs: Sequence[Design]) -> str:
     """Observed sequences of the chains with designed residues: the native one first, designed letters in place after it."""
-    chain = structure.residues.chain
-    index = pocket.residues[pocket.pocket]
+    chains = structure.residues.chain[pocket.residues[pocket.pocket]]
+    designed = [designed_sequences(structure, pocket, d) for d in designs]
     lines = []
-    for name in dict.fromkeys(chain[index].tolist()):
-        own = chain == name
+    for name in dict.fromkeys(chains.tolist()):
         lines += [f">{structure.name}|chain {name}|native", structure.sequence(name)]
-        for k, d in enumerate(designs, start=1):
-            letters: NDArray[np.str_] = structure.residues.one_letter.copy()
-            letters[index] = list(d.sequence)
-            lines += [f">{structure.name}|chain {name}|design {k}", "".join(letters[own])]
+        for k, sequences in enumerate(designed, start=1):
+            lines += [f">{structure.name}|chain {name}|design {k}", sequences[name]]
     return "\n".join(lines) + "\n"
 
 

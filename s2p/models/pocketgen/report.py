@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import re
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -13,9 +12,8 @@ from s2p.models.pocketgen.atoms import RESIDUES, SLOTS, slot_mask
 from s2p.models.pocketgen.data import LigandAtoms, Pocket
 from s2p.models.pocketgen.design import Design, Measures, diversity
 from s2p.models.pocketgen.scores import Scores, asked
-from s2p.output.files import version
 from s2p.output.palette import CARTOON, LIGAND, pocket_color
-from s2p.output.report import asset, embed_json, script_hash
+from s2p.output.report import page
 from s2p.structure.reading import Structure
 
 __all__ = ["design_page", "pocket_pdb"]
@@ -23,11 +21,11 @@ __all__ = ["design_page", "pocket_pdb"]
 NATIVE = "#6b7280"
 """Carbon atoms of the native pocket."""
 NOTES = {
-    "vina_like": "Vina-like stand-in: the published terms of AutoDock Vina on the given pose, not the program's own score.",
     "vina": "AutoDock Vina: the program's score of the pose after its local optimisation.",
     "sc_rmsd": "scRMSD: N, CA, C, O of the pocket against the fold of the designed sequence, superposed on the CA outside it.",
 }
 """Below the table, of the scores that there are."""
+CSS = " #view { position: relative; width: 100%; height: 60vh; } td.letters { font-family: monospace; }"
 SCRIPT = """"use strict";
 (function () {
   const data = JSON.parse(document.getElementById("data").textContent);
@@ -81,7 +79,7 @@ def design_page(
     measures: Sequence[Measures],
     scores: Sequence[Scores],
 ) -> str:
-    """The page as HTML; it needs no network, and a content security policy lets nothing run but its own two scripts.
+    """The page as HTML, in the frame of :func:`s2p.output.report.page`.
 
     Parameters
     ----------
@@ -90,7 +88,7 @@ def design_page(
     """
     native = pocket.types[pocket.pocket]
     colors = [NATIVE, *(pocket_color(k + 1) for k in range(len(designs)))]
-    data = {
+    scene = {
         "backbone": _trace(structure),
         "native": pocket_pdb(structure, pocket, native, pocket.coord[pocket.pocket], pocket.present[pocket.pocket]),
         "designs": [pocket_pdb(structure, pocket, d.types, d.coord, slot_mask()[d.types]) for d in designs],
@@ -99,9 +97,6 @@ def design_page(
         "cartoon": CARTOON,
         "ligandColor": LIGAND,
     }
-    library = re.sub(r"</(script)", r"<\\/\1", asset("3Dmol-min.js"), flags=re.IGNORECASE)
-    hashes = " ".join(script_hash(text) for text in (library, SCRIPT))
-    policy = f"default-src 'none'; style-src 'unsafe-inline'; img-src data: blob:; script-src {hashes}; base-uri 'none'"
     name = html.escape(structure.name)
     extra = asked(scores)
     letters = "".join(structure.residues.one_letter[pocket.residues[pocket.pocket]])
@@ -114,22 +109,15 @@ def design_page(
     head = "".join(f"<th scope='col'>{text}</th>" for text in (*titles, *extra.values()))
     notes = " ".join(NOTES[key] for key in extra)
     ids = ", ".join(np.array(structure.residues.ids())[pocket.residues[pocket.pocket]].tolist())
-    return f"""<!DOCTYPE html>
-<html lang="en"><head><meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="{policy}">
-<meta name="viewport" content="width=device-width, initial-scale=1"><meta name="generator" content="s2p {html.escape(version())}">
-<title>Designed pockets of {name}</title>
-<style>{asset("report.css")} #view {{ position: relative; width: 100%; height: 60vh; }}
-td.letters {{ font-family: monospace; }}</style>
-</head><body><header><h1>Designed pockets of {name}</h1>
+    content = f"""<header><h1>Designed pockets of {name}</h1>
 <p class="summary">{len(pocket.pocket)} designed residues, {len(designs)} designs; diversity {_number(diversity(designs))}.
 Grey sticks: native; thick sticks: the ligand.</p></header><main>
 <div id="view" role="img" aria-label="Native and designed pockets over each other"></div>
 <table><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table>
 <p>Designed residues: {html.escape(ids)}. RMSD: N, CA, C, O against native, without superposition. {notes}
 The designs are predictions of a small network; nothing here says that such a protein folds or binds.</p></main>
-<script>{library}</script><script type="application/json" id="data">{embed_json(data)}</script><script>{SCRIPT}</script>
-</body></html>
 """
+    return page(f"Designed pockets of {structure.name}", content, css=CSS, scene=scene, script=SCRIPT)
 
 
 def _scores(scores: Scores, keys: Iterable[str]) -> list[str]:

@@ -1,4 +1,8 @@
-"""Scores of designs and of the native pocket that ask for more than the network: of the ligand's binding, and of folding."""
+"""Scores of designs that other programs give: of the ligand's binding by AutoDock Vina, and of the fold of the sequence.
+
+A folded structure is the user's own (``s2p design --folded``). It is superposed on the design by the CA atoms outside the pocket;
+scRMSD is that of N, CA, C, O in the pocket.
+"""
 
 from __future__ import annotations
 
@@ -7,32 +11,46 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from scipy.optimize import linear_sum_assignment
 
+from s2p.errors import S2PError
 from s2p.io.runtime import progress_bar
-from s2p.models.pocketgen.config import FoldConfig
+from s2p.models.pocketgen.atoms import slot_arrays
 from s2p.models.pocketgen.data import LigandAtoms, Pocket
 from s2p.models.pocketgen.design import Design
-from s2p.models.pocketgen.folded import DESIGNABLE, fold_design, folded_file, self_consistency
-from s2p.models.pocketgen.vina import ligand_atoms, receptor_atoms, standin_score
-from s2p.structure.reading import Structure, read_structure
+from s2p.structure.alignment import align
+from s2p.structure.reading import SUFFIXES, Structure, read_structure
+from s2p.structure.transforms import superposition
 
-__all__ = ["Scores", "add_folded", "asked", "designability", "score_designs"]
+__all__ = [
+    "Scores",
+    "add_folded",
+    "asked",
+    "designability",
+    "designed_sequences",
+    "folded_file",
+    "score_designs",
+    "self_consistency",
+]
 
-
-TITLES = {"vina_like": "Vina-like stand-in (kcal/mol)", "vina": "AutoDock Vina (kcal/mol)", "sc_rmsd": "scRMSD (Å)"}
+TITLES = {"vina": "AutoDock Vina (kcal/mol)", "sc_rmsd": "scRMSD (Å)"}
 """Of columns."""
+DESIGNABLE = 2.0
+"""Å: a design with a smaller scRMSD counts as designable, by common usage."""
+IDENTITY = 0.9
+"""Least share of a chain's residues that its folded counterpart must have, pocket apart, where all must agree."""
+LEAST = 3
+"""CA atoms outside the pocket that fix how two structures lie on each other."""
 
 
 @dataclass(frozen=True)
 class Scores:
     """What there is to say of a design, or of the native pocket, beside its geometry."""
 
-    vina_like: float
-    """kcal/mol, Vina-like stand-in: Vina's published terms on the given pose (:mod:`s2p.models.pocketgen.vina`)."""
     vina: float | None = None
     """kcal/mol, AutoDock Vina after local optimisation of the pose (:mod:`s2p.models.pocketgen.docking`); ``None``: not asked."""
     sc_rmsd: float | None = None
-    """Å, see :func:`s2p.models.pocketgen.folded.self_consistency`; ``None``: not folded."""
+    """Å, see :func:`self_consistency`; ``None``: not folded."""
 
 
 def asked(scores: Sequence[Scores]) -> dict[str, str]:
@@ -43,41 +61,26 @@ def asked(scores: Sequence[Scores]) -> dict[str, str]:
 def score_designs(
     structure: Structure, pocket: Pocket, ligand: LigandAtoms, designs: Sequence[Design], *, vina: bool = False
 ) -> list[Scores]:
-    """Scores of the native pocket, first, and of each design.
-
-    Parameters
-    ----------
-    vina
-        Ask AutoDock Vina as well.
+    """Scores of the native pocket, first, and of each design: by AutoDock Vina if ``vina``, else empty.
 
     Raises
     ------
     S2PError
-        If Vina, or what it needs, is asked for and missing, or fails.
+        If Vina, or what it needs, is missing, or fails.
     """
-    atoms, n_rotors = ligand_atoms(ligand)
-    receptors = [receptor_atoms(structure, pocket, d) for d in (None, *designs)]
-    scores = [Scores(standin_score(receptor, atoms, n_rotors)) for receptor in receptors]
-    if vina:
-        from s2p.models.pocketgen.docking import check_vina, ligand_pdbqt, vina_score
+    if not vina:
+        return [Scores()] * (len(designs) + 1)
+    from s2p.models.pocketgen.docking import check_vina, ligand_pdbqt, receptor_atoms, vina_score
 
-        engine, text = check_vina(), ligand_pdbqt(ligand)
-        bar = progress_bar(receptors, "scoring")
-        scores = [replace(s, vina=vina_score(r, text, engine=engine)) for s, r in zip(scores, bar, strict=True)]
-    return scores
+    engine, text = check_vina(), ligand_pdbqt(ligand)
+    bar = progress_bar([None, *designs], "scoring")
+    return [Scores(vina_score(receptor_atoms(structure, pocket, d), text, engine=engine)) for d in bar]
 
 
 def add_folded(
-    structure: Structure,
-    pocket: Pocket,
-    designs: Sequence[Design],
-    scores: Sequence[Scores],
-    folder: Path,
-    stem: str,
-    *,
-    service: FoldConfig | None = None,
+    structure: Structure, pocket: Pocket, designs: Sequence[Design], scores: Sequence[Scores], folder: Path, stem: str
 ) -> list[Scores]:
-    """The scores with scRMSD, from structures ``STEM_design_K`` in ``folder``; first put there by ``service``, if one is given.
+    """The scores with scRMSD, from structures ``STEM_design_K`` in ``folder``.
 
     Raises
     ------
@@ -85,12 +88,8 @@ def add_folded(
         If a structure is missing, or is not of its design.
     """
     out = [scores[0]]
-    bar = progress_bar(designs, "folding" if service is not None else "reading folds")
-    for k, (d, s) in enumerate(zip(bar, scores[1:], strict=True), start=1):
-        name = f"{stem}_design_{k}"
-        if service is not None:
-            fold_design(structure, pocket, d, folder / f"{name}.pdb", service)
-        folded = read_structure(folded_file(folder, name))
+    for k, (d, s) in enumerate(zip(progress_bar(designs, "reading folds"), scores[1:], strict=True), start=1):
+        folded = read_structure(folded_file(folder, f"{stem}_design_{k}"))
         out.append(replace(s, sc_rmsd=self_consistency(structure, pocket, d, folded)))
     return out
 
@@ -99,3 +98,75 @@ def designability(scores: Sequence[Scores]) -> float:
     """Share of folded designs whose scRMSD is below 2 Å; NaN if none was folded."""
     folded = [s.sc_rmsd for s in scores if s.sc_rmsd is not None]
     return float(np.mean([x < DESIGNABLE for x in folded])) if folded else float("nan")
+
+
+def designed_sequences(structure: Structure, pocket: Pocket, design: Design) -> dict[str, str]:
+    """Observed sequence, with the designed letters, of each chain that has some."""
+    letters = structure.residues.one_letter.copy()
+    index = pocket.residues[pocket.pocket]
+    letters[index] = list(design.sequence)
+    chain = structure.residues.chain
+    return {name: "".join(letters[chain == name]) for name in dict.fromkeys(chain[index].tolist())}
+
+
+def folded_file(folder: Path, name: str) -> Path:
+    """The structure in ``folder`` called ``name``, with any ending that is read.
+
+    Raises
+    ------
+    S2PError
+        If there is none.
+    """
+    for suffix in SUFFIXES:
+        for path in (folder / f"{name}{suffix}", folder / f"{name}{suffix}.gz"):
+            if path.is_file():
+                return path
+    raise S2PError(f"{folder}: there is no structure {name}.pdb (or .cif, .gz) in it; files must be named like the designs")
+
+
+def self_consistency(structure: Structure, pocket: Pocket, design: Design, folded: Structure) -> float:
+    """scRMSD, Å: backbone of the pocket, design against fold, superposed on the CA atoms outside the pocket.
+
+    Each designed chain is matched to the chain of ``folded`` whose sequence is most like its own; all are superposed together.
+
+    Raises
+    ------
+    S2PError
+        If a chain has no counterpart of its sequence, or there is too little to superpose.
+    """
+    chains = designed_sequences(structure, pocket, design)
+    theirs = {name: np.flatnonzero(folded.residues.chain == name) for name in folded.chains}
+    other = {name: folded.sequence(name) for name in theirs}
+    places = {(a, b): align(chains[a], other[b]) for a in chains for b in other}
+    equal = {
+        (a, b): np.array([k >= 0 and letter == other[b][k] for letter, k in zip(chains[a], place.tolist(), strict=True)])
+        for (a, b), place in places.items()
+    }
+    share = np.array([[equal[a, b].mean() for b in other] for a in chains])
+    row, column = linear_sum_assignment(-share)
+    match = dict(zip(np.array(list(chains))[row].tolist(), np.array(list(other))[column].tolist(), strict=True))
+    index = pocket.residues[pocket.pocket]
+    counterpart = np.full(len(structure.residues), -1)
+    for a in chains:
+        own = np.flatnonzero(structure.residues.chain == a)
+        inside = np.isin(own, index)
+        b = match.get(a)
+        if b is None or equal[a, b].mean() < IDENTITY or not equal[a, b][inside].all():
+            raise S2PError(
+                f"{folded.name}: no chain of it has the sequence of the design's chain {a}; fold the sequences of "
+                "*_designs.fasta, and give the seed and options that they were made with"
+            )
+        place = places[a, b]
+        counterpart[own[place >= 0]] = theirs[b][place[place >= 0]]
+    around = np.setdiff1d(np.flatnonzero(counterpart >= 0), index)
+    around = around[structure.residues.has_ca[around] & folded.residues.has_ca[counterpart[around]]]
+    if len(around) < LEAST:
+        raise S2PError(f"{folded.name}: fewer than {LEAST} residues outside the pocket to superpose it by")
+    rotation, shift, _ = superposition(structure.residues.ca_coord[around], folded.residues.ca_coord[counterpart[around]])
+    _, coord, present = slot_arrays(folded)
+    there = present[counterpart[index], :4]
+    if not there.any():
+        raise S2PError(f"{folded.name}: it has no backbone atoms of the pocket")
+    laid = coord[counterpart[index], :4].astype(np.float64) @ rotation.T + shift
+    squared = np.square(laid - design.coord[:, :4]).sum(axis=-1)
+    return float(np.sqrt(squared[there].mean()))

@@ -29,9 +29,8 @@ from benchmarks.studies.pocketgen import cross_validate, fit_traces, fold_of, su
 from s2p.errors import S2PError
 from s2p.models.encoder import start_encoder
 from s2p.models.pocketgen.config import PocketConfig
-from s2p.models.pocketgen.data import LigandAtoms
+from s2p.models.pocketgen.data import LigandAtoms, masked_features
 from s2p.models.pocketgen.fitting import KINDS, Places
-from s2p.models.pocketgen.language import masked_features
 from s2p.models.pocketgen.surroundings.counts import N_ENVIRONMENT
 from s2p.models.pocketgen.trace import TraceNet, TraceRows
 from s2p.structure.reading import Structure, read_structure

@@ -13,11 +13,19 @@ from s2p.errors import S2PError
 from s2p.language.esm import build_backbone
 from s2p.models.pocketgen.atoms import RESIDUES, SLOTS
 from s2p.models.pocketgen.config import PocketConfig, PocketGenConfig, PocketGenTrainConfig
-from s2p.models.pocketgen.data import LigandAtoms, Pocket, collate, make_pocket, pocket_residues, start_ligand, start_pocket
+from s2p.models.pocketgen.data import (
+    LigandAtoms,
+    Pocket,
+    collate,
+    make_pocket,
+    masked_features,
+    pocket_residues,
+    start_ligand,
+    start_pocket,
+)
 from s2p.models.pocketgen.design import backbone_rmsd
 from s2p.models.pocketgen.fitting import fit_language_head
 from s2p.models.pocketgen.geometry import Geometry, measure_geometry
-from s2p.models.pocketgen.language import masked_features
 from s2p.models.pocketgen.network import LanguageHead, PocketGen
 from s2p.models.pocketgen.training import _swapped, centred, choose_share, fit_pocketgen, geometry_loss, pocket_loss, validate
 from s2p.structure.reading import Structure, read_structure

@@ -1,28 +1,20 @@
-"""Self-consistency: folds laid on designs, and the service that folds."""
+"""Scores by other programs: folds laid on designs, and the files they come from."""
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator
-from contextlib import suppress
-from dataclasses import dataclass, field, replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from dataclasses import replace
 from pathlib import Path
 
-import gemmi
 import numpy as np
 import pytest
-from pocketgen_reference import EXAMPLES, complex_of
+from pocketgen_reference import complex_of
 from scipy.spatial.transform import Rotation
 
-from s2p.errors import FetchError, S2PError
-from s2p.models.pocketgen.atoms import LETTERS
-from s2p.models.pocketgen.config import FoldConfig
+from s2p.errors import S2PError
 from s2p.models.pocketgen.data import Pocket
 from s2p.models.pocketgen.design import Design
-from s2p.models.pocketgen.folded import designed_sequences, fold_design, folded_file, self_consistency
-from s2p.models.pocketgen.scores import Scores, add_folded, designability
-from s2p.structure.reading import Structure, read_structure
+from s2p.models.pocketgen.scores import Scores, add_folded, designability, folded_file, self_consistency
+from s2p.structure.reading import Structure
 from s2p.structure.transforms import moved, random_rotation
 
 
@@ -141,96 +133,4 @@ def test_files_are_named_like_designs(tmp_path: Path, case: tuple[Structure, Poc
     scores = add_folded(structure, pocket, [], [Scores(-5.0)], tmp_path, "x")
     assert scores == [Scores(-5.0)]
     assert np.isnan(designability(scores))
-    assert designability([Scores(0.0), Scores(0.0, sc_rmsd=1.9), Scores(0.0, sc_rmsd=2.1)]) == 0.5
-
-
-@dataclass
-class Service:
-    """A server in the folding service's place: answers with ``answer`` and keeps what it was sent."""
-
-    url: str = ""
-    answer: bytes | None = None
-    sent: list[bytes] = field(default_factory=list)
-
-
-@pytest.fixture
-def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
-    state = Service()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            state.sent.append(self.rfile.read(int(self.headers["Content-Length"])))
-            if state.answer is None:
-                self.send_error(429)
-                return
-            self.send_response(200)
-            self.end_headers()
-            with suppress(OSError):
-                self.wfile.write(state.answer)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    httpd = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    httpd.daemon_threads = True
-    state.url = f"http://127.0.0.1:{httpd.server_port}/fold"
-    thread = threading.Thread(target=httpd.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    yield state
-    httpd.shutdown()
-    httpd.server_close()
-    thread.join()
-
-
-def test_folding_service(service: Service, tmp_path: Path) -> None:
-    structure, _, pocket = complex_of("4CUP.cif")
-    design = replace(designed(pocket), coord=pocket.coord[pocket.pocket].astype(float))
-    config = FoldConfig(url=service.url, timeout=5)
-    target = tmp_path / "folded" / "4CUP_design_1.pdb"
-    with pytest.raises(FetchError, match=r"fold of 4CUP_design_1: .*status 429"):
-        fold_design(structure, pocket, design, target, config)
-    service.answer = b"<html>maintenance</html>"
-    with pytest.raises(FetchError, match="the answer is no structure"):
-        fold_design(structure, pocket, design, target, config)
-    assert not target.exists()
-
-    # A fold, as the service would give it: the designed sequence in a PDB file.
-    parsed = gemmi.read_structure(str(EXAMPLES / "4CUP.cif"))
-    parsed.setup_entities()
-    parsed.remove_ligands_and_waters()
-    names = {int(structure.residues.number[k]): d for k, d in zip(pocket.residues[pocket.pocket], design.sequence, strict=True)}
-    for residue in parsed[0]["A"]:
-        if residue.seqid.num in names:
-            residue.name = gemmi.expand_one_letter(names[residue.seqid.num], gemmi.ResidueKind.AA)
-    service.answer = parsed.make_pdb_string().encode()
-    path = fold_design(structure, pocket, design, target, config)
-    ((_, sequence),) = designed_sequences(structure, pocket, design).items()
-    assert service.sent[-1].decode() == sequence
-    assert self_consistency(structure, pocket, design, read_structure(path)) < 0.01
-    scored = add_folded(structure, pocket, [design], [Scores(-1.0), Scores(-2.0)], tmp_path / "again", "4CUP", service=config)
-    assert scored[0].sc_rmsd is None
-    assert scored[1].vina_like == -2.0 and scored[1].sc_rmsd == pytest.approx(0, abs=0.01)
-    small = replace(config, max_bytes=1000)
-    with pytest.raises(FetchError, match="larger than the limit"):
-        fold_design(structure, pocket, design, target, small)
-
-
-def test_what_the_service_cannot_fold(case: tuple[Structure, Pocket, Design], tmp_path: Path) -> None:
-    structure, pocket, design = case
-    target = tmp_path / "x.pdb"
-    with pytest.raises(S2PError, match=r"chain A has \d+ residues; the folding service takes 100 at most"):
-        fold_design(structure, pocket, design, target, FoldConfig(url="http://127.0.0.1:9", max_residues=100))
-    index = pocket.residues[pocket.pocket]
-    chain = structure.residues.chain.copy()
-    chain[index[-1]] = "B"
-    two = replace(structure, residues=replace(structure.residues, chain=chain))
-    with pytest.raises(S2PError, match="the folding service takes one chain"):
-        fold_design(two, pocket, design, target)
-    letters = structure.residues.one_letter.copy()
-    letters[0] = "X"
-    odd = replace(structure, residues=replace(structure.residues, one_letter=letters))
-    with pytest.raises(S2PError, match="residues of no known type"):
-        fold_design(odd, pocket, design, target)
-    assert not target.exists()
-    assert set(design.sequence) <= set(LETTERS)
+    assert designability([Scores(), Scores(sc_rmsd=1.9), Scores(sc_rmsd=2.1)]) == 0.5
