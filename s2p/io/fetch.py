@@ -128,7 +128,6 @@ def download(
     max_bytes: int = 4 << 30,
     what: str | None = None,
     check: Callable[[Path], str | None] | None = None,
-    body: bytes | None = None,
 ) -> Path:
     """Download a file; ``target`` is either complete and checked, or untouched.
 
@@ -146,8 +145,6 @@ def download(
         What is being downloaded, for messages; default the address.
     check
         Gets the downloaded file and returns what is wrong with its content, or ``None``.
-    body
-        Sent with the request, which is a POST then.
 
     Raises
     ------
@@ -159,7 +156,7 @@ def download(
         return target
     part = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.part")
     try:
-        with _open(url, what, timeout, body) as response:
+        with _open(url, what, timeout) as response:
             target.parent.mkdir(parents=True, exist_ok=True)
             with open(part, "xb") as handle:
                 handle.writelines(_chunks(response, what, timeout, max_bytes))
@@ -194,11 +191,11 @@ def _alphafold_url(accession: str, entry: str, config: FetchConfig) -> str:
     raise FetchError(f"{what}: AlphaFold DB lists no such model ({len(models)} others for {accession})")
 
 
-def _open(url: str, what: str, timeout: float, body: bytes | None = None) -> Any:
+def _open(url: str, what: str, timeout: float) -> Any:
     """An open response (a context manager); every network error becomes a sentence."""
     check_url(url, what)
     host = urllib.parse.urlsplit(url).hostname
-    request = urllib.request.Request(url, body, headers={"User-Agent": "s2p", "Accept-Encoding": "identity"})
+    request = urllib.request.Request(url, headers={"User-Agent": "s2p", "Accept-Encoding": "identity"})
     try:
         return safe_opener().open(request, timeout=timeout)
     except urllib.error.HTTPError as error:
