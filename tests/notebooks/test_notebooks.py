@@ -296,7 +296,7 @@ def test_cells_are_in_order(path: Path) -> None:
         assert word in first.source, word
     code = [cell for cell in cells if cell.cell_type == "code"]
     setup, imports, parameters = code[:3]
-    assert '"google.colab" in sys.modules' in setup.source and setup.source.count("%pip") == 1
+    assert setup.id == "setup"
     assert "import s2p" in imports.source or "from s2p" in imports.source
     assert [cell.id for cell in code if "parameters" in tags(cell)] == [parameters.id]
     assert sum("%pip" in cell.source for cell in code) == 1
@@ -304,6 +304,58 @@ def test_cells_are_in_order(path: Path) -> None:
     places = [next(i for i, line in enumerate(headings) if word in line) for word in ("Exercises", "Discussion", "References")]
     assert places == sorted(places)
     assert cells[-1].cell_type == "code" and "metrics_path" in cells[-1].source
+
+
+SETUP = """import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+if "google.colab" in sys.modules and not Path("{up}/notebooks/course").is_dir():
+    if not Path("s2p-course").is_dir():
+        !git clone --quiet --depth 1 --branch v0.1.0 https://github.com/s2p-project/s2p s2p-course
+    %pip install --quiet ./s2p-course
+    if find_spec("s2p") is None or not Path("s2p-course/{here}").is_dir():
+        raise RuntimeError("cloning or installing s2p failed: read the messages above, then run this cell again")
+    %cd s2p-course/{here}
+"""
+"""What every notebook does in Colab: a failed ``%pip`` or ``git clone`` raises nothing by itself."""
+
+
+@pytest.mark.parametrize("path", [*NOTEBOOKS, *SOLUTIONS], ids=lambda path: path.stem)
+def test_set_up(path: Path) -> None:
+    """The same cell everywhere, and the folders on the path that the imports need and the notebook's own is not."""
+    setup = next(cell for cell in read(path).cells if cell.cell_type == "code")
+    here = path.parent.relative_to(ROOT)
+    up = "/".join([".."] * len(here.parts))
+    common = SETUP.format(up=up, here=here.as_posix())
+    assert setup.source.startswith(common.rstrip())
+    added = set(re.findall(r'^sys\.path\.append\("(.+)"\)  # \w', setup.source[len(common) :], re.MULTILINE))
+    needed = {name.split(".")[0] for name in imported(path)}
+    folders = {"course": f"{up}/notebooks"} if path not in COURSE else {}
+    assert added == {folder for name, folder in {**folders, "benchmarks": up}.items() if name in needed}
+
+
+def imported(path: Path) -> list[str]:
+    """Modules that the cells of a notebook import."""
+    found = []
+    for cell in read(path).cells:
+        if cell.cell_type == "code":
+            python = re.sub(r"^( *)[%!].*", r"\1pass", cell.source, flags=re.MULTILINE)
+            for node in ast.walk(ast.parse(python)):
+                if isinstance(node, ast.Import):
+                    found += [name.name for name in node.names]
+                elif isinstance(node, ast.ImportFrom):
+                    found.append(str(node.module))
+    return found
+
+
+@pytest.mark.parametrize("path", [*NOTEBOOKS, *SOLUTIONS], ids=lambda path: path.stem)
+def test_imports_are_public(path: Path) -> None:
+    """A reader meets ``s2p.<folder>``, ``s2p.models.<system>`` and ``course.<module>``, and nothing deeper of ours."""
+    shallow = r"s2p(\.(?!models\b)\w+|\.models(\.\w+)?)?|course\.\w+|benchmarks(\.\w+){1,2}"
+    ours = [name for name in imported(path) if name.split(".")[0] in ("s2p", "course", "benchmarks")]
+    assert ours or path in SOLUTIONS
+    assert [name for name in ours if not re.fullmatch(shallow, name)] == []
 
 
 @every

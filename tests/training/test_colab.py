@@ -1,7 +1,8 @@
-"""The walkthroughs in a simulated Colab: a fresh environment, a wheel that the notebook installs, no repository around.
+"""The walkthroughs in a simulated Colab: a fresh environment, a repository that the notebook clones and installs from.
 
 The real Colab cannot be reached from here. What is simulated: ``google.colab`` is loaded before the notebook starts, uploads
-and downloads go through it, the working directory holds nothing of the project, and ``s2p`` comes from a built wheel alone.
+and downloads go through it, the working directory holds nothing of the project, ``git`` hands out a copy of this checkout, and
+``s2p`` comes from a built wheel alone.
 """
 
 from __future__ import annotations
@@ -30,14 +31,15 @@ ROOT = Path(__file__).resolve().parents[2]
 FAKE = """
 import json, pathlib, types
 
+CONTENT = pathlib.Path.cwd()
+
 def note(**values):
-    with open("calls.jsonl", "a") as handle:
+    with open(CONTENT / "calls.jsonl", "a") as handle:
         handle.write(json.dumps(values) + "\\n")
 
 def upload():
-    source = pathlib.Path("to_upload.cif")
     target = pathlib.Path("6WQA.cif")
-    target.write_bytes(source.read_bytes())
+    target.write_bytes((CONTENT / "to_upload.cif").read_bytes())
     note(upload=target.name)
     return {target.name: target.read_bytes()}
 
@@ -47,17 +49,43 @@ def download(path):
 files = types.SimpleNamespace(upload=upload, download=download)
 output = types.SimpleNamespace(enable_custom_widget_manager=lambda: note(widgets=True))
 """
+GIT = """#!/bin/sh
+echo "$@" >> {log}
+for folder; do :; done
+{action}
+"""
+"""A program that stands in for git: the last argument of ``git clone`` is the folder."""
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The package as it is installed, built from a copy so that nothing is left in the checkout."""
-    copy = tmp_path_factory.mktemp("source")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What a clone holds of the package, the tutorial and the course, so that nothing is left in the checkout."""
+    copy = tmp_path_factory.mktemp("source") / "repository"
+    copy.mkdir()
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, copy)
-    shutil.copytree(ROOT / "s2p", copy / "s2p", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("s2p", "tutorial", "notebooks/course", "data/examples"):
+        shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__", "runs"))
+    return copy
+
+
+@pytest.fixture(scope="module")
+def wheel(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The package as it is installed."""
     target = tmp_path_factory.mktemp("wheel")
-    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "-w", str(target), str(copy)]
+    source = shutil.copytree(repository, tmp_path_factory.mktemp("build") / "repository")
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "--quiet",
+        "--no-deps",
+        "--no-build-isolation",
+        "-w",
+        str(target),
+        str(source),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode and "BackendUnavailable" in done.stderr + done.stdout:
         command.remove("--no-build-isolation")
@@ -68,7 +96,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def machine(tmp_path: Path) -> tuple[Path, Path]:
+def machine(tmp_path: Path, repository: Path) -> tuple[Path, Path]:
     """(python, folder) of an environment that has the dependencies but not ``s2p``, and an empty folder."""
     venv.create(tmp_path / "env", with_pip=False, symlinks=True)
     python = tmp_path / "env" / "bin" / "python"
@@ -82,31 +110,51 @@ def machine(tmp_path: Path) -> tuple[Path, Path]:
     (site / "colab.pth").write_text("import google.colab\n")
     folder = tmp_path / "content"
     folder.mkdir()
+    install_git(python, f'cp -r "{repository}" "$folder"')
     return python, folder
 
 
-def run(notebook: str, machine: tuple[Path, Path], wheel: Path, parameters: dict[str, Any]) -> tuple[Any, list[dict[str, Any]]]:
-    """The executed notebook, and what it asked of Colab."""
+def install_git(python: Path, action: str) -> None:
+    """Put a ``git`` that does ``action`` beside ``python``; it writes what it was asked for into ``git.log`` there."""
+    program = python.parent / "git"
+    program.write_text(GIT.format(log=python.parent / "git.log", action=action))
+    program.chmod(0o755)
+
+
+def run(
+    notebook: str | dict[str, Any],
+    machine: tuple[Path, Path],
+    wheel: Path,
+    parameters: dict[str, Any],
+    *,
+    twice: bool = False,
+    broken: bool = False,
+) -> tuple[Any, list[dict[str, Any]]]:
+    """The executed notebook, and what it asked of Colab; ``twice``: with two set-up cells, ``broken``: errors are outputs."""
     python, folder = machine
-    content = json.loads((ROOT / "tutorial" / notebook).read_text(encoding="utf-8"))
+    content = json.loads((ROOT / "tutorial" / notebook).read_text(encoding="utf-8")) if isinstance(notebook, str) else notebook
     for cell in content["cells"]:
         source = "".join(cell["source"])
         if "%pip" in source:
-            assert len(re.findall(r"s2p @ git\+https://\S+@v[\d.]+\"", source)) == 1, "one pinned version"
-            source = re.sub(r"%pip install --quiet \"s2p @ [^\"]+\"", f'%pip install --quiet --no-deps "{wheel}"', source)
+            assert len(re.findall(r"git clone --quiet --depth 1 --branch v[\d.]+ https://", source)) == 1, "one pinned version"
+            source = source.replace("--quiet ./s2p-course", f'--quiet --no-deps "{wheel}"')
         if "parameters" in cell["metadata"].get("tags", []):
             source += "\n" + "\n".join(f"{key} = {value!r}" for key, value in parameters.items())
         cell["source"] = source
-    (folder / notebook).write_text(json.dumps(content))
+    if twice:
+        (k,) = (k for k, cell in enumerate(content["cells"]) if cell["id"] == "setup")
+        content["cells"].insert(k, content["cells"][k] | {"id": "setup-before"})
+    (folder / "notebook.ipynb").write_text(json.dumps(content))
     script = (
         "import nbformat, nbclient\n"
-        f"n = nbformat.read({notebook!r}, 4)\n"
-        "nbclient.NotebookClient(n, timeout=400, kernel_name='python3').execute()\n"
+        "n = nbformat.read('notebook.ipynb', 4)\n"
+        f"nbclient.NotebookClient(n, timeout=400, kernel_name='python3', allow_errors={broken}).execute()\n"
         "nbformat.write(n, 'done.ipynb')\n"
     )
     environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "VIRTUAL_ENV")}
     environment |= {"JUPYTER_PREFER_ENV_PATH": "1", "OMP_NUM_THREADS": "1", "NUMBA_CACHE_DIR": str(folder / "numba")}
     # JUPYTER_PATH is emptied so that the kernel is this environment's own.
+    environment["PATH"] = os.pathsep.join([str(python.parent), environment["PATH"]])
     environment |= {"JUPYTER_DATA_DIR": str(folder / "jupyter"), "JUPYTER_PATH": ""}
     done = subprocess.run([python, "-c", script], cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-4000:]
@@ -124,7 +172,8 @@ def test_quickstart(machine: tuple[Path, Path], wheel: Path) -> None:
     pytest.importorskip("nbclient")
     shutil.copy(ROOT / "data" / "examples" / "6WQA.cif", machine[1] / "to_upload.cif")
     where = "import s2p, sys; assert str(s2p.__file__).startswith(sys.prefix), s2p.__file__"
-    notebook, calls = run("quickstart.ipynb", machine, wheel, {"upload": True})
+    notebook, calls = run("quickstart.ipynb", machine, wheel, {"upload": True}, twice=True)
+    assert len((machine[0].parent / "git.log").read_text().splitlines()) == 1, "the second time nothing is cloned"
     subprocess.run([machine[0], "-c", where], cwd=machine[1], check=True)
     assert calls == [{"upload": "6WQA.cif"}, {"download": "quickstart.zip", "there": True}]
     text = printed(notebook)
@@ -133,17 +182,27 @@ def test_quickstart(machine: tuple[Path, Path], wheel: Path) -> None:
     kinds = {key for output in cells["explorer"]["outputs"] for key in output.get("data", {})}
     assert {"application/vnd.jupyter.widget-view+json", "image/png", "text/html"} <= kinds
     assert "plotly" in "".join(cells["probability"]["outputs"][-1]["data"]["text/html"])
-    assert (machine[1] / "runs" / "quickstart" / "6WQA_report.html").is_file()
+    assert (machine[1] / "s2p-course" / "tutorial" / "runs" / "quickstart" / "6WQA_report.html").is_file()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("clone", "install"), [("exit 128", True), ('mkdir -p "$folder/tutorial"', False)], ids=["clone", "install"]
+)
+def test_set_up_stops_with_a_sentence(machine: tuple[Path, Path], wheel: Path, clone: str, install: bool) -> None:
+    pytest.importorskip("nbclient")
+    install_git(machine[0], clone)
+    content = json.loads((ROOT / "tutorial" / "quickstart.ipynb").read_text(encoding="utf-8"))
+    content["cells"] = [cell for cell in content["cells"] if cell["id"] == "setup"]
+    notebook, _ = run(content, machine, wheel if install else machine[1] / "missing.whl", {}, broken=True)
+    (error,) = (o for cell in notebook["cells"] for o in cell["outputs"] if o["output_type"] == "error")
+    assert error["evalue"].startswith("cloning or installing s2p failed: read the messages above")
 
 
 @pytest.mark.slow
 def test_finetune(machine: tuple[Path, Path], wheel: Path) -> None:
     pytest.importorskip("nbclient")
-    examples = machine[1] / "mine"
-    examples.mkdir()
-    for name in ("4CUP.cif", "1GBT.cif.gz"):
-        shutil.copy(ROOT / "data" / "examples" / name, examples)
-    values = {"training_structures": "1GBT", "validation_structures": "4CUP", "structure_folder": "mine"}
+    values = {"training_structures": "1GBT", "validation_structures": "4CUP"}
     notebook, calls = run("finetune_gpu.ipynb", machine, wheel, values | {"head_epochs": 0, "full_epochs": 1, "lora_rank": 2})
     assert calls == [{"download": "prediction.zip", "there": True}, {"download": "my_model.safetensors", "there": True}]
     assert "no GPU" in printed(notebook) and "AUPRC on the validation chains" in printed(notebook)
