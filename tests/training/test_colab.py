@@ -174,7 +174,7 @@ def test_quickstart(machine: tuple[Path, Path], wheel: Path) -> None:
     where = "import s2p, sys; assert str(s2p.__file__).startswith(sys.prefix), s2p.__file__"
     notebook, calls = run("quickstart.ipynb", machine, wheel, {"upload": True}, twice=True)
     assert len((machine[0].parent / "git.log").read_text().splitlines()) == 1, "the second time nothing is cloned"
-    subprocess.run([machine[0], "-c", where], cwd=machine[1], check=True)
+    subprocess.run([machine[0], "-I", "-c", where], cwd=machine[1], check=True)
     assert calls == [{"upload": "6WQA.cif"}, {"download": "quickstart.zip", "there": True}]
     text = printed(notebook)
     assert "no GPU" in text and "Runtime > Change runtime type" in text and "ZMA A:1202: found by pocket 1" in text
