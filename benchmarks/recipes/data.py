@@ -18,7 +18,7 @@ from s2p.datasets.labelled import Complex, LabelledChain, read_complexes, read_l
 from s2p.datasets.splits import cluster, homologous, split_complexes
 from s2p.errors import S2PError
 from s2p.io.files import write_csv
-from s2p.structure.ligands import binding_residues
+from s2p.structure.contacts import binding_residues
 from s2p.structure.reading import Structure, read_structure
 
 __all__ = ["Data", "Site", "assign_folds", "complexes_of_split", "example_files", "prepare"]

@@ -36,7 +36,7 @@ from s2p.models.crossbind.evaluation import best_f1_threshold
 from s2p.models.crossbind.training import CrossBindExample, TrainedCrossBind, contrast_views, residue_logits, train_crossbind
 from s2p.models.encoder import BACKBONE
 from s2p.prediction import sigmoid
-from s2p.structure.ligands import binding_residues
+from s2p.structure.contacts import binding_residues
 from s2p.structure.reading import Structure
 
 __all__ = ["VARIANTS", "Held", "compare", "main", "read_examples"]

@@ -77,8 +77,7 @@ def _run_labels(arguments: argparse.Namespace) -> int:
     from s2p.datasets.label_files import format_annotations
     from s2p.errors import S2PError
     from s2p.io.files import write_text
-    from s2p.structure.ligand_bonds import file_bonds
-    from s2p.structure.ligands import ligand_sites
+    from s2p.structure.ligands import file_bonds, ligand_sites
     from s2p.structure.reading import read_structure
 
     if arguments.evidence and not arguments.enhance:

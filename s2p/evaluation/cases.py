@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 from s2p.datasets.labelled import Complex, read_complexes
 from s2p.errors import S2PError
 from s2p.structure.alignment import labels_on_chain
-from s2p.structure.ligands import binding_residues, read_sdf_ligand, relevant_ligands
+from s2p.structure.contacts import binding_residues
+from s2p.structure.formats import read_sdf_ligand
+from s2p.structure.ligands import relevant_ligands
 from s2p.structure.reading import SUFFIXES, Structure, read_structure, stem
 
 __all__ = ["Case", "CaseSet", "Truth", "find_cases"]

@@ -31,7 +31,8 @@ from s2p.evaluation.rows import ProteinRow, SiteRow
 from s2p.evaluation.summaries import summary_table
 from s2p.evaluation.volumes import volume_overlap, voxels
 from s2p.prediction import Pocket, Prediction
-from s2p.structure.ligands import binding_residues, relevant_ligands
+from s2p.structure.contacts import binding_residues
+from s2p.structure.ligands import relevant_ligands
 from s2p.structure.reading import Ligand
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ class LigandHit:
     n_atoms: int
     """Heavy atoms."""
     n_residues: int
-    """Residues that bind it (:func:`s2p.structure.ligands.binding_residues`)."""
+    """Residues that bind it (:func:`s2p.structure.contacts.binding_residues`)."""
     found: bool
     pocket: int
     """Rank; 0 if no pocket was predicted."""

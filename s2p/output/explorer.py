@@ -28,7 +28,8 @@ from s2p.output.report import embed_json, render, update
 from s2p.output.track import CAPTION, sequence_track, track_figure
 from s2p.prediction import Prediction
 from s2p.predictor import ResidueScores, Seq2Pocket, load_structure
-from s2p.structure.ligands import binding_residues, relevant_ligands
+from s2p.structure.contacts import binding_residues
+from s2p.structure.ligands import relevant_ligands
 from s2p.structure.reading import Structure
 
 __all__ = ["Explorer", "ExplorerConfig", "explore"]

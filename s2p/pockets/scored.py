@@ -17,7 +17,7 @@ from s2p.pockets.calibration import PocketModel
 from s2p.pockets.scorer import PointPocketConfig, PointScorer
 from s2p.prediction import Pocket
 from s2p.structure.cells import build_cells, cell_runs
-from s2p.structure.ligands import binding_residues
+from s2p.structure.contacts import binding_residues
 from s2p.structure.reading import Structure
 from s2p.surface.features import PointConfig, point_features, protein_points
 from s2p.surface.points import SurfacePoints, swept_volume

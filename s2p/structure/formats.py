@@ -1,6 +1,7 @@
 """Bytes of a PDB, mmCIF or BinaryCIF file to a ``gemmi.Structure``, or a sentence about what is wrong with them.
 
-PDB and mmCIF are parsed by gemmi; BinaryCIF is decoded by biotite and handed to gemmi as the same mmCIF tables.
+PDB and mmCIF are parsed by gemmi; BinaryCIF is decoded by biotite and handed to gemmi as the same mmCIF tables. A ligand on
+its own comes as an SDF or MOL file, which biotite reads.
 """
 
 from __future__ import annotations
@@ -12,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from s2p.config import ReadConfig
 from s2p.errors import StructureError
 from s2p.structure.binary_cif import read_categories
 
-__all__ = ["check_count", "parse_file", "reason"]
+__all__ = ["check_count", "parse_file", "read_sdf_ligand", "read_sdf_molecule", "reason"]
 
 _ATOM_RECORD = re.compile(rb"^(?:ATOM|HETATM)", re.IGNORECASE | re.MULTILINE)
 _UNUSED_RECORD = re.compile(rb"^(?:ANISOU|SIGATM|SIGUIJ)[^\n]*\n", re.MULTILINE)
@@ -224,3 +226,44 @@ def _structure_of_binary_cif(data: bytes, path: Path, config: ReadConfig) -> Any
     for name in list(categories):
         block.set_mmcif_category(f"_{name}.", categories.pop(name))
     return _structure_of_block(block, path, config)
+
+
+def read_sdf_ligand(path: str | Path) -> tuple[NDArray[np.float32], NDArray[np.str_]]:
+    """Heavy atoms of the first molecule of an SDF or MOL file (V2000 or V3000).
+
+    Returns
+    -------
+    coord, element
+        (L, 3) float32 Å and (L,) upper-case element symbols.
+
+    Raises
+    ------
+    StructureError
+        If the file is missing, no SDF, or has no heavy atom.
+    """
+    atoms = read_sdf_molecule(path)
+    element = np.char.upper(np.asarray(atoms.element).astype(str))
+    heavy = ~np.isin(element, ("H", "D"))
+    return np.asarray(atoms.coord, dtype=np.float32)[heavy], element[heavy]
+
+
+def read_sdf_molecule(path: str | Path) -> Any:
+    """The first molecule of an SDF or MOL file as biotite's ``AtomArray``, bonds and hydrogens included.
+
+    Raises
+    ------
+    StructureError
+        As :func:`read_sdf_ligand`.
+    """
+    from biotite.structure.io.mol import MOLFile  # the first molecule of an SDF file is a MOL file
+
+    path = Path(path)
+    try:
+        atoms = MOLFile.read(str(path)).get_structure()
+    except FileNotFoundError:
+        raise StructureError(f"{path}: no such file; give an SDF or MOL file with the ligand") from None
+    except Exception as error:  # biotite raises InvalidFileError, ValueError, IndexError, KeyError by the kind of damage
+        raise StructureError(f"{path}: cannot be read as an SDF or MOL file ({' '.join(str(error).split())[:200]})") from None
+    if np.isin(np.char.upper(np.asarray(atoms.element).astype(str)), ("H", "D")).all():
+        raise StructureError(f"{path}: the molecule has no heavy atom")
+    return atoms

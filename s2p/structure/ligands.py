@@ -1,40 +1,50 @@
-"""Binding residues from the ligands of a structure.
+"""Ligands of a structure: which of its molecules count, what they are bonded to, and which residues bind them.
 
-A residue binds when one of its heavy atoms lies within a cutoff (4.5 Å, our choice) of a heavy atom of a relevant ligand.
-Which molecules of a crystal structure are relevant is a convention: see :data:`ADDITIVES`. Molecules bonded to each other are
-one ligand; those bonded to the protein, sugars of a glycan and peptides are told apart (:mod:`s2p.structure.ligand_bonds`) and
-said.
+A residue binds when one of its heavy atoms lies within a cutoff (4.5 Å, our choice) of a heavy atom of a ligand that counts
+(:mod:`s2p.structure.contacts`). Which molecules of a crystal structure count is a convention, and this module holds it:
+:func:`relevant_ligands` takes molecules that are large enough and none of :data:`ADDITIVES`, one residue at a time. It is what
+evaluation, explorer and notebooks call a true ligand. :func:`ligand_sites`, which makes labels for training, starts from the
+same molecules and looks at their bonds: those bonded to each other become one ligand, and a sugar of a glycan on the protein is
+left out. Both give the same ligands in every structure of ``data/examples``. Pictures and reports show all molecules, additives
+too.
+
+Bonds are what the file says (LINK records, ``struct_conn`` of type covale) and what distances say: two non-metal atoms closer
+than the sum of their covalent radii and a tolerance. Coordination of metals is not covalent.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from s2p.config import LabelConfig
-from s2p.errors import StructureError
-from s2p.structure.ligand_bonds import Bond, attachments, connected, file_bonds, is_sugar
-from s2p.structure.reading import Atoms, Ligand, Structure, read_structure
+from s2p.config import LabelConfig, ReadConfig
+from s2p.structure.arrays import Ligand, Structure
+from s2p.structure.contacts import binding_residues
+from s2p.structure.formats import parse_file, read_sdf_ligand
+from s2p.structure.reading import read_structure
 
 __all__ = [
     "ADDITIVES",
     "BIOLOGICAL_IONS",
     "LABEL_COLUMNS",
+    "Bond",
     "LigandReport",
     "LigandSite",
-    "binding_residues",
+    "attachments",
+    "connected",
+    "file_bonds",
+    "is_sugar",
     "label_rows",
     "ligand_labels",
     "ligand_sites",
     "peptide_chains",
-    "read_sdf_ligand",
-    "read_sdf_molecule",
     "relevant_ligands",
 ]
 
@@ -67,6 +77,14 @@ excluded.
 
 BIOLOGICAL_IONS = frozenset({"CA", "CO", "CU", "CU1", "FE", "FE2", "K", "MG", "MN", "NA", "NI", "ZN"})
 """Single-atom ions that proteins bind for their function; taken only on request."""
+
+
+Address = tuple[str, int, str]
+"""Chain, number, insertion code."""
+Bond = tuple[Address, Address]
+
+_SHORTEST = 0.8
+"""Å: atoms closer than this are alternatives of each other, not bonded."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,7 +138,7 @@ def ligand_sites(
     exclude
         Residue names that are never taken.
     bonds
-        What :func:`s2p.structure.ligand_bonds.file_bonds` read from the file; bonds are also found by distance.
+        What :func:`file_bonds` read from the file; bonds are also found by distance.
 
     Returns
     -------
@@ -244,33 +262,6 @@ def relevant_ligands(
     ]
 
 
-def binding_residues(
-    structure: Structure | Atoms, ligand_coord: ArrayLike, cutoff: float = LabelConfig.cutoff
-) -> NDArray[np.int32]:
-    """Residues with a heavy atom within ``cutoff`` of a ligand heavy atom.
-
-    Parameters
-    ----------
-    structure
-        Or its ``atoms``.
-    ligand_coord
-        (L, 3) heavy-atom coordinates, Å.
-    cutoff
-        Å, inclusive.
-
-    Returns
-    -------
-    (K,) int32
-        0-based residue indices, ascending.
-    """
-    atoms = structure.atoms if isinstance(structure, Structure) else structure
-    ligand = np.asarray(ligand_coord, dtype=np.float64).reshape(-1, 3)
-    if not len(ligand) or not len(atoms):
-        return np.empty(0, dtype=np.int32)
-    distance, _ = cKDTree(ligand).query(atoms.coord.astype(np.float64), distance_upper_bound=np.nextafter(cutoff, np.inf))
-    return np.unique(atoms.residue_index[distance <= cutoff]).astype(np.int32)
-
-
 def ligand_labels(structure: Structure, config: LabelConfig | None = None, *, include_ions: bool = False) -> NDArray[np.bool_]:
     """(N,) which residues bind any relevant ligand of the structure: the union of :func:`ligand_sites`."""
     return ligand_sites(structure, config, include_ions=include_ions).labels(len(structure.residues))
@@ -308,42 +299,86 @@ def label_rows(path: str | Path, sdf: str | Path | None = None, config: LabelCon
     return rows
 
 
-def read_sdf_ligand(path: str | Path) -> tuple[NDArray[np.float32], NDArray[np.str_]]:
-    """Heavy atoms of the first molecule of an SDF or MOL file (V2000 or V3000).
+def file_bonds(path: str | Path, config: ReadConfig | None = None) -> frozenset[Bond]:
+    """Pairs of residues that the file itself says are bonded covalently (both orders)."""
+    import gemmi
 
-    Returns
-    -------
-    coord, element
-        (L, 3) float32 Å and (L,) upper-case element symbols.
-
-    Raises
-    ------
-    StructureError
-        If the file is missing, no SDF, or has no heavy atom.
-    """
-    atoms = read_sdf_molecule(path)
-    element = np.char.upper(np.asarray(atoms.element).astype(str))
-    heavy = ~np.isin(element, ("H", "D"))
-    return np.asarray(atoms.coord, dtype=np.float32)[heavy], element[heavy]
+    bonds: set[Bond] = set()
+    for connection in parse_file(Path(path), config or ReadConfig()).connections:
+        if connection.type != gemmi.ConnectionType.Covale or connection.asu == gemmi.Asu.Different:
+            continue
+        a, b = (
+            (p.chain_name, p.res_id.seqid.num, p.res_id.seqid.icode.strip()) for p in (connection.partner1, connection.partner2)
+        )
+        bonds |= {(a, b), (b, a)}
+    return frozenset(bonds)
 
 
-def read_sdf_molecule(path: str | Path) -> Any:
-    """The first molecule of an SDF or MOL file as biotite's ``AtomArray``, bonds and hydrogens included.
+def attachments(structure: Structure, ligand: Ligand, config: LabelConfig | None = None, bonds: Iterable[Bond] = ()) -> list[int]:
+    """Residues of the protein that a ligand is bonded to, 0-based and ascending."""
+    config = config or LabelConfig()
+    found = set()
+    own = (ligand.chain, ligand.number, ligand.insertion_code)
+    partners = {b for a, b in bonds if a == own}
+    if partners:
+        r = structure.residues
+        addresses = zip(r.chain.tolist(), r.number.tolist(), r.insertion_code.tolist(), strict=True)
+        found |= {k for k, address in enumerate(addresses) if address in partners}
+    _, other = _bonded(ligand.coord, ligand.element, structure.atoms.coord, structure.atoms.element, config.bond_tolerance)
+    return sorted(found | set(structure.atoms.residue_index[other].tolist()))
 
-    Raises
-    ------
-    StructureError
-        As :func:`read_sdf_ligand`.
-    """
-    from biotite.structure.io.mol import MOLFile  # the first molecule of an SDF file is a MOL file
 
-    path = Path(path)
-    try:
-        atoms = MOLFile.read(str(path)).get_structure()
-    except FileNotFoundError:
-        raise StructureError(f"{path}: no such file; give an SDF or MOL file with the ligand") from None
-    except Exception as error:  # biotite raises InvalidFileError, ValueError, IndexError, KeyError by the kind of damage
-        raise StructureError(f"{path}: cannot be read as an SDF or MOL file ({' '.join(str(error).split())[:200]})") from None
-    if np.isin(np.char.upper(np.asarray(atoms.element).astype(str)), ("H", "D")).all():
-        raise StructureError(f"{path}: the molecule has no heavy atom")
-    return atoms
+def connected(ligands: Sequence[Ligand], config: LabelConfig | None = None, bonds: Iterable[Bond] = ()) -> list[list[Ligand]]:
+    """Ligands in groups that hang together by bonds, in file order."""
+    from scipy.sparse import coo_matrix
+    from scipy.sparse.csgraph import connected_components
+
+    config = config or LabelConfig()
+    if not ligands:
+        return []
+    owner = np.repeat(np.arange(len(ligands)), [len(x.coord) for x in ligands])
+    coord = np.concatenate([x.coord for x in ligands])
+    element = np.concatenate([x.element for x in ligands])
+    first, second = _bonded(coord, element, coord, element, config.bond_tolerance)
+    place = {(x.chain, x.number, x.insertion_code): k for k, x in enumerate(ligands)}
+    told = [(place[a], place[b]) for a, b in bonds if a in place and b in place]
+    rows = np.r_[owner[first], np.array([a for a, _ in told], dtype=int)]
+    columns = np.r_[owner[second], np.array([b for _, b in told], dtype=int)]
+    graph = coo_matrix((np.ones(len(rows)), (rows, columns)), shape=(len(ligands), len(ligands)))
+    _, label = connected_components(graph, directed=False)
+    groups: dict[int, list[Ligand]] = {}
+    for ligand, k in zip(ligands, label.tolist(), strict=True):
+        groups.setdefault(k, []).append(ligand)
+    return list(groups.values())
+
+
+@lru_cache(maxsize=1024)
+def is_sugar(name: str) -> bool:
+    """Whether gemmi's table of residues knows ``name`` as a saccharide."""
+    import gemmi
+
+    info = gemmi.find_tabulated_residue(name)
+    return bool(info.found()) and info.kind in (gemmi.ResidueKind.PYR, gemmi.ResidueKind.KET)
+
+
+@lru_cache(maxsize=256)
+def _radius(symbol: str) -> float:
+    """Covalent radius, Å; negative infinity for metals, whose bonds are not counted."""
+    import gemmi
+
+    element = gemmi.Element(symbol)
+    return -np.inf if element.is_metal else float(element.covalent_r)
+
+
+def _bonded(
+    a: NDArray[np.float32], a_element: NDArray[np.str_], b: NDArray[np.float32], b_element: NDArray[np.str_], tolerance: float
+) -> tuple[NDArray[np.int_], NDArray[np.int_]]:
+    """Indices of the atoms of ``a`` and of ``b`` that are bonded."""
+    # Longer than any bond between non-metals: I–I, 2.8 Å, and the tolerance.
+    pairs = cKDTree(a).sparse_distance_matrix(cKDTree(b), 3.2, output_type="ndarray")
+    i, j, distance = pairs["i"], pairs["j"], pairs["v"]
+    limit = (
+        np.array([_radius(x) for x in a_element.tolist()])[i] + np.array([_radius(x) for x in b_element.tolist()])[j] + tolerance
+    )
+    keep = (distance >= _SHORTEST) & (distance <= limit)
+    return i[keep], j[keep]

@@ -1,4 +1,4 @@
-"""Binding residues, relevant ligands, SDF ligands, and the labels shipped in ``data/examples``."""
+"""Ligands that count, their bonds, and the labels shipped in ``data/examples``."""
 
 import csv
 from dataclasses import fields, replace
@@ -7,25 +7,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 from builders import make_structure
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
 
 from s2p.config import LabelConfig
-from s2p.errors import StructureError
+from s2p.structure.contacts import binding_residues
 from s2p.structure.ligands import (
     ADDITIVES,
     BIOLOGICAL_IONS,
     LABEL_COLUMNS,
-    binding_residues,
+    attachments,
+    connected,
+    file_bonds,
+    is_sugar,
     label_rows,
     ligand_labels,
     ligand_sites,
     peptide_chains,
-    read_sdf_ligand,
     relevant_ligands,
 )
-from s2p.structure.reading import Atoms, Ligand, read_structure
+from s2p.structure.reading import Ligand, read_structure
 
 EXAMPLES = Path(__file__).parents[2] / "data" / "examples"
 
@@ -33,67 +32,6 @@ EXAMPLES = Path(__file__).parents[2] / "data" / "examples"
 def shipped_labels() -> list[dict[str, str]]:
     with open(EXAMPLES / "labels.csv", newline="") as handle:
         return list(csv.DictReader(handle))
-
-
-def atoms(coord: np.ndarray, residue_index: np.ndarray) -> Atoms:
-    n = len(coord)
-    return Atoms(
-        np.asarray(coord, np.float32),
-        np.full(n, "C"),
-        np.full(n, "CA"),
-        np.asarray(residue_index, np.int32),
-        np.zeros(n, np.float32),
-    )
-
-
-def brute_force(coord: np.ndarray, residue_index: np.ndarray, ligand: np.ndarray, cutoff: float) -> np.ndarray:
-    difference = coord[:, None].astype(np.float64) - ligand[None].astype(np.float64)
-    near = (np.sqrt((difference**2).sum(axis=-1)) <= cutoff).any(axis=1)
-    return np.unique(residue_index[near])
-
-
-@pytest.mark.parametrize("cutoff", [3.0, 4.5, 8.0])
-def test_equals_brute_force_on_a_real_complex(cutoff):
-    structure = read_structure(EXAMPLES / "6WQA.cif")
-    (ligand,) = relevant_ligands(structure)
-    expected = brute_force(structure.atoms.coord, structure.atoms.residue_index, ligand.coord, cutoff)
-    assert binding_residues(structure, ligand.coord, cutoff).tolist() == expected.tolist()
-    assert binding_residues(structure.atoms, ligand.coord, cutoff).tolist() == expected.tolist()
-
-
-# Quarters of an ångström are exact in binary, so equality at the cutoff itself is tested too.
-grid = st.integers(-40, 40).map(lambda k: k / 4)
-points = st.integers(0, 12).flatmap(lambda n: arrays(np.float32, (n, 3), elements=grid))
-
-
-@settings(deadline=None, max_examples=150)
-@given(points, points, st.integers(1, 40).map(lambda k: k / 4), st.integers(1, 4))
-def test_property_equals_brute_force(coord, ligand, cutoff, size):
-    residue_index = np.arange(len(coord)) // size
-    found = binding_residues(atoms(coord, residue_index), ligand, cutoff)
-    assert found.dtype == np.int32
-    assert found.tolist() == brute_force(coord, residue_index, ligand, cutoff).tolist()
-
-
-@settings(deadline=None, max_examples=50)
-@given(points, points, st.integers(1, 20), st.integers(1, 20))
-def test_property_grows_with_the_cutoff_and_the_ligand(coord, ligand, a, b):
-    table = atoms(coord, np.arange(len(coord)))
-    small, large = sorted((a / 2, b / 2))
-    assert set(binding_residues(table, ligand, small)) <= set(binding_residues(table, ligand, large))
-    assert set(binding_residues(table, ligand[:3], large)) <= set(binding_residues(table, ligand, large))
-
-
-def test_the_cutoff_is_inclusive_and_4_5_by_default():
-    table = atoms(np.array([[4.5, 0, 0], [4.51, 0, 0]]), np.array([0, 1]))
-    assert LabelConfig().cutoff == 4.5
-    assert binding_residues(table, [[0, 0, 0]]).tolist() == [0]
-
-
-def test_no_ligand_or_no_atom_gives_no_residue():
-    table = atoms(np.zeros((2, 3)), np.array([0, 1]))
-    assert binding_residues(table, np.empty((0, 3))).tolist() == []
-    assert binding_residues(atoms(np.empty((0, 3)), np.empty(0)), [[0, 0, 0]]).tolist() == []
 
 
 @pytest.mark.parametrize(
@@ -196,7 +134,7 @@ def test_peptides_are_an_option_and_always_said():
     (site,) = ligand_sites(structure, near, include_peptides=True).sites
     assert (site.kind, site.ligand.chain) == ("peptide", "B")
     own = structure.residues.chain == "B"
-    expected = brute_force(structure.atoms.coord, structure.atoms.residue_index, found[1], 7.0)
+    expected = binding_residues(structure, found[1], 7.0)
     assert site.residues.tolist() == [r for r in expected.tolist() if not own[r]]
     assert len(site.residues)
 
@@ -227,53 +165,6 @@ def test_additive_names_are_well_formed_and_cofactors_are_not_among_them():
     assert p2rank <= ADDITIVES
 
 
-def test_sdf_ligand_sits_in_its_site():
-    coord, element = read_sdf_ligand(EXAMPLES / "1s3v_ligand.sdf")
-    assert coord.shape == (27, 3)
-    assert coord.dtype == np.float32
-    assert len(element) == 27
-    assert set(element) == {"C", "N", "O"}
-    structure = read_structure(EXAMPLES / "1s3v.pdb.gz")
-    nearest = np.linalg.norm(structure.atoms.coord[:, None] - coord[None], axis=-1).min()
-    assert 2.2 < nearest < 3.5
-    assert len(binding_residues(structure, coord)) == 17
-
-
-MOLECULE = """water and more
-  test
-
-{n}  0  0  0  0  0  0  0  0  0999 V2000
-{atoms}M  END
-$$$$
-"""
-
-
-def sdf_text(*symbols: str) -> str:
-    lines = "".join(f"{k:10.4f}    1.0000    2.0000 {s:<3} 0  0  0  0  0  0  0  0  0  0  0  0\n" for k, s in enumerate(symbols))
-    return MOLECULE.format(n=f"{len(symbols):3d}", atoms=lines)
-
-
-def test_sdf_hydrogens_are_dropped_elements_are_upper_case_and_the_first_molecule_counts(tmp_path):
-    path = tmp_path / "two.sdf"
-    path.write_text(sdf_text("Cl", "H", "C") + sdf_text("O"))
-    coord, element = read_sdf_ligand(path)
-    assert element.tolist() == ["CL", "C"]
-    assert coord.tolist() == [[0, 1, 2], [2, 1, 2]]
-
-
-@pytest.mark.parametrize("text", ["", "not a molecule\n", sdf_text("H", "H"), sdf_text("C", "C")[:-60]])
-def test_bad_sdf_gives_a_sentence(tmp_path, text):
-    path = tmp_path / "bad.sdf"
-    path.write_text(text)
-    with pytest.raises(StructureError, match=r"bad\.sdf"):
-        read_sdf_ligand(path)
-
-
-def test_missing_sdf_gives_a_sentence(tmp_path):
-    with pytest.raises(StructureError, match="no such file"):
-        read_sdf_ligand(tmp_path / "none.sdf")
-
-
 def test_shipped_labels_are_what_the_code_computes():
     expected = {}
     for row in shipped_labels():
@@ -284,6 +175,9 @@ def test_shipped_labels_are_what_the_code_computes():
     for path in structures:
         sdf = EXAMPLES / f"{path.name.split('.')[0]}_ligand.sdf"
         assert label_rows(path, sdf if sdf.exists() else None) == expected.get(path.name, []), path.name
+        structure = read_structure(path)
+        sites = ligand_sites(structure, bonds=file_bonds(path)).sites
+        assert [x.id for x in relevant_ligands(structure)] == [x.ligand.id for x in sites], path.name  # one notion here
 
 
 def test_shipped_labels_of_known_sites():
@@ -293,3 +187,77 @@ def test_shipped_labels_of_known_sites():
     assert "A:62" in residues["PNM A:400"]
     assert {"A:25", "B:25"} <= residues["478 :200"]
     assert {"A:168", "A:253"} <= residues["ZMA A:1202"]
+
+
+def atom(element: str, where: np.ndarray, number: int = 1) -> Ligand:
+    return Ligand("XXX", "L", number, "", np.asarray(where, np.float32).reshape(1, 3), np.array([element]), np.array(["X1"]))
+
+
+@pytest.mark.parametrize(
+    ("element", "distance", "bonded"),
+    [("C", 1.45, True), ("C", 1.8, True), ("C", 2.0, False), ("ZN", 2.0, False), ("BR", 2.0, True)],
+)
+def test_a_bond_is_shorter_than_the_radii_and_no_metal(element: str, distance: float, bonded: bool) -> None:
+    structure = make_structure()
+    # Straight down from the first nitrogen, where nothing else is.
+    ligand = atom(element, structure.atoms.coord[0] + np.float32([0, 0, -distance]))
+    assert attachments(structure, ligand) == ([0] if bonded else [])
+
+
+def test_what_the_file_says_counts_at_any_distance() -> None:
+    structure = make_structure()
+    r = structure.residues
+    ligand = atom("C", [50, 50, 50])
+    partner = (str(r.chain[30]), int(r.number[30]), str(r.insertion_code[30]))
+    assert attachments(structure, ligand) == []
+    assert attachments(structure, ligand, bonds=[(("L", 1, ""), partner)]) == [30]
+    assert attachments(structure, ligand, bonds=[(("L", 2, ""), partner)]) == []
+
+
+def test_groups_hang_together_by_distance_or_by_the_file() -> None:
+    a, b, c = atom("C", [0, 0, 0], 1), atom("O", [0, 0, 1.4], 2), atom("C", [0, 0, 20], 3)
+    assert [[x.number for x in g] for g in connected([a, b, c])] == [[1, 2], [3]]
+    told = [(("L", 1, ""), ("L", 3, ""))]
+    assert [[x.number for x in g] for g in connected([a, b, c], bonds=told)] == [[1, 2, 3]]
+    assert connected([]) == []
+
+
+def test_link_records_and_struct_conn_are_read(tmp_path: Path, examples: Path) -> None:
+    import gemmi
+
+    parsed = gemmi.read_structure(str(examples / "6WQA.cif"))
+    (ligand,) = ligand_sites(read_structure(examples / "6WQA.cif")).sites
+    assert ligand.kind == "molecule"
+    connection = gemmi.Connection()
+    connection.name, connection.type, connection.asu = "covale1", gemmi.ConnectionType.Covale, gemmi.Asu.Same
+    residue = parsed[0]["A"][str(int(read_structure(examples / "6WQA.cif").residues.number[5]))][0]
+    connection.partner1 = gemmi.AtomAddress("A", residue.seqid, residue.name, "CB")
+    zma = next(r for r in parsed[0]["A"] if r.name == "ZMA")
+    connection.partner2 = gemmi.AtomAddress("A", zma.seqid, "ZMA", zma[0].name)
+    parsed.connections.append(connection)
+    parsed.setup_entities()
+    parsed.write_pdb(str(tmp_path / "x.pdb"))
+    parsed.make_mmcif_document().write_file(str(tmp_path / "x.cif"))
+    expected = {(("A", residue.seqid.num, ""), ("A", zma.seqid.num, ""))}
+    for path in (tmp_path / "x.pdb", tmp_path / "x.cif"):
+        bonds = file_bonds(path)
+        assert bonds == expected | {(b, a) for a, b in expected}
+        structure = read_structure(path)
+        (site,) = ligand_sites(structure, bonds=bonds).sites
+        assert site.kind == "covalent"
+        assert site.bonded_to == (5,)
+    assert file_bonds(examples / "6WQA.cif") == frozenset()
+
+
+def test_sugars_are_known_by_name() -> None:
+    assert all(map(is_sugar, ("NAG", "MAN", "BMA", "FUC", "GAL")))
+    assert not any(map(is_sugar, ("ATP", "HEM", "ZZZ9")))
+
+
+def test_numbering_of_the_ligand_matters() -> None:
+    structure = make_structure()
+    ligand = replace(atom("C", [50, 50, 50]), insertion_code="B")
+    r = structure.residues
+    partner = (str(r.chain[0]), int(r.number[0]), str(r.insertion_code[0]))
+    assert attachments(structure, ligand, bonds=[(("L", 1, ""), partner)]) == []
+    assert attachments(structure, ligand, bonds=[(("L", 1, "B"), partner)]) == [0]

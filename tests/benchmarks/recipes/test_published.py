@@ -14,7 +14,8 @@ from benchmarks.recipes.published import main
 from s2p.datasets.label_files import write_three_line
 from s2p.datasets.labelled import LabelledChain
 from s2p.language.esm import build_backbone
-from s2p.structure.ligands import binding_residues, relevant_ligands
+from s2p.structure.contacts import binding_residues
+from s2p.structure.ligands import relevant_ligands
 from s2p.structure.reading import read_structure
 
 

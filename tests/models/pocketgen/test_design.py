@@ -45,7 +45,7 @@ from s2p.models.pocketgen.output import (
     save_designs,
 )
 from s2p.models.pocketgen.scores import score_designs
-from s2p.structure.ligands import read_sdf_ligand
+from s2p.structure.formats import read_sdf_ligand
 from s2p.structure.reading import Structure, read_structure
 from s2p.structure.transforms import random_rotation
 
