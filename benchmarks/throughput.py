@@ -119,7 +119,7 @@ def memory_of(atoms: int) -> dict[str, float]:
 def _peak(atoms: int) -> dict[str, float]:
     from s2p.batch.run import BatchOptions, expand_inputs, load_predictor, predict_batch
     from s2p.config import DEFAULT_MODEL
-    from s2p.evaluation.isolation import peak_megabytes
+    from s2p.io.runtime import peak_megabytes
     from s2p.structure.reading import read_structure
 
     with tempfile.TemporaryDirectory() as folder:
@@ -143,7 +143,6 @@ class Instant:
     """A predictor that takes no time."""
 
     name = "instant"
-    load_rest = None
 
     def read_sequences(self, sequences: Sequence[str], config: Any = None) -> list[tuple[Any, Any]]:
         nothing = np.zeros(0, np.float32)
@@ -287,7 +286,7 @@ def plot(run: dict[str, Any], path: Path) -> None:
     fig, ax = plt.subplots(figsize=(7, 3.2))
     ax.plot(done, parent + workers, color="#222222", label="all processes")
     ax.plot(done, workers, color="#0072B2", label=f"{run['jobs']} workers")
-    ax.plot(done, parent, color="#D55E00", label="process with the language model")
+    ax.plot(done, parent, color="#D55E00", label="first process")
     ax.set(xlabel="structures done", ylabel="memory (MB)", ylim=(0, None), xlim=(0, run["structures"]))
     ax.grid(alpha=0.3)
     ax.legend(fontsize=8, frameon=False, ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1))

@@ -44,7 +44,6 @@ class Stub:
 
     def __init__(self, seconds: float = 0.0) -> None:
         self.seconds = seconds
-        self.load_rest = partial(Stub, seconds)
 
     def read_sequences(
         self, sequences: Sequence[str], config: PredictConfig | None = None
@@ -83,7 +82,7 @@ def unusable() -> Stub:
 
 def main(source: str, folder: str, jobs: str, seconds: str) -> int:
     """Exit status 130 if interrupted; prints the status of each row."""
-    small = BatchConfig(gather=60, held=240, queue=2)  # many rounds from few structures
+    small = BatchConfig(gather=60)  # many rounds from few structures
     options = BatchOptions(Path(folder), partial(Stub, float(seconds)), ("csv", "json"), resume=True, quiet=True, batch=small)
     try:
         for row in predict_batch(expand_inputs([source]), options, jobs=int(jobs)):

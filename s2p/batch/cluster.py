@@ -1,6 +1,6 @@
 """A batch on a Dask cluster: the scheduler of one that exists, or one started on this machine.
 
-A task is some structures of similar length, worked on by one worker from reading to writing (:func:`s2p.batch.work.run_here`), so
+A task is some structures of similar length, worked on by one worker from reading to writing (:func:`s2p.batch.work.run_task`), so
 that only names and rows travel; the folder is the one place of results. Whatever a worker leaves unfinished when it is lost,
 another does; a row is given once.
 """
@@ -13,16 +13,17 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from s2p.batch.inputs import Item
-from s2p.batch.journal import JOURNAL, Finished
+from s2p.batch.journal import JOURNAL
 from s2p.batch.schedule import groups
-from s2p.batch.work import BatchOptions, Row, run_here
+from s2p.batch.work import BatchOptions, Find, Row, Task, make_task, run_task
 from s2p.errors import S2PError
+from s2p.io.processes import THREADS
 
 __all__ = ["run_on_cluster"]
 
@@ -32,9 +33,6 @@ LOOK, LOST = 5.0, 120
 """Seconds between two looks whether there are workers, and without any before the batch ends."""
 GPU = "GPU"
 """Resource that workers with a GPU offer: ``dask worker … --resources GPU=1``."""
-
-Find = Callable[[str], Finished | None]
-Task = list[tuple[int, Item, Finished | None]]
 
 
 def run_on_cluster(
@@ -87,7 +85,7 @@ def run_on_cluster(
                     waiting.append([suspects.popleft()])
                 while waiting and len(given) < options.batch.cluster_queue * max(1, sum(client.nthreads().values())):
                     group = waiting.popleft()
-                    task = [(index, _elsewhere(items[index]), find(items[index].stem)) for index in group]
+                    task = make_task(items, group, find)
                     # Not pure: a task of the same content, given again, has to run again.
                     future = client.submit(
                         _run_task, task, options, pure=False, retries=options.batch.retries, resources=resources
@@ -117,12 +115,10 @@ def _client(scheduler: str | None, local_workers: int) -> Iterator[Any]:
     import dask
     from distributed import Client, LocalCluster
 
-    # The environment of workers started here: one thread each, whatever library counts.
-    threads = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
     with contextlib.ExitStack() as stack:
         address: Any = scheduler
         if scheduler is None:
-            stack.enter_context(dask.config.set({"distributed.nanny.pre-spawn-environ": threads}))
+            stack.enter_context(dask.config.set({"distributed.nanny.pre-spawn-environ": THREADS}))
             local = LocalCluster(
                 n_workers=local_workers, threads_per_worker=1, dashboard_address=None, silence_logs=logging.CRITICAL
             )
@@ -176,11 +172,6 @@ def _sees(path: Path) -> bool:
     return path.exists()
 
 
-def _elsewhere(item: Item) -> Item:
-    """The item as another process, in another folder, finds it."""
-    return item if item.path is None else replace(item, path=item.path.resolve())
-
-
 # ------------------------------------------------------------------------------------------------ in the worker
 
 _turn = threading.Lock()
@@ -199,6 +190,4 @@ def _run_task(task: Task, options: BatchOptions) -> list[tuple[int, Row]]:
             _held[key] = []
         if torch := sys.modules.get("torch"):
             torch.set_num_threads(max(1, get_worker().state.nthreads))
-        known = {item.stem: finished for _, item, finished in task}
-        rows = run_here([(index, item) for index, item, _ in task], options, known.get, _held[key])
-        return [(index, replace(row, prediction=None, paths=())) for index, row in rows]
+        return run_task(_held[key], task, options)

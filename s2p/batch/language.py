@@ -7,7 +7,7 @@ import ctypes
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from s2p.config import PredictConfig
 from s2p.errors import S2PError
@@ -22,10 +22,7 @@ __all__ = ["LanguageStage", "StagedPredictor", "out_of_memory"]
 
 @runtime_checkable
 class StagedPredictor(Protocol):
-    """A predictor whose language model can work on many structures at once, and the rest elsewhere."""
-
-    load_rest: Any
-    """Callable without arguments that loads what :meth:`finish` needs in another process, or ``None``."""
+    """A predictor whose language model can work on many structures at once."""
 
     def read_sequences(self, sequences: Sequence[str], config: PredictConfig | None = None) -> list[LanguageOutput]:
         """Of each sequence (n,) logits and (n, d) embeddings."""

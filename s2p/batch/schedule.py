@@ -1,13 +1,12 @@
-"""In which order a batch is worked on, and how long it will still take: from the sizes of files, before any is read."""
+"""In which order a batch is worked on: from the sizes of files, before any is read."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from s2p.batch.inputs import Item
 
-__all__ = ["Clock", "estimate_residues", "groups", "longest_first"]
+__all__ = ["estimate_residues", "groups", "longest_first"]
 
 BYTES_PER_RESIDUE = 800
 """Of PDB and mmCIF files: eight atoms a residue, 80 to 100 bytes a line, and headers."""
@@ -52,32 +51,3 @@ def groups(order: Sequence[int], sizes: Sequence[int], budget: int) -> Iterator[
         held += sizes[index]
     if group:
         yield group
-
-
-class Clock:
-    """Seconds until a batch is done, from how fast it was so far.
-
-    Parameters
-    ----------
-    total
-        Residues of all inputs, estimated.
-    now
-        Seconds from some zero; a test brings its own.
-    """
-
-    def __init__(self, total: int, now: Callable[[], float] = time.monotonic) -> None:
-        self._left = total
-        self._worked = 0
-        self._now = now
-        self._start = now()
-
-    def done(self, residues: int, *, skipped: bool = False) -> None:
-        """Count an input as done; one that ``--resume`` skipped says nothing about the speed."""
-        self._left = max(self._left - residues, 0)
-        self._worked += 0 if skipped else residues
-
-    def remaining(self) -> float | None:
-        """Seconds, or ``None`` before anything is known."""
-        if not self._worked:
-            return None
-        return self._left * (self._now() - self._start) / self._worked

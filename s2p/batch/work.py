@@ -6,7 +6,7 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,14 +29,20 @@ if TYPE_CHECKING:
 __all__ = [
     "BatchConfig",
     "BatchOptions",
+    "Find",
     "Loaded",
     "Row",
+    "Task",
     "announce",
     "finish",
+    "kernels_ready",
+    "load_held",
     "load_predictor",
+    "make_task",
     "model_identity",
     "read",
     "run_here",
+    "run_task",
     "work",
 ]
 
@@ -46,12 +52,8 @@ class BatchConfig:
     """How many structures are in work at once; none of it changes a result."""
 
     gather: int = 8192
-    """Residues gathered, of similar length, before the language model runs; it takes them in batches of
-    :attr:`WindowConfig.token_budget`."""
-    held: int = 32768
-    """Residues of structures that are read, waiting or being finished at any time: what bounds the memory."""
-    queue: int = 3
-    """Tasks waiting for each worker process, so that none has to wait for the language model."""
+    """Residues gathered, of similar length, before the language model runs, which takes them in batches of
+    :attr:`WindowConfig.token_budget`; what bounds the memory of each process."""
     cluster_task: int = 8192
     """Residues of one task on a cluster."""
     cluster_queue: int = 3
@@ -61,6 +63,10 @@ class BatchConfig:
 
 
 Predict = Callable[[Structure, PredictConfig], Prediction]
+Find = Callable[[str], Finished | None]
+"""What an earlier run noted of an output name."""
+Task = list[tuple[int, Item, Finished | None]]
+"""What another process is given: inputs, their places in the batch, and what an earlier run noted of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,9 +144,20 @@ def model_identity(model: str, backbone: str | None) -> str:
     return f"{sha256_file(path) if path.is_file() else model} {backbone or ''}"
 
 
+def load_held(options: BatchOptions) -> list[Any]:
+    """The predictor and, where it has stages, its :class:`LanguageStage`."""
+    predictor = options.load()
+    return [predictor, LanguageStage(predictor, options.config) if isinstance(predictor, StagedPredictor) else None]
+
+
+def kernels_ready(held: list[Any]) -> bool:
+    """Whether what was loaded has nothing to compile."""
+    return kernels_cached()
+
+
 def announce(options: BatchOptions) -> None:
     """Say why the first prediction of an installation takes long."""
-    if not options.quiet and not kernels_cached():
+    if not options.quiet:
         print("compiling kernels (first use only, about 10 s) ...", file=sys.stderr, flush=True)
 
 
@@ -209,7 +226,7 @@ def finish(
 def run_here(
     indexed: Iterable[tuple[int, Item]],
     options: BatchOptions,
-    find: Callable[[str], Finished | None],
+    find: Find,
     held: list[Any],
     *,
     staged: bool = True,
@@ -235,9 +252,9 @@ def run_here(
             yield index, loaded
             continue
         if not held:  # outside any try block: without a predictor no input can succeed, so this stops the batch
-            predictor = options.load()
-            held += [predictor, LanguageStage(predictor, options.config) if isinstance(predictor, StagedPredictor) else None]
-            announce(options)
+            held += load_held(options)
+            if not kernels_ready(held):
+                announce(options)
         if not staged or held[1] is None:
             yield index, work(loaded, options, held[0].predict)
             continue
@@ -259,6 +276,22 @@ def _finish_gathered(
     each = (time.perf_counter() - start) / max(1, sum(len(loaded.structure.residues) for _, loaded in gathered))
     for index, loaded in gathered:
         yield index, finish(loaded, outputs, options, predictor, each * len(loaded.structure.residues))
+
+
+def make_task(items: Sequence[Item], group: Sequence[int], find: Find) -> Task:
+    """Some inputs as another process, maybe in another folder, finds them."""
+    found = [(index, items[index], find(items[index].stem)) for index in group]
+    return [
+        (index, item if item.path is None else replace(item, path=item.path.resolve()), finished)
+        for index, item, finished in found
+    ]
+
+
+def run_task(held: list[Any], task: Task, options: BatchOptions) -> list[tuple[int, Row]]:
+    """Rows of a task, without what only the process that did it can use."""
+    known = {item.stem: finished for _, item, finished in task}
+    rows = run_here([(index, item) for index, item, _ in task], options, known.get, held)
+    return [(index, replace(row, prediction=None, paths=())) for index, row in rows]
 
 
 def _failed(item: Item, message: str, seconds: float = 0.0) -> Row:

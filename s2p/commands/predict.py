@@ -86,7 +86,7 @@ def add(commands: Any) -> None:
 
 def _run(arguments: argparse.Namespace) -> int:
     from s2p.batch import run as batch
-    from s2p.batch.schedule import Clock, estimate_residues
+    from s2p.batch.schedule import estimate_residues
 
     config = PredictConfig(
         threshold=arguments.threshold,
@@ -112,11 +112,10 @@ def _run(arguments: argparse.Namespace) -> int:
     if not single and not arguments.quiet and sys.stderr.isatty():
         from tqdm import tqdm
 
-        # Structures are begun with the largest: their number so far says too little about the time left.
-        shape = "{n_fmt}/{total_fmt} |{bar}| {elapsed}{postfix}"
-        bar = tqdm(total=len(items), unit="structure", file=sys.stderr, bar_format=shape)
+        # By residues: structures are begun with the largest, so that their number says too little about the time left.
+        shape = "{desc}|{bar}| {elapsed}, {remaining} left"
+        bar = tqdm(total=sum(map(estimate_residues, items)), file=sys.stderr, bar_format=shape)
         say = tqdm.write  # prints above the bar
-    clock = Clock(sum(map(estimate_residues, items)))
     done = failed = 0
     try:
         rows = batch.predict_batch(
@@ -130,26 +129,19 @@ def _run(arguments: argparse.Namespace) -> int:
                     print(f"s2p: error: {row.message}", file=sys.stderr)
                 elif not arguments.quiet:
                     say(_one_report(row) if single else _one_line(row))
-                clock.done(row.size, skipped=row.status == "skipped")
                 if bar is not None:
-                    bar.set_postfix_str(_time_left(clock.remaining()), refresh=False)
-                    bar.update()
+                    bar.set_description_str(f"{done}/{len(items)} ", refresh=False)
+                    if row.status == "skipped":  # which says nothing about the speed
+                        bar.total = (bar.total or 0) - row.size
+                        bar.refresh()
+                    else:
+                        bar.update(row.size)
     finally:
         if bar is not None:
             bar.close()
         if not single and done and not arguments.quiet:
             print(f"{done - failed} of {len(items)} predicted, {failed} failed; {arguments.output / 'summary.csv'}")
     return 1 if failed else 0
-
-
-def _time_left(seconds: float | None) -> str:
-    """In words, and no more exact than a guess can be."""
-    if seconds is None:
-        return ""
-    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
-        if seconds >= 1.5 * size:
-            return f"about {seconds / size:.0f} {unit} left"
-    return f"about {seconds:.0f} s left"
 
 
 def _pockets(n: int) -> str:

@@ -26,12 +26,13 @@ from s2p.errors import S2PError
 from s2p.evaluation.cases import Case, CaseSet, Truth
 from s2p.evaluation.compare import evaluate_complex
 from s2p.evaluation.config import BenchmarkConfig
-from s2p.evaluation.isolation import Answer, isolated, measure
 from s2p.evaluation.provenance import provenance
 from s2p.evaluation.records import Record, Run, read_lines
 from s2p.evaluation.residues import residue_figures
 from s2p.evaluation.rows import ProteinRow
 from s2p.io.files import file_stem, make_folder, sha256_file, write_text
+from s2p.io.processes import Answer, isolated
+from s2p.io.runtime import measure
 from s2p.io.weights import SHIPPED
 from s2p.models import POCKET_FINDERS
 from s2p.prediction import Prediction, Predictor
@@ -206,7 +207,8 @@ def run_benchmark(
             log=folder / "records" / f"{file_stem(name)}.log",
             describe=describe,
             on_load=partial(_same_version, entry, name, bool(found)),
-            config=config,
+            timeout=config.timeout,
+            load_timeout=config.load_timeout,
         )
         entry.pop("error", None)
         try:

@@ -1,16 +1,18 @@
-"""Device, threads, progress bars, and where we run."""
+"""Device, compiled kernels, progress bars, time and memory of a call, and where we run."""
 
 from __future__ import annotations
 
+import contextlib
 import sys
-from collections.abc import Iterable, Sized
+import time
+from collections.abc import Callable, Iterable, Sized
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["in_colab", "kernels_cached", "pick_device", "progress_bar"]
+__all__ = ["in_colab", "kernels_cached", "measure", "peak_megabytes", "pick_device", "progress_bar"]
 
 T = TypeVar("T")
 
@@ -67,3 +69,27 @@ def progress_bar(items: Iterable[T], label: str, quiet: bool = False) -> Iterabl
     total = len(items) if isinstance(items, Sized) else None
     hide = quiet or not (sys.stderr.isatty() or "ipykernel" in sys.modules)
     return tqdm(items, desc=label, total=total, disable=hide, leave=False)
+
+
+def measure(call: Callable[[], T]) -> tuple[T, float, float]:
+    """Result of ``call``, its wall time in seconds, and the peak memory of this process or of its children in MB.
+
+    Where the system can reset the peak (Linux), it is that of the call; else, and for children, the largest so far.
+    """
+    with contextlib.suppress(OSError), open("/proc/self/clear_refs", "w") as handle:
+        handle.write("5")
+    start = time.perf_counter()
+    result = call()
+    return result, time.perf_counter() - start, peak_megabytes()
+
+
+def peak_megabytes() -> float:
+    """Peak resident memory of this process, or of a child that has ended if that was larger, in MB (10^6 bytes)."""
+    import resource
+
+    unit = 1.0 if sys.platform == "darwin" else 1024.0
+    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    with contextlib.suppress(OSError, ValueError, IndexError), open("/proc/self/status") as handle:
+        own = next(float(line.split()[1]) * 1024 for line in handle if line.startswith("VmHWM"))
+    children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * unit
+    return max(own, children) / 1e6

@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 from batch_stub import Stub, pdb
 
-from s2p.batch.pool import _Flow
+from s2p.batch import pool
 from s2p.batch.run import BatchOptions, expand_inputs, load_predictor, predict_batch
-from s2p.batch.work import BatchConfig
+from s2p.batch.schedule import estimate_residues
+from s2p.batch.work import BatchConfig, make_task
 from s2p.config import DEFAULT_MODEL
 from s2p.errors import WeightsError
 
@@ -55,7 +56,7 @@ def test_a_batch_equals_single_predictions(examples: Path, tmp_path: Path, jobs:
 
 
 def options(tmp_path: Path, **changes: Any) -> BatchOptions:
-    limits = BatchConfig(gather=40, held=100, queue=2)
+    limits = BatchConfig(gather=40)
     return BatchOptions(
         **{"folder": tmp_path / "out", "load": Stub, "formats": ("csv",), "quiet": True, "batch": limits, **changes}
     )
@@ -82,22 +83,22 @@ def test_all_are_done_though_some_kill_their_process(tmp_path: Path) -> None:
         assert [Path(row["input"]).stem for row in csv.DictReader(handle)] == sorted(names)
 
 
-def test_little_is_held_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[int] = []
-    submit = _Flow._submit_finish
+def test_a_task_is_little_and_there_are_enough_for_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[list[int]] = []
 
-    def watched(self: _Flow, pool: Any, running: Any) -> None:
-        in_work = [index for index, _ in self.ready] + list(running.values())
-        assert len(set(in_work)) == len(in_work)
-        seen.append(sum(self.sizes[index] for index in in_work))
-        submit(self, pool, running)
+    def watched(items: Any, group: list[int], find: Any) -> Any:
+        seen.append(group)
+        return make_task(items, group, find)
 
-    monkeypatch.setattr(_Flow, "_submit_finish", watched)
-    items = expand_inputs(inputs(tmp_path, tuple(f"s{k}" for k in range(30))))
-    own = options(tmp_path)
-    assert sum(1 for row in predict_batch(items, own, jobs=2) if row.status == "ok") == 30
-    assert len(seen) > 3
-    assert max(seen) <= own.batch.held
+    monkeypatch.setattr(pool, "make_task", watched)
+    items = expand_inputs(inputs(tmp_path, tuple(f"s{k}" for k in range(40))))
+    own = options(tmp_path, batch=BatchConfig(gather=60))
+    assert sum(1 for row in predict_batch(items, own, jobs=2) if row.status == "ok") == 40
+    sizes = [sum(estimate_residues(items[index]) for index in group) for group in seen]
+    assert max(sizes) <= 60 and max(map(len, seen)) > 1
+    seen.clear()
+    assert sum(1 for row in predict_batch(items, options(tmp_path, batch=BatchConfig()), jobs=2) if row.status == "ok") == 40
+    assert len(seen) >= 2 * pool.SHARES, "no worker waits for another's large task"
 
 
 def test_one_larger_than_all_limits_is_done(tmp_path: Path) -> None:
@@ -107,21 +108,13 @@ def test_one_larger_than_all_limits_is_done(tmp_path: Path) -> None:
     assert [row.status for row in rows] == ["ok"] * 3
 
 
-class Unusable(Stub):
-    """Its second half cannot be loaded."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.load_rest = unusable
-
-
 def unusable() -> Stub:
     raise WeightsError("gone in the meantime")
 
 
 def test_a_worker_that_cannot_load_stops_the_batch(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="gone in the meantime"):
-        list(predict_batch(expand_inputs(inputs(tmp_path, ("a", "b"))), options(tmp_path, load=Unusable), jobs=2))
+        list(predict_batch(expand_inputs(inputs(tmp_path, ("a", "b"))), options(tmp_path, load=unusable), jobs=2))
 
 
 def test_nothing_is_loaded_where_no_input_is_good(tmp_path: Path) -> None:

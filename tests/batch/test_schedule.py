@@ -1,4 +1,4 @@
-"""Order and remaining time of a batch."""
+"""Order of a batch."""
 
 from __future__ import annotations
 
@@ -6,13 +6,12 @@ import gzip
 from itertools import pairwise
 from pathlib import Path
 
-import pytest
 from batch_stub import pdb
 from hypothesis import given
 from hypothesis import strategies as st
 
 from s2p.batch.inputs import Item
-from s2p.batch.schedule import Clock, estimate_residues, groups, longest_first
+from s2p.batch.schedule import estimate_residues, groups, longest_first
 from s2p.structure.reading import read_structure
 
 SIZES = st.lists(st.integers(1, 50), max_size=40)
@@ -46,17 +45,3 @@ def test_sizes_are_guessed_from_files(tmp_path: Path, examples: Path) -> None:
     for name in ("4CUP.cif", "1pwc.pdb.gz", "7CFN.cif.gz"):
         n = len(read_structure(examples / name).residues)
         assert n / 3 < estimate_residues(Item("", "", path=examples / name)) < 3 * n, name
-
-
-def test_time_left_follows_residues_and_ignores_what_was_skipped() -> None:
-    seconds = iter((0.0, 10.0, 10.0, 30.0, 40.0))
-    clock = Clock(1000, lambda: next(seconds))
-    assert clock.remaining() is None
-    clock.done(500, skipped=True)
-    assert clock.remaining() is None
-    clock.done(100)
-    assert clock.remaining() == pytest.approx(400 * 10 / 100)
-    clock.done(100)
-    assert clock.remaining() == pytest.approx(300 * 10 / 200)
-    clock.done(300)
-    assert clock.remaining() == 0

@@ -265,24 +265,6 @@ def test_bar_on_a_terminal(capsys, monkeypatch):
     assert capsys.readouterr() == ("", "")
 
 
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (None, ""),
-        (0.2, "about 0 s left"),
-        (80, "about 80 s left"),
-        (100, "about 2 min left"),
-        (5000, "about 83 min left"),
-        (20000, "about 6 h left"),
-        (500_000, "about 6 d left"),
-    ],
-)
-def test_time_left_in_words(seconds, text):
-    from s2p.commands.predict import _time_left
-
-    assert _time_left(seconds) == text
-
-
 def test_a_cluster_is_asked_for(monkeypatch, capsys):
     from s2p.batch import run as batch
 

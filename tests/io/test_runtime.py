@@ -1,4 +1,4 @@
-"""The line about compiling: said once, when it is true, and not to those who asked for quiet."""
+"""The line about compiling: said once, when it is true, and not to those who asked for quiet. Time and memory of a call."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from builders import make_prediction
 
 from s2p.batch import work as batch_work
 from s2p.batch.run import BatchOptions, expand_inputs, predict_batch
+from s2p.io.runtime import measure, peak_megabytes
 from s2p.prediction import Prediction
 from s2p.structure.reading import Structure
 
@@ -95,3 +96,15 @@ def test_help_loads_neither_torch_nor_numba() -> None:
         "import sys; from s2p.commands import build_parser; build_parser(); print({'torch', 'numba', 'numpy'} & set(sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "set()"
+
+
+def test_measure() -> None:
+    def allocate() -> int:
+        block = bytearray(200_000_000)
+        return len(block)
+
+    before = peak_megabytes()
+    result, seconds, peak = measure(allocate)
+    assert result == 200_000_000
+    assert seconds > 0
+    assert peak >= 200 and peak >= before - 50

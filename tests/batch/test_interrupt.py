@@ -1,10 +1,12 @@
-"""Batches that are killed or interrupted: nothing is half-written, nothing is lost, nothing is done again."""
+"""Batches that are killed or interrupted: they end, nothing is half-written, nothing is lost, nothing is done again."""
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,6 +22,9 @@ STUB = Path(__file__).parents[1] / "batch_stub.py"
 N = 24
 SECONDS = 0.05
 ROUNDS = int(os.environ.get("S2P_KILL_ROUNDS", "3"))
+NAMES = ("1ubi.pdb.gz", "4CUP.cif", "1hpv.pdb.gz", "1pwc.pdb.gz")
+ENOUGH = 60
+"""Seconds in which anything has ended, on a machine that others use too."""
 
 
 def command(source: Path, out: Path, jobs: int, seconds: float = SECONDS) -> list[str]:
@@ -47,11 +52,12 @@ def living(pid: int) -> bool:
 
 
 def children(pid: int) -> list[int]:
-    """Processes started by ``pid``; empty where there is no /proc."""
-    try:
-        return [int(text) for text in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    except FileNotFoundError:
-        return []
+    """Processes started by ``pid``, whichever of its threads did; empty where there is no /proc."""
+    found: list[int] = []
+    for path in Path(f"/proc/{pid}/task").glob("*/children"):
+        with contextlib.suppress(OSError):
+            found += map(int, path.read_text().split())
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -127,3 +133,106 @@ def test_interrupted_it_writes_the_summary_and_goes_on(source, whole, tmp_path, 
     assert outputs(tmp_path) == expected
     # What was written, but not yet seen by the parent, may be done again.
     assert 0 < statuses(tmp_path).count("skipped") <= len(so_far)
+
+
+# ------------------------------------------------------------------------------- the command, and what it sends to its workers
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory: pytest.TempPathFactory, examples: Path) -> Path:
+    folder = tmp_path_factory.mktemp("real")
+    for k in range(3):
+        for name in NAMES:
+            shutil.copy(examples / name, folder / f"n{k}_{name}")
+    return folder
+
+
+def start(source: Path, out: Path, draw: random.Random) -> tuple[subprocess.Popen[str], list[int]]:
+    """A batch as from a shell, some time after it has begun, and its workers.
+
+    A moment at which a thread of it cannot go on because a pipe is full comes first, if there is one: there, before Python 3.12,
+    :class:`concurrent.futures.ProcessPoolExecutor` waits for ever.
+    """
+    command = [sys.executable, "-m", "s2p", "predict", str(source), "-o", str(out), "--format", "csv", "--jobs", "2", "--quiet"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(
+        command, start_new_session=True, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+    while not (out / JOURNAL).exists() and process.poll() is None:
+        time.sleep(0.02)
+    end = time.monotonic() + draw.uniform(0, 5)
+    while not workers_of(process.pid) or (time.monotonic() < end and not blocked(process.pid)):
+        assert process.poll() is None, "ended too soon"
+        time.sleep(0.01)
+    return process, workers_of(process.pid)
+
+
+def workers_of(pid: int) -> list[int]:
+    found = []
+    for child in children(pid):
+        try:
+            if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes():
+                found.append(child)
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+    return found
+
+
+def blocked(pid: int) -> bool:
+    for path in Path(f"/proc/{pid}/task").glob("*/wchan"):
+        try:
+            if "pipe_write" in path.read_text():
+                return True
+        except OSError:
+            continue
+    return False
+
+
+def ended(process: subprocess.Popen[str], workers: list[int]) -> str:
+    """What it printed as errors."""
+    try:
+        _, errors = process.communicate(timeout=ENOUGH)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        pytest.fail("it hangs")
+    end = time.monotonic() + 20
+    while any(map(living, workers)) and time.monotonic() < end:
+        time.sleep(0.05)
+    assert not [pid for pid in workers if living(pid)], "workers outlived their parent"
+    return errors
+
+
+needs_proc = pytest.mark.skipif(not Path("/proc/self/wchan").exists(), reason="looks into /proc")
+
+
+@needs_proc
+@pytest.mark.slow
+@pytest.mark.usefixtures("interruptible")
+@pytest.mark.parametrize("seed", range(ROUNDS))
+def test_ctrl_c_ends_it_at_any_moment(real, tmp_path, seed):
+    process, workers = start(real, tmp_path / "out", random.Random(seed))
+    os.killpg(process.pid, signal.SIGINT)
+    errors = ended(process, workers)
+    assert (process.returncode, errors) == (130, "s2p: error: interrupted\n")
+
+
+@needs_proc
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(ROUNDS))
+def test_a_worker_killed_at_any_moment_costs_nothing(real, tmp_path, seed):
+    draw = random.Random(seed)
+    process, workers = start(real, tmp_path / "out", draw)
+    os.kill(draw.choice(workers), signal.SIGKILL)
+    errors = ended(process, workers)
+    assert (process.returncode, errors) == (0, "")
+    with open(tmp_path / "out" / "summary.csv", newline="") as handle:
+        assert [row["status"] for row in csv.DictReader(handle)] == ["ok"] * 3 * len(NAMES)
+
+
+@needs_proc
+@pytest.mark.slow
+def test_workers_end_with_a_parent_that_is_killed(real, tmp_path):
+    process, workers = start(real, tmp_path / "out", random.Random(0))
+    process.kill()
+    assert workers
+    ended(process, workers)

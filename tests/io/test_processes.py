@@ -12,10 +12,7 @@ from typing import Any
 import pytest
 
 from s2p.errors import S2PError
-from s2p.evaluation.config import BenchmarkConfig
-from s2p.evaluation.isolation import isolated, measure, peak_megabytes
-
-QUICK = BenchmarkConfig(timeout=3.0, load_timeout=120.0)
+from s2p.io.processes import isolated
 
 
 def load(path: str = "") -> dict[str, Any]:
@@ -59,7 +56,8 @@ def work(loaded: dict[str, Any], item: Any) -> Any:
 def test_every_item_is_answered_whatever_it_does(tmp_path: Path) -> None:
     items = [1, "exit", 2, "raise", "abort", str(tmp_path / "pid"), 3]
     answers = {
-        a.item: a for a in isolated(partial(load, str(tmp_path / "loads")), work, items, config=QUICK, log=tmp_path / "log")
+        a.item: a
+        for a in isolated(partial(load, str(tmp_path / "loads")), work, items, timeout=3, load_timeout=120, log=tmp_path / "log")
     }
     assert list(answers) == items
     assert [answers[k].value for k in (1, 2, 3)] == [10, 20, 30]
@@ -118,20 +116,8 @@ def test_leaving_early_ends_the_workers(tmp_path: Path) -> None:
 )
 def test_what_cannot_be_loaded_is_said_once(load: Any, message: str, limit: float) -> None:
     with pytest.raises(S2PError, match=message):
-        list(isolated(load, work, [1, 2], config=BenchmarkConfig(load_timeout=limit)))
+        list(isolated(load, work, [1, 2], load_timeout=limit))
 
 
 def test_nothing_to_do_starts_nothing() -> None:
     assert list(isolated(load_and_die, work, [])) == []
-
-
-def test_measure() -> None:
-    def allocate() -> int:
-        block = bytearray(200_000_000)
-        return len(block)
-
-    before = peak_megabytes()
-    result, seconds, peak = measure(allocate)
-    assert result == 200_000_000
-    assert seconds > 0
-    assert peak >= 200 and peak >= before - 50
