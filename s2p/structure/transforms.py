@@ -1,4 +1,4 @@
-"""Rigid motions of a structure, and the one that superposes two sets of points."""
+"""Rigid motions of a structure, the one that superposes two sets of points, and torsions."""
 
 from __future__ import annotations
 
@@ -9,14 +9,21 @@ from numpy.typing import NDArray
 
 from s2p.structure.reading import Structure
 
-__all__ = ["moved", "random_rotation", "superposition"]
+__all__ = ["dihedral", "moved", "random_rotation", "superposition"]
 
 
-def random_rotation(draw: np.random.Generator) -> NDArray[np.float64]:
-    """(3, 3) proper rotation, all equally likely."""
+def random_rotation(draw: np.random.Generator, column: int = 0) -> NDArray[np.float64]:
+    """(3, 3) proper rotation, all equally likely.
+
+    Parameters
+    ----------
+    column
+        The one that changes its sign where the matrix drawn would mirror: which one does not matter, but recorded draws depend
+        on it.
+    """
     q, r = np.linalg.qr(draw.normal(size=(3, 3)))
     q = q * np.sign(np.diag(r))
-    q[:, 0] *= np.sign(np.linalg.det(q))
+    q[:, column] *= np.sign(np.linalg.det(q))
     return np.asarray(q)
 
 
@@ -46,3 +53,15 @@ def superposition(
     first, second = ([gemmi.Position(*xyz) for xyz in np.asarray(x, float).tolist()] for x in (fixed, moving))
     result = gemmi.superpose_positions(first, second)
     return np.array(result.transform.mat.tolist()), np.array(result.transform.vec.tolist()), float(result.rmsd)
+
+
+def dihedral(
+    a: NDArray[np.floating], b: NDArray[np.floating], c: NDArray[np.floating], d: NDArray[np.floating]
+) -> NDArray[np.float64]:
+    """(n,) torsions in radians, IUPAC sign, of four (n, 3) points each."""
+    axis = c - b
+    axis = axis / np.maximum(np.linalg.norm(axis, axis=1, keepdims=True), 1e-9)
+    v = (a - b) - ((a - b) * axis).sum(axis=1, keepdims=True) * axis
+    w = (d - c) - ((d - c) * axis).sum(axis=1, keepdims=True) * axis
+    x, y = (v * w).sum(axis=1), (np.cross(axis, v) * w).sum(axis=1)
+    return np.asarray(np.arctan2(y, x))

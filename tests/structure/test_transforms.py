@@ -9,14 +9,15 @@ import pytest
 from scipy.spatial.distance import pdist
 
 from s2p.structure.reading import read_structure
-from s2p.structure.transforms import moved, random_rotation, superposition
+from s2p.structure.transforms import dihedral, moved, random_rotation, superposition
 
 EXAMPLES = Path(__file__).parents[2] / "data" / "examples"
 
 
+@pytest.mark.parametrize("column", [0, 2])
 @pytest.mark.parametrize("seed", range(5))
-def test_rotations_are_proper(seed: int) -> None:
-    q = random_rotation(np.random.default_rng(seed))
+def test_rotations_are_proper(seed: int, column: int) -> None:
+    q = random_rotation(np.random.default_rng(seed), column)
     np.testing.assert_allclose(q @ q.T, np.eye(3), atol=1e-12)
     assert np.linalg.det(q) == pytest.approx(1.0)
 
@@ -57,3 +58,11 @@ def test_superposition_is_kabsch() -> None:
     best = (u @ np.diag([1, 1, np.sign(np.linalg.det(u @ v))]) @ v).T
     np.testing.assert_allclose(rotation, best, atol=1e-6)
     np.testing.assert_allclose(np.sqrt((((b @ rotation.T + shift) - a) ** 2).sum(1).mean()), rmsd, atol=1e-6)
+
+
+def test_dihedral_of_known_angles() -> None:
+    a, b, c = (np.array([x], float) for x in ((1, 0, 0), (0, 0, 0), (0, 0, 1)))
+    for angle in (-170.0, -60.0, 0.5, 90.0, 180.0):
+        # Looking along b to c, the far bond is turned clockwise by the angle.
+        d = c + np.array([np.cos(np.deg2rad(angle)), np.sin(np.deg2rad(angle)), 0.3])
+        assert np.rad2deg(dihedral(a, b, c, d)[0]) == pytest.approx(angle)

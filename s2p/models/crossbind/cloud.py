@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from s2p.models.crossbind.config import CrossBindAugmentConfig, CrossBindConfig
 from s2p.structure.reading import Structure
+from s2p.structure.transforms import random_rotation
 
-__all__ = ["N_ELEMENTS", "N_TYPES", "Cloud", "augment", "cloud_of", "crop", "join", "random_rotation"]
+__all__ = ["N_ELEMENTS", "N_TYPES", "Cloud", "augment", "cloud_of", "crop", "join"]
 
 LETTERS = "GAVLIMCSTNQDEKRHFYWPX"
 """Residue types in the order of the public code; what is none of the twenty is X."""
@@ -98,13 +99,6 @@ def join(clouds: Sequence[Cloud]) -> Cloud:
     )
 
 
-def random_rotation(rng: np.random.Generator) -> NDArray[np.float64]:
-    """(3, 3) rotation, uniform over all."""
-    q, r = np.linalg.qr(rng.standard_normal((3, 3)))
-    q = q * np.sign(np.diag(r))
-    return np.asarray(q if np.linalg.det(q) > 0 else q * [1, 1, -1])
-
-
 def augment(cloud: Cloud, config: CrossBindAugmentConfig, rng: np.random.Generator) -> Cloud:
     """The cloud of one protein, changed at random; the given one stays as it was."""
     x = cloud.coord
@@ -114,7 +108,7 @@ def augment(cloud: Cloud, config: CrossBindAugmentConfig, rng: np.random.Generat
         x = x + config.elastic * _smooth_noise(x, config.elastic_grid, rng)
     turn = np.eye(3)
     if config.rotate == "all":
-        turn = random_rotation(rng)
+        turn = random_rotation(rng, column=2)
     elif config.rotate == "z":
         angle = rng.uniform(0, 2 * np.pi)
         turn[:2, :2] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]

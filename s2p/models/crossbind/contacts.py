@@ -1,4 +1,4 @@
-"""Residues that touch DNA or RNA in a complex, and public label files put onto structures."""
+"""Residues that touch DNA or RNA in a complex."""
 
 from __future__ import annotations
 
@@ -8,13 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from s2p.datasets.labelled import LabelledChain
 from s2p.errors import StructureError
-from s2p.io.fetch import fetch_structure
-from s2p.structure.alignment import labels_on_chain
-from s2p.structure.reading import Structure, read_structure
+from s2p.structure.reading import Structure
 
-__all__ = ["NucleicKind", "fetch_labelled", "nucleic_chains", "nucleic_contacts"]
+__all__ = ["NucleicKind", "nucleic_contacts"]
 
 NucleicKind = Literal["dna", "rna"]
 RADII = {"C": 1.70, "N": 1.55, "O": 1.52, "S": 1.80, "P": 1.80}
@@ -65,39 +62,3 @@ def nucleic_contacts(structure: Structure, kind: NucleicKind | None = None) -> N
 def _radii(element: NDArray[np.str_]) -> NDArray[np.float64]:
     names, inverse = np.unique(element, return_inverse=True)
     return np.array([RADII.get(name, OTHER_RADIUS) for name in names.tolist()])[inverse]
-
-
-def nucleic_chains(structure: Structure, kind: NucleicKind | None = None) -> list[LabelledChain]:
-    """Every protein chain that touches a nucleic acid, with its labels.
-
-    Raises
-    ------
-    StructureError
-        If the structure holds no such nucleic acid.
-    """
-    labels = nucleic_contacts(structure, kind)
-    chains = []
-    for chain in structure.chains:
-        own = structure.residues.chain == chain
-        if labels[own].any():
-            chains.append(LabelledChain(f"{structure.name}_{chain}", structure.sequence(chain), labels[own], "contacts"))
-    return chains
-
-
-def fetch_labelled(chain: LabelledChain) -> tuple[Structure, NDArray[np.uint8]]:
-    """The structure of a chain of a public label file (``3a01_A``: PDB id, chain) and its labels on the observed residues.
-
-    The file is downloaded once and kept in the cache.
-
-    Raises
-    ------
-    StructureError
-        If the name is not of that form, or the entry has no such chain.
-    FetchError
-        If it cannot be downloaded.
-    """
-    entry, _, name = chain.id.partition("_")
-    if len(entry) != 4 or not name:
-        raise StructureError(f"{chain.id!r} is not a PDB id and a chain such as 3a01_A; its structure cannot be looked up")
-    structure = read_structure(fetch_structure(entry), chains=[name])
-    return structure, labels_on_chain(structure.sequence(name), chain.sequence, np.flatnonzero(chain.labels).tolist())

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,33 +10,14 @@ from s2p.errors import S2PError
 from s2p.models.crossbind.filter import exposure
 from s2p.structure.reading import Structure
 from s2p.structure.secondary import secondary_structure
+from s2p.structure.transforms import dihedral
 
-__all__ = ["N_PROFILE", "WIDTH", "Extrema", "backbone_angles", "residue_features"]
+__all__ = ["N_PROFILE", "WIDTH", "backbone_angles", "residue_features"]
 
 N_PROFILE = 40
 """Columns of a profile: 20 of a PSSM and 20 of an HMM."""
 STATES = "HBEGITSC"
 WIDTH = N_PROFILE + 4 + 1 + len(STATES) + 1
-
-
-@dataclass(frozen=True, eq=False)
-class Extrema:
-    """Scales columns to 0 … 1 by the smallest and largest values of a training set (the public code has them written in)."""
-
-    low: NDArray[np.float64]
-    """(d,)."""
-    high: NDArray[np.float64]
-
-    @classmethod
-    def of(cls, profiles: Sequence[NDArray[np.floating]]) -> Extrema:
-        """From (L, d) profiles of training chains."""
-        table = np.concatenate(profiles)
-        return cls(table.min(axis=0).astype(np.float64), table.max(axis=0).astype(np.float64))
-
-    def __call__(self, profile: NDArray[np.floating]) -> NDArray[np.float64]:
-        """(L, d) -> (L, d) in 0 … 1; what a training chain never had is clipped, a constant column is 0."""
-        span = np.where(self.high > self.low, self.high - self.low, 1.0)
-        return np.asarray(((profile - self.low) / span).clip(0, 1))
 
 
 def residue_features(structure: Structure, profile: NDArray[np.floating] | None = None) -> NDArray[np.float32]:
@@ -48,8 +26,8 @@ def residue_features(structure: Structure, profile: NDArray[np.floating] | None 
     Parameters
     ----------
     profile
-        (L, 40) PSSM and HMM columns, scaled by :class:`Extrema`. Without it BLOSUM62's row of the residue, scaled to 0 … 1, and
-        zeros stand in: no alignment is needed, and none of what one would add is there.
+        (L, 40) PSSM and HMM columns, scaled to 0 … 1 by the extremes of the training set. Without it BLOSUM62's row of the
+        residue, scaled to 0 … 1, and zeros stand in: no alignment is needed, and none of what one would add is there.
 
     Returns
     -------
@@ -91,16 +69,6 @@ def backbone_angles(structure: Structure) -> NDArray[np.float64]:
     # 2 Å: a peptide bond is 1.33 Å long, and anything much longer is a gap.
     joined = (chain[1:] == chain[:-1]) & (np.linalg.norm(place["N"][1:] - place["C"][:-1], axis=1) < 2.0)
     rows = np.flatnonzero(joined)
-    found[rows + 1, 0] = _dihedral(place["C"][rows], place["N"][rows + 1], place["CA"][rows + 1], place["C"][rows + 1])
-    found[rows, 1] = _dihedral(place["N"][rows], place["CA"][rows], place["C"][rows], place["N"][rows + 1])
+    found[rows + 1, 0] = dihedral(place["C"][rows], place["N"][rows + 1], place["CA"][rows + 1], place["C"][rows + 1])
+    found[rows, 1] = dihedral(place["N"][rows], place["CA"][rows], place["C"][rows], place["N"][rows + 1])
     return found
-
-
-def _dihedral(
-    a: NDArray[np.float64], b: NDArray[np.float64], c: NDArray[np.float64], d: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """(M,) angle about b–c, radians, positive clockwise seen along it (IUPAC)."""
-    u, v, w = b - a, c - b, d - c
-    first, second = np.cross(u, v), np.cross(v, w)
-    y = (np.linalg.norm(v, axis=1)[:, None] * u * second).sum(axis=1)
-    return np.asarray(np.arctan2(y, (first * second).sum(axis=1)))

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from s2p.models.vabsnet.graph import ATOM_NAMES, LETTERS, MASKED_RESIDUE, Nodes, take_atoms
 from s2p.structure.reading import Structure
+from s2p.structure.transforms import dihedral
 from s2p.surface.points import atom_radii, surface_points
 
 __all__ = [
@@ -22,7 +23,6 @@ __all__ = [
     "MaskedNodes",
     "Torsions",
     "atom_areas",
-    "dihedral",
     "draw_spans",
     "mask_and_move",
     "mask_nodes",
@@ -135,18 +135,6 @@ def mask_and_move(nodes: Nodes, share: float, mean: float, noise: float, rng: np
         shift[rows] = rng.normal(0, noise, (int(rows.sum()), 3))
     coord = (hidden.coord + shift).astype(hidden.coord.dtype)
     return MaskedNodes(replace(hidden, coord=coord), masked, kept, hit, hidden.coord)
-
-
-def dihedral(
-    a: NDArray[np.floating], b: NDArray[np.floating], c: NDArray[np.floating], d: NDArray[np.floating]
-) -> NDArray[np.float64]:
-    """(n,) torsions in radians, IUPAC sign, of four (n, 3) points each."""
-    axis = c - b
-    axis = axis / np.maximum(np.linalg.norm(axis, axis=1, keepdims=True), 1e-9)
-    v = (a - b) - ((a - b) * axis).sum(axis=1, keepdims=True) * axis
-    w = (d - c) - ((d - c) * axis).sum(axis=1, keepdims=True) * axis
-    x, y = (v * w).sum(axis=1), (np.cross(axis, v) * w).sum(axis=1)
-    return np.asarray(np.arctan2(y, x))
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from s2p.models.vabsnet.config import VabsNetConfig, VabsNetPretrainConfig, VabsNetTrainConfig
 from s2p.models.vabsnet.graph import ATOM_NAMES, MASKED_RESIDUE, build_graph, nodes_of, rotate
-from s2p.models.vabsnet.masking import atom_areas, dihedral, draw_spans, mask_and_move, mask_nodes, torsions
+from s2p.models.vabsnet.masking import atom_areas, draw_spans, mask_and_move, mask_nodes, torsions
 from s2p.models.vabsnet.network import VabsNet
 from s2p.models.vabsnet.pretraining import (
     Pretraining,
@@ -109,14 +109,6 @@ def test_moved_atoms_are_another_set_and_really_moved(protein):
     moved_residues = np.unique(done.nodes.residue[done.moved])
     assert len(moved_residues) == round(0.3 * len(nodes.ca))
     assert set(moved_residues) != set(np.flatnonzero(done.masked))
-
-
-def test_dihedral_of_known_angles():
-    a, b, c = (np.array([x], float) for x in ((1, 0, 0), (0, 0, 0), (0, 0, 1)))
-    for angle in (-170.0, -60.0, 0.5, 90.0, 180.0):
-        # Looking along b to c, the far bond is turned clockwise by the angle.
-        d = c + np.array([np.cos(np.deg2rad(angle)), np.sin(np.deg2rad(angle)), 0.3])
-        assert np.rad2deg(dihedral(a, b, c, d)[0]) == pytest.approx(angle)
 
 
 def test_torsions_equal_those_of_another_program(examples):
