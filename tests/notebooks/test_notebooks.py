@@ -13,6 +13,7 @@ import re
 import resource
 import shutil
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -424,6 +425,37 @@ def test_commands_that_it_names_exist(path: Path, capsys: pytest.CaptureFixture[
         words = capsys.readouterr().out.replace(",", " ").split()
         options = [word for word in rest.split() if word.startswith("-")]
         assert [option for option in options if option not in words and f"[{option}" not in words] == [], command
+
+
+def resolves(name: str) -> bool:
+    """Whether a dotted name is a module, or what a module holds."""
+    parts = name.split(".")
+    for k in range(len(parts), 0, -1):
+        try:
+            found: Any = import_module(".".join(parts[:k]))
+        except ModuleNotFoundError:
+            continue
+        for part in parts[k:]:
+            found = getattr(found, part, None)
+        return found is not None
+    return False
+
+
+PAGES = [ROOT / "notebooks" / "README.md", ROOT / "tutorial" / "LEARNING_PATH.md", ROOT / "tutorial" / "GLOSSARY.md"]
+
+
+@pytest.mark.parametrize("path", [*NOTEBOOKS, *SOLUTIONS, *PAGES], ids=lambda path: path.stem)
+def test_modules_that_it_names_exist(path: Path) -> None:
+    if path.suffix == ".md":
+        text = path.read_text(encoding="utf-8")
+    else:
+        text = "\n".join(cell.source for cell in read(path).cells if cell.cell_type == "markdown")
+    names = re.findall(r"[`( ]((?:s2p|course|benchmarks)(?:\.[A-Za-z_]\w*)+)\b(?!/)", text)
+    assert [name for name in names if not resolves(name)] == []
+    for name in re.findall(r"python -m (benchmarks[\w.]+|s2p[\w.]*)", text):
+        assert '__name__ == "__main__"' in Path(str(import_module(name).__file__)).read_text(encoding="utf-8"), name
+    for name in re.findall(r"`(?:python )?((?:tests|benchmarks|docs|notebooks)/[\w/]+\.py)", text):
+        assert (ROOT / name).is_file(), name
 
 
 @pytest.mark.parametrize("path", [*NOTEBOOKS, *SOLUTIONS], ids=lambda path: path.stem)
