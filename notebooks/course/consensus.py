@@ -12,7 +12,6 @@ from s2p.errors import S2PError
 from s2p.evaluation.config import BenchmarkConfig
 from s2p.evaluation.intervals import McNemar, mcnemar
 from s2p.evaluation.rows import SiteRow
-from s2p.models.kalasanty.config import KalasantyConsensusConfig
 from s2p.prediction import Pocket, Prediction
 
 __all__ = ["Agreement", "agreement", "consensus"]
@@ -66,25 +65,29 @@ def agreement(
     return Agreement(int((a & b).sum()), first_alone, second_alone, int((~a & ~b).sum()), mcnemar(a, b))
 
 
-def consensus(first: Prediction, second: Prediction, config: KalasantyConsensusConfig | None = None) -> Prediction:
+def consensus(first: Prediction, second: Prediction, *, distance: float = 6.0) -> Prediction:
     """Pockets of both predictions, those of one place merged, ranked by the mean of the two probabilities.
 
-    A pocket of one prediction is merged with the nearest pocket of the other that is not taken yet, within ``config.distance``,
+    A pocket of one prediction is merged with the nearest pocket of the other that is not taken yet, within ``distance``,
     the nearest pairs first. A pocket that only one predicts has probability 0 in the other. Of a merged pair the more probable
     pocket gives centre, points and residues. Everything about residues is the first prediction's.
+
+    Parameters
+    ----------
+    distance
+        Å: pockets with centres this close are one place.
 
     Raises
     ------
     S2PError
         If the predictions are of different structures, or have no probabilities to compare.
     """
-    config = config or KalasantyConsensusConfig()
     if first.structure.residues.ids() != second.structure.residues.ids():
         raise S2PError(f"{first.structure.name} and {second.structure.name} are different structures: there is no consensus")
     for prediction in (first, second):
         if not all(np.isfinite(pocket.probability) for pocket in prediction.pockets):
             raise S2PError(f"{prediction.model} gives its pockets no probability to compare; choose a calibrated predictor")
-    pairs = _pairs(first.pockets, second.pockets, config.distance)
+    pairs = _pairs(first.pockets, second.pockets, distance)
     merged: list[tuple[float, Pocket]] = []
     for i, j in pairs:
         a, b = first.pockets[i], second.pockets[j]
@@ -96,7 +99,7 @@ def consensus(first: Prediction, second: Prediction, config: KalasantyConsensusC
     pockets = tuple(
         replace(pocket, rank=rank, score=mean, probability=mean) for rank, (mean, pocket) in enumerate(merged, start=1)
     )
-    settings = {"of": [first.model, second.model], "distance": config.distance}
+    settings = {"of": [first.model, second.model], "distance": distance}
     return replace(first, pockets=pockets, model=f"{first.model}+{second.model}", settings=settings)
 
 

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from course.charts import Chart, Layer
 from s2p.errors import S2PError
 from s2p.output.palette import CARTOON, LIGAND, OUTSIDE, POCKETS
-from s2p.output.pictures import facing
+from s2p.output.pictures import CA_GAP, facing
 from s2p.output.track import CAPTION, SMOOTHED_HEIGHT, residue_ticks, sequence_track
 from s2p.prediction import Prediction
 from s2p.structure.reading import Structure
@@ -50,8 +50,6 @@ class PlotConfig:
 BINDING = POCKETS[1]
 DASHES = ("solid", "dash", "dot")
 SYMBOLS = ("circle", "square", "triangle", "diamond")
-GAP = 4.6
-"""Å: CA atoms farther apart than this are not neighbours on the chain."""
 
 
 def residue_track(prediction: Prediction) -> Chart:
@@ -329,7 +327,7 @@ def residues_in_space(prediction: Prediction, groups: Mapping[str, NDArray[np.in
     origin = ca.mean(axis=0)
     axes = facing(prediction, origin)[:2]
     flat = (ca - origin) @ axes.T
-    breaks = np.flatnonzero(np.linalg.norm(np.diff(ca, axis=0), axis=1) > GAP) + 1
+    breaks = np.flatnonzero(np.linalg.norm(np.diff(ca, axis=0), axis=1) > CA_GAP) + 1
     trace = np.insert(flat, breaks, np.nan, axis=0)
     layers = [Layer("line", trace[:, 0], trace[:, 1], "protein (CA trace)", CARTOON, size=7)]
     for k, (label, rows) in enumerate(groups.items()):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -14,12 +13,10 @@ from course.charts import Chart, Layer, Picture
 from s2p.datasets.enhancement import EnhancedChain
 from s2p.errors import S2PError
 from s2p.output.palette import LIGAND, OUTSIDE, POCKETS
+from s2p.output.pictures import draw_bonds
 from s2p.prediction import Pocket, Prediction
 from s2p.structure.ligands import LigandSite
 from s2p.structure.reading import Structure
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 __all__ = [
     "Enrichment",
@@ -34,8 +31,6 @@ __all__ = [
 ]
 
 LETTERS = "ACDEFGHIKLMNPQRSTVWY"
-BOND = 1.95
-"""Å: closer heavy atoms are drawn as bonded."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,9 +91,9 @@ def contact_picture(structure: Structure, site: LigandSite, *, labelled: int = 1
         k = int(distance.argmin())
         shown = ~np.isin(name, ("N", "C", "O")) | (np.arange(len(name)) == k) | (np.isin(name, ("C",)) & (name[k] == "O"))
         atoms = (coord - middle) @ plane.T
-        _bonds(ax, coord[shown], atoms[shown], POCKETS[0], 1.8)
+        draw_bonds(ax, coord[shown], atoms[shown], POCKETS[0], 1.8)
         closest.append((float(distance[k]), r, atoms[k], flat[partner[k]], atoms[shown].mean(axis=0)))
-    _bonds(ax, ligand, flat, LIGAND, 3.0)
+    draw_bonds(ax, ligand, flat, LIGAND, 3.0)
     ax.scatter(flat[:, 0], flat[:, 1], s=26, color=LIGAND, zorder=4)
     closest.sort(key=lambda pair: pair[0])
     dashes = [[end, start] for _, _, end, start, _ in closest]
@@ -118,15 +113,6 @@ def contact_picture(structure: Structure, site: LigandSite, *, labelled: int = 1
         f"{structure.residues.name[first[1]]} {names[first[1]]}, is {first[0]:.1f} Å away."
     )
     return Picture(figure, alt)
-
-
-def _bonds(ax: Axes, coord: NDArray[np.float64], flat: NDArray[np.float64], color: str, width: float) -> None:
-    """Lines between atoms that are close in space, (n, 3), drawn at their place on paper, (n, 2)."""
-    from matplotlib.collections import LineCollection
-
-    pairs = cKDTree(coord).query_pairs(BOND, output_type="ndarray")
-    ax.add_collection(LineCollection(list(flat[pairs]), colors=color, linewidths=width, capstyle="round", zorder=3))
-    ax.update_datalim(flat)
 
 
 def cutoff_chart(distances: Mapping[str, ArrayLike], cutoff: float, grid: ArrayLike) -> Chart:

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from course.charts import small_png
 from s2p.output.palette import CARTOON, LIGAND, OUTSIDE, POCKETS, PROBABILITY, pocket_color
+from s2p.output.pictures import draw_bonds
 from s2p.prediction import Prediction
 
 if TYPE_CHECKING:
@@ -184,7 +185,7 @@ def cluster_panels(
         colors = [OUTSIDE if label < 0 else pocket_color(label + 1) for label in labels.tolist()]
         _dots(ax, flat, s=size, c=colors, linewidths=0)
         if ligand is not None:
-            _draw_ligand(ax, np.asarray(ligand, float) @ view, ligand)
+            draw_bonds(ax, np.asarray(ligand, float), np.asarray(ligand, float) @ view, LIGAND, 1.6)
         for label in range(min(int(labels.max(initial=-1)) + 1, NUMBERED)):
             if not (labels == label).any():
                 continue
@@ -284,7 +285,8 @@ def _draw_scores(ax: Axes, panel: SurfacePanel, xyz: NDArray[np.float64], shades
     ax.scatter(xyz[order, 0], xyz[order, 1], **style)
     turn, middle = looking_from(panel.points, panel.towards)[:2], panel.points.mean(axis=0)
     if panel.ligand is not None:
-        _draw_ligand(ax, (np.asarray(panel.ligand, float) - middle) @ turn.T, panel.ligand)
+        atoms = np.asarray(panel.ligand, float)
+        draw_bonds(ax, atoms, (atoms - middle) @ turn.T, LIGAND, 1.6)
     for number, center in enumerate(panel.centers, start=1):
         x, y = turn @ (np.asarray(center, float) - middle)
         box = {"boxstyle": "circle,pad=0.15", "facecolor": "white", "edgecolor": "black"}
@@ -317,15 +319,6 @@ def scored_view(prediction: Prediction, points: NDArray[np.floating], scores: ND
 
 def _dots(ax: Axes, xy: NDArray[np.float64], **style: Any) -> None:
     ax.scatter(xy[:, 0], xy[:, 1], **style)
-
-
-def _draw_ligand(ax: Axes, flat: NDArray[np.float64], ligand: ArrayLike) -> None:
-    """Bonds of a ligand, atoms closer than 1.95 Å in (L, 3) space, as black lines between their (L, 2) places on the page."""
-    from matplotlib.collections import LineCollection
-    from scipy.spatial import cKDTree
-
-    bonds = cKDTree(np.asarray(ligand, float)).query_pairs(1.95, output_type="ndarray")
-    ax.add_collection(LineCollection(list(flat[bonds]), colors=LIGAND, linewidths=1.6, zorder=3))
 
 
 def _page(ax: Axes) -> None:

@@ -17,10 +17,14 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["facing", "figure_png", "literal", "static_figure", "static_png"]
+__all__ = ["CA_GAP", "draw_bonds", "facing", "figure_png", "literal", "static_figure", "static_png"]
 
 SLABS = 24
 """Depth steps of the still picture."""
+BOND = 1.95
+"""Å: atoms closer than this are joined by a line."""
+CA_GAP = 4.6
+"""Å: CA atoms farther apart than this are not neighbours on the chain."""
 
 
 def figure_png(figure: Figure, path: str | Path | None = None, *, dpi: float | None = None, description: str = "") -> bytes:
@@ -88,10 +92,12 @@ def static_figure(prediction: Prediction, *, dpi: int = 150) -> Figure:
             points = project(p.points)
             ax.scatter(points[:, 0], points[:, 1], s=26, color=color, alpha=0.22, linewidths=0, zorder=4)
         side = np.isin(structure.atoms.residue_index, p.residues) & ~np.isin(structure.atoms.name, ("N", "C", "O"))
-        _draw_bonds(ax, project(structure.atoms.coord[side]), color, 1.5, 5)
+        sticks = project(structure.atoms.coord[side])
+        draw_bonds(ax, sticks, sticks[:, :2], color, 1.5, zorder=5, edge=2)
     for ligand in structure.ligands:
         if ligand.kind == "molecule":
-            _draw_bonds(ax, project(ligand.coord), LIGAND, 2.4, 9)
+            sticks = project(ligand.coord)
+            draw_bonds(ax, sticks, sticks[:, :2], LIGAND, 2.4, zorder=9, edge=2)
     for p in reversed(prediction.pockets):
         x, y, _ = project(p.center)
         color = pocket_color(p.rank)
@@ -135,7 +141,7 @@ def _draw_trace(ax: Axes, prediction: Prediction, ca: NDArray[np.float64], low: 
     from matplotlib.collections import LineCollection
 
     residues = prediction.structure.residues
-    gap = np.linalg.norm(np.diff(ca, axis=0), axis=1) > 4.6
+    gap = np.linalg.norm(np.diff(ca, axis=0), axis=1) > CA_GAP
     breaks = np.flatnonzero(gap | (residues.chain[1:] != residues.chain[:-1])) + 1
     pieces, shades = [], []
     for run in np.split(np.arange(len(ca)), breaks):
@@ -164,16 +170,36 @@ def _draw_trace(ax: Axes, prediction: Prediction, ca: NDArray[np.float64], low: 
     ax.update_datalim(segments[:, :, :2].reshape(-1, 2))
 
 
-def _draw_bonds(ax: Axes, coord: NDArray[np.float64], color: str, width: float, zorder: float) -> None:
-    """Lines between atoms closer than 1.95 Å, with a white edge."""
+def draw_bonds(
+    ax: Axes,
+    coord: NDArray[np.floating],
+    flat: NDArray[np.floating],
+    color: str,
+    width: float,
+    *,
+    zorder: float = 3,
+    edge: float = 0,
+) -> None:
+    """Lines between atoms closer than :data:`BOND`.
+
+    Parameters
+    ----------
+    coord
+        (n, 3) Å, in which atoms are close.
+    flat
+        (n, 2), where they lie on the page.
+    width, edge
+        Of a line, and of the white edge around it, in points.
+    """
     from matplotlib.collections import LineCollection
     from scipy.spatial import cKDTree
 
-    bonds = cKDTree(coord).query_pairs(1.95, output_type="ndarray") if len(coord) else np.zeros((0, 2), int)
-    lines = list(coord[bonds][:, :, :2])
-    ax.add_collection(LineCollection(lines, colors="white", linewidths=width + 2, capstyle="butt", zorder=zorder))
+    bonds = cKDTree(coord).query_pairs(BOND, output_type="ndarray") if len(coord) else np.zeros((0, 2), int)
+    lines = list(flat[bonds])
+    if edge:
+        ax.add_collection(LineCollection(lines, colors="white", linewidths=width + edge, capstyle="butt", zorder=zorder))
     ax.add_collection(LineCollection(lines, colors=color, linewidths=width, capstyle="round", zorder=zorder + 0.1))
-    ax.update_datalim(coord[:, :2])
+    ax.update_datalim(flat)
 
 
 def _smooth(points: NDArray[np.float64], steps: int = 5) -> tuple[NDArray[np.float64], NDArray[np.int_]]:

@@ -7,7 +7,7 @@ import html
 import numpy as np
 
 from s2p.output.palette import OUTSIDE, ink, pocket_color
-from s2p.output.pictures import facing
+from s2p.output.pictures import CA_GAP, facing
 from s2p.prediction import Prediction
 
 __all__ = ["thumbnail"]
@@ -31,7 +31,7 @@ def thumbnail(prediction: Prediction) -> str:
     scale = float(np.min((np.array([WIDTH, HEIGHT]) - 2 * MARGIN) / np.maximum(high - low, 1.0)))
     shift = np.array([WIDTH, HEIGHT]) / 2 - scale * (low + high) / 2
     xy = flat * scale + shift
-    apart = np.linalg.norm(np.diff(residues.ca_coord[rows], axis=0), axis=1) > 4.6 * step
+    apart = np.linalg.norm(np.diff(residues.ca_coord[rows], axis=0), axis=1) > CA_GAP * step
     cut = np.r_[True, apart | (residues.chain[rows][1:] != residues.chain[rows][:-1])]
     steps = [f"{'M' if c else 'L'}{x:.0f} {y:.0f}" for c, (x, y) in zip(cut.tolist(), xy.tolist(), strict=True)]
     parts = [f"<path d='{''.join(steps)}' fill='none' stroke='{OUTSIDE}' stroke-width='2' stroke-linejoin='round'/>"]

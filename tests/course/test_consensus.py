@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from course.consensus import agreement, consensus
 from s2p.errors import S2PError
 from s2p.evaluation.compare import evaluate_complex
-from s2p.models.kalasanty.config import KalasantyConsensusConfig
 
 
 def placed(*pockets: tuple[tuple[float, float, float], float], model: str = "a"):
@@ -71,7 +70,7 @@ def test_every_pocket_is_merged_once_with_the_nearest():
     found = consensus(a, b)
     assert [round(p.probability, 2) for p in found.pockets] == [0.9, 0.45]
     assert found.pockets[1].center[0] == 0
-    assert len(consensus(a, b, KalasantyConsensusConfig(distance=0.5)).pockets) == 3
+    assert len(consensus(a, b, distance=0.5).pockets) == 3
 
 
 @given(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["KalasantyConfig", "KalasantyConsensusConfig", "KalasantyPocketConfig", "KalasantyTrainConfig"]
+__all__ = ["KalasantyConfig", "KalasantyPocketConfig", "KalasantyTrainConfig"]
 
 
 @dataclass(frozen=True)
@@ -83,14 +83,6 @@ class KalasantyTrainConfig:
     def fast(cls) -> KalasantyTrainConfig:
         """Seconds: for tests and notebooks."""
         return cls(epochs=8, warmup_steps=4)
-
-
-@dataclass(frozen=True)
-class KalasantyConsensusConfig:
-    """Pockets of two predictors as one list; ours."""
-
-    distance: float = 6.0
-    """Å: pockets with centres this close are one place."""
 
 
 @dataclass(frozen=True)
