@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import html
+import importlib
+import inspect
+import os
+import re
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,12 +16,14 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from s2p.config import PredictConfig
+from s2p.errors import S2PError
 from s2p.structure.reading import Structure
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Density", "Pocket", "Prediction", "Predictor", "sigmoid"]
+__all__ = ["Density", "Pocket", "Prediction", "Predictor", "import_predictor", "names_class", "predict_with", "sigmoid"]
 
 
 def sigmoid(logits: NDArray[np.floating]) -> NDArray[Any]:
@@ -146,3 +153,52 @@ class Predictor(Protocol):
     def predict(self, structure: Structure) -> Prediction:
         """Pockets of ``structure``."""
         ...
+
+
+def predict_with(predictor: Predictor, structure: Structure, config: PredictConfig | None = None) -> Prediction:
+    """Ask any predictor, with settings if it takes them.
+
+    Raises
+    ------
+    S2PError
+        If it takes none, and ``config`` is not the default; and what the predictor raises.
+    """
+    if config is not None and len(inspect.signature(predictor.predict).parameters) > 1:
+        found: Prediction = predictor.predict(structure, config)  # type: ignore[call-arg]
+        return found
+    if config not in (None, PredictConfig()):
+        raise S2PError(f"{predictor.name} takes no settings of a prediction; leave them out")
+    return predictor.predict(structure)
+
+
+def names_class(name: str | Path) -> bool:
+    """Whether a predictor is named as ``package.module:Class``."""
+    return re.fullmatch(r"[^\W\d][\w.]*:[^\W\d]\w*", str(name)) is not None and not Path(name).exists()
+
+
+def import_predictor(name: str) -> Predictor:
+    """The predictor that a class named ``package.module:Class`` makes without arguments.
+
+    The current folder joins the end of the import path: a module that lies there is found, as by ``python -m``, and can hide no
+    installed one. Only somebody who names a class runs code from there. Nothing here imports PyTorch.
+
+    Raises
+    ------
+    S2PError
+        If there is no such class, it needs arguments, or what it makes is no predictor; and what the class raises.
+    """
+    module, _, attribute = name.partition(":")
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
+    try:
+        made = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise S2PError(f"predictor {name!r} cannot be imported ({error}); write package.module:Class") from None
+    try:
+        inspect.signature(made).bind()
+    except TypeError as error:
+        raise S2PError(f"predictor {name!r} cannot be made without arguments ({error})") from None
+    found = made()
+    if not isinstance(found, Predictor):
+        raise S2PError(f"{name} is no predictor: it needs a name and a method predict(structure)")
+    return found

@@ -1,30 +1,35 @@
-"""The whole path: structure -> residue probabilities -> smoothing -> surface points -> ranked pockets."""
+"""The one registry of models that find pockets (:func:`load`), and Seq2Pocket: structure -> residue probabilities -> smoothing ->
+surface points -> ranked pockets."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
 
 from s2p.checkpoint import Checkpoint, load_checkpoint
 from s2p.config import DEFAULT_MODEL, PredictConfig
-from s2p.errors import S2PError, StructureError
+from s2p.errors import S2PError, StructureError, WeightsError
 from s2p.io.runtime import pick_device
-from s2p.language.esm import LanguageOutput, predict_residues
+from s2p.io.weights import SHIPPED, find_weights
+from s2p.language.esm import BACKBONES, LanguageOutput, predict_residues
 from s2p.pockets.calibration import pocket_features
 from s2p.pockets.published import find_clusters
 from s2p.pockets.scored import find_point_pockets
-from s2p.prediction import Pocket, Prediction, sigmoid
+from s2p.prediction import Pocket, Prediction, Predictor, import_predictor, names_class, predict_with, sigmoid
 from s2p.residues.context import context_features
 from s2p.residues.context_head import context_logits
 from s2p.residues.smoothing import smooth
 from s2p.structure.reading import Structure, read_structure
 
-__all__ = ["ResidueScores", "Seq2Pocket", "load_structure", "predict"]
+__all__ = ["METHODS", "ResidueScores", "Seq2Pocket", "checkpoint_format", "load", "load_structure", "predict"]
 
 PUBLISHED_SETTINGS = ("threshold", "smoothing_threshold", "use_smoothing", "smoothing", "surface", "cluster")
 """Fields of :class:`~s2p.config.PredictConfig` that shape the published pockets."""
@@ -186,7 +191,94 @@ class Seq2Pocket:
         )
 
 
-_LOADED: dict[tuple[str, str], Seq2Pocket] = {}
+METHODS = {
+    "s2p-1": "s2p.predictor:Seq2Pocket",
+    "s2p-crossbind-1": "s2p.models.crossbind.predictor:CrossBindPredictor",
+    "s2p-kalasanty-1": "s2p.models.kalasanty.predictor:KalasantyPredictor",
+    "s2p-vabsnet-1": "s2p.models.vabsnet.predictor:VabsNetPredictor",
+}
+"""Format of a checkpoint -> the class that predicts with it; its ``load`` takes the model, ``backbone`` and ``device``."""
+
+OTHERS = {
+    "s2p-encoder-difference-1": "it is the language model that CrossBind and PocketGen start from",
+    "s2p-pocketgen-1": "it designs pockets around a ligand; use s2p design",
+}
+"""Formats of checkpoints that find no pockets, and what those are for."""
+
+
+def load(name: str | Path = DEFAULT_MODEL, *, backbone: str | None = None, device: str = "auto") -> Predictor:
+    """Load a model that finds pockets.
+
+    Parameters
+    ----------
+    name
+        A shipped model (``s2p-esm2-8m``, ``kalasanty``, ``vabsnet``, ``crossbind-dna``, ``crossbind-rna``), the path of a
+        checkpoint, or ``package.module:Class`` of your own: anything with a ``name`` and a method ``predict(structure)``,
+        made without arguments. Such a module may lie in the current folder.
+    backbone
+        Name or weights file of the language model, for checkpoints that are stored without it.
+    device
+        ``auto``, ``cpu`` or ``cuda``.
+
+    Returns
+    -------
+    Its method ``predict`` takes a :class:`Structure` and gives a :class:`Prediction`.
+
+    Raises
+    ------
+    S2PError
+        If there is no such model, it cannot be used, or it does not find pockets.
+
+    Examples
+    --------
+    >>> import s2p
+    >>> model = s2p.load("kalasanty", device="cpu")
+    >>> prediction = model.predict(s2p.read_structure("data/examples/4CUP.cif"))
+    >>> prediction.model
+    'kalasanty'
+    """
+    if names_class(name):
+        if backbone is not None or device not in ("auto", "cpu"):
+            raise S2PError(f"{name} chooses its language model and device itself; leave backbone and device out")
+        return import_predictor(str(name))
+    module, _, attribute = METHODS[checkpoint_format(name)].partition(":")
+    found: Predictor = getattr(import_module(module), attribute).load(name, backbone=backbone, device=device)
+    return found
+
+
+def checkpoint_format(model: str | Path, others: Sequence[str] = ()) -> str:
+    """The format, a key of :data:`METHODS`, that the header of a checkpoint names.
+
+    Parameters
+    ----------
+    others
+        Names that the caller knows besides, to be offered with those of the models.
+
+    Raises
+    ------
+    WeightsError
+        If there is no such checkpoint, or none that finds pockets; what is offered instead is in the sentence.
+    """
+    shipped = (path for path in sorted(SHIPPED.glob("*.json")) if json.loads(path.read_text("utf-8")).get("format") in METHODS)
+    offer = f"give one of {', '.join((*others, *(p.stem for p in shipped)))}, the path of a checkpoint, or package.module:Class"
+    if str(model) in BACKBONES:
+        raise WeightsError(f"{model} is a language model, which finds no pockets before `s2p finetune`; {offer}")
+    path = find_weights(model, offer)
+    try:
+        with safe_open(path, framework="np") as handle:
+            header = json.loads((handle.metadata() or {}).get("s2p", "null"))
+    except (SafetensorError, OSError, ValueError) as error:
+        raise WeightsError(f"{path}: cannot be read as a checkpoint ({error}); {offer}") from None
+    kind = header.get("format") if isinstance(header, dict) else None
+    if kind is None:
+        raise WeightsError(f"{path}: no checkpoint of s2p (weights of a language model alone find no pockets); {offer}")
+    if kind not in METHODS:
+        reason = f"finds no pockets: {OTHERS[kind]}" if kind in OTHERS else f"is of the unknown format {kind!r}"
+        raise WeightsError(f"{model} {reason}; {offer}")
+    return str(kind)
+
+
+_LOADED: dict[tuple[str, str, int], Predictor] = {}
 
 
 def predict(
@@ -207,23 +299,29 @@ def predict(
     chain
         Author chain ids, as a list or as ``"A,B"``; default all.
     model
-        Name of a shipped checkpoint or path of one; it is loaded once per session.
+        What :func:`load` takes; it is loaded once per session.
     config
         Default: the paper's settings with the checkpoint's thresholds.
     device
         ``auto``, ``cpu`` or ``cuda``.
 
+    Raises
+    ------
+    S2PError
+        If the structure or the model cannot be used, or settings do not fit the model.
+
     Examples
     --------
     >>> import s2p
-    >>> p = s2p.predict("6wqa.cif", chain="A")  # doctest: +SKIP
-    >>> p.pockets[0].residues  # doctest: +SKIP
+    >>> prediction = s2p.predict("data/examples/6WQA.cif", chain="A", device="cpu")
+    >>> prediction.pockets[0].rank
+    1
     """
     structure = load_structure(source, chain)
-    key = (str(model), device)
+    key = (str(model), device, Path(model).stat().st_mtime_ns if Path(model).is_file() else 0)  # a path may get another file
     if key not in _LOADED:
-        _LOADED[key] = Seq2Pocket.load(model, device=device)
-    return _LOADED[key].predict(structure, config)
+        _LOADED[key] = load(model, device=device)
+    return predict_with(_LOADED[key], structure, config)
 
 
 def load_structure(source: str | Path | Structure, chain: str | Sequence[str] | None = None) -> Structure:

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import importlib
+import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 import s2p
 from s2p.checkpoint import load_checkpoint, save_checkpoint
 from s2p.config import ClusterConfig, PredictConfig, SurfaceConfig
 from s2p.errors import S2PError, WeightsError
 from s2p.evaluation.compare import evaluate_complex, summarise
+from s2p.evaluation.config import BenchmarkConfig
+from s2p.models.kalasanty.config import KalasantyConfig, KalasantyPocketConfig
+from s2p.models.kalasanty.network import Kalasanty
+from s2p.models.kalasanty.predictor import KalasantyCheckpoint, KalasantyPredictor, save_kalasanty
 from s2p.pockets.published import positive_points
 from s2p.prediction import Predictor
-from s2p.predictor import Seq2Pocket
+from s2p.predictor import METHODS, Seq2Pocket
 from s2p.structure.ligands import relevant_ligands
 from s2p.structure.reading import Structure, read_structure
 
@@ -223,7 +231,7 @@ def test_a_protein_without_pockets_counts_as_missed(predictor: Seq2Pocket, struc
     nothing = predictor.predict(structure, PredictConfig(threshold=1.0))
     ligand = np.zeros((5, 3), np.float32)
     results = [evaluate_complex(nothing, [ligand, ligand + 30], cluster=name) for name in "ab"]
-    table = summarise(results, n_bootstrap=20)
+    table = summarise(results, BenchmarkConfig(n_bootstrap=20))
     assert np.isinf(results[0].dcc["all"]).all()
     assert table["dcc < 12 Å, top N+2"].value == 0
     assert table["pockets per protein"].value == 0
@@ -235,3 +243,94 @@ def test_a_note_about_the_file_is_said_once(predictor: Seq2Pocket, structure: St
     assert len(prediction.notes) == 1
     for path in prediction.save(tmp_path, ["json", "html"]):
         assert path.read_text().count("the file is odd") == 1
+
+
+@pytest.fixture(scope="module")
+def kalasanty(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny network, untrained."""
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("models") / "k.safetensors"
+    pockets = KalasantyPocketConfig(threshold=0.0, drop_border=False)
+    save_kalasanty(KalasantyCheckpoint("tiny", Kalasanty(KalasantyConfig(base=2)), pockets), path)
+    return path
+
+
+def test_every_class_says_the_format_it_is_registered_under() -> None:
+    for name, place in METHODS.items():
+        module, _, attribute = place.partition(":")
+        found = importlib.import_module(module)
+        assert callable(getattr(found, attribute).load)
+        if name != "s2p-1":
+            assert name == found.FORMAT
+
+
+def test_models_are_found_by_shipped_name_path_and_class(kalasanty: Path, structure: Structure) -> None:
+    assert isinstance(s2p.load("kalasanty", device="cpu"), KalasantyPredictor)
+    assert s2p.load(kalasanty, device="cpu").name == s2p.load(str(kalasanty), device="cpu").name == "tiny"
+    assert isinstance(s2p.load(device="cpu"), Seq2Pocket)
+    assert s2p.load("awkward:Center").name == s2p.predict(structure, model="awkward:Center").model == "awkward:Center"
+    assert s2p.predict(structure, model="kalasanty", device="cpu").model == "kalasanty"
+
+
+def test_a_class_in_the_current_folder_is_found_and_hides_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "own_finder.py").write_text("from awkward import Center\n\nclass Finder(Center):\n    name = 'mine'\n")
+    (tmp_path / "json.py").write_text("raise SystemExit('shadowed')\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.path", [*sys.path])
+    assert s2p.load("own_finder:Finder").name == "mine"
+    assert sys.path[-1] == str(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("nowhere", "there is no model 'nowhere': give one of crossbind-dna"),
+        ("pocketgen", "pocketgen finds no pockets: it designs pockets around a ligand; use s2p design"),
+        ("esm2-8m", "esm2-8m finds no pockets: it is the language model"),
+        ("esm2_t33_650M_UR50D", "is a language model, which finds no pockets before `s2p finetune`"),
+        ("awkward:Nothing", "cannot be imported .*write package.module:Class"),
+        ("awkward:NoPredictor", "is no predictor: it needs a name and a method predict"),
+        ("s2p.predictor:Seq2Pocket", "cannot be made without arguments"),
+    ],
+)
+def test_what_finds_no_pockets_is_not_offered_and_says_what_it_is(name: str, says: str) -> None:
+    with pytest.raises(S2PError, match=says) as error:
+        s2p.load(name)
+    assert "\n" not in str(error.value)
+    if ":" not in name:
+        offered = (
+            "give one of crossbind-dna, crossbind-rna, kalasanty, s2p-esm2-8m, vabsnet, the path of a checkpoint, or package"
+        )
+        assert offered in str(error.value)
+
+
+def test_files_that_are_no_models(tmp_path: Path) -> None:
+    wrong, plain, future = (tmp_path / f"{name}.safetensors" for name in ("wrong", "plain", "future"))
+    wrong.write_bytes(b"no weights")
+    save_file({"layers.0.weight": torch.zeros(2)}, plain)
+    save_file({"x": torch.zeros(2)}, future, metadata={"s2p": json.dumps({"format": "s2p-99"})})
+    for path, says in (
+        (wrong, "cannot be read"),
+        (plain, "language model alone find no pockets"),
+        (future, "unknown format 's2p-99'"),
+    ):
+        with pytest.raises(WeightsError, match=f"{says}.*; give one of crossbind-dna"):
+            s2p.load(path)
+
+
+def test_what_does_not_fit_a_model_is_refused(kalasanty: Path, structure: Structure) -> None:
+    with pytest.raises(S2PError, match="drop --backbone"):
+        s2p.load(kalasanty, backbone="esm2_t6_8M_UR50D")
+    with pytest.raises(S2PError, match="leave backbone and device out"):
+        s2p.load("awkward:Center", device="cuda")
+    with pytest.raises(S2PError, match="awkward:Center takes no settings"):
+        s2p.predict(structure, model="awkward:Center", config=PredictConfig(threshold=0.5))
+    assert s2p.predict(structure, model="awkward:Center", config=PredictConfig()).pockets
+
+
+def test_a_file_replaced_under_its_name_is_loaded_again(kalasanty: Path, structure: Structure, tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(kalasanty.read_bytes())
+    assert s2p.predict(structure, model=path, device="cpu").model == "tiny"
+    save_checkpoint(replace(load_checkpoint("s2p-esm2-8m"), name="other"), path)
+    assert s2p.predict(structure, model=path, device="cpu").model == "other"

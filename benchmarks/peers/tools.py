@@ -52,7 +52,18 @@ from s2p.prediction import Pocket, Prediction
 from s2p.structure.reading import Structure
 from s2p.surface.points import surface_points, swept_volume
 
-__all__ = ["TOOLS", "OutsideTool", "Tool"]
+__all__ = [
+    "TOOLS",
+    "Fpocket",
+    "FpocketRs",
+    "FpocketRsDruggability",
+    "OutsideTool",
+    "P2Rank",
+    "PocketNet",
+    "Pocketeer",
+    "PyKVFinder",
+    "Tool",
+]
 
 
 @dataclass(frozen=True)
@@ -127,12 +138,7 @@ def _program_version(path: str, command: tuple[str, ...], pattern: str) -> str |
 
 
 class OutsideTool:
-    """A pocket finder that is not ours.
-
-    Parameters
-    ----------
-    name
-        A key of :data:`TOOLS`.
+    """A pocket finder that is not ours; its ``name`` is a key of :data:`TOOLS`.
 
     Raises
     ------
@@ -140,8 +146,10 @@ class OutsideTool:
         If the tool is not installed.
     """
 
-    def __init__(self, name: str, config: PeerConfig | None = None) -> None:
-        self.name, self.tool, self.config = name, TOOLS[name], config or PeerConfig()
+    name: str
+
+    def __init__(self, config: PeerConfig | None = None) -> None:
+        self.tool, self.config = TOOLS[self.name], config or PeerConfig()
         self._python, self.version = self.tool.locate()
 
     def predict(self, structure: Structure) -> Prediction:
@@ -220,6 +228,48 @@ class OutsideTool:
         settings = {"version": self.version} | {key: float(answer[key]) for key in ("seconds", "cpu_seconds", "peak_mb")}
         none = np.zeros(len(probabilities), bool)
         return Prediction(structure, probabilities, none, positive, pockets, self.name, settings)
+
+
+class PocketNet(OutsideTool):
+    """A neural network over surface points, an ensemble as it ships."""
+
+    name = "pocketnet"
+
+
+class FpocketRs(OutsideTool):
+    """The Rust port of fpocket, in the order of fpocket's score."""
+
+    name = "fpocket-rs"
+
+
+class FpocketRsDruggability(OutsideTool):
+    """The same pockets in the order of their druggability score."""
+
+    name = "fpocket-rs-druggability"
+
+
+class Fpocket(OutsideTool):
+    """fpocket's program: alpha spheres."""
+
+    name = "fpocket"
+
+
+class PyKVFinder(OutsideTool):
+    """Cavities of a grid between two probes, the largest first."""
+
+    name = "pykvfinder"
+
+
+class Pocketeer(OutsideTool):
+    """Alpha spheres, ranked by the probability of a site."""
+
+    name = "pocketeer"
+
+
+class P2Rank(OutsideTool):
+    """P2Rank's program: a random forest over surface points."""
+
+    name = "p2rank"
 
 
 def _key(text: str) -> Key:

@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 
 from benchmarks.recipes.data import MIN_CHAIN, complexes_of_split
 from s2p.errors import S2PError
-from s2p.evaluation.compare import HIT, ComplexResult, evaluate_complex, summarise
+from s2p.evaluation.compare import ComplexResult, evaluate_complex, summarise
 from s2p.evaluation.config import BenchmarkConfig
 from s2p.evaluation.guard import CARD_KEY, training_sketch
-from s2p.evaluation.metrics import dca, dcc, recall, site_center
+from s2p.evaluation.metrics import recall
 from s2p.evaluation.provenance import provenance
 from s2p.io.files import make_folder
 from s2p.io.runtime import pick_device, progress_bar
@@ -41,6 +41,7 @@ from s2p.models.kalasanty.training import (
     save_examples,
 )
 from s2p.pockets.calibration import PocketModel, fit_pocket_model
+from s2p.pockets.hits import HIT, dca, dcc, site_center
 from s2p.structure.reading import Structure
 
 __all__ = ["CavityComplex", "calibrate", "chains_of", "choose_threshold", "finish", "main", "read_split"]

@@ -26,11 +26,12 @@ from s2p.commands.training import add_finetuning, finetune_config
 from s2p.config import PredictConfig
 from s2p.datasets.labelled import LabelledChain
 from s2p.errors import FetchError, S2PError, StructureError
-from s2p.evaluation.metrics import best_overlap, dcc, pocket_fragmentation_index, site_center
+from s2p.evaluation.metrics import best_overlap
 from s2p.evaluation.residues import residue_figures
 from s2p.io.files import write_text
 from s2p.io.runtime import pick_device, progress_bar
 from s2p.language.esm import ResidueModel
+from s2p.pockets.hits import dcc, pocket_fragmentation_index, site_center
 from s2p.prediction import Prediction
 from s2p.predictor import ResidueScores, Seq2Pocket
 from s2p.residues.smoothing import Smoother

@@ -32,12 +32,12 @@ from benchmarks.recipes.window_baseline import fit_window_baseline
 from s2p.checkpoint import Checkpoint, save_checkpoint
 from s2p.config import DEFAULT_MODEL, ClusterConfig, PredictConfig
 from s2p.datasets.labelled import LabelledChain
-from s2p.evaluation.compare import HIT, Summary, summarise
+from s2p.evaluation.compare import Summary, summarise
 from s2p.evaluation.guard import CARD_KEY, training_sketch
-from s2p.evaluation.metrics import dca
 from s2p.evaluation.residues import auprc_trapezoid, best_mcc_threshold
 from s2p.language.esm import ResidueModel, load_backbone
 from s2p.pockets.calibration import fit_pocket_model
+from s2p.pockets.hits import HIT, dca
 from s2p.pockets.scorer import PointScorer
 from s2p.prediction import sigmoid
 from s2p.predictor import Seq2Pocket

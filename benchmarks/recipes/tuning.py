@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 
 from benchmarks.recipes.data import Site
 from s2p.config import ClusterConfig, PredictConfig
-from s2p.evaluation.compare import HIT, ComplexResult, evaluate_complex, summarise
-from s2p.evaluation.metrics import dca
+from s2p.evaluation.compare import ComplexResult, evaluate_complex, summarise
+from s2p.evaluation.config import BenchmarkConfig
 from s2p.pockets.calibration import pocket_features
+from s2p.pockets.hits import HIT, dca
 from s2p.pockets.published import find_clusters
 from s2p.predictor import ResidueScores, Seq2Pocket
 
@@ -44,7 +45,7 @@ def tune(
                 ranking="published",
                 cluster=cluster or ClusterConfig(),
             )
-            table = summarise(evaluate(predictor, sites, scores, config), n_bootstrap=1)
+            table = summarise(evaluate(predictor, sites, scores, config), BenchmarkConfig(n_bootstrap=1))
             rows.append({"threshold": threshold, "smoothing_threshold": smoothing} | {key: s.value for key, s in table.items()})
     return rows
 

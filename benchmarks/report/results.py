@@ -16,44 +16,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.peers import PREDICTORS
 from benchmarks.report.page import markdown_table
 from benchmarks.report.studies import STUDY_FILES, study_sections
 from course.recall_pfi import Mark, dcc_against_pfi
 from s2p.errors import S2PError
-from s2p.evaluation.config import BenchmarkConfig
-from s2p.evaluation.intervals import Summary
-from s2p.evaluation.records import Run, read_run
-from s2p.evaluation.summaries import summary_table
+from s2p.evaluation.config import OURS, BenchmarkConfig
+from s2p.evaluation.intervals import Summary, recall_name, summary_table
+from s2p.evaluation.runner import Run, read_run
 from s2p.evaluation.tables import cost, pairs, predictor_figures
 from s2p.io.files import file_stem, make_folder, write_bytes, write_text
-from s2p.models import POCKET_FINDERS
+from s2p.io.weights import SHIPPED
 
 __all__ = ["main", "possibly_trained", "results_page"]
 
-POCKET_COLUMNS = {
-    "DCA < 4 Å, N": "dca < 4 Å, top N",
-    "DCA < 4 Å, N+2": "dca < 4 Å, top N+2",
-    "DCC < 4 Å, N": "dcc < 4 Å, top N",
-    "DCC < 4 Å, N+2": "dcc < 4 Å, top N+2",
-    "DCC < 12 Å, N+2": "dcc < 12 Å, top N+2",
-    "the same, CA centre": "dcc CA < 12 Å, top N+2",
-    "PFI": "PFI",
-    "merging": "merging",
-    "sites missed": "sites missed",
-    "DVO": "dvo",
-    "IoU": "IoU",
-    "AP": "AP, IoU >= 0.5",
-    "F1, DCC <= 4 Å": "F1, dcc <= 4 Å",
-    "pockets": "pockets per protein",
-}
-STRATUM_COLUMNS = (
-    "dca < 4 Å, top N",
-    "dca < 4 Å, top N+2",
-    "dcc < 4 Å, top N",
-    "dcc < 4 Å, top N+2",
-    "PFI",
-    "pockets per protein",
-)
 SMALL_PROTEIN = 350
 """Residues, at most, of a small protein of one chain: the strata of the page are these and all others."""
 RESIDUE_COLUMNS = {
@@ -73,19 +49,40 @@ TRAINED = {
 }
 
 
+def pocket_columns(config: BenchmarkConfig) -> dict[str, str]:
+    """Heads of the table of pockets -> figures of a run with this configuration."""
+    strict, loose, (n, plus, _) = config.strict_hit, config.loose_hit, config.ranks
+    shown = (("dca", strict, n), ("dca", strict, plus), ("dcc", strict, n), ("dcc", strict, plus), ("dcc", loose, plus))
+    columns = {f"{m.upper()} < {cutoff:g} Å, {rank}": recall_name(m, cutoff, rank) for m, cutoff, rank in shown}
+    return columns | {
+        "the same, CA centre": recall_name("dcc CA", loose, plus),
+        "PFI": "PFI",
+        "merging": "merging",
+        "sites missed": "sites missed",
+        "DVO": "dvo",
+        "IoU": "IoU",
+        "AP": f"AP, IoU >= {config.iou:g}",
+        f"F1, DCC <= {strict:g} Å": f"F1, dcc <= {strict:g} Å",
+        "pockets": "pockets per protein",
+    }
+
+
 def possibly_trained(name: str, facts: dict[str, Any]) -> str:
     """Whether a predictor may have been trained on what a run tested it on, in a few words.
 
     Ours: by the split of the run and, where the run says so, the guard against homologues. A predictor that is not known here
     gets "unknown", never "no".
     """
-    for known in (name, name.partition("-")[0]):  # fpocket-rs is fpocket
+    short = {place: label for label, place in PREDICTORS.items()}.get(name, name)
+    for known in (short, short.partition("-")[0]):  # fpocket-rs is fpocket
         if known in TRAINED:
             return TRAINED[known]
-    if ":" in name or not (name.startswith("s2p") or name in POCKET_FINDERS):
+    if ":" in name or not (name in OURS or (SHIPPED / f"{name}.json").is_file()):
         return "unknown"
     if facts.get("trained_on"):
         return f"yes: on relatives of {len(facts['trained_on'])} of these"
+    if not facts.get("training_known", True):
+        return "unknown: the checkpoint does not say"
     if facts["split"] == "test" or facts["dataset"] == "mini":
         return "no: test clusters, by 30 % identity"
     if facts["split"] == "validation":
@@ -93,7 +90,7 @@ def possibly_trained(name: str, facts: dict[str, Any]) -> str:
     return "yes: training clusters" if facts["split"] in ("train", "unused") else "unknown"
 
 
-def results_page(folders: Sequence[str | Path], out: str | Path, *, n_bootstrap: int = BenchmarkConfig.n_bootstrap) -> Path:
+def results_page(folders: Sequence[str | Path], out: str | Path) -> Path:
     """Write the page and, beside it, a figure for each run and sweep.
 
     Raises
@@ -110,7 +107,7 @@ def results_page(folders: Sequence[str | Path], out: str | Path, *, n_bootstrap:
             write_bytes(image, (folder / "sweep.png").read_bytes())
             parts.append(_sweep_section(folder, image))
         elif (folder / "run.json").is_file():
-            parts.append(_run_section(read_run(folder), image, n_bootstrap))
+            parts.append(_run_section(read_run(folder), image))
         elif any((folder / name).is_file() for name in STUDY_FILES):
             parts += study_sections(folder)
         else:
@@ -133,10 +130,10 @@ libraries.
 """
 
 
-def _run_section(run: Run, image: Path, n_bootstrap: int) -> str:
+def _run_section(run: Run, image: Path) -> str:
     facts = run.facts
     title = facts["dataset"] + (f", {facts['split']}" if facts["split"] else "")
-    figures = {name: predictor_figures(records, n_bootstrap=n_bootstrap) for name, records in run.records.items()}
+    figures = {name: predictor_figures(records, run.config) for name, records in run.records.items()}
     shared = set.intersection(*({r.protein.protein for r in found} for found in run.records.values())) if run.records else set()
     lines = [f"## {title}", "", _origin(facts), ""]
     if run.records:
@@ -146,24 +143,21 @@ def _run_section(run: Run, image: Path, n_bootstrap: int) -> str:
     partial = [name for name, found in run.records.items() if len(found) > len(shared)]
     if partial:
         lines += [f"**Not all predictors were run on the same proteins** ({len(shared)} are shared): the run is unfinished.", ""]
-    for heading, columns in (("Pockets", POCKET_COLUMNS), ("Residues", RESIDUE_COLUMNS)):
+    for heading, columns in (("Pockets", pocket_columns(run.config)), ("Residues", RESIDUE_COLUMNS)):
         own = {name: table for name, table in figures.items() if any(key in table for key in columns.values())}
         if own:
             rows = [[f"`{name}`", *(_cell(table.get(key)) for key in columns.values())] for name, table in own.items()]
             lines += [f"### {heading}", "", *markdown_table(["predictor", *columns], rows), ""]
-    lines += _strata(run, n_bootstrap)
+    lines += _strata(run)
     lines += ["### Cost and independence", "", *_costs(run), ""]
     missing = {name: entry["error"] for name, entry in facts["predictors"].items() if "error" in entry}
     lines += [f"* `{name}` did not run: {reason}" for name, reason in missing.items()] + ([""] if missing else [])
-    marks = [
-        Mark(name, name, _triple(table["PFI"]), _triple(table["dcc < 12 Å, top N+2"]))
-        for name, table in figures.items()
-        if "PFI" in table
-    ]
+    loose = recall_name("dcc", run.config.loose_hit, list(run.config.ranks)[1])
+    marks = [Mark(name, name, _triple(table["PFI"]), _triple(table[loose])) for name, table in figures.items() if "PFI" in table]
     if marks:
-        write_bytes(image, dcc_against_pfi(marks).png())
+        write_bytes(image, dcc_against_pfi(marks, f"recall, {loose.replace('dcc', 'DCC')}").png())
         lines += [f"![recall against fragmentation]({image.name})", ""]
-    compared = [pair for pair in pairs(run, n_bootstrap=n_bootstrap) if pair.first == next(iter(run.records))]
+    compared = [pair for pair in pairs(run) if pair.first == next(iter(run.records))]
     if compared:
         rows = [
             [f"`{p.first}` − `{p.second}`", p.measure, f"{p.difference:+.3f} ({p.low:+.3f} to {p.high:+.3f})", f"{p.p:.3g}",
@@ -175,9 +169,10 @@ def _run_section(run: Run, image: Path, n_bootstrap: int) -> str:
     return "\n".join(lines)
 
 
-def _strata(run: Run, n_bootstrap: int) -> list[str]:
+def _strata(run: Run) -> list[str]:
     """Recall on small proteins of one chain and on the others, where the run has both."""
-    titles = {key: title for title, key in POCKET_COLUMNS.items() if key in STRATUM_COLUMNS}
+    columns = pocket_columns(run.config)
+    titles = {columns[title]: title for title in (*list(columns)[:4], "PFI", "pockets")}  # recalls below the strict distance
     lines = []
     for small, heading in (
         (True, f"One chain of at most {SMALL_PROTEIN} residues"),
@@ -190,7 +185,7 @@ def _strata(run: Run, n_bootstrap: int) -> list[str]:
             sites = [site for r in own for site in r.sites]
             if sites and len(own) < len(usable):
                 counts.add((len(own), len({r.protein.cluster for r in own}), len(sites)))
-                table = summary_table(sites, [r.protein for r in own], n_bootstrap=n_bootstrap)
+                table = summary_table(sites, [r.protein for r in own], run.config)
                 rows.append([f"`{name}`", *(_cell(table.get(key)) for key in titles)])
         if rows:
             size = "; ".join(f"{proteins} proteins in {clusters} clusters, {n} sites" for proteins, clusters, n in sorted(counts))

@@ -21,10 +21,9 @@ from s2p.config import DEFAULT_MODEL
 from s2p.errors import S2PError
 from s2p.evaluation.compare import ComplexResult, evaluate_complex
 from s2p.evaluation.config import BenchmarkConfig
-from s2p.evaluation.intervals import paired_difference
+from s2p.evaluation.intervals import paired_difference, site_hits, summary_table
 from s2p.evaluation.provenance import provenance
 from s2p.evaluation.rows import SiteRow
-from s2p.evaluation.summaries import site_hits, summary_table
 from s2p.io.files import make_folder, write_text
 from s2p.io.runtime import progress_bar
 from s2p.models.kalasanty.predictor import KalasantyPredictor

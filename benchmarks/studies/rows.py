@@ -11,21 +11,13 @@ from numpy.typing import NDArray
 
 from s2p.evaluation.compare import ComplexResult, summarise
 from s2p.evaluation.config import BenchmarkConfig
-from s2p.evaluation.intervals import Difference, Summary, bootstrap_mean, paired_difference
-from s2p.evaluation.summaries import site_hits
+from s2p.evaluation.intervals import Difference, Summary, bootstrap_mean, paired_difference, recall_name, site_hits
 from s2p.io.files import csv_text
 
 __all__ = ["FIGURES", "Outcome", "StudyRow", "outcome_row", "row_from_json", "row_to_json", "rows_csv"]
 
-FIGURES = {
-    "dca_n": "dca < 4 Å, top N",
-    "dca_n_plus": "dca < 4 Å, top N+2",
-    "dcc_n": "dcc < 4 Å, top N",
-    "dcc_n_plus": "dcc < 4 Å, top N+2",
-    "pfi": "PFI",
-    "pockets": "pockets per protein",
-}
-"""Columns of a study and what they are called by :func:`s2p.evaluation.compare.summarise`."""
+FIGURES = ("dca_n", "dca_n_plus", "dcc_n", "dcc_n_plus", "pfi", "pockets")
+"""Columns of a study: recalls below :attr:`BenchmarkConfig.strict_hit`, PFI, and pockets per protein."""
 COMPARED = ("dca_n", "dcc_n")
 """Columns of which a difference is given."""
 
@@ -60,8 +52,10 @@ class StudyRow:
 def outcome_row(found: Outcome, first: StudyRow | None = None, config: BenchmarkConfig | None = None) -> StudyRow:
     """Figures of an outcome, and differences from the ``first`` variant where that has the same sites."""
     config = config or BenchmarkConfig()
-    table = summarise(found.results, n_bootstrap=config.n_bootstrap, seed=config.seed)
-    figures = {key: table[name] for key, name in FIGURES.items()}
+    table = summarise(found.results, config)
+    names = {f"{m}_{end}": recall_name(m, config.strict_hit, rank) for m in ("dca", "dcc") for rank, end in config.ranks.items()}
+    names |= {"pfi": "PFI", "pockets": "pockets per protein"}
+    figures = {key: table[names[key]] for key in FIGURES}
     if found.precision is not None:
         groups = [result.protein.cluster for result in found.results]
         figures["ap"] = bootstrap_mean(found.precision, groups, n=config.n_bootstrap, seed=config.seed)

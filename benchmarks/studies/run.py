@@ -157,7 +157,7 @@ def _robustness(options: argparse.Namespace) -> None:
     for name in options.predictor:
         predictor = load_named(name, options.model)
         for study, sets in forms.items():
-            if any(variant.startswith(f"{name},") for variant in table.done(study)):
+            if any(variant.startswith(f"{predictor.name},") for variant in table.done(study)):
                 continue
             table.add(form_rows(study, sets, [predictor], quiet=options.quiet), say)
 
@@ -218,9 +218,9 @@ def _parser() -> argparse.ArgumentParser:
     robustness.add_argument(
         "--predictor",
         type=names,
-        default=["s2p", "s2p-published", "largest-cavity"],
+        default=["s2p", "s2p-published", "benchmarks.peers:LargestCavity"],
         metavar="NAME,...",
-        help="default: s2p,s2p-published,largest-cavity",
+        help="default: s2p,s2p-published,benchmarks.peers:LargestCavity",
     )
     return parser
 

@@ -29,6 +29,7 @@ from s2p.errors import S2PError
 from s2p.evaluation.cases import CaseSet, Truth, find_cases
 from s2p.evaluation.compare import ComplexResult, evaluate_complex, summarise
 from s2p.evaluation.config import BenchmarkConfig
+from s2p.evaluation.intervals import recall_name
 from s2p.evaluation.provenance import provenance
 from s2p.io.files import make_folder, write_bytes, write_text
 from s2p.io.runtime import progress_bar
@@ -217,8 +218,9 @@ def _run_setting(
 def _row(
     setting: Setting, results: Sequence[ComplexResult], seconds: Sequence[float], scoring: float, config: BenchmarkConfig
 ) -> SweepRow:
-    table = summarise(results, n_bootstrap=config.n_bootstrap, seed=config.seed)
-    loose, published = table["dcc < 12 Å, top N+2"], table["dcc CA < 12 Å, top N+2"]
+    table = summarise(results, config)
+    _, plus, _ = config.ranks
+    loose, published = (table[recall_name(measure, config.loose_hit, plus)] for measure in ("dcc", "dcc CA"))
     pfi = table["PFI"]
     return SweepRow(
         setting.parameter,
@@ -227,8 +229,8 @@ def _row(
         sum(len(result.sites) for result in results),
         *(loose.value, loose.low, loose.high),
         *(published.value, published.low, published.high),
-        table["dcc < 4 Å, top N+2"].value,
-        table["dca < 4 Å, top N+2"].value,
+        table[recall_name("dcc", config.strict_hit, plus)].value,
+        table[recall_name("dca", config.strict_hit, plus)].value,
         *(pfi.value, pfi.low, pfi.high),
         table["merging"].value,
         table["sites missed"].value,

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from s2p import __version__
-from s2p.config import DEFAULT_MODEL, ClusterConfig, PredictConfig
+from s2p.config import DEFAULT_MODEL, PredictConfig
 from s2p.errors import S2PError
 from s2p.pockets.clustering import mean_shift
 from s2p.pockets.published import positive_points
@@ -25,8 +25,9 @@ from s2p.surface.points import swept_volume
 __all__ = [
     "ALTERNATIVES",
     "METHODS",
-    "VARIANTS",
     "AlternativeConfig",
+    "Dbscan5",
+    "MeanShiftCa12",
     "Method",
     "Variant",
     "cluster",
@@ -71,9 +72,6 @@ ALTERNATIVES: dict[str, tuple[Method, AlternativeConfig]] = {
     "hdbscan": ("hdbscan", AlternativeConfig()),
 }
 """Clusterings of CA atoms (paper, and HDBSCAN) with the paper's sizes."""
-
-VARIANTS = ("s2p-principal-frame", *(f"s2p-{name}" for name in ALTERNATIVES))
-"""Names of the variants; the plain predictor and its common settings are in :mod:`benchmarks.peers`."""
 
 
 def cluster(
@@ -249,38 +247,39 @@ def cluster_ca(base: Prediction, embeddings: NDArray[np.floating], method: Metho
 
 
 class Variant:
-    """Seq2Pocket with another frame or clustering, under a name of its own.
+    """Seq2Pocket with another clustering, under a name of its own, on the CPU; :func:`s2p.load` takes the classes below.
 
     Parameters
     ----------
-    name
-        One of :data:`VARIANTS`.
     model
-        Checkpoint, by name or path; it runs on the CPU.
-
-    Raises
-    ------
-    S2PError
-        If there is no such variant or checkpoint.
+        Checkpoint, by name or path.
     """
 
-    def __init__(self, name: str, model: str | Path = DEFAULT_MODEL) -> None:
-        if name not in VARIANTS:
-            raise S2PError(f"there is no variant {name!r}; the variants are {', '.join(VARIANTS)}")
-        self.name = name
-        self.config = PredictConfig()
-        if name == "s2p-principal-frame":
-            self.config = PredictConfig(cluster=ClusterConfig(frame="principal"))
-        self._alternative = ALTERNATIVES.get(name.removeprefix("s2p-"))
-        from s2p.predictor import Seq2Pocket  # PyTorch: workers of other predictors do without
+    alternative: str
+    """A key of :data:`ALTERNATIVES`."""
 
+    def __init__(self, model: str | Path = DEFAULT_MODEL) -> None:
+        from s2p.predictor import Seq2Pocket  # PyTorch: whoever only reads the table does without
+
+        self.name = f"s2p-{self.alternative}"
         self._predictor = Seq2Pocket.load(model, device="cpu")
         self.version = f"{__version__} ({self._predictor.name})"
 
     def predict(self, structure: Structure) -> Prediction:
         """Pockets of ``structure``, under this predictor's name."""
-        scores = self._predictor.score(structure, self.config)
-        prediction = self._predictor.pockets(structure, scores, self.config)
-        if self._alternative is not None:
-            prediction = cluster_ca(prediction, scores.embeddings, *self._alternative)
+        scores = self._predictor.score(structure)
+        prediction = self._predictor.pockets(structure, scores)
+        prediction = cluster_ca(prediction, scores.embeddings, *ALTERNATIVES[self.alternative])
         return replace(prediction, model=self.name)
+
+
+class Dbscan5(Variant):
+    """DBSCAN of CA atoms, 5 Å."""
+
+    alternative = "dbscan-5"
+
+
+class MeanShiftCa12(Variant):
+    """Mean shift of CA atoms, 12 Å."""
+
+    alternative = "mean-shift-ca-12"

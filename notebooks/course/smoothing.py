@@ -10,7 +10,8 @@ import numpy as np
 from course.structures import binding_flags
 from s2p.config import PredictConfig
 from s2p.evaluation.config import BenchmarkConfig
-from s2p.evaluation.metrics import dcc, recall, site_center, site_overlaps
+from s2p.evaluation.metrics import recall
+from s2p.pockets.hits import dcc, site_center, site_overlaps
 from s2p.predictor import ResidueScores, Seq2Pocket
 from s2p.training.known_sites import KnownSites
 
@@ -30,7 +31,7 @@ class SmoothingEffect:
     pockets: int
     pfi: float
     """Predicted pockets per true site, over the sites that one touches
-    (:func:`s2p.evaluation.metrics.pocket_fragmentation_index`)."""
+    (:func:`s2p.pockets.hits.pocket_fragmentation_index`)."""
     missed: float
     """Share of the true sites that no pocket touches."""
     dcc_recall: float

@@ -8,6 +8,7 @@ import time
 import traceback
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ from s2p.io.fetch import fetch_structure
 from s2p.io.files import sha256_file
 from s2p.io.runtime import kernels_cached
 from s2p.io.weights import SHIPPED
-from s2p.prediction import Prediction
+from s2p.prediction import Prediction, predict_with
 from s2p.structure.reading import Structure, read_structure
 
 if TYPE_CHECKING:
@@ -131,10 +132,10 @@ class Loaded:
 
 
 def load_predictor(model: str, backbone: str | None, device: str) -> Any:
-    """The predictor that a checkpoint is for; PyTorch is imported here and not before."""
-    from s2p.loading import load_model
+    """:func:`s2p.load`; PyTorch is imported here and not before."""
+    from s2p.predictor import load
 
-    return load_model(model, backbone=backbone, device=device)
+    return load(model, backbone=backbone, device=device)
 
 
 def model_identity(model: str, backbone: str | None) -> str:
@@ -256,7 +257,7 @@ def run_here(
             if not kernels_ready(held):
                 announce(options)
         if not staged or held[1] is None:
-            yield index, work(loaded, options, held[0].predict)
+            yield index, work(loaded, options, partial(predict_with, held[0]))
             continue
         size = len(loaded.structure.residues)
         if gathered and residues + size > options.batch.gather:

@@ -9,19 +9,20 @@ from typing import TYPE_CHECKING, Any
 
 from s2p.commands.arguments import Moved, names, positive
 from s2p.config import DEFAULT_MODEL
-from s2p.errors import S2PError
-from s2p.evaluation.config import BenchmarkConfig
+from s2p.evaluation.config import OURS, BenchmarkConfig
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from s2p.evaluation.cases import CaseSet
     from s2p.evaluation.intervals import Summary
-    from s2p.evaluation.records import Run
+    from s2p.evaluation.runner import Run
     from s2p.evaluation.tables import Cost
 
 __all__ = ["add", "add_cases", "guard"]
 
+ALL = (*OURS, "kalasanty", "vabsnet")
+"""What ``--predictor all`` stands for: the models that find pockets of small molecules."""
 DATASET_HELP = (
     "'mini' (the bundled complexes), or a folder: complexes with index.csv and chain_clusters.csv, LIGYSIS with chains.csv, "
     "structures with labels.csv, or structure files with ligands inside"
@@ -58,7 +59,10 @@ def add(commands: Any) -> None:
         type=names,
         default=[],
         metavar="NAME",
-        help="repeatable or comma-separated: s2p, kalasanty, fpocket-rs ..., 'all', or package.module:Class (default: s2p)",
+        help="repeatable or comma-separated: s2p, s2p-published or s2p-no-smoothing (--model with these settings), kalasanty, "
+        "vabsnet, the path of a checkpoint, 'all' of those named, or package.module:Class, as other people's programs and "
+        "baselines are in a clone of the repository: benchmarks.peers:PocketNet, Fpocket, FpocketRs, FpocketRsDruggability, "
+        "P2Rank, PyKVFinder, Pocketeer, RandomPatch, LargestCavity (default: s2p)",
     )
     parser.add_argument("--workers", type=positive(int), default=1, metavar="N", help="processes (default: %(default)s)")
     parser.add_argument(
@@ -74,6 +78,16 @@ def add(commands: Any) -> None:
     parser.set_defaults(run=_run_evaluate)
 
 
+def _check(name: str) -> None:
+    """Refuse a name that no predictor has, before anything runs."""
+    from s2p.prediction import names_class
+
+    if name not in ALL and not names_class(name):
+        from s2p.predictor import checkpoint_format
+
+        checkpoint_format(name, (*OURS, "all"))
+
+
 def guard(cases: CaseSet, predictors: Sequence[str], arguments: argparse.Namespace) -> tuple[CaseSet, list[str]]:
     """The cases that may be used, and the names of those that relatives of the checkpoint was trained on.
 
@@ -82,7 +96,7 @@ def guard(cases: CaseSet, predictors: Sequence[str], arguments: argparse.Namespa
     S2PError
         If the checkpoint was trained on relatives of some, and the options say neither to allow nor to skip them.
     """
-    from s2p.evaluation.run_guard import guard_cases
+    from s2p.evaluation.guard import guard_cases
 
     n = len(cases.cases)
     cases, trained = guard_cases(cases, arguments.model, predictors, allow=arguments.allow_trained, skip=arguments.skip_trained)
@@ -99,15 +113,14 @@ def _run_evaluate(arguments: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from s2p.evaluation.cases import find_cases
-    from s2p.evaluation.runner import predictor_names, run_benchmark
+    from s2p.evaluation.runner import run_benchmark
     from s2p.evaluation.tables import cost, write_tables
 
     wanted = [name for group in arguments.predictor for name in group] or ["s2p"]
     if "all" in wanted:
-        wanted = [*predictor_names(), *(name for name in wanted if ":" in name)]
+        wanted = [*ALL, *(name for name in wanted if name != "all")]
     for name in wanted:
-        if ":" not in name and name not in predictor_names():
-            raise S2PError(f"there is no predictor {name!r}; the predictors are {', '.join(predictor_names())}")
+        _check(name)
     wanted = list(dict.fromkeys(wanted))
     cases = find_cases(arguments.dataset, arguments.split, limit=arguments.limit, splits=arguments.split_table)
     cases, trained = guard(cases, wanted, arguments)
@@ -140,22 +153,26 @@ def _run_evaluate(arguments: argparse.Namespace) -> int:
     return 1 if any("error" in run.facts["predictors"].get(name, {}) for name in wanted) else 0
 
 
-COLUMNS = {
-    "dcc<4 N+2": "dcc < 4 Å, top N+2",
-    "dcc<12 N+2": "dcc < 12 Å, top N+2",
-    "dca<4 N+2": "dca < 4 Å, top N+2",
-    "PFI": "PFI",
-    "missed": "sites missed",
-    "res. AP": "residue average precision",
-    "res. MCC": "residue MCC",
-}
+def _columns(config: BenchmarkConfig) -> dict[str, str]:
+    """Heads of the printed table, and the figures under them."""
+    from s2p.evaluation.intervals import recall_name
+
+    _, plus, _ = config.ranks
+    shown = (("dcc", config.strict_hit), ("dcc", config.loose_hit), ("dca", config.strict_hit))
+    return {f"{measure}<{cutoff:g} {plus}": recall_name(measure, cutoff, plus) for measure, cutoff in shown} | {
+        "PFI": "PFI",
+        "missed": "sites missed",
+        "res. AP": "residue average precision",
+        "res. MCC": "residue MCC",
+    }
 
 
 def _table(run: Run, figures: dict[str, dict[str, Summary]], costs: dict[str, Cost]) -> str:
+    columns = _columns(run.config)
     width = max((len(name) for name in figures), default=9) + 2
-    lines = [f"{'predictor':<{width}}" + "".join(f"{key:>12}" for key in COLUMNS) + f"{'failed':>8}{'s':>9}{'MB':>8}"]
+    lines = [f"{'predictor':<{width}}" + "".join(f"{key:>12}" for key in columns) + f"{'failed':>8}{'s':>9}{'MB':>8}"]
     for name, table in figures.items():
-        cells = [f"{table[key].value:>12.3f}" if key in table else f"{'–':>12}" for key in COLUMNS.values()]
+        cells = [f"{table[key].value:>12.3f}" if key in table else f"{'–':>12}" for key in columns.values()]
         spent = costs[name]
         lines.append(f"{name:<{width}}{''.join(cells)}{spent.n_failed:>8}{spent.seconds:>9.2f}{spent.peak_mb:>8.0f}")
     first = next(iter(run.records.values()), [])

@@ -16,7 +16,7 @@ from s2p.config import DEFAULT_MODEL, ClusterConfig, PredictConfig
 
 if TYPE_CHECKING:
     from s2p.batch.run import Row
-    from s2p.evaluation.compare import LigandHit
+    from s2p.pockets.hits import LigandHit
 
 __all__ = ["add"]
 
@@ -36,7 +36,13 @@ def add(commands: Any) -> None:
         "PDB id, UniProt accession, AF- id",
     )
     parser.add_argument("--chain", type=names, metavar="A,B", help="only these chains (default: all that hold protein)")
-    parser.add_argument("--model", default=DEFAULT_MODEL, metavar="NAME|PATH", help="checkpoint (default: %(default)s)")
+    parser.add_argument(
+        "--model",
+        default=DEFAULT_MODEL,
+        metavar="NAME|PATH",
+        help="s2p-esm2-8m, kalasanty, vabsnet, crossbind-dna, crossbind-rna, the path of a checkpoint, or package.module:Class "
+        "(default: %(default)s)",
+    )
     parser.add_argument("--backbone", metavar="NAME", help="ESM-2 backbone, where the checkpoint does not bring its own")
     parser.add_argument(
         "--threshold", type=probability, metavar="P", help="residues above this probability bind (default: the checkpoint's)"
@@ -164,7 +170,7 @@ def _one_report(row: Row) -> str:
     prediction = row.prediction
     if prediction is None:
         return _one_line(row)
-    from s2p.evaluation.compare import ligand_hits
+    from s2p.pockets.hits import ligand_hits
 
     structure = prediction.structure
     n = len(structure.residues)

@@ -4,93 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from s2p.config import LabelConfig
 from s2p.evaluation.config import BenchmarkConfig
-from s2p.evaluation.intervals import Summary
+from s2p.evaluation.intervals import Summary, summary_table
 from s2p.evaluation.metrics import (
     best_overlap,
-    dca,
-    dcc,
     detections,
     matched_pockets,
     pocket_average_precision,
     radius_of_gyration,
     rank_limits,
-    site_center,
-    site_overlaps,
     site_size,
     site_to_pocket,
+    volume_overlap,
+    voxels,
 )
 from s2p.evaluation.residues import coverage, dice, iou
 from s2p.evaluation.rows import ProteinRow, SiteRow
-from s2p.evaluation.summaries import summary_table
-from s2p.evaluation.volumes import volume_overlap, voxels
+from s2p.pockets.hits import dca, dcc, site_center, site_overlaps
 from s2p.prediction import Pocket, Prediction
 from s2p.structure.contacts import binding_residues
-from s2p.structure.ligands import relevant_ligands
-from s2p.structure.reading import Ligand
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-__all__ = ["HIT", "ComplexResult", "LigandHit", "Summary", "evaluate_complex", "ligand_hits", "ligand_table", "summarise"]
-
-HIT = BenchmarkConfig.strict_hit
-"""Å: a pocket finds a ligand when its centre is closer than this to a heavy atom of the ligand (DCA)."""
-
-
-@dataclass(frozen=True)
-class LigandHit:
-    """A ligand of the structure and the pocket that speaks for it.
-
-    That is the best-ranked pocket that finds the ligand (:data:`HIT`), or the one with the nearest centre if none does.
-    """
-
-    ligand: str
-    n_atoms: int
-    """Heavy atoms."""
-    n_residues: int
-    """Residues that bind it (:func:`s2p.structure.contacts.binding_residues`)."""
-    found: bool
-    pocket: int
-    """Rank; 0 if no pocket was predicted."""
-    dca: float
-    """Å from the pocket's centre to the closest heavy atom of the ligand; NaN without pockets."""
-    dcc: float
-    """Å from the pocket's centre to the ligand's centroid; NaN without pockets."""
-    covered: float
-    """Share of the binding residues that are in the pocket."""
-
-
-def ligand_hits(prediction: Prediction, ligands: Sequence[Ligand] | None = None) -> list[LigandHit]:
-    """Which pocket finds which ligand; by default :func:`s2p.structure.ligands.relevant_ligands` of the structure, which no model
-    sees."""
-    hits = []
-    centers = np.array([p.center for p in prediction.pockets], float).reshape(-1, 3)
-    for ligand in relevant_ligands(prediction.structure) if ligands is None else ligands:
-        site = binding_residues(prediction.structure, ligand.coord)
-        found, rank, closest, centroid, covered = False, 0, float("nan"), float("nan"), 0.0
-        if len(centers):
-            distance = dca(centers, ligand.coord.astype(float))
-            found = bool((distance < HIT).any())
-            k = int(np.argmax(distance < HIT) if found else np.argmin(distance))
-            rank, closest = prediction.pockets[k].rank, float(distance[k])
-            centroid = float(np.linalg.norm(ligand.coord.astype(float).mean(axis=0) - centers[k]))
-            covered = float(np.isin(site, prediction.pockets[k].residues).mean()) if len(site) else 0.0
-        hits.append(LigandHit(ligand.id, len(ligand.coord), len(site), found, rank, closest, centroid, covered))
-    return hits
-
-
-def ligand_table(prediction: Prediction, ligands: Sequence[Ligand] | None = None) -> pd.DataFrame:
-    """:func:`ligand_hits` as a data frame, one row a ligand, one column an attribute of :class:`LigandHit`."""
-    import pandas as pd
-
-    return pd.DataFrame(ligand_hits(prediction, ligands), columns=list(LigandHit.__dataclass_fields__))
+__all__ = ["ComplexResult", "evaluate_complex", "summarise"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,10 +39,11 @@ class ComplexResult:
 
     sites: tuple[SiteRow, ...]
     protein: ProteinRow
+    config: BenchmarkConfig
 
     @property
     def dcc(self) -> dict[str, NDArray[np.float64]]:
-        """For the top N, N+2 and all pockets: (S,) Å from each ligand's centroid to the nearest pocket centre."""
+        """For the top N, N+k and all pockets: (S,) Å from each ligand's centroid to the nearest pocket centre."""
         return self._by_rank("dcc")
 
     @property
@@ -121,8 +62,7 @@ class ComplexResult:
         return self.protein.n_pockets
 
     def _by_rank(self, measure: str) -> dict[str, NDArray[np.float64]]:
-        columns = {"N": "n", "N+2": "n_plus", "all": "all"}
-        return {key: np.array([getattr(row, f"{measure}_{name}") for row in self.sites]) for key, name in columns.items()}
+        return {key: np.array([getattr(row, f"{measure}_{end}") for row in self.sites]) for key, end in self.config.ranks.items()}
 
 
 def evaluate_complex(
@@ -149,76 +89,102 @@ def evaluate_complex(
         Å, of binding residues.
     ligand_names
         One for each; default their numbers.
+    config
+        Ranks, distances and overlaps that count.
     """
     config = config or BenchmarkConfig()
     structure, pockets = prediction.structure, prediction.pockets
-    ca = structure.residues.ca_coord.astype(np.float64)
+    who: dict[str, Any] = {"predictor": prediction.model, "protein": name or structure.name, "cluster": cluster}
     centers = np.array([p.center for p in pockets], np.float64).reshape(-1, 3)
     centroids = np.array([site_center(x) for x in ligands]).reshape(-1, 3)
     residues = [p.residues for p in pockets]
     sites = [binding_residues(structure, x, cutoff) for x in ligands]
-    middles = np.array([site_center(ca[site]) for site in sites]).reshape(-1, 3)
-    limits = list(rank_limits(len(ligands), len(pockets), config.extra_ranks).values())
-    to_atoms = np.array([dca(centers, x) for x in ligands]).reshape(len(ligands), len(pockets))
-    shared, overlap = site_overlaps(sites, residues), best_overlap(sites, residues)
     joint = site_to_pocket(sites, residues)
-    volumes = _volume_overlaps(prediction, ligands, centers[: limits[0]], config)
-    by_centroid = [dcc(centers[:k], centroids) for k in limits]
-    by_residues = [dcc(centers[:k], middles) for k in limits]
-    by_atom = [to_atoms[:, :k].min(axis=1, initial=np.inf) for k in limits]
-    name = name or structure.name
-    rows = []
-    for k, (ligand, site) in enumerate(zip(ligands, sites, strict=True)):
-        touched = bool(shared[k].any())
-        rows.append(
-            SiteRow(
-                prediction.model,
-                name,
-                cluster,
-                k,
-                str(k + 1) if ligand_names is None else ligand_names[k],
-                len(ligand),
-                len(site),
-                site_size(len(site), config.small_site),
-                *_three(by_centroid, k),
-                *_three(by_residues, k),
-                *_three(by_atom, k),
-                int(to_atoms[k].argmin()) + 1 if pockets else 0,
-                int((shared[k] > 0).sum()),
-                float(overlap[k]) if len(site) else np.nan,
-                float(joint[k].max(initial=0)) if len(site) else np.nan,
-                volumes[k],
-                radius_of_gyration(ca[site]),
-                radius_of_gyration(ca[residues[int(shared[k].argmax())]]) if touched else np.nan,
-            )
+    distances = _distances(prediction, ligands, sites, centers, centroids, config)
+    overlaps = _overlaps(prediction, sites, joint)
+    volumes = _volume_overlaps(prediction, ligands, centers[: len(ligands)], config)
+    rows = [
+        SiteRow(
+            **who,
+            site=k,
+            ligand=str(k + 1) if ligand_names is None else ligand_names[k],
+            n_atoms=len(ligand),
+            n_residues=len(sites[k]),
+            size=site_size(len(sites[k]), config.small_site),
+            dvo=volumes[k],
+            **distances[k],
+            **overlaps[k],
         )
+        for k, ligand in enumerate(ligands)
+    ]
     strict, nearest = (detections(centers, centroids, config.strict_hit, one_to_one=flag) for flag in (True, False))
+    shared = site_overlaps(sites, residues) > 0
     bound, found = _union(sites), _union(residues)
-    matched = matched_pockets(joint, config.iou)
     protein = ProteinRow(
-        prediction.model,
-        name,
-        cluster,
-        len(structure.chains),
-        len(ca),
-        len(ligands),
-        len(pockets),
-        int((shared > 0).any(axis=0).sum()),
-        int((shared > 0).sum()),
-        *(strict.true_positives, strict.false_positives, strict.false_negatives),
-        *(nearest.true_positives, nearest.false_positives, nearest.false_negatives),
-        pocket_average_precision(matched, -np.arange(len(pockets)), len(ligands)),
-        coverage(bound, found),
-        dice(bound, found),
-        iou(bound, found),
+        **who,
+        n_chains=len(structure.chains),
+        n_residues=len(structure.residues),
+        n_sites=len(ligands),
+        n_pockets=len(pockets),
+        pockets_on_sites=int(shared.any(axis=0).sum()),
+        touches=int(shared.sum()),
+        tp=strict.true_positives,
+        fp=strict.false_positives,
+        fn=strict.false_negatives,
+        tp_nearest=nearest.true_positives,
+        fp_nearest=nearest.false_positives,
+        fn_nearest=nearest.false_negatives,
+        ap=pocket_average_precision(matched_pockets(joint, config.iou), -np.arange(len(pockets)), len(ligands)),
+        coverage=coverage(bound, found),
+        dice=dice(bound, found),
+        iou=iou(bound, found),
     )
-    return ComplexResult(tuple(rows), protein)
+    return ComplexResult(tuple(rows), protein, config)
 
 
-def _three(columns: Sequence[NDArray[np.float64]], k: int) -> tuple[float, float, float]:
-    """Top N, N+2 and all of site ``k``."""
-    n, n_plus, every = (float(column[k]) for column in columns)
-    return n, n_plus, every
+def _distances(
+    prediction: Prediction,
+    ligands: Sequence[NDArray[np.floating]],
+    sites: Sequence[NDArray[np.int32]],
+    centers: NDArray[np.float64],
+    centroids: NDArray[np.float64],
+    config: BenchmarkConfig,
+) -> list[dict[str, Any]]:
+    """Distances of each site from the pockets of the top N, N+k and all, and the rank of the nearest: columns of its row."""
+    ca = prediction.structure.residues.ca_coord.astype(np.float64)
+    middles = np.array([site_center(ca[site]) for site in sites]).reshape(-1, 3)
+    to_atoms = np.array([dca(centers, x) for x in ligands]).reshape(len(ligands), len(centers))
+    found: list[dict[str, Any]] = [{"best_rank": int(row.argmin()) + 1 if len(centers) else 0} for row in to_atoms]
+    limits = rank_limits(len(ligands), len(centers), config.extra_ranks)
+    for rank, end in config.ranks.items():
+        best = limits[rank]
+        by_centroid, by_residues = dcc(centers[:best], centroids), dcc(centers[:best], middles)
+        by_atom = to_atoms[:, :best].min(axis=1, initial=np.inf)
+        for k, columns in enumerate(found):
+            columns[f"dcc_{end}"] = float(by_centroid[k])
+            columns[f"dcc_ca_{end}"] = float(by_residues[k])
+            columns[f"dca_{end}"] = float(by_atom[k])
+    return found
+
+
+def _overlaps(prediction: Prediction, sites: Sequence[NDArray[np.int32]], joint: NDArray[np.float64]) -> list[dict[str, Any]]:
+    """How the pockets cover the residues of each site: columns of its row."""
+    ca = prediction.structure.residues.ca_coord.astype(np.float64)
+    residues = [pocket.residues for pocket in prediction.pockets]
+    shared, overlap = site_overlaps(sites, residues), best_overlap(sites, residues)
+    found = []
+    for k, site in enumerate(sites):
+        touched = bool(shared[k].any())
+        found.append(
+            {
+                "pockets_touching": int((shared[k] > 0).sum()),
+                "best_overlap": float(overlap[k]) if len(site) else np.nan,
+                "best_iou": float(joint[k].max(initial=0)) if len(site) else np.nan,
+                "gyration": radius_of_gyration(ca[site]),
+                "gyration_pocket": radius_of_gyration(ca[residues[int(shared[k].argmax())]]) if touched else np.nan,
+            }
+        )
+    return found
 
 
 def _union(sets: Sequence[NDArray[np.int32]]) -> NDArray[np.int32]:
@@ -249,10 +215,16 @@ def _volume_overlaps(
     return values
 
 
-def summarise(
-    results: Sequence[ComplexResult], *, n_bootstrap: int = BenchmarkConfig.n_bootstrap, seed: int = BenchmarkConfig.seed
-) -> dict[str, Summary]:
+def summarise(results: Sequence[ComplexResult], config: BenchmarkConfig | None = None) -> dict[str, Summary]:
     """Recalls, PFI, overlaps … over all sites, with intervals over clusters; see
-    :func:`s2p.evaluation.summaries.summary_table`."""
+    :func:`s2p.evaluation.intervals.summary_table`.
+
+    Parameters
+    ----------
+    config
+        Default: that of the first result. Ranks and overlaps were fixed when the results were made; distances of recalls and
+        the bootstrap can be others.
+    """
     rows = [row for result in results for row in result.sites]
-    return summary_table(rows, [result.protein for result in results], n_bootstrap=n_bootstrap, seed=seed)
+    config = config or next((result.config for result in results), None)
+    return summary_table(rows, [result.protein for result in results], config)

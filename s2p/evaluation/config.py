@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["BenchmarkConfig"]
+from s2p.config import PredictConfig
+
+__all__ = ["OURS", "BenchmarkConfig"]
+
+OURS = {
+    "s2p": PredictConfig(),
+    "s2p-published": PredictConfig(ranking="published"),
+    "s2p-no-smoothing": PredictConfig(ranking="published", use_smoothing=False),
+}
+"""Seq2Pocket as the benchmark compares it: the checkpoint's defaults; pockets and ranking as published; without smoothing."""
 
 
 @dataclass(frozen=True)
@@ -31,3 +40,8 @@ class BenchmarkConfig:
     """Seconds for one prediction before its process is ended."""
     load_timeout: float = 600.0
     """Seconds for a predictor to load."""
+
+    @property
+    def ranks(self) -> dict[str, str]:
+        """Names of the rules for how many pockets count (``N``, ``N+2``, ``all``), and the ends of their columns in a row."""
+        return {"N": "n", f"N+{self.extra_ranks}": "n_plus", "all": "all"}

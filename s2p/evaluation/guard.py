@@ -20,17 +20,30 @@ import hashlib
 import json
 import zlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
 from s2p.datasets.homology import blosum62, encode
 from s2p.errors import S2PError
+from s2p.evaluation.cases import CaseSet
+from s2p.evaluation.config import OURS
 from s2p.evaluation.word_fits import chance, decoy_words, fits, word_index
 from s2p.io.runtime import progress_bar
+from s2p.io.weights import SHIPPED
 
-__all__ = ["CARD_KEY", "SketchConfig", "TrainedOn", "refuse_trained", "trained_on", "training_sketch"]
+__all__ = [
+    "CARD_KEY",
+    "SketchConfig",
+    "TrainedOn",
+    "guard_cases",
+    "knows_training",
+    "refuse_trained",
+    "trained_on",
+    "training_sketch",
+]
 
 
 @dataclass(frozen=True)
@@ -55,6 +68,8 @@ _HASH_BYTES = 6
 _MIN_DISTINCT = 9
 """Distinct letters in a word: tags of histidines and linkers are in unrelated chains."""
 _SHOWN = 5
+_SHORTEST = 30
+"""Residues of the shortest chain of a case that is checked: shorter ones were not trained on."""
 _ENDS = 20
 """Residues at either end of a chain that give no words, if enough others are left: tags stand there."""
 
@@ -249,3 +264,69 @@ def _unpack(card_or_sketch: Mapping[str, Any]) -> tuple[list[str], bytes, list[l
     except (ValueError, KeyError, TypeError, zlib.error):
         raise S2PError("the record of training chains in the checkpoint's card is damaged; take the card anew") from None
     return ids, raw[4:end], words
+
+
+def knows_training(model: str | Path) -> bool:
+    """Whether it can be told what a checkpoint was trained on: it is one of ours, or its card has a sketch."""
+    return (SHIPPED / f"{model}.json").is_file() or CARD_KEY in _card(model)
+
+
+def guard_cases(
+    cases: CaseSet, model: str | Path, predictors: Iterable[str], *, allow: bool = False, skip: bool = False
+) -> tuple[CaseSet, list[str]]:
+    """Refuse, leave out or report cases that resemble chains a checkpoint was trained on; to be asked before anything is run.
+
+    Parameters
+    ----------
+    model
+        Checkpoint of the predictors in :data:`s2p.evaluation.config.OURS`, by name or path.
+    predictors
+        As for :func:`s2p.evaluation.runner.run_benchmark`. The cards of checkpoints are asked; of the training of a
+        ``package.module:Class`` nothing is known here.
+    allow
+        Keep them all, and say which.
+    skip
+        Leave them out.
+
+    Returns
+    -------
+    The cases to run, and the ids of those among them that are allowed though trained on.
+
+    Raises
+    ------
+    S2PError
+        If there are such cases and neither flag is given, or if a card does not say what was trained on. The bundled
+        complexes and the test split of complexes are held out by construction, and do not need the card.
+    """
+    asked = dict.fromkeys(str(model if name in OURS else name) for name in predictors if ":" not in name)
+    held_out = cases.name == "mini" or (cases.split == "test" and all(case.kind == "files" for case in cases.cases))
+    cards = [card for card in map(_card, asked) if CARD_KEY in card or not held_out]
+    if not cards:
+        return cases, []
+    sequences: dict[str, str] = {}
+    for case in cases.cases:
+        try:
+            structure = case.read().structure
+        except S2PError:  # the run says so, and goes on
+            continue
+        own = {f"{case.id}|{chain}": structure.sequence(chain) for chain in structure.chains}
+        sequences |= {key: sequence for key, sequence in own.items() if len(sequence) >= _SHORTEST}
+    hits: set[str] = set()
+    for card in cards:
+        # What a card cannot tell cannot be left out.
+        found = refuse_trained(card, sequences, allow=(skip and CARD_KEY in card) or (allow and not skip))
+        hits |= {hit.id.rsplit("|", 1)[0] for hit in found}
+    trained = [case.id for case in cases.cases if case.id in hits]
+    if not skip:
+        return cases, trained
+    kept = tuple(case for case in cases.cases if case.id not in trained)
+    if not kept:
+        raise S2PError(f"{cases.name}: the checkpoint was trained on relatives of every protein in it")
+    return replace(cases, cases=kept), []
+
+
+def _card(model: str | Path) -> dict[str, Any]:
+    """The JSON beside a checkpoint; empty where there is none."""
+    shipped = SHIPPED / f"{model}.json"
+    path = shipped if shipped.is_file() else Path(model).with_suffix(".json")
+    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}

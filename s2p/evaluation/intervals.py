@@ -1,4 +1,4 @@
-"""How sure a figure is: bootstrap over clusters of homologous proteins, and paired tests between predictors.
+"""The figures of a predictor and how sure they are: bootstrap over clusters of homologous proteins, and paired tests.
 
 Sites of one protein, and proteins of one family, succeed and fail together. Resampling single sites would make intervals too
 narrow, so what is drawn, with replacement, is whole clusters; a protein without relatives is a cluster of its own.
@@ -6,17 +6,29 @@ narrow, so what is drawn, with replacement, is whole clusters; a protein without
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.stats import binomtest
 
 from s2p.evaluation.config import BenchmarkConfig
+from s2p.evaluation.rows import ProteinRow, SiteRow
 
-__all__ = ["Difference", "McNemar", "Summary", "bootstrap", "bootstrap_mean", "bootstrap_ratio", "mcnemar", "paired_difference"]
+__all__ = [
+    "Difference",
+    "McNemar",
+    "Summary",
+    "bootstrap",
+    "bootstrap_mean",
+    "bootstrap_ratio",
+    "mcnemar",
+    "paired_difference",
+    "recall_name",
+    "site_hits",
+    "summary_table",
+]
 
 
 @dataclass(frozen=True)
@@ -173,5 +185,80 @@ def mcnemar(first: ArrayLike, second: ArrayLike) -> McNemar:
     a, b = np.asarray(first, bool), np.asarray(second, bool)
     only_first, only_second = int((a & ~b).sum()), int((b & ~a).sum())
     total = only_first + only_second
-    tail = sum(math.comb(total, k) for k in range(min(only_first, only_second) + 1))
-    return McNemar(only_first, only_second, min(1.0, float(Fraction(2 * tail, 2**total))))
+    return McNemar(only_first, only_second, float(binomtest(only_first, total).pvalue) if total else 1.0)
+
+
+def site_hits(sites: Sequence[SiteRow], column: str, cutoff: float) -> NDArray[np.float64]:
+    """(S,) 1 where the distance in ``column`` is below ``cutoff`` (strict), else 0; NaN where there is no such distance."""
+    distance = np.array([getattr(row, column) for row in sites], np.float64)
+    return np.where(np.isnan(distance), np.nan, distance < cutoff)
+
+
+def recall_name(measure: str, cutoff: float, rank: str) -> str:
+    """What tables call a recall: ``dca``, ``dcc`` or ``dcc CA`` below ``cutoff`` Å by the top ``rank`` pockets (``N``, ``N+2``,
+    ``all``; :attr:`BenchmarkConfig.ranks`)."""
+    return f"{measure} < {cutoff:g} Å, top {rank}"
+
+
+def summary_table(
+    sites: Sequence[SiteRow], proteins: Sequence[ProteinRow], config: BenchmarkConfig | None = None
+) -> dict[str, Summary]:
+    """Every figure of one predictor with its 95 % interval over clusters.
+
+    Parameters
+    ----------
+    config
+        Of the run that the rows are from: its distances, ranks and overlaps are in the names.
+
+    Returns
+    -------
+    Figures by name. ``dcc``: from the ligand's centroid; ``dcc CA``: from the mean CA of the site's residues, as published;
+    ``dca``: from the ligand's closest atom. PFI and merging are pooled over sites and pockets, as published, F1 over proteins;
+    coverage, Dice, IoU and AP are means over proteins that have sites.
+    """
+    config = config or BenchmarkConfig()
+    of_site, of_protein = [row.cluster for row in sites], [row.cluster for row in proteins]
+
+    def mean(values: Sequence[float] | NDArray[np.float64], groups: Sequence[str] = of_site) -> Summary:
+        return bootstrap_mean(values, groups, n=config.n_bootstrap, seed=config.seed)
+
+    def ratio(top: Callable[[ProteinRow], float], bottom: Callable[[ProteinRow], float]) -> Summary:
+        pairs = [(top(row), bottom(row)) for row in proteins]
+        return bootstrap_ratio([a for a, _ in pairs], [b for _, b in pairs], of_protein, n=config.n_bootstrap, seed=config.seed)
+
+    strict, loose, (_, plus, _) = config.strict_hit, config.loose_hit, config.ranks
+    table = {}
+    for rank, end in config.ranks.items():
+        for measure, column, cutoff in (
+            ("dcc", "dcc", strict),
+            ("dcc", "dcc", loose),
+            ("dcc CA", "dcc_ca", strict),
+            ("dcc CA", "dcc_ca", loose),
+            ("dca", "dca", strict),
+        ):
+            table[recall_name(measure, cutoff, rank)] = mean(site_hits(sites, f"{column}_{end}", cutoff))
+    hits = site_hits(sites, "dcc_n_plus", loose)
+    for size in ("small", "large"):
+        own = np.array([row.size == size for row in sites], bool)
+        table[f"{recall_name('dcc', loose, plus)}, {size} sites"] = mean(np.where(own, hits, np.nan))
+    touching = [float(row.pockets_touching) if row.n_residues else np.nan for row in sites]
+    table["PFI"] = mean([x if x > 0 else np.nan for x in touching])
+    table["merging"] = ratio(lambda row: row.touches, lambda row: row.pockets_on_sites)
+    table["sites missed"] = mean([np.nan if np.isnan(x) else float(x == 0) for x in touching])
+    table["best residue overlap"] = mean([row.best_overlap for row in sites])
+    table["best residue overlap, sites touched"] = mean([row.best_overlap if row.pockets_touching else np.nan for row in sites])
+    table["dvo"] = mean([row.dvo for row in sites])
+    table[f"dvo, sites with dcc < {strict:g} Å"] = mean([row.dvo if row.dcc_n < strict else np.nan for row in sites])
+    table["radius of gyration, site"] = mean([row.gyration for row in sites])
+    table["radius of gyration, pocket"] = mean([row.gyration_pocket for row in sites])
+    table[f"F1, dcc <= {strict:g} Å"] = ratio(lambda row: 2 * row.tp, lambda row: 2 * row.tp + row.fp + row.fn)
+    table[f"precision, dcc <= {strict:g} Å"] = ratio(lambda row: row.tp, lambda row: row.tp + row.fp)
+    table[f"recall, dcc <= {strict:g} Å"] = ratio(lambda row: row.tp, lambda row: row.tp + row.fn)
+    table[f"F1, dcc <= {strict:g} Å, nearest site"] = ratio(
+        lambda row: 2 * row.tp_nearest, lambda row: 2 * row.tp_nearest + row.fp_nearest + row.fn_nearest
+    )
+    for name, column in ((f"AP, IoU >= {config.iou:g}", "ap"), ("coverage", "coverage"), ("Dice", "dice"), ("IoU", "iou")):
+        values = [getattr(row, column) if row.n_sites else np.nan for row in proteins]
+        table[name] = mean(values, of_protein)
+    table["pockets per protein"] = mean([float(row.n_pockets) for row in proteins], of_protein)
+    return table

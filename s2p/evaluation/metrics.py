@@ -1,5 +1,5 @@
-"""Measures of pocket predictions: distances of centres and overlaps of residues (volumes: :mod:`s2p.evaluation.volumes`).
-Distances in Å.
+"""Measures of pocket predictions: hits and misses, overlaps of residues, and overlaps of volumes on Kalasanty's grid (DVO).
+Distances are in Å; those of centres are in :mod:`s2p.pockets.hits`.
 
 Conventions, the same for every function and predictor:
 
@@ -19,67 +19,28 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from s2p.evaluation.config import BenchmarkConfig
+from s2p.pockets.hits import site_overlaps
 
 __all__ = [
     "Detections",
     "best_overlap",
-    "dca",
-    "dcc",
     "detections",
     "matched_pockets",
-    "merging_index",
     "pocket_average_precision",
-    "pocket_fragmentation_index",
     "radius_of_gyration",
     "rank_limits",
     "recall",
     "share_missed",
-    "site_center",
-    "site_overlaps",
     "site_size",
     "site_to_pocket",
+    "volume_overlap",
+    "voxels",
 ]
 
 
 def rank_limits(n_sites: int, n_pockets: int, extra: int = BenchmarkConfig.extra_ranks) -> dict[str, int]:
-    """How many pockets count as ``N`` (as many as true sites), ``N+2`` (N + ``extra``) and ``all``: never more than there are."""
+    """How many pockets count as ``N`` (as many as true sites), ``N+k`` (k = ``extra``) and ``all``: never more than there are."""
     return {name: min(n, n_pockets) for name, n in (("N", n_sites), (f"N+{extra}", n_sites + extra), ("all", n_pockets))}
-
-
-def site_center(coord: ArrayLike) -> NDArray[np.float64]:
-    """Mean of (n, 3) coordinates, (3,) Å, NaN without any.
-
-    Two conventions for a true site: the CA atoms of its residues (the paper) or the heavy atoms of the ligand (benchmarks of
-    LIGYSIS, P2Rank and others). They lie some 3 to 6 Å apart, because residues surround a ligand on one side only: say which.
-    """
-    x = np.asarray(coord, np.float64).reshape(-1, 3)
-    return x.mean(axis=0) if len(x) else np.full(3, np.nan)
-
-
-def dcc(predicted_centers: ArrayLike, true_centers: ArrayLike) -> NDArray[np.float64]:
-    """Distance from each true centre to the nearest predicted centre.
-
-    Parameters
-    ----------
-    predicted_centers
-        (P, 3), already cut to the ranks that count.
-    true_centers
-        (S, 3).
-
-    Returns
-    -------
-    (S,) Å, infinite where nothing was predicted (Kalasanty's code writes 70·√3 Å there, the diagonal of its box).
-    """
-    p, t = np.reshape(predicted_centers, (-1, 3)), np.reshape(true_centers, (-1, 3))
-    if not len(p):
-        return np.full(len(t), np.inf)
-    return np.asarray(np.linalg.norm(t[:, None] - p[None], axis=2).min(axis=1))
-
-
-def dca(predicted_centers: ArrayLike, ligand_coord: ArrayLike) -> NDArray[np.float64]:
-    """Distance from each predicted centre to the closest heavy atom of a ligand, (P,) Å."""
-    p, atoms = np.reshape(predicted_centers, (-1, 3)), np.reshape(ligand_coord, (-1, 3))
-    return np.asarray(np.linalg.norm(p[:, None] - atoms[None], axis=2).min(axis=1))
 
 
 def recall(distances: ArrayLike, cutoff: float) -> float:
@@ -156,36 +117,6 @@ def detections(
             hits += 1
             taken[k] = True
     return Detections(hits, len(p) - hits, int((~taken).sum()))
-
-
-def site_overlaps(true_sites: Sequence[ArrayLike], pockets: Sequence[ArrayLike]) -> NDArray[np.int64]:
-    """(S, P) number of residues that each true site shares with each pocket; both are lists of residue indices of one protein."""
-    sets = [set(np.asarray(p).tolist()) for p in pockets]
-    counts = [[len(set(np.asarray(site).tolist()) & s) for s in sets] for site in true_sites]
-    return np.array(counts, dtype=np.int64).reshape(len(true_sites), len(pockets))
-
-
-def pocket_fragmentation_index(true_sites: Sequence[ArrayLike], pockets: Sequence[ArrayLike]) -> float:
-    """PFI (paper): predicted pockets per true site, over the sites that at least one pocket touches; 1 is perfect.
-
-    Sites and pockets are lists of residue indices of one protein; they touch when they share a residue. NaN if no site is
-    touched. PFI alone rewards one giant pocket: report it with the DCC recall, :func:`merging_index` and :func:`share_missed`.
-    Over many proteins the paper pools sites; do not average the figures of proteins.
-    """
-    return _mean_positive((site_overlaps(true_sites, pockets) > 0).sum(axis=1))
-
-
-def merging_index(true_sites: Sequence[ArrayLike], pockets: Sequence[ArrayLike]) -> float:
-    """The mirror of the PFI: true sites per predicted pocket, over the pockets that touch at least one; 1 is perfect.
-
-    NaN if no pocket touches a site. Sites that share residues (two ligands in one cleft) raise it for any predictor.
-    """
-    return _mean_positive((site_overlaps(true_sites, pockets) > 0).sum(axis=0))
-
-
-def _mean_positive(count: NDArray[np.int64]) -> float:
-    touched = count[count > 0]
-    return float(touched.mean()) if len(touched) else float("nan")
 
 
 def share_missed(true_sites: Sequence[ArrayLike], pockets: Sequence[ArrayLike]) -> float:
@@ -266,3 +197,47 @@ def radius_of_gyration(coord: ArrayLike) -> float:
 def site_size(n_residues: int, small: int = BenchmarkConfig.small_site) -> str:
     """Stratum of a site in the paper: ``small`` (fewer than ten residues) or ``large``."""
     return "small" if n_residues < small else "large"
+
+
+_HALF = 1 << 20
+"""Cells on either side of the origin that fit into a number: two million Å."""
+
+
+def voxels(
+    points: ArrayLike,
+    radius: float = BenchmarkConfig.grid_radius,
+    origin: ArrayLike = (0.0, 0.0, 0.0),
+    spacing: float = BenchmarkConfig.grid,
+) -> NDArray[np.int64]:
+    """Cells of a cubic grid whose centres lie within ``radius`` (inclusive) of a point.
+
+    Parameters
+    ----------
+    points
+        (n, 3) Å: heavy atoms of a ligand, or points of a pocket.
+    radius
+        Å; Kalasanty dilates the points of a cavity by 2 Å.
+    origin
+        (3,) centre of a cell. That of the protein makes the figure independent of where the molecule lies.
+    spacing
+        Å.
+
+    Returns
+    -------
+    (V,) a number for each cell, ascending.
+    """
+    x = (np.asarray(points, np.float64).reshape(-1, 3) - np.asarray(origin, np.float64)) / spacing
+    reach = int(np.ceil(radius / spacing))
+    steps = np.stack(np.meshgrid(*[np.arange(-reach, reach + 1)] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
+    cells = np.rint(x).astype(np.int64)[:, None] + steps[None]
+    # A hair more than the radius, so that rounding of coordinates does not decide about points on the grid.
+    inside = np.linalg.norm(cells - x[:, None], axis=2) <= radius / spacing + 1e-9
+    i, j, k = (cells[inside] + _HALF).T
+    return np.unique((i * 2 * _HALF + j) * 2 * _HALF + k)
+
+
+def volume_overlap(true: NDArray[np.int64], predicted: NDArray[np.int64]) -> float:
+    """Shared over joint volume of two sets of :func:`voxels`; 0 if one is empty (no prediction), NaN if both are."""
+    shared = len(np.intersect1d(true, predicted, assume_unique=True))
+    joint = len(true) + len(predicted) - shared
+    return shared / joint if joint else float("nan")

@@ -1,4 +1,8 @@
-"""Measures of residue predictions: scores against labels, and sets of residues against each other."""
+"""Measures of residue predictions: scores against labels, and sets of residues against each other.
+
+Curves are scikit-learn's, inside our rules for what has no value. MCC and F1 are counted here: to the same digits, and hundreds of
+times faster, which searches of a threshold and bootstraps need.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
+from sklearn.metrics import average_precision_score, roc_auc_score
 
 __all__ = [
     "ResidueFigures",
@@ -41,37 +46,27 @@ def auprc_trapezoid(labels: ArrayLike, scores: ArrayLike) -> float:
     Straight lines between points of this curve promise what no threshold gives, so that it can exceed
     :func:`average_precision`, above all where many scores are equal. Say which of the two a figure is.
     """
-    recall, precision = _curve(labels, scores)
+    y, s = np.asarray(labels, bool), np.asarray(scores)
+    if not y.any():
+        return float("nan")
+    order = np.argsort(-s, kind="stable")
+    ends = np.flatnonzero(np.r_[np.diff(s[order]) != 0, True])
+    found = np.cumsum(y[order])[ends]
+    recall, precision = found / y.sum(), found / (ends + 1)
     # The curve starts at recall 0 and, by convention, precision 1.
     return float((np.diff(recall, prepend=0.0) * (precision + np.r_[1.0, precision[:-1]]) / 2).sum())
 
 
 def average_precision(labels: ArrayLike, scores: ArrayLike) -> float:
     """Precision at every threshold, weighted by the recall it adds (steps, no lines); NaN without positives."""
-    recall, precision = _curve(labels, scores)
-    return float((np.diff(recall, prepend=0.0) * precision).sum())
-
-
-def _curve(labels: ArrayLike, scores: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Recall and precision at every distinct score, highest first; NaN without positives."""
-    y, s = np.asarray(labels, bool), np.asarray(scores)
-    if not y.any():
-        return np.full(1, np.nan), np.full(1, np.nan)
-    order = np.argsort(-s, kind="stable")
-    ends = np.flatnonzero(np.r_[np.diff(s[order]) != 0, True])
-    found = np.cumsum(y[order])[ends]
-    return found / y.sum(), found / (ends + 1)
+    y = np.asarray(labels, bool)
+    return float(average_precision_score(y, np.asarray(scores))) if y.any() else float("nan")
 
 
 def roc_auc(labels: ArrayLike, scores: ArrayLike) -> float:
     """Chance that a binding residue scores higher than another (ties count half); NaN where a class is empty."""
     y = np.asarray(labels, bool)
-    n_positive, n = int(y.sum()), y.size
-    if n_positive in (0, n):
-        return float("nan")
-    _, code, count = np.unique(np.asarray(scores), return_inverse=True, return_counts=True)
-    ranks = (np.cumsum(count) - (count - 1) / 2)[code]  # equal scores share their mean rank
-    return float((ranks[y].sum() - n_positive * (n_positive + 1) / 2) / (n_positive * (n - n_positive)))
+    return float(roc_auc_score(y, np.asarray(scores))) if y.any() and not y.all() else float("nan")
 
 
 def _confusion(labels: ArrayLike, predicted: ArrayLike) -> tuple[float, float, float, float]:

@@ -28,7 +28,7 @@ class SiteRow:
     dcc_n: float
     """From the ligand's centroid to the nearest pocket centre of the top N, N the true sites of the protein."""
     dcc_n_plus: float
-    """Likewise, top N+2."""
+    """Likewise, top N+k (:attr:`BenchmarkConfig.extra_ranks`, 2 unless set)."""
     dcc_all: float
     dcc_ca_n: float
     """As ``dcc_n``, from the mean of the CA atoms of the site's residues (the paper's centre)."""
@@ -70,7 +70,8 @@ class ProteinRow:
     touches: int
     """Pairs of a pocket and a true site that share a residue."""
     tp: int
-    """True positives at DCC <= 4 Å of the top N, each site once (:func:`s2p.evaluation.metrics.detections`)."""
+    """True positives at DCC <= :attr:`BenchmarkConfig.strict_hit` of the top N, each site once
+    (:func:`s2p.evaluation.metrics.detections`)."""
     fp: int
     fn: int
     tp_nearest: int

@@ -7,11 +7,10 @@ they finish: what a killed run resumes from) and the tables made of them, ``site
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,60 +18,145 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.peers import PREDICTORS, load_predictor
-from course.clusterings import VARIANTS, Variant
-from s2p.config import DEFAULT_MODEL
+from s2p import __version__
+from s2p.config import DEFAULT_MODEL, PredictConfig
 from s2p.errors import S2PError
 from s2p.evaluation.cases import Case, CaseSet, Truth
 from s2p.evaluation.compare import evaluate_complex
-from s2p.evaluation.config import BenchmarkConfig
+from s2p.evaluation.config import OURS, BenchmarkConfig
+from s2p.evaluation.guard import knows_training
 from s2p.evaluation.provenance import provenance
-from s2p.evaluation.records import Record, Run, read_lines
 from s2p.evaluation.residues import residue_figures
-from s2p.evaluation.rows import ProteinRow
+from s2p.evaluation.rows import ProteinRow, SiteRow
 from s2p.io.files import file_stem, make_folder, sha256_file, write_text
 from s2p.io.processes import Answer, isolated
 from s2p.io.runtime import measure
 from s2p.io.weights import SHIPPED
-from s2p.models import POCKET_FINDERS
-from s2p.prediction import Prediction, Predictor
+from s2p.prediction import Prediction, Predictor, predict_with
+from s2p.structure.reading import Structure
 
-__all__ = ["evaluate_case", "load_named", "predictor_names", "run_benchmark"]
+__all__ = ["Configured", "Record", "Run", "evaluate_case", "load_named", "read_lines", "read_run", "run_benchmark"]
 
 
-def predictor_names() -> tuple[str, ...]:
-    """Names :func:`load_named` knows, whether or not what they need is installed."""
-    return (*PREDICTORS, *VARIANTS, *POCKET_FINDERS)
+@dataclass(frozen=True)
+class Record:
+    """One protein under one predictor: a line of a run."""
+
+    protein: ProteinRow
+    sites: tuple[SiteRow, ...]
+    labels: str
+    """``0`` and ``1`` of the N residues."""
+    positive: str
+    """Likewise, what was predicted to bind; empty where the prediction failed."""
+    scores: tuple[float, ...]
+    """(N,) of the residues, four decimals; empty where the prediction failed."""
+
+    def to_json(self) -> str:
+        """One line."""
+        return json.dumps(asdict(self), ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, line: str) -> Record:
+        """From :meth:`to_json`.
+
+        Raises
+        ------
+        S2PError
+            If the line has other columns: a version of s2p wrote it that measured other things.
+        """
+        values = json.loads(line)
+        try:
+            protein, sites = ProteinRow(**values["protein"]), tuple(SiteRow(**row) for row in values["sites"])
+        except TypeError as error:
+            key = values["protein"].get("protein", "?")
+            raise S2PError(f"{key}: its record is of another version of s2p ({error}); run it again in a new folder") from None
+        return cls(protein, sites, values["labels"], values["positive"], tuple(values["scores"]))
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """What a folder holds."""
+
+    folder: Path
+    facts: dict[str, Any]
+    """``run.json``."""
+    records: dict[str, list[Record]]
+    """By predictor, in the order of the data set."""
+
+    @property
+    def config(self) -> BenchmarkConfig:
+        """What was measured; time limits are those of the present version."""
+        known = {field.name for field in fields(BenchmarkConfig)}
+        return BenchmarkConfig(**{key: value for key, value in self.facts["config"].items() if key in known})
+
+
+def read_lines(path: Path) -> list[Record]:
+    """Records of a file; a last line that a killed run left unfinished is cut off."""
+    if not path.is_file():
+        return []
+    data = path.read_bytes()
+    whole = data[: data.rfind(b"\n") + 1]
+    if len(whole) < len(data):
+        os.truncate(path, len(whole))
+    return [Record.from_json(line) for line in whole.decode("utf-8").split("\n") if line]
+
+
+def read_run(folder: str | Path) -> Run:
+    """A run from its folder.
+
+    Raises
+    ------
+    S2PError
+        If there is none.
+    """
+    folder = Path(folder)
+    if not (folder / "run.json").is_file():
+        raise S2PError(f"{folder}: no run in it (run.json); make one with: s2p evaluate -o {folder}")
+    facts = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    paths = {name: folder / "records" / f"{file_stem(name)}.jsonl" for name in facts["predictors"]}
+    records = {name: read_lines(path) for name, path in paths.items()}
+    return Run(folder, facts, {name: found for name, found in records.items() if found})
+
+
+class Configured:
+    """A predictor with settings, under a name of its own.
+
+    Parameters
+    ----------
+    name
+        What predictions say they are by.
+    predictor, config
+        The predictor, and what it is asked with.
+    """
+
+    def __init__(self, name: str, predictor: Predictor, config: PredictConfig) -> None:
+        self.name, self.predictor, self.config = name, predictor, config
+        self.version = f"{__version__} ({predictor.name})"
+
+    def predict(self, structure: Structure) -> Prediction:
+        """Pockets of ``structure``, under this predictor's name."""
+        return replace(predict_with(self.predictor, structure, self.config), model=self.name)
 
 
 def load_named(name: str, model: str | Path = DEFAULT_MODEL) -> Predictor:
-    """A predictor by name.
+    """A predictor by name, on the CPU.
 
-    It is a variant of Seq2Pocket, a peer (:mod:`benchmarks.peers`), another of our methods with its shipped checkpoint
-    (:data:`s2p.models.POCKET_FINDERS`), or ``package.module:Class`` of your own.
+    Parameters
+    ----------
+    name
+        One of :data:`s2p.evaluation.config.OURS`, which is ``model`` with those settings, or what :func:`s2p.load` takes: a
+        shipped model, the path of a checkpoint, or ``package.module:Class``.
 
     Raises
     ------
     S2PError
         If there is none, or what it needs is not installed.
     """
-    if name in VARIANTS:
-        return Variant(name, model)
-    if name in POCKET_FINDERS:
-        from s2p.loading import load_model  # PyTorch: workers of other predictors do without
+    from s2p.predictor import load
 
-        found: Predictor = load_model(name, device="cpu")
-        return found
-    if ":" in name:
-        module, _, attribute = name.partition(":")
-        try:
-            found = getattr(importlib.import_module(module), attribute)()
-        except (ImportError, AttributeError) as error:
-            raise S2PError(f"predictor {name!r} cannot be imported ({error}); write package.module:Class") from None
-        if not isinstance(found, Predictor):
-            raise S2PError(f"{name} is no predictor: it needs a name and a method predict(structure)")
-        return found
-    return load_predictor(name, model=model, device="cpu") if name.startswith("s2p") else load_predictor(name)
+    if name in OURS:
+        return Configured(name, load(model, device="cpu"), OURS[name])
+    return load(name, device="cpu")
 
 
 def describe(predictor: Predictor) -> str:
@@ -95,6 +179,8 @@ def evaluate_case(predictor: Predictor, case: Case, *, name: str = "", config: B
             raise S2PError(f"pocket {pocket.rank} has no finite centre")
     if len(prediction.probabilities) != len(truth.labels):
         raise S2PError(f"{len(prediction.probabilities)} residue scores for {len(truth.labels)} residues")
+    if not np.isfinite(prediction.probabilities).all():
+        raise S2PError("a residue score is not a number")
     # A program that was started for the prediction knows its own time and memory better.
     seconds = float(prediction.settings.get("seconds", seconds))
     peak = float(prediction.settings.get("peak_mb", peak))
@@ -153,7 +239,7 @@ def failed_record(answer: Answer[Case], name: str, config: BenchmarkConfig | Non
 
 def run_benchmark(
     cases: CaseSet,
-    predictors: Sequence[str],
+    predictors: Sequence[str] | Mapping[str, str],
     folder: Path,
     *,
     model: str = DEFAULT_MODEL,
@@ -168,8 +254,10 @@ def run_benchmark(
 
     Parameters
     ----------
+    predictors
+        Names as for :func:`load_named`; a mapping gives them shorter ones for the tables.
     model
-        Checkpoint of the variants of Seq2Pocket.
+        Checkpoint of the predictors in :data:`s2p.evaluation.config.OURS`.
     workers
         Processes. Times and memory are of one prediction in one process with one thread, but processes share the machine.
     resume
@@ -177,7 +265,7 @@ def run_benchmark(
     report
         Called with predictor, proteins done and proteins in all.
     trained
-        Ids of cases the checkpoint was trained on (:func:`s2p.evaluation.run_guard.guard_cases`), for the record.
+        Ids of cases the checkpoint was trained on (:func:`s2p.evaluation.guard.guard_cases`), for the record.
 
     Returns
     -------
@@ -193,14 +281,15 @@ def run_benchmark(
     facts = _open_run(folder, cases, model, config, resume) | {"trained_on": list(trained)}
     records: dict[str, list[Record]] = {}
     order = {case.id: k for k, case in enumerate(cases.cases)}
-    for name in predictors:
+    named = predictors if isinstance(predictors, Mapping) else dict(zip(predictors, predictors, strict=True))
+    for name, source in named.items():
         path = folder / "records" / f"{file_stem(name)}.jsonl"
         known = {record.protein.protein: record for record in read_lines(path)}
         found = [known[case.id] for case in cases.cases if case.id in known]
         pending = [case for case in cases.cases if case.id not in known]
         entry = facts["predictors"].setdefault(name, {})
         answers = isolated(
-            partial(load_named, name, model),
+            partial(load_named, source, model),
             partial(evaluate_case, name=name, config=config),
             pending,
             workers=workers,
@@ -257,7 +346,8 @@ def _open_run(folder: Path, cases: CaseSet, model: str, config: BenchmarkConfig,
     measured = {key: value for key, value in asdict(config).items() if "timeout" not in key}
     asked = {"dataset": cases.name, "split": cases.split, "model": str(model), "model_sha256": _digest(model), "config": measured}
     if not path.is_file():
-        facts: dict[str, Any] = asked | {"n_cases": len(cases.cases), "predictors": {}} | provenance()
+        facts: dict[str, Any] = asked | {"n_cases": len(cases.cases), "training_known": knows_training(model), "predictors": {}}
+        facts |= provenance()
         write_text(path, json.dumps(facts, indent=1, ensure_ascii=False) + "\n")
         return facts
     if not resume:

@@ -13,10 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from s2p.evaluation.config import BenchmarkConfig
-from s2p.evaluation.intervals import Summary, bootstrap, mcnemar, paired_difference
-from s2p.evaluation.records import Record, Run
+from s2p.evaluation.intervals import (
+    Summary,
+    bootstrap,
+    mcnemar,
+    paired_difference,
+    recall_name,
+    site_hits,
+    summary_table,
+)
 from s2p.evaluation.residues import auprc_trapezoid, average_precision, matthews, roc_auc
-from s2p.evaluation.summaries import site_hits, summary_table
+from s2p.evaluation.runner import Record, Run
 from s2p.io.files import write_bytes, write_text
 
 if TYPE_CHECKING:
@@ -51,23 +58,24 @@ def cost(records: Sequence[Record]) -> Cost:
     return Cost(float(np.median(warm)), float(np.percentile(warm, 95)), peak, len(usable) - len(done), len(usable))
 
 
-def predictor_figures(records: Sequence[Record], *, n_bootstrap: int = BenchmarkConfig.n_bootstrap) -> dict[str, Summary]:
-    """Figures of pockets (:func:`s2p.evaluation.summaries.summary_table`), where there are sites, and of residues, pooled over
+def predictor_figures(records: Sequence[Record], config: BenchmarkConfig | None = None) -> dict[str, Summary]:
+    """Figures of pockets (:func:`s2p.evaluation.intervals.summary_table`), where there are sites, and of residues, pooled over
     proteins.
 
     Residue figures need scores: a protein on which the predictor failed counts with all residues scored 0. They are absent
     for a predictor that scores all residues alike.
     """
+    config = config or BenchmarkConfig()
     usable = [r for r in records if r.protein.status != "unreadable"]
     sites = [site for r in usable for site in r.sites]
-    table = summary_table(sites, [r.protein for r in usable], n_bootstrap=n_bootstrap) if sites else {}
+    table = summary_table(sites, [r.protein for r in usable], config) if sites else {}
     labels = [_mask(r.labels) for r in usable]
     scores = [np.array(r.scores) if r.scores else np.zeros(len(r.labels)) for r in usable]
     positive = [_mask(r.positive) if r.positive else np.zeros(len(r.labels), bool) for r in usable]
     if not usable or np.ptp(np.concatenate(scores)) == 0:
         return table
     clusters = [r.protein.cluster for r in usable]
-    draws = min(n_bootstrap, N_RESIDUE_BOOTSTRAP)
+    draws = min(config.n_bootstrap, N_RESIDUE_BOOTSTRAP)
     for name, measure, values in (
         ("residue AUPRC (trapezoid)", auprc_trapezoid, scores),
         ("residue average precision", average_precision, scores),
@@ -78,7 +86,7 @@ def predictor_figures(records: Sequence[Record], *, n_bootstrap: int = Benchmark
         def pooled(rows: NDArray[np.int64], measure=measure, values=values) -> float:  # type: ignore[no-untyped-def]
             return float(measure(np.concatenate([labels[k] for k in rows]), np.concatenate([values[k] for k in rows])))
 
-        table[name] = bootstrap(pooled, clusters, n=draws)
+        table[name] = bootstrap(pooled, clusters, n=draws, seed=config.seed)
     return table
 
 
@@ -106,28 +114,27 @@ class Pair:
     mcnemar_p: float
 
 
-def pairs(run: Run, *, n_bootstrap: int = BenchmarkConfig.n_bootstrap) -> list[Pair]:
+def pairs(run: Run) -> list[Pair]:
     """Every two predictors compared by recall, over the sites that both were run on."""
     found = []
-    strict, loose = BenchmarkConfig.strict_hit, BenchmarkConfig.loose_hit
+    config = run.config
+    _, plus, _ = config.ranks
     for a, b in combinations(run.records, 2):
         rows_a, rows_b = ({(s.protein, s.site): s for r in run.records[x] for s in r.sites} for x in (a, b))
         shared = [key for key in rows_a if key in rows_b]
         if not shared:
             continue
         groups = [rows_a[key].cluster for key in shared]
-        for column, cutoff, name in (
-            ("dca_n_plus", strict, f"dca < {strict:g} Å, top N+2"),
-            ("dcc_n_plus", strict, f"dcc < {strict:g} Å, top N+2"),
-            ("dcc_n_plus", loose, f"dcc < {loose:g} Å, top N+2"),
-        ):
-            x, y = (site_hits([rows[key] for key in shared], column, cutoff) for rows in (rows_a, rows_b))
-            d, test = paired_difference(x, y, groups, n=n_bootstrap), mcnemar(x == 1, y == 1)
+        for measure, cutoff in (("dca", config.strict_hit), ("dcc", config.strict_hit), ("dcc", config.loose_hit)):
+            name = recall_name(measure, cutoff, plus)
+            x, y = (site_hits([rows[key] for key in shared], f"{measure}_n_plus", cutoff) for rows in (rows_a, rows_b))
+            d = paired_difference(x, y, groups, n=config.n_bootstrap, seed=config.seed)
+            test = mcnemar(x == 1, y == 1)
             found.append(Pair(a, b, name, len(shared), d.value, d.low, d.high, d.p, test.only_first, test.only_second, test.p))
     return found
 
 
-def write_tables(run: Run, *, n_bootstrap: int = BenchmarkConfig.n_bootstrap) -> dict[str, dict[str, Summary]]:
+def write_tables(run: Run) -> dict[str, dict[str, Summary]]:
     """Write the tables of a run into its folder and return the figures by predictor."""
     import pandas as pd
 
@@ -135,7 +142,7 @@ def write_tables(run: Run, *, n_bootstrap: int = BenchmarkConfig.n_bootstrap) ->
     proteins = pd.DataFrame([asdict(r.protein) for found in run.records.values() for r in found])
     _write(run, "sites", sites)
     _write(run, "proteins", proteins)
-    figures = {name: predictor_figures(found, n_bootstrap=n_bootstrap) for name, found in run.records.items()}
+    figures = {name: predictor_figures(found, run.config) for name, found in run.records.items()}
     rows = [
         {"predictor": name, "figure": key, "value": s.value, "low": s.low, "high": s.high}
         for name, table in figures.items()
@@ -145,7 +152,7 @@ def write_tables(run: Run, *, n_bootstrap: int = BenchmarkConfig.n_bootstrap) ->
         rows += [{"predictor": name, "figure": key, "value": value} for key, value in asdict(cost(found)).items()]
     write_text(run.folder / "summary.csv", _csv(pd.DataFrame(rows)))
     columns = list(Pair.__dataclass_fields__)
-    compared = pd.DataFrame([asdict(pair) for pair in pairs(run, n_bootstrap=n_bootstrap)], columns=columns)
+    compared = pd.DataFrame([asdict(pair) for pair in pairs(run)], columns=columns)
     write_text(run.folder / "paired.csv", _csv(compared))
     lost = [asdict(r.protein) for found in run.records.values() for r in found if r.protein.status != "ok"]
     table = pd.DataFrame(lost, columns=["predictor", "protein", "status", "message", "n_sites", "seconds"])

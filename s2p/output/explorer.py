@@ -21,13 +21,12 @@ from uuid import uuid4
 
 from s2p.config import DEFAULT_MODEL, ClusterConfig, PredictConfig, SmoothingConfig, SurfaceConfig
 from s2p.errors import S2PError
-from s2p.evaluation.compare import ligand_hits
-from s2p.evaluation.metrics import pocket_fragmentation_index
 from s2p.output.pictures import figure_png, static_png
 from s2p.output.report import embed_json, render, update
 from s2p.output.track import CAPTION, sequence_track, track_figure
+from s2p.pockets.hits import ligand_hits, pocket_fragmentation_index
 from s2p.prediction import Prediction
-from s2p.predictor import ResidueScores, Seq2Pocket, load_structure
+from s2p.predictor import ResidueScores, Seq2Pocket, load, load_structure
 from s2p.structure.contacts import binding_residues
 from s2p.structure.ligands import relevant_ligands
 from s2p.structure.reading import Structure
@@ -75,7 +74,7 @@ def explore(
     chain
         Author chain ids, as a list or as ``"A,B"``; default all.
     model
-        Shipped name or path of a Seq2Pocket checkpoint. Default: the prediction's model, else the shipped one.
+        What :func:`s2p.load` takes, with the stages of Seq2Pocket. Default: the prediction's model, else the shipped one.
     config
         Where the sliders start; what has no slider stays as it is.
     device
@@ -89,19 +88,22 @@ def explore(
     Raises
     ------
     S2PError
-        If ipywidgets is not installed, the structure cannot be read, or the model is not a Seq2Pocket.
+        If ipywidgets is not installed, the structure cannot be read, or the model has other stages.
 
     Examples
     --------
     >>> import s2p
-    >>> explorer = s2p.explore("data/examples/1ubi.pdb.gz")
+    >>> explorer = s2p.explore("data/examples/1ubi.pdb.gz", device="cpu")
     >>> explorer.prediction.structure.name
     '1ubi'
     """
     if isinstance(source, Prediction):
         config = config or _config_of(source)
         model, source = model or source.model, source.structure
-    return Explorer(Seq2Pocket.load(model or DEFAULT_MODEL, device=device), load_structure(source, chain), config=config)
+    found = load(model or DEFAULT_MODEL, device=device)
+    if not isinstance(found, Seq2Pocket):
+        raise S2PError(f"the sliders are of the stages of Seq2Pocket, which {found.name} does not have; use s2p.predict")
+    return Explorer(found, load_structure(source, chain), config=config)
 
 
 def _config_of(prediction: Prediction) -> PredictConfig:

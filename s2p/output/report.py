@@ -17,12 +17,12 @@ from typing import Any
 
 import numpy as np
 
-from s2p.evaluation.compare import HIT, ligand_hits
 from s2p.io.files import file_stem, make_folder, write_text
 from s2p.output.files import json_text, scores_order, scores_text, version
 from s2p.output.palette import CARTOON, LIGAND, PROBABILITY, ink, pocket_color
 from s2p.output.thumbnail import thumbnail
 from s2p.output.viewers import chimerax_selection, pymol_selection
+from s2p.pockets.hits import HIT, ligand_hits
 from s2p.prediction import Prediction
 
 __all__ = ["CITATION", "asset", "embed_json", "page", "render", "script_hash", "update", "write_report"]

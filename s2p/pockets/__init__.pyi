@@ -1,6 +1,15 @@
 from .clustering import mean_shift as mean_shift
 from .clustering import rank_clusters as rank_clusters
 from .clustering import vote as vote
+from .hits import HIT as HIT
+from .hits import dca as dca
+from .hits import dcc as dcc
+from .hits import ligand_hits as ligand_hits
+from .hits import ligand_table as ligand_table
+from .hits import merging_index as merging_index
+from .hits import pocket_fragmentation_index as pocket_fragmentation_index
+from .hits import site_center as site_center
+from .hits import site_overlaps as site_overlaps
 from .published import find_clusters as find_clusters
 from .published import positive_points as positive_points
 from .scored import find_point_pockets as find_point_pockets

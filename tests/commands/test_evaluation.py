@@ -19,15 +19,15 @@ def test_evaluate_the_bundled_set(tmp_path: Path, capsys: pytest.CaptureFixture[
         "--limit",
         "2",
         "--predictor",
-        "s2p,random-patch",
+        "s2p,benchmarks.peers:RandomPatch",
         "-o",
         str(out),
     ]
     assert main(command) == 0
     said = capsys.readouterr().out
     assert "mini: 2 proteins, 2 sites" in said
-    assert [line.split()[0] for line in said.splitlines()[1:3]] == ["s2p", "random-patch"]
-    assert set(pd.read_csv(out / "summary.csv").predictor) == {"s2p", "random-patch"}
+    assert [line.split()[0] for line in said.splitlines()[1:3]] == ["s2p", "benchmarks.peers:RandomPatch"]
+    assert set(pd.read_csv(out / "summary.csv").predictor) == {"s2p", "benchmarks.peers:RandomPatch"}
     assert main(command) == 1
     assert "holds a run already" in capsys.readouterr().err
     assert main([*command, "--resume"]) == 0
@@ -37,7 +37,7 @@ def test_evaluate_the_bundled_set(tmp_path: Path, capsys: pytest.CaptureFixture[
 def test_wrong_requests(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     base = ["evaluate", "--dataset", "mini", "-o", str(tmp_path / "run")]
     assert main([*base, "--predictor", "magic"]) == 1
-    assert "there is no predictor 'magic'; the predictors are s2p" in capsys.readouterr().err
+    assert "there is no model 'magic': give one of s2p, s2p-published" in capsys.readouterr().err
     assert main([*base, "--split", "test"]) == 1
     assert "has no splits" in capsys.readouterr().err
     assert main([*base, "--limit", "1", "--predictor", "nowhere:Thing"]) == 1

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from benchmarks.peers import load_predictor
+from benchmarks.peers import RandomPatch
 from course.fragmentation import fragment_counts, gallery_figure, interval_figure, site_strips, slice_figure, with_ligands
 from s2p.evaluation.cases import find_cases
 from s2p.evaluation.intervals import Summary
@@ -59,7 +59,7 @@ def test_intervals_have_a_panel_a_figure_and_a_row_a_predictor() -> None:
 def truth_and_prediction():
     case = next(case for case in find_cases("mini").cases if case.id == "4CUP")
     truth = case.read()
-    return truth, load_predictor("random-patch").predict(truth.structure)
+    return truth, RandomPatch().predict(truth.structure)
 
 
 def test_ligands_come_back_and_nothing_else_changes(truth_and_prediction) -> None:

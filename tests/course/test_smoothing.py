@@ -10,7 +10,8 @@ import pytest
 from course.smoothing import smoothing_effect
 from course.structures import course_structures
 from s2p.config import PredictConfig
-from s2p.evaluation.metrics import pocket_fragmentation_index, share_missed
+from s2p.evaluation.metrics import share_missed
+from s2p.pockets.hits import pocket_fragmentation_index
 from s2p.predictor import Seq2Pocket
 
 

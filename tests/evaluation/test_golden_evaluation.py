@@ -13,17 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from s2p.evaluation.metrics import (
-    best_overlap,
-    dcc,
-    merging_index,
-    pocket_fragmentation_index,
-    rank_limits,
-    recall,
-    share_missed,
-    site_center,
-    site_overlaps,
-)
+from s2p.evaluation.metrics import best_overlap, rank_limits, recall, share_missed
+from s2p.pockets.hits import dcc, merging_index, pocket_fragmentation_index, site_center, site_overlaps
 
 ARCHIVE = Path(__file__).resolve().parents[3] / "shared" / "golden" / "golden.tar.xz"
 pytestmark = pytest.mark.skipif(not ARCHIVE.is_file(), reason="the golden files are not here")

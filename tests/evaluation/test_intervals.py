@@ -1,12 +1,27 @@
-"""Bootstrap over clusters and paired tests."""
+"""Figures over a data set by hand, bootstrap over clusters, and paired tests."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import pytest
-from scipy.stats import binom, binomtest
+from scipy.stats import binom
 
-from s2p.evaluation.intervals import bootstrap, bootstrap_mean, bootstrap_ratio, mcnemar, paired_difference
+from s2p.evaluation.config import BenchmarkConfig
+from s2p.evaluation.intervals import (
+    bootstrap,
+    bootstrap_mean,
+    bootstrap_ratio,
+    mcnemar,
+    paired_difference,
+    site_hits,
+    summary_table,
+)
+from s2p.evaluation.rows import ProteinRow, SiteRow
+
+FEW = BenchmarkConfig(n_bootstrap=20)
 
 
 def test_mean_and_missing_values() -> None:
@@ -83,5 +98,80 @@ def test_mcnemar_by_hand() -> None:
     assert mcnemar(a, a).p == 1
     for first, second in ((0, 9), (30, 31), (900, 1100)):
         a, b = np.repeat([True, False], [first, second]), np.repeat([False, True], [first, second])
-        assert mcnemar(a, b).p == pytest.approx(binomtest(first, first + second).pvalue)
+        assert mcnemar(a, b).p == pytest.approx(min(1, 2 * binom.cdf(first, first + second, 0.5)))
     assert mcnemar([], []).p == 1
+
+
+FAR = (np.inf,) * 9
+NEAR = (1.0,) * 9
+
+
+def site(protein: str, distances: tuple[float, ...] = NEAR, **changes: Any) -> SiteRow:
+    row = SiteRow("p", protein, protein, 0, "LIG", 20, 12, "large", *distances, 1, 1, 0.5, 0.4, 0.3, 6.0, 7.0)
+    return replace(row, **changes)
+
+
+def protein(name: str, **changes: Any) -> ProteinRow:
+    return replace(ProteinRow("p", name, name, 1, 100, 1, 2, 1, 1, 1, 0, 0, 1, 0, 0, 1.0, 0.5, 0.4, 0.3), **changes)
+
+
+def test_figures_by_hand() -> None:
+    """A: found, two pockets on it. B: missed by a failed prediction. C: 5 Å off, small, and its pocket merges two sites."""
+    sites = [
+        site("A", pockets_touching=2),
+        site("B", FAR, pockets_touching=0, best_rank=0, best_overlap=0.0, dvo=0.0, gyration_pocket=np.nan),
+        site("C", (5.0,) * 9, size="small", n_residues=8, best_overlap=1.0),
+    ]
+    proteins = [
+        protein("A", pockets_on_sites=2, touches=2),
+        protein("B", n_pockets=0, pockets_on_sites=0, touches=0, tp=0, fn=1, ap=0.0, iou=0.0),
+        protein("C", pockets_on_sites=1, touches=2, tp=0, fp=1, fn=1),
+    ]
+    table = {key: figure.value for key, figure in summary_table(sites, proteins, FEW).items()}
+    for key, value in {
+        "dcc < 4 Å, top N": 1 / 3,
+        "dcc < 12 Å, top N+2": 2 / 3,
+        "dca < 4 Å, top all": 1 / 3,
+        "dcc < 12 Å, top N+2, small sites": 1,
+        "dcc < 12 Å, top N+2, large sites": 1 / 2,
+        "PFI": 1.5,  # B is not in it
+        "merging": 4 / 3,
+        "sites missed": 1 / 3,
+        "best residue overlap": 0.5,
+        "best residue overlap, sites touched": 0.75,
+        "dvo": 0.2,
+        "dvo, sites with dcc < 4 Å": 0.3,
+        "radius of gyration, pocket": 7.0,
+        "F1, dcc <= 4 Å": 2 / 5,
+        "precision, dcc <= 4 Å": 1 / 2,
+        "recall, dcc <= 4 Å": 1 / 3,
+        "AP, IoU >= 0.5": 2 / 3,
+        "IoU": 0.2,
+        "pockets per protein": 4 / 3,
+    }.items():
+        assert table[key] == pytest.approx(value), key
+
+
+def test_hits_are_strict_and_know_missing_distances() -> None:
+    rows = [site("A", dcc_n=3.999), site("A", dcc_n=4.0), site("A", dcc_n=np.inf), site("A", dcc_n=np.nan)]
+    np.testing.assert_array_equal(site_hits(rows, "dcc_n", 4.0), [1, 0, 0, np.nan])
+
+
+def test_sites_without_residues_and_proteins_without_sites_leave_the_means() -> None:
+    sites = [site("A"), site("B", n_residues=0, pockets_touching=0, best_overlap=np.nan, dcc_ca_n=np.nan)]
+    proteins = [protein("A"), protein("B"), protein("C", n_sites=0, ap=np.nan, iou=0.0)]
+    table = summary_table(sites, proteins, FEW)
+    assert table["sites missed"].value == 0
+    assert table["dcc CA < 4 Å, top N"].value == 1
+    assert table["IoU"].value == pytest.approx(0.3)
+    assert np.isnan(summary_table([], [], FEW)["PFI"].value)
+
+
+def test_the_names_of_figures_say_the_distances_ranks_and_overlaps_that_were_asked_for() -> None:
+    config = BenchmarkConfig(extra_ranks=3, strict_hit=5, loose_hit=10, iou=0.3, n_bootstrap=20)
+    sites = [site("A", dcc_n=4.5, dca_n_plus=4.5), site("B", FAR, dcc_n_plus=9.0)]
+    table = summary_table(sites, [protein("A"), protein("B")], config)
+    assert table["dcc < 5 Å, top N"].value == table["dca < 5 Å, top N+3"].value == table["dvo, sites with dcc < 5 Å"].value / 0.6
+    assert table["dcc < 10 Å, top N+3"].value == table["dcc < 10 Å, top N+3, large sites"].value == 1
+    assert {"dcc CA < 5 Å, top all", "F1, dcc <= 5 Å", "recall, dcc <= 5 Å", "AP, IoU >= 0.3"} <= set(table)
+    assert not [name for name in table if "4 Å" in name or "12 Å" in name or "N+2" in name or "0.5" in name]

@@ -8,37 +8,27 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score
 
+from s2p.evaluation.config import BenchmarkConfig
 from s2p.evaluation.metrics import (
     Detections,
     best_overlap,
-    dca,
-    dcc,
     detections,
     matched_pockets,
-    merging_index,
     pocket_average_precision,
-    pocket_fragmentation_index,
     radius_of_gyration,
     rank_limits,
     recall,
     share_missed,
-    site_center,
-    site_overlaps,
     site_size,
     site_to_pocket,
+    volume_overlap,
+    voxels,
 )
+from s2p.pockets.hits import dcc, merging_index, pocket_fragmentation_index, site_center
 
 SITES = [[1, 2, 3, 4], [8, 9], [20]]
 POCKETS = [[1], [2], [3, 4, 8]]
 SETS = st.lists(st.sets(st.integers(0, 20), min_size=1), max_size=6)
-
-
-def test_dcc_and_dca() -> None:
-    predicted = [[0, 0, 0], [10, 0, 0]]
-    np.testing.assert_allclose(dcc(predicted, [[0, 3, 4], [10, 0, 1]]), [5, 1])
-    assert np.isinf(dcc(np.zeros((0, 3)), [[0, 0, 0]])).all()
-    assert dcc(predicted, np.zeros((0, 3))).shape == (0,)
-    np.testing.assert_allclose(dca(predicted, [[0, 0, 2], [9, 0, 0]]), [2, 1])
 
 
 def test_recall_is_strict() -> None:
@@ -51,25 +41,14 @@ def test_rank_limits() -> None:
     assert rank_limits(2, 10) == {"N": 2, "N+2": 4, "all": 10}
     assert rank_limits(2, 3) == {"N": 2, "N+2": 3, "all": 3}
     assert rank_limits(0, 3) == {"N": 0, "N+2": 2, "all": 3}
+    assert list(rank_limits(1, 9, 3)) == list(BenchmarkConfig(extra_ranks=3).ranks) == ["N", "N+3", "all"]
 
 
-def test_centers_and_gyration() -> None:
+def test_gyration() -> None:
     square = [[0, 0, 0], [2, 0, 0], [0, 2, 0], [2, 2, 0]]
-    np.testing.assert_allclose(site_center(square), [1, 1, 0])
-    assert np.isnan(site_center(np.zeros((0, 3)))).all()
     assert radius_of_gyration(square) == pytest.approx(2**0.5)
     assert radius_of_gyration([[5, 5, 5]]) == 0
     assert np.isnan(radius_of_gyration([]))
-
-
-def test_fragmentation_and_its_mirror() -> None:
-    """Site A is touched by three pockets, B by one, C by none: (3 + 1) / 2. Pockets touch 1, 1 and 2 sites: 4 / 3."""
-    np.testing.assert_array_equal(site_overlaps(SITES, POCKETS), [[1, 1, 2], [0, 0, 1], [0, 0, 0]])
-    assert pocket_fragmentation_index(SITES, POCKETS) == 2
-    assert merging_index(SITES, POCKETS) == pytest.approx(4 / 3)
-    assert share_missed(SITES, POCKETS) == pytest.approx(1 / 3)
-    np.testing.assert_allclose(best_overlap(SITES, POCKETS), [0.5, 0.5, 0])
-    np.testing.assert_allclose(site_to_pocket(SITES, POCKETS), [[1 / 4, 1 / 4, 2 / 5], [0, 0, 1 / 4], [0, 0, 0]])
 
 
 def test_without_pockets_or_sites() -> None:
@@ -152,14 +131,40 @@ def test_average_precision_agrees_with_scikit_learn_where_all_sites_are_found(ro
         assert pocket_average_precision(hit, score, int(hit.sum())) == pytest.approx(average_precision_score(hit, score))
 
 
-@settings(deadline=None, max_examples=40)
-@given(SETS, SETS)
-def test_fragmentation_and_merging_are_mirrors(sites: list[set[int]], pockets: list[set[int]]) -> None:
-    a, b = [sorted(s) for s in sites], [sorted(p) for p in pockets]
-    np.testing.assert_equal(pocket_fragmentation_index(a, b), merging_index(b, a))
-    touched = [any(s & p for p in pockets) for s in sites]
-    np.testing.assert_allclose(share_missed(a, b), 1 - np.mean(touched) if sites else np.nan, atol=1e-12)
-
-
 def test_site_sizes() -> None:
     assert [site_size(n) for n in (0, 9, 10)] == ["small", "small", "large"]
+
+
+def test_a_point_on_the_grid_fills_its_cell_and_six_neighbours() -> None:
+    assert len(voxels([[0, 0, 0]], 2.0)) == 7
+    assert len(voxels([[0, 0, 0]], 1.9)) == 1
+    assert len(voxels([[0, 0, 0]], 2.0, spacing=1.0)) == 33  # Kalasanty's ball on its 1 Å grid
+    assert len(voxels(np.zeros((0, 3)), 2.0)) == 0
+
+
+def test_overlap_by_hand() -> None:
+    """Balls of seven cells around neighbouring grid points share the two centres: 2 of 12."""
+    a, b = voxels([[0, 0, 0]], 2.0), voxels([[2, 0, 0]], 2.0)
+    assert volume_overlap(a, b) == pytest.approx(2 / 12)
+    assert volume_overlap(a, a) == 1
+    assert volume_overlap(a, voxels([[40, 0, 0]], 2.0)) == 0
+    empty = voxels([], 2.0)
+    assert volume_overlap(a, empty) == volume_overlap(empty, a) == 0
+    assert np.isnan(volume_overlap(empty, empty))
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.lists(st.tuples(*[st.floats(-30, 30)] * 3), min_size=1, max_size=5), st.floats(0.5, 4))
+def test_voxels_against_brute_force(points: list[tuple[float, float, float]], radius: float) -> None:
+    axis = np.arange(-20, 21) * 2.0
+    grid = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), axis=-1).reshape(-1, 3)
+    near = (np.linalg.norm(grid[:, None] - np.array(points)[None], axis=2) <= radius + 2e-9).any(axis=1)
+    assert len(voxels(points, radius)) == near.sum()
+
+
+def test_moving_points_and_origin_together_changes_nothing() -> None:
+    draw = np.random.default_rng(0)
+    x, y, shift = draw.normal(0, 5, (20, 3)), draw.normal(1, 5, (20, 3)), np.array([1.3, -200.7, 55.1])
+    before = volume_overlap(voxels(x), voxels(y))
+    assert 0 < before < 1
+    assert volume_overlap(voxels(x + shift, origin=shift), voxels(y + shift, origin=shift)) == before

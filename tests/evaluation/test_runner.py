@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,10 @@ import pytest
 
 from s2p.errors import S2PError
 from s2p.evaluation.cases import Case, CaseSet, find_cases
-from s2p.evaluation.config import BenchmarkConfig
-from s2p.evaluation.records import Record, Run, read_run
-from s2p.evaluation.runner import evaluate_case, load_named, predictor_names, run_benchmark
+from s2p.evaluation.config import OURS, BenchmarkConfig
+from s2p.evaluation.runner import Record, Run, evaluate_case, load_named, read_run, run_benchmark
 from s2p.evaluation.tables import cost, pairs, predictor_figures, write_tables
+from s2p.structure.reading import read_structure
 
 AWKWARD = ("exits", "segfaults", "raises", "hangs", "lost")
 QUICK = BenchmarkConfig(timeout=12.0, n_bootstrap=50)
@@ -61,12 +62,12 @@ def test_a_run_survives_everything_and_counts_it_as_missed(folder: Path, tmp_pat
         assert (site.dcc_all, site.best_rank, site.best_overlap, site.dvo) == (np.inf, 0, 0, 0)
         assert records[name].protein.fn == 1
     assert records["unreadable"].sites == ()
-    figures = predictor_figures(run.records["awkward:Bad"], n_bootstrap=20)
+    figures = predictor_figures(run.records["awkward:Bad"], run.config)
     hit = float(records["fine"].sites[0].dcc_n < 12)
     assert figures["dcc < 12 Å, top N"].value == pytest.approx(hit / 6)  # the unreadable file has no sites
     spent = cost(run.records["awkward:Bad"])
     assert (spent.n_failed, spent.n_proteins) == (5, 6)
-    write_tables(run, n_bootstrap=20)
+    write_tables(run)
     failures = pd.read_csv(tmp_path / "run" / "failures.csv")
     assert set(failures.protein) == {*AWKWARD, "unreadable"}
 
@@ -141,14 +142,32 @@ def test_what_cannot_be_loaded_is_said_and_the_others_run(folder: Path, tmp_path
 def test_two_predictors_in_a_pair(folder: Path, tmp_path: Path) -> None:
     names = ["awkward:Center", "awkward:Second"]
     run = run_benchmark(subset(folder, "fine", "raises"), names, tmp_path / "run", config=QUICK)
-    for pair in pairs(run, n_bootstrap=20):
+    for pair in pairs(run):
         assert (pair.first, pair.second, pair.n_sites) == ("awkward:Center", "awkward:Second", 2)
         assert (pair.difference, pair.p, pair.only_first, pair.only_second, pair.mcnemar_p) == (0, 1, 0, 0, 1)
 
 
-def test_names() -> None:
-    assert {"s2p", "s2p-no-smoothing", "s2p-dbscan-5", "random-patch", "kalasanty"} <= set(predictor_names())
-    with pytest.raises(S2PError, match="there is no predictor 'fancy'"):
-        load_named("fancy")
+def test_short_names_and_settings_reach_the_tables(folder: Path, tmp_path: Path) -> None:
+    config = BenchmarkConfig(timeout=12.0, n_bootstrap=20, extra_ranks=3, strict_hit=5)
+    run = run_benchmark(subset(folder, "fine"), {"a": "awkward:Center", "b": "awkward:Second"}, tmp_path / "run", config=config)
+    assert list(run.records) == ["a", "b"] and run.records["a"][0].protein.predictor == "a"
+    figures = write_tables(run)
+    assert "dca < 5 Å, top N+3" in figures["a"] and "dca < 4 Å, top N+2" not in figures["a"]
+    assert set(pd.read_csv(tmp_path / "run" / "paired.csv").measure) == {
+        "dca < 5 Å, top N+3",
+        "dcc < 5 Å, top N+3",
+        "dcc < 12 Å, top N+3",
+    }
+    assert read_run(tmp_path / "run").config == replace(config, timeout=BenchmarkConfig.timeout)
+
+
+def test_our_settings_differ_in_what_they_name_alone(examples: Path) -> None:
+    structure = read_structure(examples / "1hpv.pdb.gz")
+    predictors = [load_named(name) for name in OURS]
+    plain, published, bare = (predictor.predict(structure) for predictor in predictors)
+    assert [p.model for p in (plain, published, bare)] == ["s2p", "s2p-published", "s2p-no-smoothing"]
+    changed = [{k for k in a.settings if a.settings[k] != b.settings[k]} for a, b in ((plain, published), (published, bare))]
+    assert changed == [{"ranking"}, {"smoothing"}] and published.settings["ranking"] == "published"
+    assert not bare.smoothed.any()
     with pytest.raises(S2PError, match=r"no run in it"):
         read_run("nowhere")

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from builders import NASTY, make_prediction
 
-from s2p.evaluation.compare import ligand_hits
 from s2p.output.palette import POCKETS, ink, pocket_color, rgb
 from s2p.output.report import embed_json, render, write_report
+from s2p.pockets.hits import ligand_hits
 from s2p.prediction import Prediction
 
 

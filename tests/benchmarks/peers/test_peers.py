@@ -22,9 +22,10 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from scipy.spatial.distance import cdist
 
-from benchmarks.peers import PREDICTORS, available, load_predictor
+import s2p
+from benchmarks.peers import PREDICTORS, Fpocket, P2Rank, Pocketeer, available
 from benchmarks.peers.baselines import DIRECTIONS, LargestCavity, RandomPatch, scan
-from benchmarks.peers.config import CavityConfig, PatchConfig
+from benchmarks.peers.config import CavityConfig, PatchConfig, PeerConfig
 from benchmarks.peers.formats import pdb_text, read_fpocket, read_p2rank, read_p2rank_residues
 from benchmarks.peers.process import INTERPRETER, _version_in, interpreter_with
 from benchmarks.peers.tools import TOOLS, _program_version
@@ -68,45 +69,21 @@ def carbons(coord: np.ndarray, chain: np.ndarray | None = None) -> Structure:
 # Names -------------------------------------------------------------------------------------------------------------------
 
 
-def test_unknown_names_and_options_are_refused_with_the_known_ones():
-    with pytest.raises(S2PError, match="no predictor 'kalasanti'; the predictors are s2p, "):
-        load_predictor("kalasanti")
-    with pytest.raises(S2PError, match="no predictor"):
-        available("kalasanti")
-    with pytest.raises(S2PError, match="random-patch has no option 'colour'; its options are radius"):
-        load_predictor("random-patch", colour="red")
-    with pytest.raises(S2PError, match="s2p has no option 'radius'"):
-        load_predictor("s2p", radius=3)
-
-
 @pytest.mark.parametrize("name", PREDICTORS)
 def test_a_predictor_loads_exactly_where_it_is_available(name):
     why = available(name)
     if why is None:
-        predictor = load_predictor(name)
+        predictor = s2p.load(PREDICTORS[name])
         assert isinstance(predictor, Predictor) and predictor.name == name and predictor.version
     else:
         assert "\n" not in why and ("pip install s2p[" in why or "PATH" in why)
         with pytest.raises(S2PError) as error:
-            load_predictor(name)
+            s2p.load(PREDICTORS[name])
         assert str(error.value) == why
 
 
-def test_ours_and_the_baselines_need_nothing_else():
-    names = ("s2p", "s2p-published", "s2p-no-smoothing", "random-patch", "largest-cavity")
-    assert [available(name) for name in names] == [None] * 5
-
-
-def test_our_variants_differ_in_what_they_name_alone(protease):
-    plain, published, bare = (
-        load_predictor(name, device="cpu").predict(protease) for name in ("s2p", "s2p-published", "s2p-no-smoothing")
-    )
-    assert [p.model for p in (plain, published, bare)] == ["s2p", "s2p-published", "s2p-no-smoothing"]
-    pairs = ((plain, published), (published, bare))
-    changed = [{k for k in a.settings if a.settings[k] != b.settings[k]} for a, b in pairs]
-    assert changed == [{"ranking"}, {"smoothing"}] and published.settings["ranking"] == "published"
-    assert not bare.smoothed.any()
-    assert load_predictor("s2p", device="cpu", threshold=0.99).predict(protease).settings["threshold"] == 0.99
+def test_the_baselines_need_nothing_else():
+    assert [available(name) for name in ("random-patch", "largest-cavity")] == [None] * 2
 
 
 def test_the_extra_is_pinned_with_all_it_brings_but_pykvfinder():
@@ -184,14 +161,14 @@ def test_a_grid_too_large_for_memory_is_refused():
 
 
 def test_the_largest_cavity_of_the_protease_is_its_active_site(protease):
-    prediction = load_predictor("largest-cavity").predict(protease)
+    prediction = LargestCavity().predict(protease)
     ligand = max(protease.ligands, key=lambda x: len(x.coord))
     assert cdist(prediction.pockets[0].center[None], ligand.coord).min() < 4
     assert prediction.probabilities.max() == 1 and (prediction.probabilities > 0).sum() == prediction.positive.sum()
 
 
 def test_pockets_without_a_probability_can_be_saved(protease, tmp_path):
-    prediction = load_predictor("largest-cavity").predict(protease)
+    prediction = LargestCavity().predict(protease)
     assert np.isnan(prediction.pockets[0].probability) and "probability nan" in repr(prediction)
     written = {path.suffix for path in prediction.save(tmp_path)}
     assert {".csv", ".json", ".html", ".pdb"} <= written
@@ -416,7 +393,7 @@ def test_the_c_program_from_path_to_pockets(path, tmp_path):
     check = "assert sys.argv[1] == '-f' and Path(sys.argv[2]).read_text().startswith('ATOM')\n"
     program(path, "fpocket", FPOCKET_BANNER + check + writes(FPOCKET_FILES, "protein_out"))
     structure = make_structure(chains=("heavy", "light"))
-    prediction = load_predictor("fpocket").predict(structure)
+    prediction = Fpocket().predict(structure)
     assert prediction.settings["version"] == "4.1" and prediction.model == "fpocket"
     used = prediction.settings
     assert used["seconds"] > 0 and used["seconds"] + 0.1 > used["cpu_seconds"] >= 0 and 3 < used["peak_mb"] < 500
@@ -435,7 +412,7 @@ def test_p2rank_from_path_to_pockets(path):
     files = {"protein.pdb_predictions.csv": P2RANK_POCKETS, "protein.pdb_residues.csv": P2RANK_RESIDUES}
     program(path, "prank", P2RANK_BANNER + writes(files, "out"))
     structure = make_structure()
-    prediction = load_predictor("p2rank", threads=2).predict(structure)
+    prediction = P2Rank(PeerConfig(threads=2)).predict(structure)
     assert prediction.settings["version"] == "2.5.1"
     first, _ = prediction.pockets
     assert first.probability == pytest.approx(0.643) and first.residues.tolist() == [1, 2, 24]
@@ -469,7 +446,7 @@ def test_a_program_of_the_same_name_is_not_taken_for_p2rank(path):
 def test_a_failing_program_is_one_sentence(path, tmp_path, body, message):
     program(path, "fpocket", FPOCKET_BANNER + body)
     with pytest.raises(S2PError, match=message) as error:
-        load_predictor("fpocket").predict(make_structure())
+        Fpocket().predict(make_structure())
     assert "\n" not in str(error.value) and list((tmp_path / "scratch").iterdir()) == []
 
 
@@ -499,7 +476,7 @@ def test_a_hanging_program_is_stopped_with_its_children(path, tmp_path, monkeypa
     monkeypatch.setenv("PIDS", str(tmp_path / "pids"))
     start = time.monotonic()
     with pytest.raises(S2PError, match="fpocket gave no answer for demo in 5 s and was stopped"):
-        load_predictor("fpocket", timeout=5).predict(make_structure())
+        Fpocket(PeerConfig(timeout=5)).predict(make_structure())
     assert time.monotonic() - start < 60
     assert all(gone(int(pid)) for pid in (tmp_path / "pids").read_text().split())
     assert list((tmp_path / "scratch").iterdir()) == []
@@ -508,10 +485,7 @@ def test_a_hanging_program_is_stopped_with_its_children(path, tmp_path, monkeypa
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for processes in /proc")
 def test_a_tool_does_not_outlive_a_killed_run(path, tmp_path):
     program(path, "fpocket", FPOCKET_BANNER + "Path(os.environ['PIDS']).write_text(str(os.getpid()))\ntime.sleep(600)")
-    code = (
-        "from builders import make_structure\nfrom benchmarks.peers import load_predictor\n"
-        "load_predictor('fpocket').predict(make_structure())"
-    )
+    code = "from builders import make_structure\nfrom benchmarks.peers import Fpocket\nFpocket().predict(make_structure())"
     environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}", "PIDS": str(tmp_path / "pids")}
     run = subprocess.Popen([sys.executable, "-c", code], env=environment)
     try:
@@ -563,7 +537,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 
 def check_stand_in(structure: Structure) -> None:
-    prediction = load_predictor("pocketeer").predict(structure)
+    prediction = Pocketeer().predict(structure)
     assert prediction.settings["version"] == "9.9"
     first, second = prediction.pockets
     assert (first.score, first.probability, first.volume) == (0.75, 0.75, len(structure.atoms))
@@ -599,14 +573,14 @@ def test_a_package_may_live_in_another_python(site, monkeypatch):
 def test_a_failing_package_is_one_sentence(site, body, message):
     site(body)
     with pytest.raises(S2PError, match=message) as error:
-        load_predictor("pocketeer", timeout=5 if "sleep" in body else 300).predict(make_structure())
+        Pocketeer(PeerConfig(timeout=5 if "sleep" in body else 300)).predict(make_structure())
     assert "\n" not in str(error.value)
 
 
 def test_a_pocket_without_residues_gets_those_near_its_points(site):
     site("return [S(score=0.5, centroid=np.zeros(3), residues=[], coords=np.array([[5.0, 0, 9], [5, 0, 11]]), volume=1)]")
     structure = make_structure()
-    (pocket,) = load_predictor("pocketeer", residue_distance=5.0).predict(structure).pockets
+    (pocket,) = Pocketeer(PeerConfig(residue_distance=5.0)).predict(structure).pockets
     near = np.flatnonzero(cdist(structure.atoms.coord, pocket.points).min(axis=1) <= 5.0)
     assert pocket.atoms.tolist() == near.tolist() and len(near)
     assert pocket.residues.tolist() == sorted(set(structure.atoms.residue_index[near].tolist()))
@@ -614,7 +588,7 @@ def test_a_pocket_without_residues_gets_those_near_its_points(site):
 
 def test_no_pockets_are_an_answer(site):
     site("return []")
-    prediction = load_predictor("pocketeer").predict(make_structure())
+    prediction = Pocketeer().predict(make_structure())
     assert prediction.pockets == () and not prediction.positive.any() and not prediction.probabilities.any()
 
 
@@ -631,7 +605,7 @@ def test_an_installed_tool_finds_the_inhibitor_of_hiv_protease(name, protease):
     why = available(name)
     if why is not None:
         pytest.skip(why)
-    prediction = load_predictor(name).predict(protease)
+    prediction = s2p.load(PREDICTORS[name]).predict(protease)
     ligand = max(protease.ligands, key=lambda x: len(x.coord))
     distance = nearest(prediction, ligand)
     # fpocket-rs ranks large pockets last when it sees no ligand: it finds the site, but not first.
@@ -657,7 +631,7 @@ def test_a_tool_says_the_same_under_other_names_of_chains_and_residues(name, pro
         pytest.skip(why)
     residues = protease.residues
     renamed = replace(residues, chain=np.char.add("chain", residues.chain), number=residues.number * 1000 - 5000)
-    first, second = (load_predictor(name).predict(s) for s in (protease, replace(protease, residues=renamed)))
+    first, second = (s2p.load(PREDICTORS[name]).predict(s) for s in (protease, replace(protease, residues=renamed)))
     # fpocket-rs estimates volumes at random, which moves its scores a little and may swap neighbours.
     own, other = ({tuple(p.residues.tolist()) for p in prediction.pockets} for prediction in (first, second))
     assert own == other

@@ -19,8 +19,7 @@ from s2p.errors import S2PError
 from s2p.evaluation.cases import find_cases
 from s2p.evaluation.isolation import Answer
 from s2p.evaluation.provenance import provenance
-from s2p.evaluation.records import read_run
-from s2p.evaluation.runner import evaluate_case, failed_record, load_named
+from s2p.evaluation.runner import evaluate_case, failed_record, load_named, read_run
 from s2p.evaluation.tables import cost, predictor_figures, write_tables
 from s2p.output.palette import POCKETS
 
@@ -31,24 +30,35 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs") / "mini"
     (folder / "records").mkdir(parents=True)
     cases = [case for case in find_cases("mini").cases if case.id in ("4CUP", "1GBT")]
-    entries = {"random-patch": {"version": "1.2"}, "awkward:Center": {"version": "1"}, "pocketnet": {"error": "not installed"}}
-    for name in ("random-patch", "awkward:Center"):
-        predictor = load_named(name)
+    entries: dict[str, dict[str, str]] = {
+        "random-patch": {"version": "1.2"},
+        "awkward:Center": {"version": "1"},
+        "pocketnet": {"error": "not installed"},
+    }
+    for name, place in (("random-patch", "benchmarks.peers:RandomPatch"), ("awkward:Center", "awkward:Center")):
+        predictor = load_named(place)
         records = [evaluate_case(predictor, case, name=name) for case in cases]
         if name == "awkward:Center":
             records[0] = failed_record(Answer(cases[0], "died", message="a crash"), name)
         file = folder / "records" / f"{name.replace(':', '_')}.jsonl"
         file.write_text("".join(record.to_json() + "\n" for record in records))
-    facts = {"dataset": "mini", "split": "", "model": "m", "config": {}, "n_cases": 2, "predictors": entries} | provenance()
+    facts = {
+        "dataset": "mini",
+        "split": "",
+        "model": "m",
+        "config": {"n_bootstrap": 20},
+        "n_cases": 2,
+        "predictors": entries,
+    } | provenance()
     (folder / "run.json").write_text(json.dumps(facts))
     return folder
 
 
 def test_the_page_holds_every_predictor_with_its_figures(run: Path, tmp_path: Path) -> None:
-    page = results_page([run], tmp_path / "page" / "RESULTS.md", n_bootstrap=20).read_text()
+    page = results_page([run], tmp_path / "page" / "RESULTS.md").read_text()
     found = read_run(run)
     for name, records in found.records.items():
-        figure = predictor_figures(records, n_bootstrap=20)["dca < 4 Å, top N+2"]
+        figure = predictor_figures(records, found.config)["dca < 4 Å, top N+2"]
         row = next(line for line in page.splitlines() if line.startswith(f"| `{name}` |"))
         assert row.split("|")[2].strip() == f"{figure.value:.3f} ({figure.low:.2f}–{figure.high:.2f})"
     assert "2 proteins in 2 clusters, 2 sites." in page
@@ -71,7 +81,7 @@ def test_small_proteins_of_one_chain_have_a_table_of_their_own(run: Path, tmp_pa
         changed = [replace(r, protein=replace(r.protein, n_chains=1 + (r.protein.protein == "4CUP"))) for r in records]
         file = folder / "records" / f"{name.replace(':', '_')}.jsonl"
         file.write_text("".join(r.to_json() + "\n" for r in changed))
-    page = results_page([folder], tmp_path / "RESULTS.md", n_bootstrap=20).read_text()
+    page = results_page([folder], tmp_path / "RESULTS.md").read_text()
     small, others = (page.split(f"### {title}")[1].split("###")[0] for title in ("One chain of at most", "Several chains, or"))
     assert "1 proteins in 1 clusters, 1 sites." in small and "1 proteins in 1 clusters, 1 sites." in others
     for part, protein in ((small, "1GBT"), (others, "4CUP")):
@@ -80,14 +90,14 @@ def test_small_proteins_of_one_chain_have_a_table_of_their_own(run: Path, tmp_pa
             hits = float(record.sites[0].dca_n < 4), float(record.sites[0].dca_n_plus < 4)
             row = next(line for line in part.splitlines() if line.startswith(f"| `{name}` |"))
             assert [float(cell.split()[0]) for cell in row.split("|")[2:4]] == list(hits)
-    assert "One chain of at most" not in results_page([run], tmp_path / "one.md", n_bootstrap=20).read_text()  # all are small
+    assert "One chain of at most" not in results_page([run], tmp_path / "one.md").read_text()  # all are small
 
 
 def test_tables_and_costs(run: Path) -> None:
     import pandas as pd
 
     found = read_run(run)
-    figures = write_tables(found, n_bootstrap=20)
+    figures = write_tables(found)
     sites, proteins = pd.read_csv(run / "sites.csv"), pd.read_csv(run / "proteins.csv")
     assert len(sites) == len(proteins) == 4
     own = sites[sites.predictor == "random-patch"]
@@ -103,12 +113,14 @@ def test_tables_and_costs(run: Path) -> None:
 
 def test_independence_is_never_claimed_for_strangers() -> None:
     test, train = {"dataset": "complexes", "split": "test"}, {"dataset": "complexes", "split": "train"}
-    assert possibly_trained("s2p-dbscan-5", test).startswith("no: test clusters")
+    assert possibly_trained("s2p-published", test).startswith("no: test clusters")
     assert possibly_trained("s2p", train).startswith("yes")
     assert possibly_trained("s2p", test | {"trained_on": ["a", "b"]}) == "yes: on relatives of 2 of these"
     assert possibly_trained("s2p", {"dataset": "mine", "split": ""}) == "unknown"
     assert possibly_trained("package:Thing", test) == possibly_trained("s2p.models.mine:Thing", test) == "unknown"
     assert possibly_trained("kalasanty", test).startswith("no: test clusters")
+    assert possibly_trained("s2p", test | {"training_known": False}) == "unknown: the checkpoint does not say"
+    assert possibly_trained("pocketnet", test) == possibly_trained("benchmarks.peers:PocketNet", test) != "unknown"
     assert possibly_trained("pocketnet", test).startswith("possibly")
     assert possibly_trained("fpocket-rs-druggability", test) == possibly_trained("fpocket", test) != "unknown"
 

@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import s2p
 from benchmarks.studies.sweep import SweepConfig, main, settings, sweep, write_sweep
-from course.clusterings import ALTERNATIVES, VARIANTS, AlternativeConfig, Variant, cluster_ca
+from course.clusterings import ALTERNATIVES, AlternativeConfig, cluster_ca
 from s2p.config import PredictConfig
 from s2p.errors import S2PError
 from s2p.evaluation.cases import Case, CaseSet, find_cases
@@ -99,15 +100,11 @@ def test_alternative_clusterings_use_the_same_residues(predictor: Seq2Pocket, ca
     assert cluster_ca(nothing, scores.embeddings, "dbscan", AlternativeConfig()).pockets == ()
 
 
-def test_variants(cases: CaseSet) -> None:
+def test_variants_are_predictors_by_name(cases: CaseSet) -> None:
     structure = cases.cases[0].read().structure
-    variant = Variant("s2p-dbscan-5")
-    prediction = variant.predict(structure)
-    assert prediction.model == variant.name == "s2p-dbscan-5"
-    assert prediction.settings["clustering"] == "dbscan"
-    assert Variant("s2p-principal-frame").predict(structure).settings["frame"] == "principal"
-    with pytest.raises(S2PError, match=f"there is no variant 's2p-magic'; the variants are {VARIANTS[0]}"):
-        Variant("s2p-magic")
+    for name, label, method in (("Dbscan5", "s2p-dbscan-5", "dbscan"), ("MeanShiftCa12", "s2p-mean-shift-ca-12", "mean-shift")):
+        prediction = s2p.load(f"course.clusterings:{name}").predict(structure)
+        assert (prediction.model, prediction.settings["clustering"]) == (label, method)
 
 
 def test_a_sweep_needs_ligands(predictor: Seq2Pocket, examples: Path) -> None:

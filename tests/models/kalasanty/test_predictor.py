@@ -13,7 +13,6 @@ from torch import nn
 
 from s2p.config import PredictConfig
 from s2p.errors import S2PError, WeightsError
-from s2p.evaluation.compare import ligand_hits
 from s2p.evaluation.guard import _unpack, trained_on
 from s2p.io.weights import SHIPPED
 from s2p.models.kalasanty.config import KalasantyConfig, KalasantyPocketConfig
@@ -27,6 +26,7 @@ from s2p.models.kalasanty.predictor import (
     save_kalasanty,
 )
 from s2p.pockets.calibration import PocketModel
+from s2p.pockets.hits import ligand_hits
 from s2p.prediction import Predictor
 from s2p.structure.reading import Structure, read_structure
 

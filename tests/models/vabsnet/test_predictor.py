@@ -10,14 +10,12 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+import s2p
 from s2p.checkpoint import load_checkpoint
 from s2p.config import DEFAULT_MODEL, PredictConfig
 from s2p.errors import WeightsError
 from s2p.evaluation.guard import CARD_KEY
-from s2p.evaluation.metrics import dca
 from s2p.evaluation.residues import auprc_trapezoid
-from s2p.loading import load_model
-from s2p.models import POCKET_FINDERS
 from s2p.models.vabsnet.config import VabsNetConfig
 from s2p.models.vabsnet.network import VabsNet
 from s2p.models.vabsnet.predictor import (
@@ -29,6 +27,7 @@ from s2p.models.vabsnet.predictor import (
     load_vabsnet,
     save_vabsnet,
 )
+from s2p.pockets.hits import dca
 from s2p.prediction import Predictor
 from s2p.predictor import Seq2Pocket
 from s2p.structure.contacts import binding_residues
@@ -127,8 +126,8 @@ def test_what_cannot_be_loaded(checkpoint, tmp_path):
 
 
 def test_the_shipped_network_knows_a_site_it_has_not_seen(examples):
-    predictor = load_model("vabsnet", device="cpu")
-    assert isinstance(predictor, VabsNetPredictor) and "vabsnet" in POCKET_FINDERS
+    predictor = s2p.load("vabsnet", device="cpu")
+    assert isinstance(predictor, VabsNetPredictor)
     card = predictor.network.card
     assert card["licence"] == "GPL-3.0" and CARD_KEY in card and 0 < predictor.network.threshold < 1
     structure = read_structure(examples / "1hpv.pdb.gz")

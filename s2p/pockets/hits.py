@@ -1,0 +1,183 @@
+"""Pockets held against ligands: distances of centres, shared residues, and which pocket finds which ligand.
+
+Here and not in :mod:`s2p.evaluation`, because reports show them too; the conventions are those of
+:mod:`s2p.evaluation.metrics`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from s2p.prediction import Prediction
+from s2p.structure.contacts import binding_residues
+from s2p.structure.ligands import relevant_ligands
+from s2p.structure.reading import Ligand
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = [
+    "HIT",
+    "LigandHit",
+    "dca",
+    "dcc",
+    "ligand_hits",
+    "ligand_table",
+    "merging_index",
+    "pocket_fragmentation_index",
+    "site_center",
+    "site_overlaps",
+]
+
+HIT = 4.0
+"""Å: a pocket finds a ligand when its centre is closer than this to a heavy atom of the ligand (DCA)."""
+
+
+def site_center(coord: ArrayLike) -> NDArray[np.float64]:
+    """Mean of (n, 3) coordinates, (3,) Å, NaN without any.
+
+    Two conventions for a true site: the CA atoms of its residues (the paper) or the heavy atoms of the ligand (benchmarks of
+    LIGYSIS, P2Rank and others). They lie some 3 to 6 Å apart, because residues surround a ligand on one side only: say which.
+    """
+    x = np.asarray(coord, np.float64).reshape(-1, 3)
+    return x.mean(axis=0) if len(x) else np.full(3, np.nan)
+
+
+def dcc(predicted_centers: ArrayLike, true_centers: ArrayLike) -> NDArray[np.float64]:
+    """Distance from each true centre to the nearest predicted centre.
+
+    Parameters
+    ----------
+    predicted_centers
+        (P, 3), already cut to the ranks that count.
+    true_centers
+        (S, 3).
+
+    Returns
+    -------
+    (S,) Å, infinite where nothing was predicted (Kalasanty's code writes 70·√3 Å there, the diagonal of its box).
+    """
+    p, t = np.reshape(predicted_centers, (-1, 3)), np.reshape(true_centers, (-1, 3))
+    if not len(p):
+        return np.full(len(t), np.inf)
+    return np.asarray(np.linalg.norm(t[:, None] - p[None], axis=2).min(axis=1))
+
+
+def dca(predicted_centers: ArrayLike, ligand_coord: ArrayLike) -> NDArray[np.float64]:
+    """Distance from each predicted centre to the closest heavy atom of a ligand, (P,) Å."""
+    p, atoms = np.reshape(predicted_centers, (-1, 3)), np.reshape(ligand_coord, (-1, 3))
+    return np.asarray(np.linalg.norm(p[:, None] - atoms[None], axis=2).min(axis=1))
+
+
+def site_overlaps(true_sites: Sequence[ArrayLike], pockets: Sequence[ArrayLike]) -> NDArray[np.int64]:
+    """(S, P) number of residues that each true site shares with each pocket; both are lists of residue indices of one protein."""
+    sets = [set(np.asarray(p).tolist()) for p in pockets]
+    counts = [[len(set(np.asarray(site).tolist()) & s) for s in sets] for site in true_sites]
+    return np.array(counts, dtype=np.int64).reshape(len(true_sites), len(pockets))
+
+
+def pocket_fragmentation_index(true_sites: Sequence[ArrayLike], pockets: Sequence[ArrayLike]) -> float:
+    """PFI (paper): predicted pockets per true site, over the sites that at least one pocket touches; 1 is perfect.
+
+    Sites and pockets are lists of residue indices of one protein; they touch when they share a residue. NaN if no site is
+    touched. PFI alone rewards one giant pocket: report it with the DCC recall, :func:`merging_index` and :func:`share_missed`.
+    Over many proteins the paper pools sites; do not average the figures of proteins.
+    """
+    return _mean_positive((site_overlaps(true_sites, pockets) > 0).sum(axis=1))
+
+
+def merging_index(true_sites: Sequence[ArrayLike], pockets: Sequence[ArrayLike]) -> float:
+    """The mirror of the PFI: true sites per predicted pocket, over the pockets that touch at least one; 1 is perfect.
+
+    NaN if no pocket touches a site. Sites that share residues (two ligands in one cleft) raise it for any predictor.
+    """
+    return _mean_positive((site_overlaps(true_sites, pockets) > 0).sum(axis=0))
+
+
+def _mean_positive(count: NDArray[np.int64]) -> float:
+    touched = count[count > 0]
+    return float(touched.mean()) if len(touched) else float("nan")
+
+
+@dataclass(frozen=True)
+class LigandHit:
+    """A ligand of the structure and the pocket that speaks for it.
+
+    That is the best-ranked pocket that finds the ligand, or the one with the nearest centre if none does.
+    """
+
+    ligand: str
+    n_atoms: int
+    """Heavy atoms."""
+    n_residues: int
+    """Residues that bind it (:func:`s2p.structure.contacts.binding_residues`)."""
+    found: bool
+    pocket: int
+    """Rank; 0 if no pocket was predicted."""
+    dca: float
+    """Å from the pocket's centre to the closest heavy atom of the ligand; NaN without pockets."""
+    dcc: float
+    """Å from the pocket's centre to the ligand's centroid; NaN without pockets."""
+    covered: float
+    """Share of the binding residues that are in the pocket."""
+    cutoff: float = HIT
+    """Å: what ``dca`` has to be below for the ligand to be ``found``."""
+
+
+def ligand_hits(prediction: Prediction, ligands: Sequence[Ligand] | None = None, *, cutoff: float = HIT) -> list[LigandHit]:
+    """Which pocket finds which ligand.
+
+    Parameters
+    ----------
+    ligands
+        Default: :func:`s2p.structure.ligands.relevant_ligands` of the structure, which no model sees.
+    cutoff
+        Å, strict: a pocket finds a ligand when its centre is closer than this to a heavy atom of the ligand.
+    """
+    hits = []
+    centers = np.array([p.center for p in prediction.pockets], float).reshape(-1, 3)
+    for ligand in relevant_ligands(prediction.structure) if ligands is None else ligands:
+        site = binding_residues(prediction.structure, ligand.coord)
+        found, rank, closest, centroid, covered = False, 0, float("nan"), float("nan"), 0.0
+        if len(centers):
+            distance = dca(centers, ligand.coord.astype(float))
+            found = bool((distance < cutoff).any())
+            k = int(np.argmax(distance < cutoff) if found else np.argmin(distance))
+            rank, closest = prediction.pockets[k].rank, float(distance[k])
+            centroid = float(np.linalg.norm(ligand.coord.astype(float).mean(axis=0) - centers[k]))
+            covered = float(np.isin(site, prediction.pockets[k].residues).mean()) if len(site) else 0.0
+        hits.append(LigandHit(ligand.id, len(ligand.coord), len(site), found, rank, closest, centroid, covered, cutoff))
+    return hits
+
+
+def ligand_table(prediction: Prediction, ligands: Sequence[Ligand] | None = None, *, cutoff: float = HIT) -> pd.DataFrame:
+    """Which pocket finds which ligand: a row for each ligand.
+
+    Parameters
+    ----------
+    prediction
+        By any model.
+    ligands
+        Default: the ligands of interest in the structure, which no model sees.
+    cutoff
+        Å: a pocket finds a ligand when its centre is closer than this to a heavy atom of the ligand.
+
+    Returns
+    -------
+    The columns are the attributes of :class:`LigandHit`: ``ligand``, ``n_atoms``, ``n_residues``, ``found``, ``pocket`` (rank),
+    ``dca`` and ``dcc`` (Å), ``covered`` and ``cutoff`` (Å).
+
+    Examples
+    --------
+    >>> import s2p
+    >>> prediction = s2p.predict("data/examples/4CUP.cif", device="cpu")
+    >>> s2p.ligand_table(prediction)[["ligand", "found", "pocket"]].to_dict("records")
+    """
+    import pandas as pd
+
+    return pd.DataFrame(ligand_hits(prediction, ligands, cutoff=cutoff), columns=list(LigandHit.__dataclass_fields__))
