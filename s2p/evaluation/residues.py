@@ -1,7 +1,7 @@
 """Measures of residue predictions: scores against labels, and sets of residues against each other.
 
-Curves are scikit-learn's, inside our rules for what has no value. MCC and F1 are counted here: to the same digits, and hundreds of
-times faster, which searches of a threshold and bootstraps need.
+Average precision and AUC are scikit-learn's, inside our rules for what has no value. MCC and F1 are counted here: the digits are
+the same, and it is hundreds of times faster, which searches of a threshold and bootstraps need.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from s2p.evaluation.config import BenchmarkConfig
-from s2p.evaluation.metrics import share_missed
+from s2p.evaluation.metrics import best_overlap, share_missed, site_to_pocket
 from s2p.pockets.hits import (
     HIT,
     LigandHit,

@@ -32,7 +32,7 @@ def test_figures_are_those_of_the_benchmark_and_differences_are_counted_by_hand(
     near, far = (Outcome("s", name, results(shift)) for name, shift in (("near", 0.0), ("far", 2.4)))
     first = outcome_row(near, None, FEW)
     row = outcome_row(replace(far, precision=np.array([0.5, np.nan, 1, 1, 1, 1])), first, FEW)
-    table = summarise(far.results, n_bootstrap=50)
+    table = summarise(far.results, FEW)
     assert row.figures["dca_n"] == table["dca < 4 Å, top N"] and row.figures["pfi"] == table["PFI"]
     assert row.figures["ap"].value == pytest.approx(0.9)
     assert first.hits["dca_n"] == (True,) * 6 and "ap" not in first.figures and not first.differences
