@@ -43,7 +43,7 @@ $(READY): pyproject.toml constraints.txt
 
 demo: $(READY)
 	$(BIN)/s2p notebook quickstart -o runs/demo
-	$(BIN)/jupyter nbconvert --to offline_page.OfflinePage --log-level ERROR runs/demo/quickstart.ipynb
+	PYTHONPATH=docs $(BIN)/jupyter nbconvert --to offline_page.OfflinePage --log-level ERROR runs/demo/quickstart.ipynb
 	$(BIN)/s2p predict data/examples/6WQA.cif -o runs/demo --format csv,json,pdb,pml,cxc,html,box
 	@echo "Look at runs/demo/6WQA_report.html and runs/demo/quickstart.html in a browser."
 
@@ -64,7 +64,7 @@ endif
 notebooks: $(READY)
 	@for notebook in $(basename $(notdir $(COURSE))); do \
 	  echo "$$notebook"; $(BIN)/s2p notebook $$notebook -o runs/notebooks; \
-	  $(BIN)/jupyter nbconvert --to offline_page.OfflinePage --log-level WARN runs/notebooks/$$notebook.ipynb; \
+	  PYTHONPATH=docs $(BIN)/jupyter nbconvert --to offline_page.OfflinePage --log-level WARN runs/notebooks/$$notebook.ipynb; \
 	done
 
 # Look at what moved before you commit it; the table of notebooks follows their first cells.

@@ -1,6 +1,6 @@
 """Notebooks as HTML pages whose formulas need no network: TeX becomes MathML, which browsers draw themselves.
 
-nbconvert's own page leaves formulas to MathJax, a script from the network. Use: ``jupyter nbconvert --to
+nbconvert's own page leaves formulas to MathJax, a script from the network. Use: ``PYTHONPATH=docs jupyter nbconvert --to
 offline_page.OfflinePage NOTEBOOK``.
 """
 
