@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -31,11 +31,12 @@ from s2p.datasets.splits import search_method
 from s2p.errors import S2PError
 from s2p.evaluation.guard import CARD_KEY, training_sketch
 from s2p.evaluation.residues import auprc_trapezoid, f1
+from s2p.io.weights import read_weights, write_weights
 from s2p.language.esm import ResidueModel, predict_residues
 from s2p.models.crossbind.config import CrossBindFilterConfig, CrossBindSequenceConfig
 from s2p.models.crossbind.evaluation import METRICS, best_f1_threshold, nucleic_figures
 from s2p.models.crossbind.filter import filter_probabilities, log_propensities, propensities, sequence_neighbours
-from s2p.models.crossbind.predictor import CrossBindCheckpoint, add_to_card, base_model, load_crossbind, save_crossbind
+from s2p.models.crossbind.predictor import FOREIGN, FORMAT, CrossBindCheckpoint, base_model, load_crossbind, save_crossbind
 from s2p.models.crossbind.sequence import averaged, low_rank_update, train_sequence_branch
 from s2p.models.encoder import ENCODER
 from s2p.prediction import sigmoid
@@ -227,6 +228,19 @@ def figures_table(path: Path, sets: NucleicSets) -> dict[str, Any]:
         table[name] = rows
         log(f"{trained.name}, {name}: {json.dumps(rows, ensure_ascii=False)}")
     return table
+
+
+def add_to_card(path: Path, entries: Mapping[str, Any]) -> None:
+    """Put entries into the card of a checkpoint, in the file and beside it; its weights stay as they are.
+
+    Raises
+    ------
+    WeightsError
+        If the file is none of a CrossBind.
+    """
+    header, arrays = read_weights(path, FORMAT, FOREIGN)
+    card = header.pop("card") | dict(entries)
+    write_weights(path, arrays, header, card)
 
 
 def run(folder: Path, out: Path, work: Path, kinds: Sequence[str], *, evaluate: bool = False) -> None:

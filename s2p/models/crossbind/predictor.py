@@ -33,7 +33,6 @@ from s2p.structure.reading import Structure
 __all__ = [
     "CrossBindCheckpoint",
     "CrossBindPredictor",
-    "add_to_card",
     "base_model",
     "filtered",
     "load_crossbind",
@@ -160,19 +159,6 @@ def save_crossbind(trained: CrossBindCheckpoint, update: Mapping[str, torch.Tens
         "threshold": trained.threshold,
     }
     write_weights(Path(path), arrays, header, trained.card)
-
-
-def add_to_card(path: str | Path, entries: Mapping[str, Any]) -> None:
-    """Put entries into the card of a checkpoint, in the file and beside it; its weights stay as they are.
-
-    Raises
-    ------
-    WeightsError
-        If the file is none of a CrossBind.
-    """
-    header, arrays = read_weights(Path(path), FORMAT, FOREIGN)
-    card = header.pop("card") | dict(entries)
-    write_weights(Path(path), arrays, header, card)
 
 
 def base_model(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -45,6 +46,7 @@ from s2p.models.pocketgen.output import (
     save_designs,
 )
 from s2p.models.pocketgen.scores import score_designs
+from s2p.output.report import script_hash
 from s2p.structure.formats import read_sdf_ligand
 from s2p.structure.reading import Structure, read_structure
 from s2p.structure.transforms import random_rotation
@@ -299,6 +301,9 @@ def test_command(checkpoint: PocketGenCheckpoint, examples: Path, tmp_path: Path
     page = (out / "4CUP_designs.html").read_text()
     assert table[1]["sequence"] in page
     assert "AutoDock Vina" not in page
+    allowed = page[: page.index("<title>")]
+    scripts = re.findall(r"<script>(.*?)</script>", page, re.DOTALL)
+    assert len(scripts) == 2 and all(script_hash(text) in allowed for text in scripts)
     assert "http://" not in page.replace("http://www.w3.org", "").split("<script>")[0]
     # The designs as their own folds.
     again = ["design", file, "--ligand", "ZYB", "-n", "2", "--model", str(model), "-o", str(tmp_path / "again")]
