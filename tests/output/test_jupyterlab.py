@@ -34,6 +34,7 @@ def lab(tmp_path: Path) -> Iterator[str]:
     work.mkdir(parents=True)
     text = NOTEBOOK.read_text(encoding="utf-8").replace("../data/examples", (ROOT / "data" / "examples").as_posix())
     (work / NOTEBOOK.name).write_text(text, encoding="utf-8")
+    (work.parent / "notebooks").symlink_to(ROOT / "notebooks")  # for the course's own code
     home = {key: str(tmp_path / key) for key in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR")}
     command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ip=127.0.0.1", f"--port={port}"]
     command += ["--IdentityProvider.token=", f"--ServerApp.root_dir={work.parent}", "--ServerApp.port_retries=0"]
