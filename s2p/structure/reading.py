@@ -10,6 +10,7 @@ The rules, the same for every format (see :mod:`s2p.structure.formats` for the f
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -100,12 +101,40 @@ def _residue_facts(name: str) -> tuple[bool, bool, bool, str, bool]:
     return amino, info.is_nucleic_acid(), info.is_water(), letter if amino else "X", name in STANDARD
 
 
+@dataclass(frozen=True, eq=False)
+class _Rows:
+    """Every residue of a file, waters and ligands included: R rows."""
+
+    chain: NDArray[np.str_]
+    number: NDArray[np.int32]
+    numbered: NDArray[np.bool_]
+    icode: NDArray[np.str_]
+    name: NDArray[np.str_]
+    label: NDArray[np.int32]
+    """``label_seq_id`` of mmCIF, 0 without one."""
+    is_polymer: NDArray[np.bool_]
+    is_atom_record: NDArray[np.bool_]
+    n_atoms: NDArray[np.int_]
+    amino: NDArray[np.bool_]
+    nucleic: NDArray[np.bool_]
+    water: NDArray[np.bool_]
+    letter: NDArray[np.str_]
+    standard: NDArray[np.bool_]
+
+
 def _build(single: Any, name: str, path: Path) -> Structure:
     """Turn a one-model ``gemmi.Structure`` with entities into a :class:`Structure`."""
+    rows = _rows(single, path)
+    notes: list[str] = []
+    everything = _atoms(single, rows, path, notes)
+    return _structure(name, rows, everything, path, notes)
+
+
+def _rows(single: Any, path: Path) -> _Rows:
+    """One row a residue: gemmi's flat arrays hold names of seven characters at most and lack ``label_seq_id``."""
     import gemmi
 
     polymer = gemmi.EntityType.Polymer
-    # One tuple a residue: gemmi's flat arrays hold names of seven characters at most and lack label_seq_id.
     rows = [
         (
             c.name,
@@ -125,82 +154,95 @@ def _build(single: Any, name: str, path: Path) -> Structure:
     columns = list(zip(*rows, strict=True))
     if (longest := max(len(text) for k in (0, 3) for text in columns[k])) > MAX_NAME:
         raise StructureError(f"{path}: has a chain or residue name of {longest} characters; it is damaged, or no structure")
-    chain, icode, resname = (np.array(columns[k], dtype=str) for k in (0, 2, 3))
+    chain, icode, name = (np.array(columns[k], dtype=str) for k in (0, 2, 3))
     numbered = np.array([k is not None for k in columns[1]])
     number, label = np.array([k or 0 for k in columns[1]], np.int32), np.array(columns[4], np.int32)
     is_polymer, is_atom_record, n_atoms = np.array(columns[5]), np.array(columns[6]), np.array(columns[7])
+    unique_names, code = np.unique(name, return_inverse=True)
+    facts = (np.array(column)[code] for column in zip(*(_residue_facts(n) for n in unique_names.tolist()), strict=True))
+    return _Rows(chain, number, numbered, icode, name, label, is_polymer, is_atom_record, n_atoms, *facts)
+
+
+def _flat(single: Any, path: Path) -> Any:
+    """gemmi's arrays of all atoms."""
+    import gemmi
 
     try:
-        flat = gemmi.FlatStructure(single)
+        return gemmi.FlatStructure(single)
     except RuntimeError:
         _shorten_names(single[0])
-        try:
-            flat = gemmi.FlatStructure(single)
-        except RuntimeError as error:  # atom names of eight characters or more
-            raise StructureError(f"{path}: cannot be read as a structure ({reason(error)})") from None
-    row = np.repeat(np.arange(len(rows)), n_atoms)
+    try:
+        return gemmi.FlatStructure(single)
+    except RuntimeError as error:  # atom names of eight characters or more
+        raise StructureError(f"{path}: cannot be read as a structure ({reason(error)})") from None
+
+
+def _atoms(single: Any, rows: _Rows, path: Path, notes: list[str]) -> Atoms:
+    """The heavy atoms that stay, of everything but waters; ``residue_index`` is their row. What is left out is noted."""
+    flat = _flat(single, path)
+    row = np.repeat(np.arange(len(rows.n_atoms)), rows.n_atoms)
     coord = np.asarray(flat.pos)
     atom_name = _text(flat.atom_names)
     element = np.char.upper(np.asarray(flat.element_names).astype(str))
-    notes: list[str] = []
 
-    finite = (np.abs(coord) < 1e6).all(axis=1) & numbered[row]  # not so for NaN
+    finite = (np.abs(coord) < 1e6).all(axis=1) & rows.numbered[row]  # not so for NaN
     coord = np.where(finite[:, None], coord, 0).astype(np.float32)
     if not finite.any():
         raise StructureError(f"{path}: none of its {len(finite)} atoms has usable coordinates and a residue number")
     if not finite.all():
         notes.append(f"{int((~finite).sum())} atoms without usable coordinates or residue number were left out")
-    unique_names, name_code = np.unique(resname, return_inverse=True)
-    amino, nucleic, water, letter, standard = (
-        np.array(column)[name_code] for column in zip(*(_residue_facts(n) for n in unique_names.tolist()), strict=True)
-    )
-    keep = finite & ~np.isin(element, ("H", "D")) & ~water[row]
+    keep = finite & ~np.isin(element, ("H", "D")) & ~rows.water[row]
+    chain, number, icode = rows.chain, rows.number, rows.icode
     group = np.cumsum(np.r_[True, (chain[1:] != chain[:-1]) | (number[1:] != number[:-1]) | (icode[1:] != icode[:-1])]) - 1
     keep[keep] = _one_conformer(row[keep], group[row[keep]], np.asarray(flat.altlocs)[keep], np.asarray(flat.occ)[keep])
     first_of_name = _first_of_each(row[keep], atom_name[keep])
     if not first_of_name.all():
         notes.append(f"{int((~first_of_name).sum())} atoms that come twice in a residue were left out")
     keep[keep] = first_of_name
-    row, coord, atom_name, element = row[keep], coord[keep], atom_name[keep], element[keep]
     b_factor = np.asarray(flat.b_iso)[keep].astype(np.float32)
     if not np.isfinite(b_factor).all():
         notes.append(f"{int((~np.isfinite(b_factor)).sum())} atoms have a B-factor that is no number; it is taken as 0")
         b_factor[~np.isfinite(b_factor)] = 0
+    return Atoms(coord[keep], element[keep], atom_name[keep], row[keep], b_factor)
 
+
+def _structure(name: str, rows: _Rows, everything: Atoms, path: Path, notes: list[str]) -> Structure:
+    """Tell the residues of the protein from the ligands, and number the protein's from 0."""
+    row, coord, element, atom_name = everything.residue_index, everything.coord, everything.element, everything.name
     is_ca = (atom_name == "CA") & (element == "C")
-    has_ca = np.zeros(len(rows), dtype=bool)
+    has_ca = np.zeros(len(rows.n_atoms), dtype=bool)
     has_ca[row[is_ca]] = True
-    has_atoms = np.bincount(row, minlength=len(rows)) > 0
+    has_atoms = np.bincount(row, minlength=len(has_ca)) > 0
     # Standard amino acids in ATOM records count even where the file's own bookkeeping (TER, entities) is missing.
-    protein = has_atoms & ~nucleic & ((is_polymer & (amino | has_ca)) | (is_atom_record & standard))
+    protein = has_atoms & ~rows.nucleic & ((rows.is_polymer & (rows.amino | has_ca)) | (rows.is_atom_record & rows.standard))
     if not protein.any():
-        held = "nucleic acid" if (nucleic & has_atoms).any() else "no amino-acid residues, only other molecules or hydrogens"
+        held = "nucleic acid" if (rows.nucleic & has_atoms).any() else "no amino-acid residues, only other molecules or hydrogens"
         raise StructureError(f"{path}: no protein found in it ({held}); s2p predicts pockets of proteins")
     if not has_ca[protein].all():
         notes.append(f"{int((~has_ca[protein]).sum())} residues have no CA atom; their first heavy atom stands in")
 
     new_index = (np.cumsum(protein) - 1).astype(np.int32)
     own = protein[row]
-    atoms = Atoms(coord[own], element[own], atom_name[own], new_index[row[own]], b_factor[own])
+    atoms = Atoms(coord[own], element[own], atom_name[own], new_index[row[own]], everything.b_factor[own])
     if len(atoms) == len(np.unique(atoms.residue_index)):
         notes.append("one atom per residue (CA-only model?): surface points and pockets are rough")
     first = np.searchsorted(atoms.residue_index, np.arange(int(protein.sum())))
     ca_coord = atoms.coord[first].copy()
     ca_coord[new_index[row[own & is_ca]]] = coord[own & is_ca]
     residues = Residues(
-        chain[protein],
-        number[protein],
-        icode[protein],
-        label[protein],
-        resname[protein],
-        letter[protein],
+        rows.chain[protein],
+        rows.number[protein],
+        rows.icode[protein],
+        rows.label[protein],
+        rows.name[protein],
+        rows.letter[protein],
         ca_coord,
         has_ca[protein],
-        standard[protein],
+        rows.standard[protein],
     )
-    other = has_atoms & ~protein & ~(is_polymer & ~nucleic)  # caps such as ACE belong to the polymer: neither residue nor ligand
-    ligands = _ligands(np.flatnonzero(other), row, chain, number, icode, resname, nucleic & is_polymer, coord, element, atom_name)
-    return Structure(name, atoms, residues, ligands, tuple(notes))
+    # Caps such as ACE belong to the polymer: neither residue nor ligand.
+    other = has_atoms & ~protein & ~(rows.is_polymer & ~rows.nucleic)
+    return Structure(name, atoms, residues, _ligands(np.flatnonzero(other), rows, everything), tuple(notes))
 
 
 def _shorten_names(model: Any) -> None:
@@ -258,28 +300,19 @@ def _first_of_each(row: NDArray[np.int_], name: NDArray[np.str_]) -> NDArray[np.
     return keep
 
 
-def _ligands(
-    which: NDArray[np.int_],
-    row: NDArray[np.int_],
-    chain: NDArray[np.str_],
-    number: NDArray[np.int32],
-    icode: NDArray[np.str_],
-    resname: NDArray[np.str_],
-    nucleic: NDArray[np.bool_],
-    coord: NDArray[np.float32],
-    element: NDArray[np.str_],
-    atom_name: NDArray[np.str_],
-) -> tuple[Ligand, ...]:
-    start, end = np.searchsorted(row, which), np.searchsorted(row, which, side="right")
+def _ligands(which: NDArray[np.int_], rows: _Rows, atoms: Atoms) -> tuple[Ligand, ...]:
+    """The rows ``which`` as ligands."""
+    start, end = (np.searchsorted(atoms.residue_index, which, side=side) for side in ("left", "right"))
+    nucleic = rows.nucleic & rows.is_polymer
     return tuple(
         Ligand(
-            str(resname[k]),
-            str(chain[k]),
-            int(number[k]),
-            str(icode[k]),
-            coord[a:b],
-            element[a:b],
-            atom_name[a:b],
+            str(rows.name[k]),
+            str(rows.chain[k]),
+            int(rows.number[k]),
+            str(rows.icode[k]),
+            atoms.coord[a:b],
+            atoms.element[a:b],
+            atoms.name[a:b],
             "nucleic" if nucleic[k] else "ion" if b - a == 1 else "molecule",
         )
         for k, a, b in zip(which.tolist(), start.tolist(), end.tolist(), strict=True)
