@@ -18,7 +18,7 @@ from mutations import cases
 
 import s2p
 from s2p.errors import FetchError
-from s2p.io.fetch import download
+from s2p.io.downloads import download
 from s2p.io.files import file_stem, write_text
 
 PACKAGE = Path(s2p.__file__).parent

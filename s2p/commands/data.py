@@ -65,7 +65,7 @@ def _add_datasets(commands: Any) -> None:
     listing = actions.add_parser("list", help="names, sources, licences, sizes, checksums")
     listing.add_argument("folder", type=Path, nargs="?", metavar="DIR", help="also look for local sets in this folder")
     listing.set_defaults(run=_run_list)
-    fetch = actions.add_parser("fetch", help="download a set; goes on where an earlier download stopped")
+    fetch = actions.add_parser("fetch", help="download a set, check and unpack it")
     fetch.add_argument("name", metavar="NAME")
     fetch.add_argument("-o", "--output", type=Path, metavar="DIR", help="folder to put the set's folder in (default: the cache)")
     fetch.add_argument("--quiet", action="store_true", help="no progress bar")
@@ -187,7 +187,7 @@ def _from_chain(name: str, sequence: str, labels: Any) -> Annotation:
 
 def _run_list(arguments: argparse.Namespace) -> int:
     from s2p.datasets.registry import DATASETS, LOCAL_LAYOUTS, dataset_folder
-    from s2p.io.fetch import readable_size
+    from s2p.io.downloads import readable_size
 
     for entry in DATASETS:
         here = dataset_folder(entry.name)

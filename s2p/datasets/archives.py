@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from s2p.errors import FetchError
-from s2p.io.fetch import readable_size
+from s2p.io.downloads import readable_size
 from s2p.io.files import make_folder
 
 __all__ = ["DownloadConfig", "is_archive", "unpack"]
@@ -27,7 +27,7 @@ class DownloadConfig:
     timeout: float = 30.0
     """Seconds without an answer before a connection is given up."""
     attempts: int = 5
-    """Connections in a row that may break without a single byte before the download is given up."""
+    """How often a file is asked for where the server is busy or the connection breaks."""
     pause: float = 1.0
     """Seconds before the next attempt; doubled each time."""
     max_bytes: int = 64 << 30

@@ -6,25 +6,20 @@ the names, sizes and checksums of the files are asked for when they are fetched.
 
 from __future__ import annotations
 
-import json
 import re
-import urllib.error
-import urllib.request
+import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
-from http.client import HTTPException
 from pathlib import Path
 
 from s2p.datasets.archives import DownloadConfig, is_archive, unpack
-from s2p.datasets.download import Checksum, download_resumable
 from s2p.errors import FetchError, S2PError
-from s2p.io.fetch import cache_folder, check_url, safe_opener
+from s2p.io.downloads import Checksum, cache_folder, download, read_json
 from s2p.io.files import file_stem
 
 __all__ = ["DATASETS", "LOCAL_LAYOUTS", "Dataset", "RemoteFile", "dataset", "dataset_folder", "fetch_dataset"]
 
 ZENODO_API = "https://zenodo.org/api/records/{record}"
-_MAX_JSON = 16 << 20
 
 
 @dataclass(frozen=True)
@@ -64,84 +59,16 @@ class Dataset:
     note: str = ""
 
 
-DATASETS = (
-    Dataset(
-        "scpdb",
-        "sc-PDB 2017: druggable binding sites of the PDB, one ligand an entry",
-        "http://bioinfo-pharma.u-strasbg.fr/scPDB/",
-        None,
-        "Desaphy et al., Nucleic Acids Res. 43, D399 (2015), doi:10.1093/nar/gku928",
-        note="only an http address is known and no checksum, so it is not fetched: download it from the page by hand",
-    ),
-    Dataset(
-        "scpdb-enhanced",
-        "Enhanced sc-PDB: binding residues of all relevant ligands and ions of a protein (training set of Seq2Pocket)",
-        "https://zenodo.org/records/18271517",
-        None,
-        "Škrhák et al., bioRxiv 2026.01.28.702257, data doi:10.5281/zenodo.18271516",
-        zenodo="18271517",
-    ),
-    Dataset(
-        "seq2pocket",
-        "Data and weights of the Seq2Pocket authors in one archive (ESM-2 3B models: large)",
-        "https://github.com/skrhakv/seq2pocket",
-        None,
-        "Škrhák et al., bioRxiv 2026.01.28.702257",
-        (
-            RemoteFile(
-                "seq2pocket.tar.gz",
-                "https://s3.cl4.du.cesnet.cz/a93fcece52e6da0dd335b4459d47b0aebb74836b:share/seq2pocket.tar.gz",
-            ),
-        ),
-        note="the code beside it is MIT; no licence is stated for the archive",
-    ),
-    Dataset(
-        "ligysis",
-        "LIGYSIS human: ligand sites of 3,448 chains, aggregated over the structures of a protein",
-        "https://zenodo.org/records/13121414",
-        "CC-BY-4.0",
-        "Utgés and Barton, J. Cheminform. (2024), doi:10.1186/s13321-024-00923-z",
-        zenodo="13121414",
-        note="some tables in it are Python pickles, which s2p never opens",
-    ),
-    Dataset(
-        "cryptobench",
-        "CryptoBench: 1,107 apo structures with cryptic binding sites and their folds",
-        "https://osf.io/pz4a9/",
-        None,
-        "Škrhák et al., Bioinformatics 41, btae745 (2025), doi:10.1093/bioinformatics/btae745",
-        (RemoteFile("cryptobench.zip", "https://files.osf.io/v1/resources/pz4a9/providers/osfstorage/?zip="),),
-        note="packed by the server on request (about 1.1 GB with structures), so it has no fixed checksum; code beside it is MIT",
-    ),
-    Dataset(
-        "coach420",
-        "COACH420, with the other sets of P2Rank (CHEN11, JOINED, HOLO4K …)",
-        "https://github.com/rdk/p2rank-datasets",
-        None,
-        "Krivák and Hoksza, J. Cheminform. 10, 39 (2018), doi:10.1186/s13321-018-0285-8",
-        (
-            RemoteFile(
-                "p2rank-datasets.tar.gz",
-                "https://github.com/rdk/p2rank-datasets/archive/0236ecb38cbb60b89849a1ea36fbd9ee93f3e906.tar.gz",
-            ),
-        ),
-        note="no licence file; packed by the server on request, so it has no fixed checksum: the commit fixes the content",
-    ),
-    Dataset(
-        "posebusters",
-        "PoseBusters benchmark: 428 protein–ligand complexes released from 2021 on (308 in the journal)",
-        "https://zenodo.org/records/8278563",
-        "CC-BY-4.0",
-        "Buttenschoen, Morris and Deane, Chem. Sci. 15, 3130 (2024), doi:10.1039/D3SC04185A",
-        (
-            RemoteFile(
-                "posebusters_paper_data.zip",
-                "https://zenodo.org/records/8278563/files/posebusters_paper_data.zip",
-                md5="f004ac7c4e68317b5348497d2bb6bee6",
-            ),
-        ),
-    ),
-)
+def _read_sets() -> tuple[Dataset, ...]:
+    table = tomllib.loads(Path(__file__).with_name("sets.toml").read_text(encoding="utf-8"))["set"]
+    sets = []
+    for entry in table:
+        files = tuple(RemoteFile(**file) for file in entry.pop("files", ()))
+        sets.append(Dataset(**{"licence": None, **entry}, files=files))
+    return tuple(sets)
+
+
+DATASETS = _read_sets()
 """The sets, in the order they are listed."""
 
 LOCAL_LAYOUTS: tuple[tuple[str, str, Callable[[Path], bool]], ...] = (
@@ -179,7 +106,7 @@ def dataset(name: str) -> Dataset:
 
 
 def dataset_folder(name: str, folder: str | Path | None = None) -> Path:
-    """Where a set is, or will be: ``folder``/NAME, by default in the cache (:func:`s2p.io.fetch.cache_folder`)."""
+    """Where a set is, or will be: ``folder``/NAME, by default in the cache (:func:`s2p.io.downloads.cache_folder`)."""
     return (Path(folder) if folder is not None else cache_folder() / "datasets") / dataset(name).name
 
 
@@ -217,14 +144,17 @@ def fetch_dataset(
         target = place / file_stem(remote.name)
         # Without a checksum, a file of that name is all there is to go by.
         if remote.checksum is not None or not target.is_file():
-            download_resumable(
+            download(
                 remote.url,
                 target,
                 checksum=remote.checksum,
                 size=remote.size,
+                timeout=config.timeout,
+                max_bytes=config.max_bytes,
+                attempts=config.attempts,
+                pause=config.pause,
                 what=f"{entry.name}: {remote.name}",
-                config=config,
-                quiet=quiet,
+                progress=not quiet,
             )
         if remote.checksum is None:
             notes.append(f"{remote.name}: not verified, the source states no checksum")
@@ -238,19 +168,13 @@ def _zenodo_files(record: str, config: DownloadConfig, api: str = ZENODO_API) ->
     """The files of a record with their sizes and checksums, as Zenodo states them."""
     url = api.format(record=record)
     what = f"Zenodo record {record}"
-    check_url(url, what)
-    request = urllib.request.Request(url, headers={"User-Agent": "s2p", "Accept": "application/json"})
+    answer = read_json(url, what, config.timeout)
     try:
-        with safe_opener().open(request, timeout=config.timeout) as response:
-            answer = json.loads(response.read(_MAX_JSON))
         files = []
         for entry in answer["files"]:
             kind, _, digest = str(entry.get("checksum", "")).partition(":")
             known = {kind: digest} if kind in ("md5", "sha256") else {}
             files.append(RemoteFile(str(entry["key"]), str(entry["links"]["self"]), int(entry["size"]), **known))
-    except (urllib.error.URLError, OSError, HTTPException) as error:
-        reason = getattr(error, "reason", None) or error
-        raise FetchError(f"{what}: cannot be asked for its files ({reason}); is there a network?") from None
     except (ValueError, KeyError, TypeError, AttributeError):
         raise FetchError(f"{what}: the answer of {url} is not the list of files that was expected") from None
     return tuple(files)

@@ -7,12 +7,12 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Sized
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["in_colab", "kernels_cached", "measure", "peak_megabytes", "pick_device", "progress_bar"]
+__all__ = ["byte_bar", "in_colab", "kernels_cached", "measure", "peak_megabytes", "pick_device", "progress_bar"]
 
 T = TypeVar("T")
 
@@ -67,8 +67,18 @@ def progress_bar(items: Iterable[T], label: str, quiet: bool = False) -> Iterabl
     from tqdm.auto import tqdm
 
     total = len(items) if isinstance(items, Sized) else None
-    hide = quiet or not (sys.stderr.isatty() or "ipykernel" in sys.modules)
-    return tqdm(items, desc=label, total=total, disable=hide, leave=False)
+    return tqdm(items, desc=label, total=total, disable=quiet or not _watched(), leave=False)
+
+
+def byte_bar(label: str, total: int | None, quiet: bool = False) -> Any:
+    """A bar for bytes that arrive, as :func:`progress_bar`; a context manager, told of them by ``update``."""
+    from tqdm.auto import tqdm
+
+    return tqdm(total=total, desc=label, unit="B", unit_scale=True, disable=quiet or not _watched(), leave=False)
+
+
+def _watched() -> bool:
+    return sys.stderr.isatty() or "ipykernel" in sys.modules
 
 
 def measure(call: Callable[[], T]) -> tuple[T, float, float]:

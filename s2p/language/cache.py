@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from s2p.config import WindowConfig
-from s2p.io.fetch import cache_folder
+from s2p.io.downloads import cache_folder
 from s2p.io.files import make_folder, write_bytes
 from s2p.io.runtime import progress_bar
 from s2p.language.esm import ResidueModel, predict_residues, token_batches

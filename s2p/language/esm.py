@@ -357,7 +357,7 @@ def find_weights(name: str, download: bool = True) -> Path:
             return path
     if not download:
         raise WeightsError(f"the weights of {name} are not here; looked for {', '.join(map(str, places))}")
-    from s2p.io.fetch import download as fetch
+    from s2p.io.downloads import download as fetch
 
     fetch(WEIGHTS_URL.format(name=name), hub, timeout=60.0, max_bytes=MAX_WEIGHTS_BYTES)
     return hub

@@ -6,13 +6,11 @@ import hashlib
 import io
 import json
 import re
-import threading
 import zipfile
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from local_server import Server
 
 from s2p.datasets import registry
 from s2p.datasets.archives import DownloadConfig
@@ -30,36 +28,6 @@ def packed() -> bytes:
 
 
 ARCHIVE = packed()
-
-
-@pytest.fixture
-def files(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, dict[str, bytes], list[str]]]:
-    """Address of a server, what it serves by path, and what was asked of it."""
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
-    served: dict[str, bytes] = {}
-    asked: list[str] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            asked.append(self.path)
-            if self.path not in served:
-                self.send_error(404)
-                return
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(served[self.path])))
-            self.end_headers()
-            self.wfile.write(served[self.path])
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    httpd = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=httpd.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{httpd.server_port}", served, asked
-    httpd.shutdown()
-    httpd.server_close()
-    thread.join()
 
 
 def test_every_set_has_what_a_reader_needs() -> None:
@@ -84,10 +52,10 @@ def test_what_cannot_be_fetched_says_where_to_go(tmp_path: Path) -> None:
         fetch_dataset("scpdb", tmp_path)
 
 
-def test_a_set_is_fetched_checked_and_unpacked(files: tuple[str, dict[str, bytes], list[str]], tmp_path: Path) -> None:
-    url, served, asked = files
-    served["/x.zip"] = ARCHIVE
-    served["/readme"] = b"hello"
+def test_a_set_is_fetched_checked_and_unpacked(server: Server, tmp_path: Path) -> None:
+    url = server.url
+    server.body("/x.zip", ARCHIVE)
+    server.body("/readme", b"hello")
     good = RemoteFile("x.zip", url + "/x.zip", len(ARCHIVE), hashlib.sha256(ARCHIVE).hexdigest())
     entry = Dataset(
         "mine", "t", "https://example.org", "MIT", "doi:x", (good, RemoteFile("readme.txt", url + "/readme")), note="a note"
@@ -97,22 +65,20 @@ def test_a_set_is_fetched_checked_and_unpacked(files: tuple[str, dict[str, bytes
     assert (place / "x_unpacked" / "labels.txt").read_text().startswith(">a")
     assert notes == ["a note", "readme.txt: not verified, the source states no checksum"]
     fetch_dataset(entry, tmp_path, config=FAST, quiet=True)
-    assert asked == ["/x.zip", "/readme"]
+    assert server.asked == ["/x.zip", "/readme"]
     bad = Dataset("mine", "t", "https://example.org", None, "doi:x", (RemoteFile("x.zip", url + "/x.zip", md5="0" * 32),))
     with pytest.raises(FetchError, match="wrong checksum"):
         fetch_dataset(bad, tmp_path / "other", config=FAST, quiet=True)
 
 
-def test_a_zenodo_record_tells_its_files(
-    files: tuple[str, dict[str, bytes], list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    url, served, _ = files
-    served["/files/x.zip"] = ARCHIVE
+def test_a_zenodo_record_tells_its_files(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = server.url
+    server.body("/files/x.zip", ARCHIVE)
     digest = hashlib.md5(ARCHIVE).hexdigest()
     record = {
         "files": [{"key": "../x.zip", "size": len(ARCHIVE), "checksum": f"md5:{digest}", "links": {"self": url + "/files/x.zip"}}]
     }
-    served["/api/7"] = json.dumps(record).encode()
+    server.body("/api/7", json.dumps(record).encode())
     monkeypatch.setattr(registry._zenodo_files, "__defaults__", (url + "/api/{record}",))
     entry = Dataset("mine", "t", "https://example.org", "MIT", "doi:x", zenodo="7")
     place, notes = fetch_dataset(entry, tmp_path, config=FAST, quiet=True)
@@ -120,11 +86,11 @@ def test_a_zenodo_record_tells_its_files(
     assert sorted(p.name for p in place.iterdir()) == ["_x.zip", "_x_unpacked"]
     assert [p.name for p in tmp_path.iterdir()] == ["mine"]
     for answer in (b"<html>", b"[]", b'{"files": [{"key": "x"}]}'):
-        served["/api/7"] = answer
-        with pytest.raises(FetchError, match="not the list of files"):
+        server.body("/api/7", answer)
+        with pytest.raises(FetchError, match="is not JSON|not the list of files"):
             fetch_dataset(entry, tmp_path / "other", config=FAST)
-    del served["/api/7"]
-    with pytest.raises(FetchError, match="Zenodo record 7: cannot be asked"):
+    del server.answers["/api/7"]
+    with pytest.raises(FetchError, match="Zenodo record 7: not found at"):
         fetch_dataset(entry, tmp_path / "other", config=FAST)
 
 
