@@ -21,7 +21,6 @@ from s2p.io.runtime import pick_device
 from s2p.io.weights import SHIPPED, find_weights
 from s2p.language.esm import BACKBONES, LanguageOutput, predict_residues
 from s2p.pockets.calibration import pocket_features
-from s2p.pockets.published import find_clusters
 from s2p.pockets.scored import find_point_pockets
 from s2p.prediction import Pocket, Prediction, Predictor, import_predictor, names_class, predict_with, sigmoid
 from s2p.residues.context import context_features
@@ -171,6 +170,8 @@ class Seq2Pocket:
         config: PredictConfig,
     ) -> tuple[Pocket, ...]:
         """Mean shift on the surface points of the positive residues, in published order; the probability is ours."""
+        from s2p.pockets.published import find_clusters  # not needed for pockets of the scored surface
+
         probabilities = scores.probabilities
         clusters = find_clusters(structure, positive, probabilities, config.surface, config.cluster)
         features, volumes = pocket_features(structure, clusters, probabilities, smoothed, config.surface.probe_radius)

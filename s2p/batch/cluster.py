@@ -18,9 +18,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from s2p.batch.inputs import Item
+from s2p.batch.inputs import Item, groups
 from s2p.batch.journal import JOURNAL
-from s2p.batch.schedule import groups
 from s2p.batch.work import BatchOptions, Find, Row, Task, make_task, run_task
 from s2p.errors import S2PError
 from s2p.io.processes import THREADS

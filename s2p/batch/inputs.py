@@ -1,16 +1,22 @@
-"""What the user names as inputs, as a list of structures to predict, each with an output name of its own."""
+"""What the user names as inputs, as a list of structures to predict, and the order in which they are worked on."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from s2p.io.fetch import classify
 from s2p.io.files import file_stem
 from s2p.structure.reading import SUFFIXES, stem
 
-__all__ = ["Item", "expand_inputs"]
+__all__ = ["Item", "estimate_residues", "expand_inputs", "groups", "longest_first"]
+
+BYTES_PER_RESIDUE = 800
+"""Of PDB and mmCIF files: eight atoms a residue, 80 to 100 bytes a line, and headers."""
+COMPRESSION = 4
+"""How many times smaller .gz and BinaryCIF files are, about."""
+UNKNOWN = 300
+"""Residues assumed of what is still to be downloaded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +66,7 @@ def _expand(text: str, path: Path, *, lists: bool) -> list[Item]:
             return [Item(str(entry), stem(entry), path=entry) for entry in found]
         if lists and path.suffix.lower() in (".txt", ".lst") and path.is_file():
             return _expand_list(text, path)
-        if not path.exists() and classify(text):
+        if not path.exists() and _identifier(text):
             return [Item(text, text, identifier=text)]
     except (OSError, ValueError) as error:
         reason = (error.strerror if isinstance(error, OSError) else None) or error
@@ -79,9 +85,53 @@ def _expand_list(text: str, path: Path) -> list[Item]:
     items = []
     for entry in entries:
         beside = path.parent / entry
-        items += _expand(entry if classify(entry) and not beside.exists() else str(beside), beside, lists=False)
+        items += _expand(entry if _identifier(entry) and not beside.exists() else str(beside), beside, lists=False)
     return items
 
 
 def _is_structure_name(name: str) -> bool:
     return not name.startswith(".") and name.lower().removesuffix(".gz").endswith(SUFFIXES)
+
+
+def _identifier(text: str) -> bool:
+    """Whether a text that names no file is an identifier of a database."""
+    from s2p.io.fetch import classify
+
+    return classify(text) is not None
+
+
+def estimate_residues(item: Item) -> int:
+    """Residues of an input, guessed from the size of its file; 1 where there is none, so that it counts as an input."""
+    if item.error:
+        return 1
+    if item.path is None:
+        return UNKNOWN
+    try:
+        size = item.path.stat().st_size
+    except OSError:
+        return 1
+    small = item.path.name.lower().endswith((".gz", ".bcif"))
+    return 1 + size * (COMPRESSION if small else 1) // BYTES_PER_RESIDUE
+
+
+def longest_first(sizes: Sequence[int]) -> list[int]:
+    """Indices from the largest to the smallest, equals in their order.
+
+    Neighbours are of similar length, so that batches hold little padding; what might not fit into memory is met at once and
+    not after a night; and no process is left with a large one at the end.
+    """
+    return sorted(range(len(sizes)), key=lambda k: -sizes[k])
+
+
+def groups(order: Sequence[int], sizes: Sequence[int], budget: int) -> Iterator[list[int]]:
+    """``order`` cut into runs of at most ``budget`` residues, but one item at least."""
+    group: list[int] = []
+    held = 0
+    for index in order:
+        if group and held + sizes[index] > budget:
+            yield group
+            group, held = [], 0
+        group.append(index)
+        held += sizes[index]
+    if group:
+        yield group

@@ -11,8 +11,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from s2p.batch.inputs import Item
-from s2p.batch.schedule import groups
+from s2p.batch.inputs import Item, groups
 from s2p.batch.work import BatchOptions, Find, Row, Task, announce, kernels_ready, load_held, make_task, run_here, run_task
 from s2p.errors import S2PError
 from s2p.io.processes import Answer, isolated

@@ -11,9 +11,7 @@ from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
 
-from s2p.batch.inputs import Item, expand_inputs
-from s2p.batch.journal import Journal
-from s2p.batch.schedule import estimate_residues, longest_first
+from s2p.batch.inputs import Item, estimate_residues, expand_inputs, longest_first
 from s2p.batch.work import BatchOptions, Row, load_predictor, model_identity, run_here
 from s2p.io.files import remove_leftovers, write_csv
 
@@ -57,8 +55,11 @@ def predict_batch(
     with ExitStack() as stack:
         journal = None
         if several or options.resume or on_cluster:
+            from s2p.batch.journal import Journal
+
             journal = stack.enter_context(Journal(options.folder, resume=options.resume))
             stack.callback(remove_leftovers, options.folder)  # of worker processes that were ended or died
+        options = replace(options, noted=journal is not None)
         find = journal.find if journal is not None else lambda stem: None
         done: Generator[tuple[int, Row], None, None]
         if on_cluster:

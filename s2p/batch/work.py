@@ -13,11 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from s2p.batch.inputs import Item
-from s2p.batch.journal import Finished, digest, digest_input, intact
-from s2p.batch.language import LanguageStage, StagedPredictor, out_of_memory
 from s2p.config import PredictConfig
 from s2p.errors import S2PError, StructureError, TargetError
-from s2p.io.fetch import fetch_structure
 from s2p.io.files import sha256_file
 from s2p.io.runtime import kernels_cached
 from s2p.io.weights import SHIPPED
@@ -25,6 +22,8 @@ from s2p.prediction import Prediction, predict_with
 from s2p.structure.reading import Structure, read_structure
 
 if TYPE_CHECKING:
+    from s2p.batch.journal import Finished
+    from s2p.batch.language import LanguageStage, StagedPredictor
     from s2p.language.esm import LanguageOutput
 
 __all__ = [
@@ -64,9 +63,9 @@ class BatchConfig:
 
 
 Predict = Callable[[Structure, PredictConfig], Prediction]
-Find = Callable[[str], Finished | None]
+Find = Callable[[str], "Finished | None"]
 """What an earlier run noted of an output name."""
-Task = list[tuple[int, Item, Finished | None]]
+Task = list[tuple[int, Item, "Finished | None"]]
 """What another process is given: inputs, their places in the batch, and what an earlier run noted of them."""
 
 
@@ -106,11 +105,14 @@ class BatchOptions:
     """Do not say on standard error why the first prediction takes long."""
     model: str = ""
     """What tells models apart; part of :attr:`settings`."""
+    noted: bool = True
+    """Rows are for a journal: with checksums of inputs and outputs."""
     batch: BatchConfig = field(default_factory=BatchConfig)
 
     def settings(self) -> str:
         """SHA-256 of what a result depends on, besides its input."""
         from s2p import __version__
+        from s2p.batch.journal import digest
 
         return digest([__version__, self.model, self.chains, asdict(self.config)])
 
@@ -122,7 +124,7 @@ class Loaded:
     item: Item
     structure: Structure
     source: str
-    """SHA-256 of the file."""
+    """SHA-256 of the file, where rows are for a journal."""
     seconds: float
 
     @property
@@ -147,6 +149,8 @@ def model_identity(model: str, backbone: str | None) -> str:
 
 def load_held(options: BatchOptions) -> list[Any]:
     """The predictor and, where it has stages, its :class:`LanguageStage`."""
+    from s2p.batch.language import LanguageStage, StagedPredictor
+
     predictor = options.load()
     return [predictor, LanguageStage(predictor, options.config) if isinstance(predictor, StagedPredictor) else None]
 
@@ -168,13 +172,25 @@ def read(item: Item, options: BatchOptions, known: Finished | None = None) -> Lo
     if item.error:
         return _failed(item, item.error)
     try:
-        if known is not None and intact(known, item, options.folder, options.formats, options.settings()):
-            return Row(item.input, "skipped", known.n_pockets, message="already done (--resume)", finished=known)
-        path = item.path if item.identifier is None else fetch_structure(item.identifier)
+        if known is not None:
+            from s2p.batch.journal import intact
+
+            if intact(known, item, options.folder, options.formats, options.settings()):
+                return Row(item.input, "skipped", known.n_pockets, message="already done (--resume)", finished=known)
+        path = item.path
+        if item.identifier is not None:
+            from s2p.io.fetch import fetch_structure
+
+            path = fetch_structure(item.identifier)
         if path is None:
             raise StructureError(f"{item.input}: nothing to read")
         structure = replace(read_structure(path, chains=options.chains), name=item.stem)
-        return Loaded(item, structure, digest_input(item), time.perf_counter() - start)
+        source = ""
+        if options.noted:
+            from s2p.batch.journal import digest_input
+
+            source = digest_input(item)
+        return Loaded(item, structure, source, time.perf_counter() - start)
     except Exception as error:
         return _failed(item, _sentence(item, error), time.perf_counter() - start)
 
@@ -196,15 +212,21 @@ def work(loaded: Loaded, options: BatchOptions, predict: Predict, spent: float =
     try:
         prediction = predict(loaded.structure, options.config)
         paths = tuple(prediction.save(options.folder, options.formats))
-        outputs = {path.name: sha256_file(path) for path in paths}
+        finished = _finished(loaded, options, paths, len(prediction.pockets)) if options.noted else None
     except TargetError:
         raise
     except Exception as error:
         return _failed(item, _sentence(item, error), time.perf_counter() - start)
     n_pockets = len(prediction.pockets)
     message = "; ".join(part for part in (item.note, *loaded.structure.notes, *prediction.notes) if part)
-    finished = Finished(item.stem, loaded.source, options.settings(), options.formats, outputs, n_pockets)
     return Row(item.input, "ok", n_pockets, time.perf_counter() - start, message, paths, prediction, finished)
+
+
+def _finished(loaded: Loaded, options: BatchOptions, paths: Sequence[Path], n_pockets: int) -> Finished:
+    from s2p.batch.journal import Finished
+
+    outputs = {path.name: sha256_file(path) for path in paths}
+    return Finished(loaded.item.stem, loaded.source, options.settings(), options.formats, outputs, n_pockets)
 
 
 def finish(
@@ -253,7 +275,7 @@ def run_here(
             yield index, loaded
             continue
         if not held:  # outside any try block: without a predictor no input can succeed, so this stops the batch
-            held += load_held(options)
+            held += load_held(options) if staged else [options.load(), None]
             if not kernels_ready(held):
                 announce(options)
         if not staged or held[1] is None:
@@ -304,6 +326,8 @@ def _sentence(item: Item, error: Exception) -> str:
         return str(error)
     if os.environ.get("S2P_DEBUG"):
         traceback.print_exception(error, file=sys.stderr)
+    from s2p.batch.language import out_of_memory
+
     if out_of_memory(error):
         return f"{item.input}: not enough memory; give fewer --jobs, or only some chains (--chain)"
     return f"{item.input}: unexpected {type(error).__name__}: {error} (S2P_DEBUG=1 shows where)"

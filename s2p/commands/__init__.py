@@ -1,8 +1,8 @@
 """The command ``s2p``: parses, calls, prints.
 
 Exit status: 0 fine, 1 an input failed, 2 wrong usage, 130 interrupted. Everything heavy is imported inside the commands, so
-that ``s2p --help`` is immediate. A subcommand is an ``add`` function, which sets ``run``; the larger ones have a module in
-:mod:`s2p.commands`.
+that ``s2p --help`` is immediate, and only the command that is asked for is imported. A subcommand is an ``add`` function, which
+sets ``run``; the larger ones have a module in :mod:`s2p.commands`.
 """
 
 from __future__ import annotations
@@ -12,16 +12,26 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from s2p.commands import data, design, evaluation, predict, training
 from s2p.commands.arguments import Moved
 from s2p.errors import S2PError
 
 __all__ = ["build_parser", "main"]
 
 _Subparsers = Any  # argparse's class for this is private
+HOMES = {
+    "predict": "predict",
+    "design": "design",
+    "finetune": "training",
+    "smooth-train": "training",
+    "evaluate": "evaluation",
+    "labels": "data",
+    "datasets": "data",
+}
+"""Subcommand -> the module of this folder that adds it."""
 MOVED = {"sweep": "python -m benchmarks.studies.sweep", "reproduce": "python -m benchmarks.recipes.published"}
 """Earlier subcommands, and what is to be run instead."""
 
@@ -31,7 +41,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # a chain name must not crash a terminal that is not UTF-8
             stream.reconfigure(errors="replace")
-    arguments = build_parser().parse_args(argv)
+    argv = sys.argv[1:] if argv is None else argv
+    arguments = build_parser(next(iter(argv), "")).parse_args(argv)
     try:
         status: int = arguments.run(arguments)
         sys.stdout.flush()
@@ -55,8 +66,8 @@ def _fail(message: str) -> int:
     return 1
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """The parser with all subcommands."""
+def build_parser(command: str = "") -> argparse.ArgumentParser:
+    """The parser with the subcommand that is asked for, or with all if that is none of :data:`HOMES`."""
     parser = argparse.ArgumentParser(
         prog="s2p",
         description="Ligand-binding pockets of a protein structure, found with a protein language model (Seq2Pocket).",
@@ -64,8 +75,10 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for add in (predict.add, design.add, _add_view, _add_notebook, training.add, evaluation.add, data.add):
-        add(commands)
+    for home in dict.fromkeys([HOMES[command]] if command in HOMES else HOMES.values()):
+        import_module(f"s2p.commands.{home}").add(commands)
+    _add_view(commands)
+    _add_notebook(commands)
     for name, command in MOVED.items():
         # No option is known here, so that all that follows the name is one positional argument.
         commands.add_parser(name, add_help=False, prefix_chars="\0").add_argument(

@@ -92,7 +92,7 @@ def add(commands: Any) -> None:
 
 def _run(arguments: argparse.Namespace) -> int:
     from s2p.batch import run as batch
-    from s2p.batch.schedule import estimate_residues
+    from s2p.batch.inputs import estimate_residues
 
     config = PredictConfig(
         threshold=arguments.threshold,

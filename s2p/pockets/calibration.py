@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from s2p.pockets.clustering import Cluster
 from s2p.prediction import sigmoid
 from s2p.structure.cells import count_neighbours
 from s2p.structure.reading import Structure
 from s2p.surface.points import swept_volume
+
+if TYPE_CHECKING:
+    from s2p.pockets.clustering import Cluster
 
 __all__ = ["FEATURES", "PocketModel", "fit_pocket_model", "pocket_features"]
 

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 
 from s2p.config import ReadConfig
 from s2p.errors import StructureError
-from s2p.structure.binary_cif import read_categories
 
 __all__ = ["check_count", "parse_file", "read_sdf_ligand", "read_sdf_molecule", "reason"]
 
@@ -218,6 +217,8 @@ def _check_chains(block: Any, path: Path, config: ReadConfig) -> None:
 
 def _structure_of_binary_cif(data: bytes, path: Path, config: ReadConfig) -> Any:
     import gemmi
+
+    from s2p.structure.binary_cif import read_categories
 
     categories = read_categories(data, config)
     if not categories:

@@ -18,6 +18,7 @@ from s2p.batch import work as batch_work
 from s2p.batch.run import BatchOptions, Item, expand_inputs, predict_batch
 from s2p.config import PredictConfig
 from s2p.errors import FetchError, S2PError, StructureError, WeightsError
+from s2p.io import fetch as io_fetch
 from s2p.prediction import Pocket, Prediction
 from s2p.structure.reading import Structure
 
@@ -221,7 +222,7 @@ def test_identifiers_are_fetched_and_named_as_asked(inputs, tmp_path, monkeypatc
             raise FetchError("PDB entry 9zzz: not found")
         return inputs / "a.pdb"
 
-    monkeypatch.setattr(batch_work, "fetch_structure", fetch)
+    monkeypatch.setattr(io_fetch, "fetch_structure", fetch)
     rows = list(predict_batch(expand_inputs(["1ake", "9zzz"]), options(tmp_path)))
     assert [(row.status, row.message) for row in rows] == [("ok", ""), ("error", "PDB entry 9zzz: not found")]
     assert (tmp_path / "out" / "1ake_pockets.csv").is_file()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import csv
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
-from s2p.commands import main
+from s2p.commands import HOMES, MOVED, build_parser, main
 from s2p.config import PredictConfig
 from s2p.errors import WeightsError
 from s2p.prediction import Pocket, Prediction
@@ -34,7 +35,7 @@ def pdb(n: int = 5) -> str:
 
 
 class Fake:
-    """Stands in for ``s2p.predictor.Seq2Pocket`` and remembers how it was called."""
+    """Stands in for what :func:`s2p.load` gives, and remembers how it was called."""
 
     loaded: ClassVar[list[tuple[str, str | None, str]]] = []
     configs: ClassVar[list[PredictConfig | None]] = []
@@ -63,7 +64,7 @@ class Fake:
 @pytest.fixture(autouse=True)
 def _work_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     module = ModuleType("s2p.predictor")
-    module.Seq2Pocket = Fake  # type: ignore[attr-defined]
+    module.load = Fake.load  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "s2p.predictor", module)
     # The line about compiling has its own tests; here it would come and go with what other tests have compiled before.
     monkeypatch.setattr("s2p.batch.work.kernels_cached", lambda: True)
@@ -379,3 +380,12 @@ def test_missing_notebook(capsys):
     pytest.importorskip("papermill")
     assert main(["notebook", "99"]) == 1
     assert "there is no notebook '99'" in capsys.readouterr().err
+
+
+def test_every_subcommand_has_a_home_and_is_the_same_alone():
+    """Only the module of the command that is asked for is imported."""
+    (every,) = (a for a in build_parser()._actions if isinstance(a, argparse._SubParsersAction))
+    assert {*HOMES, "view", "notebook", *MOVED} == set(every.choices)
+    for name in HOMES:
+        (alone,) = (a for a in build_parser(name)._actions if isinstance(a, argparse._SubParsersAction))
+        assert alone.choices[name].format_help() == every.choices[name].format_help()

@@ -1,4 +1,4 @@
-"""Order of a batch."""
+"""Inputs of a batch, and their order."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from batch_stub import pdb
 from hypothesis import given
 from hypothesis import strategies as st
 
-from s2p.batch.inputs import Item
-from s2p.batch.schedule import estimate_residues, groups, longest_first
+from s2p.batch.inputs import Item, estimate_residues, groups, longest_first
 from s2p.structure.reading import read_structure
 
 SIZES = st.lists(st.integers(1, 50), max_size=40)
