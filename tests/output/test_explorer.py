@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from s2p.config import ClusterConfig, PredictConfig, SurfaceConfig
+from s2p.config import ClusterConfig, PredictConfig, SmoothingConfig, SurfaceConfig
 from s2p.errors import S2PError
 from s2p.output.explorer import Explorer, explore
 from s2p.predictor import Seq2Pocket
@@ -104,6 +104,26 @@ def test_checkpoint_without_a_point_scorer(scored: Explorer, predictor: Seq2Pock
     explorer = Explorer(plain, scored.structure, scores=scored.scores)
     assert control(explorer, "ranking").disabled and control(explorer, "ranking").options == ("published",)
     assert explorer.prediction.settings["ranking"] == "published"
+
+
+def test_starts_with_a_prediction_and_its_settings(predictor: Seq2Pocket, scored: Explorer) -> None:
+    config = PredictConfig(
+        threshold=0.42,
+        use_smoothing=False,
+        ranking="published",
+        cluster=ClusterConfig(bandwidth=7.0, seeding="points"),
+        surface=SurfaceConfig(probe_radius=1.4, n_points=30, context="complex"),
+        smoothing=SmoothingConfig(radius=11.0),
+    )
+    prediction = predictor.predict(scored.structure, config)
+    explorer = explore(prediction, device="cpu")
+    assert explorer.config == replace(config, smoothing_threshold=predictor.checkpoint.smoothing_threshold)
+    assert same(explorer.prediction, prediction)
+
+
+def test_models_with_other_stages_have_no_sliders(scored: Explorer) -> None:
+    with pytest.raises(S2PError, match="the sliders are of the stages of Seq2Pocket, which kalasanty does not have"):
+        explore(scored.structure, model="kalasanty", device="cpu")
 
 
 @pytest.mark.parametrize(
