@@ -1,1 +1,10 @@
-"""How checkpoints are made, what was studied, other pocket finders, and the results page; not installed."""
+"""How checkpoints are made, what was studied, other pocket finders, and the results page; not installed.
+
+Run its commands from the folder of the repository (``python -m benchmarks.studies.sweep``).
+"""
+
+import sys
+from pathlib import Path
+
+# Some studies compare what the notebooks show: their code lies beside them.
+sys.path.append(str(Path(__file__).resolve().parents[1] / "notebooks"))

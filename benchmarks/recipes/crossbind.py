@@ -3,7 +3,7 @@
 ``python -m benchmarks.recipes.crossbind DATA -o s2p/checkpoints --work DIR`` trains both; with ``--evaluate`` it trains nothing
 and prints the figures of the checkpoints in ``-o`` again.
 
-DATA holds ``sequences/nucleic/`` with the files of :data:`benchmarks.recipes.crossbind_sets.SETS`. Everything that is chosen
+DATA holds ``sequences/nucleic/`` with the files of :data:`SETS`. Everything that is chosen
 (training, epoch, threshold, filter) is chosen on validation chains, which are whole clusters of the training set; the test sets
 come last.
 """
@@ -23,13 +23,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from benchmarks.recipes.crossbind_sets import SETS, NucleicSets, chains_beside, leakage, read_sets, seen_by_base
+from benchmarks.command import log, reported
 from benchmarks.recipes.window_baseline import fit_window_baseline
+from s2p.checkpoint import load_checkpoint
 from s2p.config import DEFAULT_MODEL
+from s2p.datasets.label_files import read_three_line
 from s2p.datasets.labelled import LabelledChain
-from s2p.datasets.splits import search_method
-from s2p.errors import S2PError
-from s2p.evaluation.guard import CARD_KEY, training_sketch
+from s2p.datasets.splits import homologous, search_method
+from s2p.evaluation.guard import CARD_KEY, trained_on, training_sketch
 from s2p.evaluation.residues import auprc_trapezoid, f1
 from s2p.io.weights import read_weights, write_weights
 from s2p.language.esm import ResidueModel, predict_residues
@@ -37,13 +38,33 @@ from s2p.models.crossbind.config import CrossBindFilterConfig, CrossBindSequence
 from s2p.models.crossbind.evaluation import METRICS, best_f1_threshold, nucleic_figures
 from s2p.models.crossbind.filter import filter_probabilities, log_propensities, propensities, sequence_neighbours
 from s2p.models.crossbind.predictor import FOREIGN, FORMAT, CrossBindCheckpoint, base_model, load_crossbind, save_crossbind
-from s2p.models.crossbind.sequence import averaged, low_rank_update, train_sequence_branch
+from s2p.models.crossbind.sequence import averaged, low_rank_update, split_chains, train_sequence_branch
 from s2p.models.encoder import ENCODER
 from s2p.prediction import sigmoid
 from s2p.training.finetuning import EpochLog
 
-__all__ = ["Candidate", "candidates", "choose_candidate", "choose_filter", "figures_table", "main", "run", "score"]
+__all__ = [
+    "SETS",
+    "Candidate",
+    "NucleicSets",
+    "candidates",
+    "chains_beside",
+    "choose_candidate",
+    "choose_filter",
+    "figures_table",
+    "leakage",
+    "main",
+    "read_sets",
+    "run",
+    "score",
+    "seen_by_base",
+]
 
+SETS = {
+    "dna": ("dna_train_573.txt", {"DNA_129": "dna_test_129.txt", "DNA_181": "dna_test_181.txt"}),
+    "rna": ("rna_rna_495_train.txt", {"RNA_117": "rna_rna_117_test.txt"}),
+}
+"""Kind -> file of the training set, and of each test set."""
 BESIDE = {"rna": "dna"}
 """Kind -> the other kind whose chains are tried beside its own in training, with a head of their own."""
 START = {"dna": DEFAULT_MODEL, "rna": ENCODER}
@@ -59,8 +80,66 @@ DRAWS = 300
 THRESHOLD_FREE = ("auc", "auprc")
 
 
-def log(message: str) -> None:
-    print(message, flush=True)
+@dataclass(frozen=True, eq=False)
+class NucleicSets:
+    """Chains of one kind of nucleic acid."""
+
+    training: list[LabelledChain]
+    validation: list[LabelledChain]
+    tests: dict[str, list[LabelledChain]]
+
+    @property
+    def counts(self) -> dict[str, list[float]]:
+        """Chains, residues and share of binding residues of each set."""
+        table = {"training": self.training, "validation": self.validation} | self.tests
+        return {
+            name: [
+                len(chains),
+                sum(len(c.labels) for c in chains),
+                round(float(np.concatenate([c.labels for c in chains]).mean()), 4),
+            ]
+            for name, chains in table.items()
+        }
+
+
+def read_sets(folder: Path, kind: str, config: CrossBindSequenceConfig | None = None) -> NucleicSets:
+    """The public sets of ``dna`` or ``rna``, the training set split into training and validation clusters."""
+    train, tests = SETS[kind]
+    place = folder / "sequences" / "nucleic"
+    training, validation = split_chains(read_three_line(place / train), config)
+    return NucleicSets(training, validation, {name: read_three_line(place / file) for name, file in tests.items()})
+
+
+def chains_beside(sets: NucleicSets, other: NucleicSets) -> NucleicSets:
+    """What of the ``other`` kind may be learned beside ``sets``: no chain like one of its validation or test sets.
+
+    Of the other validation chains, which help to choose the epoch, neither those like the training chains of ``sets``.
+    """
+    held = [*sets.validation, *(c for chains in sets.tests.values() for c in chains)]
+    return NucleicSets(_unlike(other.training, held), _unlike(other.validation, [*held, *sets.training]), {})
+
+
+def _unlike(chains: Sequence[LabelledChain], others: Sequence[LabelledChain]) -> list[LabelledChain]:
+    """Chains without 30 % identity to any of the others over half of the shorter one."""
+    hits = homologous({str(k): c.sequence for k, c in enumerate(others)}, {str(k): c.sequence for k, c in enumerate(chains)})
+    return [c for k, c in enumerate(chains) if str(k) not in hits]
+
+
+def leakage(sets: NucleicSets) -> dict[str, list[str]]:
+    """Of each test set the chains with at least 30 % identity to a training or validation chain over half of the shorter one."""
+    known = {str(k): c.sequence for k, c in enumerate([*sets.training, *sets.validation])}
+    return {
+        name: sorted({chains[int(k)].id for k in homologous(known, {str(i): c.sequence for i, c in enumerate(chains)})})
+        for name, chains in sets.tests.items()
+    }
+
+
+def seen_by_base(sets: NucleicSets) -> dict[str, list[str]]:
+    """Of each test set the chains that resemble those whose ligand sites the base has learned, as far as its card tells."""
+    card = load_checkpoint(DEFAULT_MODEL, language_model=False).card
+    chains = {f"{name}|{c.id}": c.sequence for name, test in sets.tests.items() for c in test}
+    hits = [hit.id.partition("|") for hit in trained_on(card, chains)]
+    return {name: [chain for test, _, chain in hits if test == name] for name in sets.tests}
 
 
 def score(model: ResidueModel, chains: Sequence[LabelledChain]) -> list[NDArray[np.float32]]:
@@ -259,7 +338,8 @@ def run(folder: Path, out: Path, work: Path, kinds: Sequence[str], *, evaluate: 
         log(f"written: {path} ({path.stat().st_size / 1e6:.2f} MB)")
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+@reported
+def main(argv: Sequence[str] | None = None) -> None:
     """Command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.recipes.crossbind", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("data", type=Path)
@@ -273,17 +353,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(argv)
     torch.set_num_threads(1)
     kinds = list(SETS) if options.kind == "both" else [options.kind]
-    try:
-        if options.whole:
-            found = json.loads(options.whole.read_text(encoding="utf-8"))
-            for kind in kinds:
-                add_to_card(options.out / f"crossbind-{kind}.safetensors", {"whole_network_on_ligand_complexes": found})
-            return 0
-        run(options.data, options.out, options.work, kinds, evaluate=options.evaluate)
-    except S2PError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+    if options.whole:
+        found = json.loads(options.whole.read_text(encoding="utf-8"))
+        for kind in kinds:
+            add_to_card(options.out / f"crossbind-{kind}.safetensors", {"whole_network_on_ligand_complexes": found})
+        return
+    run(options.data, options.out, options.work, kinds, evaluate=options.evaluate)
 
 
 if __name__ == "__main__":

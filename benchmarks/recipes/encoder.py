@@ -14,9 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from benchmarks.command import reported
 from s2p.checkpoint import load_checkpoint
 from s2p.config import DEFAULT_MODEL
-from s2p.errors import S2PError
 from s2p.io.weights import write_weights
 from s2p.language.esm import encode, load_backbone, tokenize
 from s2p.models.encoder import BACKBONE, FORMAT, LEVELS, UNUSED, encoder_digest, restore_encoder
@@ -83,19 +83,15 @@ def save_encoder(start: nn.Module, path: Path, *, base: str = DEFAULT_MODEL) -> 
     return error
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+@reported
+def main(argv: Sequence[str] | None = None) -> None:
     """Command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.recipes.encoder", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("encoder", type=Path, help=f"weights of {BACKBONE} that the training of the base started from")
     parser.add_argument("-o", "--out", type=Path, required=True)
     options = parser.parse_args(argv)
-    try:
-        error = save_encoder(load_backbone(BACKBONE, options.encoder).eval(), options.out)
-    except S2PError as problem:
-        print(f"error: {problem}", file=sys.stderr)
-        return 1
+    error = save_encoder(load_backbone(BACKBONE, options.encoder).eval(), options.out)
     print(f"wrote {options.out} ({options.out.stat().st_size / 1e6:.1f} MB), relative error of hidden states {error:.4f}")
-    return 0
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from benchmarks.command import reported
 from benchmarks.recipes.data import MIN_CHAIN, complexes_of_split
 from s2p.errors import S2PError
 from s2p.evaluation.compare import ComplexResult, evaluate_complex, summarise
@@ -202,7 +203,8 @@ def finish(
     print(f"wrote {out} ({out.stat().st_size / 1e6:.1f} MB)")
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+@reported
+def main(argv: Sequence[str] | None = None) -> None:
     """Command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.recipes.kalasanty", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("data", type=Path)
@@ -217,12 +219,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     training = KalasantyTrainConfig.published() if options.published else KalasantyTrainConfig()
     if options.epochs:
         training = replace(training, epochs=options.epochs)
-    try:
-        run(options.data, options.splits, options.out, options.work, config, training, options.device)
-    except S2PError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+    run(options.data, options.splits, options.out, options.work, config, training, options.device)
 
 
 if __name__ == "__main__":

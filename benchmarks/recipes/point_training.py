@@ -9,24 +9,89 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Protocol, TypeVar
 
 import numpy as np
+import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
+from torch import nn
 
-from benchmarks.recipes.point_network import PointTrainConfig, train_network
-from benchmarks.recipes.points import PointExample, PointSet, PreparedPoints, ResidueArrays, point_set, prepare_points
+from benchmarks.recipes.points import (
+    PointExample,
+    PointSet,
+    PointTrainConfig,
+    PreparedPoints,
+    ResidueArrays,
+    point_set,
+    prepare_points,
+)
 from s2p.errors import S2PError
 from s2p.evaluation.config import BenchmarkConfig
 from s2p.io.runtime import progress_bar
 from s2p.pockets.calibration import PocketModel, fit_pocket_model
 from s2p.pockets.scored import Grouping, peak_features, peaks
-from s2p.pockets.scorer import PointPocketConfig, PointScorer
+from s2p.pockets.scorer import CLIP, PointPocketConfig, PointScorer
 from s2p.surface.features import PointConfig, families, feature_names
 
-__all__ = ["Builder", "build_perceptrons", "calibrate", "fit_points", "train_point_scorer"]
+__all__ = ["Builder", "Network", "build_perceptrons", "calibrate", "fit_points", "train_network", "train_point_scorer"]
+
+
+@dataclass(frozen=True, eq=False)
+class Network:
+    """Standardisation and layers of M perceptrons, as in :class:`~s2p.pockets.scorer.PointScorer`."""
+
+    mean: NDArray[np.float32]
+    scale: NDArray[np.float32]
+    weights: tuple[NDArray[np.float32], ...]
+    biases: tuple[NDArray[np.float32], ...]
+
+
+def train_network(
+    x: NDArray[np.float32], y: NDArray[np.float32], weight: NDArray[np.float32], config: PointTrainConfig
+) -> Network:
+    """Fit on (n, F) features, (n,) labels 0/1 and (n,) weights: cross-entropy, AdamW, one cycle of the learning rate.
+
+    Each member starts from its own seed and sees the samples in its own order.
+    """
+    mean, scale = x.mean(axis=0), x.std(axis=0) + np.float32(1e-6)
+    inputs = torch.from_numpy(np.clip((x - mean) / scale, -CLIP, CLIP))
+    labels, weights = torch.from_numpy(y), torch.from_numpy(weight / weight.mean())
+    layers = [_member(inputs, labels, weights, config, config.seed + k) for k in range(config.members)]
+    stacked = [np.stack([member[k] for member in layers]) for k in range(len(layers[0]))]
+    return Network(mean, scale, tuple(stacked[0::2]), tuple(b[:, None] for b in stacked[1::2]))
+
+
+def _member(
+    inputs: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor, config: PointTrainConfig, seed: int
+) -> list[NDArray[np.float32]]:
+    """Weight (inputs, outputs) and bias of each layer in turn."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        sizes = (inputs.shape[1], config.width, config.width // 2, 1)
+        linear = [nn.Linear(a, b) for a, b in pairwise(sizes)]
+        net = nn.Sequential(
+            linear[0], nn.SiLU(), nn.Dropout(config.dropout), linear[1], nn.SiLU(), nn.Dropout(config.dropout), linear[2]
+        )
+        optimiser = torch.optim.AdamW(net.parameters(), lr=config.lr, weight_decay=config.weight_decay)
+        batches = -(-len(inputs) // config.batch_size)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(
+            optimiser, config.lr, total_steps=config.epochs * batches + 1, pct_start=0.1
+        )
+        for _ in range(config.epochs):
+            for rows in torch.randperm(len(inputs), generator=generator).split(config.batch_size):
+                logits = net(inputs[rows]).squeeze(1)
+                loss = F.binary_cross_entropy_with_logits(logits, labels[rows], weight=weights[rows])
+                optimiser.zero_grad()
+                loss.backward()
+                optimiser.step()
+                schedule.step()
+    return [part.detach().numpy().copy() for layer in linear for part in (layer.weight.T, layer.bias)]
+
 
 PREPARED = PocketModel((0.0,), (1.0,), (0.0,), 0.0)
 """Stands in until the pockets of the training proteins are known."""

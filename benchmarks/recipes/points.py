@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from benchmarks.recipes.point_network import PointTrainConfig
 from s2p.config import LabelConfig
 from s2p.datasets.labelled import LabelledChain
 from s2p.errors import S2PError
@@ -23,6 +22,7 @@ from s2p.surface.points import SurfacePoints
 __all__ = [
     "PointExample",
     "PointSet",
+    "PointTrainConfig",
     "PreparedPoints",
     "ResidueArrays",
     "fit_encoder",
@@ -32,6 +32,56 @@ __all__ = [
     "point_set",
     "prepare_points",
 ]
+
+
+@dataclass(frozen=True)
+class PointTrainConfig:
+    """Training of the point scorer; ours, chosen on validation clusters."""
+
+    positive_distance: float = 2.5
+    """Å: points this close to a ligand heavy atom are positive."""
+    negative_distance: float = 5.0
+    """Å: points farther than this from all are negative; those between are left out."""
+    positives: int = 250
+    """Positive points drawn from a protein, at most."""
+    negatives: int = 800
+    """Negative points drawn from a protein, at most."""
+    n_components: int = 0
+    """Principal components of the residue embeddings; they did not help on validation."""
+    families: tuple[str, ...] = ("geometry", "chemistry", "language")
+    """Families of features that are read, of these and ``embedding``."""
+    min_atoms: int = 100
+    """Atom types seen exposed less often have no propensity of their own."""
+    prior_atoms: int = 20
+    """Average atoms that are added to each type's counts."""
+    folds: int = 4
+    """For scores of proteins by networks that have not seen them: hard negatives, calibration of pockets."""
+    hard_negatives: bool = True
+    """Draw half the negatives of the second round in proportion to the scores of the first."""
+    perturbed_copies: int = 0
+    """Copies of every training protein with moved and missing side-chain atoms."""
+    side_chain_noise: float = 0.5
+    """Å: standard deviation, along each axis, of a side chain's shift in a copy."""
+    drop_facing: float = 0.15
+    """Share of the side-chain atoms facing a ligand that a copy lacks."""
+    width: int = 128
+    """Of the first hidden layer; the second is half as wide."""
+    members: int = 3
+    """Networks that are averaged."""
+    dropout: float = 0.3
+    lr: float = 2e-3
+    weight_decay: float = 0.02
+    batch_size: int = 1024
+    epochs: int = 6
+    seed: int = 0
+
+    @classmethod
+    def fast(cls) -> PointTrainConfig:
+        """Seconds instead of minutes: for tests and notebooks."""
+        return cls(
+            positives=60, negatives=120, n_components=2, min_atoms=5, folds=2, width=16, members=1, epochs=3, batch_size=128
+        )
+
 
 ResidueArrays = Mapping[str, tuple[NDArray[np.float32], NDArray[np.float32]]]
 """Key of a protein -> (N,) residue probabilities and (N, d) embeddings."""

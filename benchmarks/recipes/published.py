@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.command import status
+from benchmarks.command import reported
 from s2p.checkpoint import Checkpoint, load_checkpoint
 from s2p.commands.arguments import positive
 from s2p.commands.training import add_finetuning, finetune_config
@@ -326,9 +326,10 @@ def _run(options: argparse.Namespace) -> None:
         reproduce(plan, quiet=options.quiet)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+@reported
+def main(argv: Sequence[str] | None = None) -> None:
     """Command line."""
-    return status(_run, _parser().parse_args(argv))
+    _run(_parser().parse_args(argv))
 
 
 if __name__ == "__main__":

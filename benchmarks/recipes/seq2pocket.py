@@ -22,38 +22,113 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 
+from benchmarks.command import log, reported
 from benchmarks.recipes.data import N_FOLDS, Data, Site, assign_folds, prepare, training_fold, union
-from benchmarks.recipes.point_cache import write_unseen
 from benchmarks.recipes.point_training import train_point_scorer
 from benchmarks.recipes.points import PointExample
-from benchmarks.recipes.tuning import choose, evaluate, objective, pocket_training, tune
-from benchmarks.recipes.unseen import BACKBONE, Unseen, out_of_fold, score_complexes, unseen_scores
+from benchmarks.recipes.unseen import BACKBONE, Unseen, out_of_fold, score_complexes, unseen_scores, write_unseen
 from benchmarks.recipes.window_baseline import fit_window_baseline
 from s2p.checkpoint import Checkpoint, save_checkpoint
 from s2p.config import DEFAULT_MODEL, ClusterConfig, PredictConfig
 from s2p.datasets.labelled import LabelledChain
-from s2p.evaluation.compare import Summary, summarise
+from s2p.evaluation.compare import ComplexResult, Summary, evaluate_complex, summarise
+from s2p.evaluation.config import BenchmarkConfig
 from s2p.evaluation.guard import CARD_KEY, training_sketch
 from s2p.evaluation.residues import auprc_trapezoid, best_mcc_threshold
 from s2p.language.esm import ResidueModel, load_backbone
-from s2p.pockets.calibration import fit_pocket_model
+from s2p.pockets.calibration import fit_pocket_model, pocket_features
 from s2p.pockets.hits import HIT, dca
+from s2p.pockets.published import find_clusters
 from s2p.pockets.scorer import PointScorer
 from s2p.prediction import sigmoid
-from s2p.predictor import Seq2Pocket
+from s2p.predictor import ResidueScores, Seq2Pocket
 from s2p.residues.context import context_features
+from s2p.residues.smoothing import Smoother
 from s2p.training.config import ContextTrainConfig, FinetuneConfig, SmootherTrainConfig
 from s2p.training.context import ContextExample, train_context_head
 from s2p.training.finetuning import finetune
 from s2p.training.smoother import SmoothingExample, train_smoother
 
+__all__ = [
+    "RANKINGS",
+    "SMOOTHING_THRESHOLDS",
+    "THRESHOLDS",
+    "choose",
+    "evaluate",
+    "objective",
+    "pocket_training",
+    "residue_figures",
+    "rounded",
+    "tune",
+]
+
 FINETUNE = FinetuneConfig(head_epochs=1, full_epochs=3, backbone_lr=2e-4)
 RANKINGS: tuple[Literal["surface", "published"], ...] = ("surface", "published")
 HALVES = replace(FINETUNE, full_epochs=1)
+THRESHOLDS = (0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.6)
+SMOOTHING_THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+Scores = Sequence[ResidueScores]
 
 
-def log(message: str) -> None:
-    print(message, flush=True)
+def evaluate(predictor: Seq2Pocket, sites: Sequence[Site], scores: Scores, config: PredictConfig) -> list[ComplexResult]:
+    """One result a complex."""
+    return [
+        evaluate_complex(predictor.pockets(s.structure, r, config), s.ligands, name=s.source.key, cluster=s.source.clusters[0])
+        for s, r in zip(sites, scores, strict=True)
+    ]
+
+
+def tune(
+    predictor: Seq2Pocket, sites: Sequence[Site], scores: Scores, cluster: ClusterConfig | None = None
+) -> list[dict[str, float]]:
+    """Pocket figures of every pair of thresholds (smoothing threshold 1: no smoothing), in the published ranking."""
+    rows = []
+    for threshold in THRESHOLDS:
+        for smoothing in (*SMOOTHING_THRESHOLDS, 1.0):
+            config = PredictConfig(
+                threshold=threshold,
+                smoothing_threshold=min(smoothing, 0.99),
+                use_smoothing=smoothing < 1,
+                ranking="published",
+                cluster=cluster or ClusterConfig(),
+            )
+            table = summarise(evaluate(predictor, sites, scores, config), BenchmarkConfig(n_bootstrap=1))
+            rows.append({"threshold": threshold, "smoothing_threshold": smoothing} | {key: s.value for key, s in table.items()})
+    return rows
+
+
+def objective(row: dict[str, float]) -> float:
+    """What the thresholds are chosen by: recall at 4 Å (DCA) and 12 Å (DCC) together, top N+2."""
+    return row["dca < 4 Å, top N+2"] + row["dcc < 12 Å, top N+2"]
+
+
+def choose(rows: Sequence[dict[str, float]], tolerance: float = 0.03) -> dict[str, float]:
+    """The least fragmented row (PFI) among those as good as the best within ``tolerance``.
+
+    The default is half the standard error of the objective on some hundred sites: less than that is no reason to fragment.
+    """
+    best = max(map(objective, rows))
+    return min((row for row in rows if objective(row) >= best - tolerance), key=lambda row: row["PFI"])
+
+
+def pocket_training(
+    predictor: Seq2Pocket, sites: Sequence[Site], scores: Scores
+) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.float64]]:
+    """Features, hits and weights (every cluster counts the same) of the pockets of validation complexes."""
+    names = [s.source.clusters[0] for s in sites]
+    rows, hits, weights = [], [], []
+    for site, score in zip(sites, scores, strict=True):
+        prediction = predictor.pockets(site.structure, score, PredictConfig(ranking="published"))
+        clusters = find_clusters(site.structure, prediction.positive, score.probabilities)
+        if not clusters:
+            continue
+        features, _ = pocket_features(site.structure, clusters, score.probabilities, prediction.smoothed)
+        # Under the published ranking the pockets come in the order of the clusters.
+        hit = dca([p.center for p in prediction.pockets], np.concatenate(site.ligands)) < HIT
+        rows.append(features)
+        hits.append(hit)
+        weights.append(np.full(len(hit), 1 / names.count(site.source.clusters[0])))
+    return np.concatenate(rows), np.concatenate(hits), np.concatenate(weights)
 
 
 def train_language_model(
@@ -103,6 +178,28 @@ def train_points(unseen: Unseen, data: Data, cache: Path) -> PointScorer:
 def smoothing_examples(predictor: Seq2Pocket, sites: Sequence[Site]) -> list[SmoothingExample]:
     """Embeddings and true sites of complexes."""
     return [SmoothingExample(predictor.score(s.structure).embeddings, s.structure.residues.ca_coord, s.sites) for s in sites]
+
+
+def train_smoothing(plain: Seq2Pocket, data: Data, work: Path) -> tuple[Smoother, dict[str, Any]]:
+    """The smoothing classifier, learned from complexes and LIGYSIS chains, and what the card says of it."""
+    examples = smoothing_examples(plain, data.complexes["train"])
+    for chain, structure in data.ligysis_training:
+        site = np.flatnonzero(chain.labels)
+        if len(site):
+            examples.append(SmoothingExample(plain.score(structure).embeddings, structure.residues.ca_coord, (site,)))
+    held = smoothing_examples(plain, data.complexes["validation"])
+    config = SmootherTrainConfig()
+    smoother, steps = train_smoother(examples, held, config, folder=work / "smoother")
+    auprc = max(entry.validation_auprc for entry in steps)
+    log(f"smoother: validation AUPRC {auprc:.4f} after {len(steps)} epochs")
+    return smoother, asdict(config) | {"validation_auprc": round(auprc, 4), "epochs": len(steps)}
+
+
+def compare_rankings(predictor: Seq2Pocket, sites: Sequence[Site], scores: Scores) -> dict[str, dict[str, list[float]]]:
+    """Figures of both ways of making and ranking pockets."""
+    found = {kind: rounded(summarise(evaluate(predictor, sites, scores, PredictConfig(ranking=kind)))) for kind in RANKINGS}
+    log(f"rankings: {found}")
+    return found
 
 
 def residue_figures(
@@ -165,7 +262,8 @@ def calibration(hits: NDArray[Any], probabilities: NDArray[np.floating], bins: i
     ]
 
 
-def _as_json(table: dict[str, Summary]) -> dict[str, list[float]]:
+def rounded(table: dict[str, Summary]) -> dict[str, list[float]]:
+    """Value, low and high end to four places, ready for JSON."""
     return {key: [round(s.value, 4), round(s.low, 4), round(s.high, 4)] for key, s in table.items()}
 
 
@@ -181,7 +279,7 @@ def run(data_folder: Path, weights: Path, out: Path, work: Path, examples: Path,
     halves = [
         train_language_model(training_fold(data, folds, k), data, weights, HALVES, work / f"fold{k}") for k in range(N_FOLDS)
     ]
-    train_sites, validation_sites, test_sites = (data.complexes[name] for name in ("train", "validation", "test"))
+    validation_sites, test_sites = data.complexes["validation"], data.complexes["test"]
 
     # A language model is too sure of chains it has learned: the context head sees what it says of chains it has not.
     unseen = score_unseen([m for m, _ in halves], folds, data)
@@ -198,16 +296,7 @@ def run(data_folder: Path, weights: Path, out: Path, work: Path, examples: Path,
     residues = residue_table(Seq2Pocket(checkpoint), data)
     log(f"residues, LIGYSIS validation: {residues}")
 
-    examples_train = smoothing_examples(plain, train_sites)
-    for chain, structure in data.ligysis_training:
-        site = np.flatnonzero(chain.labels)
-        if len(site):
-            examples_train.append(SmoothingExample(plain.score(structure).embeddings, structure.residues.ca_coord, (site,)))
-    smoother, steps = train_smoother(
-        examples_train, smoothing_examples(plain, validation_sites), SmootherTrainConfig(), folder=work / "smoother"
-    )
-    smoother_auprc = max(entry.validation_auprc for entry in steps)
-    log(f"smoother: validation AUPRC {smoother_auprc:.4f} after {len(steps)} epochs")
+    smoother, smoother_facts = train_smoothing(plain, data, work)
     predictor = Seq2Pocket(replace(checkpoint, smoother=smoother))
     scores = [predictor.score(s.structure) for s in validation_sites]
 
@@ -226,11 +315,7 @@ def run(data_folder: Path, weights: Path, out: Path, work: Path, examples: Path,
     x, y, w = pocket_training(predictor, validation_sites, scores)
     points = train_points(unseen, data, work / "unseen.safetensors")
     final = replace(chosen, pocket_model=fit_pocket_model(x, y, w), points=points)
-    compared = {
-        kind: _as_json(summarise(evaluate(Seq2Pocket(final), validation_sites, scores, PredictConfig(ranking=kind))))
-        for kind in RANKINGS
-    }
-    log(f"rankings: {compared}")
+    compared = compare_rankings(Seq2Pocket(final), validation_sites, scores)
     gain = compared["surface"]["dca < 4 Å, top N"][0] - compared["published"]["dca < 4 Å, top N"][0]
     final = replace(final, ranking="surface" if gain > 0 else "published")
 
@@ -242,7 +327,7 @@ def run(data_folder: Path, weights: Path, out: Path, work: Path, examples: Path,
         "finetune": asdict(FINETUNE),
         "context": asdict(ContextTrainConfig())
         | {"validation_auprc": round(max(context_auprc), 4), "epochs": len(context_auprc)},
-        "smoother": asdict(SmootherTrainConfig()) | {"validation_auprc": round(smoother_auprc, 4), "epochs": len(steps)},
+        "smoother": smoother_facts,
         "residues_ligysis_validation": residues,
         "thresholds": {"chosen": chosen_row, "chosen_without_smoothing": without, "best_of_all": max(grid, key=objective)},
         "frames": frames,
@@ -265,7 +350,7 @@ def test_figures(predictor: Seq2Pocket, sites: Sequence[Site]) -> tuple[dict[str
         "published clustering and ranking": PredictConfig(ranking="published"),
         "the same without smoothing": PredictConfig(ranking="published", use_smoothing=False),
     }.items():
-        figures[name] = _as_json(summarise(evaluate(predictor, sites, scores, config)))
+        figures[name] = rounded(summarise(evaluate(predictor, sites, scores, config)))
         log(f"test, {name}: {figures[name]}")
     hits: list[bool] = []
     chances: list[float] = []
@@ -290,7 +375,8 @@ def _provenance() -> dict[str, Any]:
     }
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+@reported
+def main(argv: Sequence[str] | None = None) -> None:
     """Command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.recipes.seq2pocket", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("data", type=Path)
@@ -302,7 +388,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(argv)
     options.work.mkdir(parents=True, exist_ok=True)
     run(options.data, options.backbone, options.out, options.work, options.examples, options.splits)
-    return 0
 
 
 if __name__ == "__main__":

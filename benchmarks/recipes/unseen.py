@@ -1,6 +1,7 @@
 """Scores of the training complexes by models that have not seen them, for studies: ``python -m benchmarks.recipes.unseen``.
 
 ``python -m benchmarks.recipes.unseen DATA --work DIR -o unseen.safetensors`` after the recipe has trained its halves in DIR.
+Making them takes two language models and a search for homologues; reading the file takes a second.
 """
 
 from __future__ import annotations
@@ -9,18 +10,20 @@ import argparse
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from safetensors.torch import load_file
 
+from benchmarks.command import reported
 from benchmarks.recipes.data import MIN_CHAIN, N_FOLDS, Data, Site, prepare
-from benchmarks.recipes.point_cache import UnseenScores, write_unseen
 from benchmarks.recipes.points import known_sites
 from s2p.datasets.labelled import LabelledChain
 from s2p.datasets.splits import homologous
-from s2p.errors import S2PError
+from s2p.errors import S2PError, WeightsError
+from s2p.io.files import write_bytes
 from s2p.io.runtime import progress_bar
 from s2p.language.esm import ResidueModel, predict_residues
 from s2p.models.encoder import BACKBONE
@@ -28,7 +31,94 @@ from s2p.prediction import sigmoid
 from s2p.structure.reading import Structure
 from s2p.training.config import FinetuneConfig
 
-__all__ = ["BACKBONE", "Unseen", "known_by_key", "out_of_fold", "score_complexes", "unseen_scores"]
+__all__ = [
+    "BACKBONE",
+    "Unseen",
+    "UnseenScores",
+    "check_unseen",
+    "known_by_key",
+    "out_of_fold",
+    "read_unseen",
+    "score_complexes",
+    "unseen_scores",
+    "write_unseen",
+]
+
+FORMAT = "s2p-unseen-1"
+
+
+@dataclass(frozen=True, eq=False)
+class UnseenScores:
+    """Of a training protein with N residues."""
+
+    probability: NDArray[np.float32]
+    """(N,) of binding, by a language model trained without its cluster."""
+    embeddings: NDArray[np.float32]
+    """(N, d) of that model."""
+    known: NDArray[np.bool_]
+    """(N,) residues that are known to bind something (:func:`benchmarks.recipes.points.known_sites`)."""
+
+
+def write_unseen(scores: Mapping[str, UnseenScores], path: str | Path) -> Path:
+    """Write ``path`` (``.safetensors``), whole or not at all; embeddings are stored in half precision."""
+    from safetensors.numpy import save
+
+    keys = list(scores)
+    arrays: dict[str, NDArray[np.generic]] = {}
+    for k, key in enumerate(keys):
+        entry = scores[key]
+        arrays |= {
+            f"{k}.probability": np.ascontiguousarray(entry.probability, np.float32),
+            f"{k}.embeddings": np.ascontiguousarray(entry.embeddings, np.float16),
+            f"{k}.known": np.ascontiguousarray(entry.known, np.uint8),
+        }
+    return write_bytes(Path(path), save(arrays, metadata={"s2p": json.dumps({"format": FORMAT, "keys": keys})}))
+
+
+def read_unseen(path: str | Path) -> dict[str, UnseenScores]:
+    """The inverse of :func:`write_unseen`.
+
+    Raises
+    ------
+    WeightsError
+        If there is no such file or it is another one.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(Path(path), framework="numpy") as handle:
+            header = json.loads((handle.metadata() or {}).get("s2p", "null"))
+            if not isinstance(header, dict) or header.get("format") != FORMAT:
+                raise WeightsError(
+                    f"{path}: holds no scores of training proteins; `python -m benchmarks.recipes.unseen` writes them"
+                )
+            return {
+                key: UnseenScores(
+                    handle.get_tensor(f"{k}.probability"),
+                    handle.get_tensor(f"{k}.embeddings").astype(np.float32),
+                    handle.get_tensor(f"{k}.known").astype(np.bool_),
+                )
+                for k, key in enumerate(header["keys"])
+            }
+    except (SafetensorError, OSError, json.JSONDecodeError) as error:
+        raise WeightsError(f"{path}: cannot be read as scores of training proteins ({error})") from None
+
+
+def check_unseen(scores: Mapping[str, UnseenScores], structures: Sequence[tuple[str, Structure]]) -> None:
+    """Say which protein has no scores, or scores of another length.
+
+    Raises
+    ------
+    S2PError
+        For the first such protein.
+    """
+    for key, structure in structures:
+        if key not in scores:
+            raise S2PError(
+                f"{key}: the file of scores has no such protein; make it anew with `python -m benchmarks.recipes.unseen`"
+            )
+        if len(scores[key].probability) != len(structure.residues):
+            raise S2PError(f"{key}: scores of another length than the structure; make the file anew")
 
 
 def out_of_fold(
@@ -76,7 +166,8 @@ def unseen_scores(unseen: Unseen, data: Data) -> dict[str, UnseenScores]:
     }
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+@reported
+def main(argv: Sequence[str] | None = None) -> None:
     """Command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.recipes.unseen", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("data", type=Path)
@@ -84,24 +175,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--examples", type=Path, default=Path("data/examples"))
     parser.add_argument("-o", "--out", type=Path, required=True, metavar="FILE")
     options = parser.parse_args(argv)
-    try:
-        halves = [options.work / f"fold{k}" / "model.safetensors" for k in range(N_FOLDS)]
-        missing = [path for path in (options.work / "folds.json", *halves) if not path.is_file()]
-        if missing:
-            raise S2PError(f"{missing[0]} is missing: run `python -m benchmarks.recipes.seq2pocket` with this --work first")
-        models = []
-        for path in halves:
-            model = ResidueModel(BACKBONE, FinetuneConfig.dropout)
-            model.load_state_dict(load_file(path))
-            models.append(model.eval())
-        folds: dict[str, int] = json.loads((options.work / "folds.json").read_text(encoding="utf-8"))
-        data = prepare(options.data, options.examples, options.work / "splits")
-        scores = unseen_scores(score_complexes(models, folds, data.complexes["train"], quiet=False), data)
-        print(f"wrote {write_unseen(scores, options.out)}: {len(scores)} proteins")
-    except S2PError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+    halves = [options.work / f"fold{k}" / "model.safetensors" for k in range(N_FOLDS)]
+    missing = [path for path in (options.work / "folds.json", *halves) if not path.is_file()]
+    if missing:
+        raise S2PError(f"{missing[0]} is missing: run `python -m benchmarks.recipes.seq2pocket` with this --work first")
+    models = []
+    for path in halves:
+        model = ResidueModel(BACKBONE, FinetuneConfig.dropout)
+        model.load_state_dict(load_file(path))
+        models.append(model.eval())
+    folds: dict[str, int] = json.loads((options.work / "folds.json").read_text(encoding="utf-8"))
+    data = prepare(options.data, options.examples, options.work / "splits")
+    scores = unseen_scores(score_complexes(models, folds, data.complexes["train"], quiet=False), data)
+    print(f"wrote {write_unseen(scores, options.out)}: {len(scores)} proteins")
 
 
 if __name__ == "__main__":

@@ -23,9 +23,9 @@ from safetensors.numpy import load_file as load_arrays
 from safetensors.numpy import save_file as save_arrays
 from safetensors.torch import load_file, save_file
 
+from benchmarks.command import log, reported
 from benchmarks.recipes.data import N_FOLDS, Data, Site, prepare, union
-from benchmarks.recipes.seq2pocket import RANKINGS, _as_json, log, residue_figures
-from benchmarks.recipes.tuning import evaluate
+from benchmarks.recipes.seq2pocket import RANKINGS, evaluate, residue_figures, rounded
 from benchmarks.recipes.unseen import BACKBONE, known_by_key, out_of_fold, score_complexes
 from s2p.checkpoint import load_checkpoint
 from s2p.config import DEFAULT_MODEL, PredictConfig
@@ -248,7 +248,7 @@ def pocket_figures(
     table: dict[str, Any] = {}
     for ranking in RANKINGS:
         found = {name: evaluate(judge, sites, own, PredictConfig(ranking=ranking)) for name, (judge, own) in judges.items()}
-        table[ranking] = {name: _as_json(summarise(results)) for name, results in found.items()}
+        table[ranking] = {name: rounded(summarise(results)) for name, results in found.items()}
         rows = {name: [row for result in results for row in result.sites] for name, results in found.items()}
         clusters = [row.cluster for row in rows["base"]]
         gains = {}
@@ -293,7 +293,8 @@ def _provenance() -> dict[str, Any]:
     }
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+@reported
+def main(argv: Sequence[str] | None = None) -> None:
     """Command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.recipes.vabsnet", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("data", type=Path)
@@ -314,7 +315,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         pretraining = replace(default, fit=replace(default.fit, epochs=options.pretrain_epochs))
     settings = Settings(model, VabsNetTrainConfig(epochs=options.epochs), pretraining)
     run(prepare(options.data, options.examples, options.splits), options.out, options.work, options.language, settings)
-    return 0
 
 
 if __name__ == "__main__":

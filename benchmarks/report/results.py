@@ -16,8 +16,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.command import reported
 from benchmarks.peers import PREDICTORS
-from benchmarks.report.page import markdown_table
+from benchmarks.report.page import cell, markdown_table
 from benchmarks.report.studies import STUDY_FILES, study_sections
 from course.recall_pfi import Mark, dcc_against_pfi
 from s2p.errors import S2PError
@@ -146,7 +147,7 @@ def _run_section(run: Run, image: Path) -> str:
     for heading, columns in (("Pockets", pocket_columns(run.config)), ("Residues", RESIDUE_COLUMNS)):
         own = {name: table for name, table in figures.items() if any(key in table for key in columns.values())}
         if own:
-            rows = [[f"`{name}`", *(_cell(table.get(key)) for key in columns.values())] for name, table in own.items()]
+            rows = [[f"`{name}`", *(cell(table.get(key)) for key in columns.values())] for name, table in own.items()]
             lines += [f"### {heading}", "", *markdown_table(["predictor", *columns], rows), ""]
     lines += _strata(run)
     lines += ["### Cost and independence", "", *_costs(run), ""]
@@ -186,7 +187,7 @@ def _strata(run: Run) -> list[str]:
             if sites and len(own) < len(usable):
                 counts.add((len(own), len({r.protein.cluster for r in own}), len(sites)))
                 table = summary_table(sites, [r.protein for r in own], run.config)
-                rows.append([f"`{name}`", *(_cell(table.get(key)) for key in titles)])
+                rows.append([f"`{name}`", *(cell(table.get(key)) for key in titles)])
         if rows:
             size = "; ".join(f"{proteins} proteins in {clusters} clusters, {n} sites" for proteins, clusters, n in sorted(counts))
             lines += [f"### {heading}", "", f"{size}.", "", *markdown_table(["predictor", *titles.values()], rows), ""]
@@ -254,29 +255,21 @@ def _origin(facts: dict[str, Any]) -> str:
 
 
 def _interval(row: dict[str, str], name: str) -> str:
-    return _cell(Summary(float(row[name] or "nan"), float(row[f"{name}_low"] or "nan"), float(row[f"{name}_high"] or "nan")))
-
-
-def _cell(figure: Summary | None) -> str:
-    return "–" if figure is None or figure.value != figure.value else f"{figure.value:.3f} ({figure.low:.2f}–{figure.high:.2f})"
+    return cell(Summary(float(row[name] or "nan"), float(row[f"{name}_low"] or "nan"), float(row[f"{name}_high"] or "nan")))
 
 
 def _triple(figure: Summary) -> tuple[float, float, float]:
     return figure.value, figure.low, figure.high
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+@reported
+def main(argv: Sequence[str] | None = None) -> None:
     """Command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.report.results", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folder of s2p evaluate, a sweep or a study")
     parser.add_argument("-o", "--out", type=Path, default=Path("benchmarks/RESULTS.md"), help="default: %(default)s")
     options = parser.parse_args(argv)
-    try:
-        print(f"wrote {results_page(options.runs, options.out)}")
-    except S2PError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+    print(f"wrote {results_page(options.runs, options.out)}")
 
 
 if __name__ == "__main__":

@@ -7,14 +7,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.recipes.point_network import PointTrainConfig
-from benchmarks.report.kalasanty import kalasanty_section
-from benchmarks.report.page import markdown_table
-from benchmarks.report.pocketgen import pocketgen_section
-from benchmarks.report.vabsnet import vabsnet_section
+from benchmarks.recipes.points import PointTrainConfig
+from benchmarks.report.page import cell, markdown_table
+from benchmarks.report.systems import kalasanty_section, pocketgen_section, vabsnet_section
 from benchmarks.studies.point_alternatives import PointStudyConfig
 from benchmarks.studies.rows import StudyRow, row_from_json
-from s2p.evaluation.intervals import Difference, Summary
+from s2p.evaluation.intervals import Difference
 
 __all__ = ["STUDY_FILES", "study_sections"]
 
@@ -103,7 +101,7 @@ def _table(rows: Sequence[StudyRow]) -> list[str]:
     compared = [key for key in ("dca_n", "dcc_n") if any(key in row.differences for row in rows)]
     head = ["variant", *kept.values(), *(f"Δ {COLUMNS[key]}" for key in compared)]
     body = [
-        [row.variant, *(_cell(row.figures.get(key)) for key in kept), *(_delta(row.differences.get(key)) for key in compared)]
+        [row.variant, *(cell(row.figures.get(key)) for key in kept), *(_delta(row.differences.get(key)) for key in compared)]
         for row in rows
     ]
     return markdown_table(head, body)
@@ -125,10 +123,6 @@ def _frame(facts: Mapping[str, Any]) -> str:
         " surface, the others are the published clusters with the options of `ClusterConfig` (`raw`: as published)."
     )
     return "\n".join(["## When the structure is turned", "", text, "", *markdown_table(head, body), ""])
-
-
-def _cell(figure: Summary | None) -> str:
-    return "–" if figure is None or figure.value != figure.value else f"{figure.value:.3f} ({figure.low:.2f}–{figure.high:.2f})"
 
 
 def _delta(figure: Difference | None) -> str:

@@ -22,6 +22,7 @@ import torch
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
+from benchmarks.command import reported
 from s2p.datasets.labelled import Complex, read_complexes
 from s2p.errors import S2PError
 from s2p.evaluation.intervals import bootstrap, paired_difference
@@ -192,7 +193,8 @@ def compare(examples: dict[str, list[Held]], config: CrossBindTrainConfig, work:
         write_text(out, json.dumps(found_so_far, indent=1, ensure_ascii=False) + "\n")
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+@reported
+def main(argv: Sequence[str] | None = None) -> None:
     """Command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.studies.crossbind", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("data", type=Path)
@@ -202,13 +204,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("-o", "--out", type=Path, required=True)
     options = parser.parse_args(argv)
     torch.set_num_threads(1)
-    try:
-        examples = read_examples(options.data, options.split, options.backbone, options.work)
-        compare(examples, CrossBindTrainConfig(), options.work, options.out)
-    except S2PError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+    examples = read_examples(options.data, options.split, options.backbone, options.work)
+    compare(examples, CrossBindTrainConfig(), options.work, options.out)
 
 
 if __name__ == "__main__":

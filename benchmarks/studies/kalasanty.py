@@ -7,6 +7,7 @@ which ``python -m benchmarks.report.results`` shows.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import sys
 from collections.abc import Callable, Sequence
@@ -14,11 +15,15 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.command import reported
+from benchmarks.peers.config import PatchConfig
 from benchmarks.recipes.kalasanty import CavityComplex, read_split
-from benchmarks.studies.kalasanty_baselines import CenterBall, RandomSurfacePoints
 from course.consensus import Agreement, agreement, consensus
+from s2p import __version__
 from s2p.config import DEFAULT_MODEL
-from s2p.errors import S2PError
 from s2p.evaluation.compare import ComplexResult, evaluate_complex
 from s2p.evaluation.config import BenchmarkConfig
 from s2p.evaluation.intervals import paired_difference, site_hits, summary_table
@@ -26,16 +31,79 @@ from s2p.evaluation.provenance import provenance
 from s2p.evaluation.rows import SiteRow
 from s2p.io.files import make_folder, write_text
 from s2p.io.runtime import progress_bar
+from s2p.models.kalasanty.config import KalasantyPocketConfig
+from s2p.models.kalasanty.grid import ball
+from s2p.models.kalasanty.pockets import near_cavity
 from s2p.models.kalasanty.predictor import KalasantyPredictor
-from s2p.prediction import Prediction
+from s2p.prediction import Pocket, Prediction
 from s2p.predictor import Seq2Pocket
+from s2p.structure.reading import Structure
+from s2p.surface.points import surface_points
 
-__all__ = ["main", "study"]
+__all__ = ["CenterBall", "RandomSurfacePoints", "main", "study"]
 
+RADIUS = 5.0
+"""Å: a ball of it has about the volume of a drug-like ligand's site."""
 COMPARED = ("dcc_n", "dcc_n_plus", "dca_n", "dca_n_plus")
 """Distances by which agreement and differences are counted, all at 4 Å."""
 PAIRS = (("kalasanty", "s2p"), ("consensus", "s2p"), ("kalasanty", "kalasanty, one box"))
 """Whose hits are compared, first less second."""
+
+
+class CenterBall:
+    """One pocket: a ball around the mean of the heavy atoms."""
+
+    name = "center-ball"
+    version = __version__
+
+    def predict(self, structure: Structure) -> Prediction:
+        """The ball, whatever the protein."""
+        center = structure.atoms.coord.mean(axis=0, dtype=np.float64)
+        return _balls(structure, center[None], self.name)
+
+
+class RandomSurfacePoints:
+    """Balls around points drawn evenly from the solvent-accessible surface.
+
+    The draw depends on the coordinates alone: the same structure gives the same points.
+
+    Parameters
+    ----------
+    n
+        Pockets.
+    """
+
+    name = "random-surface-points"
+    version = __version__
+
+    def __init__(self, n: int = PatchConfig.n_patches) -> None:
+        self.n = n
+
+    def predict(self, structure: Structure) -> Prediction:
+        """Balls in the order in which their points were drawn; none on a protein without a surface."""
+        atoms = structure.atoms
+        cloud = surface_points(atoms.coord, atoms.element, np.arange(len(atoms)), n_points=PatchConfig.n_points)
+        draw = np.random.default_rng(list(hashlib.sha256(atoms.coord.tobytes()).digest()))
+        chosen = draw.permutation(len(cloud.coord))[: self.n]
+        return _balls(structure, cloud.coord[chosen], self.name)
+
+
+def _balls(structure: Structure, centers: NDArray[np.float64], name: str) -> Prediction:
+    inside = ball(RADIUS).astype(np.float64)
+    pockets = []
+    for rank, center in enumerate(centers, start=1):
+        points = center + inside
+        atoms = near_cavity(structure, points, KalasantyPocketConfig.residue_distance)
+        residues = np.unique(structure.atoms.residue_index[atoms])
+        place = center.astype(np.float32)
+        pockets.append(
+            Pocket(rank, 1 / rank, float("nan"), residues, atoms, points.astype(np.float32), place, float(len(points)))
+        )
+    probabilities = np.zeros(len(structure.residues), np.float32)
+    for pocket in reversed(pockets):
+        probabilities[pocket.residues] = pocket.score
+    none = np.zeros(len(probabilities), np.bool_)
+    return Prediction(structure, probabilities, none, probabilities > 0, tuple(pockets), name, {"radius": RADIUS})
 
 
 def study(held: Sequence[CavityComplex], kalasanty: KalasantyPredictor, other: Seq2Pocket) -> dict[str, Any]:
@@ -85,7 +153,8 @@ def _as_json(found: Agreement) -> dict[str, Any]:
     return asdict(found) | {"either": found.either}
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+@reported
+def main(argv: Sequence[str] | None = None) -> None:
     """Command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.studies.kalasanty", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("data", type=Path)
@@ -95,20 +164,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--model", default="kalasanty", metavar="NAME|PATH")
     parser.add_argument("--other", default=DEFAULT_MODEL, metavar="NAME|PATH", help="Seq2Pocket checkpoint")
     options = parser.parse_args(argv)
-    try:
-        kalasanty = KalasantyPredictor.load(options.model, device="cpu")
-        held = read_split(options.data, options.splits, options.split)
-        found = study(held, kalasanty, Seq2Pocket.load(options.other, device="cpu"))
-        make_folder(options.out)
-        text = json.dumps(found | {"split": options.split} | provenance(), indent=1, ensure_ascii=False)
-        print(f"wrote {write_text(options.out / 'kalasanty.json', text + chr(10))}")
-    except S2PError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    kalasanty = KalasantyPredictor.load(options.model, device="cpu")
+    held = read_split(options.data, options.splits, options.split)
+    found = study(held, kalasanty, Seq2Pocket.load(options.other, device="cpu"))
+    make_folder(options.out)
+    text = json.dumps(found | {"split": options.split} | provenance(), indent=1, ensure_ascii=False)
+    print(f"wrote {write_text(options.out / 'kalasanty.json', text + chr(10))}")
     for name, table in found["figures"].items():
         shown = {key: table[key] for key in ("dcc < 4 Å, top N", "dca < 4 Å, top N", "dvo", "F1, dcc <= 4 Å")}
         print(f"{name}: " + "; ".join(f"{key} {v:.3f} ({low:.3f}–{high:.3f})" for key, (v, low, high) in shown.items()))
-    return 0
 
 
 if __name__ == "__main__":

@@ -24,8 +24,20 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
-from benchmarks.recipes.pocketgen_complexes import Protein, chains_of, clustered, few_of_each, read_chains, read_split, related
-from benchmarks.recipes.pocketgen_data import Tracer, pockets_of, prepare_places, trace_rows
+from benchmarks.command import reported
+from benchmarks.recipes.pocketgen_data import (
+    Protein,
+    Tracer,
+    chains_of,
+    clustered,
+    few_of_each,
+    pockets_of,
+    prepare_places,
+    read_chains,
+    read_split,
+    related,
+    trace_rows,
+)
 from s2p.errors import S2PError
 from s2p.evaluation.intervals import bootstrap_mean, paired_difference
 from s2p.evaluation.provenance import provenance
@@ -230,7 +242,8 @@ def read_all(folder: Path, splits: Path) -> dict[str, list[Protein]]:
     return {name: read_split(folder, splits, name) for name in names}
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+@reported
+def main(argv: Sequence[str] | None = None) -> None:
     """Command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.studies.pocketgen", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("data", type=Path)
@@ -241,41 +254,36 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--per-cluster", type=int, default=4, help="most pockets of a cluster measured (default: %(default)s)")
     options = parser.parse_args(argv)
     training, pocket = PocketGenTrainConfig(), PocketConfig()
-    try:
-        make_folder(options.out)
-        kept = options.work / "language"
-        make_folder(kept)
-        backbone = start_encoder()
-        complexes, chains = read_all(options.data, options.splits), clustered(read_chains(options.data))
-        every = [x for part in complexes.values() for x in part]
-        proteins = [*every, *chains]
-        learned = unlike(proteins, options.folds)
-        trace = fit_traces(proteins, trace_rows(proteins, pocket, training.decoys), learned)
-        places, _, _ = prepare_places(proteins, backbone, pocket, trace, training.decoys, 0, kept)
-        chosen = few_of_each(every, options.per_cluster)
-        pockets = pockets_of(chosen, backbone, pocket, trace, kept)
-        rows = cross_validate(complexes, chains, places, pockets, learned, options.per_cluster)
-        real = [row for row in rows if row.split != SITES]
-        parts = {
-            "complexes": real,
-            f"complexes, {CHOSEN_ON} clusters left out": [row for row in real if row.split != CHOSEN_ON],
-            "complexes, test clusters": [row for row in real if row.split == "test"],
-            "LIGYSIS sites, the ligand not given": [row for row in rows if row.split == SITES],
-        }
-        found = {
-            "folds": options.folds,
-            "proteins": len(every) + len(chains),
-            "rows": {name: summary(part) for name, part in parts.items() if part},
-        }
-        text = json.dumps(found | provenance(), indent=1, ensure_ascii=False)
-        for name, figures in found["rows"].items():
-            print(f"{name}: {json.dumps(figures)}", flush=True)
-        write_text(options.out / "pocketgen_rows.csv", _table(rows))
-        print(f"wrote {write_text(options.out / 'pocketgen.json', text + chr(10))}")
-    except S2PError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+    make_folder(options.out)
+    kept = options.work / "language"
+    make_folder(kept)
+    backbone = start_encoder()
+    complexes, chains = read_all(options.data, options.splits), clustered(read_chains(options.data))
+    every = [x for part in complexes.values() for x in part]
+    proteins = [*every, *chains]
+    learned = unlike(proteins, options.folds)
+    trace = fit_traces(proteins, trace_rows(proteins, pocket, training.decoys), learned)
+    places, _, _ = prepare_places(proteins, backbone, pocket, trace, training.decoys, 0, kept)
+    chosen = few_of_each(every, options.per_cluster)
+    pockets = pockets_of(chosen, backbone, pocket, trace, kept)
+    rows = cross_validate(complexes, chains, places, pockets, learned, options.per_cluster)
+    real = [row for row in rows if row.split != SITES]
+    parts = {
+        "complexes": real,
+        f"complexes, {CHOSEN_ON} clusters left out": [row for row in real if row.split != CHOSEN_ON],
+        "complexes, test clusters": [row for row in real if row.split == "test"],
+        "LIGYSIS sites, the ligand not given": [row for row in rows if row.split == SITES],
+    }
+    found = {
+        "folds": options.folds,
+        "proteins": len(every) + len(chains),
+        "rows": {name: summary(part) for name, part in parts.items() if part},
+    }
+    text = json.dumps(found | provenance(), indent=1, ensure_ascii=False)
+    for name, figures in found["rows"].items():
+        print(f"{name}: {json.dumps(figures)}", flush=True)
+    write_text(options.out / "pocketgen_rows.csv", _table(rows))
+    print(f"wrote {write_text(options.out / 'pocketgen.json', text + chr(10))}")
 
 
 if __name__ == "__main__":

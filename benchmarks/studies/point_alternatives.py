@@ -15,9 +15,8 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
-from benchmarks.recipes.point_network import PointTrainConfig
 from benchmarks.recipes.point_training import Builder
-from benchmarks.recipes.points import PointSet
+from benchmarks.recipes.points import PointSet, PointTrainConfig
 from s2p.pockets.clustering import mean_shift
 from s2p.pockets.scored import Grouping, Peaks
 from s2p.pockets.scorer import PointPocketConfig

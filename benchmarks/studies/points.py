@@ -1,7 +1,7 @@
 """Studies of the scored surface: features, classifiers, ways of making pockets, training copies, single chains, learning curve.
 
 Each variant is trained on training clusters and judged on validation clusters, never on test clusters. Nothing is trained but the
-point scorer; what the language model says of training proteins comes from a file (:mod:`benchmarks.recipes.point_cache`).
+point scorer; what the language model says of training proteins comes from a file (:mod:`benchmarks.recipes.unseen`).
 """
 
 from __future__ import annotations
@@ -14,10 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from benchmarks.recipes.point_cache import UnseenScores, check_unseen
-from benchmarks.recipes.point_network import PointTrainConfig
 from benchmarks.recipes.point_training import Builder, Scores, build_perceptrons, fit_points
-from benchmarks.recipes.points import PointExample, PointSet, PreparedPoints, point_set, prepare_points
+from benchmarks.recipes.points import PointExample, PointSet, PointTrainConfig, PreparedPoints, point_set, prepare_points
+from benchmarks.recipes.unseen import UnseenScores, check_unseen
 from benchmarks.studies.apo import RobustnessConfig
 from benchmarks.studies.point_alternatives import PointStudyConfig, linked, shifted, tree_builders
 from benchmarks.studies.robustness import facing_perturbed
@@ -87,7 +86,7 @@ class PointStudy:
     validation
         Cases of validation clusters.
     unseen
-        See :func:`benchmarks.recipes.point_cache.read_unseen`.
+        See :func:`benchmarks.recipes.unseen.read_unseen`.
     train_config
         What every variant starts from; by default the shipped settings with fewer points and networks.
 

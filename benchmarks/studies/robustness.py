@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.recipes.point_network import PointTrainConfig
-from benchmarks.recipes.points import perturbed
+from benchmarks.recipes.points import PointTrainConfig, perturbed
 from benchmarks.studies.apo import ApoPair, RobustnessConfig
 from benchmarks.studies.rows import Outcome, StudyRow, outcome_row
 from s2p.errors import S2PError

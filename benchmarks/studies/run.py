@@ -15,8 +15,10 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.command import log, reported
 from benchmarks.studies.rows import StudyRow, row_from_json, row_to_json, rows_csv
 from s2p.commands.arguments import names
+from s2p.commands.training import silent
 from s2p.config import DEFAULT_MODEL
 from s2p.errors import S2PError
 from s2p.evaluation.provenance import provenance
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["StudyTable", "main", "read_bare"]
 
 REDUCED = ("positives", "negatives", "members")
-"""Settings of :class:`~benchmarks.recipes.point_network.PointTrainConfig` that are smaller in studies; the results page says
+"""Settings of :class:`~benchmarks.recipes.points.PointTrainConfig` that are smaller in studies; the results page says
 so."""
 
 EMPTY = "no ligand at the site"
@@ -113,7 +115,7 @@ def _holos(cases: Sequence[Case]) -> list[Holo]:
 
 
 def _points(options: argparse.Namespace) -> None:
-    from benchmarks.recipes.point_cache import read_unseen
+    from benchmarks.recipes.unseen import read_unseen
     from benchmarks.studies.points import STUDIES, PointStudy, study_rows
     from s2p.evaluation.cases import find_cases
     from s2p.predictor import Seq2Pocket
@@ -133,7 +135,7 @@ def _points(options: argparse.Namespace) -> None:
     facts["training"] = {name: getattr(data.train_config, name) for name in REDUCED}
     table = StudyTable(options.out, "points", facts)
     for name in options.studies or STUDIES:
-        table.add(study_rows(data, name, table.done(name)), _silent if options.quiet else _say)
+        table.add(study_rows(data, name, table.done(name)), silent if options.quiet else log)
 
 
 def _robustness(options: argparse.Namespace) -> None:
@@ -145,7 +147,7 @@ def _robustness(options: argparse.Namespace) -> None:
     cases = find_cases(options.data, options.split, splits=options.split_table)
     facts = {"dataset": cases.name, "split": cases.split, "model": Path(options.model).stem}
     table = StudyTable(options.out, "robustness", facts)
-    say = _silent if options.quiet else _say
+    say = silent if options.quiet else log
     pairs = apo_pairs(_holos(cases.cases), read_bare(options.data, options.ligysis, options.structures))
     write_text(options.out / "apo_pairs.csv", _pairs_csv(pairs))
     forms = {"side chains": perturbed_forms(cases.cases)}
@@ -178,14 +180,6 @@ def _pairs_csv(pairs: Sequence[ApoPair]) -> str:
         rows.append((pair.holo.key, pair.holo.cluster, pair.apo_key, pair.state, len(pair.placed), *figures))
     columns = ("chain", "cluster", "other", "state", "ligands", "identity", "fit_rmsd", "n_fitted", "site_rmsd")
     return csv_text(rows, columns)
-
-
-def _say(message: str) -> None:
-    print(message, flush=True)
-
-
-def _silent(_: str) -> None:
-    """Takes the place of :func:`_say`."""
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -225,15 +219,11 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+@reported
+def main(argv: Sequence[str] | None = None) -> None:
     """Command line."""
     options = _parser().parse_args(argv)
-    try:
-        options.run(options)
-    except S2PError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+    options.run(options)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from benchmarks.command import status
+from benchmarks.command import reported
 from benchmarks.studies.smoother_figures import PairFigures, candidate_figures, pair_figures
 from s2p.commands.arguments import positive
 from s2p.commands.training import add_smoothing, known_examples, open_sites, silent, smoother_config, write_smoother
@@ -303,7 +303,8 @@ def _ablation(options: argparse.Namespace) -> None:
         print(f"wrote {options.work / 'ablation' / 'ablation.csv'}")
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+@reported
+def main(argv: Sequence[str] | None = None) -> None:
     """Command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.studies.smoothing", description=(__doc__ or "").splitlines()[0])
     commands = parser.add_subparsers(required=True)
@@ -319,7 +320,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     study.add_argument("--embeddings", choices=("finetuned", "frozen"), action="append", help="default: both")
     study.add_argument("--seeds", type=positive(int), default=3, metavar="N", help="default: %(default)s")
     options = parser.parse_args(argv)
-    return status(options.run, options)
+    options.run(options)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from benchmarks.command import status
+from benchmarks.command import reported
 from course.clusterings import ALTERNATIVES, AlternativeConfig, Method, cluster_ca
 from course.recall_pfi import Mark, dcc_against_pfi
 from s2p.commands.arguments import names
@@ -298,9 +298,10 @@ def _run(options: argparse.Namespace) -> None:
         print("\n".join(f"wrote {path}" for path in paths))
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+@reported
+def main(argv: Sequence[str] | None = None) -> None:
     """Command line."""
-    return status(_run, _parser().parse_args(argv))
+    _run(_parser().parse_args(argv))
 
 
 if __name__ == "__main__":

@@ -18,12 +18,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from benchmarks.command import log, reported
 from benchmarks.recipes.data import Data, prepare
-from benchmarks.recipes.seq2pocket import log, residue_figures
+from benchmarks.recipes.seq2pocket import residue_figures
 from benchmarks.recipes.vabsnet import Settings, held_out, pretrain, training_examples, unseen_logits
 from s2p.checkpoint import load_checkpoint
 from s2p.config import DEFAULT_MODEL
-from s2p.errors import S2PError
 from s2p.evaluation.intervals import paired_difference
 from s2p.evaluation.provenance import provenance
 from s2p.evaluation.residues import auprc_trapezoid
@@ -127,7 +127,8 @@ def _difference(
     return [round(x, 4) for x in (found.value, found.low, found.high, found.p)]
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+@reported
+def main(argv: Sequence[str] | None = None) -> None:
     """Command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.studies.vabsnet", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("data", type=Path)
@@ -142,19 +143,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     settings = Settings(finetune=replace(SHORT, epochs=options.epochs))
     default = VabsNetPretrainConfig()
     pretraining = replace(default, fit=replace(default.fit, epochs=options.pretrain_epochs))
-    try:
-        make_folder(options.out)
-        data = prepare(options.data, options.examples, options.splits)
-        found = {
-            "training": asdict(settings.finetune),
-            "rows": study(data, options.work, options.language, settings, pretraining),
-        }
-        text = json.dumps(found | provenance(), indent=1, ensure_ascii=False)
-        print(f"wrote {write_text(options.out / 'vabsnet.json', text + chr(10))}")
-    except S2PError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+    make_folder(options.out)
+    data = prepare(options.data, options.examples, options.splits)
+    found = {
+        "training": asdict(settings.finetune),
+        "rows": study(data, options.work, options.language, settings, pretraining),
+    }
+    text = json.dumps(found | provenance(), indent=1, ensure_ascii=False)
+    print(f"wrote {write_text(options.out / 'vabsnet.json', text + chr(10))}")
 
 
 if __name__ == "__main__":

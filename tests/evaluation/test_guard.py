@@ -155,7 +155,7 @@ def test_refused_allowed_or_left_out(cases: CaseSet, model: str) -> None:
 
 
 def test_other_peoples_predictors_are_not_asked(cases: CaseSet, model: str) -> None:
-    for name in ("benchmarks.peers:RandomPatch", "benchmarks.studies.kalasanty_baselines:CenterBall"):
+    for name in ("benchmarks.peers:RandomPatch", "benchmarks.studies.kalasanty:CenterBall"):
         assert guard_cases(cases, model, [name]) == (cases, [])
 
 

@@ -11,10 +11,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from benchmarks.recipes.pocketgen import main
-from benchmarks.recipes.pocketgen_complexes import read_split
+from benchmarks.recipes.pocketgen import PocketRow, main, summarise_pockets
+from benchmarks.recipes.pocketgen_data import read_split
 from benchmarks.studies.pocketgen import main as folds_main
-from benchmarks.studies.pocketgen_evaluation import PocketRow, summarise_pockets
 from s2p.config import ReadConfig
 from s2p.errors import WeightsError
 from s2p.language.esm import BACKBONES

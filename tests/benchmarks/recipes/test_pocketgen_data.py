@@ -13,17 +13,19 @@ import torch
 from scipy.spatial.distance import pdist
 
 from benchmarks.recipes import pocketgen_data as pocketgen_places
-from benchmarks.recipes.pocketgen_complexes import (
+from benchmarks.recipes.pocketgen_data import (
     SITE_WIDTH,
     Protein,
     chains_of,
     clustered,
     few_of_each,
+    pockets_of,
+    prepare_places,
     read_chains,
     related,
     sites_of,
+    trace_rows,
 )
-from benchmarks.recipes.pocketgen_data import pockets_of, prepare_places, trace_rows
 from benchmarks.studies import pocketgen as pocketgen_folds
 from benchmarks.studies.pocketgen import cross_validate, fit_traces, fold_of, summary, unlike
 from s2p.errors import S2PError

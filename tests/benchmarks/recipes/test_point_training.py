@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 from builders import make_structure
 
-from benchmarks.recipes.point_network import PointTrainConfig
 from benchmarks.recipes.point_training import calibrate, train_point_scorer
-from benchmarks.recipes.points import PointExample, fit_encoder, known_sites, label_points, perturbed
+from benchmarks.recipes.points import PointExample, PointTrainConfig, fit_encoder, known_sites, label_points, perturbed
 from s2p.datasets.labelled import LabelledChain
 from s2p.errors import S2PError
 from s2p.pockets.scored import find_point_pockets, score_points

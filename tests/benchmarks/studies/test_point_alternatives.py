@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from scipy.cluster.hierarchy import fcluster, linkage
 
-from benchmarks.recipes.point_network import PointTrainConfig
-from benchmarks.recipes.points import PointSet
+from benchmarks.recipes.points import PointSet, PointTrainConfig
 from benchmarks.studies.point_alternatives import PointStudyConfig, linked, shifted, tree_builders
 from s2p.pockets.scorer import PointPocketConfig
 from s2p.surface.features import PointConfig, PointEncoder, feature_names

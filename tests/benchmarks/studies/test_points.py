@@ -12,8 +12,8 @@ import pytest
 from builders import make_structure
 from sklearn.metrics import average_precision_score
 
-from benchmarks.recipes.point_cache import UnseenScores
-from benchmarks.recipes.point_network import PointTrainConfig
+from benchmarks.recipes.points import PointTrainConfig
+from benchmarks.recipes.unseen import UnseenScores
 from benchmarks.report.studies import study_sections
 from benchmarks.studies.point_alternatives import PointStudyConfig
 from benchmarks.studies.points import STUDIES, PointStudy, average_precisions, study_rows

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.recipes.point_cache import UnseenScores, write_unseen
+from benchmarks.recipes.unseen import UnseenScores, write_unseen
 from benchmarks.studies.rows import FIGURES, StudyRow
 from benchmarks.studies.run import StudyTable, main, read_bare
 from s2p.errors import S2PError

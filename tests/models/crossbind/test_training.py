@@ -11,8 +11,16 @@ import pytest
 import torch
 
 from benchmarks.recipes import crossbind as crossbind_recipe
-from benchmarks.recipes.crossbind import candidates, choose_candidate, choose_filter, score
-from benchmarks.recipes.crossbind_sets import SETS, NucleicSets, chains_beside, read_sets
+from benchmarks.recipes.crossbind import (
+    SETS,
+    NucleicSets,
+    candidates,
+    chains_beside,
+    choose_candidate,
+    choose_filter,
+    read_sets,
+    score,
+)
 from benchmarks.studies import crossbind as crossbind_ligands
 from benchmarks.studies.crossbind import Held, compare
 from s2p.checkpoint import load_checkpoint

@@ -9,8 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.recipes.pocketgen_complexes import Protein
-from benchmarks.recipes.pocketgen_data import trace_rows
+from benchmarks.recipes.pocketgen_data import Protein, trace_rows
 from s2p.models.pocketgen.checkpoint import PocketGenCheckpoint, load_pocketgen
 from s2p.models.pocketgen.config import DesignConfig
 from s2p.models.pocketgen.data import Pocket

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.recipes.pocketgen_complexes import Protein
-from benchmarks.recipes.pocketgen_data import trace_rows
+from benchmarks.recipes.pocketgen_data import Protein, trace_rows
 from s2p.models.pocketgen.config import PocketConfig
 from s2p.models.pocketgen.data import LigandAtoms, interpolate, make_pocket
 from s2p.models.pocketgen.trace import N_TRACE, OFFSETS, TraceNet, TraceRows, fit_trace, place_trace, trace_error, trace_inputs

@@ -8,9 +8,8 @@ import torch
 from builders import make_structure
 
 from benchmarks.recipes.kalasanty import CavityComplex, calibrate, chains_of, choose_threshold, finish
-from benchmarks.report.kalasanty import kalasanty_section
-from benchmarks.studies.kalasanty import study
-from benchmarks.studies.kalasanty_baselines import CenterBall, RandomSurfacePoints
+from benchmarks.report.systems import kalasanty_section
+from benchmarks.studies.kalasanty import CenterBall, RandomSurfacePoints, study
 from s2p.evaluation.guard import trained_on
 from s2p.models.kalasanty.config import KalasantyConfig, KalasantyPocketConfig, KalasantyTrainConfig
 from s2p.models.kalasanty.grid import Box, central_box, site_mask
