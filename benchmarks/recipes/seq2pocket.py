@@ -197,7 +197,9 @@ def train_smoothing(plain: Seq2Pocket, data: Data, work: Path) -> tuple[Smoother
 
 def compare_rankings(predictor: Seq2Pocket, sites: Sequence[Site], scores: Scores) -> dict[str, dict[str, list[float]]]:
     """Figures of both ways of making and ranking pockets."""
-    found = {kind: rounded(summarise(evaluate(predictor, sites, scores, PredictConfig(ranking=kind)))) for kind in RANKINGS}
+    found: dict[str, dict[str, list[float]]] = {}
+    for kind in RANKINGS:
+        found[kind] = rounded(summarise(evaluate(predictor, sites, scores, PredictConfig(ranking=kind))))
     log(f"rankings: {found}")
     return found
 
