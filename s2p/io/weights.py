@@ -20,9 +20,14 @@ __all__ = ["SHIPPED", "digest", "find_weights", "read_weights", "write_weights"]
 SHIPPED = Path(__file__).parents[1] / "checkpoints"
 
 
-def digest(arrays: Iterable[Tensor]) -> str:
-    """A hash of the first 64 numbers of each array, in fp16: tells the weights that a model builds on from others."""
-    return sha256_of(value.flatten()[:64].half().cpu().numpy().tobytes() for value in arrays)
+def digest(arrays: Iterable[Tensor], *, half: bool = True) -> str:
+    """A hash of the first 64 numbers of each array, at no cost: tells the weights that a model builds on from others.
+
+    In fp16 by default, so that weights are known again after they were stored so; without ``half`` in fp32, which any training
+    changes.
+    """
+    kept = (value.flatten()[:64] for value in arrays)
+    return sha256_of((x.half() if half else x.float()).cpu().numpy().tobytes() for x in kept)
 
 
 def write_weights(path: Path, arrays: Mapping[str, Tensor], header: Mapping[str, Any], card: Mapping[str, Any]) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -202,23 +201,13 @@ class ResidueModel(nn.Module):
         return logits, hidden
 
 
-@dataclass(frozen=True)
-class _Window:
-    chain: int
-    start: int
-    end: int
-
-
-def _windows(lengths: Sequence[int], config: WindowConfig) -> list[_Window]:
-    """Windows that cover every chain; a chain that fits gets one."""
+def _windows(lengths: Sequence[int], config: WindowConfig) -> list[tuple[int, int, int]]:
+    """(chain, start, end) of windows that cover every chain; a chain that fits gets one."""
+    step = config.max_residues - config.overlap
     windows = []
     for chain, n in enumerate(lengths):
-        if n <= config.max_residues:
-            windows.append(_Window(chain, 0, n))
-            continue
-        step = config.max_residues - config.overlap
-        starts = list(range(0, n - config.max_residues + step, step))
-        windows += [_Window(chain, s, min(s + config.max_residues, n)) for s in starts]
+        starts = range(0, n - config.max_residues + step, step) if n > config.max_residues else (0,)
+        windows += [(chain, start, min(start + config.max_residues, n)) for start in starts]
     return windows
 
 
@@ -271,29 +260,26 @@ def predict_residues(
     model.eval()
     half = torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda")
     with torch.no_grad(), half:
-        for batch in token_batches([w.end - w.start for w in windows], config.token_budget):
-            longest = max(windows[k].end - windows[k].start for k in batch)
-            tokens = np.full((len(batch), longest + 2), PAD, dtype=np.int64)
-            for row, k in enumerate(batch):
-                w = windows[k]
-                tokens[row, : w.end - w.start + 2] = tokenize(sequences[w.chain][w.start : w.end])
-            logits, hidden = model(torch.from_numpy(tokens).to(device), head)
-            logits, hidden = logits.float().cpu().numpy(), hidden.float().cpu().numpy()
-            for row, k in enumerate(batch):
-                w = windows[k]
-                n = w.end - w.start
+        for batch in token_batches([end - start for _, start, end in windows], config.token_budget):
+            parts = [windows[k] for k in batch]
+            tokens = np.full((len(parts), max(end - start for _, start, end in parts) + 2), PAD, dtype=np.int64)
+            for row, (chain, start, end) in zip(tokens, parts, strict=True):
+                row[: end - start + 2] = tokenize(sequences[chain][start:end])
+            found = model(torch.from_numpy(tokens).to(device), head)
+            for logits, hidden, (chain, start, end) in zip(*(x.float().cpu().numpy() for x in found), parts, strict=True):
+                n = end - start
                 place = np.arange(n)
                 # Distance to the nearest cut; chain ends are no cuts.
-                left = place if w.start else np.full(n, n)
-                right = n - 1 - place if w.end < lengths[w.chain] else np.full(n, n)
+                left = place if start else np.full(n, n)
+                right = n - 1 - place if end < lengths[chain] else np.full(n, n)
                 central = np.minimum(left, right)
-                better = central > centrality[w.chain][w.start : w.end]
-                index = w.start + np.flatnonzero(better)
-                centrality[w.chain][index] = central[better]
-                out[w.chain][0][index] = logits[row, 1 : n + 1][better]
-                out[w.chain][1][index] = hidden[row, 1 : n + 1][better]
+                better = central > centrality[chain][start:end]
+                index = start + np.flatnonzero(better)
+                centrality[chain][index] = central[better]
+                out[chain][0][index] = logits[1 : n + 1][better]
+                out[chain][1][index] = hidden[1 : n + 1][better]
             if progress is not None:
-                progress(sum(windows[k].end - windows[k].start for k in batch))
+                progress(sum(end - start for _, start, end in parts))
     return out
 
 
@@ -347,11 +333,9 @@ def find_weights(name: str, download: bool = True) -> Path:
     WeightsError
         If they are not here and not to be downloaded.
     """
-    places = []
-    if folder := os.environ.get("S2P_WEIGHTS"):
-        places += [Path(folder) / f"{name}{suffix}" for suffix in (".safetensors", ".pt")]
+    folder = os.environ.get("S2P_WEIGHTS")
     hub = Path(torch.hub.get_dir()) / "checkpoints" / f"{name}.pt"
-    places.append(hub)
+    places = [*([Path(folder) / f"{name}{suffix}" for suffix in (".safetensors", ".pt")] if folder else ()), hub]
     for path in places:
         if path.is_file():
             return path
