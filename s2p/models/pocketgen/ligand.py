@@ -2,8 +2,8 @@
 
 Bonds are those of an SDF or MOL file, or of the Chemical Component Dictionary for a residue of the structure; where there is
 neither, lengths and planes tell them. RDKit's own perception (rdDetermineBonds) cannot: it wants hydrogens, which structures
-lack, and of 211 ligands without them it gave the orders of none, where these rules give the dictionary's molecule for 167. Only
-what needs RDKit, which is of the extra ``design``, asks for orders; a design by the shipped checkpoint does not.
+lack, and of 211 ligands without them it gave the molecule of none, where these rules give the dictionary's for 169. Only what
+needs RDKit, which is of the extra ``design``, asks for orders; a design by the shipped checkpoint does not.
 """
 
 from __future__ import annotations
@@ -54,8 +54,6 @@ _LONGEST = {"CC": 0.08, "CN": 0.06, "CO": 0.08, "NN": 0.07, "NO": 0.09, "CS": 0.
 _TRIPLE = {"CC": 1.25, "CN": 1.22}
 _IMINE = 0.1
 """Å."""
-_BUDGET = 5000
-"""Steps of the search for double bonds; a few rings take fewer than a hundred."""
 _DRAWN = (("[#7v4,#8v3]", 1), ("[#5v4]", -1), ("[#8D1;$(*-[#7+]=[#8D1])]", -1))
 """Atoms whose bonds ask for a formal charge, as SMARTS, the charge being that of the first atom; the last: nitro groups."""
 _IONISED = (("[#8D1;$(*-[#6,#15,#16]=[#8D1])]", -1), ("[#7;D1,D2,D3;!$(*=,#,:*);!$(*~[!#6]);!$(*~[#6]=,#,:*)]", 1))
@@ -190,7 +188,7 @@ def rdkit_families(ligand: LigandAtoms) -> NDArray[np.bool_]:
 def perceived_bonds(coord: NDArray[np.floating], element: NDArray[np.str_]) -> NDArray[np.int64]:
     """(B, 3) bonds of heavy atoms from (M, 3) Å: neighbours by covalent radii, double bonds where atoms are flat and near.
 
-    Every flat carbon that can gets one double bond, the shortest first; of rings that is a Kekulé structure.
+    Every flat carbon that can gets one double bond, those that fit their lengths best; of rings that is a Kekulé structure.
     """
     near = ligand_bonds(coord, element)
     x, kind = np.asarray(coord, float), element.tolist()
@@ -243,41 +241,10 @@ def _flat(x: NDArray[np.float64], k: int, around: list[int]) -> bool:
 
 
 def _matching(excess: Mapping[tuple[int, int], float], wanted: set[int]) -> list[tuple[int, int]]:
-    """Bonds without a common atom, that leave as few of the ``wanted`` atoms as possible without one; least excess first."""
-    options: dict[int, list[tuple[float, int]]] = {}
+    """Bonds without a common atom, that leave as few of the ``wanted`` atoms as possible without one; least excess in all."""
+    import networkx
+
+    graph = networkx.Graph()
     for (i, j), value in excess.items():
-        options.setdefault(i, []).append((value, j))
-        options.setdefault(j, []).append((value, i))
-    wanted = wanted & set(options)
-    found: dict[int, int] = {}
-    for spare in range(len(wanted) + 1):
-        found, budget = {}, [_BUDGET]
-        if _search(wanted, options, found, spare, budget):
-            break
-    for _, (i, j) in sorted((value, pair) for pair, value in excess.items()):
-        if i not in found and j not in found:
-            found[i], found[j] = j, i
-    return sorted({(min(pair), max(pair)) for pair in found.items() if pair[1] >= 0})
-
-
-def _search(
-    wanted: set[int], options: dict[int, list[tuple[float, int]]], found: dict[int, int], spare: int, budget: list[int]
-) -> bool:
-    """Depth first, the atom with the fewest free partners next; in ``found`` -1 is an atom left without."""
-    left = [k for k in wanted if k not in found]
-    budget[0] -= 1
-    if not left or budget[0] < 0:
-        return not left
-    free = {k: sorted(option for option in options[k] if option[1] not in found) for k in left}
-    k = min(left, key=lambda atom: (len(free[atom]), atom))
-    for _, other in free[k]:
-        found[k], found[other] = other, k
-        if _search(wanted, options, found, spare, budget):
-            return True
-        del found[k], found[other]
-    if spare:
-        found[k] = -1
-        if _search(wanted, options, found, spare - 1, budget):
-            return True
-        del found[k]
-    return False
+        graph.add_edge(i, j, weight=100.0 * ((i in wanted) + (j in wanted)) + 1.0 - value)
+    return sorted((min(pair), max(pair)) for pair in networkx.max_weight_matching(graph))
