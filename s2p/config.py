@@ -105,7 +105,15 @@ class ClusterConfig:
 
 @dataclass(frozen=True)
 class PredictConfig:
-    """The whole pipeline. ``None`` means: the value tuned on validation and stored in the checkpoint."""
+    """The whole pipeline. ``None`` means: the value tuned on validation and stored in the checkpoint.
+
+    Examples
+    --------
+    >>> import s2p
+    >>> config = s2p.PredictConfig(threshold=0.5, use_smoothing=False)
+    >>> s2p.predict("data/examples/4CUP.cif", config=config, device="cpu").settings["threshold"]
+    0.5
+    """
 
     threshold: float | None = None
     """Residues with a probability above this are predicted as binding (paper: 0.7 for its own model)."""

@@ -6,7 +6,17 @@ __all__ = ["FetchError", "S2PError", "StructureError", "TargetError", "WeightsEr
 
 
 class S2PError(Exception):
-    """Base class: something about the input or the environment that the user can act on."""
+    """Base class: something about the input or the environment that the user can act on.
+
+    Examples
+    --------
+    >>> import s2p
+    >>> try:
+    ...     s2p.predict("nowhere.pdb")
+    ... except s2p.S2PError as error:
+    ...     print(error)
+    nowhere.pdb: no such file; give a structure file, a folder, a PDB id or a UniProt accession
+    """
 
 
 class StructureError(S2PError):

@@ -33,7 +33,15 @@ def sigmoid(logits: NDArray[np.floating]) -> NDArray[Any]:
 
 @dataclass(frozen=True, eq=False)
 class Pocket:
-    """A predicted binding pocket."""
+    """A predicted binding pocket.
+
+    Examples
+    --------
+    >>> import s2p
+    >>> pocket = s2p.predict("data/examples/4CUP.cif", device="cpu").pockets[0]
+    >>> pocket.rank, pocket.center.shape, bool(pocket.probability > 0.5)
+    (1, (3,), True)
+    """
 
     rank: int
     """1 is best."""
@@ -67,7 +75,16 @@ class Density:
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """Binding pockets of one structure, best first, and the residue scores they were made from."""
+    """Binding pockets of one structure, best first, and the residue scores they were made from.
+
+    Examples
+    --------
+    >>> import s2p
+    >>> prediction = s2p.predict("data/examples/4CUP.cif", device="cpu")
+    >>> ids = prediction.structure.residues.ids()
+    >>> in_best = [ids[k] for k in prediction.pockets[0].residues]
+    >>> table = prediction.table()  # as files of prediction.save("out") hold it
+    """
 
     structure: Structure
     probabilities: NDArray[np.float32]

@@ -53,6 +53,17 @@ class Seq2Pocket:
     ----------
     checkpoint
         Loaded weights and thresholds; see :meth:`load`.
+
+    Examples
+    --------
+    The language model runs once; the stages after it again for every setting.
+
+    >>> import s2p
+    >>> model = s2p.Seq2Pocket.load(device="cpu")
+    >>> structure = s2p.read_structure("data/examples/4CUP.cif")
+    >>> scores = model.score(structure)
+    >>> [int(model.pockets(structure, scores, s2p.PredictConfig(threshold=t)).positive.sum()) for t in (0.99, 0.0)]
+    [0, 115]
     """
 
     def __init__(self, checkpoint: Checkpoint) -> None:

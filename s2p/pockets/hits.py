@@ -177,6 +177,7 @@ def ligand_table(prediction: Prediction, ligands: Sequence[Ligand] | None = None
     >>> import s2p
     >>> prediction = s2p.predict("data/examples/4CUP.cif", device="cpu")
     >>> s2p.ligand_table(prediction)[["ligand", "found", "pocket"]].to_dict("records")
+    [{'ligand': 'ZYB A:2971', 'found': True, 'pocket': 1}]
     """
     import pandas as pd
 

@@ -94,7 +94,15 @@ class Ligand:
 
 @dataclass(frozen=True, eq=False)
 class Structure:
-    """One model of a protein structure as arrays."""
+    """One model of a protein structure as arrays.
+
+    Examples
+    --------
+    >>> import s2p
+    >>> structure = s2p.read_structure("data/examples/4CUP.cif")
+    >>> structure.residues.ids()[:2], structure.atoms.coord.shape, structure.sequence("A")[:5]
+    (['A:1856', 'A:1857'], (924, 3), 'SMSVK')
+    """
 
     name: str
     """File stem or database id."""

@@ -61,6 +61,13 @@ def read_structure(
     ------
     StructureError
         If the file is missing, damaged, no structure, or holds no protein, chain or model of that name.
+
+    Examples
+    --------
+    >>> import s2p
+    >>> structure = s2p.read_structure("data/examples/4CUP.cif")
+    >>> len(structure.residues), structure.chains, structure.ligands[0].id
+    (115, ['A'], 'ZYB A:2971')
     """
     path = Path(path)
     config = config or ReadConfig()
