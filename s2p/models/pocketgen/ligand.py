@@ -166,7 +166,8 @@ def _factory() -> Any:
     from rdkit import RDConfig
     from rdkit.Chem import ChemicalFeatures
 
-    return ChemicalFeatures.BuildFeatureFactory(f"{RDConfig.RDDataDir}/BaseFeatures.fdef")
+    features: Any = ChemicalFeatures  # a name that its type hints lack
+    return features.BuildFeatureFactory(f"{RDConfig.RDDataDir}/BaseFeatures.fdef")
 
 
 def rdkit_families(ligand: LigandAtoms) -> NDArray[np.bool_]:
