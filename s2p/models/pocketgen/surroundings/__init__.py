@@ -1,1 +1,1 @@
-"""Residue types from what surrounds a residue."""
+"""What surrounds a residue to be designed: counts of it, the nearest residues and atoms one by one, and heads that tell types."""
