@@ -87,7 +87,6 @@ def load_checkpoint(
     *,
     backbone: str | Path | None = None,
     device: str | torch.device = "cpu",
-    language_model: bool = True,
 ) -> Checkpoint:
     """Load a shipped checkpoint by name or any by path.
 
@@ -97,9 +96,6 @@ def load_checkpoint(
         Name of a shipped checkpoint, or path of a ``.safetensors`` file.
     backbone
         Name or weights file of the backbone, for checkpoints stored without it.
-    language_model
-        Without it ``Checkpoint.model`` has its shape but no weights and takes no memory: for processes that only work on what
-        a language model elsewhere has said.
 
     Raises
     ------
@@ -108,21 +104,14 @@ def load_checkpoint(
     """
     shipped = ", ".join(sorted(p.stem for p in SHIPPED.glob("*.safetensors")))
     path = find_weights(model, f"give the path of a .safetensors checkpoint, or one of {shipped}")
-    header, arrays = read_weights(
-        path,
-        FORMAT,
-        "not an s2p checkpoint; `s2p finetune` writes them",
-        wanted=lambda key: language_model or not key.startswith("residue."),
-    )
+    header, arrays = read_weights(path, FORMAT, "not an s2p checkpoint; `s2p finetune` writes them")
     name = header["backbone"]
     if backbone is not None and str(backbone) != name and not Path(backbone).is_file():
         raise WeightsError(f"{path} was trained on {name}, not on {backbone}; drop --backbone or choose another model")
     # Checkpoints from before there were several heads do not say.
-    with torch.device("cpu" if language_model else "meta"):
-        residue = ResidueModel(name, heads=header.get("heads", DEFAULT_HEADS))
-    if language_model:
-        _fill(residue, arrays, path, backbone)
-        residue = residue.to(device)
+    residue = ResidueModel(name, heads=header.get("heads", DEFAULT_HEADS))
+    _fill(residue, arrays, path, backbone)
+    residue = residue.to(device)
     smoother = None
     if header["smoother_width"]:
         smoother = Smoother(residue.head.in_features, header["smoother_width"])

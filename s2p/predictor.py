@@ -4,9 +4,8 @@ surface points -> ranked pockets."""
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from importlib import import_module
 from pathlib import Path
 
@@ -69,20 +68,11 @@ class Seq2Pocket:
     def __init__(self, checkpoint: Checkpoint) -> None:
         self.checkpoint = checkpoint
         self.name = checkpoint.name
-        self.load_rest: Callable[[], Seq2Pocket] | None = None
-        """Loads, in another process, what :meth:`finish` needs: everything but the language model, on the CPU."""
 
     @classmethod
     def load(cls, model: str | Path = DEFAULT_MODEL, *, backbone: str | None = None, device: str = "auto") -> Seq2Pocket:
         """Load a checkpoint by shipped name or path onto ``auto``, ``cpu`` or ``cuda``."""
-        predictor = cls(load_checkpoint(model, backbone=backbone, device=pick_device(device)))
-        predictor.load_rest = partial(cls.load_without_language_model, model)
-        return predictor
-
-    @classmethod
-    def load_without_language_model(cls, model: str | Path = DEFAULT_MODEL) -> Seq2Pocket:
-        """Load what :meth:`finish` needs, onto the CPU; small, whatever the language model."""
-        return cls(load_checkpoint(model, language_model=False))
+        return cls(load_checkpoint(model, backbone=backbone, device=pick_device(device)))
 
     def read_sequences(self, sequences: Sequence[str], config: PredictConfig | None = None) -> list[LanguageOutput]:
         """What the language model says of each sequence, be they of one structure or of many."""

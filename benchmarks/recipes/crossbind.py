@@ -136,7 +136,7 @@ def leakage(sets: NucleicSets) -> dict[str, list[str]]:
 
 def seen_by_base(sets: NucleicSets) -> dict[str, list[str]]:
     """Of each test set the chains that resemble those whose ligand sites the base has learned, as far as its card tells."""
-    card = load_checkpoint(DEFAULT_MODEL, language_model=False).card
+    card = load_checkpoint(DEFAULT_MODEL).card
     chains = {f"{name}|{c.id}": c.sequence for name, test in sets.tests.items() for c in test}
     hits = [hit.id.partition("|") for hit in trained_on(card, chains)]
     return {name: [chain for test, _, chain in hits if test == name] for name in sets.tests}

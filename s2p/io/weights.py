@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -69,10 +69,8 @@ def find_weights(model: str | Path, missing: str) -> Path:
     return path
 
 
-def read_weights(
-    path: Path, kind: str, foreign: str, *, wanted: Callable[[str], bool] = lambda key: True
-) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Header, with its card, and the arrays whose names are ``wanted``, as they are stored.
+def read_weights(path: Path, kind: str, foreign: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Header, with its card, and the arrays as they are stored.
 
     Raises
     ------
@@ -84,7 +82,7 @@ def read_weights(
     try:
         with safe_open(path, framework="pt") as handle:
             header = json.loads((handle.metadata() or {}).get("s2p", "null"))
-            arrays = {key: handle.get_tensor(key) for key in handle.keys() if wanted(key)}  # noqa: SIM118 - not a dict
+            arrays = {key: handle.get_tensor(key) for key in handle.keys()}  # noqa: SIM118 - not a dict
     except (SafetensorError, OSError, json.JSONDecodeError) as error:
         raise WeightsError(f"{path}: cannot be read as a checkpoint ({error})") from None
     if not isinstance(header, dict) or header.get("format") != kind:

@@ -84,16 +84,8 @@ def start_encoder(model: str | Path = ENCODER) -> nn.Module:
         raise WeightsError(f"{path}: damaged ({str(error).splitlines()[0]})") from None
 
 
-def start_model(*, language_model: bool = True) -> ResidueModel:
-    """A residue model on the encoder at the start, with a head that has learned nothing yet.
-
-    Parameters
-    ----------
-    language_model
-        Without it the model has its shape but no weights and takes no memory.
-    """
-    with torch.device("cpu" if language_model else "meta"):
-        model = ResidueModel(BACKBONE)
-    if language_model:
-        model.backbone = start_encoder()
+def start_model() -> ResidueModel:
+    """A residue model on the encoder at the start, with a head that has learned nothing yet."""
+    model = ResidueModel(BACKBONE)
+    model.backbone = start_encoder()
     return model.eval()

@@ -119,18 +119,3 @@ def test_other_errors_are_not_taken_for_it() -> None:
 def test_who_has_stages() -> None:
     assert isinstance(Seq2Pocket.load(device="cpu"), StagedPredictor)
     assert not isinstance(object(), StagedPredictor)
-
-
-def test_what_finishes_needs_no_language_model(examples) -> None:
-    from s2p.structure.reading import read_structure
-
-    whole = Seq2Pocket.load(device="cpu")
-    assert whole.load_rest is not None
-    rest = whole.load_rest()
-    assert all(parameter.is_meta for parameter in rest.checkpoint.model.parameters())
-    structure = read_structure(examples / "4CUP.cif")
-    sequences = [structure.sequence(chain) for chain in structure.chains]
-    outputs = dict(zip(sequences, whole.read_sequences(sequences), strict=True))
-    expected, found = whole.predict(structure), rest.finish(structure, outputs)
-    np.testing.assert_array_equal(found.probabilities, expected.probabilities)
-    assert [p.score for p in found.pockets] == [p.score for p in expected.pockets]

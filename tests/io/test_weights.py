@@ -27,12 +27,6 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     assert path.stat().st_mode & 0o777 == 0o644
 
 
-def test_some_of_the_arrays(tmp_path: Path) -> None:
-    path = tmp_path / "m.safetensors"
-    write_weights(path, ARRAYS, {"format": "kind-1"}, {})
-    assert list(read_weights(path, "kind-1", "", wanted=lambda key: key.startswith("a."))[1]) == ["a.x"]
-
-
 def test_another_kind_and_no_weights_at_all(tmp_path: Path) -> None:
     path = tmp_path / "m.safetensors"
     write_weights(path, ARRAYS, {"format": "kind-1"}, {})

@@ -28,7 +28,6 @@ def test_what_is_shipped_is_a_language_model_and_another_than_the_tuned_one() ->
     restored = start_encoder()
     assert encoder_digest(restored) != encoder_digest(tuned)
     assert encoder_digest(restored) == encoder_digest(start_model().backbone)
-    assert all(value.is_meta for value in start_model(language_model=False).parameters())
     header, _ = read_weights(SHIPPED / f"{ENCODER}.safetensors", FORMAT, "")
     card = header["card"]
     assert card["relative error of hidden states"] < 0.03

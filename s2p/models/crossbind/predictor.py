@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -88,14 +87,7 @@ class CrossBindPredictor(Seq2Pocket):
         cls, model: str | Path = "crossbind-dna", *, backbone: str | None = None, device: str = "auto"
     ) -> CrossBindPredictor:
         """Load a CrossBind by shipped name or path onto ``auto``, ``cpu`` or ``cuda``."""
-        predictor = cls(load_crossbind(model, backbone=backbone, device=pick_device(device)))
-        predictor.load_rest = partial(cls.load_without_language_model, model)
-        return predictor
-
-    @classmethod
-    def load_without_language_model(cls, model: str | Path = "crossbind-dna") -> CrossBindPredictor:
-        """Load what :meth:`finish` needs, onto the CPU."""
-        return cls(load_crossbind(model, language_model=False))
+        return cls(load_crossbind(model, backbone=backbone, device=pick_device(device)))
 
     def _scores(self, structure: Structure, outputs: Mapping[str, LanguageOutput], config: PredictConfig) -> ResidueScores:
         base = super()._scores(structure, outputs, config)
@@ -166,7 +158,6 @@ def base_model(
     *,
     backbone: str | Path | None = None,
     device: str | torch.device = "cpu",
-    language_model: bool = True,
 ) -> ResidueModel:
     """The residue model that an update belongs to: ESM-2 before it was fine-tuned, or that of a Seq2Pocket checkpoint.
 
@@ -176,10 +167,10 @@ def base_model(
         If it cannot be loaded, or ``backbone`` is another one.
     """
     if name != ENCODER:
-        return load_checkpoint(name, backbone=backbone, device=device, language_model=language_model).model
+        return load_checkpoint(name, backbone=backbone, device=device).model
     if backbone is not None and str(backbone) != BACKBONE:
         raise WeightsError(f"CrossBind reads {BACKBONE} as it is shipped, not {backbone}; drop --backbone")
-    return start_model(language_model=language_model).to(device if language_model else "meta")
+    return start_model().to(device)
 
 
 def load_crossbind(
@@ -187,14 +178,8 @@ def load_crossbind(
     *,
     backbone: str | Path | None = None,
     device: str | torch.device = "cpu",
-    language_model: bool = True,
 ) -> CrossBindCheckpoint:
     """Load a shipped CrossBind by name or any by path, on top of the language model it was trained from.
-
-    Parameters
-    ----------
-    language_model
-        Without it the language model has its shape but no weights and takes no memory.
 
     Raises
     ------
@@ -203,14 +188,11 @@ def load_crossbind(
     """
     path = find_weights(model, "give the path of a CrossBind checkpoint (.safetensors)")
     header, arrays = read_weights(path, FORMAT, FOREIGN)
-    base = base_model(header["base"], backbone=backbone, device=device, language_model=language_model)
-    if language_model:
-        if digest(encoder_weights(base).values()) != header["base_weights"]:
-            raise WeightsError(
-                f"{path} was trained from another version of {header['base']}; train it again or use the older one"
-            )
-        update = {key.removeprefix("update."): value.to(device) for key, value in arrays.items() if key.startswith("update.")}
-        base = apply_update(base, update).to(device)
+    base = base_model(header["base"], backbone=backbone, device=device)
+    if digest(encoder_weights(base).values()) != header["base_weights"]:
+        raise WeightsError(f"{path} was trained from another version of {header['base']}; train it again or use the older one")
+    update = {key.removeprefix("update."): value.to(device) for key, value in arrays.items() if key.startswith("update.")}
+    base = apply_update(base, update).to(device)
     network = None
     if header["network"] is not None:
         network = CrossBind(CrossBindConfig(**header["network"] | {"head_widths": tuple(header["network"]["head_widths"])}))

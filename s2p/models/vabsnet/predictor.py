@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -146,14 +145,7 @@ class VabsNetPredictor(Seq2Pocket):
     @classmethod
     def load(cls, model: str | Path = "vabsnet", *, backbone: str | None = None, device: str = "auto") -> VabsNetPredictor:
         """Load a Vabs-Net by shipped name or path onto ``auto``, ``cpu`` or ``cuda``."""
-        predictor = cls(load_vabsnet(model, backbone=backbone, device=pick_device(device)))
-        predictor.load_rest = partial(cls.load_without_language_model, model)
-        return predictor
-
-    @classmethod
-    def load_without_language_model(cls, model: str | Path = "vabsnet") -> VabsNetPredictor:
-        """Load what :meth:`finish` needs, onto the CPU."""
-        return cls(load_vabsnet(model, language_model=False))
+        return cls(load_vabsnet(model, backbone=backbone, device=pick_device(device)))
 
     def _scores(self, structure: Structure, outputs: Mapping[str, LanguageOutput], config: PredictConfig) -> ResidueScores:
         base = super()._scores(structure, outputs, config)
@@ -190,14 +182,8 @@ def load_vabsnet(
     *,
     backbone: str | Path | None = None,
     device: str | torch.device = "cpu",
-    language_model: bool = True,
 ) -> VabsNetCheckpoint:
     """Load a shipped Vabs-Net by name or any by path, with the checkpoint it builds on.
-
-    Parameters
-    ----------
-    language_model
-        Without it the language model has its shape but no weights and takes no memory.
 
     Raises
     ------
@@ -213,8 +199,8 @@ def load_vabsnet(
         network.load_state_dict(arrays)
     except RuntimeError as error:
         raise WeightsError(f"{path}: damaged ({str(error).splitlines()[0]})") from None
-    base = load_checkpoint(header["base"], backbone=backbone, device=device, language_model=language_model)
-    if language_model and config.language_width and _language_hash(base) != header["base_weights"]:
+    base = load_checkpoint(header["base"], backbone=backbone, device=device)
+    if config.language_width and _language_hash(base) != header["base_weights"]:
         raise WeightsError(f"{path} was trained with another version of {header['base']}; train it again or use the older one")
     stack, blend = Stack(**header["stack"]), Blend(**header["blend"])
     return VabsNetCheckpoint(header["name"], network.to(device).eval(), base, stack, header["threshold"], blend, header["card"])
