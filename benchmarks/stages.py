@@ -243,10 +243,7 @@ def loop_smooth(smoother: Any, ca: np.ndarray, positive: np.ndarray, embeddings:
 
 
 def make_smoother(dim: int, width: int) -> Any:
-    """A classifier with random weights whose logits spread over several units around the threshold, as trained ones do.
-
-    Were all of them far from the threshold, bfloat16 would decide every candidate and no float32 be timed.
-    """
+    """A classifier with random weights whose logits spread over several units around the threshold, as trained ones do."""
     import torch
 
     from s2p.residues.smoothing import Smoother

@@ -10,8 +10,6 @@ from scipy import sparse
 from scipy.spatial import cKDTree
 from torch import Tensor, nn
 
-from s2p.residues.screening import screen_of, worth_screening
-
 __all__ = ["Smoother", "candidates", "neighbour_mean", "smooth", "smoother_logits"]
 
 CHUNK = 4096
@@ -135,34 +133,8 @@ def smooth(
     has, near, count = _neighbours(others, ca_coord, members, radius)
     found = others[has]
     limit = float(np.log(threshold / (1 - threshold)))
-    added[found[_above(limit, smoother, embeddings[found], embeddings[members], near, count)]] = True
+    added[found[_logits(smoother, embeddings[found], embeddings[members], near, count) > limit]] = True
     return added
-
-
-def _above(
-    limit: float,
-    smoother: Smoother,
-    own: NDArray[np.float32],
-    members: NDArray[np.float32],
-    near: sparse.csr_matrix,
-    count: NDArray[np.int64],
-) -> NDArray[np.bool_]:
-    """(C,) is :func:`_logits` greater than ``limit``? Where bfloat16 is fast, it decides all but the close cases.
-
-    Its margin is an estimate: the closest case of all is always computed in float32 as well, and if any of those so computed
-    lies outside, so is the rest.
-    """
-    if not worth_screening(smoother.layers, len(own)):
-        return _logits(smoother, own, members, near, count) > limit
-    logits, margin = screen_of(smoother.layers).logits(own, members, near, count)
-    distance = np.abs(logits - limit)
-    close = ~(distance > margin)  # so that NaN counts as close
-    close[np.argmin(distance)] = True
-    exact = _logits(smoother, own[close], members, near[close], count[close])
-    if not (np.abs(exact - logits[close]) <= margin[close]).all():
-        return _logits(smoother, own, members, near, count) > limit
-    logits[close] = exact
-    return logits > limit
 
 
 def _logits(
