@@ -1,87 +1,192 @@
-"""Every knob of the pipeline, with its default: the paper's values unless a comment says otherwise.
+"""Every setting that a prediction obeys, with its default: the paper's values unless a comment says otherwise.
 
-Sources: Seq2Pocket (Škrhák, Polák, Novotný, Hoksza 2026, bioRxiv 2026.01.28.702257) and its public code.
+Sources: Seq2Pocket (Škrhák, Polák, Novotný, Hoksza 2026, bioRxiv 2026.01.28.702257) and its public code. Configurations of
+training, evaluation and other models stand in their own folders. All of them are :class:`Checked`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Literal
+import math
+import types
+from dataclasses import dataclass, field, fields
+from functools import cache
+from numbers import Integral, Real
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from s2p.errors import ConfigError
 
 __all__ = [
     "DEFAULT_MODEL",
+    "Checked",
     "ClusterConfig",
+    "Count",
     "LabelConfig",
+    "Natural",
+    "NonNegative",
+    "Positive",
     "PredictConfig",
+    "Range",
     "ReadConfig",
+    "Share",
     "SmoothingConfig",
     "SurfaceConfig",
     "WindowConfig",
 ]
 
+
+@dataclass(frozen=True)
+class Range:
+    """Bounds of a number in a configuration, as ``Annotated[float, Range(0, 1)]``."""
+
+    low: float
+    high: float = math.inf
+    strict: bool = False
+    """Exclude ``low`` itself."""
+    finite: bool = True
+
+    def holds(self, value: float) -> bool:
+        """Whether ``value`` lies within the bounds; NaN never does."""
+        above = value > self.low if self.strict else value >= self.low
+        return above and value <= self.high and (math.isfinite(value) or not self.finite)
+
+    def __str__(self) -> str:
+        if self.high < math.inf:
+            return f"from {self.low:g} to {self.high:g}"
+        return f"above {self.low:g}" if self.strict else f"of at least {self.low:g}"
+
+
+Natural = Annotated[int, Range(0)]
+Count = Annotated[int, Range(1)]
+Share = Annotated[float, Range(0, 1)]
+NonNegative = Annotated[float, Range(0)]
+Positive = Annotated[float, Range(0, strict=True)]
+
+
+class Checked:
+    """Base of every configuration: a frozen dataclass whose fields are checked against their type hints when it is made.
+
+    Raises
+    ------
+    ConfigError
+        Which field has which value, and what it may be.
+    """
+
+    def __post_init__(self) -> None:
+        hints = _hints(type(self))  # type: ignore[arg-type]
+        for entry in fields(self):  # type: ignore[arg-type]  # subclasses are dataclasses
+            value = getattr(self, entry.name)
+            if not _fits(value, hints[entry.name]):
+                wanted = _wanted(hints[entry.name])
+                raise ConfigError(f"{type(self).__name__}.{entry.name} must be {wanted}, and is {value!r}")
+
+
+@cache
+def _hints(kind: Any) -> dict[str, Any]:
+    return get_type_hints(kind, include_extras=True)
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a value is what a type hint asks for; NumPy's numbers are numbers, and True is none."""
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        return _fits(value, arguments[0]) and arguments[1].holds(float(value))
+    if origin in (Union, types.UnionType):
+        return any(_fits(value, option) for option in arguments)
+    if origin is Literal:
+        return any(type(value) is type(option) and value == option for option in arguments)
+    if origin is tuple:
+        inner = arguments[:1] * len(value) if Ellipsis in arguments and isinstance(value, tuple) else arguments
+        return isinstance(value, tuple) and len(value) == len(inner) and all(map(_fits, value, inner))
+    truth = isinstance(value, bool) or type(value).__name__ in ("bool", "bool_")
+    if hint in (int, float):
+        return isinstance(value, Integral if hint is int else Real) and not truth and not math.isnan(value)
+    return truth if hint is bool else not isinstance(hint, type) or isinstance(value, hint)
+
+
+def _wanted(hint: Any) -> str:
+    """A type hint in words."""
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        return f"{_wanted(arguments[0])} {arguments[1]}"
+    if origin in (Union, types.UnionType):
+        return " or ".join(_wanted(option) for option in arguments)
+    if origin is Literal:
+        return " or ".join(repr(option) for option in arguments)
+    if origin is tuple:
+        inner = arguments[:1] if Ellipsis in arguments else arguments
+        return f"a tuple ({', '.join(map(_wanted, inner))}{', …' if Ellipsis in arguments else ''})"
+    names = {int: "a whole number", float: "a number", bool: "True or False", str: "text", types.NoneType: "None"}
+    return names.get(hint) or f"a {getattr(hint, '__name__', hint)}"
+
+
 DEFAULT_MODEL = "s2p-esm2-8m"
 
 
 @dataclass(frozen=True)
-class ReadConfig:
+class ReadConfig(Checked):
     """Limits of the structure reader."""
 
-    max_bytes: int = 256 << 20
+    max_bytes: Count = 256 << 20
     """Largest file, after decompression, that is read (bytes): protects against gzip bombs. With the limits below, reading stays
     under 2 GB of memory."""
-    max_atoms: int = 800_000
+    max_atoms: Count = 800_000
     """Most atom records, of all models together."""
-    max_values: int = 20_000_000
+    max_values: Count = 20_000_000
     """Most values of an mmCIF file, of all tables together."""
-    max_chain_residues: int = 60_000
+    max_chain_residues: Count = 60_000
     """Most residues of one mmCIF chain, or, over several, root of the sum of squares: so gemmi's time grows (a few s here)."""
-    max_chain_parts: int = 100_000
+    max_chain_parts: Count = 100_000
     """Most pieces of chains, from one change of the chain id to the next, in a model; likewise."""
 
 
 @dataclass(frozen=True)
-class LabelConfig:
+class LabelConfig(Checked):
     """What counts as a binding residue."""
 
-    cutoff: float = 4.5
+    cutoff: Positive = 4.5
     """A residue binds when a heavy atom of it is within this distance (Å) of a ligand heavy atom; our choice."""
-    min_ligand_atoms: int = 5
+    min_ligand_atoms: Count = 5
     """Smaller molecules (heavy atoms) are not taken as ligands of interest; our choice."""
-    max_peptide_residues: int = 29
+    max_peptide_residues: Natural = 29
     """A chain of at most this many residues that touches a longer one is a peptide ligand (BioLiP: fewer than 30)."""
-    bond_tolerance: float = 0.4
+    bond_tolerance: NonNegative = 0.4
     """Å: two non-metal atoms are bonded when closer than the sum of their covalent radii and this (CCDC's usual 0.4)."""
 
 
 @dataclass(frozen=True)
-class WindowConfig:
+class WindowConfig(Checked):
     """How chains longer than the language model's context are cut."""
 
-    max_residues: int = 1022
+    max_residues: Count = 1022
     """Residues in one pass: 1024 tokens less the two special ones."""
-    overlap: int = 256
+    overlap: Natural = 256
     """Residues shared by neighbouring windows (0 = the published chunks)."""
-    token_budget: int = 4096
+    token_budget: Count = 4096
     """Tokens, padding included, in one batch."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.overlap >= self.max_residues:
+            raise ConfigError(f"WindowConfig.overlap must be below max_residues, {self.max_residues}, and is {self.overlap}")
 
 
 @dataclass(frozen=True)
-class SmoothingConfig:
+class SmoothingConfig(Checked):
     """Embedding-supported smoothing at inference (paper, section on smoothing)."""
 
-    radius: float = 15.0
+    radius: Positive = 15.0
     """Residues with CA closer than this (Å, strict) to a predicted residue are candidates."""
-    threshold: float = 0.4
+    threshold: Share = 0.4
     """A candidate is added when the classifier's probability is above this."""
 
 
 @dataclass(frozen=True)
-class SurfaceConfig:
+class SurfaceConfig(Checked):
     """Solvent-accessible-surface points."""
 
-    n_points: int = 50
+    n_points: Count = 50
     """Points on the sphere around each atom."""
-    probe_radius: float = 1.6
+    probe_radius: Positive = 1.6
     """Å."""
     standard_only: bool = False
     """Drop atoms of modified residues, as the published code does."""
@@ -90,12 +195,12 @@ class SurfaceConfig:
 
 
 @dataclass(frozen=True)
-class ClusterConfig:
+class ClusterConfig(Checked):
     """Mean shift on SAS points."""
 
-    bandwidth: float = 9.0
+    bandwidth: Positive = 9.0
     """Å."""
-    max_iterations: int = 300
+    max_iterations: Count = 300
     seeding: Literal["bins", "points"] = "bins"
     """Where mean shift starts: bins of a grid through the origin (published), or every point (not moved by translation)."""
     frame: Literal["raw", "principal"] = "raw"
@@ -104,7 +209,7 @@ class ClusterConfig:
 
 
 @dataclass(frozen=True)
-class PredictConfig:
+class PredictConfig(Checked):
     """The whole pipeline. ``None`` means: the value tuned on validation and stored in the checkpoint.
 
     Examples
@@ -115,9 +220,9 @@ class PredictConfig:
     0.5
     """
 
-    threshold: float | None = None
+    threshold: Share | None = None
     """Residues with a probability above this are predicted as binding (paper: 0.7 for its own model)."""
-    smoothing_threshold: float | None = None
+    smoothing_threshold: Share | None = None
     use_context: bool = True
     """Let the structure-context head, where the checkpoint has one, correct the language model's probabilities (ours)."""
     use_smoothing: bool = True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["FetchError", "S2PError", "StructureError", "TargetError", "WeightsError"]
+__all__ = ["ConfigError", "FetchError", "S2PError", "StructureError", "TargetError", "WeightsError"]
 
 
 class S2PError(Exception):
@@ -17,6 +17,10 @@ class S2PError(Exception):
     ...     print(error)
     nowhere.pdb: no such file; give a structure file, a folder, a PDB id or a UniProt accession
     """
+
+
+class ConfigError(S2PError, ValueError):
+    """A setting of the wrong type or outside its range."""
 
 
 class StructureError(S2PError):

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from s2p.config import LabelConfig
+from s2p.config import Checked, LabelConfig, Natural, NonNegative, Positive, Share
 from s2p.datasets.splits import homologous
 from s2p.structure.alignment import align
 from s2p.structure.contacts import binding_residues
@@ -23,26 +23,26 @@ __all__ = ["ApoPair", "Bare", "Holo", "Placed", "RobustnessConfig", "apo_pairs",
 
 
 @dataclass(frozen=True)
-class RobustnessConfig:
+class RobustnessConfig(Checked):
     """Structures that differ from the one with the ligand."""
 
-    side_chain_noise: float = 0.5
+    side_chain_noise: NonNegative = 0.5
     """Å: standard deviation, along each axis, of the shift of a side chain that touches a ligand."""
-    drop_facing: float = 0.3
+    drop_facing: Share = 0.3
     """Share of the side-chain atoms touching a ligand that are left out."""
-    identity: float = 0.95
+    identity: Share = 0.95
     """Another structure is of the same protein when so many aligned residues are equal."""
-    coverage: float = 0.8
+    coverage: Share = 0.8
     """Share of the chain that touches the ligand that must be aligned."""
-    site_observed: float = 0.8
+    site_observed: Share = 0.8
     """Share of the site's residues that the other structure must hold."""
-    fit_radius: float = 20.0
+    fit_radius: Positive = 20.0
     """Å around the ligand: CA atoms this close are superposed, so that other domains may move."""
-    empty: float = 4.0
+    empty: Positive = 4.0
     """Å: no atom of another ligand may come this close to where the ligand was."""
-    same_crystal: float = 0.05
+    same_crystal: Share = 0.05
     """Å: a site whose atoms differ less is of the same crystal with its ligand taken out, and no other form."""
-    seed: int = 0
+    seed: Natural = 0
 
 
 CHAIN_SHARE = 0.9

@@ -17,6 +17,7 @@ from scipy.spatial import cKDTree
 
 from benchmarks.recipes.point_training import Builder
 from benchmarks.recipes.points import PointSet, PointTrainConfig
+from s2p.config import Checked, Count, Positive
 from s2p.pockets.clustering import mean_shift
 from s2p.pockets.scored import Grouping, Peaks
 from s2p.pockets.scorer import PointPocketConfig
@@ -26,31 +27,31 @@ __all__ = ["EstimatorScorer", "PointStudyConfig", "grouped", "linked", "shifted"
 
 
 @dataclass(frozen=True)
-class PointStudyConfig:
+class PointStudyConfig(Checked):
     """What the studies of the point scorer compare; what they do not change is as in the shipped scorer, but smaller."""
 
-    n_components: int = 4
+    n_components: Count = 4
     """Principal components of the residue embeddings, where they are read."""
-    positives: int = 64
+    positives: Count = 64
     """Points drawn from a protein, fewer than for the shipped scorer: some thirty scorers are trained."""
-    negatives: int = 192
-    members: int = 1
+    negatives: Count = 192
+    members: Count = 1
     """Networks of a scorer."""
-    trees: int = 50
-    tree_depth: int = 20
+    trees: Count = 50
+    tree_depth: Count = 20
     """Of the random forest, at most."""
-    leaf: int = 5
+    leaf: Count = 5
     """Points in a leaf of the random forest, at least."""
-    boosting_iterations: int = 200
+    boosting_iterations: Count = 200
     group_thresholds: tuple[float, ...] = (0.3, 0.5)
     """Points that score more are grouped by mean shift or single linkage."""
-    group_bandwidth: float = 9.0
+    group_bandwidth: Positive = 9.0
     """Å, of mean shift (the published pockets' bandwidth)."""
-    group_linkage: float = 3.0
+    group_linkage: Positive = 3.0
     """Å: points this close are in one group of single linkage."""
     curve_clusters: tuple[int, ...] = (25, 50, 100)
     """Training clusters of the learning curve, beside all."""
-    curve_draws: int = 3
+    curve_draws: Count = 3
     """Random choices of so many clusters."""
 
 

@@ -20,6 +20,7 @@ from benchmarks.command import reported
 from benchmarks.studies.smoother_figures import PairFigures, candidate_figures, pair_figures
 from s2p.commands.arguments import positive
 from s2p.commands.training import add_smoothing, known_examples, open_sites, silent, smoother_config, write_smoother
+from s2p.config import Checked, Natural
 from s2p.errors import S2PError
 from s2p.io.files import make_folder, write_csv
 from s2p.residues.smoothing import Smoother
@@ -41,7 +42,7 @@ __all__ = [
 
 
 @dataclass(frozen=True)
-class SmootherSearchConfig:
+class SmootherSearchConfig(Checked):
     """What a random search over the smoothing classifier draws from: our grid for 320-dimensional embeddings.
 
     The paper's, for its larger models: width 256 to 2048, dropout 0.1, 0.3 and 0.5, rate 1e-5 to 1e-3, batch 256 to 4096.
@@ -52,11 +53,11 @@ class SmootherSearchConfig:
     lr_range: tuple[float, float] = (1e-4, 3e-3)
     """Learning rates are drawn evenly on a logarithmic scale between these."""
     batch_sizes: tuple[int, ...] = (256, 512, 1024, 2048, 4096)
-    seed: int = 0
+    seed: Natural = 0
 
 
 @dataclass(frozen=True)
-class SmootherAblationConfig:
+class SmootherAblationConfig(Checked):
     """What the ablation of the smoothing classifier compares, one change from the training configuration at a time."""
 
     context_radii: tuple[float, ...] = (10.0, 15.0)

@@ -24,7 +24,7 @@ from course.clusterings import ALTERNATIVES, AlternativeConfig, Method, cluster_
 from course.recall_pfi import Mark, dcc_against_pfi
 from s2p.commands.arguments import names
 from s2p.commands.evaluation import add_cases, guard
-from s2p.config import PredictConfig
+from s2p.config import Checked, PredictConfig
 from s2p.errors import S2PError
 from s2p.evaluation.cases import CaseSet, Truth, find_cases
 from s2p.evaluation.compare import ComplexResult, evaluate_complex, summarise
@@ -43,7 +43,7 @@ __all__ = ["PARAMETERS", "Setting", "SweepConfig", "SweepRow", "settings", "swee
 
 
 @dataclass(frozen=True)
-class SweepConfig:
+class SweepConfig(Checked):
     """Values that a sweep tries, one parameter at a time, the others at their defaults."""
 
     bandwidth: tuple[float, ...] = (6.0, 7.0, 9.0, 12.0, 15.0)

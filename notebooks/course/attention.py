@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
+from s2p.config import Checked, Count, Natural, Positive
 from s2p.errors import S2PError
 from s2p.language.esm import ResidueModel, tokenize
 
@@ -22,14 +23,14 @@ __all__ = ["AttentionConfig", "Inside", "best_heads", "contact_evidence", "conta
 
 
 @dataclass(frozen=True)
-class AttentionConfig:
+class AttentionConfig(Checked):
     """Contacts read from attention maps (Rao et al. 2021, with CA in place of CB)."""
 
-    distance: float = 8.0
+    distance: Positive = 8.0
     """Residues with CA atoms closer than this (Å) touch."""
-    separation: int = 6
+    separation: Natural = 6
     """Positions between the two residues of a pair that is judged, at least: nearer ones touch in any helix."""
-    heads: int = 2
+    heads: Count = 2
     """Heads whose maps are averaged; ours, the best of 1 to 8 on the bundled proteins."""
 
 

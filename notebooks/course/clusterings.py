@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from s2p import __version__
-from s2p.config import DEFAULT_MODEL, PredictConfig
+from s2p.config import DEFAULT_MODEL, Checked, Count, Natural, Positive, PredictConfig, Share
 from s2p.errors import S2PError
 from s2p.pockets.clustering import mean_shift
 from s2p.pockets.published import positive_points
@@ -37,26 +37,26 @@ __all__ = [
 
 
 @dataclass(frozen=True)
-class AlternativeConfig:
+class AlternativeConfig(Checked):
     """The clusterings of CA atoms that the paper compares with its own."""
 
-    threshold: float = 0.7
+    threshold: Share = 0.7
     """Residues with a probability above this are clustered."""
-    min_samples: int = 3
+    min_samples: Count = 3
     """Residues of a dense neighbourhood (DBSCAN, HDBSCAN) and of the smallest HDBSCAN cluster."""
-    eps: float = 5.0
+    eps: Positive = 5.0
     """Neighbourhood of DBSCAN, Å (paper: 5 and 7)."""
-    bandwidth: float = 9.0
+    bandwidth: Positive = 9.0
     """Window of mean shift, Å (paper: 9 and 12)."""
-    min_weight: float = 0.1
+    min_weight: Share = 0.1
     """Components of a mixture with a weight above this are counted as clusters."""
     weight_of: Literal["largest", "total"] = "largest"
     """What ``min_weight`` is a fraction of. ``total`` is published, and can never give more than nine clusters."""
-    n_embedding_components: int = 5
+    n_embedding_components: Count = 5
     """Principal components of the embeddings that join the CA coordinates."""
-    merge_distance: float | None = None
+    merge_distance: Positive | None = None
     """Clusters with centres closer than this (Å) are merged; ``None``: none are."""
-    seed: int = 0
+    seed: Natural = 0
 
 
 Method = Literal["dbscan", "mean-shift", "bgmm", "pca-agglomerative", "hdbscan"]

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from course.charts import Chart, Layer
+from s2p.config import Checked, Count, Natural, Positive
 from s2p.errors import S2PError
 from s2p.output.palette import CARTOON, LIGAND, OUTSIDE, POCKETS
 from s2p.output.pictures import CA_GAP, facing
@@ -33,15 +34,15 @@ __all__ = [
 
 
 @dataclass(frozen=True)
-class PlotConfig:
+class PlotConfig(Checked):
     """Charts of predictions and benchmarks."""
 
-    contact_distance: float = 8.0
+    contact_distance: Positive = 8.0
     """Residues with CA atoms closer than this (Å) touch: the usual definition of a contact map."""
-    contact_separation: int = 3
+    contact_separation: Natural = 3
     """Positions between the two residues of a contact at least; nearer ones always touch."""
-    calibration_bins: int = 10
-    dcc_max: float = 20.0
+    calibration_bins: Count = 10
+    dcc_max: Positive = 20.0
     """Å, end of the axis of DCC curves."""
     dcc_cutoffs: tuple[float, ...] = (4.0, 12.0)
     """Å, cutoffs of DCC that are marked; the last is the paper's."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from s2p.batch.inputs import Item
-from s2p.config import PredictConfig
+from s2p.config import Checked, Count, Natural, PredictConfig
 from s2p.errors import S2PError, StructureError, TargetError
 from s2p.io.files import sha256_file
 from s2p.io.runtime import kernels_cached
@@ -48,17 +48,17 @@ __all__ = [
 
 
 @dataclass(frozen=True)
-class BatchConfig:
+class BatchConfig(Checked):
     """How many structures are in work at once; none of it changes a result."""
 
-    gather: int = 8192
+    gather: Count = 8192
     """Residues gathered, of similar length, before the language model runs, which takes them in batches of
     :attr:`WindowConfig.token_budget`; what bounds the memory of each process."""
-    cluster_task: int = 8192
+    cluster_task: Count = 8192
     """Residues of one task on a cluster."""
-    cluster_queue: int = 3
+    cluster_queue: Count = 3
     """Tasks given to a scheduler at any time, for each thread of its workers."""
-    retries: int = 2
+    retries: Natural = 2
     """Times a task on a cluster is tried again after an error; one whose worker is lost is, as often as the scheduler allows."""
 
 

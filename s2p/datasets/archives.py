@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO
 
+from s2p.config import Checked, Count, NonNegative, Positive
 from s2p.errors import FetchError
 from s2p.io.downloads import readable_size
 from s2p.io.files import make_folder
@@ -21,20 +22,20 @@ __all__ = ["DownloadConfig", "is_archive", "unpack"]
 
 
 @dataclass(frozen=True)
-class DownloadConfig:
+class DownloadConfig(Checked):
     """Downloads of data sets; ours."""
 
-    timeout: float = 30.0
+    timeout: Positive = 30.0
     """Seconds without an answer before a connection is given up."""
-    attempts: int = 5
+    attempts: Count = 5
     """How often a file is asked for where the server is busy or the connection breaks."""
-    pause: float = 1.0
+    pause: NonNegative = 1.0
     """Seconds before the next attempt; doubled each time."""
-    max_bytes: int = 64 << 30
+    max_bytes: Count = 64 << 30
     """Largest file accepted (bytes)."""
-    max_unpacked_bytes: int = 256 << 30
+    max_unpacked_bytes: Count = 256 << 30
     """Largest archive accepted, unpacked (bytes)."""
-    max_members: int = 2_000_000
+    max_members: Count = 2_000_000
     """Most files in one archive."""
 
 

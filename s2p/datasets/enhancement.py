@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from s2p.config import LabelConfig
+from s2p.config import Checked, LabelConfig, Share
 from s2p.datasets.labelled import LabelledChain
 from s2p.datasets.splits import cluster
 from s2p.errors import S2PError
@@ -34,11 +34,11 @@ __all__ = [
 
 
 @dataclass(frozen=True)
-class EnhanceConfig:
+class EnhanceConfig(Checked):
     """Which chains are one protein, where no accession says so (spec of the enhanced sc-PDB; identity and coverage ours)."""
 
-    identity: float = 0.95
-    coverage: float = 0.8
+    identity: Share = 0.95
+    coverage: Share = 0.8
     """Share of both sequences that the alignment covers."""
     include_ions: bool = True
     """Count the ions of the structures too, as the enhanced sc-PDB does."""

@@ -18,28 +18,29 @@ import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
+from s2p.config import Checked, Count, Positive
 from s2p.io.runtime import progress_bar
 
 __all__ = ["Hits", "HomologyConfig", "blosum62", "encode", "search"]
 
 
 @dataclass(frozen=True)
-class HomologyConfig:
+class HomologyConfig(Checked):
     """The search for homologues without mmseqs2; ours, checked against it."""
 
-    word: int = 4
+    word: Count = 4
     """Letters of a word, in the reduced alphabet, for small sets; one more for every tenfold size above ``word_residues``."""
-    word_residues: int = 300_000
+    word_residues: Count = 300_000
     """Residues up to which words have ``word`` letters."""
-    min_hits: int = 2
+    min_hits: Count = 2
     """Words on neighbouring diagonals that make a candidate."""
-    diagonal_band: int = 16
+    diagonal_band: Count = 16
     """Diagonals that count as neighbouring."""
-    diagonal_e_value: float = 0.05
+    diagonal_e_value: Positive = 0.05
     """A candidate's best stretch without gaps is expected at most this often between two chance sequences."""
-    candidates: int = 300
+    candidates: Count = 300
     """Targets a query is aligned with at most, those with the most words first."""
-    e_value: float = 1e-3
+    e_value: Positive = 1e-3
     """Alignments expected by chance at most this often are hits (mmseqs2's default)."""
 
 

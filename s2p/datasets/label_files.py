@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from s2p.config import Checked, Count
 from s2p.datasets.labelled import LETTERS, LabelledChain
 from s2p.errors import S2PError
 from s2p.io.files import csv_text, write_text
@@ -36,10 +37,10 @@ __all__ = [
 
 
 @dataclass(frozen=True)
-class AnnotationConfig:
+class AnnotationConfig(Checked):
     """What a file of labels must hold to be trained on."""
 
-    min_residues: int = 2
+    min_residues: Count = 2
     """Shorter chains are refused: one residue has no neighbour to learn from."""
     allow_empty: bool = False
     """Take chains without a binding residue; off, because an empty field is a mistake more often than a fact."""

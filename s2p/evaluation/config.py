@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from s2p.config import PredictConfig
+from s2p.config import Checked, Count, Natural, Positive, PredictConfig, Share
 
 __all__ = ["OURS", "BenchmarkConfig"]
 
@@ -17,28 +17,28 @@ OURS = {
 
 
 @dataclass(frozen=True)
-class BenchmarkConfig:
+class BenchmarkConfig(Checked):
     """How predictors are compared."""
 
-    strict_hit: float = 4.0
+    strict_hit: Positive = 4.0
     """Å: a distance below this is a hit (DCC and DCA)."""
-    loose_hit: float = 12.0
+    loose_hit: Positive = 12.0
     """Å: likewise, the paper's cutoff for DCC."""
-    extra_ranks: int = 2
+    extra_ranks: Natural = 2
     """k of "top N+k": pockets that count beyond one for each of the N true sites (paper: 2)."""
-    small_site: int = 10
+    small_site: Count = 10
     """Sites with fewer residues are the small ones (paper)."""
-    iou: float = 0.5
+    iou: Share = 0.5
     """Least intersection over union of residues at which a pocket matches a site; our choice, usual in object detection."""
-    grid: float = 2.0
+    grid: Positive = 2.0
     """Å, spacing of the grid on which volumes are compared (Kalasanty)."""
-    grid_radius: float = 2.0
+    grid_radius: Positive = 2.0
     """Å around a ligand atom or a pocket's point that count as volume (Kalasanty's dilation of the cavity)."""
-    n_bootstrap: int = 1000
-    seed: int = 0
-    timeout: float = 300.0
+    n_bootstrap: Count = 1000
+    seed: Natural = 0
+    timeout: Positive = 300.0
     """Seconds for one prediction before its process is ended."""
-    load_timeout: float = 600.0
+    load_timeout: Positive = 600.0
     """Seconds for a predictor to load."""
 
     @property

@@ -26,6 +26,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from s2p.config import Checked, Count, Positive
 from s2p.datasets.homology import blosum62, encode
 from s2p.errors import S2PError
 from s2p.evaluation.cases import CaseSet
@@ -47,16 +48,16 @@ __all__ = [
 
 
 @dataclass(frozen=True)
-class SketchConfig:
+class SketchConfig(Checked):
     """What a checkpoint keeps of its training chains; ours."""
 
-    word_length: int = 15
+    word_length: Count = 15
     """Residues of a stored word."""
-    max_words: int = 4
+    max_words: Count = 4
     """Words of a chain."""
-    max_bytes: int = 300_000
+    max_bytes: Count = 300_000
     """Size of the whole sketch as text; with very many chains fewer words are kept."""
-    e_value: float = 1e-3
+    e_value: Positive = 1e-3
     """A chain counts as seen when its words would score as well by chance at most this often."""
 
 

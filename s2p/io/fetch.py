@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from s2p.config import ReadConfig
+from s2p.config import Checked, Count, Positive, ReadConfig
 from s2p.errors import FetchError
 from s2p.io.downloads import Unreachable, cache_folder, download, read_json
 
@@ -20,12 +20,12 @@ __all__ = ["FetchConfig", "classify", "fetch_structure"]
 
 
 @dataclass(frozen=True)
-class FetchConfig:
+class FetchConfig(Checked):
     """Downloads of structures."""
 
-    timeout: float = 20.0
+    timeout: Positive = 20.0
     """Seconds without an answer before a download is given up."""
-    max_bytes: int = 200 << 20
+    max_bytes: Count = 200 << 20
     """Largest download accepted (bytes)."""
     pdb_url: str = "https://files.rcsb.org/download/{id}.cif.gz"
     alphafold_api: str = "https://alphafold.ebi.ac.uk/api/prediction/{accession}"

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from s2p.config import DEFAULT_MODEL, ClusterConfig, PredictConfig, SmoothingConfig, SurfaceConfig
+from s2p.config import DEFAULT_MODEL, Checked, ClusterConfig, PredictConfig, SmoothingConfig, SurfaceConfig
 from s2p.errors import S2PError
 from s2p.output.pictures import figure_png, static_png
 from s2p.output.report import embed_json, render, update
@@ -35,7 +35,7 @@ __all__ = ["Explorer", "ExplorerConfig", "explore"]
 
 
 @dataclass(frozen=True)
-class ExplorerConfig:
+class ExplorerConfig(Checked):
     """Ranges (from, to, step) of the explorer's sliders."""
 
     threshold: tuple[float, float, float] = (0.05, 0.95, 0.01)

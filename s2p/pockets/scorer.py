@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from s2p.config import Checked, Positive, Share
 from s2p.errors import WeightsError
 from s2p.io.files import write_bytes
 from s2p.pockets.calibration import PocketModel
@@ -25,30 +26,30 @@ __all__ = ["PointPocketConfig", "PointScorer", "load_point_scorer", "save_point_
 
 
 @dataclass(frozen=True)
-class PointPocketConfig:
+class PointPocketConfig(Checked):
     """From scored surface points to pockets; ours, tuned on validation clusters."""
 
-    floor: float = 0.03
+    floor: Share = 0.03
     """Points that score less are no part of any pocket."""
-    sigma: float = 3.0
+    sigma: Positive = 3.0
     """Å: width of the Gaussian that smooths the scores."""
-    power: float = 2.5
+    power: Positive = 2.5
     """Scores are raised to this before they are summed (P2Rank: 2)."""
-    reach: float = 8.0
+    reach: Positive = 8.0
     """Å: a peak is higher than every point within this distance."""
-    touch: float = 3.0
+    touch: Positive = 3.0
     """Å: points this close lead from one peak to another."""
-    merge: float = 0.85
+    merge: Positive = 0.85
     """Peaks are one pocket where the way between them stays above this share of the lower peak; 1: never."""
-    gather: float = 6.0
+    gather: Positive = 6.0
     """Å: points this close to the peak make the centre."""
-    center_power: float = 2.0
+    center_power: Positive = 2.0
     """Weight of a point in the centre: its score to this power."""
-    member: float = 0.3
+    member: Share = 0.3
     """Points of a pocket score at least this share of its best."""
-    residue_cutoff: float = 4.5
+    residue_cutoff: Positive = 4.5
     """Å: residues with a heavy atom this close to a point of the pocket belong to it."""
-    min_probability: float = 0.02
+    min_probability: Share = 0.02
     """Less likely pockets are not reported."""
 
 

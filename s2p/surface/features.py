@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from s2p.config import Checked, Count, Positive
 from s2p.pockets.published import principal_frame
 from s2p.structure.cells import build_cells
 from s2p.structure.reading import Structure
@@ -34,18 +35,18 @@ __all__ = [
 
 
 @dataclass(frozen=True)
-class PointConfig:
+class PointConfig(Checked):
     """Surface points of the whole protein and what they see; ours."""
 
-    n_points: int = 24
+    n_points: Count = 24
     """Points on the sphere around each atom."""
-    probe_radius: float = 1.6
+    probe_radius: Positive = 1.6
     """Å."""
-    near: float = 6.0
+    near: Positive = 6.0
     """Å: atoms this close, weighted by 1 - d/near, make the near averages (P2Rank's neighbourhood)."""
-    far: float = 10.0
+    far: Positive = 10.0
     """Å: likewise the far averages."""
-    n_rays: int = 40
+    n_rays: Count = 40
     """Directions, in opposite pairs, in which walls are looked for."""
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from s2p.config import Checked, Count, Natural, NonNegative, Positive, Share
 from s2p.training.config import FinetuneConfig
 
 __all__ = [
@@ -17,24 +18,24 @@ __all__ = [
 
 
 @dataclass(frozen=True)
-class CrossBindConfig:
+class CrossBindConfig(Checked):
     """Size and inputs of a CrossBind network. Defaults are ours, for training on a CPU; :meth:`published` holds the paper's."""
 
-    cell: float = 0.4
+    cell: Positive = 0.4
     """Å, side of a voxel of the finest level (public code: 0.1, at which no two atoms of a protein are neighbours)."""
-    levels: int = 5
+    levels: Count = 5
     """Of the U-Net; each doubles the voxel's side."""
-    width: int = 8
+    width: Count = 8
     """Channels of the finest level and of an atom's features; level k has k times as many."""
-    slots: int = 14
+    slots: Count = 14
     """Atoms of a residue that are read, at most."""
     structure: bool = True
     """Read the point cloud; off only in comparisons."""
     atom_attention: bool = True
     """Weigh a residue's atoms; off only in comparisons."""
-    language_width: int = 320
+    language_width: Natural = 320
     """Numbers of a language model for each residue; 0: none are read."""
-    feature_width: int = 0
+    feature_width: Natural = 0
     """Evolutionary and structural numbers for each residue (paper: 54)."""
     head_widths: tuple[int, int] = (128, 64)
     """Inside the output head."""
@@ -51,24 +52,24 @@ class CrossBindConfig:
 
 
 @dataclass(frozen=True)
-class CrossBindAugmentConfig:
+class CrossBindAugmentConfig(Checked):
     """How a point cloud is changed before it is read in training; :meth:`contrast` makes the views that are compared."""
 
     rotate: Literal["none", "z", "all"] = "z"
     """About the z axis (public code, supervised stages) or uniform over all rotations."""
-    shear: float = 0.1
+    shear: NonNegative = 0.1
     """Standard deviation of the entries added to the identity (public code)."""
-    mirror: float = 0.0
+    mirror: Share = 0.0
     """Chance of a reflection (public code: 0.5, which turns L amino acids into D; off here)."""
-    scale: float = 0.0
+    scale: NonNegative = 0.0
     """Coordinates are scaled by 1 ± this at most."""
-    shift: float = 0.0
+    shift: NonNegative = 0.0
     """Å: shift along each axis, at most."""
-    jitter: float = 0.0
+    jitter: NonNegative = 0.0
     """Å: standard deviation of the shift of each atom along each axis."""
-    elastic: float = 0.0
+    elastic: NonNegative = 0.0
     """Å: size of a smooth random displacement."""
-    elastic_grid: float = 4.0
+    elastic_grid: Positive = 4.0
     """Å between the points at which that displacement is drawn."""
     random_origin: bool = True
     """Place the protein at a random offset to the voxels: pooled voxels depend on it."""
@@ -85,40 +86,40 @@ class CrossBindAugmentConfig:
 
 
 @dataclass(frozen=True)
-class CrossBindTrainConfig:
+class CrossBindTrainConfig(Checked):
     """The three stages of a CrossBind. Defaults are ours, for the small network and some hundred chains."""
 
-    contrast_steps: int = 150
+    contrast_steps: Natural = 150
     """Of pre-training; 0: none."""
-    segment_steps: int = 400
+    segment_steps: Natural = 400
     """Of the encoder with a linear head."""
-    cross_steps: int = 400
+    cross_steps: Natural = 400
     """Of the whole network."""
-    batch: int = 2
+    batch: Count = 2
     """Chains of one step."""
-    max_residues: int = 320
+    max_residues: Count = 320
     """Of a longer chain, so many residues in a row are taken."""
-    max_pairs: int = 1024
+    max_pairs: Count = 1024
     """Residues of one pre-training step, at most: their similarities are a square matrix."""
-    temperature: float = 0.1
+    temperature: Positive = 0.1
     """Of the contrastive loss (public code)."""
     stop_grad_view2: bool = False
     """Do not train through the second view (public code: yes)."""
-    lr: float = 1e-3
+    lr: Positive = 1e-3
     """Of stages 1 and 2 (paper)."""
-    cross_lr: float = 1e-3
+    cross_lr: Positive = 1e-3
     """Of stage 3, all but the encoder (paper, with its steps: 1e-4)."""
-    encoder_lr: float = 1e-4
+    encoder_lr: Positive = 1e-4
     """Of the encoder in stage 3 (public code: a tenth of the others)."""
-    min_lr: float = 1e-6
+    min_lr: Positive = 1e-6
     """At the end of each stage's cosine (public code)."""
-    weight_decay: float = 1e-4
+    weight_decay: NonNegative = 1e-4
     """In stages 2 and 3 (paper; public code: 1e-6)."""
-    validate_every: int = 50
+    validate_every: Count = 50
     """Steps; the weights of the best validation AUPRC are kept."""
-    save_minutes: float = 2.0
+    save_minutes: NonNegative = 2.0
     """A state to go on from is written this often."""
-    seed: int = 0
+    seed: Natural = 0
 
     @classmethod
     def fast(cls) -> CrossBindTrainConfig:
@@ -127,34 +128,34 @@ class CrossBindTrainConfig:
 
 
 @dataclass(frozen=True)
-class CrossBindFilterConfig:
+class CrossBindFilterConfig(Checked):
     """The residue propensity filter: a residue that all its neighbours contradict is moved if its type speaks for that."""
 
     neighbours: Literal["geodesic", "sequence"] = "geodesic"
     """Which four residues are asked: the nearest on the surface (paper), or two on either side (public code)."""
-    cutoff: float = 0.8
+    cutoff: Positive = 0.8
     """A log2 propensity above this raises, one below minus this lowers (paper)."""
-    raise_by: float = 1.2
+    raise_by: Positive = 1.2
     """Factor (public code)."""
-    lower_by: float = 0.8
+    lower_by: Positive = 0.8
     """Factor (public code)."""
-    decision: float = 0.5
+    decision: Share = 0.5
     """Probability above which a residue counts as binding; ours may be the threshold of a checkpoint."""
-    min_exposure: float = 0.05
+    min_exposure: Share = 0.05
     """Relative accessible area above which a residue is on the surface."""
-    normal_radius: float = 10.0
+    normal_radius: Positive = 10.0
     """Å around a side chain's centre: the mean of the CA atoms there gives its direction."""
 
 
 @dataclass(frozen=True)
-class CrossBindSequenceConfig:
+class CrossBindSequenceConfig(Checked):
     """Training of the sequence branch: a low-rank update of a shipped language model. All ours."""
 
-    identity: float = 0.3
+    identity: Share = 0.3
     """Chains at least this alike (identical share of an alignment) go to the same side of the split."""
-    coverage: float = 0.5
+    coverage: Share = 0.5
     """Share of the shorter sequence that such an alignment covers."""
-    validation: float = 0.1
+    validation: Share = 0.1
     """Share of the clusters that validates (paper: a tenth of the chains)."""
     salt: str = "crossbind-1"
     finetune: FinetuneConfig = field(

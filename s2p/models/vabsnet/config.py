@@ -3,29 +3,32 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Annotated
+
+from s2p.config import Checked, Count, Natural, NonNegative, Positive, Range, Share
 
 __all__ = ["VabsNetConfig", "VabsNetPretrainConfig", "VabsNetTrainConfig"]
 
 
 @dataclass(frozen=True)
-class VabsNetConfig:
+class VabsNetConfig(Checked):
     """Size and inputs of a Vabs-Net. Defaults are ours, for training on a CPU; :meth:`published` holds the paper's."""
 
-    layers: int = 3
-    width: int = 64
-    edge_width: int = 16
-    heads: int = 4
-    ffn_width: int = 128
-    head_width: int = 64
+    layers: Count = 3
+    width: Count = 64
+    edge_width: Count = 16
+    heads: Count = 4
+    ffn_width: Count = 128
+    head_width: Count = 64
     """Inside the output heads."""
-    atom_neighbours: int = 16
+    atom_neighbours: Count = 16
     """Nearest atoms an atom attends to, itself included (paper: 30; 90 for nucleic acids)."""
-    residue_neighbours: int = 24
-    n_gaussians: int = 24
+    residue_neighbours: Count = 24
+    n_gaussians: Count = 24
     """Of the distance encoding (public code: 128)."""
-    atom_reach: float = 9.0
+    atom_reach: Positive = 9.0
     """Å: range of the Gaussians of atom edges (public code)."""
-    residue_reach: float = 14.0
+    residue_reach: Positive = 14.0
     """Å: likewise of residue edges; ours, CA atoms are farther apart."""
     equivariant: bool = True
     """Leave out directions in global axes, so that nothing depends on the pose (the paper's default keeps them)."""
@@ -36,12 +39,12 @@ class VabsNetConfig:
     """Off only in ablations."""
     surface: bool = True
     """Read how exposed atoms are (ours); off in pre-training, where the area is a target."""
-    language_width: int = 0
+    language_width: Natural = 0
     """Numbers of a language model for each residue; 0: none are read."""
-    language_dropout: float = 0.2
-    dropout: float = 0.1
-    attention_dropout: float = 0.1
-    stochastic_depth: float = 0.1
+    language_dropout: Share = 0.2
+    dropout: Share = 0.1
+    attention_dropout: Share = 0.1
+    stochastic_depth: Share = 0.1
     """Of the last layer; less, linearly, of those before."""
     kinds: tuple[str, ...] = ("small",)
     """Kinds of ligand with a binding head, e.g. ``small`` (molecule) and ``nucleic``."""
@@ -72,34 +75,34 @@ class VabsNetConfig:
 
 
 @dataclass(frozen=True)
-class VabsNetTrainConfig:
+class VabsNetTrainConfig(Checked):
     """Pre-training or fine-tuning of a Vabs-Net. Defaults are ours, for a small network and some thousand chains."""
 
-    epochs: int = 8
-    batch: int = 4
+    epochs: Count = 8
+    batch: Count = 4
     """Structures of one step of the optimiser."""
-    max_residues: int = 320
+    max_residues: Count = 320
     """Of a larger structure, so many residues around a random one are taken (paper: chains are cut at 600 to 800)."""
-    core: float = 0.75
+    core: Share = 0.75
     """Share of such a window, its middle, that counts in the loss."""
-    noised: float = 0.2
+    noised: Share = 0.2
     """Share of the residues whose atoms are moved in fine-tuning (paper)."""
-    noise: float = 0.5
+    noise: NonNegative = 0.5
     """Å: standard deviation of the shift along each axis (paper)."""
-    drop_language: float = 0.25
+    drop_language: Share = 0.25
     """Chance that a structure is shown without its language features, so that the network does not rest on them alone."""
-    atom_loss: float = 0.5
+    atom_loss: NonNegative = 0.5
     """Weight of the loss of all atoms beside that of the CA atoms (paper: all atoms, the CA atoms among them)."""
-    lr: float = 1e-3
+    lr: Positive = 1e-3
     """Highest rate (paper: 1e-5 for its size)."""
-    weight_decay: float = 0.02
-    warmup_steps: int = 100
-    clip_norm: float = 5.0
-    ema_decay: float = 0.998
+    weight_decay: NonNegative = 0.02
+    warmup_steps: Natural = 100
+    clip_norm: Annotated[float, Range(0, strict=True, finite=False)] = 5.0
+    ema_decay: Share = 0.998
     """Of the moving average of the weights that is validated and kept."""
-    save_minutes: float = 5.0
+    save_minutes: NonNegative = 5.0
     """A state to go on from is written this often within an epoch, and after each."""
-    seed: int = 0
+    seed: Natural = 0
 
     @classmethod
     def fast(cls) -> VabsNetTrainConfig:
@@ -108,14 +111,14 @@ class VabsNetTrainConfig:
 
 
 @dataclass(frozen=True)
-class VabsNetPretrainConfig:
+class VabsNetPretrainConfig(Checked):
     """Span masking and the loop of Vabs-Net's pre-training."""
 
-    share: float = 0.3
+    share: Share = 0.3
     """Share of the residues that are masked, and, in other spans, moved (paper)."""
-    span: float = 6.0
+    span: Positive = 6.0
     """Mean length of a span, residues (paper)."""
-    noise: float = 0.5
+    noise: NonNegative = 0.5
     """Å: standard deviation of the shift of moved atoms along each axis (paper)."""
     fit: VabsNetTrainConfig = field(default_factory=lambda: VabsNetTrainConfig(max_residues=192))
 
