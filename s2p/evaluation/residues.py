@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.metrics import average_precision_score, roc_auc_score
 
 __all__ = [
     "ResidueFigures",
@@ -59,12 +58,16 @@ def auprc_trapezoid(labels: ArrayLike, scores: ArrayLike) -> float:
 
 def average_precision(labels: ArrayLike, scores: ArrayLike) -> float:
     """Precision at every threshold, weighted by the recall it adds (steps, no lines); NaN without positives."""
+    from sklearn.metrics import average_precision_score  # large: not for whoever needs the other measures only
+
     y = np.asarray(labels, bool)
     return float(average_precision_score(y, np.asarray(scores))) if y.any() else float("nan")
 
 
 def roc_auc(labels: ArrayLike, scores: ArrayLike) -> float:
     """Chance that a binding residue scores higher than another (ties count half); NaN where a class is empty."""
+    from sklearn.metrics import roc_auc_score
+
     y = np.asarray(labels, bool)
     return float(roc_auc_score(y, np.asarray(scores))) if y.any() and not y.all() else float("nan")
 

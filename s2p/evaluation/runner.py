@@ -32,7 +32,7 @@ from s2p.io.files import file_stem, make_folder, sha256_file, write_text
 from s2p.io.processes import Answer, isolated
 from s2p.io.runtime import measure
 from s2p.io.weights import SHIPPED
-from s2p.prediction import Prediction, Predictor, predict_with
+from s2p.prediction import Prediction, Predictor, import_predictor, names_class, predict_with
 from s2p.structure.reading import Structure
 
 __all__ = ["Configured", "Record", "Run", "evaluate_case", "load_named", "read_lines", "read_run", "run_benchmark"]
@@ -152,6 +152,8 @@ def load_named(name: str, model: str | Path = DEFAULT_MODEL) -> Predictor:
     S2PError
         If there is none, or what it needs is not installed.
     """
+    if names_class(name):  # without PyTorch, which would be in the memory of whoever does not use it
+        return import_predictor(name)
     from s2p.predictor import load
 
     if name in OURS:
