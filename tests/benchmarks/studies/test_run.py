@@ -83,7 +83,7 @@ def test_pairs_among_files(tmp_path: Path, examples: Path) -> None:
     (pair,) = csv.DictReader((tmp_path / "out" / "apo_pairs.csv").read_text().splitlines())
     assert (pair["chain"], pair["other"], pair["ligands"]) == ("set/one|A", "files/bare.pdb|A", "1")
     assert float(pair["fit_rmsd"]) == 0 and 0.3 < float(pair["site_rmsd"]) < 1
-    assert main(["robustness", str(data), *table, "--predictor", "random-patch"]) == 0
+    assert main(["robustness", str(data), *table, "--predictor", "benchmarks.peers:RandomPatch"]) == 0
     stored = json.loads((tmp_path / "out" / "robustness.json").read_text())["rows"]
     assert [entry["study"] for entry in stored] == ["side chains"] * 2 + ["other structure, no ligand at the site"] * 2
     assert stored[2]["hits"] == stored[3]["hits"]  # the same CA atoms, so the same patches
