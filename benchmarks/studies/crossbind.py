@@ -32,9 +32,15 @@ from s2p.io.runtime import progress_bar
 from s2p.language.esm import ResidueModel, load_backbone, predict_residues
 from s2p.models.crossbind.cloud import cloud_of
 from s2p.models.crossbind.config import CrossBindConfig, CrossBindTrainConfig
-from s2p.models.crossbind.contrast import top1_retrieval
 from s2p.models.crossbind.evaluation import best_f1_threshold
-from s2p.models.crossbind.training import CrossBindExample, TrainedCrossBind, contrast_views, residue_logits, train_crossbind
+from s2p.models.crossbind.training import (
+    CrossBindExample,
+    TrainedCrossBind,
+    contrast_views,
+    residue_logits,
+    top1_retrieval,
+    train_crossbind,
+)
 from s2p.models.encoder import BACKBONE
 from s2p.prediction import sigmoid
 from s2p.structure.contacts import binding_residues

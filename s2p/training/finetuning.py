@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +16,19 @@ from s2p.config import WindowConfig
 from s2p.datasets.labelled import LabelledChain
 from s2p.errors import S2PError
 from s2p.evaluation.residues import auprc_trapezoid
-from s2p.io.runtime import progress_bar
+from s2p.io.files import sha256_of
 from s2p.language.esm import ResidueModel, predict_residues
 from s2p.training.batches import Batch, ChainsByHead, balanced_weight, batches, by_head, fingerprint, parts, plan
 from s2p.training.config import FinetuneConfig
 from s2p.training.curves import learning_curves
-from s2p.training.loop import EpochLog, StepLog, identity, load_state, save_state, weights_hash, write_logs
-from s2p.training.lora import add_lora, merge_lora
-from s2p.training.optimizer import make_optimizer, training_dtype
+from s2p.training.loop import Backward, EpochLog, Loop, Stage, StepLog, memory_decay, warm_up_and_decay
+from s2p.training.lora import add_lora, lora_parameters, merge_lora
+from s2p.training.state import settings_of
 
-__all__ = ["EpochLog", "balanced_weight", "evaluate", "finetune"]
+__all__ = ["EpochLog", "adamw", "balanced_weight", "evaluate", "finetune", "make_optimizer", "training_dtype", "weights_hash"]
+
+FREE = ("checkpointing", "micro_tokens", "save_minutes")
+"""Settings that may change between a run and its continuation: they say how the same sums are computed."""
 
 
 def finetune(
@@ -60,7 +61,40 @@ def finetune(
     S2PError
         Without chains or binding residues, or if ``folder`` holds the state of another run.
     """
-    return _Run(model, training, validation, config or FinetuneConfig(), folder, quiet).go()
+    config = config or FinetuneConfig()
+    task = Task(model, training, validation, config)
+    identity = {"config": settings_of(config, FREE), "data": fingerprint(task.training, task.validation)}
+    kept = None
+    if config.lora_rank:
+        # The state of such a run does not hold the frozen weights, so it has to meet the same ones again.
+        identity["backbone"] = weights_hash(model.backbone)
+        add_lora(model.backbone, config.lora_rank, config.lora_alpha, config.lora_targets, seed=config.seed)
+        kept = _is_trained
+    model.checkpointing = config.checkpointing
+    loop = Loop(
+        model,
+        task.stages(),
+        identity,
+        None if folder is None else Path(folder),
+        config.save_minutes,
+        clip_norm=config.clip_norm,
+        decay=partial(memory_decay, config.ema_decay) if config.ema_decay else None,
+        kept=kept,
+        scaler=torch.amp.GradScaler(task.device.type, enabled=task.dtype == torch.float16),
+        quiet=quiet,
+    )
+    for row in loop:
+        if not quiet:
+            print(
+                f"epoch {row['epoch']} ({row['phase']}): training loss {row['train_loss']:.4f}, "
+                f"validation AUPRC {row['validation_auprc']:.4f}",
+                flush=True,
+            )
+        if loop.folder:
+            learning_curves([_entry(row) for row in loop.rows], loop.steps, loop.folder / "curves.png")
+    merge_lora(model.backbone)
+    model.checkpointing = False
+    return [_entry(row) for row in loop.rows]
 
 
 def evaluate(
@@ -71,8 +105,8 @@ def evaluate(
     return auprc_trapezoid(np.concatenate([c.labels for c in chains]), np.concatenate([logits for logits, _ in predicted]))
 
 
-class _Run:
-    """A training run: what has to survive a break is in :meth:`_state`."""
+class Task:
+    """What fine-tuning gives to the loop: stages, batches, loss and validation."""
 
     def __init__(
         self,
@@ -80,8 +114,6 @@ class _Run:
         training: Sequence[LabelledChain] | ChainsByHead,
         validation: Sequence[LabelledChain] | ChainsByHead,
         config: FinetuneConfig,
-        folder: str | Path | None,
-        quiet: bool,
     ) -> None:
         if not 0 <= config.label_smoothing < 0.5 or not 0 <= config.ema_decay < 1:
             given = f"{config.label_smoothing:g} and {config.ema_decay:g}"
@@ -90,8 +122,7 @@ class _Run:
             )
         if config.head_epochs + config.full_epochs < 1:
             raise S2PError("fine-tuning needs at least one epoch")
-        self.model, self.config, self.quiet = model, config, quiet
-        self.folder = None if folder is None else Path(folder)
+        self.model, self.config = model, config
         self.validation = by_head(model.heads, validation, "validation")
         self.training = by_head(model.heads, training, "training")
         self.device = next(model.parameters()).device
@@ -99,112 +130,56 @@ class _Run:
         self.pos_weight = {head: torch.tensor(value, device=self.device) for head, value in weights.items()}
         self.planned: list[Batch] = plan(self.training, config)
         self.dtype = training_dtype(config, self.device)
-        self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.dtype == torch.float16)
         self.micro_tokens = config.micro_tokens
-        self.epochs: list[EpochLog] = []
-        self.steps: list[StepLog] = []
-        self.best: dict[str, Tensor] = {}
-        self.average: dict[str, Tensor] = {}
-        self.optimizer: torch.optim.Optimizer | None = None
-        self.scheduler: torch.optim.lr_scheduler.LRScheduler | None = None
-        self.resumed: dict[str, Any] | None = None
-        self.saved = time.monotonic()
 
-    def go(self) -> list[EpochLog]:
-        config, model = self.config, self.model
-        self.identity = identity(config, fingerprint(self.training, self.validation))
-        if config.lora_rank:
-            # The state of such a run does not hold the frozen weights, so it has to meet the same ones again.
-            self.identity["backbone"] = weights_hash(model.backbone)
-            add_lora(model.backbone, config.lora_rank, config.lora_alpha, config.lora_targets, seed=config.seed)
-        model.checkpointing = config.checkpointing
-        first = self._resume()
-        for epoch in range(first, config.head_epochs + config.full_epochs):
-            if self._finished():
-                break
-            full = epoch >= config.head_epochs
-            if self.optimizer is None or epoch in (0, config.head_epochs):
-                self._start_phase(full)
-            loss = self._train_epoch(epoch, full)
-            with self._averaged():
-                figures = {head: evaluate(model, chains, head=head) for head, chains in self.validation.items()}
-                auprc = float(np.mean(list(figures.values())))
-                self.epochs.append(EpochLog(epoch, _phase(full), loss, auprc, figures if len(figures) > 1 else {}))
-                if auprc >= max(entry.validation_auprc for entry in self.epochs):
-                    self.best = {key: value.detach().cpu().clone() for key, value in self._weights().items()}
-            if not self.quiet:
-                print(f"epoch {epoch} ({_phase(full)}): training loss {loss:.4f}, validation AUPRC {auprc:.4f}", flush=True)
-            if self.folder:
-                self._save(epoch + 1, 0, 0.0, 0.0, None)
-                learning_curves(self.epochs, self.steps, self.folder / "curves.png")
-        model.load_state_dict(self.best, strict=not config.lora_rank)
-        merge_lora(model.backbone)
-        model.checkpointing = False
-        return self.epochs
+    def stages(self) -> list[Stage[tuple[str, Tensor, Tensor]]]:
+        """The head alone, then everything; either may have no epochs."""
+        config = self.config
+        stages = []
+        for full, epochs, first in ((False, config.head_epochs, 0), (True, config.full_epochs, config.head_epochs)):
+            if epochs:
+                stage = Stage(
+                    name="all" if full else "head",
+                    steps=epochs * len(self.planned),
+                    per_epoch=len(self.planned),
+                    optimizer=partial(make_optimizer, self.model, config, full),
+                    batches=partial(self.batches, first),
+                    loss=partial(self.loss, full),
+                    validate=partial(self.validate, full, first),
+                    rate=partial(self.rate, epochs * len(self.planned)),
+                    keep_best=full or not config.full_epochs,
+                    # The later of two equal epochs.
+                    better=lambda score, best: score >= best,
+                    patience=config.patience if full else None,
+                )
+                stages.append(stage)
+        return stages
 
-    def _finished(self) -> bool:
-        """Whether unfrozen training has gone on for long enough without a better epoch."""
-        scores = [entry.validation_auprc for entry in self.epochs]
-        late = bool(scores) and self.epochs[-1].phase == _phase(True)
-        return late and len(scores) - 1 - int(np.argmax(scores)) >= self.config.patience
+    def rate(self, steps: int, highest: float, step: int) -> float:
+        """Linear warm-up and decay; without a warm-up the rate stays as it is."""
+        if self.config.warmup_fraction == 0:
+            return highest
+        return highest * warm_up_and_decay(step, steps, max(1, round(self.config.warmup_fraction * steps)))
 
-    def _start_phase(self, full: bool) -> None:
-        self.optimizer, self.scheduler = make_optimizer(self.model, len(self.planned), self.config, full)
-        self.average = {}
-        if self.config.ema_decay:
-            self.average = {key: p.detach().clone() for key, p in self.model.named_parameters() if p.requires_grad}
-        if self.resumed:
-            self.optimizer.load_state_dict(self.resumed["optimizer"])
-            self.scheduler.load_state_dict(self.resumed["scheduler"])
-            self.scaler.load_state_dict(self.resumed["scaler"])
-            self.average = {key: self.resumed["average"][key].to(self.device) for key in self.average}
-
-    def _train_epoch(self, epoch: int, full: bool) -> float:
-        """One pass over the training chains in an order that follows from seed and epoch; mean loss per residue."""
-        config, model = self.config, self.model
-        assert self.optimizer is not None and self.scheduler is not None
-        rng = np.random.default_rng((config.seed, epoch))
-        torch.manual_seed(config.seed * 1000 + epoch)
+    def batches(self, first: int, epoch: int) -> Iterator[tuple[str, Tensor, Tensor]]:
+        """In an order, and with dropout, that follow from seed and epoch."""
+        config = self.config
+        rng = np.random.default_rng((config.seed, first + epoch))
+        torch.manual_seed(config.seed * 1000 + first + epoch)
         order = rng.permutation(len(self.planned)).tolist()
-        done, total, count = 0, 0.0, 0.0
-        if self.resumed and self.resumed["step"]:
-            done, total, count = self.resumed["step"], self.resumed["total"], self.resumed["count"]
-            rng.bit_generator.state = json.loads(self.resumed["numpy"])
-            torch.set_rng_state(self.resumed["torch"])
-            if self.device.type == "cuda":
-                torch.cuda.set_rng_state(self.resumed["cuda"], self.device)
-        self.resumed = None
-        model.train()
-        if not full:
-            model.backbone.eval()
-        bar = progress_bar(order[done:], f"epoch {epoch}", self.quiet)
-        feed = batches(self.training, self.planned, config.max_residues, rng, order[done:])
-        for _, (head, tokens, labels) in zip(bar, feed, strict=True):
-            tokens, labels = tokens.to(self.device), labels.to(self.device)
-            rate = float(self.scheduler.get_last_lr()[0])
-            loss = self._gradients(head, tokens, labels)
-            self.scaler.unscale_(self.optimizer)
-            nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)
-            self.scaler.step(self.optimizer)
-            self.scaler.update()
-            self.scheduler.step()
-            self._update_average()
-            known = int((labels >= 0).sum())
-            total, count = total + loss * known, count + known
-            self.steps.append(StepLog(epoch, done, loss, rate))
-            done += 1
-            if self.folder and done < len(order) and time.monotonic() - self.saved >= 60 * config.save_minutes:
-                self._save(epoch, done, total, count, rng)
-        return total / count
+        yield from batches(self.training, self.planned, config.max_residues, rng, order)
 
-    def _gradients(self, head: str, tokens: Tensor, labels: Tensor) -> float:
-        """Gradients of one batch, in parts if need be; its mean loss."""
-        assert self.optimizer is not None
+    def loss(self, full: bool, batch: tuple[str, Tensor, Tensor], backward: Backward) -> dict[str, float]:
+        """Mean loss of the known residues of one batch, in parts if need be."""
+        self.model.train()
+        if not full:
+            self.model.backbone.eval()
+        head, tokens, labels = batch[0], batch[1].to(self.device), batch[2].to(self.device)
+        known = int((labels >= 0).sum())
         while True:
-            self.optimizer.zero_grad(set_to_none=True)
             try:
-                n = int((labels >= 0).sum())
-                return sum(self._part(head, *part, n) for part in parts(tokens, labels, self.micro_tokens))
+                pieces = parts(tokens, labels, self.micro_tokens)
+                return {"loss": sum(self._part(head, *piece, known, backward) for piece in pieces), "known": known}
             except torch.OutOfMemoryError:
                 size = tokens.numel() if self.micro_tokens is None else min(tokens.numel(), self.micro_tokens)
                 if size <= tokens.shape[1]:
@@ -213,10 +188,11 @@ class _Run:
                         "LoRA, shorter pieces (max_residues) or a smaller backbone"
                     ) from None
                 self.micro_tokens = max(tokens.shape[1], size // 2)
+            self.model.zero_grad(set_to_none=True)
             if self.device.type == "cuda":
                 torch.cuda.empty_cache()
 
-    def _part(self, head: str, tokens: Tensor, labels: Tensor, n: int) -> float:
+    def _part(self, head: str, tokens: Tensor, labels: Tensor, n: int, backward: Backward) -> float:
         with torch.autocast(self.device.type, dtype=self.dtype, enabled=self.dtype != torch.float32):
             logits, _ = self.model(tokens, head)
         known = labels >= 0
@@ -226,82 +202,81 @@ class _Run:
         loss = F.binary_cross_entropy_with_logits(logits[known].float(), targets, pos_weight=self.pos_weight[head])
         # The share of the batch's residues makes the sum over the parts the mean over the batch; 1 for a whole batch.
         share = int(known.sum()) / n
-        self.scaler.scale(loss * share).backward()
+        backward(loss * share)
         return loss.item() * share
 
-    @torch.no_grad()
-    def _update_average(self) -> None:
-        if not self.average:
-            return
-        step = len(self.steps)
-        # Early on the average follows more closely, so that it forgets where training began.
-        decay = min(self.config.ema_decay, (1 + step) / (10 + step))
-        parameters = dict(self.model.named_parameters())
-        for key, value in self.average.items():
-            value.lerp_(parameters[key], 1 - decay)
-
-    @contextmanager
-    def _averaged(self) -> Iterator[None]:
-        """The averaged weights in place of the trained ones, if there is an average."""
-        parameters = dict(self.model.named_parameters())
-        own = {key: parameters[key].detach().clone() for key in self.average}
-        with torch.no_grad():
-            for key, value in self.average.items():
-                parameters[key].copy_(value)
-            yield
-            for key, value in own.items():
-                parameters[key].copy_(value)
-
-    def _weights(self) -> dict[str, Tensor]:
-        """All weights that this run can change."""
-        state: dict[str, Tensor] = self.model.state_dict()
-        if not self.config.lora_rank:
-            return state
-        return {key: value for key, value in state.items() if not key.startswith("backbone.") or ".lora_" in key}
-
-    def _save(self, epoch: int, step: int, total: float, count: float, rng: np.random.Generator | None) -> None:
-        """Keep everything needed to go on with step ``step`` of ``epoch``."""
-        assert self.folder is not None and self.optimizer is not None and self.scheduler is not None
-        state = {
-            "identity": self.identity,
-            "epoch": epoch,
-            "step": step,
-            "total": total,
-            "count": count,
-            "log": [vars(entry) for entry in self.epochs],
-            "steps": [(s.epoch, s.step, s.loss, s.lr) for s in self.steps],
-            "best": self.best,
-            "weights": self._weights(),
-            "average": self.average,
-            "optimizer": self.optimizer.state_dict(),
-            "scheduler": self.scheduler.state_dict(),
-            "scaler": self.scaler.state_dict(),
-            "micro_tokens": self.micro_tokens,
-            "numpy": json.dumps(rng.bit_generator.state) if rng else "",
-            "torch": torch.get_rng_state(),
-            "cuda": torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None,
-        }
-        save_state(self.folder, state)
-        write_logs(self.folder, self.epochs, self.steps)
-        self.saved = time.monotonic()
-
-    def _resume(self) -> int:
-        """Take up the state in the folder, if there is one; the epoch to go on with."""
-        state = load_state(self.folder, self.identity) if self.folder else None
-        if state is None:
-            return 0
-        self.epochs = [EpochLog(**entry) for entry in state["log"]]
-        self.steps = [StepLog(*entry) for entry in state["steps"]]
-        self.best = state["best"]
-        self.micro_tokens = self.config.micro_tokens or state["micro_tokens"]
-        self.model.load_state_dict(state["weights"], strict=not self.config.lora_rank)
-        epoch: int = state["epoch"]
-        # A phase that is only just to begin makes its own optimiser and average.
-        if state["step"] or epoch not in (0, self.config.head_epochs):
-            self.resumed = state
-            self._start_phase(epoch >= self.config.head_epochs)
-        return epoch
+    def validate(self, full: bool, first: int, epoch: int, steps: Sequence[StepLog]) -> tuple[dict[str, Any], float]:
+        """Loss per residue, and the AUPRC, the mean over the heads."""
+        total = count = 0.0
+        for step in steps:
+            total, count = total + step.loss * step.figures["known"], count + step.figures["known"]
+        figures = {head: evaluate(self.model, chains, head=head) for head, chains in self.validation.items()}
+        auprc = float(np.mean(list(figures.values())))
+        row = {"epoch": first + epoch, "phase": "all" if full else "head", "train_loss": total / count, "validation_auprc": auprc}
+        return row | ({f"auprc_{head}": value for head, value in figures.items()} if len(figures) > 1 else {}), auprc
 
 
-def _phase(full: bool) -> str:
-    return "all" if full else "head"
+def _entry(row: dict[str, Any]) -> EpochLog:
+    heads = {key.removeprefix("auprc_"): value for key, value in row.items() if key.startswith("auprc_")}
+    return EpochLog(row["epoch"], row["phase"], row["train_loss"], row["validation_auprc"], heads)
+
+
+def _is_trained(key: str) -> bool:
+    """Whether an array of a model with low-rank updates changes in training."""
+    return not key.startswith("backbone.") or ".lora_" in key
+
+
+def weights_hash(backbone: nn.Module) -> str:
+    """A hash of the first numbers of every array that is used: tells one set of weights from another at no cost."""
+    # Heads of pre-training are not in every file of weights, and random where they are not.
+    used = [value for key, value in backbone.state_dict().items() if not key.startswith(("lm_head", "contact_head"))]
+    return sha256_of(value.flatten()[:64].float().cpu().numpy().tobytes() for value in used)
+
+
+def make_optimizer(model: ResidueModel, config: FinetuneConfig, full: bool) -> torch.optim.Optimizer:
+    """AdamW over the heads alone or, with rates falling towards the input, over everything."""
+    backbone: Any = model.backbone
+    trained = lora_parameters(backbone) if config.lora_rank else list(backbone.parameters())
+    for parameter in trained:
+        parameter.requires_grad_(full)
+    heads = [*model.head.parameters(), *model.other_heads.parameters()]
+    groups: list[dict[str, Any]] = [{"params": heads, "lr": config.backbone_lr if full else config.head_lr}]
+    if full:
+        depth = len(backbone.layers)
+        pieces: list[tuple[nn.Module, int]] = [(backbone.emb_layer_norm_after, 0), (backbone.embed_tokens, depth + 1)]
+        pieces += [(layer, depth - k) for k, layer in enumerate(backbone.layers)]
+        for module, distance in pieces:
+            members = [p for p in module.parameters() if p.requires_grad]
+            if members:
+                groups.append({"params": members, "lr": config.backbone_lr * config.layer_decay**distance})
+    kind = adamw(config, next(model.parameters()).device)
+    optimizer: torch.optim.Optimizer = kind(groups, eps=config.adam_eps, weight_decay=config.weight_decay)
+    return optimizer
+
+
+def adamw(config: FinetuneConfig, device: torch.device) -> Any:
+    """The class of the optimiser.
+
+    Raises
+    ------
+    S2PError
+        If 8-bit states are asked for on CUDA and bitsandbytes is not installed.
+    """
+    if not config.eight_bit or device.type != "cuda":
+        return torch.optim.AdamW
+    try:
+        from bitsandbytes.optim import AdamW8bit
+    except ImportError:
+        raise S2PError(
+            "AdamW with 8-bit states needs the package bitsandbytes: pip install 's2p[gpu]', or train with --no-eight-bit"
+        ) from None
+    return AdamW8bit
+
+
+def training_dtype(config: FinetuneConfig, device: torch.device) -> torch.dtype:
+    """Type of the products in training; sums, losses and weights are fp32 always."""
+    if config.precision == "auto":
+        if device.type != "cuda":
+            return torch.float32
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
+    return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[config.precision]

@@ -23,8 +23,8 @@ from s2p.prediction import sigmoid
 from s2p.training.batches import fingerprint, plan
 from s2p.training.config import FinetuneConfig
 from s2p.training.finetuning import finetune
-from s2p.training.loop import STATE
 from s2p.training.memory import estimate_memory, estimate_seconds
+from s2p.training.state import STATE
 
 __all__ = ["FinetuneJob", "LabelSets", "backbone_name", "describe", "read_sets", "run_finetune", "settings", "split_by_cluster"]
 

@@ -1,34 +1,46 @@
-"""What a training run leaves on disk: a state to go on from, and tables of epochs and steps."""
+"""The one training loop: stages of steps, a look at validation data after every epoch, and a state to go on from.
+
+A system gives its :class:`Stage` (optimiser, batches, loss, validation) as plain functions; the rest is here: learning rates,
+clipping, the moving average of the weights, the best epoch, patience, logs, Ctrl-C, and the state on disk.
+"""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+import math
+import operator
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
+import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from s2p.errors import S2PError
-from s2p.io.files import make_folder, sha256_of, write_csv
-from s2p.training.config import FinetuneConfig
+from s2p.io.files import write_csv
+from s2p.io.runtime import progress_bar
+from s2p.training.state import load_state, save_state
 
-__all__ = ["EpochLog", "StepLog", "identity", "load_state", "save_state", "weights_hash", "write_logs"]
+__all__ = ["Backward", "EpochLog", "Loop", "Stage", "StepLog", "memory_decay", "warm_up_and_decay"]
 
-STATE = "state.pt"
-FREE = ("checkpointing", "micro_tokens", "save_minutes")
-"""Settings that may change between a run and its continuation: they say how the same sums are computed."""
+B = TypeVar("B")
+Backward = Callable[[Tensor], float]
+"""Adds the gradients of a loss and gives its value."""
 
 
 @dataclass(frozen=True)
 class EpochLog:
-    """One line of the training log."""
+    """One line of the log of a training on labelled residues."""
 
     epoch: int
     phase: str
-    """``head`` or ``all`` (what is trained)."""
+    """What is trained, such as ``head`` or ``all``."""
     train_loss: float
     validation_auprc: float
     """Mean over the heads."""
@@ -41,68 +53,277 @@ class StepLog:
     """One step of the optimiser."""
 
     epoch: int
+    """Of the run, from 0."""
     step: int
     """Within the epoch, from 0."""
     loss: float
-    """Mean over the residues of the batch."""
     lr: float
-    """Of the head."""
+    """Of the first group of parameters."""
+    figures: dict[str, Any] = field(default_factory=dict)
+    """What else the loss function tells of the step; numbers, strings and lists of them."""
 
 
-def identity(config: FinetuneConfig, data: str) -> dict[str, Any]:
-    """What has to be equal for a run to go on: the settings that change its result, and the hash of its data."""
-    return {"config": {key: value for key, value in asdict(config).items() if key not in FREE}, "data": data}
+@dataclass(frozen=True)
+class Stage(Generic[B]):
+    """What is trained with one optimiser. Epochs are counted from 0 within the stage."""
+
+    name: str
+    steps: int
+    """In all."""
+    per_epoch: int
+    """Steps between two looks at the validation data."""
+    optimizer: Callable[[], torch.optim.Optimizer]
+    """Called when the stage begins; the place to freeze parameters."""
+    batches: Callable[[int], Iterable[B]]
+    """The batches of an epoch. What is drawn has to follow from a seed and the epoch: after a break they are drawn again."""
+    loss: Callable[[B, Backward], Mapping[str, Any]]
+    """Gives the loss of a batch, or of its parts in turn, to the second argument; returns ``loss`` and other figures."""
+    validate: Callable[[int, Sequence[StepLog]], tuple[dict[str, Any], float | None]]
+    """From an epoch and its steps to a line of the log and, where there is a choice of the best epoch, its score."""
+    rate: Callable[[float, int], float] = lambda highest, step: highest
+    """Learning rate of a group of parameters at a step, from the rate that the optimiser was made with."""
+    keep_best: bool = False
+    """End the stage with the weights of the best score, and count scores anew."""
+    better: Callable[[float, float], bool] = operator.gt
+    """Whether the first score is to replace the second, the best so far."""
+    patience: int | None = None
+    """Epochs without a better score before the stage ends."""
 
 
-def weights_hash(backbone: nn.Module) -> str:
-    """A hash of the first numbers of every array: tells one set of weights from another at no cost."""
-    return sha256_of(value.flatten()[:64].float().cpu().numpy().tobytes() for value in backbone.state_dict().values())
+@dataclass
+class Loop:
+    """A training run; iterating over it trains, and yields the line of the log after every epoch.
 
-
-def save_state(folder: Path, state: Mapping[str, Any]) -> None:
-    """Write ``state`` (numbers, strings, tensors, and dicts and lists of them) so that it is there whole or not at all."""
-    make_folder(folder)
-    partial = folder / f"{STATE}.part"
-    try:
-        torch.save(dict(state), partial)
-        os.replace(partial, folder / STATE)
-    except (OSError, RuntimeError) as error:
-        partial.unlink(missing_ok=True)
-        reason = " ".join(str(error).split())[:200]
-        raise S2PError(f"the training state could not be written to {folder} ({reason}); is the disk full?") from None
-
-
-def load_state(folder: Path, wanted: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The state in ``folder``, or ``None`` without one.
-
-    Raises
-    ------
-    S2PError
-        If it cannot be read or belongs to a run that is not ``wanted`` (see :func:`identity`).
+    A run that finds in ``folder`` the state of an equal one goes on from it, with the same result as without the break.
     """
-    path = folder / STATE
-    if not path.is_file():
-        return None
+
+    module: nn.Module
+    stages: Sequence[Stage[Any]]
+    identity: Mapping[str, Any]
+    """Settings (``config``) and data hash (``data``) that a state has to share with the run, and what else it depends on."""
+    folder: Path | None = None
+    """Where state, ``log.csv`` and ``steps.csv`` are written: after every epoch, every ``save_minutes``, and on Ctrl-C."""
+    save_minutes: float = 5.0
+    clip_norm: float | None = None
+    decay: Callable[[int], float] | None = None
+    """Of the moving average of the trained weights, by the number of steps before; the average is what is validated and kept."""
+    kept: Callable[[str], bool] | None = None
+    """Which entries of the module's state change and belong to the run; ``None``: all."""
+    scaler: Any = None
+    """A ``GradScaler`` for products in fp16."""
+    quiet: bool = False
+    rows: list[dict[str, Any]] = field(init=False, default_factory=list)
+    """The log, a line an epoch."""
+    steps: list[StepLog] = field(init=False, default_factory=list)
+    best: dict[str, Tensor] = field(init=False, default_factory=dict)
+    average: dict[str, Tensor] = field(init=False, default_factory=dict)
+    scores: list[float] = field(init=False, default_factory=list)
+    """Of the epochs that the best is chosen from."""
+    done: int = field(init=False, default=0)
+    """Steps of the stage."""
+    closed: int = field(init=False, default=0)
+    """Steps of the run that are in the log's lines."""
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        self.device = next(self.module.parameters()).device
+        self.scaler = self.scaler or torch.amp.GradScaler(self.device.type, enabled=False)
+        self.saved = time.monotonic()
+        state = load_state(self.folder, self.identity) if self.folder else None
+        first = self._take_up(state) if state else 0
+        with _interrupts_wait(self.folder is not None) as asked:
+            for k, stage in enumerate(self.stages[first:], start=first):
+                yield from self._run(k, stage, state, asked)
+                state = None
+        if self.average and not self.stages[-1].keep_best:
+            self._exchange()
+
+    def train(self) -> list[dict[str, Any]]:
+        """Run to the end; the log, a line an epoch."""
+        for _ in self:
+            pass
+        return self.rows
+
+    def _run(self, k: int, stage: Stage[Any], state: dict[str, Any] | None, asked: list[bool]) -> Iterator[dict[str, Any]]:
+        self._begin(stage, state)
+        generators = state["generators"] if state else None
+        feed: Iterator[Any] | None = None
+        over = self.done > 0 and self._patience_is_over(stage)
+        for step in progress_bar(range(stage.steps if over else self.done, stage.steps), stage.name, self.quiet):
+            epoch, place = divmod(step, stage.per_epoch)
+            if feed is None:
+                feed = self._feed(stage, epoch, place, generators)
+                generators = None
+            self._step(stage, step, next(feed))
+            self.done = step + 1
+            ends = place + 1 == stage.per_epoch or self.done == stage.steps
+            if ends:
+                feed = None
+                self._close(stage, epoch)
+            if self.folder and (ends or asked or time.monotonic() - self.saved >= 60 * self.save_minutes):
+                self.save(k)
+            if asked:
+                raise KeyboardInterrupt(f"training was interrupted; the same run goes on from its state in {self.folder}")
+            if ends:
+                yield self.rows[-1]
+                if self._patience_is_over(stage):
+                    break
+        if stage.keep_best:
+            if self.best:
+                self.module.load_state_dict(self.best, strict=self.kept is None)
+            self.best, self.scores = {}, []
+
+    def _begin(self, stage: Stage[Any], state: dict[str, Any] | None) -> None:
+        self.optimizer = stage.optimizer()
+        self.highest = [float(group["lr"]) for group in self.optimizer.param_groups]
+        self.done, self.average = 0, {}
+        if self.decay:
+            self.average = {key: p.detach().clone() for key, p in self.module.named_parameters() if p.requires_grad}
+        if state:
+            self.done = state["step"]
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.scaler.load_state_dict(state["scaler"])
+            self.average = {key: state["average"][key].to(self.device) for key in self.average}
+
+    def _feed(self, stage: Stage[Any], epoch: int, place: int, generators: dict[str, Tensor] | None) -> Iterator[Any]:
+        """Batches of the epoch from ``place`` on; the generators of torch are put back to where a state left them."""
+        # Batches may seed torch when they begin: at the start of an epoch that comes after the state, within one before it.
+        if generators and not place:
+            self._put_back(generators)
+        feed = iter(stage.batches(epoch))
+        for _ in range(place):
+            next(feed)
+        if generators and place:
+            self._put_back(generators)
+        return feed
+
+    def _put_back(self, generators: dict[str, Tensor]) -> None:
+        torch.set_rng_state(generators["torch"])
+        if self.device.type == "cuda" and "cuda" in generators:
+            torch.cuda.set_rng_state(generators["cuda"], self.device)
+
+    def _step(self, stage: Stage[Any], step: int, batch: Any) -> None:
+        for group, highest in zip(self.optimizer.param_groups, self.highest, strict=True):
+            group["lr"] = stage.rate(highest, step)
+        rate = float(self.optimizer.param_groups[0]["lr"])
+        self.optimizer.zero_grad(set_to_none=True)
+        figures = dict(stage.loss(batch, self._backward))
+        finite = True
+        if self.clip_norm is not None:
+            self.scaler.unscale_(self.optimizer)
+            finite = bool(torch.isfinite(nn.utils.clip_grad_norm_(self.module.parameters(), self.clip_norm)))
+        # A gradient that is not finite would spoil every weight; in fp16 the scaler sees to it itself.
+        if finite or self.scaler.is_enabled():
+            self.scaler.step(self.optimizer)
+        self.scaler.update()
+        if self.decay:
+            keep, trained = self.decay(len(self.steps)), dict(self.module.named_parameters())
+            for key, value in self.average.items():
+                value.lerp_(trained[key].detach(), 1 - keep)
+        self.steps.append(StepLog(len(self.rows), step % stage.per_epoch, float(figures.pop("loss")), rate, figures))
+
+    def _backward(self, loss: Tensor) -> float:
+        value = float(loss.item())
+        if not math.isfinite(value):
+            raise S2PError(
+                f"the training loss became {value} in step {len(self.steps) + 1}: the rate is too high, or a number in the data "
+                "is not finite; try a lower rate, or fp32 in place of half precision"
+            )
+        self.scaler.scale(loss).backward()
+        return value
+
+    def _close(self, stage: Stage[Any], epoch: int) -> None:
+        """Look at the validation data, with the averaged weights if there are some, and write a line of the log."""
+        self._exchange()
+        row, score = stage.validate(epoch, self.steps[self.closed :])
+        self.rows.append(row)
+        self.closed = len(self.steps)
+        if score is not None:
+            if not self.scores or stage.better(score, max(self.scores)):
+                self.best = {key: value.detach().cpu().clone() for key, value in self._weights().items()}
+            self.scores.append(score)
+        self._exchange()
+
+    def _patience_is_over(self, stage: Stage[Any]) -> bool:
+        if stage.patience is None or not self.scores:
+            return False
+        return len(self.scores) - 1 - int(np.argmax(self.scores)) >= stage.patience
+
+    @torch.no_grad()
+    def _exchange(self) -> None:
+        """The averaged weights in place of the trained ones, and the other way round."""
+        trained = dict(self.module.named_parameters())
+        for key, value in self.average.items():
+            own = trained[key].detach().clone()
+            trained[key].copy_(value)
+            self.average[key] = own
+
+    def _weights(self) -> dict[str, Tensor]:
+        state: dict[str, Tensor] = self.module.state_dict()
+        return state if self.kept is None else {key: value for key, value in state.items() if self.kept(key)}
+
+    def save(self, stage: int) -> None:
+        """Write what has to survive a break, and the tables."""
+        assert self.folder is not None
+        generators = {"torch": torch.get_rng_state()}
+        if self.device.type == "cuda":
+            generators["cuda"] = torch.cuda.get_rng_state(self.device)
+        state = {
+            "identity": dict(self.identity),
+            "stage": stage,
+            "step": self.done,
+            "closed": self.closed,
+            "rows": self.rows,
+            "steps": [list(vars(entry).values()) for entry in self.steps],
+            "scores": self.scores,
+            "weights": self._weights(),
+            "best": self.best,
+            "average": self.average,
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "generators": generators,
+        }
+        save_state(self.folder, state)
+        columns = ("epoch", "step", "loss", "lr")
+        if self.rows:
+            write_csv(self.folder / "log.csv", self.rows)
+        write_csv(self.folder / "steps.csv", [[getattr(entry, name) for name in columns] for entry in self.steps], columns)
+        self.saved = time.monotonic()
+
+    def _take_up(self, state: dict[str, Any]) -> int:
+        """Go back to where ``state`` was written; the stage that goes on."""
+        self.rows, self.scores, self.best, self.closed = state["rows"], state["scores"], state["best"], state["closed"]
+        self.steps = [StepLog(*entry) for entry in state["steps"]]
+        self.module.load_state_dict(state["weights"], strict=self.kept is None)
+        return int(state["stage"])
+
+
+def warm_up_and_decay(step: int, total: int, warmup: int, *, decay: bool = True) -> float:
+    """Factor of a learning rate: linear up over ``warmup`` steps, then, unless not wanted, linear down to 0 at ``total``."""
+    down = max(total - step, 0) / max(total - warmup, 1) if decay else 1.0
+    return min((step + 1) / max(warmup, 1), down, 1.0)
+
+
+def memory_decay(decay: float, step: int) -> float:
+    """``decay`` of a moving average, less at first: or the start of training would stay in the average for long."""
+    return min(decay, (1 + step) / (10 + step))
+
+
+@contextmanager
+def _interrupts_wait(can_save: bool) -> Iterator[list[bool]]:
+    """The first Ctrl-C fills the list instead of breaking off a step; the second interrupts at once."""
+    asked: list[bool] = []
+    if not can_save or threading.current_thread() is not threading.main_thread():
+        yield asked
+        return
+
+    def ask(*_: object) -> None:
+        if asked:
+            raise KeyboardInterrupt
+        asked.append(True)
+        print("stopping after this step; Ctrl-C again stops at once", file=sys.stderr, flush=True)
+
+    previous = signal.signal(signal.SIGINT, ask)
     try:
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        found = state["identity"]
-    except Exception as error:
-        reason = " ".join(str(error).split())[:200]
-        raise S2PError(f"{path}: cannot be read as the state of a training run ({reason}); remove it to start anew") from None
-    for key, word in (("config", "another configuration"), ("data", "other data"), ("backbone", "another backbone")):
-        if found.get(key) != wanted.get(key):
-            raise S2PError(f"{path} was written by a run with {word}; remove it or choose another folder")
-    return state
-
-
-def write_logs(folder: Path, epochs: Sequence[EpochLog], steps: Sequence[StepLog]) -> None:
-    """Tables ``log.csv``, a line an epoch, and ``steps.csv``, a line a step."""
-    make_folder(folder)
-    rows = []
-    for entry in epochs:
-        row = asdict(entry)
-        row |= {f"auprc_{head}": value for head, value in row.pop("auprc_by_head").items()}
-        rows.append(row)
-    for name, table in (("log", rows), ("steps", [asdict(entry) for entry in steps])):
-        if table:
-            write_csv(folder / f"{name}.csv", table)
+        yield asked
+    finally:
+        signal.signal(signal.SIGINT, previous)

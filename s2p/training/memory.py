@@ -19,7 +19,7 @@ import torch
 from s2p.errors import WeightsError
 from s2p.language.esm import BACKBONES, encode_layer
 from s2p.training.config import FinetuneConfig
-from s2p.training.optimizer import training_dtype
+from s2p.training.finetuning import training_dtype
 
 __all__ = ["MemoryEstimate", "estimate_memory", "estimate_seconds", "memory_table", "parameter_count"]
 

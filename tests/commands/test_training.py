@@ -62,7 +62,7 @@ def test_a_checkpoint_with_the_new_smoother(complexes: Path, split: Path, capsys
     assert smooth_train(complexes, split, "-o", str(out), "--own-context", "--quiet") == 0
     assert capsys.readouterr().out == ""
     assert smooth_train(complexes, split, "-o", str(out)) == 1
-    assert "other data or settings" in capsys.readouterr().err
+    assert "another configuration" in capsys.readouterr().err
 
 
 def test_frozen_embeddings_are_judged_but_not_written(

@@ -1,4 +1,4 @@
-"""The training loop: it learns, it repeats itself, it resumes."""
+"""Fine-tuning: its arithmetic, its heads, parts of batches, and that a killed process goes on."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from s2p.errors import S2PError
 from s2p.language.esm import ResidueModel, token_batches, tokenize
 from s2p.training.batches import batches
 from s2p.training.config import FinetuneConfig
-from s2p.training.finetuning import _Run, balanced_weight, evaluate, finetune
-from s2p.training.optimizer import adamw
+from s2p.training.finetuning import Task, adamw, balanced_weight, evaluate, finetune, make_optimizer
+from s2p.training.state import STATE
 
 CONFIG = FinetuneConfig(head_epochs=1, full_epochs=2, token_budget=256, max_residues=60, head_lr=1e-2, backbone_lr=1e-3)
 
@@ -39,6 +39,11 @@ def chains(n: int, seed: int) -> list[LabelledChain]:
 def fresh() -> ResidueModel:
     torch.manual_seed(1)
     return ResidueModel("esm2_t6_8M_UR50D", dropout=0.1)
+
+
+def backward(loss: torch.Tensor) -> float:
+    loss.backward()  # type: ignore[no-untyped-call]
+    return loss.item()
 
 
 def test_balanced_weight() -> None:
@@ -119,52 +124,13 @@ def test_the_default_arithmetic_is_unchanged() -> None:
     assert [entry.train_loss for entry in finetune(fresh(), chains(12, 0), chains(3, 9), config, quiet=True)] == expected
 
 
-class Killed(BaseException):
-    """Stands for a kill: nothing in the package catches it."""
-
-
-LORA = {"lora_rank": 2, "ema_decay": 0.9}
-
-
-@pytest.mark.parametrize(
-    ("step", "options"),
-    [(1, {}), (3, {}), (8, {}), (4, LORA)],
-    ids=["head", "between phases", "all", "lora and average"],
-)
-def test_a_killed_run_resumes_to_the_same_bits(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int, options: dict[str, float]
-) -> None:
-    training, validation = chains(15, 0), chains(4, 9)
-    config = replace(CONFIG, max_residues=40, save_minutes=0.0, **options)
-    expected = fresh()
-    whole = finetune(expected, training, validation, config, quiet=True)
-    real, calls = _Run._gradients, []
-
-    def dies(*arguments: object) -> float:
-        calls.append(1)
-        if len(calls) > step:
-            raise Killed
-        return real(*arguments)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(_Run, "_gradients", dies)
-    with pytest.raises(Killed):
-        finetune(fresh(), training, validation, config, folder=tmp_path, quiet=True)
-    assert len((tmp_path / "steps.csv").read_text().splitlines()) == step + 1
-    monkeypatch.setattr(_Run, "_gradients", real)
-    model = fresh()
-    assert finetune(model, training, validation, config, folder=tmp_path, quiet=True) == whole
-    assert all(torch.equal(a, b) for a, b in zip(model.state_dict().values(), expected.state_dict().values(), strict=True))
-    assert (tmp_path / "log.csv").read_text().count("\n") == 4
-    assert (tmp_path / "curves.png").read_bytes()[:4] == b"\x89PNG"
-
-
 CHILD = """
 import importlib.util, os, signal, sys
 
 spec = importlib.util.spec_from_file_location("parent", sys.argv[1])
 parent = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(parent)
-real, calls = parent._Run._gradients, []
+real, calls = parent.Task.loss, []
 
 def dies(*arguments):
     calls.append(1)
@@ -172,7 +138,7 @@ def dies(*arguments):
         os.kill(os.getpid(), signal.SIGKILL)
     return real(*arguments)
 
-parent._Run._gradients = dies
+parent.Task.loss = dies
 config = parent.replace(parent.CONFIG, save_minutes=0.0)
 parent.finetune(parent.fresh(), parent.chains(15, 0), parent.chains(4, 9), config, folder=sys.argv[2])
 """
@@ -188,6 +154,8 @@ def test_a_process_killed_by_the_system_resumes_to_the_same_bits(tmp_path: Path)
     resumed = finetune(model, chains(15, 0), chains(4, 9), CONFIG, folder=tmp_path, quiet=True)
     assert resumed == finetune(expected, chains(15, 0), chains(4, 9), CONFIG, quiet=True)
     assert all(torch.equal(a, b) for a, b in zip(model.state_dict().values(), expected.state_dict().values(), strict=True))
+    assert [(tmp_path / f"{name}.csv").read_text().count("\n") for name in ("log", "steps")] == [4, 13]
+    assert (tmp_path / "curves.png").read_bytes()[:4] == b"\x89PNG"
 
 
 def test_a_finished_run_is_not_trained_further(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -195,7 +163,7 @@ def test_a_finished_run_is_not_trained_further(tmp_path: Path, monkeypatch: pyte
     config = replace(CONFIG, full_epochs=6, patience=1, backbone_lr=0.0, weight_decay=0.0)
     log = finetune(fresh(), chains(6, 0), chains(2, 9), config, folder=tmp_path, quiet=True)
     assert len(log) < 7
-    monkeypatch.setattr(_Run, "_train_epoch", lambda *_: pytest.fail("trained again"))
+    monkeypatch.setattr(Task, "loss", lambda *_: pytest.fail("trained again"))
     assert finetune(fresh(), chains(6, 0), chains(2, 9), config, folder=tmp_path, quiet=True) == log
 
 
@@ -205,10 +173,10 @@ def test_parts_of_a_batch_give_the_gradients_of_the_whole() -> None:
     uneven = [LabelledChain(c.id, c.sequence[: 20 + 5 * k], c.labels[: 20 + 5 * k]) for k, c in enumerate(chains(5, 0))]
     gradients = []
     for micro in (None, 100, 1):
-        run = _Run(model, uneven, uneven, replace(CONFIG, micro_tokens=micro, token_budget=1000), None, True)
-        run._start_phase(True)
-        (batch,) = batches(run.training, run.planned, 60, np.random.default_rng(0), [0])
-        loss = run._gradients(*batch)
+        task = Task(model, uneven, uneven, replace(CONFIG, micro_tokens=micro, token_budget=1000))
+        make_optimizer(model, task.config, True).zero_grad()
+        (batch,) = batches(task.training, task.planned, 60, np.random.default_rng(0), [0])
+        loss = task.loss(True, batch, backward)["loss"]
         gradients.append((loss, [p.grad.clone() for p in model.parameters() if p.grad is not None]))
     for loss, values in gradients[1:]:
         assert loss == pytest.approx(gradients[0][0], rel=1e-5)
@@ -242,26 +210,12 @@ def test_label_smoothing_moves_the_targets() -> None:
     model, (chain,) = fresh(), chains(1, 0)
     model.dropout.p = 0.0
     config = replace(CONFIG, label_smoothing=0.1, pos_weight=3.0)
-    run = _Run(model, [chain], [chain], config, None, True)
-    run._start_phase(False)
-    (batch,) = batches(run.training, run.planned, 60, np.random.default_rng(0), [0])
+    task = Task(model, [chain], [chain], config)
+    (batch,) = batches(task.training, task.planned, 60, np.random.default_rng(0), [0])
     p = torch.sigmoid(model(batch[1])[0][0, 1:-1]).double()
     y = torch.from_numpy(np.where(chain.labels, 0.9, 0.1))
     by_hand = -(3 * y * p.log() + (1 - y) * (1 - p).log()).mean()
-    assert run._gradients(*batch) == pytest.approx(by_hand.item(), rel=1e-5)
-
-
-def test_the_average_follows_the_weights() -> None:
-    config = replace(CONFIG, ema_decay=0.5, full_epochs=0)
-    run = _Run(fresh(), chains(2, 0), chains(2, 0), config, None, True)
-    run._start_phase(False)
-    start, name = run.model.head.bias.detach().clone(), "head.bias"
-    run.model.head.bias.data += 1
-    run._update_average()  # decay min(0.5, 1/10): the average goes nine tenths of the way
-    assert run.average[name].item() == pytest.approx(start.item() + 0.9, abs=1e-6)
-    with run._averaged():
-        assert run.model.head.bias.item() == pytest.approx(start.item() + 0.9, abs=1e-6)
-    assert run.model.head.bias.item() == pytest.approx(start.item() + 1, abs=1e-6)
+    assert task.loss(False, batch, backward)["loss"] == pytest.approx(by_hand.item(), rel=1e-5)
 
 
 def test_each_head_learns_from_its_own_chains() -> None:
@@ -279,10 +233,11 @@ def test_each_head_learns_from_its_own_chains() -> None:
 def test_a_head_is_not_touched_by_the_chains_of_another() -> None:
     model = ResidueModel("esm2_t6_8M_UR50D", heads=("general", "cryptic"))
     table = {"general": chains(2, 0), "cryptic": chains(2, 1)}
-    run = _Run(model, table, table, CONFIG, None, True)
-    run._start_phase(True)
-    for head, tokens, labels in batches(run.training, run.planned, 60, np.random.default_rng(0), [0, 1]):
-        run._gradients(head, tokens, labels)
+    task = Task(model, table, table, CONFIG)
+    for batch in batches(task.training, task.planned, 60, np.random.default_rng(0), [0, 1]):
+        head = batch[0]
+        model.zero_grad()
+        task.loss(True, batch, backward)
         assert (model.head.weight.grad is not None) == (head == "general")
         assert (model.other_heads["cryptic"].weight.grad is not None) == (head == "cryptic")
 
@@ -316,7 +271,7 @@ def test_other_data_are_refused(tmp_path: Path) -> None:
     finetune(fresh(), chains(4, 0), chains(2, 9), config, folder=tmp_path, quiet=True)
     with pytest.raises(S2PError, match="other data"):
         finetune(fresh(), chains(5, 0), chains(2, 9), config, folder=tmp_path, quiet=True)
-    (tmp_path / "state.pt").write_bytes(b"not a state")
+    (tmp_path / STATE).write_bytes(b"not a state")
     with pytest.raises(S2PError, match="cannot be read as the state"):
         finetune(fresh(), chains(4, 0), chains(2, 9), config, folder=tmp_path, quiet=True)
 
@@ -331,6 +286,20 @@ def test_a_state_of_another_configuration_is_refused(tmp_path: Path) -> None:
     finetune(fresh(), chains(4, 0), chains(2, 9), replace(CONFIG, full_epochs=0), folder=tmp_path, quiet=True)
     with pytest.raises(S2PError, match="another configuration"):
         finetune(fresh(), chains(4, 0), chains(2, 9), CONFIG, folder=tmp_path, quiet=True)
+
+
+def test_low_rank_updates_need_their_backbone_again_but_not_its_unused_heads(tmp_path: Path) -> None:
+    """Weights files may lack the heads of pre-training, which then are random in every process."""
+    config = replace(CONFIG, full_epochs=0, lora_rank=2)
+    log = finetune(fresh(), chains(4, 0), chains(2, 9), config, folder=tmp_path, quiet=True)
+    other = fresh()
+    torch.nn.init.normal_(other.backbone.contact_head.regression.weight)  # type: ignore[union-attr,arg-type]
+    torch.nn.init.normal_(other.backbone.lm_head.dense.weight)  # type: ignore[union-attr,arg-type]
+    assert finetune(other, chains(4, 0), chains(2, 9), config, folder=tmp_path, quiet=True) == log
+    other = fresh()
+    torch.nn.init.normal_(other.backbone.embed_tokens.weight)  # type: ignore[union-attr,arg-type]
+    with pytest.raises(S2PError, match="another backbone"):
+        finetune(other, chains(4, 0), chains(2, 9), config, folder=tmp_path, quiet=True)
 
 
 def test_no_validation_is_refused() -> None:

@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from s2p.training.config import FinetuneConfig
 from s2p.datasets.labelled import LabelledChain
-from s2p.training.finetuning import _Run
+from s2p.training.finetuning import Task, make_optimizer
 from s2p.language.esm import ResidueModel
 from s2p.training.batches import batches
 
@@ -39,13 +39,12 @@ def step(tokens, checkpointing):
     text, labels = "".join(draw.choice(list("ACDEFGHIKL"), 512)), np.tile([1, 0], 256).astype(np.uint8)
     chains = [LabelledChain(str(k), text, labels) for k in range(rows)]
     config = FinetuneConfig(head_epochs=0, full_epochs=1, token_budget=tokens, checkpointing=checkpointing)
-    run = _Run(ResidueModel("esm2_t6_8M_UR50D"), chains, chains, config, None, True)
-    run.model.checkpointing = checkpointing
-    run._start_phase(True)
-    run.model.train()
-    for batch in batches(run.training, run.planned, 1022, np.random.default_rng(0), [0]):
-        run._gradients(*batch)
-        run.optimizer.step()
+    task = Task(ResidueModel("esm2_t6_8M_UR50D"), chains, chains, config)
+    task.model.checkpointing = checkpointing
+    optimizer = make_optimizer(task.model, config, True)
+    for batch in batches(task.training, task.planned, 1022, np.random.default_rng(0), [0]):
+        task.loss(True, batch, lambda loss: loss.backward())
+        optimizer.step()
 
 step(520, False)
 before = peak()

@@ -1,4 +1,4 @@
-"""Training of the smoother: pairs by hand, learning, repeatability, resume."""
+"""Training of the smoother: pairs by hand, learning, repeatability."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import s2p.training.smoother
-from s2p.errors import S2PError, WeightsError
+from s2p.errors import S2PError
 from s2p.evaluation.residues import auprc_trapezoid
 from s2p.residues.smoothing import smoother_logits
 from s2p.training.config import SmootherTrainConfig
+from s2p.training.loop import Loop
 from s2p.training.smoother import SmootherEpoch, SmoothingExample, train_smoother, training_pairs, write_learning_curve
 
 SMALL = SmootherTrainConfig(width=16, max_epochs=12, patience=4, lr=3e-3, batch_size=64)
@@ -117,29 +117,6 @@ def test_validation_never_sees_a_residue_in_its_own_context() -> None:
     assert max(entry.validation_auprc for entry in log) == scores[False] != scores[True]
 
 
-@pytest.mark.parametrize("stop", [1, 3])
-def test_a_stopped_run_goes_on_to_the_same_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop: int) -> None:
-    examples = pockets(10)
-    whole, log = train_smoother(examples[:7], examples[7:], SMALL, folder=tmp_path / "whole")
-    save, saved = s2p.training.smoother._save_state, []
-
-    def killed(*arguments):
-        save(*arguments)
-        saved.append(1)
-        if len(saved) == stop:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(s2p.training.smoother, "_save_state", killed)
-    with pytest.raises(KeyboardInterrupt):
-        train_smoother(examples[:7], examples[7:], SMALL, folder=tmp_path / "cut")
-    resumed, resumed_log = train_smoother(examples[:7], examples[7:], SMALL, folder=tmp_path / "cut")
-    assert len(saved) == len(log) > stop, "no epoch was trained twice"
-    assert resumed_log == log
-    for a, b in zip(whole.parameters(), resumed.parameters(), strict=True):
-        assert torch.equal(a, b)
-    assert (tmp_path / "whole" / "log.csv").read_text() == (tmp_path / "cut" / "log.csv").read_text()
-
-
 def test_a_finished_run_is_not_trained_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     examples = pockets(6)
     smoother, log = train_smoother(examples[:4], examples[4:], SMALL, folder=tmp_path)
@@ -148,7 +125,7 @@ def test_a_finished_run_is_not_trained_again(tmp_path: Path, monkeypatch: pytest
             SmootherEpoch(int(r["epoch"]), float(r["train_loss"]), float(r["validation_auprc"])) for r in csv.DictReader(handle)
         ]
     assert rows == log
-    monkeypatch.setattr(s2p.training.smoother, "_shuffled", lambda *_: pytest.fail("trained"))
+    monkeypatch.setattr(Loop, "_step", lambda *_: pytest.fail("trained"))
     again, log_again = train_smoother(examples[:4], examples[4:], SMALL, folder=tmp_path)
     assert log_again == log
     assert all(torch.equal(a, b) for a, b in zip(smoother.parameters(), again.parameters(), strict=True))
@@ -157,13 +134,13 @@ def test_a_finished_run_is_not_trained_again(tmp_path: Path, monkeypatch: pytest
 def test_the_state_of_another_run_is_refused(tmp_path: Path) -> None:
     examples = pockets(6)
     train_smoother(examples[:4], examples[4:], SMALL, folder=tmp_path)
-    with pytest.raises(S2PError, match="other data or settings"):
+    with pytest.raises(S2PError, match="another configuration"):
         train_smoother(examples[:4], examples[4:], replace(SMALL, lr=1e-3), folder=tmp_path)
-    with pytest.raises(S2PError, match="other data or settings"):
+    with pytest.raises(S2PError, match="other data"):
         train_smoother(examples[:3], examples[4:], SMALL, folder=tmp_path)
     state = tmp_path / "state.safetensors"
     state.write_bytes(state.read_bytes()[:-100])
-    with pytest.raises(WeightsError, match="state of a training run"):
+    with pytest.raises(S2PError, match="state of a training run"):
         train_smoother(examples[:4], examples[4:], SMALL, folder=tmp_path)
 
 

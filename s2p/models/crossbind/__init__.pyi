@@ -3,8 +3,6 @@ from .config import CrossBindConfig as CrossBindConfig
 from .config import CrossBindFilterConfig as CrossBindFilterConfig
 from .config import CrossBindTrainConfig as CrossBindTrainConfig
 from .contacts import nucleic_contacts as nucleic_contacts
-from .contrast import nt_xent as nt_xent
-from .contrast import top1_retrieval as top1_retrieval
 from .evaluation import best_f1_threshold as best_f1_threshold
 from .filter import filter_probabilities as filter_probabilities
 from .filter import geodesic_neighbours as geodesic_neighbours
@@ -17,4 +15,6 @@ from .sparse_conv import build_levels as build_levels
 from .sparse_conv import voxelise as voxelise
 from .training import CrossBindExample as CrossBindExample
 from .training import contrast_views as contrast_views
+from .training import nt_xent as nt_xent
+from .training import top1_retrieval as top1_retrieval
 from .training import train_crossbind as train_crossbind

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,23 +13,29 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from s2p.errors import S2PError
 from s2p.evaluation.residues import auprc_trapezoid
-from s2p.io.files import sha256_of
-from s2p.io.runtime import progress_bar
 from s2p.models.crossbind.cloud import Cloud, augment, crop, join
 from s2p.models.crossbind.config import CrossBindAugmentConfig, CrossBindConfig, CrossBindTrainConfig
-from s2p.models.crossbind.contrast import nt_xent
 from s2p.models.crossbind.network import CrossBind, ProjectionHead
-from s2p.training.loop import load_state, save_state
+from s2p.training.loop import Backward, Loop, Stage, StepLog
+from s2p.training.state import fingerprint_of, settings_of
 
-__all__ = ["CrossBindExample", "StageLog", "TrainedCrossBind", "contrast_views", "residue_logits", "train_crossbind"]
+__all__ = [
+    "CrossBindExample",
+    "StageLog",
+    "TrainedCrossBind",
+    "contrast_views",
+    "nt_xent",
+    "residue_logits",
+    "top1_retrieval",
+    "train_crossbind",
+]
 
-Stage = Literal["contrast", "segment", "cross"]
-STAGES: tuple[Stage, ...] = ("contrast", "segment", "cross")
-FREE = ("save_minutes",)
+StageName = Literal["contrast", "segment", "cross"]
+STAGES: tuple[StageName, ...] = ("contrast", "segment", "cross")
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,6 +82,39 @@ def residue_logits(model: CrossBind, example: CrossBindExample) -> NDArray[np.fl
     return _predict(model, example, "cross")
 
 
+def nt_xent(first: Tensor, second: Tensor, temperature: float = 0.1) -> Tensor:
+    """NT-Xent of two views, the mean of both directions.
+
+    Parameters
+    ----------
+    first, second
+        (N, d) the same residues in two views.
+
+    Notes
+    -----
+    With cosine similarities S, of residue i in the first view
+    ``-log(exp(S12_ii / t) / (sum_{j != i} exp(S11_ij / t) + sum_j exp(S12_ij / t)))``: the cross-entropy of finding its other
+    view among the 2N - 1 other embeddings (Chen et al. 2020, arXiv 2002.05709, equation 1).
+    """
+    a, b = F.normalize(first, dim=1), F.normalize(second, dim=1)
+    n = len(a)
+    itself = torch.eye(n, dtype=torch.bool, device=a.device)
+    across = a @ b.T / temperature
+    target = torch.arange(n, device=a.device)
+    losses = []
+    for own, other in ((a, across), (b, across.T)):
+        within = (own @ own.T / temperature).masked_fill(itself, -torch.inf)
+        losses.append(F.cross_entropy(torch.cat([other, within], dim=1), target))
+    return (losses[0] + losses[1]) / 2
+
+
+def top1_retrieval(first: Tensor, second: Tensor) -> float:
+    """Share of residues of the first view (N, d) whose most similar residue in the second is themselves; 1/N by chance."""
+    similarity = F.normalize(first, dim=1) @ F.normalize(second, dim=1).T
+    hits = similarity.argmax(dim=1) == torch.arange(len(first), device=first.device)
+    return float(hits.float().mean())
+
+
 def contrast_views(
     model: CrossBind, projection: ProjectionHead, clouds: Sequence[Cloud], rng: np.random.Generator, *, most: int
 ) -> tuple[Tensor, Tensor]:
@@ -118,11 +157,29 @@ def train_crossbind(
     for name, examples in (("training", training), ("validation", validation)):
         if not any(example.labels.any() for example in examples):
             raise S2PError(f"CrossBind needs {name} proteins with binding residues")
-    return _Run(model_config, training, validation, config, None if folder is None else Path(folder), quiet).go()
+    torch.manual_seed(config.seed)
+    task = _Task(model_config, training, validation, config)
+    names = ("coord", "residue_type")
+    data = fingerprint_of(
+        array
+        for part in (training, validation)
+        for x in part
+        for array in (*(getattr(x.cloud, name) for name in names), x.language, x.features, x.labels)
+    )
+    identity = {"config": {"train": settings_of(config), "model": asdict(model_config)}, "data": data}
+    stages = [task.stage(stage) for stage in STAGES if task.steps[stage]]
+    loop = Loop(task.module, stages, identity, None if folder is None else Path(folder), config.save_minutes, quiet=quiet)
+    validated = {(row["stage"], row["step"]): row["validation_auprc"] for row in loop.train()}
+    task.module.eval()
+    log = [
+        StageLog(**s.figures, loss=s.loss, validation_auprc=validated.get((s.figures["stage"], s.figures["step"])))
+        for s in loop.steps
+    ]
+    return TrainedCrossBind(task.model, task.projection, tuple(log))
 
 
-class _Run:
-    """What has to survive a break is in :meth:`_save`."""
+class _Task:
+    """The network and its stages: what is drawn in a step follows from the seed, the stage and the step."""
 
     def __init__(
         self,
@@ -130,42 +187,42 @@ class _Run:
         training: Sequence[CrossBindExample],
         validation: Sequence[CrossBindExample],
         config: CrossBindTrainConfig,
-        folder: Path | None,
-        quiet: bool,
     ) -> None:
-        torch.manual_seed(config.seed)
-        self.training, self.validation, self.config, self.folder, self.quiet = training, validation, config, folder, quiet
+        self.training, self.validation, self.config = training, validation, config
         self.model = CrossBind(model_config)
         self.projection = ProjectionHead(model_config.width) if model_config.structure else None
+        self.module = nn.ModuleList([self.model, *([self.projection] if self.projection is not None else [])])
         self.steps = {
             "contrast": config.contrast_steps if model_config.structure else 0,
             "segment": config.segment_steps if model_config.structure else 0,
             "cross": config.cross_steps,
         }
-        settings = {key: value for key, value in asdict(config).items() if key not in FREE}
-        self.identity = {"config": {"train": settings, "model": _plain(model_config)}, "data": _fingerprint(training, validation)}
-        self.log: list[StageLog] = []
-        self.best: dict[str, Tensor] = {}
-        self.best_auprc = -1.0
-        self.saved = time.monotonic()
 
-    def go(self) -> TrainedCrossBind:
-        state = load_state(self.folder, self.identity) if self.folder else None
-        first = 0
-        if state is not None:
-            first = STAGES.index(state["stage"])
-            self.log = [StageLog(**entry) for entry in state["log"]]
-            self.best, self.best_auprc = state["best"], state["best_auprc"]
-            self.model.load_state_dict(state["model"])
-            if self.projection is not None:
-                self.projection.load_state_dict(state["projection"])
-        for stage in STAGES[first:]:
-            if self.steps[stage]:
-                self._stage(stage, state if state is not None and state["stage"] == stage else None)
-        self.model.eval()
-        return TrainedCrossBind(self.model, self.projection.eval() if self.projection else None, tuple(self.log))
+    def stage(self, stage: StageName) -> Stage[int]:
+        """A stage whose batches are the numbers of its steps."""
+        config, steps = self.config, self.steps[stage]
 
-    def _optimizer(self, stage: Stage) -> torch.optim.Optimizer:
+        def batches(epoch: int) -> Iterable[int]:
+            return range(epoch * config.validate_every, min(steps, (epoch + 1) * config.validate_every))
+
+        def loss(step: int, backward: Backward) -> dict[str, Any]:
+            rng = np.random.default_rng((config.seed, STAGES.index(stage), step))
+            self.model.train()
+            value = self._contrast(rng) if stage == "contrast" else self._binding(stage, rng)
+            return {"loss": backward(value), "stage": stage, "step": step}
+
+        def validate(epoch: int, entries: Sequence[StepLog]) -> tuple[dict[str, Any], float | None]:
+            auprc = None if stage == "contrast" else self._validate(stage)
+            return {"stage": stage, "step": entries[-1].figures["step"], "validation_auprc": auprc}, auprc
+
+        def rate(highest: float, step: int) -> float:
+            return config.min_lr + (highest - config.min_lr) * (1 + math.cos(math.pi * step / steps)) / 2
+
+        optimizer = partial(self._optimizer, stage)
+        keep = stage != "contrast"
+        return Stage(stage, steps, config.validate_every, optimizer, batches, loss, validate, rate, keep_best=keep)
+
+    def _optimizer(self, stage: StageName) -> torch.optim.Optimizer:
         config, model = self.config, self.model
         encoder = list(model.encoder.parameters()) if model.encoder is not None else []
         if stage == "contrast":
@@ -181,41 +238,6 @@ class _Run:
         if encoder:
             groups.append({"params": encoder, "lr": config.encoder_lr})
         return torch.optim.Adam(groups, weight_decay=config.weight_decay)
-
-    def _stage(self, stage: Stage, state: dict[str, Any] | None) -> None:
-        config, steps = self.config, self.steps[stage]
-        optimizer = self._optimizer(stage)
-        highest = [group["lr"] for group in optimizer.param_groups]
-        done = 0
-        if state is not None:
-            done = state["step"]
-            optimizer.load_state_dict(state["optimizer"])
-        else:
-            self.best, self.best_auprc = {}, -1.0
-        loss_of: Callable[[np.random.Generator], Tensor] = (
-            self._contrast if stage == "contrast" else (lambda rng: self._binding(stage, rng))
-        )
-        for step in progress_bar(range(done, steps), stage, self.quiet):
-            cosine = (1 + math.cos(math.pi * step / steps)) / 2
-            for group, high in zip(optimizer.param_groups, highest, strict=True):
-                group["lr"] = config.min_lr + (high - config.min_lr) * cosine
-            rng = np.random.default_rng((config.seed, STAGES.index(stage), step))
-            self.model.train()
-            optimizer.zero_grad(set_to_none=True)
-            loss = loss_of(rng)
-            loss.backward()
-            optimizer.step()
-            auprc = None
-            if stage != "contrast" and ((step + 1) % config.validate_every == 0 or step + 1 == steps):
-                auprc = self._validate(stage)
-                if auprc > self.best_auprc:
-                    self.best_auprc = auprc
-                    self.best = {key: value.detach().clone() for key, value in self.model.state_dict().items()}
-            self.log.append(StageLog(stage, step, loss.item(), auprc))
-            if self.folder and (time.monotonic() - self.saved > 60 * config.save_minutes or step + 1 == steps):
-                self._save(stage, step + 1, optimizer)
-        if stage != "contrast":
-            self.model.load_state_dict(self.best)
 
     def _draw(self, rng: np.random.Generator) -> list[tuple[CrossBindExample, int, int]]:
         """Examples of one step and the residues, from and to, that are read of each."""
@@ -235,7 +257,7 @@ class _Run:
         first, second = contrast_views(self.model, self.projection, clouds, rng, most=self.config.max_pairs)
         return nt_xent(first, second.detach() if self.config.stop_grad_view2 else second, self.config.temperature)
 
-    def _binding(self, stage: Stage, rng: np.random.Generator) -> Tensor:
+    def _binding(self, stage: StageName, rng: np.random.Generator) -> Tensor:
         drawn = self._draw(rng)
         how = CrossBindAugmentConfig()
         cloud = join([augment(crop(example.cloud, start, end), how, rng) for example, start, end in drawn])
@@ -248,29 +270,13 @@ class _Run:
             logits = self.model(cloud, language, features)
         return F.binary_cross_entropy_with_logits(logits, labels)
 
-    def _validate(self, stage: Stage) -> float:
+    def _validate(self, stage: StageName) -> float:
         """AUPRC over all residues of the validation proteins."""
         scores = [_predict(self.model, example, stage) for example in self.validation]
         return auprc_trapezoid(np.concatenate([example.labels for example in self.validation]), np.concatenate(scores))
 
-    def _save(self, stage: Stage, step: int, optimizer: torch.optim.Optimizer) -> None:
-        assert self.folder is not None
-        state = {
-            "identity": self.identity,
-            "stage": stage,
-            "step": step,
-            "log": [vars(entry) for entry in self.log],
-            "best": self.best,
-            "best_auprc": self.best_auprc,
-            "model": self.model.state_dict(),
-            "projection": self.projection.state_dict() if self.projection is not None else {},
-            "optimizer": optimizer.state_dict(),
-        }
-        save_state(self.folder, state)
-        self.saved = time.monotonic()
 
-
-def _predict(model: CrossBind, example: CrossBindExample, stage: Stage) -> NDArray[np.float32]:
+def _predict(model: CrossBind, example: CrossBindExample, stage: StageName) -> NDArray[np.float32]:
     model.eval()
     device = next(model.parameters()).device
     with torch.no_grad():
@@ -282,21 +288,3 @@ def _predict(model: CrossBind, example: CrossBindExample, stage: Stage) -> NDArr
             )
     found: NDArray[np.float32] = logits.float().cpu().numpy()
     return found
-
-
-def _plain(config: CrossBindConfig) -> dict[str, Any]:
-    """The configuration in types that a state file holds and gives back equal."""
-    return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(config).items()}
-
-
-def _fingerprint(*sets: Sequence[CrossBindExample]) -> str:
-    """SHA-256 of all that is learned from."""
-
-    def parts() -> Iterator[bytes]:
-        for examples in sets:
-            yield b"|"
-            for e in examples:
-                for array in (e.cloud.coord, e.cloud.residue_type, e.language, e.features, e.labels):
-                    yield np.ascontiguousarray(array).tobytes()
-
-    return sha256_of(parts())

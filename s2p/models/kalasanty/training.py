@@ -1,13 +1,14 @@
-"""Training of Kalasanty: boxes of complexes, turned and moved, and a loop that can be broken off and goes on where it was."""
+"""Training of Kalasanty: boxes of complexes, turned and moved."""
 
 from __future__ import annotations
 
 import io
 import time
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,13 +16,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from s2p.errors import S2PError
-from s2p.io.files import make_folder, sha256_of, write_bytes, write_csv
-from s2p.io.runtime import progress_bar
+from s2p.io.files import write_bytes
 from s2p.models.kalasanty.config import KalasantyConfig, KalasantyTrainConfig
 from s2p.models.kalasanty.grid import atom_channels, central_box, fill_box, rotations, site_mask
 from s2p.models.kalasanty.network import Kalasanty, cavity_loss, kernel_groups, soft_dice
 from s2p.structure.reading import Structure
-from s2p.training.loop import load_state, save_state
+from s2p.training.loop import Backward, Loop, Stage, StepLog, warm_up_and_decay
+from s2p.training.state import fingerprint_of
 
 __all__ = [
     "CavityExample",
@@ -155,58 +156,43 @@ def fit_kalasanty(
     config = config or KalasantyTrainConfig()
     if len(examples) < (2 if model.config.normalise else 1):
         raise S2PError("there is not enough to train on: batch normalisation needs two structures, a network without it one")
-    known = {"config": asdict(config) | {"network": repr(model.config)}, "data": _fingerprint(examples)}
-    optimizer = torch.optim.Adam(kernel_groups(model, config.penalty), lr=config.lr)
     # A last batch of one box would leave batch normalisation a single number at the bottom of the U.
     per_epoch = max(1, len(examples) // config.batch)
-    history: list[KalasantyLog] = []
-    state = load_state(folder, known) if folder is not None else None
-    if state is not None:
-        model.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
-        history = [KalasantyLog(**row) for row in state["history"]]
-    begin = time.perf_counter()
-    for epoch in range(len(history), config.epochs):
+    total, begin = config.epochs * per_epoch, time.perf_counter()
+
+    def batches(epoch: int) -> Iterator[list[tuple[int, int]]]:
         order = np.random.default_rng((config.seed, epoch)).permutation(len(examples))
-        losses, dices = [], []
-        batches = list(enumerate(np.array_split(order, per_epoch)))
-        for k, chosen in progress_bar(batches, f"epoch {epoch + 1}", quiet):
-            rate = config.lr * _factor(epoch * per_epoch + k, config.epochs * per_epoch, config)
-            for group in optimizer.param_groups:
-                group["lr"] = rate
-            draws = [np.random.default_rng((config.seed, epoch, j)) for j in chosen.tolist()]
-            drawn = [draw_box(examples[j], model.config, config, rng) for j, rng in zip(chosen.tolist(), draws, strict=True)]
-            loss, dice = _step(model, optimizer, drawn, config)
-            losses.append(loss)
-            dices.append(dice)
-        seconds = time.perf_counter() - begin
-        score = validation_dice(model, validation, config)
-        history.append(KalasantyLog(epoch + 1, float(np.mean(losses)), float(np.mean(dices)), score, round(seconds, 1)))
-        if folder is not None:
-            rows = [asdict(entry) for entry in history]
-            parts = {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
-            save_state(folder, {"identity": known, "history": rows, **parts})
-            _write_log(folder, history)
+        for chosen in np.array_split(order, per_epoch):
+            yield [(epoch, j) for j in chosen.tolist()]
+
+    def loss(batch: list[tuple[int, int]], backward: Backward) -> dict[str, float]:
+        model.train()
+        draws = [
+            draw_box(examples[j], model.config, config, np.random.default_rng((config.seed, epoch, j))) for epoch, j in batch
+        ]
+        grid, target = _tensors(draws, model)
+        logits = model(grid)
+        value = backward(cavity_loss(logits, target, config))
+        with torch.no_grad():
+            return {"loss": value, "dice": float(soft_dice(torch.sigmoid(logits), target, config.smoothing))}
+
+    def validate(epoch: int, steps: Sequence[StepLog]) -> tuple[dict[str, float], None]:
+        seconds = round(time.perf_counter() - begin, 1)
+        means = float(np.mean([s.loss for s in steps])), float(np.mean([s.figures["dice"] for s in steps]))
+        return asdict(KalasantyLog(epoch + 1, *means, validation_dice(model, validation, config), seconds)), None
+
+    def rate(highest: float, step: int) -> float:
+        return highest * warm_up_and_decay(step, total, config.warmup_steps, decay=config.decay)
+
+    def optimizer() -> torch.optim.Optimizer:
+        return torch.optim.Adam(kernel_groups(model, config.penalty), lr=config.lr)
+
+    stage = Stage("boxes", total, per_epoch, optimizer, batches, loss, validate, rate)
+    parts: list[Any] = [part for x in examples for part in (x.name, x.coord, x.channels, *x.sites)]
+    identity = {"config": asdict(config) | {"network": repr(model.config)}, "data": fingerprint_of(parts)}
+    rows = Loop(model, [stage], identity, folder, quiet=quiet).train()
     model.eval()
-    return history
-
-
-def _step(
-    model: Kalasanty,
-    optimizer: torch.optim.Optimizer,
-    drawn: Sequence[tuple[NDArray[np.float32], NDArray[np.bool_]]],
-    config: KalasantyTrainConfig,
-) -> tuple[float, float]:
-    model.train()
-    grid, target = _tensors(drawn, model)
-    logits = model(grid)
-    loss = cavity_loss(logits, target, config)
-    optimizer.zero_grad()
-    loss.backward()
-    optimizer.step()
-    with torch.no_grad():
-        dice = soft_dice(torch.sigmoid(logits), target, config.smoothing)
-    return float(loss.detach()), float(dice)
+    return [KalasantyLog(**row) for row in rows]
 
 
 def _tensors(drawn: Sequence[tuple[NDArray[np.float32], NDArray[np.bool_]]], model: Kalasanty) -> tuple[Tensor, Tensor]:
@@ -229,20 +215,3 @@ def validation_dice(model: Kalasanty, examples: Sequence[CavityExample], config:
                 x, y = _tensors([(grid, mask)], model)
                 scores.append(float(soft_dice(torch.sigmoid(model(x)), y, config.smoothing)))
     return float(np.mean(scores)) if scores else float("nan")
-
-
-def _factor(step: int, total: int, config: KalasantyTrainConfig) -> float:
-    """Of the learning rate: linear up, then, where asked for, linear down to 0."""
-    up = (step + 1) / max(config.warmup_steps, 1)
-    down = (total - step) / max(total - config.warmup_steps, 1) if config.decay else 1.0
-    return min(up, down, 1.0)
-
-
-def _fingerprint(examples: Sequence[CavityExample]) -> str:
-    arrays = ((e.name.encode(), e.coord.tobytes(), e.channels.tobytes(), *(x.tobytes() for x in e.sites)) for e in examples)
-    return sha256_of(part for parts in arrays for part in parts)
-
-
-def _write_log(folder: Path, history: Sequence[KalasantyLog]) -> None:
-    make_folder(folder)
-    write_csv(folder / "log.csv", [asdict(entry) for entry in history], list(KalasantyLog.__dataclass_fields__))

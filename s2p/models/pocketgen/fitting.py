@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from s2p.models.pocketgen.network import LanguageHead, PocketGen
 from s2p.models.pocketgen.surroundings.heads import SurroundingsHead
+from s2p.training.loop import Backward, Loop, Stage, StepLog
 
 __all__ = ["KINDS", "Places", "fit_heads", "fit_language_head", "fit_surroundings_head"]
 
@@ -124,20 +125,27 @@ def _fit(
 ) -> None:
     """Cross-entropy over ``rows``, with a rate that falls to zero."""
     torch.manual_seed(generator.initial_seed())
-    optimizer = torch.optim.AdamW(head.parameters(), lr=rate, weight_decay=0.05)
-    steps = epochs * -(-len(rows) // batch)
-    step = 0
-    head.train()
-    for _ in range(epochs):
-        for part in rows[torch.randperm(len(rows), generator=generator)].split(batch):
-            for group in optimizer.param_groups:
-                group["lr"] = rate * (1 - step / steps)
-            # Half the digits are enough to learn from, and take two thirds of the time.
-            with torch.autocast("cpu", torch.bfloat16):
-                said = logits(part)
-            loss = F.cross_entropy(said.float(), types[part] - 1)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            step += 1
+    per_epoch = -(-len(rows) // batch)
+    steps = epochs * per_epoch
+
+    def batches(epoch: int) -> Iterator[Tensor]:
+        yield from rows[torch.randperm(len(rows), generator=generator)].split(batch)
+
+    def loss(part: Tensor, backward: Backward) -> dict[str, float]:
+        head.train()
+        # Half the digits are enough to learn from, and take two thirds of the time.
+        with torch.autocast("cpu", torch.bfloat16):
+            said = logits(part)
+        return {"loss": backward(F.cross_entropy(said.float(), types[part] - 1))}
+
+    def optimizer() -> torch.optim.Optimizer:
+        return torch.optim.AdamW(head.parameters(), lr=rate, weight_decay=0.05)
+
+    def validate(epoch: int, entries: Sequence[StepLog]) -> tuple[dict[str, float], None]:
+        return {"loss": entries[-1].loss}, None
+
+    def falling(highest: float, step: int) -> float:
+        return highest * (1 - step / steps)
+
+    Loop(head, [Stage("head", steps, per_epoch, optimizer, batches, loss, validate, falling)], {}, quiet=True).train()
     head.eval()

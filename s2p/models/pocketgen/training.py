@@ -1,27 +1,26 @@
-"""Training of PocketGen: the losses, and a loop that can be broken off and goes on where it was."""
+"""Training of PocketGen: the losses, and what its network learns from."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from s2p.errors import S2PError
-from s2p.io.runtime import progress_bar
 from s2p.models.pocketgen.atoms import N_SLOTS, RESIDUES, SLOTS, SWAPS
 from s2p.models.pocketgen.config import PocketGenTrainConfig
 from s2p.models.pocketgen.data import Batch, Pocket, collate, start_ligand, start_pocket
 from s2p.models.pocketgen.geometry import Geometry
 from s2p.models.pocketgen.network import Output, PocketGen
-from s2p.models.vabsnet.training import fingerprint_of
-from s2p.training.loop import load_state, save_state
+from s2p.training.loop import Backward, Loop, Stage, StepLog, memory_decay
+from s2p.training.state import fingerprint_of, settings_of
 
 __all__ = ["Losses", "StepRecord", "choose_share", "fit_pocketgen", "geometry_loss", "pocket_loss"]
 
@@ -159,12 +158,6 @@ def centred(batch: Batch, shift: Tensor) -> Batch:
     return replace(batch, coord=batch.coord - shift[batch.owner][:, None], ligand=batch.ligand - shift[:, None])
 
 
-def rate_factor(step: int, config: PocketGenTrainConfig) -> float:
-    """Factor of the learning rate: linear up, 1, then falling with the root of the step."""
-    falling: float = (config.plateau_steps / max(step + 1, config.plateau_steps)) ** 0.5
-    return min((step + 1) / config.warmup_steps, falling)
-
-
 def validate(model: PocketGen, pockets: Sequence[Pocket], config: PocketGenTrainConfig) -> tuple[float, float]:
     """Mean cross-entropy of the types and share of native ones, over all residues of ``pockets``."""
     model.eval()
@@ -231,82 +224,57 @@ def fit_pocketgen(
         if head is not None:
             head.requires_grad_(False)
     learned = [p for p in model.parameters() if p.requires_grad]
-    settings = {key: value for key, value in asdict(config).items() if key not in FREE}
-    data = fingerprint_of(part for p in (*pockets, *decoys) for part in (p.coord, p.types, p.ligand, p.language))
-    known = {"config": settings | asdict(model.config), "data": data}
-    optimizer = torch.optim.AdamW(learned, lr=config.lr, betas=(0.99, 0.999), weight_decay=config.weight_decay)
-    history: list[StepRecord] = []
-    average = {key: value.detach().clone() for key, value in model.state_dict().items()}
-    begin, sums, counts = 0, np.zeros(3), np.zeros(3)
-    state = load_state(folder, known) if folder is not None else None
-    if state is None:
-        torch.manual_seed(config.seed)
-    else:
-        model.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
-        average = state["average"]
-        begin, history = state["step"], [StepRecord(**row) for row in state["history"]]
-        sums, counts = np.array(state["sums"]), np.array(state["counts"])
-        torch.set_rng_state(state["torch_rng"])
 
-    def save(step: int) -> None:
-        if folder is not None:
-            save_state(
-                folder,
-                {
-                    "identity": known,
-                    "model": model.state_dict(),
-                    "average": average,
-                    "optimizer": optimizer.state_dict(),
-                    "step": step,
-                    "history": [asdict(row) for row in history],
-                    "sums": sums.tolist(),
-                    "counts": counts.tolist(),
-                    "torch_rng": torch.get_rng_state(),
-                },
-            )
+    def batches(epoch: int) -> Iterator[tuple[list[Pocket], int, bool, np.random.Generator]]:
+        for step in range(epoch * EVERY, min((epoch + 1) * EVERY, config.steps)):
+            rng = np.random.default_rng((config.seed, step))
+            chosen = [
+                decoys[int(rng.integers(len(decoys)))]
+                if decoys and rng.random() < config.decoy_share
+                else pockets[int(rng.integers(len(pockets)))]
+                for _ in range(config.batch)
+            ]
+            yield chosen, 1 + int(rng.integers(config.max_passes + 1)), bool(rng.random() < config.known_types), rng
 
-    saved = time.monotonic()
-    for step in progress_bar(range(begin, config.steps), "training", quiet):
-        rng = np.random.default_rng((config.seed, step))
-        chosen = [
-            decoys[int(rng.integers(len(decoys)))]
-            if decoys and rng.random() < config.decoy_share
-            else pockets[int(rng.integers(len(pockets)))]
-            for _ in range(config.batch)
-        ]
-        for group in optimizer.param_groups:
-            group["lr"] = config.lr * rate_factor(step, config)
+    def loss(batch: tuple[list[Pocket], int, bool, np.random.Generator], backward: Backward) -> dict[str, float]:
         model.train()
         model.surroundings.eval()  # it does not learn here
-        passes, given = 1 + int(rng.integers(config.max_passes + 1)), bool(rng.random() < config.known_types)
-        loss = pocket_loss(model, chosen, geometry, config, rng, known=given, passes=passes)
-        optimizer.zero_grad(set_to_none=True)
-        loss.total.backward()
-        if torch.isfinite(nn.utils.clip_grad_norm_(learned, config.clip_norm)):
-            optimizer.step()
-        # A short memory at first, or the random start would stay in the average for long.
-        keep = min(config.ema_decay, (1 + step) / (10 + step))
-        for key, value in model.state_dict().items():
-            average[key].lerp_(value.detach(), 1 - keep)
-        row = np.array([loss.coord, loss.types, loss.geometry])
-        sums += np.nan_to_num(row)
-        counts += np.isfinite(row)
-        if (step + 1) % EVERY == 0 or step + 1 == config.steps:
-            own = {key: value.clone() for key, value in model.state_dict().items()}
-            model.load_state_dict(average)
-            figures = validate(model, validation, config) if validation else (float("nan"), float("nan"))
-            model.load_state_dict(own)
-            coord, types, bonds = (sums / np.maximum(counts, 1)).tolist()
-            history.append(StepRecord(step + 1, coord, types, bonds, *figures))
-            if not quiet:
-                print(history[-1], flush=True)
-            sums, counts = np.zeros(3), np.zeros(3)
-        if time.monotonic() - saved > 60 * config.save_minutes:
-            save(step + 1)
-            saved = time.monotonic()
-    if begin < config.steps:
-        save(config.steps)
-    model.load_state_dict(average)
+        chosen, passes, given, rng = batch
+        terms = pocket_loss(model, chosen, geometry, config, rng, known=given, passes=passes)
+        return {"loss": backward(terms.total), "coord": terms.coord, "types": terms.types, "geometry": terms.geometry}
+
+    def record(epoch: int, steps: Sequence[StepLog]) -> tuple[dict[str, float], None]:
+        sums, counts = np.zeros(3), np.zeros(3)
+        for step in steps:
+            row = np.array([step.figures[name] for name in ("coord", "types", "geometry")])
+            sums += np.nan_to_num(row)
+            counts += np.isfinite(row)
+        figures = validate(model, validation, config) if validation else (float("nan"), float("nan"))
+        coord, types, bonds = (sums / np.maximum(counts, 1)).tolist()
+        return asdict(StepRecord(epoch * EVERY + steps[-1].step + 1, coord, types, bonds, *figures)), None
+
+    def rate(highest: float, step: int) -> float:
+        """Linear up, level, then falling with the root of the step."""
+        falling: float = (config.plateau_steps / max(step + 1, config.plateau_steps)) ** 0.5
+        return highest * min((step + 1) / config.warmup_steps, falling)
+
+    def optimizer() -> torch.optim.Optimizer:
+        return torch.optim.AdamW(learned, lr=config.lr, betas=(0.99, 0.999), weight_decay=config.weight_decay)
+
+    torch.manual_seed(config.seed)
+    data = fingerprint_of(part for p in (*pockets, *decoys) for part in (p.coord, p.types, p.ligand, p.language))
+    loop = Loop(
+        model,
+        [Stage("training", config.steps, EVERY, optimizer, batches, loss, record, rate)],
+        {"config": settings_of(config, FREE) | asdict(model.config), "data": data},
+        folder,
+        config.save_minutes,
+        clip_norm=config.clip_norm,
+        decay=partial(memory_decay, config.ema_decay),
+        quiet=quiet,
+    )
+    for row in loop:
+        if not quiet:
+            print(StepRecord(**row), flush=True)
     model.eval()
-    return history
+    return [StepRecord(**row) for row in loop.rows]

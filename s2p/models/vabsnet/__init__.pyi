@@ -18,5 +18,4 @@ from .pretraining import pretrain_vabsnet as pretrain_vabsnet
 from .pretraining import pretraining_figures as pretraining_figures
 from .training import VabsExample as VabsExample
 from .training import finetune_vabsnet as finetune_vabsnet
-from .training import random_rotation as random_rotation
 from .training import residue_logits as residue_logits

@@ -16,9 +16,11 @@ from s2p.models.vabsnet.config import VabsNetPretrainConfig
 from s2p.models.vabsnet.graph import N_RESIDUE_TYPES, BilevelGraph, Nodes, build_graph, crop, nodes_of, rotate
 from s2p.models.vabsnet.masking import MaskedNodes, Torsions, atom_areas, mask_and_move, torsions
 from s2p.models.vabsnet.network import EdgeAttention, Encoded, ResidualHead, VabsNet
-from s2p.models.vabsnet.training import fingerprint_of, fit, random_rotation, spatial_window
+from s2p.models.vabsnet.training import fit, spatial_window
 from s2p.structure.reading import Structure
+from s2p.structure.transforms import random_rotation
 from s2p.training.loop import EpochLog
+from s2p.training.state import fingerprint_of
 
 __all__ = [
     "LOSSES",
@@ -156,7 +158,7 @@ class Pretraining(nn.Module):
             cut = Torsions(t.sin_cos[residues], t.defined[residues], t.flipped[residues])
             example = PretrainExample(example.name, nodes, cut, example.areas[atoms])
         if not self.model.config.equivariant:
-            example = replace(example, nodes=rotate(example.nodes, random_rotation(rng)))
+            example = replace(example, nodes=rotate(example.nodes, random_rotation(rng, column=2)))
         masked = mask_and_move(example.nodes, config.share, config.span, config.noise, rng)
         return self.losses(masked, build_graph(masked.nodes, self.model.config), example, rng)
 

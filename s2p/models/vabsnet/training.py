@@ -1,10 +1,9 @@
-"""Training of a Vabs-Net: one loop for pre-training and fine-tuning, which can be broken off and goes on where it was."""
+"""Training of a Vabs-Net: examples, windows and noise, and what pre-training and fine-tuning share."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,24 +16,22 @@ from torch import Tensor, nn
 from s2p.errors import S2PError
 from s2p.evaluation.residues import auprc_trapezoid
 from s2p.io.files import sha256_of
-from s2p.io.runtime import progress_bar
 from s2p.models.vabsnet.config import VabsNetTrainConfig
 from s2p.models.vabsnet.graph import Nodes, build_graph, crop, rotate
 from s2p.models.vabsnet.network import VabsNet
-from s2p.training.loop import EpochLog, load_state, save_state, write_logs
+from s2p.structure.transforms import random_rotation
+from s2p.training.loop import Backward, EpochLog, Loop, Stage, StepLog, memory_decay, warm_up_and_decay
+from s2p.training.state import fingerprint_of, settings_of
 
 __all__ = [
     "VabsExample",
     "binding_loss",
     "finetune_vabsnet",
-    "fingerprint_of",
     "fit",
-    "random_rotation",
     "residue_logits",
     "spatial_window",
 ]
 
-FREE = ("save_minutes",)
 T = TypeVar("T")
 
 
@@ -50,13 +47,6 @@ class VabsExample:
     """(L,) residues whose label is known; the others are surroundings."""
     kind: str = "small"
     """Which of the model's heads learns from it."""
-
-
-def random_rotation(rng: np.random.Generator) -> NDArray[np.float64]:
-    """(3, 3) rotation, uniform over all."""
-    q, r = np.linalg.qr(rng.standard_normal((3, 3)))
-    q = q * np.sign(np.diag(r))
-    return np.asarray(q if np.linalg.det(q) > 0 else q * [1, 1, -1])
 
 
 def spatial_window(
@@ -108,7 +98,7 @@ def binding_loss(model: VabsNet, example: VabsExample, config: VabsNetTrainConfi
     if rng.random() < config.drop_language:
         nodes = replace(nodes, residue_features=nodes.residue_features[:, :0])
     if not model.config.equivariant:
-        nodes = rotate(nodes, random_rotation(rng))
+        nodes = rotate(nodes, random_rotation(rng, column=2))
     atoms, logits = model(build_graph(nodes, model.config), example.kind)
     device = logits.device
     label = torch.from_numpy(example.labels[residues].astype(np.float32)).to(device, logits.dtype)
@@ -127,26 +117,6 @@ def residue_logits(model: VabsNet, nodes: Nodes, kind: str | None = None) -> NDA
     with torch.no_grad():
         out: NDArray[np.float32] = model(build_graph(nodes, model.config), kind)[1].float().cpu().numpy()
     return out
-
-
-def learning_rate(step: int, total: int, warmup: int) -> float:
-    """Factor of the rate: linear up, linear down to 0 at ``total`` steps."""
-    return min((step + 1) / max(warmup, 1), max(total - step, 0) / max(total - warmup, 1))
-
-
-class _Average:
-    """Moving average of a module's weights, which is what is validated and kept."""
-
-    def __init__(self, module: nn.Module, decay: float) -> None:
-        self.decay, self.steps = decay, 0
-        self.values = {key: value.detach().clone() for key, value in module.state_dict().items()}
-
-    def update(self, module: nn.Module) -> None:
-        self.steps += 1
-        # A short memory at first, or the random start would stay in the average for long.
-        keep = min(self.decay, (1 + self.steps) / (10 + self.steps))
-        for key, value in module.state_dict().items():
-            self.values[key].lerp_(value.detach(), 1 - keep)
 
 
 def fit(
@@ -183,79 +153,47 @@ def fit(
     """
     if not examples:
         raise S2PError("there is nothing to train on: no structures were given")
-    settings = {key: value for key, value in asdict(config).items() if key not in FREE}
-    known = {"config": settings | {"phase": phase, "shape": _shape(module)}, "data": data}
-    optimizer = torch.optim.AdamW(module.parameters(), lr=config.lr, weight_decay=config.weight_decay)
-    average = _Average(module, config.ema_decay)
     per_epoch = -(-len(examples) // config.batch)
     total = per_epoch * config.epochs
-    history: list[EpochLog] = []
-    step, summed = 0, 0.0
-    state = load_state(folder, known) if folder is not None else None
-    if state is None:
-        torch.manual_seed(config.seed)
-    else:
-        module.load_state_dict(state["module"])
-        optimizer.load_state_dict(state["optimizer"])
-        average.values, average.steps = state["average"], state["averaged"]
-        step, summed = state["step"], state["summed"]
-        history = [EpochLog(**entry) for entry in state["history"]]
-        torch.set_rng_state(state["torch_rng"])
 
-    def save() -> None:
-        if folder is None:
-            return
-        save_state(
-            folder,
-            {
-                "identity": known,
-                "module": module.state_dict(),
-                "optimizer": optimizer.state_dict(),
-                "average": average.values,
-                "averaged": average.steps,
-                "step": step,
-                "summed": summed,
-                "history": [asdict(entry) for entry in history],
-                "torch_rng": torch.get_rng_state(),
-            },
-        )
-        if history:
-            write_logs(folder, history, [])
+    def batches(epoch: int) -> Iterator[list[tuple[int, int]]]:
+        order = np.random.default_rng((config.seed, epoch)).permutation(len(examples)).tolist()
+        for k in range(per_epoch):
+            yield [(epoch, member) for member in order[k * config.batch : (k + 1) * config.batch]]
 
-    saved = time.monotonic()
-    for epoch in range(step // per_epoch, config.epochs):
-        order = np.random.default_rng((config.seed, epoch)).permutation(len(examples))
-        for k in progress_bar(range(step % per_epoch, per_epoch), f"{phase}, epoch {epoch + 1}", quiet):
-            module.train()
-            rate = config.lr * learning_rate(step, total, config.warmup_steps)
-            for group in optimizer.param_groups:
-                group["lr"] = rate
-            members = order[k * config.batch : (k + 1) * config.batch].tolist()
-            for member in members:
-                value = loss(examples[member], np.random.default_rng((config.seed, epoch, member))) / len(members)
-                value.backward()
-                summed += value.item()
-            nn.utils.clip_grad_norm_(module.parameters(), config.clip_norm)
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-            average.update(module)
-            step += 1
-            if step % per_epoch and time.monotonic() - saved > 60 * config.save_minutes:
-                save()
-                saved = time.monotonic()
-        figure = float("nan")
-        if validate is not None:
-            own = {key: value.clone() for key, value in module.state_dict().items()}
-            module.load_state_dict(average.values)
-            figure = validate()
-            module.load_state_dict(own)
-        history.append(EpochLog(epoch, phase, summed / per_epoch, figure))
-        summed = 0.0
-        save()
-        saved = time.monotonic()
-    module.load_state_dict(average.values)
+    def loss_of(batch: list[tuple[int, int]], backward: Backward) -> dict[str, Any]:
+        module.train()
+        values = [
+            backward(loss(examples[member], np.random.default_rng((config.seed, epoch, member))) / len(batch))
+            for epoch, member in batch
+        ]
+        return {"loss": sum(values), "of_examples": values}
+
+    def row(epoch: int, steps: Sequence[StepLog]) -> tuple[dict[str, Any], None]:
+        mean = sum(value for step in steps for value in step.figures["of_examples"]) / per_epoch
+        figure = float("nan") if validate is None else validate()
+        return {"epoch": epoch, "phase": phase, "train_loss": mean, "validation_auprc": figure}, None
+
+    def rate(highest: float, step: int) -> float:
+        return highest * warm_up_and_decay(step, total, config.warmup_steps)
+
+    def optimizer() -> torch.optim.Optimizer:
+        return torch.optim.AdamW(module.parameters(), lr=config.lr, weight_decay=config.weight_decay)
+
+    torch.manual_seed(config.seed)
+    loop = Loop(
+        module,
+        [Stage(phase, total, per_epoch, optimizer, batches, loss_of, row, rate)],
+        {"config": settings_of(config) | {"phase": phase, "shape": _shape(module)}, "data": data},
+        folder,
+        config.save_minutes,
+        clip_norm=config.clip_norm,
+        decay=lambda step: memory_decay(config.ema_decay, step + 1),
+        quiet=quiet,
+    )
+    rows = loop.train()
     module.eval()
-    return history
+    return [EpochLog(**row) for row in rows]
 
 
 def finetune_vabsnet(
@@ -295,11 +233,6 @@ def fingerprint(examples: Iterable[VabsExample]) -> str:
     return fingerprint_of(
         part for e in examples for part in (e.nodes.coord, e.nodes.residue_type, e.labels, e.judged, e.nodes.residue_features[:8])
     )
-
-
-def fingerprint_of(arrays: Iterable[NDArray[Any]]) -> str:
-    """A hash of arrays."""
-    return sha256_of(np.ascontiguousarray(array).tobytes() for array in arrays)
 
 
 def _shape(module: nn.Module) -> str:

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from toy_complexes import write_complexes, write_split
 
-import s2p.training.smoother
 from benchmarks.studies.smoother_figures import candidate_figures, pair_figures
 from benchmarks.studies.smoothing import (
     SmootherAblationConfig,
@@ -24,6 +23,7 @@ from benchmarks.studies.smoothing import (
 )
 from s2p.checkpoint import load_checkpoint
 from s2p.training.config import SmootherTrainConfig
+from s2p.training.loop import Loop
 from s2p.training.smoother import SmoothingExample, train_smoother
 
 SMALL = SmootherTrainConfig(width=8, max_epochs=3, lr=3e-3, batch_size=64)
@@ -78,7 +78,7 @@ def test_the_search_keeps_the_best_and_logs_every_trial(tmp_path: Path, monkeypa
     assert best.config == configs[int(np.argmax(scores))] and best.auprc == max(scores)
     assert [(float(r["lr"]), int(r["width"])) for r in rows] == [(c.lr, c.width) for c in configs]
     # A search that goes on trains nothing twice.
-    monkeypatch.setattr(s2p.training.smoother, "_shuffled", lambda *_: pytest.fail("trained"))
+    monkeypatch.setattr(Loop, "_step", lambda *_: pytest.fail("trained"))
     assert random_search(examples[:5], examples[5:], configs, tmp_path).log == best.log
 
 

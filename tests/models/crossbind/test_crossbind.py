@@ -21,7 +21,6 @@ from s2p.models.crossbind.cloud import LETTERS as CLOUD_LETTERS
 from s2p.models.crossbind.cloud import Cloud, augment, cloud_of, crop, join
 from s2p.models.crossbind.config import CrossBindAugmentConfig, CrossBindConfig, CrossBindFilterConfig
 from s2p.models.crossbind.contacts import GAP, nucleic_contacts
-from s2p.models.crossbind.contrast import nt_xent, top1_retrieval
 from s2p.models.crossbind.features import WIDTH, backbone_angles, residue_features
 from s2p.models.crossbind.filter import (
     LETTERS,
@@ -33,6 +32,7 @@ from s2p.models.crossbind.filter import (
     sequence_neighbours,
 )
 from s2p.models.crossbind.network import AtomAttention, CrossBind, PointEncoder, ProjectionHead, stack_atoms
+from s2p.models.crossbind.training import nt_xent, top1_retrieval
 from s2p.structure.reading import Atoms, Ligand, Residues, Structure, read_structure
 
 NUCLEIC = Path(os.environ.get("S2P_DATA", "data/public")) / "sequences" / "nucleic"
