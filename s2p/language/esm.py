@@ -335,7 +335,7 @@ def find_weights(name: str, download: bool = True) -> Path:
     """
     folder = os.environ.get("S2P_WEIGHTS")
     hub = Path(torch.hub.get_dir()) / "checkpoints" / f"{name}.pt"
-    places = [*([Path(folder) / f"{name}{suffix}" for suffix in (".safetensors", ".pt")] if folder else ()), hub]
+    places: list[Path] = [*([Path(folder) / f"{name}{suffix}" for suffix in (".safetensors", ".pt")] if folder else ()), hub]
     for path in places:
         if path.is_file():
             return path

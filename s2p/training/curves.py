@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from s2p.io.files import write_bytes
 from s2p.output.palette import POCKETS
+from s2p.output.pictures import figure_png
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -29,7 +28,6 @@ def learning_curves(epochs: Sequence[EpochLog], steps: Sequence[StepLog], path: 
 
     Epochs in which only the head learns are shaded; the epoch that is kept is marked.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7.2, 5.0), dpi=120, facecolor="white", layout="constrained")
@@ -60,7 +58,5 @@ def learning_curves(epochs: Sequence[EpochLog], steps: Sequence[StepLog], path: 
     upper.set_ylabel("training loss")
     lower.set(xlabel="epoch", ylabel="AUPRC")
     if path is not None:
-        buffer = io.BytesIO()
-        FigureCanvasAgg(figure).print_png(buffer, metadata={"Software": "s2p"})
-        write_bytes(Path(path), buffer.getvalue())
+        figure_png(figure, path)
     return figure
