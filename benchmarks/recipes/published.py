@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from benchmarks.command import reported
 from s2p.checkpoint import Checkpoint, load_checkpoint
-from s2p.commands.arguments import positive
+from s2p.commands import positive
 from s2p.commands.training import add_finetuning, finetune_config
 from s2p.config import PredictConfig
 from s2p.datasets.labelled import LabelledChain

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.command import log, reported
 from benchmarks.studies.rows import StudyRow, row_from_json, row_to_json, rows_csv
-from s2p.commands.arguments import names
+from s2p.commands import names
 from s2p.commands.training import silent
 from s2p.config import DEFAULT_MODEL
 from s2p.errors import S2PError

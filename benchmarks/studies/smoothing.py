@@ -18,7 +18,7 @@ import torch
 
 from benchmarks.command import reported
 from benchmarks.studies.smoother_figures import PairFigures, candidate_figures, pair_figures
-from s2p.commands.arguments import positive
+from s2p.commands import positive
 from s2p.commands.training import add_smoothing, known_examples, open_sites, silent, smoother_config, write_smoother
 from s2p.config import Checked, Natural
 from s2p.errors import S2PError

@@ -22,7 +22,7 @@ import numpy as np
 from benchmarks.command import reported
 from course.clusterings import ALTERNATIVES, AlternativeConfig, Method, cluster_ca
 from course.recall_pfi import Mark, dcc_against_pfi
-from s2p.commands.arguments import names
+from s2p.commands import names
 from s2p.commands.evaluation import add_cases, guard
 from s2p.config import Checked, PredictConfig
 from s2p.errors import S2PError

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from s2p.commands.arguments import positive
+from s2p.commands import positive
 from s2p.config import LabelConfig
 
 if TYPE_CHECKING:

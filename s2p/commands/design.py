@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from s2p.commands.arguments import positive
+from s2p.commands import positive
 
 __all__ = ["add"]
 

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from s2p.commands.arguments import Moved, names, positive
+from s2p.commands import Moved, names, positive
 from s2p.config import DEFAULT_MODEL
 from s2p.evaluation.config import OURS, BenchmarkConfig
 

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from s2p.commands.arguments import formats, names, positive, probability
+from s2p.commands import formats, names, positive, probability
 from s2p.config import DEFAULT_MODEL, ClusterConfig, PredictConfig
 
 if TYPE_CHECKING:
@@ -170,8 +170,6 @@ def _one_report(row: Row) -> str:
     prediction = row.prediction
     if prediction is None:
         return _one_line(row)
-    from s2p.pockets.hits import ligand_hits
-
     structure = prediction.structure
     n = len(structure.residues)
     lines = [f"{structure.name}: {n} residues, {_pockets(row.n_pockets)}, {row.seconds:.1f} s ({prediction.model})"]
@@ -182,7 +180,10 @@ def _one_report(row: Row) -> str:
         lines.append(f"{p.rank:>4}  {p.score:>7.3f}  {p.probability:>11.2f}  {len(p.residues):>8}  {x:8.1f} {y:8.1f} {z:8.1f}")
     if row.n_pockets > SHOWN:
         lines.append(f"   … {row.n_pockets - SHOWN} more")
-    if "sites" not in prediction.settings:  # a model of other sites, say of nucleic acids, was not asked for ligands
+    # A model of other sites, say of nucleic acids, was not asked for ligands.
+    if prediction.structure.ligands and "sites" not in prediction.settings:
+        from s2p.pockets.hits import ligand_hits
+
         lines += [_ligand_line(hit) for hit in ligand_hits(prediction)]
     if row.message:
         lines.append(f"note: {row.message}")

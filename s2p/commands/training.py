@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from s2p.commands.arguments import Moved, epochs, positive, probability
+from s2p.commands import Moved, epochs, positive, probability
 from s2p.config import DEFAULT_MODEL, SmoothingConfig
 from s2p.errors import S2PError
 from s2p.training.config import FinetuneConfig, SmootherTrainConfig
