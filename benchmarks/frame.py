@@ -17,8 +17,7 @@ from typing import Any
 import numpy as np
 
 from s2p.config import DEFAULT_MODEL, ClusterConfig, PredictConfig
-from s2p.pockets.clustering import Cluster
-from s2p.pockets.published import find_clusters
+from s2p.pockets.published import Cluster, find_clusters
 from s2p.prediction import Pocket
 from s2p.predictor import ResidueScores, Seq2Pocket
 from s2p.structure.reading import Structure, read_structure

@@ -1,7 +1,6 @@
 """Time and memory of every stage after the language model, beside plain-library equivalents, in one run.
 
-``python benchmarks/stages.py`` measures, writes ``stages.json``, ``stages.png`` and ``smoothing.json`` beside itself and prints
-Markdown tables.
+``python benchmarks/stages.py`` measures, writes ``stages.json`` and ``stages.png`` beside itself and prints Markdown tables.
 """
 
 from __future__ import annotations
@@ -24,8 +23,8 @@ import numpy as np
 
 from s2p.config import SurfaceConfig
 from s2p.pockets.calibration import pocket_features
-from s2p.pockets.clustering import Cluster, mean_shift, rank_clusters, vote
-from s2p.pockets.published import find_clusters, positive_points
+from s2p.pockets.clustering import mean_shift, vote
+from s2p.pockets.published import Cluster, find_clusters, positive_points, rank_clusters
 from s2p.structure.arrays import Atoms, Residues, Structure
 from s2p.structure.reading import read_structure
 
@@ -37,7 +36,6 @@ SIZES = (115, 345, 436, 1000, 3000, 10000)
 LIBRARY_LIMIT = 1000  # residues up to which the slow equivalents are run
 POSITIVE = 0.15  # share of residues predicted (14.8 % in the paper's training set)
 SITE = 20  # residues of a site
-SMOOTHERS = {"published": (2560, 2048), "shipped": (320, 256)}  # embedding and width: paper (3B), our checkpoint
 
 Timings = dict[str, float]
 
@@ -124,7 +122,7 @@ def best_of(run: Callable[[], Any], repeats: int, budget_s: float = 3.0) -> floa
     return 1000 * min(times)
 
 
-def time_ours(structure: Structure, path: Path, threads: int, repeats: int) -> Timings:
+def time_ours(structure: Structure, path: Path, repeats: int) -> Timings:
     """Milliseconds of each stage."""
     positive, probabilities = stand_in(structure)
     atoms, surface = structure.atoms, SurfaceConfig()
@@ -143,7 +141,7 @@ def time_ours(structure: Structure, path: Path, threads: int, repeats: int) -> T
     stages: dict[str, Callable[[], Any]] = {
         "parse": lambda: read_structure(path),
         "surface points": lambda: positive_points(structure, positive, surface),
-        "mean shift": lambda: mean_shift(cloud.coord, n_jobs=threads),
+        "mean shift": lambda: mean_shift(cloud.coord),
         "votes and ranking": votes,
         "pocket features": lambda: pocket_features(structure, clusters, probabilities, ~positive),
         "structural part": structural,
@@ -227,75 +225,6 @@ def _status(field: str) -> float:
     return int(line.split()[1]) * 1024 / 1e6
 
 
-def loop_smooth(smoother: Any, ca: np.ndarray, positive: np.ndarray, embeddings: np.ndarray) -> np.ndarray:
-    """Residues added by the published way: the classifier called once for every candidate."""
-    import torch
-
-    distance = np.linalg.norm(ca[:, None] - ca[None], axis=-1)
-    added = np.zeros(len(ca), bool)
-    for i in np.flatnonzero(~positive):
-        near = positive & (distance[i] < 15.0)
-        if near.any():
-            x = np.concatenate([embeddings[i], embeddings[near].mean(axis=0)])
-            with torch.no_grad():
-                added[i] = torch.sigmoid(smoother(torch.from_numpy(x)[None])).item() > 0.4
-    return added
-
-
-def make_smoother(dim: int, width: int) -> Any:
-    """A classifier with random weights whose logits spread over several units around the threshold, as trained ones do."""
-    import torch
-
-    from s2p.residues.smoothing import Smoother
-
-    torch.manual_seed(0)
-    smoother = Smoother(dim, width).eval()
-    with torch.no_grad():
-        for layer, scale in zip((0, 3, 6), (2 / (2 * dim), 2 / width, 9 / width), strict=True):
-            smoother.layers[layer].weight.normal_(0, scale**0.5)
-    return smoother
-
-
-def time_smoothing(sizes: Sequence[int], threads: Sequence[int], repeats: int, budget_s: float = 20.0) -> list[dict[str, Any]]:
-    """Milliseconds of :func:`s2p.residues.smoothing.smooth` and of the loop, run in turns, by classifier and number of threads.
-
-    With one thread its processor time is taken, which other programs disturb less; two threads need the clock on the wall.
-    """
-    import torch
-
-    from s2p.residues.smoothing import smooth
-
-    rows = []
-    for name, (dim, width) in SMOOTHERS.items():
-        smoother = make_smoother(dim, width)
-        for n in sizes:
-            structure = input_of(n)
-            positive, _ = stand_in(structure)
-            embeddings = np.random.default_rng(0).standard_normal((n, dim), dtype=np.float32)
-            given = smoother, structure.residues.ca_coord, positive, embeddings
-            added = smooth(*given)
-            row: dict[str, Any] = {"classifier": name, "residues": n, "added": int(added.sum())}
-            for n_threads in threads:
-                torch.set_num_threads(n_threads)
-                ways = {"s2p": smooth, "loop": loop_smooth} if n <= LIBRARY_LIMIT else {"s2p": smooth}
-                best = dict.fromkeys(ways, np.inf)
-                clock = time.thread_time if n_threads == 1 else time.perf_counter
-                begun = time.perf_counter()
-                for k in range(repeats):
-                    if k and time.perf_counter() - begun > budget_s:
-                        break
-                    for way, run in ways.items():
-                        start = clock()
-                        found = run(*given)
-                        best[way] = min(best[way], 1000 * (clock() - start))
-                        if not np.array_equal(found, added):
-                            raise AssertionError(f"{way} adds other residues ({name}, {n} residues, {n_threads} threads)")
-                row |= {f"{way}_ms_{n_threads}": ms for way, ms in best.items()}
-            rows.append(row)
-            print(f"{name}: {n} residues done", file=sys.stderr)
-    return rows
-
-
 # ------------------------------------------------------------------------------------------------ results
 
 
@@ -311,18 +240,17 @@ def measure(sizes: Sequence[int], *, repeats: int, libraries: bool = True) -> di
                 "residues": n,
                 "atoms": len(structure.atoms),
                 "points": len(positive_points(structure, positive, SurfaceConfig()).coord),
-                "one_thread_ms": time_ours(structure, path, 1, repeats),
+                "one_thread_ms": time_ours(structure, path, repeats),
             }
-            if (os.cpu_count() or 1) > 1:
-                row["two_threads_ms"] = time_ours(structure, path, 2, repeats)
             if libraries and n <= LIBRARY_LIMIT:
                 row["libraries_ms"] = time_library(structure, path, repeats)
             rows.append(row)
             print(f"{n} residues done", file=sys.stderr)
-    return {"machine": _machine(), "rows": rows}
+    return {"machine": machine(), "rows": rows}
 
 
-def _machine() -> dict[str, Any]:
+def machine() -> dict[str, Any]:
+    """What the figures were measured on."""
     names = ("numpy", "numba", "torch", "scikit-learn", "biopython", "gemmi")
     versions = {name: importlib.metadata.version(name) for name in names}
     return {"cpu": _cpu(), "cores": os.cpu_count(), "python": platform.python_version(), **versions}
@@ -341,16 +269,13 @@ def tables(results: dict[str, Any]) -> str:
     """Markdown: times of the stages, then ratios to the libraries."""
     rows = results["rows"]
     names = list(rows[0]["one_thread_ms"])
-    lines = ["Milliseconds with one thread (two threads in brackets where they help by a tenth):", ""]
+    lines = ["Milliseconds with one thread:", ""]
     lines += [
         f"| residues | atoms | points | {' | '.join(names)} |",
         "|--:" * (3 + len(names)) + "|",
     ]
     for row in rows:
-        two = row.get("two_threads_ms", row["one_thread_ms"])
-        cells = [
-            f"{ms:.3g}" + (f" ({two[name]:.3g})" if two[name] < 0.9 * ms else "") for name, ms in row["one_thread_ms"].items()
-        ]
+        cells = [f"{ms:.3g}" for ms in row["one_thread_ms"].values()]
         lines.append(f"| {row['residues']} | {row['atoms']} | {row['points']} | {' | '.join(cells)} |")
     compared = [row for row in rows if "libraries_ms" in row]
     if compared:
@@ -366,20 +291,6 @@ def tables(results: dict[str, Any]) -> str:
         lines += ["", "Peak memory of surface points, clustering and features, above the structure itself:", ""]
         lines += ["| atoms | residues predicted | MB |", "|--:|--:|--:|"]
         lines += [f"| {x['atoms']} | {x['predicted']} | {x['mb']:.0f} |" for x in results["peak_memory_mb"]]
-    return "\n".join(lines)
-
-
-def smoothing_table(rows: Sequence[dict[str, Any]]) -> str:
-    """Markdown: smoothing beside the loop, thread for thread."""
-    threads = [int(key.removeprefix("s2p_ms_")) for key in rows[0] if key.startswith("s2p_ms_")]
-    heads = [f"{head}, {k} thread{'s' * (k > 1)}" for k in threads for head in ("s2p", "loop")]
-    lines = [f"| classifier | residues | added | {' | '.join(heads)} |", "|---" + "|--:" * (2 + len(heads)) + "|"]
-    for row in rows:
-        cells = [row["classifier"], str(row["residues"]), str(row["added"])]
-        for k in threads:
-            ours, loop = row[f"s2p_ms_{k}"], row.get(f"loop_ms_{k}")
-            cells += [f"{ours:.3g}", f"{loop:.4g} ({loop / ours:.0f}×)" if loop else ""]
-        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
@@ -412,10 +323,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES, metavar="N", help="residues")
     parser.add_argument("--repeats", type=int, default=15, help="runs of each stage, of which the fastest counts")
     parser.add_argument("--no-libraries", action="store_true", help="only s2p")
-    parser.add_argument("--threads", type=int, nargs="+", default=(1, 2), metavar="T", help="threads of the smoothing")
-    which = parser.add_mutually_exclusive_group()
-    which.add_argument("--no-smoothing", action="store_true", help="not the smoothing")
-    which.add_argument("--only-smoothing", action="store_true", help="nothing but the smoothing")
     parser.add_argument("--no-memory", action="store_true", help="not the peak memory (100,000 atoms)")
     parser.add_argument("-o", "--output", type=Path, default=HERE, metavar="DIR", help="folder of the JSON and the plot")
     parser.add_argument("--peak-of", type=int, help=argparse.SUPPRESS)
@@ -425,29 +332,24 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(_measure_peak(arguments.peak_of, arguments.everything))
         return
     arguments.output.mkdir(parents=True, exist_ok=True)
-    if not arguments.only_smoothing:
-        results = measure(arguments.sizes, repeats=arguments.repeats, libraries=not arguments.no_libraries)
-        if not arguments.no_memory:
-            results["peak_memory_mb"] = [
-                {"atoms": n, "predicted": "all" if everything else f"{POSITIVE:.0%}", "mb": peak_memory(n, everything)}
-                for n in (25_000, 100_000)
-                for everything in (False, True)
-            ]
-        (arguments.output / "stages.json").write_text(json.dumps(_rounded(results), indent=1) + "\n")
-        plot(results, arguments.output / "stages.png")
-        print(tables(results))
-    if not arguments.no_smoothing:
-        rows = time_smoothing(arguments.sizes, arguments.threads, arguments.repeats)
-        written = json.dumps(_rounded({"machine": _machine(), "rows": rows}), indent=1)
-        (arguments.output / "smoothing.json").write_text(written + "\n")
-        print("Smoothing (ms), and how many times faster s2p is than the loop:", "", smoothing_table(rows), sep="\n")
+    results = measure(arguments.sizes, repeats=arguments.repeats, libraries=not arguments.no_libraries)
+    if not arguments.no_memory:
+        results["peak_memory_mb"] = [
+            {"atoms": n, "predicted": "all" if everything else f"{POSITIVE:.0%}", "mb": peak_memory(n, everything)}
+            for n in (25_000, 100_000)
+            for everything in (False, True)
+        ]
+    (arguments.output / "stages.json").write_text(json.dumps(rounded(results), indent=1) + "\n")
+    plot(results, arguments.output / "stages.png")
+    print(tables(results))
 
 
-def _rounded(value: Any) -> Any:
+def rounded(value: Any) -> Any:
+    """Floats to four digits, at any depth."""
     if isinstance(value, dict):
-        return {key: _rounded(item) for key, item in value.items()}
+        return {key: rounded(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [_rounded(item) for item in value]
+        return [rounded(item) for item in value]
     return float(f"{value:.4g}") if isinstance(value, float) else value
 
 

@@ -25,7 +25,7 @@ from typing import Any
 from unittest import mock
 
 import numpy as np
-from stages import EXAMPLES, HERE, _machine, _rounded, tile, write_cif
+from stages import EXAMPLES, HERE, machine, rounded, tile, write_cif
 
 LETTERS = list("ACDEFGHIKLMNPQRSTVWY")
 LENGTHS = (100, 300, 600)  # residues of a chain
@@ -323,7 +323,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         parser.error(f"name what to measure: {', '.join(PARTS)}")
     path: Path = arguments.output / "throughput.json"
     results: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
-    results["machine"] = _machine()
+    results["machine"] = machine()
     for part in arguments.parts:
         if part == "model":
             results[part] = model_speed(arguments.backbones, arguments.threads, arguments.repeats)
@@ -336,7 +336,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         else:
             results[part] = long_run(arguments.inputs, arguments.n, arguments.jobs)
             plot(results[part], arguments.output / "throughput.png")
-        results = _rounded(results)
+        results = rounded(results)
         arguments.output.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(results) + "\n")
         print(part, "", table(results[part]) if isinstance(results[part], list) else "", sep="\n")

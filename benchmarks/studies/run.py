@@ -139,6 +139,7 @@ def _points(options: argparse.Namespace) -> None:
 
 
 def _robustness(options: argparse.Namespace) -> None:
+    from benchmarks.peers import PREDICTORS
     from benchmarks.studies.apo import apo_pairs
     from benchmarks.studies.robustness import form_rows, pair_forms, perturbed_forms
     from s2p.evaluation.cases import find_cases
@@ -157,7 +158,7 @@ def _robustness(options: argparse.Namespace) -> None:
     if options.pairs_only:
         return
     for name in options.predictor:
-        predictor = load_named(name, options.model)
+        predictor = load_named(PREDICTORS.get(name, name), options.model)
         for study, sets in forms.items():
             if any(variant.startswith(f"{predictor.name},") for variant in table.done(study)):
                 continue

@@ -1,5 +1,4 @@
 from .clustering import mean_shift as mean_shift
-from .clustering import rank_clusters as rank_clusters
 from .clustering import vote as vote
 from .hits import HIT as HIT
 from .hits import dca as dca
@@ -12,6 +11,7 @@ from .hits import site_center as site_center
 from .hits import site_overlaps as site_overlaps
 from .published import find_clusters as find_clusters
 from .published import positive_points as positive_points
+from .published import rank_clusters as rank_clusters
 from .scored import find_point_pockets as find_point_pockets
 from .scored import peak_features as peak_features
 from .scored import peaks as peaks

@@ -15,7 +15,7 @@ from s2p.structure.reading import Structure
 from s2p.surface.points import swept_volume
 
 if TYPE_CHECKING:
-    from s2p.pockets.clustering import Cluster
+    from s2p.pockets.published import Cluster
 
 __all__ = ["FEATURES", "PocketModel", "fit_pocket_model", "pocket_features"]
 

@@ -1,19 +1,18 @@
-"""Cluster SAS points by mean shift and turn the clusters into ranked pockets."""
+"""Cluster SAS points by mean shift, and let the points vote for their atoms."""
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from s2p.config import ClusterConfig
-from s2p.structure.cells import CellList, build_cells, cell_runs
+from s2p.structure.cells import build_cells, cell_runs
 
-__all__ = ["Cluster", "MeanShiftResult", "SASPocketClusterer", "mean_shift", "rank_clusters", "vote"]
+__all__ = ["MeanShiftResult", "mean_shift", "vote"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,7 +102,6 @@ def mean_shift(
     max_iterations: int = ClusterConfig.max_iterations,
     *,
     seeding: Literal["bins", "points"] = "bins",
-    n_jobs: int = 1,
 ) -> MeanShiftResult:
     """Flat-kernel mean shift; with binned seeds the labels of scikit-learn's ``MeanShift(bin_seeding=True)``.
 
@@ -118,8 +116,6 @@ def mean_shift(
     seeding
         ``bins``: one seed a bin of the grid through the origin, as published, so that clusters depend on the frame of the
         coordinates a little. ``points``: every point is a seed, slower but free of that.
-    n_jobs
-        Threads; the result is the same.
 
     Notes
     -----
@@ -129,7 +125,10 @@ def mean_shift(
     if not len(x):
         return MeanShiftResult(np.zeros(0, np.int64), np.zeros((0, 3)))
     seeds = x if seeding == "points" else _binned(x, bandwidth)
-    climbed, counts = _climb_all(seeds, build_cells(x, bandwidth), bandwidth, max_iterations, n_jobs)
+    cells = build_cells(x, bandwidth)
+    climbed, counts = _climb(
+        seeds, cells.coord, cells.keys, cells.origin, cells.shape, cells.size, float(bandwidth), max_iterations
+    )
     climbed, counts = climbed[counts > 0], counts[counts > 0]
     order = np.lexsort((climbed[:, 2], climbed[:, 1], climbed[:, 0], counts))[::-1]
     # Equal centres have equal counts, so that the copies of a centre follow it and suppression drops them.
@@ -145,33 +144,6 @@ def _binned(x: NDArray[np.float64], bandwidth: float) -> NDArray[np.float64]:
     bins = bins[order]
     first = np.r_[True, (bins[1:] != bins[:-1]).any(axis=1)]
     return x if first.all() else (bins[first].astype(np.float32) * bandwidth).astype(np.float64)
-
-
-MIN_SEEDS = 128
-"""Seeds worth a thread: starting threads costs about as much as climbing from a hundred seeds (half a millisecond)."""
-
-
-def _climb_all(
-    seeds: NDArray[np.float64], cells: CellList, bandwidth: float, max_iterations: int, n_jobs: int
-) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Seeds climb on their own, so that the kernel, which holds no lock, can take shares of them in threads.
-
-    (numba's own parallel loops would be one more kernel to compile.)
-    """
-
-    def climb(part: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-        found: tuple[NDArray[np.float64], NDArray[np.int64]] = _climb(
-            part, cells.coord, cells.keys, cells.origin, cells.shape, cells.size, float(bandwidth), max_iterations
-        )
-        return found
-
-    n_jobs = min(n_jobs, len(seeds) // MIN_SEEDS)
-    if n_jobs <= 1:
-        return climb(seeds)
-    with ThreadPoolExecutor(n_jobs) as pool:
-        # Four shares a thread even out seeds that climb far.
-        parts = list(pool.map(climb, np.array_split(seeds, 4 * n_jobs)))
-    return np.concatenate([centers for centers, _ in parts]), np.concatenate([counts for _, counts in parts])
 
 
 def vote(member: NDArray[np.integer], labels: NDArray[np.integer]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -196,132 +168,3 @@ def vote(member: NDArray[np.integer], labels: NDArray[np.integer]) -> tuple[NDAr
     order = np.lexsort((label, -count, group))
     first = np.r_[True, np.diff(group[order]) != 0]
     return group[order][first], label[order][first]
-
-
-class SASPocketClusterer:
-    """Mean shift on SAS points, and the vote of the points for their atoms, as an estimator.
-
-    Parameters
-    ----------
-    bandwidth
-        Å.
-    max_iterations, seeding, n_jobs
-        See :func:`mean_shift`.
-
-    Attributes
-    ----------
-    labels_ : (P,) int
-        Cluster of each point.
-    centers_ : (K, 3) float
-        Å, most populated window first.
-    atoms_, atom_labels_ : (V,) int
-        The atoms that own points, ascending, and the cluster of each; only if ``fit`` was told who owns the points.
-
-    Notes
-    -----
-    scikit-learn's protocol without its base class: importing that takes longer (0.6 s) than predicting a small protein.
-    """
-
-    def __init__(
-        self,
-        *,
-        bandwidth: float = ClusterConfig.bandwidth,
-        max_iterations: int = ClusterConfig.max_iterations,
-        seeding: Literal["bins", "points"] = ClusterConfig.seeding,
-        n_jobs: int = 1,
-    ) -> None:
-        self.bandwidth = bandwidth
-        self.max_iterations = max_iterations
-        self.seeding = seeding
-        self.n_jobs = n_jobs
-
-    def fit(self, points: NDArray[np.floating], atom_of_point: NDArray[np.integer] | None = None) -> SASPocketClusterer:
-        """Cluster (P, 3) points in Å; ``atom_of_point`` (P,) names the atom of each."""
-        result = mean_shift(points, self.bandwidth, self.max_iterations, seeding=self.seeding, n_jobs=self.n_jobs)
-        self.labels_, self.centers_ = result.labels, result.centers
-        if atom_of_point is not None:
-            self.atoms_, self.atom_labels_ = vote(atom_of_point, result.labels)
-        return self
-
-    def fit_predict(self, points: NDArray[np.floating], atom_of_point: NDArray[np.integer] | None = None) -> NDArray[np.int64]:
-        """(P,) clusters of the points."""
-        return self.fit(points, atom_of_point).labels_
-
-    def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """Parameters by name; ``deep`` is part of the protocol."""
-        return {name: getattr(self, name) for name in ("bandwidth", "max_iterations", "seeding", "n_jobs")}
-
-    def set_params(self, **params: Any) -> SASPocketClusterer:
-        """Change parameters by name.
-
-        Raises
-        ------
-        ValueError
-            If there is no such parameter.
-        """
-        for name, value in params.items():
-            if name not in self.get_params():
-                raise ValueError(f"there is no parameter {name!r}; the parameters are {', '.join(self.get_params())}")
-            setattr(self, name, value)
-        return self
-
-    def __repr__(self) -> str:
-        return f"SASPocketClusterer({', '.join(f'{name}={value!r}' for name, value in self.get_params().items())})"
-
-
-@dataclass(frozen=True, eq=False)
-class Cluster:
-    """A pocket before it has a probability and a volume."""
-
-    score: float
-    """Mean residue probability over the atoms (published score)."""
-    residues: NDArray[np.int32]
-    atoms: NDArray[np.int32]
-    points: NDArray[np.float64]
-    """(P, 3), Å."""
-    center: NDArray[np.float64]
-    """(3,) mean of the atoms, Å."""
-
-
-def rank_clusters(
-    points: NDArray[np.float64],
-    labels: NDArray[np.int64],
-    atoms: NDArray[np.int64],
-    atom_labels: NDArray[np.int64],
-    coord: NDArray[np.float32],
-    residue_of_atom: NDArray[np.int32],
-    probabilities: NDArray[np.float32],
-) -> list[Cluster]:
-    """Atoms vote for their residue; clusters are scored and sorted, best first.
-
-    Parameters
-    ----------
-    points, labels
-        (P, 3) Å and (P,): the cloud and its mean-shift labels.
-    atoms, atom_labels
-        (V,): the atoms with points and the majority label of each (see :func:`vote`).
-    coord, residue_of_atom
-        (A, 3) Å and (A,) of all atoms.
-    probabilities
-        (N,) of the residues.
-
-    Notes
-    -----
-    Score: mean over the cluster's atoms of the residue's probability, so that residues count by atoms. Ties in rank:
-    more atoms, then the lower label. Clusters without a residue are dropped (the published code keeps them).
-    """
-    residues, residue_labels = vote(residue_of_atom[atoms], atom_labels)
-    found: list[tuple[float, int, int, Cluster]] = []
-    # One pass per pocket, of which there are tens at most.
-    for label in np.unique(residue_labels).tolist():
-        own = atoms[atom_labels == label]
-        score = float(np.mean(probabilities[residue_of_atom[own]], dtype=np.float64))
-        cluster = Cluster(
-            score,
-            residues[residue_labels == label].astype(np.int32),
-            own.astype(np.int32),
-            points[labels == label],
-            coord[own].mean(axis=0, dtype=np.float64),
-        )
-        found.append((-score, -len(own), label, cluster))
-    return [cluster for *_, cluster in sorted(found, key=lambda entry: entry[:3])]

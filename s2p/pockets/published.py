@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from s2p.config import ClusterConfig, SurfaceConfig
-from s2p.pockets.clustering import Cluster, mean_shift, rank_clusters, vote
+from s2p.pockets.clustering import mean_shift, vote
 from s2p.structure.reading import Structure
 from s2p.surface.points import SurfacePoints, surface_points
 
-__all__ = ["find_clusters", "positive_points", "principal_frame"]
+__all__ = ["Cluster", "find_clusters", "positive_points", "principal_frame", "rank_clusters"]
 
 
 def positive_points(structure: Structure, positive: NDArray[np.bool_], config: SurfaceConfig) -> SurfacePoints:
@@ -97,3 +97,61 @@ def find_clusters(
     members, member_labels = vote(cloud.atom, labels)
     points = cloud.coord if cluster.frame == "raw" else cloud.coord @ axes.T + origin
     return rank_clusters(points, labels, members, member_labels, atoms.coord, atoms.residue_index, probabilities)
+
+
+@dataclass(frozen=True, eq=False)
+class Cluster:
+    """A pocket before it has a probability and a volume."""
+
+    score: float
+    """Mean residue probability over the atoms (published score)."""
+    residues: NDArray[np.int32]
+    atoms: NDArray[np.int32]
+    points: NDArray[np.float64]
+    """(P, 3), Å."""
+    center: NDArray[np.float64]
+    """(3,) mean of the atoms, Å."""
+
+
+def rank_clusters(
+    points: NDArray[np.float64],
+    labels: NDArray[np.int64],
+    atoms: NDArray[np.int64],
+    atom_labels: NDArray[np.int64],
+    coord: NDArray[np.float32],
+    residue_of_atom: NDArray[np.int32],
+    probabilities: NDArray[np.float32],
+) -> list[Cluster]:
+    """Atoms vote for their residue; clusters are scored and sorted, best first.
+
+    Parameters
+    ----------
+    points, labels
+        (P, 3) Å and (P,): the cloud and its mean-shift labels.
+    atoms, atom_labels
+        (V,): the atoms with points and the majority label of each (see :func:`vote`).
+    coord, residue_of_atom
+        (A, 3) Å and (A,) of all atoms.
+    probabilities
+        (N,) of the residues.
+
+    Notes
+    -----
+    Score: mean over the cluster's atoms of the residue's probability, so that residues count by atoms. Ties in rank:
+    more atoms, then the lower label. Clusters without a residue are dropped (the published code keeps them).
+    """
+    residues, residue_labels = vote(residue_of_atom[atoms], atom_labels)
+    found: list[tuple[float, int, int, Cluster]] = []
+    # One pass per pocket, of which there are tens at most.
+    for label in np.unique(residue_labels).tolist():
+        own = atoms[atom_labels == label]
+        score = float(np.mean(probabilities[residue_of_atom[own]], dtype=np.float64))
+        cluster = Cluster(
+            score,
+            residues[residue_labels == label].astype(np.int32),
+            own.astype(np.int32),
+            points[labels == label],
+            coord[own].mean(axis=0, dtype=np.float64),
+        )
+        found.append((-score, -len(own), label, cluster))
+    return [cluster for *_, cluster in sorted(found, key=lambda entry: entry[:3])]

@@ -1,15 +1,13 @@
 """A learned ligandability of surface points: small perceptrons on the features of :mod:`s2p.surface.features`.
 
-The weights are plain arrays in a ``.safetensors`` file with a JSON header. Nothing is pickled, no training library is needed to
+The weights are plain arrays, which a checkpoint holds beside a JSON header. Nothing is pickled, no training library is needed to
 use them, and a score is a few matrix products, smooth in the features, so that pockets hardly move when a structure turns.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,12 +15,11 @@ from numpy.typing import NDArray
 
 from s2p.config import Checked, Positive, Share
 from s2p.errors import WeightsError
-from s2p.io.files import write_bytes
 from s2p.pockets.calibration import PocketModel
 from s2p.prediction import sigmoid
 from s2p.surface.features import PointConfig, PointEncoder, feature_names
 
-__all__ = ["PointPocketConfig", "PointScorer", "load_point_scorer", "save_point_scorer"]
+__all__ = ["PointPocketConfig", "PointScorer"]
 
 
 @dataclass(frozen=True)
@@ -53,7 +50,6 @@ class PointPocketConfig(Checked):
     """Less likely pockets are not reported."""
 
 
-FORMAT = "s2p-points-1"
 CLIP = 5.0
 """Standardised features are cut here: a strange structure gives no strange scores."""
 
@@ -145,32 +141,3 @@ class PointScorer:
         if unknown or depth == 0 or found.weights[0].shape[1] != len(found.features):
             raise WeightsError("the point scorer was made for other features than this version computes; train it again")
         return found
-
-
-def save_point_scorer(scorer: PointScorer, path: str | Path) -> Path:
-    """Write ``path`` (``.safetensors``), whole or not at all."""
-    from safetensors.numpy import save
-
-    arrays = {key: np.ascontiguousarray(value, dtype=np.float32) for key, value in scorer.arrays().items()}
-    return write_bytes(Path(path), save(arrays, metadata={"s2p": json.dumps({"format": FORMAT} | scorer.header())}))
-
-
-def load_point_scorer(path: str | Path) -> PointScorer:
-    """Read what :func:`save_point_scorer` wrote.
-
-    Raises
-    ------
-    WeightsError
-        If there is no such file or it is no point scorer.
-    """
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(Path(path), framework="numpy") as handle:
-            header = json.loads((handle.metadata() or {}).get("s2p", "null"))
-            arrays = {key: handle.get_tensor(key) for key in handle.keys()}  # noqa: SIM118 - not a dict
-    except (SafetensorError, OSError, json.JSONDecodeError) as error:
-        raise WeightsError(f"{path}: cannot be read as a point scorer ({error})") from None
-    if not isinstance(header, dict) or header.get("format") != FORMAT:
-        raise WeightsError(f"{path}: no point scorer; `train_point_scorer` and `save_point_scorer` make one")
-    return PointScorer.from_parts(arrays, header)

@@ -16,8 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from s2p.config import ClusterConfig, PredictConfig, SurfaceConfig
-from s2p.pockets.clustering import Cluster
-from s2p.pockets.published import find_clusters, positive_points, principal_frame
+from s2p.pockets.published import Cluster, find_clusters, positive_points, principal_frame, rank_clusters
 from s2p.structure.reading import Structure, read_structure
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
@@ -210,8 +209,45 @@ def test_tile_keeps_the_structure_whole(examples: Path, tmp_path: Path) -> None:
 
 
 def test_benchmark_of_stages_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    stages.main(["--sizes", "115", "--repeats", "1", "--no-smoothing", "--no-memory", "-o", str(tmp_path)])
+    stages.main(["--sizes", "115", "--repeats", "1", "--no-memory", "-o", str(tmp_path)])
     results = json.loads((tmp_path / "stages.json").read_text())
     assert set(results["rows"][0]["libraries_ms"]) < set(results["rows"][0]["one_thread_ms"])
     assert (tmp_path / "stages.png").stat().st_size < 150_000
     assert "| residues |" in capsys.readouterr().out
+
+
+def test_rank_clusters_by_hand() -> None:
+    """Residue 0 owns atoms 0-2, residue 1 atom 3, residue 2 atom 4; two clusters, the second scores higher."""
+    coord = np.array([[0, 0, 0], [1, 0, 0], [2, 0, 0], [10, 0, 0], [12, 0, 0]], np.float32)
+    residue = np.array([0, 0, 0, 1, 2], np.int32)
+    probabilities = np.array([0.5, 0.9, 0.6], np.float32)
+    labels = np.array([0, 0, 0, 1, 1])
+    found = rank_clusters(coord.astype(float), labels, np.arange(5), labels, coord, residue, probabilities)
+    assert [c.residues.tolist() for c in found] == [[1, 2], [0]]
+    assert [c.score for c in found] == pytest.approx([0.75, 0.5])
+    np.testing.assert_allclose(found[0].center, [11, 0, 0])
+    assert found[1].atoms.tolist() == [0, 1, 2]
+
+
+def test_equal_scores_are_ranked_by_atoms_then_label() -> None:
+    coord = np.zeros((4, 3), np.float32)
+    residue = np.array([0, 1, 1, 2], np.int32)
+    labels = np.array([0, 1, 1, 2])
+    found = rank_clusters(coord.astype(float), labels, np.arange(4), labels, coord, residue, np.full(3, 0.8, np.float32))
+    assert [c.residues.tolist() for c in found] == [[1], [0], [2]]
+
+
+def test_a_cluster_whose_atoms_are_outvoted_is_dropped() -> None:
+    """The residue goes to label 0 with two atoms of three; label 1 keeps an atom but no residue (quirk 8)."""
+    labels = np.array([0, 0, 1])
+    found = rank_clusters(
+        np.zeros((3, 3)),
+        labels,
+        np.arange(3),
+        labels,
+        np.zeros((3, 3), np.float32),
+        np.zeros(3, np.int32),
+        np.ones(1, np.float32),
+    )
+    assert [c.residues.tolist() for c in found] == [[0]]
+    assert found[0].atoms.tolist() == [0, 1]

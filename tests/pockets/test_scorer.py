@@ -1,10 +1,9 @@
-"""The point scorer: arrays in, scores out, and files that hold all of it."""
+"""The point scorer: arrays in, scores out, and the arrays and header that a checkpoint keeps of it."""
 
 from __future__ import annotations
 
 import itertools
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +11,7 @@ import torch
 
 from s2p.errors import WeightsError
 from s2p.pockets.calibration import PocketModel
-from s2p.pockets.scorer import PointPocketConfig, PointScorer, load_point_scorer, save_point_scorer
+from s2p.pockets.scorer import PointPocketConfig, PointScorer
 from s2p.surface.features import PointConfig, PointEncoder, feature_names
 
 
@@ -60,28 +59,14 @@ def test_points_are_scored_on_their_own(scorer: PointScorer) -> None:
     assert scorer.scores(x[:0]).shape == (0,)
 
 
-def test_a_file_holds_everything(scorer: PointScorer, tmp_path: Path) -> None:
-    loaded = load_point_scorer(save_point_scorer(scorer, tmp_path / "x.safetensors"))
+def test_arrays_and_header_hold_everything(scorer: PointScorer) -> None:
+    loaded = PointScorer.from_parts(scorer.arrays(), json.loads(json.dumps(scorer.header())))
     assert json.loads(json.dumps(loaded.header())) == json.loads(json.dumps(scorer.header()))
     assert set(loaded.arrays()) == set(scorer.arrays())
     for key, value in scorer.arrays().items():
         np.testing.assert_array_equal(loaded.arrays()[key], value)
     np.testing.assert_array_equal(loaded.scores(rows(9)), scorer.scores(rows(9)))
     assert loaded.points == scorer.points and loaded.pockets == scorer.pockets and loaded.pocket_model == scorer.pocket_model
-    assert [p.name for p in tmp_path.iterdir()] == ["x.safetensors"]
-
-
-def test_what_is_no_scorer_is_refused(scorer: PointScorer, tmp_path: Path) -> None:
-    with pytest.raises(WeightsError, match="cannot be read as a point scorer"):
-        load_point_scorer(tmp_path / "missing.safetensors")
-    (tmp_path / "text.safetensors").write_text("hello")
-    with pytest.raises(WeightsError, match="cannot be read as a point scorer"):
-        load_point_scorer(tmp_path / "text.safetensors")
-    from safetensors.numpy import save_file
-
-    save_file({"a": np.zeros(3)}, tmp_path / "other.safetensors")
-    with pytest.raises(WeightsError, match="no point scorer"):
-        load_point_scorer(tmp_path / "other.safetensors")
 
 
 def test_damage_and_other_versions_are_named(scorer: PointScorer) -> None:
