@@ -1,6 +1,6 @@
 """Time of smoothing beside the published way, a call of the classifier for each candidate.
 
-``python benchmarks/smoothing.py`` measures, writes ``smoothing.json`` beside itself and prints a Markdown table.
+``python -m benchmarks.smoothing`` measures, writes ``smoothing.json`` beside itself and prints a Markdown table.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from stages import HERE, LIBRARY_LIMIT, SIZES, input_of, machine, rounded, stand_in
+
+from benchmarks.stages import HERE, LIBRARY_LIMIT, SIZES, input_of, machine, rounded, stand_in
 
 SMOOTHERS = {"published": (2560, 2048), "shipped": (320, 256)}  # embedding and width: paper (3B), our checkpoint
 

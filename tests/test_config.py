@@ -21,7 +21,7 @@ from s2p.errors import ConfigError, S2PError
 def configurations() -> list[type]:
     for package in (s2p, benchmarks, course):
         for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
-            if not module.name.endswith(("__main__", "worker", "throughput", "benchmarks.smoothing", "stages", "frame")):
+            if not module.name.endswith(("__main__", "worker", "throughput", "stages", "frame")):
                 importlib.import_module(module.name)
 
     def below(kind: type) -> Iterator[type]:
