@@ -37,7 +37,7 @@ from s2p.models.pocketgen.data import (
 )
 from s2p.models.pocketgen.fitting import Places
 from s2p.models.pocketgen.surroundings.counts import environment
-from s2p.models.pocketgen.trace import TraceNet, TraceRows, place_trace, trace_inputs
+from s2p.models.pocketgen.surroundings.trace import TraceNet, TraceRows, place_trace, trace_inputs
 from s2p.structure.reading import Structure, read_structure
 
 __all__ = [

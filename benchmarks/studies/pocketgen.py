@@ -48,7 +48,7 @@ from s2p.models.pocketgen.config import PocketConfig, PocketGenConfig, PocketGen
 from s2p.models.pocketgen.data import Pocket
 from s2p.models.pocketgen.fitting import KINDS, Places, fit_heads
 from s2p.models.pocketgen.network import PocketGen
-from s2p.models.pocketgen.trace import TraceNet, TraceRows, fit_trace, trace_error
+from s2p.models.pocketgen.surroundings.trace import TraceNet, TraceRows, fit_trace, trace_error
 
 __all__ = ["FOLDS", "Row", "cross_validate", "fold_of", "main", "summary"]
 

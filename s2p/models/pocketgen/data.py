@@ -18,7 +18,7 @@ from s2p.models.pocketgen.atoms import LETTERS, N_LIGAND_FEATURES, N_SLOTS, liga
 from s2p.models.pocketgen.config import PocketConfig
 from s2p.models.pocketgen.geometry import peptide_bonds
 from s2p.models.pocketgen.surroundings.counts import environment
-from s2p.models.pocketgen.trace import TraceNet, place_trace
+from s2p.models.pocketgen.surroundings.trace import TraceNet, place_trace
 from s2p.structure.reading import Structure
 from s2p.structure.transforms import random_rotation
 

@@ -26,7 +26,7 @@ from s2p.models.pocketgen.data import (
     start_pocket,
 )
 from s2p.models.pocketgen.geometry import Ideal, Surroundings, ideal_of, idealise
-from s2p.models.pocketgen.trace import TraceNet
+from s2p.models.pocketgen.surroundings.trace import TraceNet
 from s2p.models.pocketgen.training import centred
 from s2p.structure.reading import Structure
 

@@ -16,7 +16,7 @@ from s2p.models.pocketgen.config import PocketGenConfig
 from s2p.models.pocketgen.data import Batch
 from s2p.models.pocketgen.layers import LIGAND_OFFSET, MAX_OFFSET, BilevelLayer, Keys, Queries
 from s2p.models.pocketgen.surroundings.heads import SurroundingsHeads
-from s2p.models.pocketgen.trace import TraceNet
+from s2p.models.pocketgen.surroundings.trace import TraceNet
 
 __all__ = ["LanguageHead", "Output", "PocketGen", "StructuralAdapter"]
 

@@ -34,7 +34,7 @@ from s2p.models.pocketgen.config import PocketConfig
 from s2p.models.pocketgen.data import LigandAtoms, masked_features
 from s2p.models.pocketgen.fitting import KINDS, Places
 from s2p.models.pocketgen.surroundings.counts import N_ENVIRONMENT
-from s2p.models.pocketgen.trace import TraceNet, TraceRows
+from s2p.models.pocketgen.surroundings.trace import TraceNet, TraceRows
 from s2p.structure.reading import Structure, read_structure
 
 LIGANDS = {"1hpv.pdb.gz": "478", "6WQA.cif": "ZMA", "1GBT.cif.gz": "GBS", "1pwc.pdb.gz": "PNM"}

@@ -54,11 +54,6 @@ def sequence_only(update: dict[str, torch.Tensor]) -> CrossBindCheckpoint:
     return CrossBindCheckpoint("crossbind-dna", model, None, TABLE, None, 0.45, {"licence": "x"})
 
 
-@pytest.fixture(scope="module")
-def hhai(examples: Path) -> Structure:
-    return read_structure(examples / "3mht.pdb.gz")
-
-
 def whole(trained: CrossBindCheckpoint, feature_width: int = 0) -> CrossBindCheckpoint:
     torch.manual_seed(0)
     network = CrossBind(replace(CrossBindConfig.fast(), feature_width=feature_width)).eval()

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from benchmarks.recipes import crossbind as crossbind_recipe
 from benchmarks.recipes.crossbind import (
@@ -334,3 +338,33 @@ def test_a_mean_of_two_updates_is_chosen_only_where_validation_allows(monkeypatc
     assert values[best.name] == max(values.values()) and auprc == {name: round(v, 4) for name, v in values.items()}
     monkeypatch.setattr(crossbind_recipe, "EQUAL", 1.0)
     assert choose_candidate(tried, sets.validation)[0] is mean
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.integers(0, 1000), st.integers(1, 12), st.floats(0.05, 2.0))
+def test_nt_xent_against_its_formula(seed: int, n: int, temperature: float) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    a, b = (torch.randn(n, 4, generator=generator, dtype=torch.float64) for _ in range(2))
+    value = nt_xent(a, b, temperature).item()
+    assert math.isclose(value, nt_xent(b, a, temperature).item(), rel_tol=1e-9)
+    # The usual form: 2N views, each looks for its partner among all others.
+    z = F.normalize(torch.cat([a, b]), dim=1)
+    s = (z @ z.T / temperature).masked_fill(torch.eye(2 * n, dtype=torch.bool), -torch.inf)
+    partner = torch.arange(2 * n).roll(n)
+    assert math.isclose(value, F.cross_entropy(s, partner).item(), rel_tol=1e-9)
+
+
+@pytest.mark.parametrize("n", [1, 2, 17])
+def test_nt_xent_of_known_embeddings(n: int) -> None:
+    same = torch.ones(n, 5, dtype=torch.float64)
+    for temperature in (0.05, 0.1, 3.0):
+        assert math.isclose(nt_xent(same, same, temperature).item(), math.log(2 * n - 1), abs_tol=1e-9)
+    z = torch.eye(n, dtype=torch.float64)
+    assert math.isclose(nt_xent(z, z, 0.1).item(), math.log(1 + (2 * n - 2) * math.exp(-10)), abs_tol=1e-12)
+
+
+def test_retrieval() -> None:
+    z = torch.eye(4)
+    assert top1_retrieval(z, 3 * z) == 1.0
+    assert top1_retrieval(z, z.roll(1, 0)) == 0.0
+    assert top1_retrieval(z, z[[0, 1, 3, 2]]) == 0.5

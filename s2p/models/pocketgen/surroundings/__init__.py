@@ -1,1 +1,1 @@
-"""What surrounds a residue to be designed: counts of it, the nearest residues and atoms one by one, and heads that tell types."""
+"""What surrounds a residue to be designed: its place told from the chain (trace), counts, the nearest one by one, and heads."""
