@@ -336,27 +336,29 @@ def test_set_up(path: Path) -> None:
     assert added == {folder for name, folder in {**folders, "benchmarks": up}.items() if name in needed}
 
 
-def imported(path: Path) -> list[str]:
-    """Modules that the cells of a notebook import."""
-    found = []
+def imported(path: Path) -> dict[str, list[str]]:
+    """Modules that the cells of a notebook import, and the names that they take from each."""
+    found: dict[str, list[str]] = {}
     for cell in read(path).cells:
         if cell.cell_type == "code":
             python = re.sub(r"^( *)[%!].*", r"\1pass", cell.source, flags=re.MULTILINE)
             for node in ast.walk(ast.parse(python)):
                 if isinstance(node, ast.Import):
-                    found += [name.name for name in node.names]
+                    found |= {alias.name: found.get(alias.name, []) for alias in node.names}
                 elif isinstance(node, ast.ImportFrom):
-                    found.append(str(node.module))
+                    found.setdefault(str(node.module), []).extend(alias.name for alias in node.names)
     return found
 
 
 @pytest.mark.parametrize("path", [*NOTEBOOKS, *SOLUTIONS], ids=lambda path: path.stem)
 def test_imports_are_public(path: Path) -> None:
-    """A reader meets ``s2p.<folder>``, ``s2p.models.<system>`` and ``course.<module>``, and nothing deeper of ours."""
+    """Of ours, cells import ``s2p.<folder>``, ``s2p.models.<system>`` and ``course.<module>``, nothing deeper; all names exist."""
     shallow = r"s2p(\.(?!models\b)\w+|\.models(\.\w+)?)?|course\.\w+|benchmarks(\.\w+){1,2}"
-    ours = [name for name in imported(path) if name.split(".")[0] in ("s2p", "course", "benchmarks")]
-    assert ours or path in SOLUTIONS
-    assert [name for name in ours if not re.fullmatch(shallow, name)] == []
+    ours = {module: names for module, names in imported(path).items() if module.split(".")[0] in ("s2p", "course", "benchmarks")}
+    assert ours
+    assert [module for module in ours if not re.fullmatch(shallow, module)] == []
+    every = [f"{module}.{name}" for module, names in ours.items() for name in names] + list(ours)
+    assert [name for name in every if not resolves(name)] == []
 
 
 @every
