@@ -352,7 +352,7 @@ def imported(path: Path) -> dict[str, list[str]]:
 
 @pytest.mark.parametrize("path", [*NOTEBOOKS, *SOLUTIONS], ids=lambda path: path.stem)
 def test_imports_are_public(path: Path) -> None:
-    """Of ours, cells import ``s2p.<folder>``, ``s2p.models.<system>`` and ``course.<module>``, nothing deeper; all names exist."""
+    """Of ours, cells import ``s2p.<folder>``, ``s2p.models.<system>`` and ``course.<module>``, no deeper; all names exist."""
     shallow = r"s2p(\.(?!models\b)\w+|\.models(\.\w+)?)?|course\.\w+|benchmarks(\.\w+){1,2}"
     ours = {module: names for module, names in imported(path).items() if module.split(".")[0] in ("s2p", "course", "benchmarks")}
     assert ours
