@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -15,7 +14,6 @@ from torch import Tensor
 
 from s2p.errors import S2PError
 from s2p.evaluation.residues import auprc_trapezoid
-from s2p.io.files import write_bytes
 from s2p.residues.smoothing import Smoother, candidates, neighbour_mean, smoother_logits
 from s2p.training.config import SmootherTrainConfig
 from s2p.training.loop import Backward, Loop, Stage, StepLog
@@ -164,8 +162,9 @@ def train_smoother(
 
 def write_learning_curve(path: str | Path, log: Sequence[SmootherEpoch]) -> Path:
     """PNG of training loss and validation AUPRC by epoch, the epoch that was kept marked."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+
+    from s2p.output.pictures import figure_png
 
     epochs = [entry.epoch for entry in log]
     auprc = [entry.validation_auprc for entry in log]
@@ -178,9 +177,8 @@ def write_learning_curve(path: str | Path, log: Sequence[SmootherEpoch]) -> Path
     left.set(xlabel="epoch", ylabel="training loss (weighted)")
     right.set_ylabel("validation AUPRC")
     figure.legend(loc="outside upper center", ncols=3, frameon=False)
-    buffer = io.BytesIO()
-    FigureCanvasAgg(figure).print_png(buffer, metadata={"Software": "s2p"})
-    return write_bytes(Path(path), buffer.getvalue())
+    figure_png(figure, path)
+    return Path(path)
 
 
 def _stack(examples: Sequence[SmoothingExample], config: SmootherTrainConfig) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
