@@ -44,10 +44,10 @@ from s2p.models.pocketgen.checkpoint import PocketGenCheckpoint, load_pocketgen,
 from s2p.models.pocketgen.config import DesignConfig, PocketConfig, PocketGenConfig, PocketGenTrainConfig
 from s2p.models.pocketgen.data import Pocket
 from s2p.models.pocketgen.design import backbone_rmsd, cleaned, design_pocket, diversity, draw_starts, measure
-from s2p.models.pocketgen.fitting import KINDS, Places, fit_heads
+from s2p.models.pocketgen.fitting import KINDS, Places, fit_heads, fit_trace
 from s2p.models.pocketgen.geometry import Geometry, measure_geometry
 from s2p.models.pocketgen.network import PocketGen
-from s2p.models.pocketgen.surroundings.trace import TraceNet, fit_trace, trace_error
+from s2p.models.pocketgen.surroundings.trace import TraceNet, trace_error
 from s2p.models.pocketgen.training import StepRecord, choose_share, fit_pocketgen, validate
 
 __all__ = ["PocketRow", "Prepared", "evaluate_pockets", "main", "prepare", "summarise_pockets", "train"]

@@ -46,9 +46,9 @@ from s2p.io.runtime import progress_bar
 from s2p.models.encoder import start_encoder
 from s2p.models.pocketgen.config import PocketConfig, PocketGenConfig, PocketGenTrainConfig
 from s2p.models.pocketgen.data import Pocket
-from s2p.models.pocketgen.fitting import KINDS, Places, fit_heads
+from s2p.models.pocketgen.fitting import KINDS, Places, fit_heads, fit_trace
 from s2p.models.pocketgen.network import PocketGen
-from s2p.models.pocketgen.surroundings.trace import TraceNet, TraceRows, fit_trace, trace_error
+from s2p.models.pocketgen.surroundings.trace import TraceNet, TraceRows, trace_error
 
 __all__ = ["FOLDS", "Row", "cross_validate", "fold_of", "main", "summary"]
 

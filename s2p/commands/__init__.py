@@ -48,8 +48,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return status
     except S2PError as error:
         return _fail(str(error))
-    except KeyboardInterrupt:
-        _fail("interrupted")
+    except KeyboardInterrupt as interrupt:
+        _fail(str(interrupt) or "interrupted")
         return 130
     except BrokenPipeError:  # the reader, say `head`, has left; keep the interpreter from complaining at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

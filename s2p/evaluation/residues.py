@@ -6,7 +6,7 @@ the same, and it is hundreds of times faster, which searches of a threshold and 
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +17,7 @@ __all__ = [
     "auprc_trapezoid",
     "average_precision",
     "best_mcc_threshold",
+    "best_threshold",
     "coverage",
     "dice",
     "f1",
@@ -99,13 +100,20 @@ def weighted_f1(labels: ArrayLike, predicted: ArrayLike) -> float:
     return float(share * np.nan_to_num(binding) + (1 - share) * np.nan_to_num(other))
 
 
-def best_mcc_threshold(labels: ArrayLike, probabilities: ArrayLike) -> tuple[float, float]:
-    """Threshold on a 0.01 grid with the highest MCC (the lowest such), and that MCC."""
+def best_threshold(
+    labels: ArrayLike, probabilities: ArrayLike, measure: Callable[[ArrayLike, ArrayLike], float]
+) -> tuple[float, float]:
+    """Threshold on a 0.01 grid with the highest ``measure`` (the lowest such; NaN counts as 0), and that value."""
     y, p = np.asarray(labels, bool), np.asarray(probabilities)
     grid = np.round(np.arange(0.01, 1.0, 0.01), 2)
-    values = [matthews(y, p > t) for t in grid]
+    values = np.nan_to_num([measure(y, p > t) for t in grid])
     k = int(np.argmax(values))
     return float(grid[k]), float(values[k])
+
+
+def best_mcc_threshold(labels: ArrayLike, probabilities: ArrayLike) -> tuple[float, float]:
+    """Threshold on a 0.01 grid with the highest MCC (the lowest such), and that MCC."""
+    return best_threshold(labels, probabilities, matthews)
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from operator import ge
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from s2p.errors import S2PError
 from s2p.evaluation.residues import auprc_trapezoid
 from s2p.residues.context_head import ContextHead, context_logits
 from s2p.training.config import ContextTrainConfig
+from s2p.training.loop import Backward, Loop, Stage, StepLog
 
 __all__ = ["ContextExample", "train_context_head"]
 
@@ -49,23 +51,23 @@ def train_context_head(
     head = ContextHead(x.shape[1], config.width, config.members, config.dropout)
     head.mean.copy_(x.mean(dim=0))
     head.scale.copy_(x.std(dim=0) + 1e-3)
-    optimizer = torch.optim.AdamW(head.parameters(), lr=config.lr, weight_decay=config.weight_decay)
-    best: dict[str, Tensor] = {}
-    history: list[float] = []
-    for epoch in range(config.max_epochs):
-        head.train()
-        order = np.random.default_rng((config.seed, epoch)).permutation(len(y))
-        for start in range(0, len(y), config.batch_size):
-            index = torch.from_numpy(order[start : start + config.batch_size])
-            logits = head(x[index])
-            loss = F.binary_cross_entropy_with_logits(logits, y[index].float().expand_as(logits))
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            optimizer.step()
-        history.append(auprc_trapezoid(y_validation, context_logits(head, x_validation)))
-        if history[-1] >= max(history):
-            best = {key: value.clone() for key, value in head.state_dict().items()}
-        if len(history) - 1 - int(np.argmax(history)) >= config.patience:
-            break
-    head.load_state_dict(best)
-    return head.eval(), history
+    per_epoch = -(-len(y) // config.batch_size)
+
+    def optimizer() -> torch.optim.Optimizer:
+        return torch.optim.AdamW(head.parameters(), lr=config.lr, weight_decay=config.weight_decay)
+
+    def batches(epoch: int) -> Iterator[Tensor]:
+        yield from torch.from_numpy(np.random.default_rng((config.seed, epoch)).permutation(len(y))).split(config.batch_size)
+
+    def loss(index: Tensor, backward: Backward) -> dict[str, float]:
+        logits = head.train()(x[index])
+        return {"loss": backward(F.binary_cross_entropy_with_logits(logits, y[index].float().expand_as(logits)))}
+
+    def validate(epoch: int, steps: Sequence[StepLog]) -> tuple[dict[str, float], float]:
+        auprc = auprc_trapezoid(y_validation, context_logits(head, x_validation))
+        return {"validation_auprc": auprc}, auprc
+
+    steps, patience = config.max_epochs * per_epoch, config.patience
+    stage = Stage("context", steps, per_epoch, optimizer, batches, loss, validate, keep_best=True, better=ge, patience=patience)
+    rows = Loop(head, [stage], {}, quiet=True).train()
+    return head.eval(), [row["validation_auprc"] for row in rows]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import partial
+from operator import ge
 from pathlib import Path
 from typing import Any
 
@@ -149,7 +150,7 @@ class Task:
                     rate=partial(self.rate, epochs * len(self.planned)),
                     keep_best=full or not config.full_epochs,
                     # The later of two equal epochs.
-                    better=lambda score, best: score >= best,
+                    better=ge,
                     patience=config.patience if full else None,
                 )
                 stages.append(stage)

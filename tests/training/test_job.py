@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import signal
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,6 +22,7 @@ from s2p.language.esm import ResidueModel, build_backbone, predict_residues
 from s2p.predictor import Seq2Pocket
 from s2p.structure.reading import read_structure
 from s2p.training.job import backbone_name, settings, split_by_cluster
+from s2p.training.loop import Loop
 
 NAME = "esm2_t6_8M_UR50D"
 
@@ -55,10 +58,22 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_checkpoint_that_predicts(folder: Path, weights: Path, examples: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_checkpoint_that_predicts(
+    folder: Path, weights: Path, examples: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     out = folder / "own.safetensors"
     command = finetune_command(folder, weights, "--validation", str(folder / "validation.txt"), "-o", str(out), "--lora", "2")
-    assert main(command) == 0
+    step = Loop._step
+
+    def interrupted(*arguments: Any) -> None:
+        signal.raise_signal(signal.SIGINT)
+        step(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Loop, "_step", interrupted)
+        assert main(command) == 130
+    assert f"the same run goes on from its state in {folder / 'work'}" in capsys.readouterr().err
+    assert main([*command, "--resume"]) == 0
     printed = capsys.readouterr().out
     assert "12 chains, 720 residues" in printed and "wrote" in printed and "licence unknown" in printed
     card = json.loads(out.with_suffix(".json").read_text())

@@ -10,18 +10,16 @@ from numpy.typing import ArrayLike, NDArray
 
 from s2p.datasets.labelled import LabelledChain
 from s2p.evaluation.intervals import Summary, bootstrap, bootstrap_mean
-from s2p.evaluation.residues import ResidueFigures, f1, residue_figures
+from s2p.evaluation.residues import ResidueFigures, best_threshold, f1, residue_figures
 
 __all__ = ["METRICS", "NucleicFigures", "best_f1_threshold", "nucleic_figures"]
 
 METRICS = ("recall", "precision", "f1", "mcc", "auc", "auprc")
-GRID = np.round(np.arange(0.01, 1.0, 0.01), 2)
 
 
 def best_f1_threshold(labels: ArrayLike, probabilities: ArrayLike) -> float:
     """Threshold on a 0.01 grid with the highest F1, the lowest such (paper: F1 too, but in the public code on the test set)."""
-    y, p = np.asarray(labels, bool), np.asarray(probabilities)
-    return float(GRID[int(np.argmax([np.nan_to_num(f1(y, p > t)) for t in GRID]))])
+    return best_threshold(labels, probabilities, f1)[0]
 
 
 @dataclass(frozen=True)

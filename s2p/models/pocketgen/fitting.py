@@ -1,4 +1,4 @@
-"""Heads of PocketGen that tell types from features that do not change in training: fitted first, on all places at once."""
+"""Parts of PocketGen that are fitted first, on all places at once: heads that tell types from fixed features, and the trace."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from torch import Tensor, nn
 
 from s2p.models.pocketgen.network import LanguageHead, PocketGen
 from s2p.models.pocketgen.surroundings.heads import SurroundingsHead
+from s2p.models.pocketgen.surroundings.trace import TraceNet, TraceRows
 from s2p.training.loop import Backward, Loop, Stage, StepLog
 
-__all__ = ["KINDS", "Places", "fit_heads", "fit_language_head", "fit_surroundings_head"]
+__all__ = ["KINDS", "Places", "fit_heads", "fit_language_head", "fit_surroundings_head", "fit_trace"]
 
 KINDS = ("pockets", "decoys", "sites")
 """Of places: pockets of ligands, pockets around a stretch of the protein itself, residues that bind something not known."""
@@ -77,7 +78,9 @@ def fit_language_head(head: LanguageHead, features: Tensor, types: Tensor, *, ep
         Cross-entropy on validation pockets is 2.46 nat after 2, and after 4 without decoys (2.95 of the frequencies).
     """
     generator = torch.Generator().manual_seed(seed)
-    _fit(head, lambda rows: head(features[rows].float()), types, torch.arange(len(types)), epochs, 256, 1e-3, generator)
+    torch.manual_seed(seed)
+    loss = _entropy(lambda rows: head(features[rows].float()), types)
+    _fit(head, loss, torch.arange(len(types)), epochs, 256, 1e-3, generator=generator)
     return head
 
 
@@ -107,45 +110,73 @@ def fit_surroundings_head(
         return told[rows] + more
 
     generator = torch.Generator().manual_seed(seed)
-    _fit(head, logits, types, torch.arange(len(types)), epochs, 512, 1e-3, generator)
-    if len(last):
-        _fit(head, logits, types, last, 1, 512, 3e-4, generator)
+    loss = _entropy(logits, types)
+    torch.manual_seed(seed)
+    _fit(head, loss, torch.arange(len(types)), epochs, 512, 1e-3, generator=generator)
+    torch.manual_seed(seed)
+    _fit(head, loss, last, 1, 512, 3e-4, generator=generator)
     return head
 
 
+def fit_trace(
+    rows: TraceRows, *, width: int = 512, epochs: int = 6, batch: int = 512, rate: float = 1e-3, seed: int = 0
+) -> TraceNet:
+    """A network fitted to ``rows``: mean distance to the CA, Å, with a rate that falls to zero."""
+    torch.manual_seed(seed)
+    net = TraceNet(width)
+    inputs, wanted = torch.from_numpy(rows.inputs), torch.from_numpy(rows.step)
+
+    def loss(part: Tensor) -> Tensor:
+        # A distance of zero has no gradient: rounded off below some 0.3 Å.
+        distance: Tensor = ((net(inputs[part].float()) - wanted[part]).square().sum(dim=1) + 0.1).sqrt()
+        return distance.mean()
+
+    _fit(net, loss, torch.arange(len(wanted)), epochs, batch, rate, weight_decay=0.01)
+    return net
+
+
+def _entropy(logits: Callable[[Tensor], Tensor], types: Tensor) -> Callable[[Tensor], Tensor]:
+    """Cross-entropy of the types of some rows."""
+
+    def loss(part: Tensor) -> Tensor:
+        # Half the digits are enough to learn from, and take two thirds of the time.
+        with torch.autocast("cpu", torch.bfloat16):
+            said = logits(part)
+        return F.cross_entropy(said.float(), types[part] - 1)
+
+    return loss
+
+
 def _fit(
-    head: nn.Module,
-    logits: Callable[[Tensor], Tensor],
-    types: Tensor,
+    module: nn.Module,
+    loss: Callable[[Tensor], Tensor],
     rows: Tensor,
     epochs: int,
     batch: int,
     rate: float,
-    generator: torch.Generator,
+    *,
+    weight_decay: float = 0.05,
+    generator: torch.Generator | None = None,
 ) -> None:
-    """Cross-entropy over ``rows``, with a rate that falls to zero."""
-    torch.manual_seed(generator.initial_seed())
+    """Train on ``rows``, in the order that ``generator`` says, with a rate that falls to zero."""
     per_epoch = -(-len(rows) // batch)
     steps = epochs * per_epoch
+
+    def optimizer() -> torch.optim.Optimizer:
+        return torch.optim.AdamW(module.parameters(), lr=rate, weight_decay=weight_decay)
 
     def batches(epoch: int) -> Iterator[Tensor]:
         yield from rows[torch.randperm(len(rows), generator=generator)].split(batch)
 
-    def loss(part: Tensor, backward: Backward) -> dict[str, float]:
-        head.train()
-        # Half the digits are enough to learn from, and take two thirds of the time.
-        with torch.autocast("cpu", torch.bfloat16):
-            said = logits(part)
-        return {"loss": backward(F.cross_entropy(said.float(), types[part] - 1))}
+    def learn(part: Tensor, backward: Backward) -> dict[str, float]:
+        module.train()
+        return {"loss": backward(loss(part))}
 
-    def optimizer() -> torch.optim.Optimizer:
-        return torch.optim.AdamW(head.parameters(), lr=rate, weight_decay=0.05)
-
-    def validate(epoch: int, entries: Sequence[StepLog]) -> tuple[dict[str, float], None]:
+    def last(epoch: int, entries: Sequence[StepLog]) -> tuple[dict[str, float], None]:
         return {"loss": entries[-1].loss}, None
 
     def falling(highest: float, step: int) -> float:
         return highest * (1 - step / steps)
 
-    Loop(head, [Stage("head", steps, per_epoch, optimizer, batches, loss, validate, falling)], {}, quiet=True).train()
-    head.eval()
+    Loop(module, [Stage("fit", steps, per_epoch, optimizer, batches, learn, last, falling)], {}, quiet=True).train()
+    module.eval()

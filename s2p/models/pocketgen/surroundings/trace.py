@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from s2p.structure.reading import Structure
 
-__all__ = ["N_TRACE", "TraceNet", "TraceRows", "fit_trace", "place_trace", "trace_error", "trace_inputs"]
+__all__ = ["N_TRACE", "TraceNet", "TraceRows", "place_trace", "trace_error", "trace_inputs"]
 
 REACH = 6
 """Residues before and after that are looked at."""
@@ -124,29 +124,6 @@ def place_trace(
     with torch.no_grad():
         step = net(torch.from_numpy(inputs).to(weight.dtype)).numpy().astype(np.float64)
     return np.asarray(line + np.einsum("pa,pax->px", step, frame))
-
-
-def fit_trace(
-    rows: TraceRows, *, width: int = 512, epochs: int = 6, batch: int = 512, rate: float = 1e-3, seed: int = 0
-) -> TraceNet:
-    """A network fitted to ``rows``: mean distance to the CA, Å, with a rate that falls to zero."""
-    torch.manual_seed(seed)
-    net = TraceNet(width)
-    inputs, wanted = torch.from_numpy(rows.inputs), torch.from_numpy(rows.step)
-    optimizer = torch.optim.AdamW(net.parameters(), lr=rate, weight_decay=0.01)
-    steps, step = epochs * -(-len(wanted) // batch), 0
-    net.train()
-    for _ in range(epochs):
-        for part in torch.randperm(len(wanted)).split(batch):
-            for group in optimizer.param_groups:
-                group["lr"] = rate * (1 - step / steps)
-            # A distance of zero has no gradient: rounded off below some 0.3 Å.
-            loss = ((net(inputs[part].float()) - wanted[part]).square().sum(dim=1) + 0.1).sqrt().mean()
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            step += 1
-    return net.eval()
 
 
 def trace_error(net: TraceNet, rows: TraceRows) -> tuple[float, float]:

@@ -12,16 +12,8 @@ import torch
 from benchmarks.recipes.pocketgen_data import Protein, trace_rows
 from s2p.models.pocketgen.config import PocketConfig
 from s2p.models.pocketgen.data import LigandAtoms, interpolate, make_pocket
-from s2p.models.pocketgen.surroundings.trace import (
-    N_TRACE,
-    OFFSETS,
-    TraceNet,
-    TraceRows,
-    fit_trace,
-    place_trace,
-    trace_error,
-    trace_inputs,
-)
+from s2p.models.pocketgen.fitting import fit_trace
+from s2p.models.pocketgen.surroundings.trace import N_TRACE, OFFSETS, TraceNet, TraceRows, place_trace, trace_error, trace_inputs
 from s2p.structure.reading import Structure, read_structure
 from s2p.structure.transforms import random_rotation
 
