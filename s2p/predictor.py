@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 
@@ -26,6 +26,7 @@ from s2p.residues.context import context_features
 from s2p.residues.context_head import context_logits
 from s2p.residues.smoothing import smooth
 from s2p.structure.reading import Structure, read_structure
+from s2p.surface.surroundings import Surroundings
 
 __all__ = ["METHODS", "ResidueScores", "Seq2Pocket", "checkpoint_format", "load", "load_structure", "predict"]
 
@@ -43,6 +44,8 @@ class ResidueScores:
     """(N, d) of the language model."""
     sequence_logits: NDArray[np.float32]
     """(N,) of the language model alone."""
+    surroundings: Surroundings | None = field(default=None, repr=False)
+    """Of the structure, made for the probabilities and used again for the pockets."""
 
 
 class Seq2Pocket:
@@ -96,15 +99,15 @@ class Seq2Pocket:
         for chain in structure.chains:
             mask = structure.residues.chain == chain
             logits[mask], embeddings[mask] = outputs[structure.sequence(chain)]
-        final = logits
+        final, around = logits, Surroundings(structure)
         if self.checkpoint.context is not None and config.use_context:
-            final = context_logits(self.checkpoint.context, context_features(structure, logits))
-        return ResidueScores(sigmoid(final).astype(np.float32), embeddings, logits)
+            final = context_logits(self.checkpoint.context, context_features(structure, logits, around))
+        return ResidueScores(sigmoid(final).astype(np.float32), embeddings, logits, around)
 
     def pockets(self, structure: Structure, scores: ResidueScores, config: PredictConfig | None = None) -> Prediction:
         """The stages after the language model: cheap, so that thresholds can be changed live."""
         config = config or PredictConfig()
-        checkpoint = self.checkpoint
+        checkpoint, around = self.checkpoint, Surroundings.of(structure, scores.surroundings)
         threshold = checkpoint.threshold if config.threshold is None else config.threshold
         smoothing_threshold = checkpoint.smoothing_threshold if config.smoothing_threshold is None else config.smoothing_threshold
         # Thresholds and clustering make the published pockets; the scored surface has none of them. Whoever sets one wants to see
@@ -141,9 +144,9 @@ class Seq2Pocket:
         }
         if ranking == "surface" and checkpoint.points is not None:
             sequence = sigmoid(scores.sequence_logits).astype(np.float32)
-            pockets = find_point_pockets(checkpoint.points, structure, sequence, scores.embeddings, positive)
+            pockets = find_point_pockets(checkpoint.points, structure, sequence, scores.embeddings, positive, around)
         else:
-            pockets = self._published_pockets(structure, positive, smoothed, scores, config)
+            pockets = self._published_pockets(around, positive, smoothed, scores, config)
         notes: tuple[str, ...] = ()
         if config.ranking is None and checkpoint.ranking != ranking:
             notes = ("settings of the published pockets were given, so they are made and ranked as published",)
@@ -164,7 +167,7 @@ class Seq2Pocket:
 
     def _published_pockets(
         self,
-        structure: Structure,
+        around: Surroundings,
         positive: NDArray[np.bool_],
         smoothed: NDArray[np.bool_],
         scores: ResidueScores,
@@ -173,9 +176,10 @@ class Seq2Pocket:
         """Mean shift on the surface points of the positive residues, in published order; the probability is ours."""
         from s2p.pockets.published import find_clusters  # not needed for pockets of the scored surface
 
-        probabilities = scores.probabilities
-        clusters = find_clusters(structure, positive, probabilities, config.surface, config.cluster)
-        features, volumes = pocket_features(structure, clusters, probabilities, smoothed, config.surface.probe_radius)
+        probabilities, structure = scores.probabilities, around.structure
+        clusters = find_clusters(structure, positive, probabilities, config.surface, config.cluster, around)
+        frame = around if config.cluster.frame == "principal" else None
+        features, volumes = pocket_features(structure, clusters, probabilities, smoothed, config.surface.probe_radius, frame)
         model = self.checkpoint.pocket_model
         chance = model.probability(features) if model is not None else np.array([c.score for c in clusters])
         return tuple(

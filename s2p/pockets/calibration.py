@@ -13,6 +13,7 @@ from s2p.prediction import sigmoid
 from s2p.structure.cells import count_neighbours
 from s2p.structure.reading import Structure
 from s2p.surface.points import swept_volume
+from s2p.surface.surroundings import Surroundings
 
 if TYPE_CHECKING:
     from s2p.pockets.published import Cluster
@@ -38,14 +39,19 @@ def pocket_features(
     probabilities: NDArray[np.float32],
     smoothed: NDArray[np.bool_],
     probe_radius: float = 1.6,
+    surroundings: Surroundings | None = None,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """(K, F) features of the pockets in the order of :data:`FEATURES`, and (K,) volumes in Å³."""
+    """(K, F) features of the pockets in the order of :data:`FEATURES`, and (K,) volumes in Å³.
+
+    Volumes are counted on a grid in the frame of ``surroundings``, or without them in the file's.
+    """
     if not clusters:
         return np.zeros((0, len(FEATURES))), np.zeros(0)
     cloud = np.concatenate([c.points for c in clusters])
     burial = count_neighbours(cloud, structure.atoms.coord, 8.0) / 100
     ends = np.cumsum([len(c.points) for c in clusters])
-    volumes = np.array([swept_volume(c.points, probe_radius) for c in clusters])
+    own_frame = [c.points if surroundings is None else surroundings.inside(c.points) for c in clusters]
+    volumes = np.array([swept_volume(points, probe_radius) for points in own_frame])
     rows = []
     for cluster, end, volume in zip(clusters, ends.tolist(), volumes.tolist(), strict=True):
         p = probabilities[cluster.residues]

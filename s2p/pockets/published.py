@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,23 +11,32 @@ from s2p.config import ClusterConfig, SurfaceConfig
 from s2p.pockets.clustering import mean_shift, vote
 from s2p.structure.reading import Structure
 from s2p.surface.points import SurfacePoints, surface_points
+from s2p.surface.surroundings import Surroundings
 
-__all__ = ["Cluster", "find_clusters", "positive_points", "principal_frame", "rank_clusters"]
+__all__ = ["Cluster", "find_clusters", "positive_points", "rank_clusters"]
 
 
-def positive_points(structure: Structure, positive: NDArray[np.bool_], config: SurfaceConfig) -> SurfacePoints:
+def positive_points(
+    structure: Structure,
+    positive: NDArray[np.bool_],
+    config: SurfaceConfig,
+    coord: NDArray[np.floating] | None = None,
+) -> SurfacePoints:
     """SAS points of the positive residues; one without an exposed atom gives its CA (or first atom) as its point.
 
     Parameters
     ----------
     positive
         (N,) residues.
+    coord
+        (A, 3) Å of the atoms in another frame than the file's, in which the points are then made.
 
     Notes
     -----
     ``context="chain"`` lets only atoms of the same chain bury a point, as published; chains are then treated one by one.
     """
     atoms, residues = structure.atoms, structure.residues
+    xyz = atoms.coord if coord is None else coord.astype(np.float32)
     usable = residues.standard[atoms.residue_index] if config.standard_only else np.ones(len(atoms), bool)
     wanted = usable & positive[atoms.residue_index]
     code = np.unique(residues.chain, return_inverse=True)[1][atoms.residue_index]
@@ -37,7 +46,7 @@ def positive_points(structure: Structure, positive: NDArray[np.bool_], config: S
     by_chain = np.flatnonzero(usable)[np.argsort(code[usable], kind="stable")]
     for own in np.split(by_chain, np.flatnonzero(np.diff(code[by_chain])) + 1):
         cloud = surface_points(
-            atoms.coord[own],
+            xyz[own],
             atoms.element[own],
             np.flatnonzero(wanted[own]),
             n_points=config.n_points,
@@ -53,27 +62,11 @@ def positive_points(structure: Structure, positive: NDArray[np.bool_], config: S
     rank = np.where(atoms.name[rows] == "CA", 0, 1)
     rows = rows[np.lexsort((rows, rank, atoms.residue_index[rows]))]
     rows = rows[np.unique(atoms.residue_index[rows], return_index=True)[1]]
-    coords.append(atoms.coord[rows].astype(np.float64))
+    coords.append(xyz[rows].astype(np.float64))
     owners.append(rows)
     atom = np.concatenate(owners)
     order = np.argsort(atom, kind="stable")
     return SurfacePoints(np.concatenate(coords)[order], atom[order])
-
-
-def principal_frame(ca_coord: NDArray[np.floating]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Origin (3,) and axes (3, 3) (columns, right-handed) that move with a molecule: ``(x - origin) @ axes``.
-
-    The axes are the principal ones of the (N, 3) CA coordinates, longest first. The first two point to the side of the
-    longer tail (positive third moment), the last follows. A molecule that is round, or alike at both ends, has no such
-    frame: its axes may turn by rounding errors.
-    """
-    x = np.asarray(ca_coord, dtype=np.float64)
-    origin = x.mean(axis=0)
-    x = x - origin
-    axes = np.linalg.eigh(x.T @ x)[1][:, ::-1]
-    axes = axes * np.where(((x @ axes) ** 3).sum(axis=0) < 0, -1.0, 1.0)
-    axes[:, 2] = np.cross(axes[:, 0], axes[:, 1])
-    return origin, axes
 
 
 def find_clusters(
@@ -82,20 +75,20 @@ def find_clusters(
     probabilities: NDArray[np.float32],
     surface: SurfaceConfig | None = None,
     cluster: ClusterConfig | None = None,
+    surroundings: Surroundings | None = None,
 ) -> list[Cluster]:
     """Pockets of the positive residues, best published score first; none if nothing is positive.
 
-    Points of all chains are pooled and clustered once, so that a pocket may span chains.
+    Points of all chains are pooled and clustered once, so that a pocket may span chains. ``surroundings`` of the structure, where
+    they have been made, give the frame that is not the file's.
     """
     surface, cluster = surface or SurfaceConfig(), cluster or ClusterConfig()
-    atoms, oriented, origin, axes = structure.atoms, structure, np.zeros(3), np.eye(3)
-    if cluster.frame == "principal":
-        origin, axes = principal_frame(structure.residues.ca_coord)
-        oriented = replace(structure, atoms=replace(atoms, coord=((atoms.coord - origin) @ axes).astype(np.float32)))
-    cloud = positive_points(oriented, positive, surface)
+    atoms = structure.atoms
+    around = Surroundings.of(structure, surroundings) if cluster.frame == "principal" else None
+    cloud = positive_points(structure, positive, surface, around.coord if around else None)
     labels = mean_shift(cloud.coord, cluster.bandwidth, cluster.max_iterations, seeding=cluster.seeding).labels
     members, member_labels = vote(cloud.atom, labels)
-    points = cloud.coord if cluster.frame == "raw" else cloud.coord @ axes.T + origin
+    points = around.outside(cloud.coord) if around else cloud.coord
     return rank_clusters(points, labels, members, member_labels, atoms.coord, atoms.residue_index, probabilities)
 
 

@@ -21,6 +21,7 @@ from s2p.structure.contacts import binding_residues
 from s2p.structure.reading import Structure
 from s2p.surface.features import PointConfig, point_features, protein_points
 from s2p.surface.points import SurfacePoints, swept_volume
+from s2p.surface.surroundings import Surroundings
 
 __all__ = [
     "POCKET_FEATURES",
@@ -223,7 +224,11 @@ def peak_features(found: Peaks, scores: NDArray[np.float32], probability: NDArra
 
 
 def score_points(
-    scorer: PointScorer, structure: Structure, probabilities: NDArray[np.float32], embeddings: NDArray[np.float32]
+    scorer: PointScorer,
+    structure: Structure,
+    probabilities: NDArray[np.float32],
+    embeddings: NDArray[np.float32],
+    surroundings: Surroundings | None = None,
 ) -> tuple[SurfacePoints, NDArray[np.float32]]:
     """Surface points of the whole protein, and the (P,) chance of each that a ligand atom is there.
 
@@ -231,11 +236,14 @@ def score_points(
     ----------
     probabilities, embeddings
         (N,) and (N, d) of the residues, from the language model alone: what the scorer was trained on.
+    surroundings
+        Of the structure, where they have been made.
     """
-    cloud = protein_points(structure, scorer.points)
+    around = Surroundings.of(structure, surroundings)
+    cloud = protein_points(structure, scorer.points, around)
     if not len(cloud.coord):
         return cloud, np.zeros(0, np.float32)
-    features = point_features(structure, cloud, scorer.encoder, probabilities, embeddings, scorer.points)
+    features = point_features(structure, cloud, scorer.encoder, probabilities, embeddings, scorer.points, around)
     return cloud, scorer.scores(features)
 
 
@@ -245,12 +253,13 @@ def find_point_pockets(
     probabilities: NDArray[np.float32],
     embeddings: NDArray[np.float32],
     positive: NDArray[np.bool_] | None = None,
+    surroundings: Surroundings | None = None,
 ) -> tuple[Pocket, ...]:
     """Pockets of a structure from its scored surface, most probable first.
 
     Parameters
     ----------
-    probabilities, embeddings
+    probabilities, embeddings, surroundings
         See :func:`score_points`.
     positive
         (N,) residues that the sequence model and the smoothing predict; those that own points around a pocket join it.
@@ -260,10 +269,11 @@ def find_point_pockets(
     Score and probability are both the calibrated chance that a ligand atom lies within 4 Å of the centre. Pockets less likely
     than ``scorer.pockets.min_probability`` are left out, but for the first.
     """
-    cloud, scores = score_points(scorer, structure, probabilities, embeddings)
+    around = Surroundings.of(structure, surroundings)
+    cloud, scores = score_points(scorer, structure, probabilities, embeddings, around)
     found = peaks(cloud.coord, scores, scorer.pockets)
     return pockets_of_points(
-        found, structure, cloud, scores, probabilities, positive, scorer.pocket_model, scorer.pockets, scorer.points
+        found, structure, cloud, scores, probabilities, positive, scorer.pocket_model, scorer.pockets, scorer.points, around
     )
 
 
@@ -277,6 +287,7 @@ def pockets_of_points(
     model: PocketModel,
     config: PointPocketConfig,
     points: PointConfig,
+    surroundings: Surroundings | None = None,
 ) -> tuple[Pocket, ...]:
     """Candidates as pockets, most probable first: the last step of :func:`find_point_pockets`, whose parameters it shares.
 
@@ -285,6 +296,7 @@ def pockets_of_points(
     found
         Of the points of ``cloud`` and their (P,) ``scores``.
     """
+    around = Surroundings.of(structure, surroundings)
     if not len(found.height):
         return ()
     owner = structure.atoms.residue_index
@@ -292,7 +304,7 @@ def pockets_of_points(
     order = np.argsort(-chance, kind="stable")
     kept = [k for place, k in enumerate(order.tolist()) if place == 0 or chance[k] >= config.min_probability]
     return tuple(
-        _pocket(rank, float(chance[k]), found.basin == k, found.center[k], structure, cloud, scores, positive, config, points)
+        _pocket(rank, float(chance[k]), found.basin == k, found.center[k], around, cloud, scores, positive, config, points)
         for rank, k in enumerate(kept, start=1)
     )
 
@@ -302,13 +314,14 @@ def _pocket(
     chance: float,
     basin: NDArray[np.bool_],
     center: NDArray[np.float64],
-    structure: Structure,
+    around: Surroundings,
     cloud: SurfacePoints,
     scores: NDArray[np.float32],
     positive: NDArray[np.bool_] | None,
     config: PointPocketConfig,
     surface: PointConfig,
 ) -> Pocket:
+    structure = around.structure
     own = basin & (scores >= config.member * scores[basin].max())
     points = cloud.coord[own]
     residues = binding_residues(structure, points, config.residue_cutoff)
@@ -323,5 +336,5 @@ def _pocket(
         np.unique(cloud.atom[own]).astype(np.int32),
         points.astype(np.float32),
         center.astype(np.float32),
-        swept_volume(points, surface.probe_radius),
+        swept_volume(around.inside(points), surface.probe_radius),
     )

@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from s2p.config import Checked, Count, Positive
-from s2p.pockets.published import principal_frame
 from s2p.structure.cells import build_cells
 from s2p.structure.reading import Structure
 from s2p.surface.kernels import among_points, around_points
-from s2p.surface.points import OTHER_RADIUS, RADII, SurfacePoints, sphere, surface_points
+from s2p.surface.points import OTHER_RADIUS, RADII, SurfacePoints, sphere
+from s2p.surface.surroundings import Surroundings
 
 __all__ = [
     "CHEMISTRY",
@@ -163,22 +163,17 @@ def atom_chemistry(structure: Structure, encoder: PointEncoder) -> NDArray[np.fl
     return np.array(rows, np.float32)[inverse]
 
 
-def protein_points(structure: Structure, config: PointConfig | None = None) -> SurfacePoints:
-    """SAS points of the whole protein, all chains burying each other's.
+def protein_points(
+    structure: Structure, config: PointConfig | None = None, surroundings: Surroundings | None = None
+) -> SurfacePoints:
+    """SAS points of the whole protein, all chains burying each other's, in the coordinates of the file.
 
-    They are made in the protein's own frame (:func:`s2p.pockets.published.principal_frame`), so that they turn with it.
+    They are made in the protein's own frame (:class:`~s2p.surface.surroundings.Surroundings`), so that they turn with it.
     """
     config = config or PointConfig()
-    atoms = structure.atoms
-    origin, axes = principal_frame(structure.residues.ca_coord)
-    cloud = surface_points(
-        ((atoms.coord - origin) @ axes).astype(np.float32),
-        atoms.element,
-        np.arange(len(atoms)),
-        n_points=config.n_points,
-        probe_radius=config.probe_radius,
-    )
-    return SurfacePoints(cloud.coord @ axes.T + origin, cloud.atom)
+    around = Surroundings.of(structure, surroundings)
+    cloud = around.points(config.n_points, config.probe_radius).exposed()
+    return SurfacePoints(around.outside(cloud.coord), cloud.atom)
 
 
 def feature_names(n_components: int) -> tuple[str, ...]:
@@ -194,12 +189,12 @@ def feature_names(n_components: int) -> tuple[str, ...]:
     )
 
 
-def _depth(points: NDArray[np.float64], coord: NDArray[np.float32]) -> NDArray[np.float32]:
+def _depth(points: NDArray[np.float64], coord: NDArray[np.float64]) -> NDArray[np.float32]:
     """(P,) Å from each point to the convex hull of the atoms, positive inside; 0 for atoms in a plane."""
     from scipy.spatial import ConvexHull, QhullError
 
     try:
-        planes = ConvexHull(coord.astype(np.float64)).equations
+        planes = ConvexHull(coord).equations
     except (QhullError, ValueError):
         return np.zeros(len(points), np.float32)
     chunks = [-(part @ planes[:, :3].T + planes[:, 3]).max(axis=1) for part in np.array_split(points, 1 + len(points) // 1024)]
@@ -213,6 +208,7 @@ def point_features(
     probabilities: NDArray[np.float32],
     embeddings: NDArray[np.float32],
     config: PointConfig | None = None,
+    surroundings: Surroundings | None = None,
 ) -> NDArray[np.float32]:
     """Features of surface points, columns as in :func:`feature_names`.
 
@@ -226,6 +222,8 @@ def point_features(
         Learned propensities and projection.
     probabilities, embeddings
         (N,) and (N, d) of the residues, from the language model.
+    surroundings
+        Of the structure, where they have been made.
 
     Returns
     -------
@@ -249,12 +247,13 @@ def point_features(
         [atom_chemistry(structure, encoder), language[owner].astype(np.float32), projected[owner].astype(np.float32)], axis=1
     )
     radius = np.array([RADII.get(e, OTHER_RADIUS) for e in atoms.element.tolist()])
-    _, axes = principal_frame(structure.residues.ca_coord)
+    around = Surroundings.of(structure, surroundings)
+    points = around.inside(cloud.coord)
     half = sphere(config.n_rays)[: config.n_rays // 2].astype(np.float64)
-    rays = np.concatenate([half, -half]) @ axes.T
-    cells = build_cells(atoms.coord, REACH)
+    rays = np.concatenate([half, -half])
+    cells = around.cells(REACH)
     form, mean, highest = around_points(
-        cloud.coord,
+        points,
         cells.coord,
         cells.keys,
         cells.origin,
@@ -269,11 +268,11 @@ def point_features(
         rays,
         RAY_LENGTH,
     )
-    normals = cloud.coord - atoms.coord[cloud.atom]
+    normals = points - around.coord[cloud.atom]
     normals /= np.linalg.norm(normals, axis=1, keepdims=True)
     n = len(SHELLS)
     values = np.stack([form[:, n + 2], form[:, 4]], axis=1)
-    grid = build_cells(cloud.coord, POINT_SHELLS[1])
+    grid = build_cells(points, POINT_SHELLS[1])
     context = among_points(
         grid.coord,
         normals[grid.order],
@@ -288,7 +287,7 @@ def point_features(
     shape = np.column_stack(
         [
             form,
-            _depth(cloud.coord, atoms.coord),
+            _depth(points, around.coord),
             context[:, [0, 5, 1, 6, 2, 7, 3, 8, 9]],
             np.full(len(cloud.coord), np.log10(len(atoms)), np.float32),
         ]

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from s2p.structure.cells import cell_runs
 
-__all__ = ["among_points", "around_points"]
+__all__ = ["among_points", "around_points", "soft_crowd"]
 
 
 @numba.njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
@@ -145,4 +145,40 @@ def among_points(
             out[at, row * width + 2] = np.sqrt(total[row, 1] ** 2 + total[row, 2] ** 2 + total[row, 3] ** 2) / n
             for c in range(values.shape[1]):
                 out[at, row * width + 3 + c] = total[row, 4 + c] / n
+    return out
+
+
+@numba.njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
+def soft_crowd(
+    points: NDArray[np.float64],
+    coord: NDArray[np.float64],
+    keys: NDArray[np.int64],
+    origin: NDArray[np.float64],
+    shape: NDArray[np.int64],
+    size: float,
+    reach: float,
+    softness: float,
+) -> NDArray[np.float64]:  # pragma: no cover - compiled
+    """(P, 2): number of atoms within ``reach`` Å of a point, and 1 - length of the mean unit vector to them.
+
+    An atom counts in full up to ``reach - softness`` and not at all from ``reach + softness`` (at most ``size``) on.
+    """
+    out = np.zeros((len(points), 2))
+    starts, ends = np.empty(9, np.int64), np.empty(9, np.int64)
+    limit, slope = reach + softness, 0.5 / softness
+    for p in range(len(points)):
+        x, y, z = points[p, 0], points[p, 1], points[p, 2]
+        n, vx, vy, vz = 0.0, 0.0, 0.0, 0.0
+        for run in range(cell_runs(x, y, z, keys, origin, shape, size, starts, ends)):
+            for s in range(starts[run], ends[run]):
+                dx, dy, dz = coord[s, 0] - x, coord[s, 1] - y, coord[s, 2] - z
+                d2 = dx * dx + dy * dy + dz * dz
+                if 0 < d2 < limit * limit:
+                    d = np.sqrt(d2)
+                    share = min(1.0, (limit - d) * slope)
+                    unit = share / d
+                    vx, vy, vz, n = vx + unit * dx, vy + unit * dy, vz + unit * dz, n + share
+        if n > 0:
+            out[p, 0] = n
+            out[p, 1] = 1 - np.sqrt(vx * vx + vy * vy + vz * vz) / n
     return out

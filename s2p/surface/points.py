@@ -10,7 +10,17 @@ from numpy.typing import NDArray
 
 from s2p.structure.cells import build_cells, cell_runs
 
-__all__ = ["RADII", "SurfacePoints", "accessible_area", "atom_radii", "sphere", "surface_points", "swept_volume"]
+__all__ = [
+    "RADII",
+    "SoftPoints",
+    "SurfacePoints",
+    "accessible_area",
+    "atom_radii",
+    "soft_points",
+    "sphere",
+    "surface_points",
+    "swept_volume",
+]
 
 RADII = {
     "C": 1.70,
@@ -27,6 +37,8 @@ RADII = {
 }
 """Van der Waals radii, Å (Bondi; the elements the published code's table holds for proteins)."""
 OTHER_RADIUS = 2.0
+SOFTNESS = 0.3
+"""Å inside and outside the other atoms' spheres over which a soft point comes into being."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +49,23 @@ class SurfacePoints:
     """(P, 3), Å."""
     atom: NDArray[np.int64]
     """(P,) index of the atom that owns the point, ascending."""
+
+
+@dataclass(frozen=True, eq=False)
+class SoftPoints:
+    """SAS points that appear little by little as they come out of the other atoms, in atom order, then sphere order."""
+
+    coord: NDArray[np.float64]
+    """(P, 3), Å."""
+    atom: NDArray[np.int64]
+    """(P,) index of the atom that owns the point, ascending."""
+    share: NDArray[np.float64]
+    """(P,) in (0, 1]: 1/2 for a point on the sphere of the atom that comes closest, 1 from :data:`SOFTNESS` outside."""
+
+    def exposed(self) -> SurfacePoints:
+        """The points that no other atom buries, those of :func:`surface_points`."""
+        out = self.share > 0.5
+        return SurfacePoints(self.coord[out], self.atom[out])
 
 
 def sphere(n_points: int) -> NDArray[np.float32]:
@@ -151,6 +180,94 @@ def surface_points(
     which, k = np.nonzero(mask)
     atom = wanted[which]
     return SurfacePoints(coord[atom].astype(np.float64) + radius[atom, None] * points[k], atom)
+
+
+@numba.njit(cache=True)
+def _shares(
+    coord: NDArray[np.float64],
+    radius: NDArray[np.float64],
+    points: NDArray[np.float64],
+    sorted_coord: NDArray[np.float64],
+    sorted_radius: NDArray[np.float64],
+    order: NDArray[np.int64],
+    keys: NDArray[np.int64],
+    origin: NDArray[np.float64],
+    shape: NDArray[np.int64],
+    size: float,
+    softness: float,
+) -> NDArray[np.float32]:  # pragma: no cover - compiled
+    """(A, n) shares of sphere points: 0 at ``softness`` inside the atom that comes closest, 1 at as much outside."""
+    n = len(points)
+    out = np.zeros((len(coord), n), np.float32)
+    starts, ends = np.empty(9, np.int64), np.empty(9, np.int64)
+    near = np.empty((len(coord), 6))  # position, radius, and squares of the radius less and plus the softness
+    for a in range(len(coord)):
+        x, y, z, r = coord[a, 0], coord[a, 1], coord[a, 2], radius[a]
+        count = 0
+        for run in range(cell_runs(x, y, z, keys, origin, shape, size, starts, ends)):
+            for s in range(starts[run], ends[run]):
+                dx, dy, dz = sorted_coord[s, 0] - x, sorted_coord[s, 1] - y, sorted_coord[s, 2] - z
+                reach = r + sorted_radius[s] + softness
+                if dx * dx + dy * dy + dz * dz < reach * reach and order[s] != a:
+                    near[count, 0], near[count, 1], near[count, 2] = sorted_coord[s, 0], sorted_coord[s, 1], sorted_coord[s, 2]
+                    near[count, 3] = sorted_radius[s]
+                    near[count, 4] = (sorted_radius[s] - softness) ** 2
+                    near[count, 5] = (sorted_radius[s] + softness) ** 2
+                    count += 1
+        for k in range(n):
+            px, py, pz = x + r * points[k, 0], y + r * points[k, 1], z + r * points[k, 2]
+            gap = softness
+            for place in range(count):
+                dx, dy, dz = near[place, 0] - px, near[place, 1] - py, near[place, 2] - pz
+                d2 = dx * dx + dy * dy + dz * dz
+                if d2 <= near[place, 4]:
+                    gap = -softness
+                    # Few atoms bury most points: those that did move halfway to the front and are looked at sooner.
+                    for c in range(6):
+                        near[place // 2, c], near[place, c] = near[place, c], near[place // 2, c]
+                    break
+                if d2 < near[place, 5]:
+                    gap = min(gap, np.sqrt(d2) - near[place, 3])
+            out[a, k] = 0.5 + 0.5 * gap / softness
+    return out
+
+
+def soft_points(
+    coord: NDArray[np.floating], element: NDArray[np.str_], *, n_points: int = 24, probe_radius: float = 1.6
+) -> SoftPoints:
+    """SAS points of all atoms, with how far each has come out of the others.
+
+    Parameters
+    ----------
+    coord, element
+        (A, 3) Å and (A,) of all heavy atoms.
+    n_points, probe_radius
+        Points on each atom's sphere; probe in Å.
+
+    Notes
+    -----
+    Shrake & Rupley's test is yes or no: an atom that moves by a rounding error buries a whole patch of its neighbour. Here the
+    patch shrinks as it goes under (ours), so that sums over points are continuous in the coordinates.
+    """
+    radius = atom_radii(element, probe_radius)
+    points = sphere(n_points).astype(np.float64)
+    xyz = np.ascontiguousarray(coord, dtype=np.float64)
+    cells = build_cells(xyz, 2 * float(radius.max()) + SOFTNESS)
+    shares = _shares(
+        xyz,
+        radius,
+        points,
+        cells.coord,
+        radius[cells.order],
+        cells.order,
+        cells.keys,
+        cells.origin,
+        cells.shape,
+        cells.size,
+        SOFTNESS,
+    )
+    atom, k = np.nonzero(shares)
+    return SoftPoints(xyz[atom] + radius[atom, None] * points[k], atom, shares[atom, k].astype(np.float64))
 
 
 def accessible_area(

@@ -16,8 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from s2p.config import ClusterConfig, PredictConfig, SurfaceConfig
-from s2p.pockets.published import Cluster, find_clusters, positive_points, principal_frame, rank_clusters
+from s2p.pockets.published import Cluster, find_clusters, positive_points, rank_clusters
 from s2p.structure.reading import Structure, read_structure
+from s2p.structure.transforms import moved, random_rotation
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 
@@ -119,40 +120,6 @@ def test_every_point_is_outside_every_atom(dimer, seed: int) -> None:
 # ---------------------------------------------------------------------------------------------- frame
 
 
-def random_rotation(draw: np.random.Generator) -> np.ndarray:
-    q, r = np.linalg.qr(draw.normal(size=(3, 3)))
-    q = q * np.sign(np.diag(r))
-    q[:, 0] *= np.sign(np.linalg.det(q))
-    return q
-
-
-def moved(structure: Structure, rotation: np.ndarray, shift: np.ndarray) -> Structure:
-    atoms, residues = structure.atoms, structure.residues
-    return replace(
-        structure,
-        atoms=replace(atoms, coord=(atoms.coord @ rotation.T + shift).astype(np.float32)),
-        residues=replace(residues, ca_coord=(residues.ca_coord @ rotation.T + shift).astype(np.float32)),
-    )
-
-
-@settings(max_examples=50, deadline=None)
-@given(st.integers(3, 300), st.integers(0, 2**32 - 1))
-def test_principal_frame_moves_with_the_molecule(n: int, seed: int) -> None:
-    draw = np.random.default_rng(seed)
-    x = draw.gamma(2.0, [9.0, 5.0, 2.0], (n, 3))
-    rotation, shift = random_rotation(draw), draw.normal(0, 50, 3)
-    origin, axes = principal_frame(x)
-    np.testing.assert_allclose(axes.T @ axes, np.eye(3), atol=1e-12)
-    assert np.linalg.det(axes) == pytest.approx(1)
-    y = x @ rotation.T + shift
-    other_origin, other_axes = principal_frame(y)
-    inside = (x - origin) @ axes
-    tails = (inside**3).sum(axis=0)[:2]
-    gaps = np.diff(np.sort((inside**2).sum(axis=0)))
-    if (np.abs(tails) > 1e-6 * (np.abs(inside) ** 3).sum()).all() and (gaps > 1e-6 * (inside**2).sum()).all():
-        np.testing.assert_allclose(inside, (y - other_origin) @ other_axes, atol=1e-4)
-
-
 def test_pockets_in_the_principal_frame_move_with_the_structure(dimer) -> None:
     structure, positive, probabilities = dimer
     config = ClusterConfig(frame="principal")
@@ -160,7 +127,7 @@ def test_pockets_in_the_principal_frame_move_with_the_structure(dimer) -> None:
     draw = np.random.default_rng(0)
     for _ in range(5):
         rotation, shift = random_rotation(draw), draw.normal(0, 30, 3)
-        other = find_clusters(moved(structure, rotation, shift), positive, probabilities, cluster=config)
+        other = find_clusters(moved(structure, rotation, shift, None), positive, probabilities, cluster=config)
         assert [c.residues.tolist() for c in plain] == [c.residues.tolist() for c in other]
         for a, b in zip(plain, other, strict=True):
             np.testing.assert_allclose(a.center @ rotation.T + shift, b.center, atol=0.05)
