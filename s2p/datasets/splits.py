@@ -1,6 +1,6 @@
 """Splits that keep homologues together: clusters of chains, held-out sets, and a search for leaks.
 
-Sequences are compared by mmseqs2 where it is installed, otherwise by :mod:`s2p.datasets.kmer_clusters`.
+Sequences are compared by mmseqs2 where it is installed, otherwise by :mod:`s2p.datasets.homology`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
-from s2p.datasets.kmer_clusters import kmer_cluster, kmer_homologous
+from s2p.datasets.homology import kmer_cluster, kmer_homologous
 from s2p.datasets.labelled import Complex
 from s2p.errors import S2PError
 

@@ -1,4 +1,4 @@
-"""The search for homologues: alignments against biotite, candidates against trying every pair."""
+"""Homologues against trying every pair, greedy set cover, and clusters without mmseqs2."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from s2p.datasets.homology import HomologyConfig, _align_all, _best_score, _local, blosum62, encode, search
+from s2p.datasets.homology import E_VALUE, blosum62, encode, greedy_set_cover, kmer_cluster, kmer_homologous, search
 
 LETTERS = "ACDEFGHIKLMNPQRSTVWY"
-sequences = st.text(LETTERS, min_size=1, max_size=40)
 
 
 def biotite_alignment(a: str, b: str):
@@ -29,26 +28,17 @@ def random_sequence(n: int, draw: np.random.Generator) -> str:
     return "".join(draw.choice(list(LETTERS), n))
 
 
-@settings(deadline=None, max_examples=80)
-@given(sequences, sequences)
-def test_property_score_is_that_of_biotite(a: str, b: str) -> None:
-    found = _local(encode(a), encode(b), blosum62())
-    best = biotite_alignment(a, b)
-    expected = best[0].score if best else 0
-    assert found[0] == expected == _best_score(encode(a), encode(b), blosum62())
-
-
 @pytest.mark.parametrize("seed", range(4))
 def test_identity_and_spans_are_those_of_biotite(seed: int) -> None:
     draw = np.random.default_rng(seed)
     a = random_sequence(90, draw)
     b = random_sequence(7, draw) + mutated(a[5:40] + a[44:80], 0.3, draw) + random_sequence(9, draw)
-    score, same, columns, span_a, span_b = _local(encode(a), encode(b), blosum62())
+    (hit,) = search([a], [b])
     best = biotite_alignment(a, b)[0]
     both = (best.trace >= 0).all(axis=1)
     spans = [int(np.ptp(column[column >= 0])) + 1 for column in best.trace.T]
-    assert (score, columns, span_a, span_b) == (best.score, len(best.trace), *spans)
-    assert same == sum(a[i] == b[j] for i, j in best.trace[both])
+    same = sum(a[i] == b[j] for i, j in best.trace[both])
+    assert hit == (0, 0, best.score, pytest.approx(same / len(best.trace)), len(best.trace), *spans)
 
 
 def test_relatives_are_found_among_strangers() -> None:
@@ -57,33 +47,29 @@ def test_relatives_are_found_among_strangers() -> None:
     a = random_sequence(200, draw)
     table = [*strangers, a, mutated(a, 0.5, draw), mutated(a[60:], 0.4, draw)]
     hits = search(table)
-    assert {(int(q), int(t)) for q, t in zip(hits.query, hits.target, strict=True)} == {(40, 41), (40, 42), (41, 42)}
-    assert 0.4 < hits.identity[0] < 0.75
+    assert {(hit.query, hit.target) for hit in hits} == {(40, 41), (40, 42), (41, 42)}
+    assert 0.4 < hits[0].identity < 0.75
     other = search([a], table)
-    assert other.target.tolist()[0] == 40
-    assert other.identity[0] == 1.0
-    assert sorted(other.target.tolist()) == [40, 41, 42]
-    assert (np.diff(other.score) <= 0).all()
+    assert (other[0].target, other[0].identity) == (40, 1.0)
+    assert sorted(hit.target for hit in other) == [40, 41, 42]
+    assert [hit.score for hit in other] == sorted((hit.score for hit in other), reverse=True)
 
 
 def test_nothing_is_missed_that_every_pair_aligned_would_give() -> None:
     draw = np.random.default_rng(3)
     families = [random_sequence(150, draw) for _ in range(12)]
     table = [mutated(f, share, draw) for f in families for share in (0.0, 0.3, 0.5, 0.6)]
-    hits = search(table, table)
+    found = {(hit.query, hit.target): hit.score for hit in search(table)}
     total = sum(map(len, table))
-    codes = np.concatenate([encode(s) for s in table])
-    start = np.cumsum([0, *map(len, table)]).astype(np.int64)
     missed = expected = 0
-    found = {(int(q), int(t)) for q, t in zip(hits.query, hits.target, strict=True)}
     for k, sequence in enumerate(table):
-        least = int(np.ceil(np.log(0.041 * len(sequence) * total / HomologyConfig().e_value) / 0.267))
-        rows = _align_all(encode(sequence), codes, start, np.arange(len(table), dtype=np.int32), blosum62(), least)
-        every = {(k, int(t)) for t in rows[:, 0]}
-        expected += len(every)
-        missed += len(every - found)
-        assert not {pair for pair in found if pair[0] == k} - every
-    assert expected > 100
+        least = np.log(0.041 * len(sequence) * total / E_VALUE) / 0.267
+        for m in range(k + 1, len(table)):
+            score = biotite_alignment(sequence, table[m])[0].score
+            expected += score >= least
+            missed += score >= least and found.get((k, m)) != score
+            assert score >= least or (k, m) not in found
+    assert expected > 50
     assert missed <= 0.1 * expected  # half of the pairs are as far apart as two copies with 60 % of their letters changed
 
 
@@ -99,4 +85,44 @@ def test_unknown_letters_do_not_shift_the_alignment() -> None:
     b = a[:50] + "XX" + a[52:]
     hits = search([a, b, a.lower()])
     assert len(hits) == 3
-    assert hits.identity.min() == pytest.approx(118 / 120)
+    assert min(hit.identity for hit in hits) == pytest.approx(118 / 120)
+
+
+def test_codes_and_scores_are_in_one_order() -> None:
+    from biotite.sequence.align import SubstitutionMatrix
+
+    codes = encode("acWYUX-")
+    assert codes.tolist() == [0, 1, 18, 19, 22, 22, 22]
+    matrix = SubstitutionMatrix.std_protein_matrix()
+    assert blosum62()[codes[2], codes[3]] == matrix.get_score("W", "Y") == 2
+
+
+def test_the_hub_takes_its_neighbours_and_leftovers_stand_alone() -> None:
+    assert greedy_set_cover(6, [(0, 1), (1, 2), (1, 3), (3, 4)]) == [[1, 0, 2, 3], [4], [5]]
+    assert greedy_set_cover(0, []) == []
+
+
+@settings(deadline=None, max_examples=100)
+@given(
+    st.integers(1, 12).flatmap(lambda n: st.tuples(st.just(n), st.lists(st.tuples(st.integers(0, n - 1), st.integers(0, n - 1)))))
+)
+def test_property_groups_are_a_partition_into_neighbourhoods(case: tuple[int, list[tuple[int, int]]]) -> None:
+    n, pairs = case
+    pairs = [(a, b) for a, b in pairs if a != b]
+    groups = greedy_set_cover(n, pairs)
+    assert sorted(x for g in groups for x in g) == list(range(n))
+    near = {frozenset(p) for p in pairs}
+    assert all(frozenset((g[0], x)) in near for g in groups for x in g[1:])
+
+
+def test_identity_and_coverage_are_held() -> None:
+    draw = np.random.default_rng(0)
+    letters = list("ACDEFGHIKLMNPQRSTVWY")
+    a = "".join(draw.choice(letters, 200))
+    near = "".join(draw.choice(letters) if draw.random() < 0.02 else c for c in a)
+    half = a[:100]
+    table = {"a": a, "near": near, "half": half}
+    assert [sorted(g) for g in kmer_cluster(table, identity=0.95, coverage=0.8)] == [["a", "near"], ["half"]]
+    assert [sorted(g) for g in kmer_cluster(table, identity=0.9, coverage=0.4)] == [["a", "half", "near"]]
+    assert kmer_homologous({"h": half}, {"a": a}) == {"a": {"h"}}
+    assert kmer_homologous({"n": near}, {"a": a}, identity=0.999) == {}
