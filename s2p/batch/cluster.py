@@ -86,10 +86,8 @@ def run_on_cluster(
                     group = waiting.popleft()
                     task = make_task(items, group, find)
                     # Not pure: a task of the same content, given again, has to run again.
-                    future = client.submit(
-                        _run_task, task, options, pure=False, retries=options.batch.retries, resources=resources
-                    )
-                    given[future] = group
+                    again = options.batch.retries
+                    given[client.submit(_run_task, task, options, pure=False, retries=again, resources=resources)] = group
                 future = _next_done(client, list(given))
                 group = given.pop(future)
                 try:

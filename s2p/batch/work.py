@@ -30,20 +30,16 @@ __all__ = [
     "BatchConfig",
     "BatchOptions",
     "Find",
-    "Loaded",
     "Row",
     "Task",
     "announce",
-    "finish",
     "kernels_ready",
     "load_held",
     "load_predictor",
     "make_task",
     "model_identity",
-    "read",
     "run_here",
     "run_task",
-    "work",
 ]
 
 
