@@ -335,7 +335,7 @@ def write_smoother(
         If the checkpoint cannot be written.
     """
     from s2p.checkpoint import save_checkpoint
-    from s2p.training.smoother import write_learning_curve
+    from s2p.training.curves import write_learning_curve
 
     say = silent if arguments.quiet else print
     auprc = max(entry.validation_auprc for entry in log)

@@ -9,6 +9,7 @@ from .config import SmootherTrainConfig as SmootherTrainConfig
 from .context import ContextExample as ContextExample
 from .context import train_context_head as train_context_head
 from .curves import learning_curves as learning_curves
+from .curves import write_learning_curve as write_learning_curve
 from .finetuning import balanced_weight as balanced_weight
 from .finetuning import evaluate as evaluate
 from .finetuning import finetune as finetune
@@ -22,4 +23,3 @@ from .memory import estimate_memory as estimate_memory
 from .memory import memory_table as memory_table
 from .smoother import train_smoother as train_smoother
 from .smoother import training_pairs as training_pairs
-from .smoother import write_learning_curve as write_learning_curve

@@ -1,4 +1,4 @@
-"""Learning curves of a fine-tuning run (matplotlib, no display, no pyplot)."""
+"""Learning curves of trainings (matplotlib, no display, no pyplot)."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from s2p.training.loop import EpochLog, StepLog
+    from s2p.training.smoother import SmootherEpoch
 
-__all__ = ["learning_curves"]
+__all__ = ["learning_curves", "write_learning_curve"]
 
 WINDOW = 50
 """Steps that the loss is averaged over, at most."""
@@ -60,3 +61,22 @@ def learning_curves(epochs: Sequence[EpochLog], steps: Sequence[StepLog], path: 
     if path is not None:
         figure_png(figure, path)
     return figure
+
+
+def write_learning_curve(path: str | Path, log: Sequence[SmootherEpoch]) -> Path:
+    """PNG of a smoother's training loss and validation AUPRC by epoch, the epoch that was kept marked."""
+    from matplotlib.figure import Figure
+
+    epochs = [entry.epoch for entry in log]
+    auprc = [entry.validation_auprc for entry in log]
+    figure = Figure(figsize=(6.4, 3.6), dpi=120, facecolor="white", layout="constrained")
+    left = figure.add_subplot()
+    right = left.twinx()
+    left.plot(epochs, [entry.train_loss for entry in log], color="#0072B2", marker=".", label="training loss")
+    right.plot(epochs, auprc, color="#D55E00", marker=".", label="validation AUPRC")
+    right.axvline(int(np.argmax(auprc)), color="black", linewidth=0.9, linestyle=":", label="kept")
+    left.set(xlabel="epoch", ylabel="training loss (weighted)")
+    right.set_ylabel("validation AUPRC")
+    figure.legend(loc="outside upper center", ncols=3, frameon=False)
+    figure_png(figure, path)
+    return Path(path)

@@ -15,6 +15,7 @@ from s2p.datasets.label_files import read_labels
 from s2p.datasets.labelled import LabelledChain
 from s2p.datasets.splits import cluster, homologous, search_method
 from s2p.errors import S2PError, WeightsError
+from s2p.evaluation.guard import CARD_KEY, training_sketch
 from s2p.evaluation.residues import auprc_trapezoid, best_mcc_threshold
 from s2p.io.files import make_folder, sha256_file, sha256_of
 from s2p.io.runtime import pick_device
@@ -192,7 +193,7 @@ def describe(job: FinetuneJob, sets: LabelSets, *, timed: bool = True) -> str:
         tokens = max(longest, min(tokens, config.micro_tokens))
     memory = estimate_memory(job.backbone, config, tokens, device=device.type)
     note = "" if device.type == "cuda" else "; the system's allocator can hold several times that"
-    lines.append(f"memory      {memory}, estimated{note}")
+    lines.append(f"memory      {memory}, estimated by counting, which was checked on the CPU only{note}")
     if timed:
         lengths = [len(c.sequence) for chains in sets.training.values() for c in chains]
         seconds = estimate_seconds(job.backbone, config, lengths, device)
@@ -231,6 +232,9 @@ def run_finetune(job: FinetuneJob, sets: LabelSets, *, resume: bool = False, qui
         "licence_reason": reason,
         "weights": {"file": path.name, "sha256": sha256_file(path)},
         "data": sets.card,
+        CARD_KEY: training_sketch(
+            {f"{head}:{k}:{c.id}": c.sequence for head, cs in sets.training.items() for k, c in enumerate(cs)}
+        ),
         "finetune": settings(config),
         "seeds": {"finetune": config.seed},
         "epochs": [asdict(entry) for entry in history],

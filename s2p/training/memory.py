@@ -26,6 +26,7 @@ __all__ = ["MemoryEstimate", "estimate_memory", "estimate_seconds", "memory_tabl
 GB = 1e9
 VOCABULARY = 33
 TIMED_TOKENS = 512
+CHECKED = "Estimated by counting, which was checked on the CPU only."
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,10 @@ def estimate_memory(backbone: str, config: FinetuneConfig, tokens: int | None = 
 
 
 def memory_table(sizes: Sequence[str], tokens: int = 1024, *, device: str = "cuda") -> str:
-    """Estimated memory (GB) of the ways to fine-tune each backbone, as a Markdown table; one chain of full length a step."""
+    """Estimated memory (GB) of the ways to fine-tune each backbone, as a Markdown table; one chain of full length a step.
+
+    A sentence below the table says how far the estimates were checked.
+    """
     ways = {
         "full": FinetuneConfig(),
         "full, 8-bit": FinetuneConfig(eight_bit=True),
@@ -135,7 +139,7 @@ def memory_table(sizes: Sequence[str], tokens: int = 1024, *, device: str = "cud
     rows = [["backbone", *ways], ["---"] * (len(ways) + 1)]
     for name in sizes:
         rows.append([name, *(f"{estimate_memory(name, c, tokens, device=device).total / GB:.1f}" for c in ways.values())])
-    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+    return "\n".join([*("| " + " | ".join(row) + " |" for row in rows), "", CHECKED])
 
 
 def estimate_seconds(backbone: str, config: FinetuneConfig, lengths: Sequence[int], device: torch.device) -> float:

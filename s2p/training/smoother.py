@@ -24,7 +24,6 @@ __all__ = [
     "SmoothingExample",
     "train_smoother",
     "training_pairs",
-    "write_learning_curve",
 ]
 
 
@@ -158,27 +157,6 @@ def train_smoother(
         identity = {"config": asdict(config), "data": data}
         rows = Loop(smoother, [stage], identity, None if folder is None else Path(folder), quiet=quiet).train()
     return smoother.eval(), [SmootherEpoch(**row) for row in rows]
-
-
-def write_learning_curve(path: str | Path, log: Sequence[SmootherEpoch]) -> Path:
-    """PNG of training loss and validation AUPRC by epoch, the epoch that was kept marked."""
-    from matplotlib.figure import Figure
-
-    from s2p.output.pictures import figure_png
-
-    epochs = [entry.epoch for entry in log]
-    auprc = [entry.validation_auprc for entry in log]
-    figure = Figure(figsize=(6.4, 3.6), dpi=120, facecolor="white", layout="constrained")
-    left = figure.add_subplot()
-    right = left.twinx()
-    left.plot(epochs, [entry.train_loss for entry in log], color="#0072B2", marker=".", label="training loss")
-    right.plot(epochs, auprc, color="#D55E00", marker=".", label="validation AUPRC")
-    right.axvline(int(np.argmax(auprc)), color="black", linewidth=0.9, linestyle=":", label="kept")
-    left.set(xlabel="epoch", ylabel="training loss (weighted)")
-    right.set_ylabel("validation AUPRC")
-    figure.legend(loc="outside upper center", ncols=3, frameon=False)
-    figure_png(figure, path)
-    return Path(path)
 
 
 def _stack(examples: Sequence[SmoothingExample], config: SmootherTrainConfig) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

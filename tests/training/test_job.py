@@ -18,6 +18,7 @@ from s2p.commands import main
 from s2p.datasets.label_files import write_three_line
 from s2p.datasets.labelled import LabelledChain
 from s2p.errors import S2PError, WeightsError
+from s2p.evaluation.guard import trained_on
 from s2p.language.esm import ResidueModel, build_backbone, predict_residues
 from s2p.predictor import Seq2Pocket
 from s2p.structure.reading import read_structure
@@ -80,6 +81,8 @@ def test_a_checkpoint_that_predicts(
     assert card["data"]["training"]["general"]["chains"] == 12
     assert len(card["data"]["files"]["train.txt"]["sha256"]) == 64
     assert card["finetune"]["lora_rank"] == 2 and card["seeds"] == {"finetune": 0}
+    learned, held = (chains(1, seed)[0].sequence for seed in (0, 1))
+    assert [(hit.id, hit.kind) for hit in trained_on(card, {"learned": learned, "held": held})] == [("learned", "exact")]
     with open(folder / "work" / "log.csv", newline="") as handle:
         best = max(float(row["validation_auprc"]) for row in csv.DictReader(handle))
     assert card["validation"]["general"]["auprc"] == pytest.approx(best, abs=1e-6)

@@ -16,8 +16,9 @@ from s2p.errors import S2PError
 from s2p.evaluation.residues import auprc_trapezoid
 from s2p.residues.smoothing import smoother_logits
 from s2p.training.config import SmootherTrainConfig
+from s2p.training.curves import write_learning_curve
 from s2p.training.loop import Loop
-from s2p.training.smoother import SmootherEpoch, SmoothingExample, train_smoother, training_pairs, write_learning_curve
+from s2p.training.smoother import SmootherEpoch, SmoothingExample, train_smoother, training_pairs
 
 SMALL = SmootherTrainConfig(width=16, max_epochs=12, patience=4, lr=3e-3, batch_size=64)
 
