@@ -204,7 +204,7 @@ def test_tracks_meet_in_the_ca_atoms_only(nodes):
     alone = untrained(config)
     with torch.no_grad():
         encoded = alone.encode(build_graph(nodes, config)).atoms
-        alone.config = replace(config, layers=0)
+        alone.config = replace(config, residue_track=False)
         embedded = alone.encode(build_graph(nodes, config)).atoms
     same = (encoded == embedded).all(dim=1).numpy()
     other = np.setdiff1d(np.arange(len(same)), nodes.ca)
