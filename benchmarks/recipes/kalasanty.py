@@ -2,7 +2,7 @@
 DIR``.
 
 DATA holds ``complexes/`` in the layout of :mod:`s2p.datasets.labelled`; which are trained on is in ``data/splits/complexes.csv``,
-the split of the Seq2Pocket checkpoint. A run that was broken off goes on from ``--work``. Threshold and calibration are made on
+the split of the Seq2Pocket checkpoint. A stopped run resumes from ``--work``. Threshold and calibration are made on
 validation clusters; test clusters are left to ``s2p evaluate``.
 """
 
@@ -90,7 +90,7 @@ def examples_of(folder: Path, splits: Path, wanted: str, cache: Path) -> list[Ca
 def train(
     folder: Path, splits: Path, work: Path, config: KalasantyConfig, training: KalasantyTrainConfig, device: str = "auto"
 ) -> tuple[Kalasanty, list[KalasantyLog]]:
-    """The network and its log; a run that was broken off goes on from ``work``."""
+    """The network and its log; a stopped run resumes from ``work``."""
     examples, validation = (examples_of(folder, splits, name, work / f"{name}.npz") for name in ("train", "validation"))
     torch.manual_seed(training.seed)
     model = Kalasanty(config).to(pick_device(device), memory_format=torch.channels_last_3d)  # type: ignore[call-overload]

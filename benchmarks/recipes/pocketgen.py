@@ -3,7 +3,7 @@ DIR``.
 
 DATA holds ``complexes/`` in the layout of :mod:`s2p.datasets.labelled`; ``data/splits/complexes.csv`` says which are trained on,
 the split of the Seq2Pocket checkpoint; ``ligysis/``, if it is there, holds more proteins and their binding residues. The language
-model is ESM-2 as it was before it was fine-tuned, and is left as it is. A run that was broken off goes on from ``--work``.
+model is ESM-2 as it was before it was fine-tuned, and is left as it is. A stopped run resumes from ``--work``.
 """
 
 from __future__ import annotations
@@ -208,7 +208,7 @@ def counts_of(data: Prepared) -> dict[str, int]:
 def train(
     data: Prepared, work: Path, config: PocketGenConfig, training: PocketGenTrainConfig
 ) -> tuple[PocketGen, list[StepRecord]]:
-    """The network and its log; a run that was broken off goes on from ``work``."""
+    """The network and its log; a stopped run resumes from ``work``."""
     torch.manual_seed(training.seed)
     model = PocketGen(config)
     model.trace.load_state_dict(data.trace.state_dict())

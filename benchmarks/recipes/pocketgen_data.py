@@ -225,7 +225,7 @@ def _say(
     cuts = np.cumsum([len(mask) for mask in masks])[:-1]
     if path is not None and path.is_file():
         return np.split(np.load(path, allow_pickle=False), cuts)
-    # As it comes back from the file, so that a run that goes on reads the same numbers.
+    # As it comes back from the file, so that a resumed run reads the same numbers.
     said = [masked_features(backbone, structure, mask).astype(np.float16) for mask in masks]
     if path is not None:
         partial = path.with_suffix(".part.npy")

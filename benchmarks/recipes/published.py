@@ -123,7 +123,7 @@ def describe(plan: Reproduction) -> str:
             f"4 smoother    width {s.width}, dropout {s.dropout:g}, own context included, context {s.context_radius:g} Å, "
             f"negatives {s.negative_radius:g} Å; embeddings of the pre-trained model",
             "5 evaluation  held-out clusters: thresholds 0.7 and 0.4, mean shift of bandwidth 9 Å, published ranking",
-            f"results       {plan.work}/results.json; every finished step is kept, and a run that was stopped goes on",
+            f"results       {plan.work}/results.json; every finished step is kept, and a stopped run resumes",
         )
     )
 

@@ -134,7 +134,7 @@ def pocket_training(
 def train_language_model(
     training: Sequence[LabelledChain], data: Data, weights: Path, config: FinetuneConfig, work: Path
 ) -> tuple[ResidueModel, list[dict[str, Any]]]:
-    """The fine-tuned model and its log, from ``work`` if it was trained before; a run that was broken off goes on."""
+    """The fine-tuned model and its log, from ``work`` if it was trained before; a stopped run resumes."""
     torch.manual_seed(config.seed)
     model = ResidueModel(BACKBONE, config.dropout)
     done, table = work / "model.safetensors", work / "epochs.json"

@@ -3,7 +3,7 @@ benchmarks/studies``.
 
 ``points`` trains variants of the point scorer on training clusters and judges them on validation clusters. ``robustness`` runs
 predictors on structures with other side chains and on forms without the ligand. Tables are CSV and JSON; the JSON is what
-``python -m benchmarks.report.results`` shows, and what a run that was broken off goes on from.
+``python -m benchmarks.report.results`` shows, and what a stopped run resumes from.
 """
 
 from __future__ import annotations

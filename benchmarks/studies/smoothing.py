@@ -117,7 +117,7 @@ def random_search(
     """Train with every configuration and return the trial of the best validation AUPRC.
 
     ``folder`` gets ``search.csv``, complete after every trial, and ``trial_NN`` with each one's log and state, so that a search
-    that was stopped goes on where it was.
+    that was stopped resumes where it was.
     """
     trials: list[Trial] = []
     for k, config in enumerate(configs):

@@ -1,7 +1,7 @@
 """What the parts of Vabs-Net are worth: the network trained again without each, for equally many steps, on the same structures.
 
 ``python -m benchmarks.studies.vabsnet DATA -o FOLDER --work DIR --language WORK`` writes ``vabsnet.json``, which
-``python -m benchmarks.report.results`` shows. A run that was broken off goes on from ``--work``.
+``python -m benchmarks.report.results`` shows. A stopped run resumes from ``--work``.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ def add_cases(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", default=DEFAULT_MODEL, metavar="NAME|PATH", help="our checkpoint (default: %(default)s)")
     parser.add_argument("--limit", type=positive(int), metavar="N", help="at most N proteins, spread over clusters")
     trained = parser.add_mutually_exclusive_group()
-    trained.add_argument("--allow-trained", action="store_true", help="go on where the checkpoint was trained on the proteins")
+    trained.add_argument("--allow-trained", action="store_true", help="continue where the checkpoint was trained on the proteins")
     trained.add_argument("--skip-trained", action="store_true", help="leave such proteins out")
     parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
 
@@ -72,7 +72,7 @@ def add(commands: Any) -> None:
         metavar="S",
         help="seconds for one structure (default: %(default)g)",
     )
-    parser.add_argument("--resume", action="store_true", help="go on with the run in the output folder")
+    parser.add_argument("--resume", action="store_true", help="resume the run in the output folder")
     parser.add_argument("--page", action=Moved, command="python -m benchmarks.report.results RUN -o FILE")
     parser.add_argument("-o", "--output", type=Path, default=Path("runs/evaluate"), metavar="DIR", help="default: %(default)s")
     parser.set_defaults(run=_run_evaluate)

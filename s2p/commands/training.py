@@ -65,7 +65,7 @@ def _add_finetune(commands: Any) -> None:
     parser.add_argument("--weights", type=Path, metavar="PATH", help="weights of the backbone (default: found or downloaded)")
     parser.add_argument("-o", "--output", type=Path, metavar="CKPT", help="checkpoint (default: model.safetensors in --work)")
     add_finetuning(parser, "runs/finetune")
-    parser.add_argument("--resume", action="store_true", help="go on with the run in the work folder")
+    parser.add_argument("--resume", action="store_true", help="resume the run in the work folder")
     parser.set_defaults(run=partial(_run_finetune, parser))
 
 
