@@ -17,7 +17,7 @@ from s2p.config import WindowConfig
 from s2p.datasets.labelled import LabelledChain
 from s2p.errors import S2PError
 from s2p.evaluation.residues import auprc_trapezoid
-from s2p.io.files import sha256_of
+from s2p.io.weights import digest
 from s2p.language.esm import ResidueModel, predict_residues
 from s2p.training.batches import Batch, ChainsByHead, balanced_weight, batches, by_head, fingerprint, parts, plan
 from s2p.training.config import FinetuneConfig
@@ -231,7 +231,7 @@ def weights_hash(backbone: nn.Module) -> str:
     """A hash of the first numbers of every array that is used: tells one set of weights from another at no cost."""
     # Heads of pre-training are not in every file of weights, and random where they are not.
     used = [value for key, value in backbone.state_dict().items() if not key.startswith(("lm_head", "contact_head"))]
-    return sha256_of(value.flatten()[:64].float().cpu().numpy().tobytes() for value in used)
+    return digest(used, half=False)
 
 
 def make_optimizer(model: ResidueModel, config: FinetuneConfig, full: bool) -> torch.optim.Optimizer:
