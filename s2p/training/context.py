@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from operator import ge
 
 import numpy as np
@@ -53,9 +54,6 @@ def train_context_head(
     head.scale.copy_(x.std(dim=0) + 1e-3)
     per_epoch = -(-len(y) // config.batch_size)
 
-    def optimizer() -> torch.optim.Optimizer:
-        return torch.optim.AdamW(head.parameters(), lr=config.lr, weight_decay=config.weight_decay)
-
     def batches(epoch: int) -> Iterator[Tensor]:
         yield from torch.from_numpy(np.random.default_rng((config.seed, epoch)).permutation(len(y))).split(config.batch_size)
 
@@ -67,6 +65,7 @@ def train_context_head(
         auprc = auprc_trapezoid(y_validation, context_logits(head, x_validation))
         return {"validation_auprc": auprc}, auprc
 
+    optimizer = partial(torch.optim.AdamW, list(head.parameters()), lr=config.lr, weight_decay=config.weight_decay)
     steps, patience = config.max_epochs * per_epoch, config.patience
     stage = Stage("context", steps, per_epoch, optimizer, batches, loss, validate, keep_best=True, better=ge, patience=patience)
     rows = Loop(head, [stage], {}, quiet=True).train()

@@ -22,7 +22,7 @@ from s2p.language.esm import ResidueModel, predict_residues
 from s2p.training.batches import Batch, ChainsByHead, balanced_weight, batches, by_head, fingerprint, parts, plan
 from s2p.training.config import FinetuneConfig
 from s2p.training.curves import learning_curves
-from s2p.training.loop import Backward, EpochLog, Loop, Stage, StepLog, memory_decay, warm_up_and_decay
+from s2p.training.loop import Backward, EpochLog, Loop, Stage, StepLog, constant, memory_decay, warm_up_and_decay
 from s2p.training.lora import add_lora, lora_parameters, merge_lora
 from s2p.training.state import settings_of
 
@@ -139,15 +139,17 @@ class Task:
         stages = []
         for full, epochs, first in ((False, config.head_epochs, 0), (True, config.full_epochs, config.head_epochs)):
             if epochs:
+                total = epochs * len(self.planned)
+                warmup = max(1, round(config.warmup_fraction * total))
                 stage = Stage(
                     name="all" if full else "head",
-                    steps=epochs * len(self.planned),
+                    steps=total,
                     per_epoch=len(self.planned),
                     optimizer=partial(make_optimizer, self.model, config, full),
                     batches=partial(self.batches, first),
                     loss=partial(self.loss, full),
                     validate=partial(self.validate, full, first),
-                    rate=partial(self.rate, epochs * len(self.planned)),
+                    rate=partial(warm_up_and_decay, total=total, warmup=warmup) if config.warmup_fraction else constant,
                     keep_best=full or not config.full_epochs,
                     # The later of two equal epochs.
                     better=ge,
@@ -155,12 +157,6 @@ class Task:
                 )
                 stages.append(stage)
         return stages
-
-    def rate(self, steps: int, highest: float, step: int) -> float:
-        """Linear warm-up and decay; without a warm-up the rate stays as it is."""
-        if self.config.warmup_fraction == 0:
-            return highest
-        return highest * warm_up_and_decay(step, steps, max(1, round(self.config.warmup_fraction * steps)))
 
     def batches(self, first: int, epoch: int) -> Iterator[tuple[str, Tensor, Tensor]]:
         """In an order, and with dropout, that follow from seed and epoch."""

@@ -27,7 +27,7 @@ from s2p.io.files import write_csv
 from s2p.io.runtime import progress_bar
 from s2p.training.state import load_state, save_state
 
-__all__ = ["Backward", "EpochLog", "Loop", "Stage", "StepLog", "memory_decay", "warm_up_and_decay"]
+__all__ = ["Backward", "EpochLog", "Loop", "Stage", "StepLog", "constant", "memory_decay", "warm_up_and_decay"]
 
 B = TypeVar("B")
 Backward = Callable[[Tensor], float]
@@ -63,6 +63,11 @@ class StepLog:
     """What else the loss function tells of the step; numbers, strings and lists of them."""
 
 
+def constant(highest: float, step: int) -> float:
+    """Learning rate without a schedule."""
+    return highest
+
+
 @dataclass(frozen=True)
 class Stage(Generic[B]):
     """What is trained with one optimiser. Epochs are counted from 0 within the stage."""
@@ -80,7 +85,7 @@ class Stage(Generic[B]):
     """Gives the loss of a batch, or of its parts in turn, to the second argument; returns ``loss`` and other figures."""
     validate: Callable[[int, Sequence[StepLog]], tuple[dict[str, Any], float | None]]
     """From an epoch and its steps to a line of the log and, where there is a choice of the best epoch, its score."""
-    rate: Callable[[float, int], float] = lambda highest, step: highest
+    rate: Callable[[float, int], float] = constant
     """Learning rate of a group of parameters at a step, from the rate that the optimiser was made with."""
     keep_best: bool = False
     """End the stage with the weights of the best score, and count scores anew."""
@@ -297,10 +302,10 @@ class Loop:
         return int(state["stage"])
 
 
-def warm_up_and_decay(step: int, total: int, warmup: int, *, decay: bool = True) -> float:
-    """Factor of a learning rate: linear up over ``warmup`` steps, then, unless not wanted, linear down to 0 at ``total``."""
+def warm_up_and_decay(highest: float, step: int, *, total: int, warmup: int, decay: bool = True) -> float:
+    """Learning rate that goes up over ``warmup`` steps, then, unless not wanted, down to 0 at ``total``, both linearly."""
     down = max(total - step, 0) / max(total - warmup, 1) if decay else 1.0
-    return min((step + 1) / max(warmup, 1), down, 1.0)
+    return highest * min((step + 1) / max(warmup, 1), down, 1.0)
 
 
 def memory_decay(decay: float, step: int) -> float:

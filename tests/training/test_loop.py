@@ -156,10 +156,10 @@ def test_states_are_written_by_the_clock(tmp_path: Path) -> None:
 
 
 def test_factors_of_rates() -> None:
-    factors = [warm_up_and_decay(k, 100, 10) for k in range(100)]
+    factors = [warm_up_and_decay(1.0, k, total=100, warmup=10) for k in range(100)]
     assert factors[0] == 0.1 and factors[9] == 1 and factors[-1] == pytest.approx(1 / 90) and np.argmax(factors) == 9
-    assert [warm_up_and_decay(k, 4, 0) for k in range(5)] == [1, 0.75, 0.5, 0.25, 0]
-    assert [warm_up_and_decay(k, 4, 2, decay=False) for k in range(4)] == [0.5, 1, 1, 1]
+    assert [warm_up_and_decay(2.0, k, total=4, warmup=0) for k in range(5)] == [2, 1.5, 1, 0.5, 0]
+    assert [warm_up_and_decay(2.0, k, total=4, warmup=2, decay=False) for k in range(4)] == [1, 2, 2, 2]
     assert [memory_decay(0.9, k) for k in (0, 8, 80, 1000)] == pytest.approx([0.1, 0.5, 0.9, 0.9])
 
 

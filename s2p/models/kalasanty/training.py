@@ -7,6 +7,7 @@ import time
 import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -181,12 +182,8 @@ def fit_kalasanty(
         means = float(np.mean([s.loss for s in steps])), float(np.mean([s.figures["dice"] for s in steps]))
         return asdict(KalasantyLog(epoch + 1, *means, validation_dice(model, validation, config), seconds)), None
 
-    def rate(highest: float, step: int) -> float:
-        return highest * warm_up_and_decay(step, total, config.warmup_steps, decay=config.decay)
-
-    def optimizer() -> torch.optim.Optimizer:
-        return torch.optim.Adam(kernel_groups(model, config.penalty), lr=config.lr)
-
+    optimizer = partial(torch.optim.Adam, kernel_groups(model, config.penalty), lr=config.lr)
+    rate = partial(warm_up_and_decay, total=total, warmup=config.warmup_steps, decay=config.decay)
     stage = Stage("boxes", total, per_epoch, optimizer, batches, loss, validate, rate)
     parts: list[Any] = [part for x in examples for part in (x.name, x.coord, x.channels, *x.sites)]
     identity = {"config": asdict(config) | {"network": repr(model.config)}, "data": fingerprint_of(parts)}

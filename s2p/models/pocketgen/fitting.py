@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
+from functools import partial
 
 import numpy as np
 import torch
@@ -162,9 +163,6 @@ def _fit(
     per_epoch = -(-len(rows) // batch)
     steps = epochs * per_epoch
 
-    def optimizer() -> torch.optim.Optimizer:
-        return torch.optim.AdamW(module.parameters(), lr=rate, weight_decay=weight_decay)
-
     def batches(epoch: int) -> Iterator[Tensor]:
         yield from rows[torch.randperm(len(rows), generator=generator)].split(batch)
 
@@ -178,5 +176,6 @@ def _fit(
     def falling(highest: float, step: int) -> float:
         return highest * (1 - step / steps)
 
+    optimizer = partial(torch.optim.AdamW, list(module.parameters()), lr=rate, weight_decay=weight_decay)
     Loop(module, [Stage("fit", steps, per_epoch, optimizer, batches, learn, last, falling)], {}, quiet=True).train()
     module.eval()

@@ -258,9 +258,7 @@ def fit_pocketgen(
         falling: float = (config.plateau_steps / max(step + 1, config.plateau_steps)) ** 0.5
         return highest * min((step + 1) / config.warmup_steps, falling)
 
-    def optimizer() -> torch.optim.Optimizer:
-        return torch.optim.AdamW(learned, lr=config.lr, betas=(0.99, 0.999), weight_decay=config.weight_decay)
-
+    optimizer = partial(torch.optim.AdamW, learned, lr=config.lr, betas=(0.99, 0.999), weight_decay=config.weight_decay)
     torch.manual_seed(config.seed)
     data = fingerprint_of(part for p in (*pockets, *decoys) for part in (p.coord, p.types, p.ligand, p.language))
     loop = Loop(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -174,12 +175,8 @@ def fit(
         figure = float("nan") if validate is None else validate()
         return {"epoch": epoch, "phase": phase, "train_loss": mean, "validation_auprc": figure}, None
 
-    def rate(highest: float, step: int) -> float:
-        return highest * warm_up_and_decay(step, total, config.warmup_steps)
-
-    def optimizer() -> torch.optim.Optimizer:
-        return torch.optim.AdamW(module.parameters(), lr=config.lr, weight_decay=config.weight_decay)
-
+    optimizer = partial(torch.optim.AdamW, list(module.parameters()), lr=config.lr, weight_decay=config.weight_decay)
+    rate = partial(warm_up_and_decay, total=total, warmup=config.warmup_steps)
     torch.manual_seed(config.seed)
     loop = Loop(
         module,
