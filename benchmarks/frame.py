@@ -28,10 +28,10 @@ EXAMPLES = HERE.parent / "data" / "examples"
 TOP = 3
 CONFIGS: dict[str, ClusterConfig | None] = {
     "surface": None,
-    "raw": ClusterConfig(),
-    "points": ClusterConfig(seeding="points"),
-    "principal": ClusterConfig(frame="principal"),
-    "points + principal": ClusterConfig(seeding="points", frame="principal"),
+    "raw": ClusterConfig(frame="raw"),
+    "points": ClusterConfig(seeding="points", frame="raw"),
+    "principal": ClusterConfig(),
+    "points + principal": ClusterConfig(seeding="points"),
 }
 
 

@@ -203,9 +203,9 @@ class ClusterConfig(Checked):
     max_iterations: Count = 300
     seeding: Literal["bins", "points"] = "bins"
     """Where mean shift starts: bins of a grid through the origin (published), or every point (not moved by translation)."""
-    frame: Literal["raw", "principal"] = "raw"
+    frame: Literal["raw", "principal"] = "principal"
     """Coordinates in which surface points and seeds are made: the file's (published), or the principal axes of the CA atoms,
-    so that pockets hardly depend on how the structure lies in space."""
+    so that pockets do not depend on how the structure lies in space."""
 
 
 @dataclass(frozen=True)
@@ -244,5 +244,6 @@ class PredictConfig(Checked):
             use_context=False,
             ranking="published",
             surface=SurfaceConfig(standard_only=True),
+            cluster=ClusterConfig(frame="raw"),
             windows=WindowConfig(overlap=0),
         )

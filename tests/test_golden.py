@@ -231,7 +231,7 @@ def test_pockets(golden: Path, name: str) -> None:
     if not edge:
         assert tied == len(case["tied_atoms"])
         if not tied and not structure.residues.insertion_code.any():
-            plain = find_clusters(structure, positive, probabilities, surface, ClusterConfig(bandwidth=bandwidth))
+            plain = find_clusters(structure, positive, probabilities, surface, ClusterConfig(bandwidth=bandwidth, frame="raw"))
             assert [c.residues.tolist() for c in plain] == [c.residues.tolist() for c in clusters]
     if name == "1fbl_A":
         assert [round(c.score, 4) for c in clusters] == [round(case["cluster_scores"][k], 4) for k in case["cluster_order"]]

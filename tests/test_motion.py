@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from s2p.config import ClusterConfig, PredictConfig
+from s2p.config import PredictConfig
 from s2p.prediction import Prediction
 from s2p.predictor import Seq2Pocket, load
 from s2p.structure.reading import Structure, read_structure
@@ -17,7 +17,7 @@ from s2p.structure.transforms import moved, random_rotation
 EXAMPLES = Path(__file__).parents[1] / "data" / "examples"
 NAMES = sorted(p.name for p in EXAMPLES.iterdir() if p.name.removesuffix(".gz").endswith((".pdb", ".cif")))
 FEW = ("1a28.pdb.gz", "4CUP.cif", "6WQA.cif")  # a dimer alike at both ends, a small one, and the one that turned worst
-PUBLISHED = PredictConfig(ranking="published", cluster=ClusterConfig(frame="principal"))
+PUBLISHED = PredictConfig(ranking="published")
 
 
 @cache

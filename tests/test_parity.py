@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from s2p.config import ClusterConfig, PredictConfig
+from s2p.config import PredictConfig
 from s2p.pockets.published import find_clusters, positive_points
 from s2p.structure.reading import read_structure
 from s2p.surface.points import surface_points
@@ -26,7 +26,7 @@ def test_pockets_of_the_published_code(examples: Path) -> None:
     assert len(surface_points(atoms.coord, atoms.element, np.arange(len(atoms))).coord) == expected["n_points_chain"]
     cloud = positive_points(structure, positive, surface)
     assert len(cloud.coord) == expected["n_points_positive"]
-    clusters = find_clusters(structure, positive, probabilities, surface, ClusterConfig())
+    clusters = find_clusters(structure, positive, probabilities, surface, PredictConfig.published().cluster)
     assert [c.residues.tolist() for c in clusters] == [p["residues"] for p in expected["pockets"]]
     assert [c.score for c in clusters] == pytest.approx([p["score"] for p in expected["pockets"]], abs=1e-5)
     np.testing.assert_allclose([c.center for c in clusters], [p["center"] for p in expected["pockets"]], atol=1e-3)
