@@ -251,8 +251,7 @@ def run_benchmark(
     report: Callable[[str, int, int], None] | None = None,
     trained: Sequence[str] = (),
 ) -> Run:
-    """Run predictors over the cases, one after the other, and write the folder (tables:
-    :func:`s2p.evaluation.tables.write_tables`).
+    """Run predictors over the cases, one after the other, and write their records (:func:`s2p.evaluation.tables.write_tables`).
 
     Parameters
     ----------
