@@ -629,11 +629,11 @@ def test_control_characters_do_not_get_into_messages(read):
         ({"max_atoms": 11}, "x.cif", "12 atom records; at most 11"),
         ({"max_values": 100}, "x.cif", r"2\d\d values; at most 100"),
         ({"max_chain_residues": 2}, "x.cif", "3 residues in one chain; at most 2"),
-        ({"max_chain_parts": 0}, "x.pdb", "1 pieces of chains; at most 0"),
+        ({"max_chain_parts": 1}, "x.pdb", "2 pieces of chains; at most 1"),
     ],
 )
 def test_limits(read, limits, name, why):
-    content = mmcif(cif_peptide(3)) if name == "x.cif" else peptide(["ALA"] * 3)
+    content = mmcif(cif_peptide(3)) if name == "x.cif" else [*peptide(["ALA"] * 2), *peptide(["ALA"], "B", 3)]
     with pytest.raises(StructureError, match=why):
         read(content, name, config=ReadConfig(**limits))
     assert len(read(content, name, config=ReadConfig(**{key: value + 1000 for key, value in limits.items()})).atoms) == 12
