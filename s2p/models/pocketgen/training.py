@@ -193,6 +193,23 @@ def choose_share(
     return found
 
 
+Drawn = tuple[list[Pocket], int, bool, np.random.Generator]
+"""Pockets of a step, passes of the network, whether the types are given, and what the rest is drawn from."""
+
+
+def _draw(pockets: Sequence[Pocket], decoys: Sequence[Pocket], config: PocketGenTrainConfig, epoch: int) -> Iterator[Drawn]:
+    """What the steps between two lines of the log learn from; it follows from the seed and the step."""
+    for step in range(epoch * EVERY, min((epoch + 1) * EVERY, config.steps)):
+        rng = np.random.default_rng((config.seed, step))
+        chosen = [
+            decoys[int(rng.integers(len(decoys)))]
+            if decoys and rng.random() < config.decoy_share
+            else pockets[int(rng.integers(len(pockets)))]
+            for _ in range(config.batch)
+        ]
+        yield chosen, 1 + int(rng.integers(config.max_passes + 1)), bool(rng.random() < config.known_types), rng
+
+
 def fit_pocketgen(
     model: PocketGen,
     pockets: Sequence[Pocket],
@@ -225,18 +242,7 @@ def fit_pocketgen(
             head.requires_grad_(False)
     learned = [p for p in model.parameters() if p.requires_grad]
 
-    def batches(epoch: int) -> Iterator[tuple[list[Pocket], int, bool, np.random.Generator]]:
-        for step in range(epoch * EVERY, min((epoch + 1) * EVERY, config.steps)):
-            rng = np.random.default_rng((config.seed, step))
-            chosen = [
-                decoys[int(rng.integers(len(decoys)))]
-                if decoys and rng.random() < config.decoy_share
-                else pockets[int(rng.integers(len(pockets)))]
-                for _ in range(config.batch)
-            ]
-            yield chosen, 1 + int(rng.integers(config.max_passes + 1)), bool(rng.random() < config.known_types), rng
-
-    def loss(batch: tuple[list[Pocket], int, bool, np.random.Generator], backward: Backward) -> dict[str, float]:
+    def loss(batch: Drawn, backward: Backward) -> dict[str, float]:
         model.train()
         model.surroundings.eval()  # it does not learn here
         chosen, passes, given, rng = batch
@@ -258,6 +264,7 @@ def fit_pocketgen(
         falling: float = (config.plateau_steps / max(step + 1, config.plateau_steps)) ** 0.5
         return highest * min((step + 1) / config.warmup_steps, falling)
 
+    batches = partial(_draw, pockets, decoys, config)
     optimizer = partial(torch.optim.AdamW, learned, lr=config.lr, betas=(0.99, 0.999), weight_decay=config.weight_decay)
     torch.manual_seed(config.seed)
     data = fingerprint_of(part for p in (*pockets, *decoys) for part in (p.coord, p.types, p.ligand, p.language))
