@@ -159,8 +159,8 @@ def test_a_process_killed_by_the_system_resumes_to_the_same_bits(tmp_path: Path)
 
 
 def test_a_finished_run_is_not_trained_further(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # A rate of nothing never gets better, so patience ends it after the second unfrozen epoch.
-    config = replace(CONFIG, full_epochs=6, patience=1, backbone_lr=0.0, weight_decay=0.0)
+    # A rate of next to nothing never gets better, so patience ends it after the second unfrozen epoch.
+    config = replace(CONFIG, full_epochs=6, patience=1, backbone_lr=1e-30, weight_decay=0.0)
     log = finetune(fresh(), chains(6, 0), chains(2, 9), config, folder=tmp_path, quiet=True)
     assert len(log) < 7
     monkeypatch.setattr(Task, "loss", lambda *_: pytest.fail("trained again"))
