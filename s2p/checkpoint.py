@@ -13,7 +13,7 @@ from s2p.io.weights import SHIPPED, find_weights, read_weights, write_weights
 from s2p.language.esm import DEFAULT_HEADS, ResidueModel, load_backbone
 from s2p.pockets.calibration import PocketModel
 from s2p.pockets.scorer import PointScorer
-from s2p.residues.context_head import ContextHead
+from s2p.residues.context import ContextHead
 from s2p.residues.smoothing import Smoother
 
 __all__ = ["Checkpoint", "load_checkpoint", "save_checkpoint"]

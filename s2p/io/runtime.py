@@ -44,22 +44,27 @@ def in_colab() -> bool:
 def kernels_cached() -> bool:
     """Whether the numba kernels of the modules imported so far can be loaded rather than compiled.
 
-    Looks for numba's index files, newer than the source, where numba says it keeps them (``NUMBA_CACHE_DIR``, beside the
-    source, or the user's cache). A cache of another numba or CPU is taken for good: the answer is worth a line of text only.
+    They can where one of a module can: one whose feature was never used is in no cache. Looks for numba's index files, newer than
+    the source, where numba says it keeps them (``NUMBA_CACHE_DIR``, beside the source, or the user's cache). A cache of another
+    numba or CPU is taken for good: the answer is worth a line of text only.
     """
-    version = f"py{sys.version_info.major}{sys.version_info.minor}"
     for module in [module for name, module in list(sys.modules.items()) if name.startswith("s2p.")]:
-        for kernel in vars(module).values():
-            # A dispatcher that has signatures is compiled in this process.
-            if not hasattr(kernel, "py_func") or kernel.signatures or not kernel.stats.cache_path:
-                continue
-            code = kernel.py_func.__code__
-            source = Path(code.co_filename)
-            pattern = f"{source.stem}.{kernel.py_func.__qualname__}-{code.co_firstlineno}.{version}*.nbi"
-            indexes = Path(kernel.stats.cache_path).glob(pattern)
-            if source.exists() and not any(index.stat().st_mtime >= source.stat().st_mtime for index in indexes):
-                return False
+        kernels = [x for x in vars(module).values() if hasattr(x, "py_func") and x.py_func.__module__ == module.__name__]
+        if kernels and not any(map(_cached, kernels)):
+            return False
     return True
+
+
+def _cached(kernel: Any) -> bool:
+    # A dispatcher that has signatures is compiled in this process.
+    if kernel.signatures or not kernel.stats.cache_path:
+        return True
+    code = kernel.py_func.__code__
+    source = Path(code.co_filename)
+    version = f"py{sys.version_info.major}{sys.version_info.minor}"
+    pattern = f"{source.stem}.{kernel.py_func.__qualname__}-{code.co_firstlineno}.{version}*.nbi"
+    indexes = Path(kernel.stats.cache_path).glob(pattern)
+    return not source.exists() or any(index.stat().st_mtime >= source.stat().st_mtime for index in indexes)
 
 
 def progress_bar(items: Iterable[T], label: str, quiet: bool = False) -> Iterable[T]:

@@ -1,4 +1,4 @@
-"""Rigid motions of a structure, the one that superposes two sets of points, a frame of the molecule's own, and torsions."""
+"""Rigid motions of a structure, the one that superposes two sets of points, and torsions."""
 
 from __future__ import annotations
 
@@ -9,14 +9,7 @@ from numpy.typing import NDArray
 
 from s2p.structure.reading import Structure
 
-__all__ = ["dihedral", "moved", "principal_frame", "random_rotation", "superposition"]
-
-TIE = 1e-3
-"""Two spreads count as equal, and their axes as free to turn, where they differ by less than this share of the largest."""
-LEAN = 1e-4
-"""A skewness below this is no tail; coordinates rounded to 0.001 Å move it by 1e-5 at most."""
-MOMENTS = 5
-"""Moments along the sequence that are asked where the shape alone does not decide."""
+__all__ = ["dihedral", "moved", "random_rotation", "superposition"]
 
 
 def random_rotation(draw: np.random.Generator, column: int = 0) -> NDArray[np.float64]:
@@ -32,58 +25,6 @@ def random_rotation(draw: np.random.Generator, column: int = 0) -> NDArray[np.fl
     q = q * np.sign(np.diag(r))
     q[:, column] *= np.sign(np.linalg.det(q))
     return np.asarray(q)
-
-
-def principal_frame(ca_coord: NDArray[np.floating]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Origin (3,) and axes (3, 3) (columns, right-handed) that move with a molecule: ``(x - origin) @ axes``.
-
-    Parameters
-    ----------
-    ca_coord
-        (N, 3) Å of the CA atoms, in the order of the residues.
-
-    Notes
-    -----
-    The axes are the principal ones, longest first. The first two point to the side of the longer tail (positive third moment),
-    the last follows. Where a molecule is round or alike at both ends, as an exact dimer is, rounding errors would choose. There
-    the order of the residues decides, through moments of the positions with Legendre polynomials of the place in the sequence,
-    which hardly feel rounding. Only points on a line have no frame.
-    """
-    x = np.asarray(ca_coord, dtype=np.float64)
-    origin = x.mean(axis=0)
-    x = x - origin
-    spread, axes = np.linalg.eigh(x.T @ x)
-    spread, axes = spread[::-1], axes[:, ::-1]
-    place = np.linspace(-1, 1, len(x))
-    # (MOMENTS, 3) from where the chain begins to where it ends, from its middle to both ends, and so on.
-    moments = np.polynomial.legendre.legvander(place, MOMENTS)[:, 1:].T @ x
-    size = float(np.sqrt(spread[0] * len(x)))
-    start = 0
-    for end in range(1, 4):
-        if end < 3 and spread[end - 1] - spread[end] < TIE * spread[0]:
-            continue  # the next axis belongs to the same group of equal ones
-        if end - start > 1:
-            axes[:, start:end] = _within(axes[:, start:end], moments, 1e-3 * size)
-        start = end
-    inside = x @ axes
-    skew = (inside**3).mean(axis=0) / np.maximum((inside**2).mean(axis=0), 1e-12) ** 1.5
-    lean = moments @ axes
-    for k in range(2):
-        clear = lean[np.abs(lean[:, k]) > 1e-3 * size, k]
-        tail = skew[k] if abs(skew[k]) > LEAN or not len(clear) else clear[0]
-        axes[:, k] *= -1.0 if tail < 0 else 1.0
-    axes[:, 2] = np.cross(axes[:, 0], axes[:, 1])
-    return origin, axes
-
-
-def _within(basis: NDArray[np.float64], moments: NDArray[np.float64], least: float) -> NDArray[np.float64]:
-    """Axes (3, g) of the space that the orthonormal columns of ``basis`` span, along moments longer than ``least`` in it."""
-    chosen: list[NDArray[np.float64]] = []
-    for vector in [*(basis @ basis.T @ m for m in moments), *(1e3 * least * basis.T)]:
-        rest = vector - sum((axis * (axis @ vector) for axis in chosen), np.zeros(3))
-        if len(chosen) < basis.shape[1] and np.linalg.norm(rest) > least:
-            chosen.append(rest / np.linalg.norm(rest))
-    return np.stack(chosen, axis=1) if len(chosen) == basis.shape[1] else basis
 
 
 def moved(

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from s2p.errors import S2PError
 from s2p.evaluation.residues import auprc_trapezoid
-from s2p.residues.context_head import ContextHead, context_logits
+from s2p.residues.context import ContextHead, context_logits
 from s2p.training.config import ContextTrainConfig
 from s2p.training.loop import Backward, Loop, Stage, StepLog
 

@@ -21,8 +21,7 @@ from s2p.io.runtime import progress_bar
 from s2p.language.cache import embed_residues
 from s2p.language.esm import ResidueModel, load_backbone
 from s2p.prediction import sigmoid
-from s2p.residues.context import context_features
-from s2p.residues.context_head import context_logits
+from s2p.residues.context import context_features, context_logits
 from s2p.structure.contacts import binding_residues
 from s2p.structure.reading import SUFFIXES, Structure, read_structure
 from s2p.training.smoother import SmoothingExample

@@ -24,6 +24,10 @@ import numba
 @numba.njit(cache=True)
 def double(x):
     return 2 * x
+
+@numba.njit(cache=True)
+def never_called(x):
+    return 3 * x
 """
 ASK = """
 import sys

@@ -12,8 +12,15 @@ from builders import make_structure
 from s2p.checkpoint import load_checkpoint, save_checkpoint
 from s2p.config import PredictConfig
 from s2p.predictor import Seq2Pocket
-from s2p.residues.context import CONTEXT_FEATURES, COUNT_RADII, LETTERS, MEAN_SIGMAS, context_features
-from s2p.residues.context_head import ContextHead, context_logits
+from s2p.residues.context import (
+    CONTEXT_FEATURES,
+    COUNT_RADII,
+    LETTERS,
+    MEAN_SIGMAS,
+    ContextHead,
+    context_features,
+    context_logits,
+)
 from s2p.structure.reading import Structure, read_structure
 from s2p.structure.transforms import moved, random_rotation
 from s2p.surface.points import accessible_area

@@ -6,12 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from scipy.spatial.distance import pdist
 
 from s2p.structure.reading import read_structure
-from s2p.structure.transforms import dihedral, moved, principal_frame, random_rotation, superposition
+from s2p.structure.transforms import dihedral, moved, random_rotation, superposition
 
 EXAMPLES = Path(__file__).parents[2] / "data" / "examples"
 
@@ -75,60 +73,3 @@ def test_without_rounding_the_file_precision_stays() -> None:
     q = random_rotation(np.random.default_rng(1))
     there = moved(structure, q, np.zeros(3), None)
     np.testing.assert_array_equal(there.atoms.coord, (structure.atoms.coord.astype(float) @ q.T).astype(np.float32))
-
-
-# ---------------------------------------------------------------------------------------------- a frame of the molecule's own
-
-
-def chain(draw: np.random.Generator, n: int) -> np.ndarray:
-    """A compact random walk with steps of 3.8 Å."""
-    steps = draw.normal(size=(n, 3))
-    x = np.cumsum(3.8 * steps / np.linalg.norm(steps, axis=1, keepdims=True), axis=0)
-    return x - x.mean(axis=0)
-
-
-def copies(x: np.ndarray, order: int) -> np.ndarray:
-    """Exact copies around the z axis, 25 Å from it."""
-    angles = 2 * np.pi * np.arange(order) / order
-    turns = [np.array([[np.cos(a), -np.sin(a), 0], [np.sin(a), np.cos(a), 0], [0, 0, 1]]) for a in angles]
-    return np.concatenate([(x + np.array([25.0, 0, 0])) @ turn.T for turn in turns])
-
-
-def same_place(x: np.ndarray, seed: int, decimals: int, atol: float) -> None:
-    """In its own frame a molecule looks the same before and after motions and rounding."""
-    draw = np.random.default_rng(seed)
-    origin, axes = principal_frame(x)
-    np.testing.assert_allclose(axes.T @ axes, np.eye(3), atol=1e-12)
-    assert np.linalg.det(axes) == pytest.approx(1)
-    inside = (x - origin) @ axes
-    for _ in range(4):
-        y = np.round(x @ random_rotation(draw).T + draw.normal(0, 50, 3), decimals)
-        other_origin, other_axes = principal_frame(y)
-        np.testing.assert_allclose(inside, (y - other_origin) @ other_axes, atol=atol)
-
-
-@settings(max_examples=50, deadline=None)
-@given(st.integers(4, 300), st.integers(0, 2**32 - 1))
-def test_the_principal_frame_moves_with_a_chain(n: int, seed: int) -> None:
-    same_place(chain(np.random.default_rng(seed), n), seed, 8, 1e-3)
-
-
-@pytest.mark.parametrize("order", [2, 3, 4, 6])
-def test_the_frame_of_exact_oligomers_does_not_turn_by_rounding(order: int) -> None:
-    """Equal spreads and no tails: the order of the residues decides."""
-    for seed in range(10):
-        same_place(copies(chain(np.random.default_rng(seed), 80), order), seed, 3, 0.05)
-
-
-def test_the_frame_of_a_round_molecule() -> None:
-    """Three equal spreads: the corners of an octahedron, and of a cube."""
-    octahedron = 20 * np.concatenate([np.eye(3), -np.eye(3)])
-    cube = 20 * np.array([[a, b, c] for a in (-1, 1) for b in (-1, 1) for c in (-1, 1)], float)
-    for x in (octahedron, cube):
-        same_place(x, 0, 3, 0.05)
-
-
-def test_the_frame_of_few_points_is_still_a_frame() -> None:
-    for n in (1, 2, 3):
-        _, axes = principal_frame(np.arange(3.0 * n).reshape(n, 3) ** 2)
-        np.testing.assert_allclose(axes.T @ axes, np.eye(3), atol=1e-9)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from s2p.errors import S2PError
-from s2p.residues.context_head import context_logits
+from s2p.residues.context import context_logits
 from s2p.training.config import ContextTrainConfig
 from s2p.training.context import ContextExample, train_context_head
 
