@@ -24,6 +24,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from benchmarks.command import log, reported
+from benchmarks.recipes.nucleic import (
+    METRICS,
+    CrossBindSequenceConfig,
+    averaged,
+    nucleic_figures,
+    propensities,
+    split_chains,
+    train_sequence_branch,
+)
 from benchmarks.recipes.window_baseline import fit_window_baseline
 from s2p.checkpoint import load_checkpoint
 from s2p.config import DEFAULT_MODEL
@@ -31,14 +40,13 @@ from s2p.datasets.label_files import read_three_line
 from s2p.datasets.labelled import LabelledChain
 from s2p.datasets.splits import homologous, search_method
 from s2p.evaluation.guard import CARD_KEY, trained_on, training_sketch
-from s2p.evaluation.residues import auprc_trapezoid, f1
+from s2p.evaluation.residues import auprc_trapezoid, best_threshold, f1
 from s2p.io.weights import read_weights, write_weights
 from s2p.language.esm import ResidueModel, predict_residues
-from s2p.models.crossbind.config import CrossBindFilterConfig, CrossBindSequenceConfig
-from s2p.models.crossbind.evaluation import METRICS, best_f1_threshold, nucleic_figures
-from s2p.models.crossbind.filter import filter_probabilities, log_propensities, propensities, sequence_neighbours
+from s2p.models.crossbind.config import CrossBindFilterConfig
+from s2p.models.crossbind.filter import filter_probabilities, log_propensities, sequence_neighbours
 from s2p.models.crossbind.predictor import FOREIGN, FORMAT, CrossBindCheckpoint, base_model, load_crossbind, save_crossbind
-from s2p.models.crossbind.sequence import averaged, low_rank_update, split_chains, train_sequence_branch
+from s2p.models.crossbind.sequence import low_rank_update
 from s2p.models.encoder import ENCODER
 from s2p.prediction import sigmoid
 from s2p.training.finetuning import EpochLog
@@ -173,14 +181,13 @@ def choose_filter(
     only where it is better than none.
     """
     labels = np.concatenate([c.labels for c in chains])
-    plain = best_f1_threshold(labels, np.concatenate(probabilities))
+    plain, _ = best_threshold(labels, np.concatenate(probabilities), f1)
     on_sequence = CrossBindFilterConfig(neighbours="sequence")
     rows: list[dict[str, Any]] = []
     best: tuple[float, CrossBindFilterConfig | None, float] = (-1.0, None, plain)
     for config in (None, on_sequence, replace(on_sequence, decision=plain)):
         p = np.concatenate(apply_filter(chains, probabilities, table, config))
-        threshold = best_f1_threshold(labels, p)
-        value = f1(labels, p > threshold)
+        threshold, value = best_threshold(labels, p, f1)
         rows.append({"decision": config.decision if config else None, "threshold": threshold, "f1": round(value, 4)})
         if value > best[0]:
             best = (value, config, threshold)
@@ -284,7 +291,7 @@ def figures_table(path: Path, sets: NucleicSets) -> dict[str, Any]:
         labels = np.concatenate([c.labels for c in chains])
         letters = [sigmoid(simple.logits(c.sequence)).astype(np.float32) for c in chains]
         plain = nucleic_figures(chains, letters, 0.5, n=1)
-        on_test = best_f1_threshold(labels, np.concatenate(final))
+        on_test, _ = best_threshold(labels, np.concatenate(final), f1)
         cheating = nucleic_figures(chains, final, on_test, n=1)
         rows = {
             "crossbind": nucleic_figures(chains, final, trained.threshold, n=DRAWS).plain(),

@@ -26,18 +26,17 @@ from benchmarks.command import reported
 from s2p.datasets.labelled import Complex, read_complexes
 from s2p.errors import S2PError
 from s2p.evaluation.intervals import bootstrap, paired_difference
-from s2p.evaluation.residues import auprc_trapezoid, residue_figures, roc_auc
+from s2p.evaluation.residues import auprc_trapezoid, best_threshold, f1, residue_figures, roc_auc
 from s2p.io.files import make_folder, write_text
 from s2p.io.runtime import progress_bar
 from s2p.language.esm import ResidueModel, load_backbone, predict_residues
 from s2p.models.crossbind.cloud import cloud_of
 from s2p.models.crossbind.config import CrossBindConfig, CrossBindTrainConfig
-from s2p.models.crossbind.evaluation import best_f1_threshold
+from s2p.models.crossbind.network import residue_logits
 from s2p.models.crossbind.training import (
     CrossBindExample,
     TrainedCrossBind,
     contrast_views,
-    residue_logits,
     top1_retrieval,
     train_crossbind,
 )
@@ -163,9 +162,9 @@ def compare(examples: dict[str, list[Held]], config: CrossBindTrainConfig, work:
         n_train, n_validation = len(sides["train"]), len(sides["validation"])
         train, validation, test = used[:n_train], used[n_train : n_train + n_validation], used[n_train + n_validation :]
         found = train_crossbind(model_config, train, validation, training, folder=work / name.replace(" ", "-"), quiet=quiet)
-        on_validation = np.concatenate([residue_logits(found.model, e) for e in validation])
-        threshold = best_f1_threshold(labels["validation"], sigmoid(on_validation))
-        logits = [residue_logits(found.model, e) for e in test]
+        on_validation = np.concatenate([residue_logits(found.model, e.cloud, e.language, e.features) for e in validation])
+        threshold, _ = best_threshold(labels["validation"], sigmoid(on_validation), f1)
+        logits = [residue_logits(found.model, e.cloud, e.language, e.features) for e in test]
         by_protein = [auprc_trapezoid(e.labels, s) for e, s in zip(test, logits, strict=True)]
 
         def pooled(rows: NDArray[np.int64], logits: list[NDArray[np.float32]] = logits) -> float:

@@ -17,6 +17,7 @@ from .metrics import recall as recall
 from .metrics import share_missed as share_missed
 from .residues import auprc_trapezoid as auprc_trapezoid
 from .residues import best_mcc_threshold as best_mcc_threshold
+from .residues import best_threshold as best_threshold
 from .residues import f1 as f1
 from .residues import matthews as matthews
 from .residues import residue_figures as residue_figures

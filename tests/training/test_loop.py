@@ -13,10 +13,10 @@ import pytest
 import torch
 from torch import nn
 
+from course.crossbind import nucleic_contacts
 from s2p.errors import S2PError
 from s2p.models.crossbind.cloud import cloud_of, crop
 from s2p.models.crossbind.config import CrossBindConfig, CrossBindTrainConfig
-from s2p.models.crossbind.contacts import nucleic_contacts
 from s2p.models.crossbind.training import CrossBindExample, train_crossbind
 from s2p.models.kalasanty.training import cavity_example, fit_kalasanty
 from s2p.models.pocketgen.config import PocketConfig

@@ -2,8 +2,6 @@ from .cloud import cloud_of as cloud_of
 from .config import CrossBindConfig as CrossBindConfig
 from .config import CrossBindFilterConfig as CrossBindFilterConfig
 from .config import CrossBindTrainConfig as CrossBindTrainConfig
-from .contacts import nucleic_contacts as nucleic_contacts
-from .evaluation import best_f1_threshold as best_f1_threshold
 from .filter import filter_probabilities as filter_probabilities
 from .filter import geodesic_neighbours as geodesic_neighbours
 from .filter import log_propensities as log_propensities

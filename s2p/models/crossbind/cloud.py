@@ -20,6 +20,8 @@ ELEMENTS = ("N", "C", "O", "S", "H", "other")
 N_TYPES, N_ELEMENTS = len(LETTERS), len(ELEMENTS)
 FIELD = 1024.0
 """Å: the origin of the voxels is drawn from a cube of this side."""
+NOISE_GRID = 4.0
+"""Å between the points at which smooth displacements are drawn."""
 _TYPE = np.full(128, LETTERS.index("X"))
 _TYPE[[ord(letter) for letter in LETTERS]] = np.arange(N_TYPES)
 
@@ -105,34 +107,31 @@ def augment(cloud: Cloud, config: CrossBindAugmentConfig, rng: np.random.Generat
     if config.jitter:
         x = x + rng.normal(0.0, config.jitter, x.shape)
     if config.elastic:
-        x = x + config.elastic * _smooth_noise(x, config.elastic_grid, rng)
-    turn = np.eye(3)
+        x = x + config.elastic * _smooth_noise(x, rng)
     if config.rotate == "all":
         turn = random_rotation(rng, column=2)
-    elif config.rotate == "z":
+    else:
         angle = rng.uniform(0, 2 * np.pi)
-        turn[:2, :2] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+        turn = np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]])
     if config.shear:
         turn = turn @ (np.eye(3) + config.shear * rng.standard_normal((3, 3)))
-    if config.mirror and rng.random() < config.mirror:
-        turn = turn @ np.diag([-1.0, 1.0, 1.0])
     if config.scale:
         turn = turn * rng.uniform(1 - config.scale, 1 + config.scale)
     x = x @ turn.T
     if config.shift:
         x = x + rng.uniform(-config.shift, config.shift, 3)
-    if config.random_origin:
-        x = x + rng.uniform(0, FIELD, 3)
+    # Pooled voxels depend on where the protein lies among them.
+    x = x + rng.uniform(0, FIELD, 3)
     return replace(cloud, coord=x)
 
 
-def _smooth_noise(coord: NDArray[np.float64], spacing: float, rng: np.random.Generator) -> NDArray[np.float64]:
+def _smooth_noise(coord: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
     """(A, 3) smooth random displacements: normal noise on a grid, box-smoothed twice, in between by trilinear interpolation."""
     from scipy.ndimage import map_coordinates, uniform_filter
 
-    low = coord.min(axis=0) - 3 * spacing
-    shape = np.ceil((coord.max(axis=0) - low) / spacing).astype(int) + 4
-    at = ((coord - low) / spacing).T
+    low = coord.min(axis=0) - 3 * NOISE_GRID
+    shape = np.ceil((coord.max(axis=0) - low) / NOISE_GRID).astype(int) + 4
+    at = ((coord - low) / NOISE_GRID).T
     moved = []
     for _ in range(3):
         noise = rng.standard_normal(shape)

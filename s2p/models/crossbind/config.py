@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from typing import Literal
 
 from s2p.config import Checked, Count, Natural, NonNegative, Positive, Share
-from s2p.training.config import FinetuneConfig
 
 __all__ = [
     "CrossBindAugmentConfig",
     "CrossBindConfig",
     "CrossBindFilterConfig",
-    "CrossBindSequenceConfig",
     "CrossBindTrainConfig",
 ]
 
@@ -53,14 +51,15 @@ class CrossBindConfig(Checked):
 
 @dataclass(frozen=True)
 class CrossBindAugmentConfig(Checked):
-    """How a point cloud is changed before it is read in training; :meth:`contrast` makes the views that are compared."""
+    """How a point cloud is changed before it is read in training; :meth:`contrast` makes the views that are compared.
 
-    rotate: Literal["none", "z", "all"] = "z"
+    No reflections (public code: half the time): they turn L amino acids into D.
+    """
+
+    rotate: Literal["z", "all"] = "z"
     """About the z axis (public code, supervised stages) or uniform over all rotations."""
     shear: NonNegative = 0.1
     """Standard deviation of the entries added to the identity (public code)."""
-    mirror: Share = 0.0
-    """Chance of a reflection (public code: 0.5, which turns L amino acids into D; off here)."""
     scale: NonNegative = 0.0
     """Coordinates are scaled by 1 ± this at most."""
     shift: NonNegative = 0.0
@@ -69,15 +68,6 @@ class CrossBindAugmentConfig(Checked):
     """Å: standard deviation of the shift of each atom along each axis."""
     elastic: NonNegative = 0.0
     """Å: size of a smooth random displacement."""
-    elastic_grid: Positive = 4.0
-    """Å between the points at which that displacement is drawn."""
-    random_origin: bool = True
-    """Place the protein at a random offset to the voxels: pooled voxels depend on it."""
-
-    @classmethod
-    def none(cls) -> CrossBindAugmentConfig:
-        """Nothing is changed: for evaluation."""
-        return cls(rotate="none", shear=0.0, random_origin=False)
 
     @classmethod
     def contrast(cls) -> CrossBindAugmentConfig:
@@ -145,44 +135,3 @@ class CrossBindFilterConfig(Checked):
     """Relative accessible area above which a residue is on the surface."""
     normal_radius: Positive = 10.0
     """Å around a side chain's centre: the mean of the CA atoms there gives its direction."""
-
-
-@dataclass(frozen=True)
-class CrossBindSequenceConfig(Checked):
-    """Training of the sequence branch: a low-rank update of a shipped language model. All ours."""
-
-    identity: Share = 0.3
-    """Chains at least this alike (identical share of an alignment) go to the same side of the split."""
-    coverage: Share = 0.5
-    """Share of the shorter sequence that such an alignment covers."""
-    validation: Share = 0.1
-    """Share of the clusters that validates (paper: a tenth of the chains)."""
-    salt: str = "crossbind-1"
-    finetune: FinetuneConfig = field(
-        default_factory=lambda: FinetuneConfig(
-            head_epochs=1,
-            full_epochs=4,
-            backbone_lr=1e-3,
-            layer_decay=1.0,
-            token_budget=2048,
-            pos_weight=1.0,
-            lora_rank=16,
-            lora_alpha=32.0,
-            lora_targets=("q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2"),
-            precision="bf16",
-            save_minutes=2.0,
-        )
-    )
-    """The loss is unweighted, as published, so that probabilities stay calibrated."""
-
-    @classmethod
-    def joint(cls) -> CrossBindSequenceConfig:
-        """For two kinds of nucleic acid at a time: fewer epochs of more chains, more dropout, weights averaged over steps."""
-        own = cls()
-        return replace(own, finetune=replace(own.finetune, full_epochs=3, dropout=0.2, ema_decay=0.99))
-
-    @classmethod
-    def fast(cls) -> CrossBindSequenceConfig:
-        """Seconds instead of minutes: for tests and notebooks."""
-        short = FinetuneConfig(head_epochs=1, full_epochs=1, token_budget=1024, max_residues=128, pos_weight=1.0, lora_rank=2)
-        return cls(validation=0.25, finetune=short)

@@ -1,4 +1,4 @@
-"""Evolutionary and structural numbers of residues, 54 of them as in the paper, with stand-ins where there is no alignment."""
+"""Evolutionary and structural numbers of residues, 54 of them as in the paper, with stand-ins for those of an alignment."""
 
 from __future__ import annotations
 
@@ -6,48 +6,31 @@ import numpy as np
 from numpy.typing import NDArray
 
 from s2p.datasets.homology import blosum62, encode
-from s2p.errors import S2PError
 from s2p.models.crossbind.filter import exposure
 from s2p.structure.reading import Structure
 from s2p.structure.secondary import secondary_structure
 from s2p.structure.transforms import dihedral
 
-__all__ = ["N_PROFILE", "WIDTH", "backbone_angles", "residue_features"]
+__all__ = ["backbone_angles", "residue_features"]
 
-N_PROFILE = 40
-"""Columns of a profile: 20 of a PSSM and 20 of an HMM."""
 STATES = "HBEGITSC"
-WIDTH = N_PROFILE + 4 + 1 + len(STATES) + 1
 
 
-def residue_features(structure: Structure, profile: NDArray[np.floating] | None = None) -> NDArray[np.float32]:
+def residue_features(structure: Structure) -> NDArray[np.float32]:
     """The 54 numbers of each residue.
-
-    Parameters
-    ----------
-    profile
-        (L, 40) PSSM and HMM columns, scaled to 0 … 1 by the extremes of the training set. Without it BLOSUM62's row of the
-        residue, scaled to 0 … 1, and zeros stand in: no alignment is needed, and none of what one would add is there.
 
     Returns
     -------
-    (L, 54): profile, sine of φ and ψ, cosine of φ and ψ (0 where an angle is not defined), relative accessible area up to 1, and
-    nine columns of secondary structure, one of them 1: eight states and unknown. From CA atoms (P-SEA) only helix H, strand E and
-    other C can be told; residues without CA are unknown.
-
-    Raises
-    ------
-    S2PError
-        If the profile does not fit the structure.
+    (L, 54): 40 columns in place of a profile (BLOSUM62's row of the residue, scaled to 0 … 1, for the PSSM, zeros for the HMM: no
+    alignment is needed, and none of what one would add is there), sine of φ and ψ, cosine of φ and ψ (0 where an angle is not
+    defined), relative accessible area up to 1, and nine columns of secondary structure, one of them 1: eight states and unknown.
+    From CA atoms (P-SEA) only helix H, strand E and other C can be told; residues without CA are unknown.
     """
     n = len(structure.residues)
-    if profile is None:
-        scores = blosum62()[:20, :20].astype(np.float64)
-        scaled = np.vstack([(scores - scores.min()) / (scores.max() - scores.min()), np.zeros((1, 20))])
-        codes = encode("".join(structure.residues.one_letter.tolist()))
-        profile = np.hstack([scaled[np.minimum(codes, 20)], np.zeros((n, 20))])
-    if profile.shape != (n, N_PROFILE):
-        raise S2PError(f"{structure.name}: a profile of {n} residues and {N_PROFILE} columns is needed, this is {profile.shape}")
+    scores = blosum62()[:20, :20].astype(np.float64)
+    scaled = np.vstack([(scores - scores.min()) / (scores.max() - scores.min()), np.zeros((1, 20))])
+    codes = encode("".join(structure.residues.one_letter.tolist()))
+    profile = np.hstack([scaled[np.minimum(codes, 20)], np.zeros((n, 20))])
     angles = backbone_angles(structure)
     circle = np.nan_to_num(np.hstack([np.sin(angles), np.cos(angles)]))
     state = np.zeros((n, len(STATES) + 1))

@@ -7,13 +7,10 @@ with the paper's cutoffs and the code's factors.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from s2p.datasets.labelled import LabelledChain
 from s2p.models.crossbind.config import CrossBindFilterConfig
 from s2p.structure.reading import Structure
 from s2p.surface.points import accessible_area
@@ -24,7 +21,6 @@ __all__ = [
     "filter_probabilities",
     "geodesic_neighbours",
     "log_propensities",
-    "propensities",
     "sequence_neighbours",
 ]
 
@@ -39,28 +35,6 @@ _MAX_AREA = dict(
     )
 )
 """Å², largest accessible area of a residue (Tien et al. 2013, theoretical)."""
-
-
-def propensities(chains: Iterable[LabelledChain]) -> dict[str, float]:
-    """ξ of each of the twenty amino acids: its share among binding residues over its share among the others.
-
-    Counts are pooled over all chains. One is added to both counts of a type that lacks either, so that a ratio is never 0 or
-    infinite.
-
-    Parameters
-    ----------
-    chains
-        Of the training set: nothing of a test set may enter.
-    """
-    counts = {letter: np.zeros(2) for letter in LETTERS}
-    for chain in chains:
-        for letter, label in zip(chain.sequence, chain.labels.tolist(), strict=True):
-            if letter in counts:
-                counts[letter][label] += 1
-    table = np.array([counts[letter] for letter in LETTERS])
-    table[(table == 0).any(axis=1)] += 1
-    share = table / table.sum(axis=0)
-    return dict(zip(LETTERS, (share[:, 1] / share[:, 0]).tolist(), strict=True))
 
 
 def log_propensities(sequence: str, table: dict[str, float]) -> NDArray[np.float64]:

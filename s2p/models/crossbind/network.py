@@ -6,15 +6,17 @@ are weighed by attention; structure and sequence are mixed by one learned number
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from s2p.models.crossbind.cloud import N_ELEMENTS, N_TYPES, Cloud
 from s2p.models.crossbind.config import CrossBindConfig
 from s2p.models.crossbind.sparse_conv import Level, SparseDeconv, StridedConv, SubmanifoldConv, build_levels, voxelise
 
-__all__ = ["AtomAttention", "CrossBind", "PointEncoder", "ProjectionHead", "stack_atoms"]
+__all__ = ["AtomAttention", "CrossBind", "PointEncoder", "ProjectionHead", "residue_logits", "stack_atoms"]
 
 N_FEATURES = N_TYPES + N_ELEMENTS
 
@@ -171,23 +173,6 @@ class CrossBind(nn.Module):
         out: Tensor = self.segment(self.stack(cloud)[0].flatten(1)).squeeze(-1)
         return out
 
-    def residue_features(self, cloud: Cloud, language: Tensor) -> Tensor:
-        """(L, slots · width): the mixture that the head reads."""
-        structure: Tensor | None = None
-        sequence: Tensor | None = None
-        if self.encoder is not None:
-            stacked, there = self.stack(cloud)
-            structure = self.attention(stacked, there) if self.attention is not None else stacked.flatten(1)
-        if self.language is not None:
-            sequence = self.language(language)
-        if structure is None:
-            assert sequence is not None
-            return sequence
-        if sequence is None:
-            return structure
-        mixed: Tensor = self.share * structure + (1 - self.share) * sequence
-        return mixed
-
     def forward(self, cloud: Cloud, language: Tensor, features: Tensor) -> Tensor:
         """Binding logits (L,).
 
@@ -200,6 +185,25 @@ class CrossBind(nn.Module):
         features
             (L, feature_width) of evolution and structure.
         """
-        x = self.residue_features(cloud, language)
-        out: Tensor = self.head(torch.cat([x, features], dim=1)).squeeze(-1)
+        mixed: Tensor | None = None
+        if self.encoder is not None:
+            stacked, there = self.stack(cloud)
+            mixed = self.attention(stacked, there) if self.attention is not None else stacked.flatten(1)
+        if self.language is not None:
+            sequence = self.language(language)
+            mixed = sequence if mixed is None else self.share * mixed + (1 - self.share) * sequence
+        assert mixed is not None
+        out: Tensor = self.head(torch.cat([mixed, features], dim=1)).squeeze(-1)
         return out
+
+
+@torch.no_grad()
+def residue_logits(
+    model: CrossBind, cloud: Cloud, language: NDArray[np.float32], features: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """(L,) binding logits; arguments as of :meth:`CrossBind.forward`."""
+    model.eval()
+    device = next(model.parameters()).device
+    logits = model(cloud, torch.from_numpy(language).to(device), torch.from_numpy(features).to(device))
+    found: NDArray[np.float32] = logits.float().cpu().numpy()
+    return found

@@ -15,16 +15,15 @@ from s2p.checkpoint import Checkpoint, load_checkpoint
 from s2p.config import PredictConfig
 from s2p.errors import WeightsError
 from s2p.io.runtime import pick_device
-from s2p.io.weights import digest, find_weights, read_weights, write_weights
+from s2p.io.weights import find_weights, read_weights, write_weights
 from s2p.language.esm import LanguageOutput, ResidueModel
 from s2p.models.crossbind.cloud import cloud_of
 from s2p.models.crossbind.config import CrossBindConfig, CrossBindFilterConfig
 from s2p.models.crossbind.features import residue_features
 from s2p.models.crossbind.filter import filter_probabilities, geodesic_neighbours, log_propensities, sequence_neighbours
-from s2p.models.crossbind.network import CrossBind
-from s2p.models.crossbind.sequence import apply_update, encoder_weights
-from s2p.models.crossbind.training import CrossBindExample, residue_logits
-from s2p.models.encoder import BACKBONE, ENCODER, start_model
+from s2p.models.crossbind.network import CrossBind, residue_logits
+from s2p.models.crossbind.sequence import apply_update
+from s2p.models.encoder import BACKBONE, ENCODER, encoder_digest, start_model
 from s2p.prediction import Prediction, sigmoid
 from s2p.predictor import ResidueScores, Seq2Pocket
 from s2p.structure.reading import Structure
@@ -93,11 +92,9 @@ class CrossBindPredictor(Seq2Pocket):
         base = super()._scores(structure, outputs, config)
         p, network = base.probabilities, self.trained.network
         if network is not None:
-            width = network.config.feature_width
-            features = residue_features(structure) if width else np.zeros((len(p), 0), np.float32)
-            blank = np.zeros(len(p), np.uint8)
-            example = CrossBindExample(structure.name, cloud_of(structure, network.config), base.embeddings, features, blank)
-            p = sigmoid(residue_logits(network, example)).astype(np.float32)
+            features = residue_features(structure)[:, : network.config.feature_width]
+            logits = residue_logits(network, cloud_of(structure, network.config), base.embeddings, features)
+            p = sigmoid(logits).astype(np.float32)
         return replace(base, probabilities=filtered(p, structure, self.trained.propensities, self.trained.filter))
 
     def pockets(self, structure: Structure, scores: ResidueScores, config: PredictConfig | None = None) -> Prediction:
@@ -144,7 +141,7 @@ def save_crossbind(trained: CrossBindCheckpoint, update: Mapping[str, torch.Tens
         "format": FORMAT,
         "name": trained.name,
         "base": trained.base,
-        "base_weights": digest(encoder_weights(base_model(trained.base)).values()),
+        "base_weights": encoder_digest(base_model(trained.base).backbone),
         "network": asdict(trained.network.config) if trained.network is not None else None,
         "propensities": trained.propensities,
         "filter": asdict(trained.filter) if trained.filter is not None else None,
@@ -189,7 +186,7 @@ def load_crossbind(
     path = find_weights(model, "give the path of a CrossBind checkpoint (.safetensors)")
     header, arrays = read_weights(path, FORMAT, FOREIGN)
     base = base_model(header["base"], backbone=backbone, device=device)
-    if digest(encoder_weights(base).values()) != header["base_weights"]:
+    if encoder_digest(base.backbone) != header["base_weights"]:
         raise WeightsError(f"{path} was trained from another version of {header['base']}; train it again or use the older one")
     update = {key.removeprefix("update."): value.to(device) for key, value in arrays.items() if key.startswith("update.")}
     base = apply_update(base, update).to(device)

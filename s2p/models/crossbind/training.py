@@ -19,7 +19,7 @@ from s2p.errors import S2PError
 from s2p.evaluation.residues import auprc_trapezoid
 from s2p.models.crossbind.cloud import Cloud, augment, crop, join
 from s2p.models.crossbind.config import CrossBindAugmentConfig, CrossBindConfig, CrossBindTrainConfig
-from s2p.models.crossbind.network import CrossBind, ProjectionHead
+from s2p.models.crossbind.network import CrossBind, ProjectionHead, residue_logits
 from s2p.training.loop import Backward, Loop, Stage, StepLog
 from s2p.training.state import fingerprint_of, settings_of
 
@@ -29,7 +29,6 @@ __all__ = [
     "TrainedCrossBind",
     "contrast_views",
     "nt_xent",
-    "residue_logits",
     "top1_retrieval",
     "train_crossbind",
 ]
@@ -75,11 +74,6 @@ class TrainedCrossBind:
     def validation_auprc(self) -> float:
         """Best of the last stage."""
         return max(entry.validation_auprc for entry in self.log if entry.stage == "cross" and entry.validation_auprc is not None)
-
-
-def residue_logits(model: CrossBind, example: CrossBindExample) -> NDArray[np.float32]:
-    """(L,) logits, without augmentation."""
-    return _predict(model, example, "cross")
 
 
 def nt_xent(first: Tensor, second: Tensor, temperature: float = 0.1) -> Tensor:
@@ -272,19 +266,10 @@ class _Task:
 
     def _validate(self, stage: StageName) -> float:
         """AUPRC over all residues of the validation proteins."""
-        scores = [_predict(self.model, example, stage) for example in self.validation]
+        self.model.eval()
+        with torch.no_grad():
+            if stage == "segment":
+                scores = [self.model.segmentation(x.cloud).float().cpu().numpy() for x in self.validation]
+            else:
+                scores = [residue_logits(self.model, x.cloud, x.language, x.features) for x in self.validation]
         return auprc_trapezoid(np.concatenate([example.labels for example in self.validation]), np.concatenate(scores))
-
-
-def _predict(model: CrossBind, example: CrossBindExample, stage: StageName) -> NDArray[np.float32]:
-    model.eval()
-    device = next(model.parameters()).device
-    with torch.no_grad():
-        if stage == "segment":
-            logits = model.segmentation(example.cloud)
-        else:
-            logits = model(
-                example.cloud, torch.from_numpy(example.language).to(device), torch.from_numpy(example.features).to(device)
-            )
-    found: NDArray[np.float32] = logits.float().cpu().numpy()
-    return found

@@ -5,25 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import pytest
 
-from s2p.errors import S2PError
-from s2p.models.crossbind.features import WIDTH, backbone_angles, residue_features
+from s2p.models.crossbind.features import backbone_angles, residue_features
 from s2p.structure.reading import Structure
 
 
 def test_residue_features(ubiquitin: Structure) -> None:
     table = residue_features(ubiquitin)
-    assert table.shape == (76, WIDTH) == (76, 54)
+    assert table.shape == (76, 54)
     assert table[:, :45].min() >= -1 and table[:, 44].max() <= 1
     np.testing.assert_array_equal(table[:, 45:].sum(axis=1), 1)
     np.testing.assert_allclose(table[1:-1, 40] ** 2 + table[1:-1, 42] ** 2, 1, atol=1e-5)
     assert (table[0, [40, 42]] == 0).all() and (table[-1, [41, 43]] == 0).all()
     helix = slice(22, 34)  # of ubiquitin, residues 23 to 34
     assert table[helix, 45].mean() > 0.8
-    own = np.arange(80.0).reshape(2, 40)
-    with pytest.raises(S2PError, match="76 residues and 40 columns"):
-        residue_features(ubiquitin, own)
 
 
 def test_backbone_angles_against_gemmi(examples: Path, ubiquitin: Structure) -> None:

@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import math
-import os
-from pathlib import Path
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from s2p.datasets.label_files import read_three_line
-from s2p.datasets.labelled import LabelledChain
 from s2p.models.crossbind.config import CrossBindFilterConfig
 from s2p.models.crossbind.filter import (
     LETTERS,
@@ -20,59 +14,10 @@ from s2p.models.crossbind.filter import (
     filter_probabilities,
     geodesic_neighbours,
     log_propensities,
-    propensities,
     sequence_neighbours,
 )
 from s2p.structure.reading import Structure
 from tests.models.crossbind.test_cloud import small
-
-NUCLEIC = Path(os.environ.get("S2P_DATA", "data/public")) / "sequences" / "nucleic"
-
-
-def chain(sequence: str, labels: str) -> LabelledChain:
-    return LabelledChain("x", sequence, np.array([int(c) for c in labels], np.uint8))
-
-
-def test_propensities_by_hand() -> None:
-    everything = LETTERS * 2
-    table = propensities([chain(everything, "1" * 20 + "0" * 20), chain("RRRX", "1101")])
-    # 22 binding of which 3 R; 21 others of which 2 R; X is not counted.
-    assert math.isclose(table["R"], (3 / 22) / (2 / 21))
-    assert math.isclose(table["A"], (1 / 22) / (1 / 21))
-    # A type that never binds gets one count on both sides.
-    lone = propensities([chain(everything, "0" + "1" * 19 + "0" * 20)])
-    assert math.isclose(lone["A"], (1 / 20) / (3 / 22))
-
-
-@settings(deadline=None, max_examples=25)
-@given(st.integers(0, 10_000))
-def test_propensities_average_to_one_over_the_others(seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    letters = "".join(rng.choice(list(LETTERS), 3000)) + LETTERS * 2
-    labels = "".join(map(str, rng.integers(0, 2, 3000))) + "1" * 20 + "0" * 20
-    table = propensities([chain(letters, labels)])
-    others = np.array([sum(a == letter and b == "0" for a, b in zip(letters, labels, strict=True)) for letter in LETTERS])
-    assert math.isclose(sum(table[x] * n for x, n in zip(LETTERS, others / others.sum(), strict=True)), 1.0)
-
-
-@pytest.mark.skipif(not NUCLEIC.is_dir(), reason="public label files not here (S2P_DATA)")
-@pytest.mark.parametrize(
-    ("name", "golden"),
-    [
-        (
-            "dna_train_573.txt",
-            "R 2.87 K 2.04 H 1.62 Y 1.50 N 1.45 S 1.41 T 1.39 W 1.30 Q 1.17 G 1.08 M 0.84 F 0.80 P 0.75 D 0.60 A 0.58 I 0.46 "
-            "V 0.46 C 0.44 E 0.43 L 0.30",
-        ),
-        ("rna_rna_495_train.txt", "R 2.99 K 1.98 H 1.82 L 0.44"),
-    ],
-)
-def test_golden_propensities(name: str, golden: str) -> None:
-    table = propensities(read_three_line(NUCLEIC / name))
-    words = golden.split()
-    for letter, value in zip(words[::2], words[1::2], strict=True):
-        assert table[letter] == pytest.approx(float(value), abs=0.025), letter  # our copies lack a few chains of each set
-
 
 DNA = dict(
     zip(

@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import save_file
 
 from benchmarks.recipes import crossbind as crossbind_recipe
+from course.crossbind import nucleic_contacts
 from s2p.checkpoint import load_checkpoint
 from s2p.commands import main
 from s2p.config import DEFAULT_MODEL, PredictConfig
@@ -20,7 +21,6 @@ from s2p.evaluation.guard import CARD_KEY
 from s2p.evaluation.residues import auprc_trapezoid
 from s2p.models.crossbind.cloud import cloud_of
 from s2p.models.crossbind.config import CrossBindConfig, CrossBindFilterConfig
-from s2p.models.crossbind.contacts import nucleic_contacts
 from s2p.models.crossbind.filter import filter_probabilities, geodesic_neighbours, log_propensities
 from s2p.models.crossbind.network import CrossBind
 from s2p.models.crossbind.predictor import SEQUENCE_ONLY, CrossBindCheckpoint, CrossBindPredictor, load_crossbind, save_crossbind
