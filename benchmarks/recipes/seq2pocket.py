@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 
 from benchmarks.command import log, reported
+from benchmarks.recipes.context import ContextExample, ContextTrainConfig, train_context_head
 from benchmarks.recipes.data import N_FOLDS, Data, Site, assign_folds, prepare, training_fold, union
 from benchmarks.recipes.point_training import train_point_scorer
 from benchmarks.recipes.points import PointExample
@@ -44,8 +45,7 @@ from s2p.prediction import sigmoid
 from s2p.predictor import ResidueScores, Seq2Pocket
 from s2p.residues.context import context_features
 from s2p.residues.smoothing import Smoother
-from s2p.training.config import ContextTrainConfig, FinetuneConfig, SmootherTrainConfig
-from s2p.training.context import ContextExample, train_context_head
+from s2p.training.config import FinetuneConfig, SmootherTrainConfig
 from s2p.training.finetuning import finetune
 from s2p.training.smoother import SmoothingExample, train_smoother
 

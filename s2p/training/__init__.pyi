@@ -1,13 +1,5 @@
-from .colab import choose_backbone as choose_backbone
-from .colab import choose_model as choose_model
-from .colab import gpu_memory as gpu_memory
-from .colab import gpu_sentence as gpu_sentence
-from .colab import output_folder as output_folder
-from .config import ContextTrainConfig as ContextTrainConfig
 from .config import FinetuneConfig as FinetuneConfig
 from .config import SmootherTrainConfig as SmootherTrainConfig
-from .context import ContextExample as ContextExample
-from .context import train_context_head as train_context_head
 from .curves import learning_curves as learning_curves
 from .curves import write_learning_curve as write_learning_curve
 from .finetuning import balanced_weight as balanced_weight
@@ -20,6 +12,5 @@ from .loop import Stage as Stage
 from .lora import add_lora as add_lora
 from .lora import lora_parameters as lora_parameters
 from .memory import estimate_memory as estimate_memory
-from .memory import memory_table as memory_table
 from .smoother import train_smoother as train_smoother
 from .smoother import training_pairs as training_pairs

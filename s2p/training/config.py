@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from s2p.config import Checked, Count, Natural, NonNegative, Positive, Range, Share
 
-__all__ = ["ContextTrainConfig", "FinetuneConfig", "SmootherTrainConfig"]
+__all__ = ["FinetuneConfig", "SmootherTrainConfig"]
 
 
 @dataclass(frozen=True)
@@ -105,19 +105,3 @@ class SmootherTrainConfig(Checked):
     def fast(cls) -> SmootherTrainConfig:
         """Seconds instead of minutes: for tests and notebooks."""
         return cls(width=64, max_epochs=8, patience=3)
-
-
-@dataclass(frozen=True)
-class ContextTrainConfig(Checked):
-    """Training of the structure-context head (ours)."""
-
-    width: Count = 64
-    members: Count = 4
-    """Networks that are averaged."""
-    dropout: Share = 0.2
-    lr: Positive = 1e-3
-    weight_decay: NonNegative = 0.01
-    batch_size: Count = 2048
-    max_epochs: Count = 40
-    patience: Natural = 5
-    seed: Natural = 0

@@ -21,12 +21,11 @@ from s2p.language.esm import BACKBONES, encode_layer
 from s2p.training.config import FinetuneConfig
 from s2p.training.finetuning import training_dtype
 
-__all__ = ["MemoryEstimate", "estimate_memory", "estimate_seconds", "memory_table", "parameter_count"]
+__all__ = ["MemoryEstimate", "estimate_memory", "estimate_seconds", "parameter_count"]
 
 GB = 1e9
 VOCABULARY = 33
 TIMED_TOKENS = 512
-CHECKED = "Estimated by counting, which was checked on the CPU only."
 
 
 @dataclass(frozen=True)
@@ -122,24 +121,6 @@ def estimate_memory(backbone: str, config: FinetuneConfig, tokens: int | None = 
     # The backward pass of the feed-forward part holds the gradients of both its wide arrays.
     activations += width * 8 * size if full else 0
     return MemoryEstimate(weights, 4.0 * trained, float(states * trained), activations * tokens)
-
-
-def memory_table(sizes: Sequence[str], tokens: int = 1024, *, device: str = "cuda") -> str:
-    """Estimated memory (GB) of the ways to fine-tune each backbone, as a Markdown table; one chain of full length a step.
-
-    A sentence below the table says how far the estimates were checked.
-    """
-    ways = {
-        "full": FinetuneConfig(),
-        "full, 8-bit": FinetuneConfig(eight_bit=True),
-        "full, 8-bit, checkpointing": FinetuneConfig(eight_bit=True, checkpointing=True),
-        "LoRA 8": FinetuneConfig(lora_rank=8),
-        "LoRA 8, checkpointing": FinetuneConfig(lora_rank=8, checkpointing=True),
-    }
-    rows = [["backbone", *ways], ["---"] * (len(ways) + 1)]
-    for name in sizes:
-        rows.append([name, *(f"{estimate_memory(name, c, tokens, device=device).total / GB:.1f}" for c in ways.values())])
-    return "\n".join([*("| " + " | ".join(row) + " |" for row in rows), "", CHECKED])
 
 
 def estimate_seconds(backbone: str, config: FinetuneConfig, lengths: Sequence[int], device: torch.device) -> float:

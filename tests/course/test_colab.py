@@ -21,10 +21,10 @@ from typing import Any
 
 import pytest
 
+from course import colab
 from s2p.config import DEFAULT_MODEL
 from s2p.errors import S2PError
 from s2p.language.esm import BACKBONES
-from s2p.training import colab
 from s2p.training.config import FinetuneConfig
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -243,6 +243,13 @@ def test_choose_backbone() -> None:
     chosen = [names.index(colab.choose_backbone(int(x * 1e9), lora)) for x in (0, 4, 15.8, 80)]
     assert chosen == sorted(chosen) and chosen[0] == 0
     assert names[chosen[2]] == "esm2_t33_650M_UR50D"  # what a T4 of 16 GB trains
+
+
+def test_the_table_names_every_backbone_and_way() -> None:
+    *lines, empty, note = colab.memory_table(["esm2_t33_650M_UR50D", "esm2_t36_3B_UR50D"]).splitlines()
+    assert not empty and "on the CPU only" in note
+    assert len(lines) == 4 and len({line.count("|") for line in lines}) == 1
+    assert float(lines[3].split("|")[2]) > float(lines[2].split("|")[2])
 
 
 def test_output_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

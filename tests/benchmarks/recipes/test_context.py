@@ -5,10 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from benchmarks.recipes.context import ContextExample, ContextTrainConfig, train_context_head
 from s2p.errors import S2PError
 from s2p.residues.context import context_logits
-from s2p.training.config import ContextTrainConfig
-from s2p.training.context import ContextExample, train_context_head
 
 
 def _examples(n: int, seed: int) -> list[ContextExample]:

@@ -13,13 +13,29 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from s2p.config import Checked, Count, Natural, NonNegative, Positive, Share
 from s2p.errors import S2PError
 from s2p.evaluation.residues import auprc_trapezoid
 from s2p.residues.context import ContextHead, context_logits
-from s2p.training.config import ContextTrainConfig
 from s2p.training.loop import Backward, Loop, Stage, StepLog
 
-__all__ = ["ContextExample", "train_context_head"]
+__all__ = ["ContextExample", "ContextTrainConfig", "train_context_head"]
+
+
+@dataclass(frozen=True)
+class ContextTrainConfig(Checked):
+    """Training of the structure-context head (ours)."""
+
+    width: Count = 64
+    members: Count = 4
+    """Networks that are averaged."""
+    dropout: Share = 0.2
+    lr: Positive = 1e-3
+    weight_decay: NonNegative = 0.01
+    batch_size: Count = 2048
+    max_epochs: Count = 40
+    patience: Natural = 5
+    seed: Natural = 0
 
 
 @dataclass(frozen=True, eq=False)

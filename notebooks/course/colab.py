@@ -1,8 +1,9 @@
-"""What the walkthroughs need where they run in Google Colab: the GPU in words, model sizes that fit it, results on Drive."""
+"""Google Colab and its GPUs: the GPU in words, model sizes that fit it, the memory each takes, results on Drive."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from s2p.checkpoint import FORMAT
@@ -14,11 +15,12 @@ from s2p.language.esm import BACKBONES
 from s2p.training.config import FinetuneConfig
 from s2p.training.memory import estimate_memory, parameter_count
 
-__all__ = ["choose_backbone", "choose_model", "gpu_memory", "gpu_sentence", "output_folder"]
+__all__ = ["choose_backbone", "choose_model", "gpu_memory", "gpu_sentence", "memory_table", "output_folder"]
 
 DRIVE = Path("/content/drive")
 ROOM = 0.7
 """Share of the GPU's memory that an estimate may fill: the rest goes to libraries and fragments."""
+CHECKED = "Estimated by counting, which was checked on the CPU only."
 
 
 def gpu_memory() -> int:
@@ -55,6 +57,24 @@ def choose_backbone(memory: int, config: FinetuneConfig) -> str:
     tokens = config.max_residues + 2  # a batch too large for the device is halved until it is one chain
     fits = [name for name in BACKBONES if estimate_memory(name, config, tokens).total <= ROOM * memory]
     return fits[-1] if fits else next(iter(BACKBONES))
+
+
+def memory_table(sizes: Sequence[str]) -> str:
+    """Estimated memory (GB) of the ways to fine-tune each backbone, as a Markdown table; one chain of full length a step.
+
+    A sentence below the table says how far the estimates were checked.
+    """
+    ways = {
+        "full": FinetuneConfig(),
+        "full, 8-bit": FinetuneConfig(eight_bit=True),
+        "full, 8-bit, checkpointing": FinetuneConfig(eight_bit=True, checkpointing=True),
+        "LoRA 8": FinetuneConfig(lora_rank=8),
+        "LoRA 8, checkpointing": FinetuneConfig(lora_rank=8, checkpointing=True),
+    }
+    rows = [["backbone", *ways], ["---"] * (len(ways) + 1)]
+    for name in sizes:
+        rows.append([name, *(f"{estimate_memory(name, c, 1024).total / 1e9:.1f}" for c in ways.values())])
+    return "\n".join([*("| " + " | ".join(row) + " |" for row in rows), "", CHECKED])
 
 
 def output_folder(name: str, use_drive: bool) -> Path:
