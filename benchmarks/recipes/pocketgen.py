@@ -32,6 +32,7 @@ from benchmarks.recipes.pocketgen_data import (
     related,
     trace_rows,
 )
+from benchmarks.recipes.pocketgen_heads import KINDS, Places, fit_heads, fit_trace, trace_error
 from s2p.config import DEFAULT_MODEL
 from s2p.errors import S2PError
 from s2p.evaluation.intervals import Summary, bootstrap_mean, bootstrap_ratio
@@ -44,13 +45,12 @@ from s2p.models.pocketgen.checkpoint import PocketGenCheckpoint, load_pocketgen,
 from s2p.models.pocketgen.config import DesignConfig, PocketConfig, PocketGenConfig, PocketGenTrainConfig
 from s2p.models.pocketgen.data import Pocket
 from s2p.models.pocketgen.design import backbone_rmsd, cleaned, design_pocket, diversity, draw_starts, measure
-from s2p.models.pocketgen.fitting import KINDS, Places, fit_heads, fit_trace
 from s2p.models.pocketgen.geometry import Geometry, measure_geometry
 from s2p.models.pocketgen.network import PocketGen
-from s2p.models.pocketgen.surroundings.trace import TraceNet, trace_error
-from s2p.models.pocketgen.training import StepRecord, choose_share, fit_pocketgen, validate
+from s2p.models.pocketgen.surroundings.trace import TraceNet
+from s2p.models.pocketgen.training import StepRecord, fit_pocketgen, validate
 
-__all__ = ["PocketRow", "Prepared", "evaluate_pockets", "main", "prepare", "summarise_pockets", "train"]
+__all__ = ["PocketRow", "Prepared", "choose_share", "evaluate_pockets", "main", "prepare", "summarise_pockets", "train"]
 
 
 @dataclass(frozen=True)
@@ -217,6 +217,24 @@ def train(
         entropy, recovery = validate(model, data.validation, training)
         print(f"heads alone, validation: cross-entropy {entropy:.4f} nat, recovery {recovery:.4f}", flush=True)
     return model, fit_pocketgen(model, data.pockets, data.decoys, data.validation, data.geometry, training, folder=work)
+
+
+def choose_share(
+    model: PocketGen, pockets: Sequence[Pocket], config: PocketGenTrainConfig, shares: Sequence[float] = (0.0, 0.25, 0.5, 1.0)
+) -> dict[float, tuple[float, float]]:
+    """Set the model's ``structure_share`` to that with the lowest cross-entropy on ``pockets``.
+
+    Returns
+    -------
+    Cross-entropy and recovery on ``pockets`` by share.
+    """
+    found = {}
+    for share in shares:
+        model.config = replace(model.config, structure_share=share)
+        found[share] = validate(model, pockets, config)
+    best = min(found, key=lambda share: found[share][0])
+    model.config = replace(model.config, structure_share=best)
+    return found
 
 
 def run(

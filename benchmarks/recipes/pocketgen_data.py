@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from scipy.cluster.hierarchy import fcluster, linkage
 
 from benchmarks.recipes.data import MIN_HELD_OUT_CHAIN, complexes_of_split, example_files
+from benchmarks.recipes.pocketgen_heads import Places, TraceRows
 from s2p.datasets.labelled import read_ligysis
 from s2p.datasets.splits import cluster, homologous
 from s2p.errors import S2PError
@@ -28,16 +29,14 @@ from s2p.models.pocketgen.config import PocketConfig
 from s2p.models.pocketgen.data import (
     LigandAtoms,
     Pocket,
-    decoy,
     interpolate,
     make_pocket,
     masked_features,
     pocket_residues,
     role_features,
 )
-from s2p.models.pocketgen.fitting import Places
 from s2p.models.pocketgen.surroundings.counts import environment
-from s2p.models.pocketgen.surroundings.trace import TraceNet, TraceRows, place_trace, trace_inputs
+from s2p.models.pocketgen.surroundings.trace import TraceNet, place_trace, trace_inputs
 from s2p.structure.reading import Structure, read_structure
 
 __all__ = [
@@ -47,6 +46,7 @@ __all__ = [
     "Tracer",
     "chains_of",
     "clustered",
+    "decoy",
     "few_of_each",
     "pockets_of",
     "prepare_places",
@@ -62,6 +62,8 @@ LEAST = 3
 """Residues of a pocket that is learned from or measured on."""
 SITE_WIDTH = 18.0
 """Å between CA atoms: binding residues of a chain further apart are of different sites. Pockets of ligands are about as wide."""
+LEAST_AROUND, TRIES = 4, 20
+"""Residues of a decoy pocket, and stretches tried to find one with so many."""
 TOGETHER = 4
 """Decoys masked at once; pockets and sites are masked by themselves, as in a design."""
 NOWHERE = LigandAtoms(np.zeros((0, 3), np.float32), np.zeros(0, np.str_))
@@ -232,6 +234,33 @@ def _say(
         np.save(partial, np.concatenate(said))
         partial.replace(path)
     return said
+
+
+def decoy(
+    structure: Structure, config: PocketConfig, rng: np.random.Generator
+) -> tuple[LigandAtoms, NDArray[np.int64], NDArray[np.int64]] | None:
+    """A stretch of one to four residues in the ligand's place, and the pocket around it.
+
+    Pockets of ligands are few; inside of proteins side chains are bound by residues in much the same way.
+
+    Returns
+    -------
+    The stretch's atoms, (P,) pocket, and (k,) residues that must not be seen: the stretch. ``None`` if nothing suits.
+    """
+    residues, atoms = structure.residues, structure.atoms
+    for _ in range(TRIES):
+        length = int(rng.integers(1, 5))
+        first = int(rng.integers(0, max(len(residues) - length, 1)))
+        stretch = np.arange(first, min(first + length, len(residues)))
+        if len(set(residues.chain[stretch].tolist())) > 1:
+            continue
+        own = np.isin(atoms.residue_index, stretch)
+        found = pocket_residues(structure, atoms.coord[own], config)
+        # The neighbours in sequence are bonded to it: they are no pocket.
+        found = found[(found < first - 3) | (found > stretch[-1] + 3)]
+        if len(found) >= LEAST_AROUND:
+            return LigandAtoms(atoms.coord[own], atoms.element[own]), found, stretch.astype(np.int64)
+    return None
 
 
 def _draw(protein: Protein, config: PocketConfig, decoys: int) -> tuple[list[_Masked], list[_Masked], list[_Masked]]:

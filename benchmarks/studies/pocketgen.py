@@ -38,6 +38,7 @@ from benchmarks.recipes.pocketgen_data import (
     related,
     trace_rows,
 )
+from benchmarks.recipes.pocketgen_heads import KINDS, Places, TraceRows, fit_heads, fit_trace, trace_error
 from s2p.errors import S2PError
 from s2p.evaluation.intervals import bootstrap_mean, paired_difference
 from s2p.evaluation.provenance import provenance
@@ -46,9 +47,8 @@ from s2p.io.runtime import progress_bar
 from s2p.models.encoder import start_encoder
 from s2p.models.pocketgen.config import PocketConfig, PocketGenConfig, PocketGenTrainConfig
 from s2p.models.pocketgen.data import Pocket
-from s2p.models.pocketgen.fitting import KINDS, Places, fit_heads, fit_trace
 from s2p.models.pocketgen.network import PocketGen
-from s2p.models.pocketgen.surroundings.trace import TraceNet, TraceRows, trace_error
+from s2p.models.pocketgen.surroundings.trace import TraceNet
 
 __all__ = ["FOLDS", "Row", "cross_validate", "fold_of", "main", "summary"]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -81,7 +82,7 @@ def _run(arguments: argparse.Namespace) -> int:
     from s2p.io.files import file_stem
     from s2p.models.pocketgen.checkpoint import load_pocketgen
     from s2p.models.pocketgen.config import DesignConfig
-    from s2p.models.pocketgen.design import design, diversity, measure
+    from s2p.models.pocketgen.design import design_pocket, diversity, measure, prepare_pocket
     from s2p.models.pocketgen.output import find_ligand, find_residues, place_in_pocket, save_designs
     from s2p.models.pocketgen.scores import add_folded, asked, designability, score_designs
     from s2p.structure.reading import read_structure
@@ -101,7 +102,10 @@ def _run(arguments: argparse.Namespace) -> int:
     elif arguments.pocket is not None:
         residues = find_residues(structure, arguments.pocket)
     config = DesignConfig(arguments.n, arguments.temperature, arguments.seed, not arguments.no_idealise)
-    pocket, designs, seconds = design(checkpoint, structure, ligand, residues, config)
+    begun = time.perf_counter()
+    pocket = prepare_pocket(structure, ligand, checkpoint.backbone, residues, checkpoint.pocket, checkpoint.model.trace)
+    designs = design_pocket(checkpoint, pocket, config)
+    seconds = time.perf_counter() - begun
     measures = [measure(checkpoint, pocket, d) for d in designs]
     scores = score_designs(structure, pocket, ligand, designs, vina=arguments.vina)
     if arguments.folded is not None:

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from s2p.config import Checked, Count, Natural, NonNegative, Positive, Range, Share
 
-__all__ = ["DesignConfig", "IdealConfig", "PocketConfig", "PocketGenConfig", "PocketGenTrainConfig"]
+__all__ = ["DesignConfig", "PocketConfig", "PocketGenConfig", "PocketGenTrainConfig"]
 
 
 @dataclass(frozen=True)
@@ -102,29 +102,6 @@ class PocketGenTrainConfig(Checked):
     """Å: the ligand starts at its pose and a normal displacement."""
     seed: Natural = 0
     save_minutes: NonNegative = 2.0
-
-
-@dataclass(frozen=True)
-class IdealConfig(Checked):
-    """Clean-up of designed atoms: a few hundred gradient steps on bonds, angles, planes, hands and clashes (ours)."""
-
-    steps: Count = 400
-    lr: Positive = 0.2
-    """Å."""
-    bond: NonNegative = 30.0
-    angle: NonNegative = 5.0
-    """Weights of bond lengths and of other rigid distances, 1/Å^2; that of clashes is 1."""
-    restraint: NonNegative = 0.02
-    """Of the distance from where the network put an atom, falling to 0."""
-    clash: NonNegative = 3.0
-    """Å: atoms that are not bonded are pushed apart when nearer; hydrogen bonds are shorter, so polar pairs may come to 2.6."""
-    polar: Positive = 2.6
-    within: Positive = 2.5
-    """Å: likewise, of atoms of one residue or of two that are bonded."""
-    flatten: Positive = 3.0
-    """Of the fourth coordinate, before it is dropped."""
-    hand: NonNegative = 0.3
-    """Weight of a chiral centre's volume, Å^3."""
 
 
 @dataclass(frozen=True)

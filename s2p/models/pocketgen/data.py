@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,10 +11,11 @@ import torch
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 
 from s2p.errors import S2PError
 from s2p.language.esm import encode_layer, tokenize
-from s2p.models.pocketgen.atoms import LETTERS, N_LIGAND_FEATURES, N_SLOTS, ligand_features, slot_arrays, slot_mask
+from s2p.models.pocketgen.atoms import LETTERS, N_SLOTS, ligand_features, slot_arrays, slot_mask
 from s2p.models.pocketgen.config import PocketConfig
 from s2p.models.pocketgen.geometry import peptide_bonds
 from s2p.models.pocketgen.surroundings.counts import environment
@@ -27,7 +28,7 @@ __all__ = [
     "LigandAtoms",
     "Pocket",
     "collate",
-    "decoy",
+    "designable",
     "interpolate",
     "make_pocket",
     "masked_features",
@@ -41,8 +42,6 @@ FRAME = np.array([(-0.525, 1.363, 0.0), (0.0, 0.0, 0.0), (1.526, 0.0, 0.0), (0.6
 """Å: N, CA, C, O at the start, as published; O lies where no peptide has it, but the network moves it."""
 SCATTER = 0.1
 """Å: of the other slots around CA."""
-LEAST = 4
-"""Residues of a decoy pocket."""
 MASK = 32
 """Token of ESM-2 for a residue that is not told."""
 TRAINED_MASKS = 0.15 * 0.8
@@ -103,10 +102,14 @@ def pocket_residues(structure: Structure, ligand: NDArray[np.floating], config: 
     (P,) ascending indices; only residues of a known type with a CA.
     """
     distance = _nearest(structure, ligand, config.cutoff)
-    fit = np.isin(structure.residues.one_letter, list(LETTERS)) & structure.residues.has_ca
-    near = np.flatnonzero((distance <= config.cutoff) & fit)
+    near = np.flatnonzero((distance <= config.cutoff) & designable(structure))
     kept = near[np.argsort(distance[near], kind="stable")[: config.max_residues]]
     return np.sort(kept).astype(np.int64)
+
+
+def designable(structure: Structure) -> NDArray[np.bool_]:
+    """(N,) residues of a known type with a CA."""
+    return np.isin(structure.residues.one_letter, list(LETTERS)) & structure.residues.has_ca
 
 
 def _nearest(structure: Structure, ligand: NDArray[np.floating], reach: float) -> NDArray[np.float64]:
@@ -235,10 +238,10 @@ def role_features(ligand: LigandAtoms, config: PocketConfig) -> NDArray[np.float
 
 
 def masked_features(backbone: nn.Module, structure: Structure, pocket: NDArray[np.int64]) -> NDArray[np.float32]:
-    """(P, d) last hidden states at the residues ``pocket``, all of them masked; each chain is read by itself."""
+    """(P, d) last hidden states at the residues ``pocket``, ascending, all of them masked; each chain is read by itself."""
     net: Any = backbone
     chain = structure.residues.chain
-    out: dict[int, NDArray[np.float32]] = {}
+    out = np.zeros((len(pocket), net.embed_tokens.weight.shape[1]), np.float32)
     for name in dict.fromkeys(chain[pocket].tolist()):
         own = np.flatnonzero(chain == name)
         tokens = tokenize(structure.sequence(name))
@@ -250,36 +253,8 @@ def masked_features(backbone: nn.Module, structure: Structure, pocket: NDArray[n
             x = net.embed_tokens(ids).masked_fill((ids == MASK)[..., None], 0) * ((1 - TRAINED_MASKS) / (1 - share))
             for layer in net.layers:
                 x = encode_layer(layer, x, None)
-            states = net.emb_layer_norm_after(x)[0, masked + 1].float().cpu().numpy()
-        out |= dict(zip(own[masked].tolist(), states, strict=True))
-    return np.stack([out[k] for k in pocket.tolist()])
-
-
-def decoy(
-    structure: Structure, config: PocketConfig, rng: np.random.Generator, tries: int = 20
-) -> tuple[LigandAtoms, NDArray[np.int64], NDArray[np.int64]] | None:
-    """A stretch of one to four residues in the ligand's place, and the pocket around it.
-
-    Pockets of ligands are few; inside of proteins side chains are bound by residues in much the same way.
-
-    Returns
-    -------
-    The stretch's atoms, (P,) pocket, and (k,) residues that must not be seen: the stretch. ``None`` if nothing suits.
-    """
-    residues, atoms = structure.residues, structure.atoms
-    for _ in range(tries):
-        length = int(rng.integers(1, 5))
-        first = int(rng.integers(0, max(len(residues) - length, 1)))
-        stretch = np.arange(first, min(first + length, len(residues)))
-        if len(set(residues.chain[stretch].tolist())) > 1:
-            continue
-        own = np.isin(atoms.residue_index, stretch)
-        found = pocket_residues(structure, atoms.coord[own], config)
-        # The neighbours in sequence are bonded to it: they are no pocket.
-        found = found[(found < first - 3) | (found > stretch[-1] + 3)]
-        if len(found) >= LEAST:
-            return LigandAtoms(atoms.coord[own], atoms.element[own]), found, stretch.astype(np.int64)
-    return None
+            out[chain[pocket] == name] = net.emb_layer_norm_after(x)[0, masked + 1].float().cpu().numpy()
+    return out
 
 
 def start_pocket(pocket: Pocket, rng: np.random.Generator) -> NDArray[np.float32]:
@@ -347,35 +322,35 @@ def collate(
     types
         (P,) of each, where they are known already; default: all to be designed.
     """
-    all_types, all_slots, all_coord, rows = [], [], [], []
-    shift = 0
+    kinds, slots, coords = [], [], []
     for k, p in enumerate(pockets):
-        kinds, slots, coord = p.types.copy(), p.present.copy(), p.coord.astype(np.result_type(p.coord, starts[k]))
-        kinds[p.pocket] = 0 if types is None else types[k]
-        slots[p.pocket] = slot_mask()[kinds[p.pocket]]
+        kind, slot, coord = p.types.copy(), p.present.copy(), p.coord.astype(np.result_type(p.coord, starts[k]))
+        kind[p.pocket] = 0 if types is None else types[k]
+        slot[p.pocket] = slot_mask()[kind[p.pocket]]
         coord[p.pocket] = starts[k]
-        all_types.append(kinds)
-        all_slots.append(slots)
-        all_coord.append(coord)
-        rows.append(p.pocket + shift)
-        shift += len(kinds)
-    most = max(len(x) for x in ligands)
-    ligand = np.zeros((len(pockets), most, 3), np.result_type(*ligands))
-    mask = np.zeros((len(pockets), most), bool)
-    features = np.zeros((len(pockets), most, N_LIGAND_FEATURES), np.float32)
-    for k, x in enumerate(ligands):
-        ligand[k, : len(x)], mask[k, : len(x)], features[k, : len(x)] = x, True, pockets[k].features
+        kinds.append(kind)
+        slots.append(slot)
+        coords.append(coord)
+    size = np.array([len(p.types) for p in pockets])
+    first = np.cumsum(size) - size
+
+    def joined(parts: Iterable[NDArray[Any]]) -> Tensor:
+        return torch.from_numpy(np.concatenate(list(parts)))
+
+    def padded(parts: Iterable[NDArray[Any]]) -> Tensor:
+        return pad_sequence([torch.from_numpy(part) for part in parts], batch_first=True)
+
     return Batch(
-        torch.from_numpy(np.concatenate(all_types)),
-        torch.from_numpy(np.concatenate(all_slots)),
-        torch.from_numpy(np.concatenate(all_coord)),
-        torch.from_numpy(np.concatenate([p.number for p in pockets])),
-        torch.from_numpy(np.concatenate([p.chain for p in pockets])),
-        torch.from_numpy(np.repeat(np.arange(len(pockets)), [len(p.types) for p in pockets])),
-        torch.from_numpy(np.concatenate(rows)),
-        torch.from_numpy(ligand),
-        torch.from_numpy(mask),
-        torch.from_numpy(features),
-        torch.from_numpy(np.concatenate([p.language for p in pockets])),
-        torch.from_numpy(np.concatenate([p.environment for p in pockets])),
+        joined(kinds),
+        joined(slots),
+        joined(coords),
+        joined(p.number for p in pockets),
+        joined(p.chain for p in pockets),
+        torch.from_numpy(np.repeat(np.arange(len(pockets)), size)),
+        joined(p.pocket + begin for p, begin in zip(pockets, first, strict=True)),
+        padded(ligands),
+        padded(np.ones(len(x), bool) for x in ligands),
+        padded(p.features for p in pockets),
+        joined(p.language for p in pockets),
+        joined(p.environment for p in pockets),
     )

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -25,7 +24,7 @@ from s2p.models.pocketgen.data import (
     start_ligand,
     start_pocket,
 )
-from s2p.models.pocketgen.geometry import Ideal, Surroundings, ideal_of, idealise
+from s2p.models.pocketgen.geometry import Surroundings, ideal_of, idealise
 from s2p.models.pocketgen.surroundings.trace import TraceNet
 from s2p.models.pocketgen.training import centred
 from s2p.structure.reading import Structure
@@ -36,7 +35,6 @@ __all__ = [
     "Starts",
     "backbone_rmsd",
     "cleaned",
-    "design",
     "design_pocket",
     "diversity",
     "draw_starts",
@@ -133,9 +131,7 @@ def design_pocket(
     coord = out.coord.view(n, len(pocket.pocket), 14, 3).numpy() + shift
     ligand = out.ligand.numpy() + shift
     designs = [Design(types, p, x, y) for (types, p), x, y in zip(drawn, coord, ligand, strict=True)]
-    if config.idealise:
-        designs = [Design(d.types, d.probabilities, cleaned(checkpoint, pocket, d), d.ligand) for d in designs]
-    return designs
+    return [replace(d, coord=cleaned(checkpoint, pocket, d)) for d in designs] if config.idealise else designs
 
 
 def prepare_pocket(
@@ -151,7 +147,7 @@ def prepare_pocket(
     Parameters
     ----------
     residues
-        As for :func:`design`.
+        (P,) ascending indices of the residues to design; default: those near the ligand.
     trace
         That of the model that will read the pocket: see :func:`s2p.models.pocketgen.data.make_pocket`.
 
@@ -165,31 +161,6 @@ def prepare_pocket(
         residues = pocket_residues(structure, ligand.coord, config) if len(ligand.coord) else np.zeros(0, np.int64)
     language = masked_features(backbone, structure, residues) if backbone is not None and len(residues) else None
     return make_pocket(structure, ligand, residues, language, config=config, trace=trace)
-
-
-def design(
-    checkpoint: PocketGenCheckpoint,
-    structure: Structure,
-    ligand: LigandAtoms,
-    residues: NDArray[np.int64] | None = None,
-    config: DesignConfig | None = None,
-) -> tuple[Pocket, list[Design], float]:
-    """Pocket, designs and seconds for a structure and a ligand in one frame.
-
-    Parameters
-    ----------
-    residues
-        (P,) ascending indices of the residues to design; default: those near the ligand.
-
-    Raises
-    ------
-    S2PError
-        If there is no residue to design, or no ligand atom.
-    """
-    begun = time.perf_counter()
-    pocket = prepare_pocket(structure, ligand, checkpoint.backbone, residues, checkpoint.pocket, checkpoint.model.trace)
-    designs = design_pocket(checkpoint, pocket, config)
-    return pocket, designs, time.perf_counter() - begun
 
 
 def _draw(
@@ -256,7 +227,7 @@ def measure(checkpoint: PocketGenCheckpoint, pocket: Pocket, design: Design) -> 
     """A design against the native pocket, its bonds and its surroundings."""
     types, coord, there = whole(pocket, design)
     links = _links(pocket)
-    ideal = bonds_of(checkpoint, types, pocket, links)
+    ideal = ideal_of(checkpoint.geometry, types, pocket.pocket, links)
     x = coord.reshape(-1, 3)
     length = np.linalg.norm(x[ideal.pairs[:, 0]] - x[ideal.pairs[:, 1]], axis=1)[ideal.bonded]
     outliers = int((np.abs(length - ideal.length[ideal.bonded]) > BOND_ERROR).sum())
@@ -271,22 +242,13 @@ def measure(checkpoint: PocketGenCheckpoint, pocket: Pocket, design: Design) -> 
     )
 
 
-def bonds_of(checkpoint: PocketGenCheckpoint, types: NDArray[np.int64], pocket: Pocket, links: NDArray[np.int64]) -> Ideal:
-    """Rigid pairs of the designed residues."""
-    return ideal_of(checkpoint.geometry, types, pocket.pocket, links)
-
-
 def _clashes(pocket: Pocket, coord: NDArray[np.float64], there: NDArray[np.bool_], links: NDArray[np.int64]) -> int:
-    row, _ = np.nonzero(there)
+    owner = np.concatenate([np.nonzero(there)[0], np.full(len(pocket.ligand), -1)])
     atoms = np.concatenate([coord[there], pocket.ligand])
-    owner = np.concatenate([row, np.full(len(pocket.ligand), -1)])
-    pairs = cKDTree(atoms).query_pairs(CLASH, output_type="ndarray").reshape(-1, 2)
-    a, b = owner[pairs[:, 0]], owner[pairs[:, 1]]
-    bonded = {(int(i), int(j)) for i, j in links} | {(int(j), int(i)) for i, j in links}
-    designed = set(pocket.pocket.tolist())
-    return sum(
-        i != j and (i in designed or j in designed) and (i, j) not in bonded for i, j in zip(a.tolist(), b.tolist(), strict=True)
-    )
+    pairs = np.sort(owner[cKDTree(atoms).query_pairs(CLASH, output_type="ndarray").reshape(-1, 2)], axis=1)
+    designed = np.isin(pairs, pocket.pocket).any(axis=1)
+    bonded = (pairs[:, None] == links).all(axis=-1).any(axis=1)
+    return int((designed & ~bonded & (pairs[:, 0] != pairs[:, 1])).sum())
 
 
 def diversity(designs: Sequence[Design]) -> float:

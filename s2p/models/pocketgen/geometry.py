@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from s2p.models.pocketgen.atoms import CHIRAL, N_SLOTS, RESIDUES, SLOTS, slot_arrays
-from s2p.models.pocketgen.config import IdealConfig
 from s2p.structure.reading import Structure
 
 __all__ = ["Geometry", "Ideal", "Surroundings", "idealise", "measure_geometry", "peptide_bonds"]
@@ -28,6 +27,19 @@ LEAST = 20
 """Residues of a type that must have been seen for its distances to be trusted."""
 PEPTIDE_SLOTS = 3
 """N, CA and C: of the next residue; of the one before also O."""
+STEPS, RATE = 400, 0.2
+"""Of the clean-up; Å."""
+BOND, ANGLE = 30.0, 5.0
+"""Weights of bond lengths and of other rigid distances, 1/Å^2; that of clashes is 1."""
+HAND = 0.3
+"""Weight of a chiral centre's volume, Å^3."""
+RESTRAINT = 0.02
+"""Of the distance from where the network put an atom, falling to 0."""
+FLATTEN = 3.0
+"""Of the fourth coordinate, before it is dropped."""
+APART, POLAR, WITHIN = 3.0, 2.6, 2.5
+"""Å: nearer atoms that are not bonded are pushed apart; polar pairs, for hydrogen bonds are shorter; and those of one residue or
+of two that are bonded."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,10 +89,10 @@ class Surroundings:
 
 def measure_geometry(structures: Iterable[Structure]) -> Geometry:
     """Medians over all residues of ``structures`` of the distances that hardly vary, and of chiral volumes."""
-    every = [(*slot_arrays(s), s) for s in structures]
-    types = np.concatenate([t for t, *_ in every])
-    coord = np.concatenate([x for _, x, *_ in every]).astype(np.float64)
-    present = np.concatenate([p for _, _, p, _ in every])
+    every = list(structures)
+    tables = [slot_arrays(s) for s in every]
+    types, coord, present = (np.concatenate(parts) for parts in zip(*tables, strict=True))
+    coord = coord.astype(np.float64)
     distance = np.full((20, N_SLOTS, N_SLOTS), np.nan, np.float32)
     volume = np.full((20, len(CHIRAL)), np.nan, np.float32)
     for kind, name in enumerate(RESIDUES, start=1):
@@ -89,29 +101,24 @@ def measure_geometry(structures: Iterable[Structure]) -> Geometry:
         if rows.sum() < LEAST:
             continue
         x = coord[rows, :n]
-        middle, spread = _median(np.linalg.norm(x[:, :, None] - x[:, None], axis=-1))
-        distance[kind - 1, :n, :n] = np.where(spread < SPREAD, middle, np.nan)
+        distance[kind - 1, :n, :n] = _rigid(np.linalg.norm(x[:, :, None] - x[:, None], axis=-1))
         for k, (centre, *around) in enumerate(CHIRAL):
             named = {1: "THR", 2: "ILE"}.get(k, name)
             if name == named and set(around) <= set(SLOTS[name]):
                 a, b, c, d = (x[:, SLOTS[name].index(atom)] for atom in (centre, *around))
                 volume[kind - 1, k] = np.median(np.einsum("ni,ni->n", np.cross(b - a, c - a), d - a))
-    first = np.concatenate([peptide_bonds(s, x) + shift for (_, x, _, s), shift in zip(every, _shifts(every), strict=True)])
-    whole = present[first, :4].all(axis=1) & present[first + 1, :PEPTIDE_SLOTS].all(axis=1)
-    first = first[whole]
+    begin = np.cumsum([len(t) for t, *_ in tables]) - [len(t) for t, *_ in tables]
+    first = np.concatenate([peptide_bonds(s, t[1]) + k for s, t, k in zip(every, tables, begin, strict=True)])
+    first = first[present[first, :4].all(axis=1) & present[first + 1, :PEPTIDE_SLOTS].all(axis=1)]
     between = np.linalg.norm(coord[first, :4, None] - coord[first + 1, None, :PEPTIDE_SLOTS], axis=-1)
-    middle, spread = _median(between)
-    return Geometry(distance, np.where(spread < SPREAD, middle, np.nan).astype(np.float32), volume)
+    return Geometry(distance, _rigid(between), volume)
 
 
-def _shifts(every: list[tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.bool_], Structure]]) -> NDArray[np.int64]:
-    return np.cumsum([0, *(len(t) for t, *_ in every)])[:-1]
-
-
-def _median(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Median over the first axis and a robust standard deviation."""
-    middle = np.median(values, axis=0)
-    return middle, 1.4826 * np.median(np.abs(values - middle), axis=0)
+def _rigid(distance: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Median over the first axis; NaN where the robust standard deviation is not small."""
+    middle = np.median(distance, axis=0)
+    spread = 1.4826 * np.median(np.abs(distance - middle), axis=0)
+    return np.where(spread < SPREAD, middle, np.nan).astype(np.float32)
 
 
 def peptide_bonds(structure: Structure, coord: NDArray[np.floating], longest: float = 2.0) -> NDArray[np.int64]:
@@ -134,32 +141,22 @@ def ideal_of(geometry: Geometry, types: NDArray[np.int64], rows: NDArray[np.int6
     links
         (l, 2) residues bonded by a peptide bond, of which at least one is among ``rows``.
     """
-    pairs: list[tuple[int, int]] = []
-    length: list[float] = []
-    centres, volume = [], []
+    pairs, length, centres, volume = [], [], [np.zeros((0, 4), np.int64)], []
     for row in rows.tolist():
         kind = int(types[row]) - 1
-        table = geometry.distance[kind]
-        first, second = np.nonzero(np.triu(np.isfinite(table), 1))
-        pairs += [(row * N_SLOTS + a, row * N_SLOTS + b) for a, b in zip(first.tolist(), second.tolist(), strict=True)]
-        length += table[first, second].tolist()
-        names = SLOTS[RESIDUES[kind]]
-        for k, value in enumerate(geometry.volume[kind].tolist()):
-            if np.isfinite(value):
-                centres.append([row * N_SLOTS + names.index(atom) for atom in CHIRAL[k]])
-                volume.append(value)
-    for before, after in links.tolist():
-        for a, b in zip(*np.nonzero(np.isfinite(geometry.peptide)), strict=True):
-            pairs.append((before * N_SLOTS + int(a), after * N_SLOTS + int(b)))
-            length.append(float(geometry.peptide[a, b]))
-    target = np.array(length, np.float64)
-    return Ideal(
-        np.array(pairs, np.int64).reshape(-1, 2),
-        target,
-        target < BONDED,
-        np.array(centres, np.int64).reshape(-1, 4),
-        np.array(volume, np.float64),
-    )
+        table, hands, names = geometry.distance[kind], geometry.volume[kind], SLOTS[RESIDUES[kind]]
+        found = np.argwhere(np.triu(np.isfinite(table), 1))
+        pairs.append(row * N_SLOTS + found)
+        length.append(table[found[:, 0], found[:, 1]])
+        chiral = np.flatnonzero(np.isfinite(hands))
+        centres += [row * N_SLOTS + np.array([[names.index(atom) for atom in CHIRAL[k]]]) for k in chiral.tolist()]
+        volume.append(hands[chiral])
+    ends = np.argwhere(np.isfinite(geometry.peptide))
+    pairs.append((links[:, None] * N_SLOTS + ends).reshape(-1, 2))
+    length.append(np.tile(geometry.peptide[ends[:, 0], ends[:, 1]], len(links)))
+    target = np.concatenate(length).astype(np.float64)
+    every = np.concatenate(pairs), target, target < BONDED
+    return Ideal(*every, np.concatenate(centres), np.concatenate(volume).astype(np.float64))
 
 
 def idealise(
@@ -168,7 +165,6 @@ def idealise(
     ideal: Ideal,
     surroundings: Surroundings,
     polar: NDArray[np.bool_],
-    config: IdealConfig | None = None,
 ) -> NDArray[np.float64]:
     """Move atoms to ideal bonds, angles, planes and hands, and out of each other's way, near to where they were.
 
@@ -185,16 +181,15 @@ def idealise(
     -------
     (R, 14, 3) Å.
     """
-    config = config or IdealConfig()
     start = torch.as_tensor(np.asarray(coord, np.float64).reshape(-1, 3))
     free = torch.from_numpy(np.flatnonzero(moving.ravel()))
     if not len(free):
         return np.asarray(coord, np.float64)
     pairs, length = torch.from_numpy(ideal.pairs), torch.from_numpy(ideal.length)
     centres, volume = torch.from_numpy(ideal.centres), torch.from_numpy(ideal.volume)
-    weight = torch.where(torch.from_numpy(ideal.bonded), config.bond, config.angle).double()
+    weight = torch.where(torch.from_numpy(ideal.bonded), BOND, ANGLE).double()
     around = torch.as_tensor(np.asarray(surroundings.coord, np.float64))
-    floor, inner = _floors(free, pairs, polar, surroundings, config)
+    floor, inner = _floors(free, pairs, polar, surroundings)
     # A fourth coordinate, pressed flat and after half of the steps dropped, lets atoms pass each other and centres change hands.
     generator = torch.Generator().manual_seed(0)
     aside = 0.5 * torch.randn(len(free), 1, generator=generator, dtype=torch.float64)
@@ -202,19 +197,19 @@ def idealise(
     flat = start.new_tensor([1.0, 1.0, 1.0, 0.0])
     start = torch.cat([start, start.new_zeros(len(start), 1)], dim=1)
     around = torch.cat([around, around.new_zeros(len(around), 1)], dim=1)
-    optimizer = torch.optim.Adam([place], lr=config.lr)
-    for step in range(config.steps):
+    optimizer = torch.optim.Adam([place], lr=RATE)
+    for step in range(STEPS):
         for group in optimizer.param_groups:
-            group["lr"] = config.lr * (1 - step / config.steps)
-        here = place * flat if 2 * step > config.steps else place
+            group["lr"] = RATE * (1 - step / STEPS)
+        here = place * flat if 2 * step > STEPS else place
         x = start.index_copy(0, free, here)
         vector = x[pairs[:, 0]] - x[pairs[:, 1]]
         energy = (weight * (_length(vector) - length).square()).sum()
         a, b, c, d = (x[centres[:, k]] for k in range(4))
         signed = (torch.linalg.cross((b - a)[:, :3], (c - a)[:, :3]) * (d - a)[:, :3]).sum(dim=-1)
-        energy = energy + config.hand * (signed - volume).square().sum()
-        energy = energy + config.restraint * (1 - step / config.steps) * (here - start[free]).square().sum()
-        energy = energy + 2 * step / config.steps * config.flatten * here[:, 3].square().sum()
+        energy = energy + HAND * (signed - volume).square().sum()
+        energy = energy + RESTRAINT * (1 - step / STEPS) * (here - start[free]).square().sum()
+        energy = energy + 2 * step / STEPS * FLATTEN * here[:, 3].square().sum()
         if len(around):
             energy = energy + (floor - torch.cdist(here, around)).clamp_min(0).square().sum()
         near = _length(here[:, None] - here[None])
@@ -232,14 +227,12 @@ def _length(vector: Tensor) -> Tensor:
     return (vector.square().sum(dim=-1) + 1e-12).sqrt()
 
 
-def _floors(
-    free: Tensor, pairs: Tensor, polar: NDArray[np.bool_], surroundings: Surroundings, config: IdealConfig
-) -> tuple[Tensor, Tensor]:
+def _floors(free: Tensor, pairs: Tensor, polar: NDArray[np.bool_], surroundings: Surroundings) -> tuple[Tensor, Tensor]:
     """Least distances (F, E) to the surroundings and (F, F) among the atoms that move; 0 where there is none."""
     own = torch.from_numpy(polar.ravel())[free]
     other = torch.from_numpy(surroundings.polar)
-    floor = torch.where(own[:, None] & other[None], config.polar, config.clash).double()
-    inner = torch.where(own[:, None] & own[None], config.polar, config.clash).double()
+    floor = torch.where(own[:, None] & other[None], POLAR, APART).double()
+    inner = torch.where(own[:, None] & own[None], POLAR, APART).double()
     # Atoms three bonds apart are nearer than that, and those of rigid pairs have their distances.
     residue = free // N_SLOTS
     # The row and column after the last are the ligand's.
@@ -247,7 +240,7 @@ def _floors(
     linked[pairs[:, 0] // N_SLOTS, pairs[:, 1] // N_SLOTS] = True
     linked |= linked.T.clone()
     linked.fill_diagonal_(True)
-    inner[linked[residue[:, None], residue[None]]] = config.within
+    inner[linked[residue[:, None], residue[None]]] = WITHIN
     place = torch.full((polar.size,), -1, dtype=torch.int64)
     place[free] = torch.arange(len(free))
     first, second = place[pairs[:, 0]], place[pairs[:, 1]]

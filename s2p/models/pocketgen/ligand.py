@@ -36,16 +36,7 @@ __all__ = [
 
 AROMATIC = 4
 """Order of a bond that a file calls aromatic, as MOL files number it."""
-FAMILIES = (
-    "Acceptor",
-    "Donor",
-    "Aromatic",
-    "Hydrophobe",
-    "LumpedHydrophobe",
-    "NegIonizable",
-    "PosIonizable",
-    "ZnBinder",
-)
+FAMILIES = tuple("Acceptor Donor Aromatic Hydrophobe LumpedHydrophobe NegIonizable PosIonizable ZnBinder".split())
 """In the order of the columns."""
 _DOUBLE = {"CC": 1.34, "CN": 1.29, "CO": 1.22, "NN": 1.25, "NO": 1.21, "CS": 1.67}
 """Å: usual lengths of double bonds."""
@@ -74,20 +65,19 @@ def dictionary_bonds(name: str, atoms: Sequence[str]) -> NDArray[np.int64] | Non
     except KeyError:
         return None
     names = known.atom_name.tolist()
-    place = {atom: k for k, atom in enumerate(atoms)}
-    if len(place) < len(atoms) or not set(atoms) <= set(names):
+    if len(set(atoms)) < len(atoms) or not set(atoms) <= set(names):
         return None
-    return _biotite_bonds(known.bonds.as_array(), [place.get(atom, -1) for atom in names])
+    return _orders(known[[names.index(atom) for atom in atoms]].bonds.as_array())
 
 
-def _biotite_bonds(bonds: NDArray[np.integer], place: Sequence[int]) -> NDArray[np.int64]:
-    """(B, 3) bonds with biotite's types as orders; ``place`` (n,) says which atom each is, -1 for one to leave out."""
+def _orders(bonds: NDArray[np.integer]) -> NDArray[np.int64]:
+    """(B, 3) bonds in biotite's form, sorted, with orders in place of its types."""
     from biotite.structure import BondType
 
     order = {BondType.DOUBLE: 2, BondType.AROMATIC_DOUBLE: 2, BondType.TRIPLE: 3, BondType.AROMATIC_TRIPLE: 3}
     order |= {BondType.QUADRUPLE: 3, BondType.AROMATIC: AROMATIC}
-    rows = [(place[i], place[j], order.get(BondType(kind), 1)) for i, j, kind in bonds.tolist()]
-    return np.array(sorted((min(a, b), max(a, b), o) for a, b, o in rows if min(a, b) >= 0), np.int64).reshape(-1, 3)
+    rows = sorted((min(i, j), max(i, j), order.get(BondType(kind), 1)) for i, j, kind in bonds.tolist())
+    return np.array(rows, np.int64).reshape(-1, 3)
 
 
 def sdf_ligand(path: str | Path) -> LigandAtoms:
@@ -101,9 +91,8 @@ def sdf_ligand(path: str | Path) -> LigandAtoms:
     atoms = read_sdf_molecule(path)
     element = np.char.upper(np.asarray(atoms.element).astype(str))
     heavy = ~np.isin(element, ("H", "D"))
-    place = np.where(heavy, np.cumsum(heavy) - 1, -1).tolist()
-    bonds = _biotite_bonds(atoms.bonds.as_array(), place)
-    return LigandAtoms(np.asarray(atoms.coord, np.float32)[heavy], element[heavy], bonds)
+    kept = atoms[heavy]
+    return LigandAtoms(np.asarray(kept.coord, np.float32), element[heavy], _orders(kept.bonds.as_array()))
 
 
 def require(package: str, purpose: str) -> None:

@@ -175,30 +175,19 @@ class PocketGen(nn.Module):
         there = torch.zeros_like(asked, dtype=torch.bool)
         asked[own, column], there[own, column] = rows, True
         alone = torch.arange(len(place), device=rows.device)[:, None]
-        everywhere = torch.full_like
+
+        def asks_ligand(near: Tensor) -> Keys:
+            return Keys("ligand", *molecules, near, torch.ones_like(near, dtype=torch.bool), torch.full_like(near, LIGAND_OFFSET))
+
         for layer in self.layers:
             residues = context.index_copy(0, rows, x), batch.coord.index_copy(0, rows, coord), slots
             molecules = ligand, place, batch.ligand_mask
             new_x, new_coord = layer(
                 Queries("residue", x, coord, slots[rows]),
-                [
-                    Keys("residue", *residues, near, known, offset),
-                    Keys(
-                        "ligand",
-                        *molecules,
-                        own[:, None],
-                        torch.ones_like(own[:, None], dtype=torch.bool),
-                        everywhere(own[:, None], LIGAND_OFFSET),
-                    ),
-                ],
+                [Keys("residue", *residues, near, known, offset), asks_ligand(own[:, None])],
             )
-            ligand, place = layer(
-                Queries("ligand", *molecules),
-                [
-                    Keys("residue", *residues, asked, there, everywhere(asked, LIGAND_OFFSET)),
-                    Keys("ligand", *molecules, alone, torch.ones_like(alone, dtype=torch.bool), everywhere(alone, LIGAND_OFFSET)),
-                ],
-            )
+            in_pocket = Keys("residue", *residues, asked, there, torch.full_like(asked, LIGAND_OFFSET))
+            ligand, place = layer(Queries("ligand", *molecules), [in_pocket, asks_ligand(alone)])
             x, coord = new_x, new_coord
         logits = x.new_zeros(len(rows), N_TYPES - 1)
         if with_types:

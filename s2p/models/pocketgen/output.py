@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
+import gemmi
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,7 +15,7 @@ from s2p.errors import S2PError
 from s2p.io.files import file_stem, make_folder, write_csv, write_text
 from s2p.models.pocketgen.atoms import LETTERS, RESIDUES, SLOTS
 from s2p.models.pocketgen.config import PocketConfig
-from s2p.models.pocketgen.data import LigandAtoms, Pocket
+from s2p.models.pocketgen.data import LigandAtoms, Pocket, designable
 from s2p.models.pocketgen.design import Design, Measures
 from s2p.models.pocketgen.ligand import dictionary_bonds, sdf_ligand
 from s2p.models.pocketgen.report import design_page
@@ -66,7 +67,7 @@ def find_residues(structure: Structure, text: str) -> NDArray[np.int64]:
     if unknown or not wanted:
         raise S2PError(f"{structure.name}: there is no residue {', '.join(unknown) or repr(text)}; write them like A:45,A:46")
     index = np.sort([place[name] for name in wanted]).astype(np.int64)
-    odd = ~(np.isin(structure.residues.one_letter[index], list(LETTERS)) & structure.residues.has_ca[index])
+    odd = ~designable(structure)[index]
     if odd.any():
         names = ", ".join(np.array(structure.residues.ids())[index[odd]].tolist())
         raise S2PError(f"{structure.name}: {names} cannot be designed: no known amino acid, or without a CA atom; leave them out")
@@ -92,10 +93,8 @@ def place_in_pocket(
     if not keep_pose:
         shift = best.center - ligand.coord.mean(axis=0)
         ligand = replace(ligand, coord=(ligand.coord + shift).astype(np.float32))
-    residues = structure.residues
-    fit = np.isin(residues.one_letter[best.residues], list(LETTERS)) & residues.has_ca[best.residues]
-    index = best.residues[fit]
-    distance = np.linalg.norm(residues.ca_coord[index] - ligand.coord.mean(axis=0), axis=1)
+    index = best.residues[designable(structure)[best.residues]]
+    distance = np.linalg.norm(structure.residues.ca_coord[index] - ligand.coord.mean(axis=0), axis=1)
     return np.sort(index[np.argsort(distance, kind="stable")[: config.max_residues]]).astype(np.int64), ligand
 
 
@@ -110,8 +109,6 @@ def complex_text(path: Path, structure: Structure, pocket: Pocket, design: Desig
     ligand
         Added as residue LIG in a chain of its own; ``None`` if the file has it.
     """
-    import gemmi
-
     parsed = parse_file(path, ReadConfig())
     parsed.setup_entities()
     residues = structure.residues
@@ -149,30 +146,24 @@ def complex_text(path: Path, structure: Structure, pocket: Pocket, design: Desig
     return parsed.make_mmcif_document().as_string(), ".cif"
 
 
-def _replace(residue: object, design: Design, place: int) -> None:
-    """Name and atoms of one residue of a gemmi model."""
-    import gemmi
-
+def _replace(residue: gemmi.Residue, design: Design, place: int) -> None:
+    """Name and atoms of one residue."""
     kind = int(design.types[place])
     name = RESIDUES[kind - 1]
-    r: gemmi.Residue = residue  # type: ignore[assignment]
-    while len(r):
-        del r[0]
-    r.name = name
+    while len(residue):
+        del residue[0]
+    residue.name = name
     for slot, atom_name in enumerate(SLOTS[name]):
         atom = gemmi.Atom()
         atom.name, atom.element = atom_name, gemmi.Element(atom_name[0])
         atom.pos = gemmi.Position(*design.coord[place, slot].tolist())
         atom.occ, atom.b_iso = 1.0, float(100 * design.probabilities[place, kind - 1])
-        r.add_atom(atom)
+        residue.add_atom(atom)
 
 
-def _append(model: object, ligand: LigandAtoms) -> None:
-    """The ligand as a residue of its own chain of a gemmi model."""
-    import gemmi
-
-    m: gemmi.Model = model  # type: ignore[assignment]
-    taken = {chain.name for chain in m}
+def _append(model: gemmi.Model, ligand: LigandAtoms) -> None:
+    """Add the ligand as a residue of its own chain."""
+    taken = {chain.name for chain in model}
     chain = gemmi.Chain(next((name for name in CHAINS if name not in taken), "lig"))
     residue = gemmi.Residue()
     residue.name, residue.seqid, residue.het_flag = LIGAND_NAME, gemmi.SeqId("1"), "H"
@@ -184,7 +175,7 @@ def _append(model: object, ligand: LigandAtoms) -> None:
         atom.pos = gemmi.Position(*place)
         residue.add_atom(atom)
     chain.add_residue(residue)
-    m.add_chain(chain)
+    model.add_chain(chain)
 
 
 def design_fasta(structure: Structure, pocket: Pocket, designs: Sequence[Design]) -> str:

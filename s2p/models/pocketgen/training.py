@@ -22,24 +22,13 @@ from s2p.models.pocketgen.network import Output, PocketGen
 from s2p.training.loop import Backward, Loop, Stage, StepLog, memory_decay
 from s2p.training.state import fingerprint_of, settings_of
 
-__all__ = ["Losses", "StepRecord", "choose_share", "fit_pocketgen", "geometry_loss", "pocket_loss"]
+__all__ = ["StepRecord", "fit_pocketgen", "geometry_loss", "pocket_loss"]
 
 BONDS_BETWEEN = ((2, 0), (1, 0), (2, 1))
 """Slots of a residue and of the next: the peptide bond, and the two angles beside it as distances."""
 EVERY = 500
 """Steps that a line of the log sums up."""
 FREE = ("save_minutes", "steps")
-
-
-@dataclass(frozen=True)
-class Losses:
-    """Terms of the loss of one batch."""
-
-    total: Tensor
-    coord: float
-    ligand: float
-    types: float
-    geometry: float
 
 
 @dataclass(frozen=True)
@@ -80,8 +69,7 @@ def geometry_loss(coord: Tensor, batch_coord: Tensor, pockets: Sequence[Pocket],
     batch_coord
         (R, 14, 3) Å, of all residues of the batch; those of the pocket are replaced.
     """
-    first: list[int] = []
-    second: list[int] = []
+    pairs: list[tuple[int, int]] = []
     length: list[float] = []
     rows, shift = [], 0
     for p in pockets:
@@ -89,20 +77,18 @@ def geometry_loss(coord: Tensor, batch_coord: Tensor, pockets: Sequence[Pocket],
         rows.append(p.pocket + shift)
         for k, following in enumerate(p.linked.tolist()):
             if following >= 0 and (k in designed or following in designed):
-                for a, b in BONDS_BETWEEN:
-                    first.append((k + shift) * N_SLOTS + a)
-                    second.append((following + shift) * N_SLOTS + b)
-                    length.append(float(geometry.peptide[a, b]))
+                pairs += [((k + shift) * N_SLOTS + a, (following + shift) * N_SLOTS + b) for a, b in BONDS_BETWEEN]
+                length += [float(geometry.peptide[a, b]) for a, b in BONDS_BETWEEN]
         for k in p.pocket.tolist():
             table = geometry.distance[p.types[k] - 1]
-            for a, b in zip(*np.nonzero(np.triu(np.isfinite(table), 1)), strict=True):
-                if p.present[k, a] and p.present[k, b]:
-                    first.append((k + shift) * N_SLOTS + int(a))
-                    second.append((k + shift) * N_SLOTS + int(b))
-                    length.append(float(table[a, b]))
+            rigid = np.isfinite(table) & p.present[k] & p.present[k][:, None]
+            found = np.argwhere(np.triu(rigid, 1))
+            pairs += ((k + shift) * N_SLOTS + found).tolist()
+            length += table[found[:, 0], found[:, 1]].tolist()
         shift += len(p.types)
     flat = batch_coord.index_copy(0, torch.from_numpy(np.concatenate(rows)), coord).view(-1, 3)
-    vector = flat[torch.tensor(first)] - flat[torch.tensor(second)]
+    first, second = torch.tensor(pairs).T
+    vector = flat[first] - flat[second]
     return F.smooth_l1_loss((vector.square().sum(dim=-1) + 1e-12).sqrt(), flat.new_tensor(length))
 
 
@@ -115,7 +101,7 @@ def pocket_loss(
     *,
     known: bool = False,
     passes: int = 1,
-) -> Losses:
+) -> tuple[Tensor, dict[str, float]]:
     """Smooth L1 of pocket and ligand atoms, cross-entropy of the types, and the geometry's, as published but for peptide bonds.
 
     Parameters
@@ -124,33 +110,42 @@ def pocket_loss(
         Give the types: the atoms are then learned for them, and there is no loss of types.
     passes
         Of which the last has gradients.
+
+    Returns
+    -------
+    The loss, and its terms by the names in :class:`StepRecord`; NaN for the types where they are given.
     """
-    centre = [p.ligand.mean(axis=0) for p in pockets]
-    starts = [start_pocket(p, rng) for p in pockets]
-    ligands = [start_ligand(p, config.ligand_noise, rng) for p in pockets]
     native = [p.types[p.pocket] for p in pockets]
-    batch = collate(pockets, starts, ligands, native if known else None)
-    shift = torch.from_numpy(np.stack(centre))
-    batch = centred(batch, shift)
+    batch = _start(pockets, config, rng, native if known else None)
     out: Output = model(batch, passes)
     kinds = np.concatenate(native)
-    truth = np.concatenate([p.coord[p.pocket] - c for p, c in zip(pockets, centre, strict=True)])
+    truth = np.concatenate([p.coord[p.pocket] - p.ligand.mean(axis=0) for p in pockets])
     there = torch.from_numpy(np.concatenate([p.present[p.pocket] for p in pockets]))
     both = torch.from_numpy(np.stack([truth, _swapped(truth, kinds)]))
     error = F.smooth_l1_loss(out.coord.expand_as(both), both, reduction="none").mean(dim=-1) * there
     coord = error.sum(dim=-1).amin(dim=0).sum() / there.sum()
-    pose = torch.zeros_like(batch.ligand)
-    for k, p in enumerate(pockets):
-        pose[k, : len(p.ligand)] = torch.from_numpy(p.ligand - centre[k])
-    mask = batch.ligand_mask
-    ligand = F.smooth_l1_loss(out.ligand[mask], pose[mask])
+    pose = np.concatenate([p.ligand - p.ligand.mean(axis=0) for p in pockets])
+    ligand = F.smooth_l1_loss(out.ligand[batch.ligand_mask], torch.from_numpy(pose))
     bonds = geometry_loss(out.coord, batch.coord, pockets, geometry)
     total = coord + ligand + config.geometry_weight * bonds
     types = float("nan")
     if not known:
         entropy = F.cross_entropy(out.logits, torch.from_numpy(kinds) - 1)
         total, types = total + entropy, entropy.item()
-    return Losses(total, coord.item(), ligand.item(), types, bonds.item())
+    return total, {"coord": coord.item(), "types": types, "geometry": bonds.item()}
+
+
+def _start(
+    pockets: Sequence[Pocket],
+    config: PocketGenTrainConfig,
+    rng: np.random.Generator,
+    types: Sequence[NDArray[np.int64]] | None = None,
+) -> Batch:
+    """A batch with starts drawn by ``rng``, each complex around the middle of its ligand."""
+    starts = [start_pocket(p, rng) for p in pockets]
+    ligands = [start_ligand(p, config.ligand_noise, rng) for p in pockets]
+    middle = torch.from_numpy(np.stack([p.ligand.mean(axis=0) for p in pockets]))
+    return centred(collate(pockets, starts, ligands, types), middle)
 
 
 def centred(batch: Batch, shift: Tensor) -> Batch:
@@ -164,33 +159,12 @@ def validate(model: PocketGen, pockets: Sequence[Pocket], config: PocketGenTrain
     entropy, right, n = 0.0, 0, 0
     with torch.no_grad():
         for p in pockets:
-            rng = np.random.default_rng(config.seed)
-            batch = collate([p], [start_pocket(p, rng)], [start_ligand(p, config.ligand_noise, rng)])
-            batch = centred(batch, torch.from_numpy(p.ligand.mean(axis=0))[None])
             native = torch.from_numpy(p.types[p.pocket]) - 1
-            logits = model(batch).logits
+            logits = model(_start([p], config, np.random.default_rng(config.seed))).logits
             entropy += F.cross_entropy(logits, native, reduction="sum").item()
             right += int((logits.argmax(dim=1) == native).sum())
             n += len(native)
     return entropy / n, right / n
-
-
-def choose_share(
-    model: PocketGen, pockets: Sequence[Pocket], config: PocketGenTrainConfig, shares: Sequence[float] = (0.0, 0.25, 0.5, 1.0)
-) -> dict[float, tuple[float, float]]:
-    """Set the model's ``structure_share`` to that with the lowest cross-entropy on ``pockets``.
-
-    Returns
-    -------
-    Cross-entropy and recovery (see :func:`validate`) by share.
-    """
-    found = {}
-    for share in shares:
-        model.config = replace(model.config, structure_share=share)
-        found[share] = validate(model, pockets, config)
-    best = min(found, key=lambda share: found[share][0])
-    model.config = replace(model.config, structure_share=best)
-    return found
 
 
 Drawn = tuple[list[Pocket], int, bool, np.random.Generator]
@@ -210,6 +184,22 @@ def _draw(pockets: Sequence[Pocket], decoys: Sequence[Pocket], config: PocketGen
         yield chosen, 1 + int(rng.integers(config.max_passes + 1)), bool(rng.random() < config.known_types), rng
 
 
+def _record(
+    model: PocketGen, validation: Sequence[Pocket], config: PocketGenTrainConfig, epoch: int, steps: Sequence[StepLog]
+) -> tuple[dict[str, float], None]:
+    """The line of the log of one epoch."""
+    rows = np.array([[step.figures[name] for name in ("coord", "types", "geometry")] for step in steps])
+    coord, types, bonds = (np.nansum(rows, axis=0) / np.isfinite(rows).sum(axis=0).clip(1)).tolist()
+    figures = validate(model, validation, config) if validation else (float("nan"), float("nan"))
+    return asdict(StepRecord(epoch * EVERY + steps[-1].step + 1, coord, types, bonds, *figures)), None
+
+
+def _rate(plateau: int, warmup: int, highest: float, step: int) -> float:
+    """Linear up, level, then falling with the root of the step."""
+    falling: float = (plateau / max(step + 1, plateau)) ** 0.5
+    return highest * min((step + 1) / max(warmup, 1), falling)
+
+
 def fit_pocketgen(
     model: PocketGen,
     pockets: Sequence[Pocket],
@@ -221,7 +211,7 @@ def fit_pocketgen(
     folder: Path | None = None,
     quiet: bool = False,
 ) -> list[StepRecord]:
-    """Train all but the heads that :mod:`s2p.models.pocketgen.fitting` fits; ends with the moving average of the weights.
+    """Train all but the heads that are fitted first; ends with the moving average of the weights.
 
     Parameters
     ----------
@@ -246,24 +236,10 @@ def fit_pocketgen(
         model.train()
         model.surroundings.eval()  # it does not learn here
         chosen, passes, given, rng = batch
-        terms = pocket_loss(model, chosen, geometry, config, rng, known=given, passes=passes)
-        return {"loss": backward(terms.total), "coord": terms.coord, "types": terms.types, "geometry": terms.geometry}
+        total, terms = pocket_loss(model, chosen, geometry, config, rng, known=given, passes=passes)
+        return {"loss": backward(total)} | terms
 
-    def record(epoch: int, steps: Sequence[StepLog]) -> tuple[dict[str, float], None]:
-        sums, counts = np.zeros(3), np.zeros(3)
-        for step in steps:
-            row = np.array([step.figures[name] for name in ("coord", "types", "geometry")])
-            sums += np.nan_to_num(row)
-            counts += np.isfinite(row)
-        figures = validate(model, validation, config) if validation else (float("nan"), float("nan"))
-        coord, types, bonds = (sums / np.maximum(counts, 1)).tolist()
-        return asdict(StepRecord(epoch * EVERY + steps[-1].step + 1, coord, types, bonds, *figures)), None
-
-    def rate(highest: float, step: int) -> float:
-        """Linear up, level, then falling with the root of the step."""
-        falling: float = (config.plateau_steps / max(step + 1, config.plateau_steps)) ** 0.5
-        return highest * min((step + 1) / config.warmup_steps, falling)
-
+    record, rate = partial(_record, model, validation, config), partial(_rate, config.plateau_steps, config.warmup_steps)
     batches = partial(_draw, pockets, decoys, config)
     optimizer = partial(torch.optim.AdamW, learned, lr=config.lr, betas=(0.99, 0.999), weight_decay=config.weight_decay)
     torch.manual_seed(config.seed)

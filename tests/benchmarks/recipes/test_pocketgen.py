@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from benchmarks.recipes.pocketgen import PocketRow, main, summarise_pockets
+from benchmarks.recipes.pocketgen import PocketRow, choose_share, main, summarise_pockets
 from benchmarks.recipes.pocketgen_data import read_split
 from benchmarks.studies.pocketgen import main as folds_main
 from s2p.config import ReadConfig
@@ -19,7 +19,11 @@ from s2p.errors import WeightsError
 from s2p.language.esm import BACKBONES
 from s2p.models.encoder import start_encoder
 from s2p.models.pocketgen.checkpoint import load_pocketgen
-from s2p.models.pocketgen.config import PocketGenTrainConfig
+from s2p.models.pocketgen.config import PocketGenConfig, PocketGenTrainConfig
+from s2p.models.pocketgen.design import prepare_pocket
+from s2p.models.pocketgen.network import PocketGen
+from s2p.models.pocketgen.output import find_ligand
+from s2p.models.pocketgen.training import validate
 from s2p.structure.formats import parse_file
 from s2p.structure.reading import read_structure
 
@@ -148,3 +152,25 @@ def test_means_are_over_pockets_and_bonds_are_pooled() -> None:
     assert table["recovery, likeliest types"].low >= 0.2
     gain = table["recovery, likeliest types less language model alone"]
     assert gain.value == pytest.approx(0.2) and gain.low == pytest.approx(0.0) and gain.high == pytest.approx(0.3)
+
+
+def test_the_share_of_the_structure_network_is_chosen_by_cross_entropy(examples: Path) -> None:
+    structure = read_structure(examples / "1a28.pdb.gz")
+    ligand, _ = find_ligand(structure, "STR")
+    config = PocketGenConfig(width=32, heads=2, language_width=0, passes=1)
+    training = PocketGenTrainConfig()
+    pocket = prepare_pocket(structure, ligand, None)
+    torch.manual_seed(0)
+    model = PocketGen(config)
+    with torch.no_grad():  # sure of what is wrong
+        model.own_head[-1].bias.fill_(0.0)
+        model.own_head[-1].bias[int(pocket.types[pocket.pocket][0]) % 20] = 9.0
+    found = choose_share(model, [pocket], training)
+    assert list(found) == [0.0, 0.25, 0.5, 1.0]
+    assert model.config.structure_share == 0.0 == min(found, key=lambda share: found[share][0])
+    assert validate(model, [pocket], training) == found[0.0]
+    with torch.no_grad():
+        model.own_head[-1].bias.fill_(-9.0)
+        model.own_head[-1].bias[torch.from_numpy(np.unique(pocket.types[pocket.pocket])) - 1] = 9.0
+    choose_share(model, [pocket], training)
+    assert model.config.structure_share == 1.0

@@ -18,6 +18,7 @@ from benchmarks.recipes.pocketgen_data import (
     Protein,
     chains_of,
     clustered,
+    decoy,
     few_of_each,
     pockets_of,
     prepare_places,
@@ -26,15 +27,15 @@ from benchmarks.recipes.pocketgen_data import (
     sites_of,
     trace_rows,
 )
+from benchmarks.recipes.pocketgen_heads import KINDS, Places, TraceRows
 from benchmarks.studies import pocketgen as pocketgen_folds
 from benchmarks.studies.pocketgen import cross_validate, fit_traces, fold_of, summary, unlike
 from s2p.errors import S2PError
 from s2p.models.encoder import start_encoder
 from s2p.models.pocketgen.config import PocketConfig
-from s2p.models.pocketgen.data import LigandAtoms, masked_features
-from s2p.models.pocketgen.fitting import KINDS, Places
+from s2p.models.pocketgen.data import LigandAtoms, make_pocket, masked_features
 from s2p.models.pocketgen.surroundings.counts import N_ENVIRONMENT
-from s2p.models.pocketgen.surroundings.trace import TraceNet, TraceRows
+from s2p.models.pocketgen.surroundings.trace import TraceNet
 from s2p.structure.reading import Structure, read_structure
 
 LIGANDS = {"1hpv.pdb.gz": "478", "6WQA.cif": "ZMA", "1GBT.cif.gz": "GBS", "1pwc.pdb.gz": "PNM"}
@@ -210,3 +211,18 @@ def test_the_summary_is_of_pockets_and_pairs() -> None:
     assert (found["pockets"], found["clusters"], found["residues"]) == (3, 2, 15)
     assert found["recovery"] == [0.6, 0.5, 0.65]
     assert found["gain over the language model"][:3] == [0.2, 0.2, 0.2]
+
+
+def test_a_decoy_is_a_stretch_that_is_not_seen(examples: Path) -> None:
+    structure = read_structure(examples / "1a28.pdb.gz")
+    made = decoy(structure, PocketConfig(), np.random.default_rng(0))
+    assert made is not None
+    ligand, pocket, stretch = made
+    own = np.isin(structure.atoms.residue_index, stretch)
+    assert np.array_equal(ligand.coord, structure.atoms.coord[own])
+    assert len(set(structure.residues.chain[stretch].tolist())) == 1
+    assert 1 <= len(stretch) <= 4
+    assert np.abs(pocket[:, None] - stretch).min() > 3
+    seen = make_pocket(structure, ligand, pocket, without=stretch)
+    assert not np.isin(seen.residues, stretch).any()
+    assert np.isin(pocket, seen.residues).all()

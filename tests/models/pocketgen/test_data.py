@@ -1,4 +1,4 @@
-"""Which residues are designed, where their CA atoms start, and what a decoy is."""
+"""Which residues are designed, and where their CA atoms start."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from s2p.errors import S2PError
 from s2p.models.pocketgen.atoms import SLOTS, slot_arrays
 from s2p.models.pocketgen.config import PocketConfig
-from s2p.models.pocketgen.data import LigandAtoms, decoy, interpolate, make_pocket, pocket_residues, start_pocket
+from s2p.models.pocketgen.data import LigandAtoms, interpolate, make_pocket, pocket_residues, start_pocket
 from s2p.models.pocketgen.geometry import peptide_bonds
 from s2p.structure.reading import Structure, read_structure
 from tests.builders import make_structure
@@ -137,18 +137,3 @@ def test_starts_have_ideal_backbones_of_the_natural_hand() -> None:
     assert np.allclose(np.linalg.norm(x[:, 2] - x[:, 1], axis=1), 1.526, atol=1e-3)
     again = start_pocket(pocket, np.random.default_rng(0))
     assert np.array_equal(again, x.astype(np.float32))
-
-
-def test_a_decoy_is_a_stretch_that_is_not_seen(examples: Path) -> None:
-    structure = read_structure(examples / "1a28.pdb.gz")
-    made = decoy(structure, PocketConfig(), np.random.default_rng(0))
-    assert made is not None
-    ligand, pocket, stretch = made
-    own = np.isin(structure.atoms.residue_index, stretch)
-    assert np.array_equal(ligand.coord, structure.atoms.coord[own])
-    assert len(set(structure.residues.chain[stretch].tolist())) == 1
-    assert 1 <= len(stretch) <= 4
-    assert np.abs(pocket[:, None] - stretch).min() > 3
-    seen = make_pocket(structure, ligand, pocket, without=stretch)
-    assert not np.isin(seen.residues, stretch).any()
-    assert np.isin(pocket, seen.residues).all()

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from s2p.models.pocketgen.atoms import RESIDUES, SLOTS, slot_arrays
-from s2p.models.pocketgen.config import IdealConfig
 from s2p.models.pocketgen.geometry import Geometry, Surroundings, ideal_of, idealise, measure_geometry
 from s2p.structure.reading import Structure, read_structure
 
@@ -101,7 +100,7 @@ def test_clashes_are_pushed_apart_but_not_bonds(structures: list[Structure], geo
     wall = coord[30, last][None].astype(float) + np.array([0.5, 0.5, 0.0])
     around = Surroundings(wall, np.zeros(1, bool), np.full(1, -1))
     before = np.linalg.norm(coord[30, : last + 1] - wall, axis=1).min()
-    out = idealise(coord, moving, ideal, around, np.zeros_like(present), IdealConfig(steps=400))
+    out = idealise(coord, moving, ideal, around, np.zeros_like(present))
     after = np.linalg.norm(out[30, : last + 1] - wall, axis=1).min()
     assert before < 1
     assert after > 2

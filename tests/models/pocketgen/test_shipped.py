@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 from benchmarks.recipes.pocketgen_data import Protein, trace_rows
+from benchmarks.recipes.pocketgen_heads import trace_error
 from s2p.models.pocketgen.checkpoint import PocketGenCheckpoint, load_pocketgen
 from s2p.models.pocketgen.config import DesignConfig
 from s2p.models.pocketgen.data import Pocket
 from s2p.models.pocketgen.design import Starts, backbone_rmsd, cleaned, design_pocket, draw_starts, measure, prepare_pocket
 from s2p.models.pocketgen.output import find_ligand
 from s2p.models.pocketgen.surroundings.counts import environment
-from s2p.models.pocketgen.surroundings.trace import trace_error
 from s2p.structure.reading import read_structure
 from s2p.structure.transforms import random_rotation
 

@@ -8,8 +8,6 @@ there; the structure network itself starts on the line, as published.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -17,7 +15,7 @@ from torch import Tensor, nn
 
 from s2p.structure.reading import Structure
 
-__all__ = ["N_TRACE", "TraceNet", "TraceRows", "place_trace", "trace_error", "trace_inputs"]
+__all__ = ["N_TRACE", "TraceNet", "place_trace", "trace_inputs"]
 
 REACH = 6
 """Residues before and after that are looked at."""
@@ -26,22 +24,6 @@ CROWD, CROWD_WIDTH = 10.0, 4.0
 """Å: CA atoms about this close tell on which side the protein lies."""
 N_TRACE = 4 * len(OFFSETS) + 4
 """Of each neighbour its place and whether it is known; how many CA atoms are about, and their middle."""
-
-
-@dataclass(frozen=True, eq=False)
-class TraceRows:
-    """Places whose CA is known, to learn from."""
-
-    inputs: NDArray[np.float16]
-    """(n, N_TRACE)."""
-    step: NDArray[np.float32]
-    """(n, 3) Å from the line to the CA, in the frame of the neighbours."""
-    owner: NDArray[np.int64]
-    """(n,) index of the protein."""
-
-    def of(self, rows: NDArray[np.bool_]) -> TraceRows:
-        """Those rows."""
-        return TraceRows(self.inputs[rows], self.step[rows], self.owner[rows])
 
 
 class TraceNet(nn.Module):
@@ -124,14 +106,6 @@ def place_trace(
     with torch.no_grad():
         step = net(torch.from_numpy(inputs).to(weight.dtype)).numpy().astype(np.float64)
     return np.asarray(line + np.einsum("pa,pax->px", step, frame))
-
-
-def trace_error(net: TraceNet, rows: TraceRows) -> tuple[float, float]:
-    """Median distance, Å, from the line and from where ``net`` says to the CA."""
-    with torch.no_grad():
-        said = torch.cat([net(part.float()) for part in torch.from_numpy(rows.inputs).split(1 << 14)]).numpy()
-    line, placed = (float(np.median(np.linalg.norm(rows.step - step, axis=1))) for step in (np.zeros(3), said))
-    return line, placed
 
 
 def _unit(vector: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -7,16 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from numpy.typing import NDArray
 
 from s2p.models.pocketgen.atoms import N_LIGAND_FEATURES, N_SLOTS, N_TYPES, slot_arrays
-from s2p.models.pocketgen.config import PocketConfig, PocketGenConfig
+from s2p.models.pocketgen.config import PocketConfig
 from s2p.models.pocketgen.data import interpolate, pocket_residues
-from s2p.models.pocketgen.fitting import Places, fit_heads, fit_surroundings_head
-from s2p.models.pocketgen.network import PocketGen
 from s2p.models.pocketgen.surroundings.counts import FLOOR, LIGAND_SHELLS, N_COUNTS, N_ENVIRONMENT, SHELLS, environment
-from s2p.models.pocketgen.surroundings.heads import SurroundingsHead
 from s2p.models.pocketgen.surroundings.neighbours import ATOM_FEATURES, FEATURES, N_NEIGHBOURS
 from s2p.structure.reading import read_structure
 from s2p.structure.transforms import random_rotation
@@ -140,35 +136,3 @@ def test_rounding_changes_little(real: Arguments) -> None:
     change = np.abs(ordered(environment(**rounded)) - ordered(environment(**real)))
     assert change[:, :N_COUNTS].max() < 0.01
     assert change.max() < 0.02
-
-
-def test_the_head_learns_what_surroundings_tell() -> None:
-    rng = np.random.default_rng(0)
-    types = rng.integers(1, 21, 1500)
-    around = np.zeros((1500, N_ENVIRONMENT), np.float32)
-    around[:, :N_COUNTS] = rng.random((1500, N_COUNTS))
-    around[np.arange(1500), types] += 4
-    torch.manual_seed(0)
-    head = SurroundingsHead(0, 64)
-    nothing, told = torch.zeros(1500, 0), torch.zeros(1500, 20)
-    fit_surroundings_head(head, nothing, torch.from_numpy(around), told, torch.from_numpy(types), torch.arange(700), epochs=60)
-    with torch.no_grad():
-        right = head(nothing, torch.from_numpy(around)).argmax(dim=1).numpy() + 1 == types
-    assert right.mean() > 0.9
-
-
-def test_every_head_is_fitted_and_the_mean_is_what_they_say() -> None:
-    rng = np.random.default_rng(0)
-    model = PocketGen(PocketGenConfig(language_width=8, language_heads=2, surroundings_width=32, surroundings_heads=3))
-    types = rng.integers(1, 21, 600)
-    language = (np.eye(21)[types][:, :8] + rng.normal(0, 0.1, (600, 8))).astype(np.float16)
-    around = np.zeros((600, N_ENVIRONMENT), np.float16)
-    owner, kind = np.arange(600), np.zeros(600, np.int8)
-    fit_heads(model, Places(language, around, types, owner, kind, owner), seed=0)
-    given = torch.from_numpy(language[:5].astype(np.float32)), torch.from_numpy(around[:5].astype(np.float32))
-    with torch.no_grad():
-        each = [head(*given) for head in model.surroundings.heads]
-        torch.testing.assert_close(model.surroundings(*given), (each[0] + each[1] + each[2]) / 3)
-    # Each begins with saying nothing.
-    assert all(x.abs().max() > 1e-4 for x in each)
-    assert (each[0] - each[1]).abs().max() > 1e-4 and (each[1] - each[2]).abs().max() > 1e-4

@@ -1,4 +1,4 @@
-"""CA atoms told from the chain on both sides: nothing of what is hidden, frames that turn along, and a fit that learns."""
+"""CA atoms told from the chain on both sides: nothing of what is hidden, and frames that turn along."""
 
 from __future__ import annotations
 
@@ -9,11 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.recipes.pocketgen_data import Protein, trace_rows
-from s2p.models.pocketgen.config import PocketConfig
 from s2p.models.pocketgen.data import LigandAtoms, interpolate, make_pocket
-from s2p.models.pocketgen.fitting import fit_trace
-from s2p.models.pocketgen.surroundings.trace import N_TRACE, OFFSETS, TraceNet, TraceRows, place_trace, trace_error, trace_inputs
+from s2p.models.pocketgen.surroundings.trace import N_TRACE, OFFSETS, TraceNet, place_trace, trace_inputs
 from s2p.structure.reading import Structure, read_structure
 from s2p.structure.transforms import random_rotation
 
@@ -112,16 +109,3 @@ def test_what_surrounds_a_pocket_is_counted_from_where_it_places_it(structure: S
     ours, theirs = (np.sort(x.environment[:, 326:], axis=1) for x in (placed, again))
     np.testing.assert_allclose(theirs, ours, atol=5e-3)
     np.testing.assert_allclose(again.environment[:, :326], placed.environment[:, :326], atol=5e-3)
-
-
-def test_it_learns_where_the_chain_goes(examples: Path) -> None:
-    proteins = [Protein(name, "", read_structure(examples / name)) for name in ("4CUP.cif", "1a28.pdb.gz")]
-    rows = trace_rows(proteins, PocketConfig(), 30)
-    assert rows.inputs.shape == (len(rows.step), N_TRACE) and set(rows.owner.tolist()) == {0, 1}
-    net = fit_trace(rows, width=64, epochs=60, batch=32)
-    line, placed = trace_error(net, rows)
-    assert line == pytest.approx(float(np.median(np.linalg.norm(rows.step, axis=1))))
-    assert placed < 0.5 * line  # of what it was fitted to; the shipped one is measured on others
-    again = fit_trace(rows, width=64, epochs=60, batch=32)
-    assert all(torch.equal(a, b) for a, b in zip(net.parameters(), again.parameters(), strict=True))
-    assert isinstance(rows.of(rows.owner == 1), TraceRows) and (rows.of(rows.owner == 1).owner == 1).all()

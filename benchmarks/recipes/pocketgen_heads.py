@@ -14,10 +14,10 @@ from torch import Tensor, nn
 
 from s2p.models.pocketgen.network import LanguageHead, PocketGen
 from s2p.models.pocketgen.surroundings.heads import SurroundingsHead
-from s2p.models.pocketgen.surroundings.trace import TraceNet, TraceRows
+from s2p.models.pocketgen.surroundings.trace import TraceNet
 from s2p.training.loop import Backward, Loop, Stage, StepLog
 
-__all__ = ["KINDS", "Places", "fit_heads", "fit_language_head", "fit_surroundings_head", "fit_trace"]
+__all__ = ["KINDS", "Places", "TraceRows", "fit_heads", "fit_language_head", "fit_surroundings_head", "fit_trace", "trace_error"]
 
 KINDS = ("pockets", "decoys", "sites")
 """Of places: pockets of ligands, pockets around a stretch of the protein itself, residues that bind something not known."""
@@ -51,6 +51,22 @@ class Places:
     def of(self, rows: NDArray[np.bool_]) -> Places:
         """Those rows."""
         return Places(*(getattr(self, x.name)[rows] for x in fields(self)))
+
+
+@dataclass(frozen=True, eq=False)
+class TraceRows:
+    """Places whose CA is known, to learn from."""
+
+    inputs: NDArray[np.float16]
+    """(n, N_TRACE)."""
+    step: NDArray[np.float32]
+    """(n, 3) Å from the line to the CA, in the frame of the neighbours."""
+    owner: NDArray[np.int64]
+    """(n,) index of the protein."""
+
+    def of(self, rows: NDArray[np.bool_]) -> TraceRows:
+        """Those rows."""
+        return TraceRows(self.inputs[rows], self.step[rows], self.owner[rows])
 
 
 def fit_heads(model: PocketGen, places: Places, seed: int) -> None:
@@ -134,6 +150,14 @@ def fit_trace(
 
     _fit(net, loss, torch.arange(len(wanted)), epochs, batch, rate, weight_decay=0.01)
     return net
+
+
+def trace_error(net: TraceNet, rows: TraceRows) -> tuple[float, float]:
+    """Median distance, Å, from the line and from where ``net`` says to the CA."""
+    with torch.no_grad():
+        said = torch.cat([net(part.float()) for part in torch.from_numpy(rows.inputs).split(1 << 14)]).numpy()
+    line, placed = (float(np.median(np.linalg.norm(rows.step - step, axis=1))) for step in (np.zeros(3), said))
+    return line, placed
 
 
 def _entropy(logits: Callable[[Tensor], Tensor], types: Tensor) -> Callable[[Tensor], Tensor]:
