@@ -17,13 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from s2p.config import PredictConfig
-from s2p.errors import S2PError
+from s2p.errors import ConfigError, S2PError
 from s2p.structure.reading import Structure
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Density", "Pocket", "Prediction", "Predictor", "import_predictor", "names_class", "predict_with", "sigmoid"]
+__all__ = ["Density", "Pocket", "Prediction", "Predictor", "import_predictor", "names_class", "obeyed", "predict_with", "sigmoid"]
 
 
 def sigmoid(logits: NDArray[np.floating]) -> NDArray[Any]:
@@ -172,6 +172,21 @@ class Predictor(Protocol):
         ...
 
 
+def obeyed(config: PredictConfig | None) -> PredictConfig:
+    """``config``, or the defaults for ``None``.
+
+    Raises
+    ------
+    ConfigError
+        If it is something else, such as a dictionary.
+    """
+    if config is None:
+        return PredictConfig()
+    if not isinstance(config, PredictConfig):
+        raise ConfigError(f"config must be a PredictConfig or None, and is {config!r}")
+    return config
+
+
 def predict_with(predictor: Predictor, structure: Structure, config: PredictConfig | None = None) -> Prediction:
     """Ask any predictor, with settings if it takes them.
 
@@ -180,6 +195,8 @@ def predict_with(predictor: Predictor, structure: Structure, config: PredictConf
     S2PError
         If it takes none, and ``config`` is not the default; and what the predictor raises.
     """
+    if config is not None:
+        obeyed(config)
     if config is not None and len(inspect.signature(predictor.predict).parameters) > 1:
         found: Prediction = predictor.predict(structure, config)  # type: ignore[call-arg]
         return found

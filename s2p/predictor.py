@@ -21,7 +21,7 @@ from s2p.io.weights import SHIPPED, find_weights
 from s2p.language.esm import BACKBONES, LanguageOutput, predict_residues
 from s2p.pockets.calibration import pocket_features
 from s2p.pockets.scored import find_point_pockets
-from s2p.prediction import Pocket, Prediction, Predictor, import_predictor, names_class, predict_with, sigmoid
+from s2p.prediction import Pocket, Prediction, Predictor, import_predictor, names_class, obeyed, predict_with, sigmoid
 from s2p.residues.context import context_features, context_logits
 from s2p.residues.smoothing import smooth
 from s2p.structure.reading import Structure, read_structure
@@ -78,19 +78,19 @@ class Seq2Pocket:
 
     def read_sequences(self, sequences: Sequence[str], config: PredictConfig | None = None) -> list[LanguageOutput]:
         """What the language model says of each sequence, be they of one structure or of many."""
-        return predict_residues(self.checkpoint.model, sequences, (config or PredictConfig()).windows)
+        return predict_residues(self.checkpoint.model, sequences, (obeyed(config)).windows)
 
     def finish(
         self, structure: Structure, outputs: Mapping[str, LanguageOutput], config: PredictConfig | None = None
     ) -> Prediction:
         """All that follows :meth:`read_sequences`; ``outputs`` holds every sequence of the structure."""
-        return self.pockets(structure, self._scores(structure, outputs, config or PredictConfig()), config)
+        return self.pockets(structure, self._scores(structure, outputs, obeyed(config)), config)
 
     def score(self, structure: Structure, config: PredictConfig | None = None) -> ResidueScores:
         """Run the language model, chains of equal sequence once, and the structure-context head if there is one."""
         distinct = list(dict.fromkeys(structure.sequence(chain) for chain in structure.chains))
         outputs = dict(zip(distinct, self.read_sequences(distinct, config), strict=True))
-        return self._scores(structure, outputs, config or PredictConfig())
+        return self._scores(structure, outputs, obeyed(config))
 
     def _scores(self, structure: Structure, outputs: Mapping[str, LanguageOutput], config: PredictConfig) -> ResidueScores:
         logits = np.zeros(len(structure.residues), np.float32)
@@ -105,7 +105,7 @@ class Seq2Pocket:
 
     def pockets(self, structure: Structure, scores: ResidueScores, config: PredictConfig | None = None) -> Prediction:
         """The stages after the language model: cheap, so that thresholds can be changed live."""
-        config = config or PredictConfig()
+        config = obeyed(config)
         checkpoint, around = self.checkpoint, Surroundings.of(structure, scores.surroundings)
         threshold = checkpoint.threshold if config.threshold is None else config.threshold
         smoothing_threshold = checkpoint.smoothing_threshold if config.smoothing_threshold is None else config.smoothing_threshold
@@ -340,8 +340,10 @@ def load_structure(source: str | Path | Structure, chain: str | Sequence[str] | 
     chains = [c.strip() for c in chain.split(",")] if isinstance(chain, str) else chain
     if isinstance(source, Structure):
         structure = source if chains is None else source.select_chains(chains)
-    else:
+    elif isinstance(source, str | Path):
         structure = read_structure(_local(source), chains=chains)
+    else:
+        raise StructureError(f"a structure, a path or an id is wanted, not {type(source).__name__}")
     if not len(structure.residues):
         raise StructureError(f"{structure.name}: no residues to predict for")
     return structure

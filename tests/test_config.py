@@ -6,6 +6,7 @@ import importlib
 import pkgutil
 from collections.abc import Iterator
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -86,3 +87,14 @@ def test_numbers_of_numpy_are_numbers() -> None:
 def test_the_error_is_ours_and_a_value_error() -> None:
     assert issubclass(ConfigError, S2PError)
     assert issubclass(ConfigError, ValueError)
+
+
+def test_what_is_no_configuration_or_device_is_refused_in_a_sentence(examples: Path) -> None:
+    structure = s2p.read_structure(examples / "1ubi.pdb.gz")
+    for model in ("s2p-esm2-8m", "kalasanty"):
+        with pytest.raises(ConfigError, match="config must be a PredictConfig or None, and is {}"):
+            s2p.predict(structure, model=model, config={}, device="cpu")  # type: ignore[arg-type]
+    with pytest.raises(S2PError, match="no device 'gpu'; use auto, cpu or cuda"):
+        s2p.predict(structure, device="gpu")
+    with pytest.raises(S2PError, match="a path or an id is wanted, not int"):
+        s2p.predict(5)  # type: ignore[arg-type]

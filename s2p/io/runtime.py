@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import sys
 import time
 from collections.abc import Callable, Iterable, Sized
@@ -23,15 +24,17 @@ def pick_device(wanted: str = "auto") -> torch.device:
     Raises
     ------
     S2PError
-        If ``cuda`` is asked for and there is none.
+        If there is no such device here.
     """
     import torch
 
     from s2p.errors import S2PError
 
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", wanted):
+        raise S2PError(f"there is no device {wanted!r}; use auto, cpu or cuda")
     if wanted == "auto":
         wanted = "cuda" if torch.cuda.is_available() else "cpu"
-    if wanted == "cuda" and not torch.cuda.is_available():
+    if wanted.startswith("cuda") and not torch.cuda.is_available():
         raise S2PError("no CUDA device was found; use --device cpu, or in Colab choose Runtime > Change runtime type > GPU")
     return torch.device(wanted)
 
