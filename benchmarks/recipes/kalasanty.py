@@ -9,7 +9,9 @@ validation clusters; test clusters are left to ``s2p evaluate``.
 from __future__ import annotations
 
 import argparse
+import io
 import sys
+import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -26,7 +28,7 @@ from s2p.evaluation.config import BenchmarkConfig
 from s2p.evaluation.guard import CARD_KEY, training_sketch
 from s2p.evaluation.metrics import recall
 from s2p.evaluation.provenance import provenance
-from s2p.io.files import make_folder
+from s2p.io.files import make_folder, write_bytes
 from s2p.io.runtime import pick_device, progress_bar
 from s2p.models.kalasanty.config import KalasantyConfig, KalasantyPocketConfig, KalasantyTrainConfig
 from s2p.models.kalasanty.grid import Box
@@ -38,14 +40,22 @@ from s2p.models.kalasanty.training import (
     KalasantyLog,
     cavity_example,
     fit_kalasanty,
-    load_examples,
-    save_examples,
 )
 from s2p.pockets.calibration import PocketModel, fit_pocket_model
 from s2p.pockets.hits import HIT, dca, dcc, site_center
 from s2p.structure.reading import Structure
 
-__all__ = ["CavityComplex", "calibrate", "chains_of", "choose_threshold", "finish", "main", "read_split"]
+__all__ = [
+    "CavityComplex",
+    "calibrate",
+    "chains_of",
+    "choose_threshold",
+    "finish",
+    "load_examples",
+    "main",
+    "read_split",
+    "save_examples",
+]
 
 THRESHOLDS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 Density = tuple[NDArray[np.float32], Box]
@@ -76,6 +86,39 @@ def read_split(folder: Path, splits: Path, wanted: str) -> list[CavityComplex]:
     sources = complexes_of_split(folder, splits, wanted)
     bar = progress_bar(sources, f"reading {wanted}")
     return [CavityComplex(x.key, x.clusters[0], x.read(), x.ligand_coords()) for x in bar]
+
+
+def save_examples(examples: Sequence[CavityExample], path: Path) -> Path:
+    """Write examples to a ``.npz`` file: reading some hundred structures takes longer than an epoch."""
+    arrays: dict[str, NDArray[np.generic]] = {"names": np.array([x.name for x in examples])}
+    for k, example in enumerate(examples):
+        arrays |= {f"{k}/channels": example.channels, f"{k}/coord": example.coord}
+        arrays |= {f"{k}/site/{j}": site for j, site in enumerate(example.sites)}
+    content = io.BytesIO()
+    np.savez(content, **arrays)  # type: ignore[arg-type]  # the stubs take the names for options
+    return write_bytes(path, content.getvalue())
+
+
+def load_examples(path: Path) -> list[CavityExample]:
+    """What :func:`save_examples` wrote.
+
+    Raises
+    ------
+    S2PError
+        If the file is damaged.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            sites: dict[str, list[NDArray[np.float32]]] = {}
+            for key in stored.files:
+                if "/site/" in key:
+                    sites.setdefault(key.split("/")[0], []).append(stored[key])
+            return [
+                CavityExample(str(name), stored[f"{k}/channels"], stored[f"{k}/coord"], tuple(sites.get(str(k), ())))
+                for k, name in enumerate(stored["names"].tolist())
+            ]
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        raise S2PError(f"{path}: cannot be read as prepared examples ({error}); remove it to make it anew") from None
 
 
 def examples_of(folder: Path, splits: Path, wanted: str, cache: Path) -> list[CavityExample]:

@@ -1,7 +1,5 @@
 from .config import KalasantyConfig as KalasantyConfig
 from .config import KalasantyTrainConfig as KalasantyTrainConfig
-from .export import read_cube as read_cube
-from .export import write_cube as write_cube
 from .grid import CHANNELS as CHANNELS
 from .grid import atom_channels as atom_channels
 from .grid import central_box as central_box

@@ -10,11 +10,11 @@ from __future__ import annotations
 import csv
 from dataclasses import dataclass
 from functools import cache
-from itertools import permutations, product
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.spatial.transform import Rotation
 
 from s2p.structure.reading import Structure
 
@@ -53,11 +53,6 @@ class Box:
     shape: tuple[int, int, int]
     step: float
     """Å."""
-
-    @property
-    def center(self) -> NDArray[np.float64]:
-        """(3,) Å."""
-        return np.array(self.origin) + (np.array(self.shape) - 1) * self.step / 2
 
     def coordinates(self, cells: ArrayLike) -> NDArray[np.float64]:
         """(V, 3) Å of the centres of (V, 3) cells."""
@@ -161,7 +156,7 @@ def fill_box(channels: NDArray[np.float32], coord: ArrayLike, box: Box) -> NDArr
 def ball(radius: float = DILATION) -> NDArray[np.int64]:
     """(K, 3) offsets of the points of a 1 Å grid within ``radius``, inclusive; 33 for 2 Å."""
     reach = int(radius)
-    steps = np.stack(np.meshgrid(*[np.arange(-reach, reach + 1)] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
+    steps = np.indices((2 * reach + 1,) * 3).reshape(3, -1).T - reach
     return np.asarray(steps[(steps**2).sum(axis=1) <= radius**2])
 
 
@@ -191,15 +186,8 @@ def site_mask(points: ArrayLike, box: Box) -> NDArray[np.bool_]:
 @cache
 def rotations() -> tuple[NDArray[np.int64], ...]:
     """The 24 rotation matrices (3, 3) that map a cube onto itself, the identity first; for column vectors."""
-    found = []
-    for order in permutations(range(3)):
-        for signs in product((1, -1), repeat=3):
-            matrix = np.zeros((3, 3), np.int64)
-            matrix[range(3), order] = signs
-            if round(np.linalg.det(matrix)) == 1:
-                found.append(matrix)
-    found.sort(key=lambda m: (-int(np.trace(m)), m.tolist()))
-    return tuple(found)
+    found = np.rint(Rotation.create_group("O").as_matrix()).astype(np.int64)
+    return tuple(sorted(found, key=lambda m: (-int(np.trace(m)), m.tolist())))
 
 
 def turn_grid(grid: NDArray[np.float32], rotation: NDArray[np.int64]) -> NDArray[np.float32]:

@@ -56,16 +56,14 @@ def find_cavities(density: NDArray[np.floating], step: float, config: KalasantyP
     mask = np.asarray(density) > config.threshold
     if config.closing:
         mask = close_gaps(mask)
-    labels, n = ndimage.label(mask, np.ones((3, 3, 3)))
-    at_border = np.zeros(n + 1, np.bool_)
-    if config.drop_border:
-        for axis in range(3):
-            for end in (0, -1):
-                at_border[np.unique(np.take(labels, end, axis=axis))] = True
+    labels, _ = ndimage.label(mask, np.ones((3, 3, 3)))
+    border = np.full(mask.shape, config.drop_border)
+    border[1:-1, 1:-1, 1:-1] = False
+    at_border = set(labels[border].tolist())
     cavities = []
     for label, place in enumerate(ndimage.find_objects(labels), start=1):
         voxels = np.argwhere(labels[place] == label) + np.array([part.start for part in place])
-        if at_border[label] or len(voxels) * step**3 < config.min_volume:
+        if label in at_border or len(voxels) * step**3 < config.min_volume:
             continue
         inside = density[tuple(voxels.T)]
         cavities.append(Cavity(voxels, float(inside.sum()), float(inside.mean()), float(inside.max())))
@@ -89,7 +87,7 @@ def residue_probabilities(structure: Structure, density: NDArray[np.floating], b
     coord = structure.atoms.coord.astype(np.float64)
     best = np.zeros(len(structure.residues), np.float32)
     reach = int(np.ceil(distance / box.step))
-    steps = np.stack(np.meshgrid(*[np.arange(-reach, reach + 1)] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
+    steps = np.indices((2 * reach + 1,) * 3).reshape(3, -1).T - reach
     for start in range(0, len(coord), 4096):  # bounds memory
         part = slice(start, start + 4096)
         cells = box.cells(coord[part])[:, None] + steps

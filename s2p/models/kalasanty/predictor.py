@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from s2p import __version__
-from s2p.config import PredictConfig
+from s2p.config import PredictConfig, WindowConfig
 from s2p.errors import S2PError, WeightsError
 from s2p.io.runtime import pick_device
 from s2p.io.weights import find_weights, read_weights, write_weights
@@ -27,8 +27,6 @@ __all__ = ["KalasantyCheckpoint", "KalasantyPredictor", "cavity_density", "load_
 
 FORMAT = "s2p-kalasanty-1"
 TILES_AT_ONCE = 8
-UNUSED = ("smoothing_threshold", "use_context", "use_smoothing", "ranking", "smoothing", "surface", "cluster")
-"""Settings of :class:`~s2p.config.PredictConfig` that say nothing to this predictor."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,8 +177,7 @@ class KalasantyPredictor:
         settings = {"threshold": own.threshold, "box": self.checkpoint.model.config.box, "step": box.step}
         settings |= {"tiles": own.tiles, "turns": own.turns, "min_volume": own.min_volume}
         notes = _notes(structure, density, box, own, len(pockets), config)
-        none = np.zeros(len(probabilities), np.bool_)
-        grid = Density(density, box.origin, box.step)
+        none, grid = np.zeros_like(positive), Density(density, box.origin, box.step)
         return Prediction(structure, probabilities, none, positive, tuple(pockets), self.name, settings, notes, grid)
 
 
@@ -194,7 +191,7 @@ def _notes(
     if not n:
         top = float(density.max())
         notes.append(f"no cavity of {own.min_volume:g} Å³ with a density above {own.threshold:.2f} (the highest is {top:.2f})")
-    if any(getattr(config, name) != getattr(PredictConfig(), name) for name in UNUSED):
+    if replace(config, threshold=None, windows=WindowConfig()) != PredictConfig():
         notes.append("of the prediction's settings only the threshold says something to this model")
     return tuple(notes)
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import time
-import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -17,7 +15,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from s2p.errors import S2PError
-from s2p.io.files import write_bytes
 from s2p.models.kalasanty.config import KalasantyConfig, KalasantyTrainConfig
 from s2p.models.kalasanty.grid import atom_channels, central_box, fill_box, rotations, site_mask
 from s2p.models.kalasanty.network import Kalasanty, cavity_loss, kernel_groups, soft_dice
@@ -31,8 +28,6 @@ __all__ = [
     "cavity_example",
     "draw_box",
     "fit_kalasanty",
-    "load_examples",
-    "save_examples",
     "validation_dice",
 ]
 
@@ -94,39 +89,6 @@ def draw_box(
     grid = fill_box(example.channels[near], (example.coord[near] - center) @ turn, box)
     points = np.concatenate([np.zeros((0, 3), np.float32), *example.sites])
     return grid, site_mask((points - center) @ turn, box)
-
-
-def save_examples(examples: Sequence[CavityExample], path: Path) -> Path:
-    """Write examples to a ``.npz`` file: reading some hundred structures takes longer than an epoch."""
-    arrays: dict[str, NDArray[np.generic]] = {"names": np.array([x.name for x in examples])}
-    for k, example in enumerate(examples):
-        arrays |= {f"{k}/channels": example.channels, f"{k}/coord": example.coord}
-        arrays |= {f"{k}/site/{j}": site for j, site in enumerate(example.sites)}
-    content = io.BytesIO()
-    np.savez(content, **arrays)  # type: ignore[arg-type]  # the stubs take the names for options
-    return write_bytes(path, content.getvalue())
-
-
-def load_examples(path: Path) -> list[CavityExample]:
-    """What :func:`save_examples` wrote.
-
-    Raises
-    ------
-    S2PError
-        If the file is damaged.
-    """
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            sites: dict[str, list[NDArray[np.float32]]] = {}
-            for key in stored.files:
-                if "/site/" in key:
-                    sites.setdefault(key.split("/")[0], []).append(stored[key])
-            return [
-                CavityExample(str(name), stored[f"{k}/channels"], stored[f"{k}/coord"], tuple(sites.get(str(k), ())))
-                for k, name in enumerate(stored["names"].tolist())
-            ]
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
-        raise S2PError(f"{path}: cannot be read as prepared examples ({error}); remove it to make it anew") from None
 
 
 def fit_kalasanty(

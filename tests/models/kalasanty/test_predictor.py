@@ -3,6 +3,7 @@
 import csv
 from dataclasses import replace
 
+import gemmi
 import numpy as np
 import pytest
 import torch
@@ -11,6 +12,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from course.kalasanty import read_cube
+from s2p.commands import main
 from s2p.config import PredictConfig
 from s2p.errors import S2PError, WeightsError
 from s2p.evaluation.guard import _unpack, trained_on
@@ -75,7 +78,7 @@ def test_without_tiles_there_is_the_one_box_and_a_note_about_what_it_misses():
     density, box = off.density(structure)
     assert density.shape == (12, 12, 12)
     center = structure.atoms.coord.mean(axis=0)
-    assert np.allclose(box.center, center, atol=1e-4)
+    assert np.allclose(box.coordinates([(np.array(box.shape) - 1) / 2])[0], center, atol=1e-4)
     missed = int((~box.inside(box.cells(structure.atoms.coord))).sum())
     assert missed > 0
     assert off.predict(structure).notes[0].startswith(f"{missed} of {len(structure.atoms)} atoms")
@@ -219,3 +222,25 @@ def test_the_shipped_checkpoint_is_small_and_was_trained_on_the_training_split_a
     assert trained_on(card, {"6WQA": structure.sequence("A")}) == []
     hits = [hit for hit in ligand_hits(found.predict(structure)) if hit.ligand.startswith("ZMA")]
     assert [(hit.found, hit.pocket) for hit in hits] == [(True, 1)]
+
+
+def test_the_command_writes_the_density_and_its_files_agree(tmp_path, examples, capsys):
+    file = examples / "4CUP.cif"
+    assert main(["predict", str(file), "--model", "kalasanty", "--format", "ccp4,cube", "-o", str(tmp_path)]) == 0
+    said = capsys.readouterr().out
+    density, box = KalasantyPredictor.load(device="cpu").density(read_structure(file))
+    again, found = read_cube(tmp_path / "4CUP_density.cube")
+    assert np.allclose(again, density, rtol=1e-6, atol=1e-9) and np.allclose(found.origin, box.origin, atol=1e-6)
+    assert f"wrote {tmp_path / '4CUP_density.ccp4'}" in said
+    ccp4 = gemmi.read_ccp4_map(str(tmp_path / "4CUP_density.ccp4"))
+    assert np.array_equal(ccp4.grid.array, density)
+    origin = np.array([ccp4.header_float(word) for word in (50, 51, 52)])
+    for cell in np.argwhere(density > density.max() / 2)[:20].tolist():
+        place = origin + ccp4.grid.point_to_position(ccp4.grid.get_point(*cell)).tolist()
+        assert np.allclose(place, box.coordinates([cell])[0], atol=1e-3)
+
+
+def test_models_without_a_density_say_so(tmp_path, examples, capsys):
+    assert main(["predict", str(examples / "4CUP.cif"), "--format", "cube", "-o", str(tmp_path)]) == 1
+    assert "s2p-esm2-8m predicts no density to write as cube; a model that does is kalasanty" in capsys.readouterr().err
+    assert not list(tmp_path.glob("4CUP*"))

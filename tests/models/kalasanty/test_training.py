@@ -18,8 +18,6 @@ from s2p.models.kalasanty.training import (
     cavity_example,
     draw_box,
     fit_kalasanty,
-    load_examples,
-    save_examples,
     validation_dice,
 )
 from s2p.structure.ligands import relevant_ligands
@@ -80,18 +78,6 @@ def test_moving_boxes_reach_a_site_far_from_the_centre():
 def test_a_protein_without_a_site_is_a_negative(example):
     grid, mask = draw_box(replace(example, sites=()), TINY, QUICK, np.random.default_rng(0))
     assert grid.any() and not mask.any()
-
-
-def test_examples_are_read_again_as_they_were(example, tmp_path):
-    other = replace(example, name="none", sites=())
-    found = load_examples(save_examples([example, other], tmp_path / "x.npz"))
-    assert [x.name for x in found] == [example.name, "none"]
-    for a, b in zip(found, (example, other), strict=True):
-        assert (a.coord == b.coord).all() and (a.channels == b.channels).all()
-        assert [s.tolist() for s in a.sites] == [s.tolist() for s in b.sites]
-    (tmp_path / "x.npz").write_bytes(b"PK rubbish")
-    with pytest.raises(S2PError, match="remove it"):
-        load_examples(tmp_path / "x.npz")
 
 
 def seeded() -> Kalasanty:
