@@ -36,14 +36,13 @@ def main() -> None:
         of_file = {ligand.id: ligand.coord for ligand in structure.ligands}
         coords = [read_sdf_ligand(EXAMPLES / name)[0] if name.endswith(".sdf") else of_file[name] for name in ids]
         result = evaluate_complex(predictor.predict(structure), coords)
-        near = result.dca["N+2"]
-        found, total = found + int((near < 4).sum()), total + len(near)
+        hits, total = sum(site.dca_n_plus < 4 for site in result.sites), total + len(coords)
+        found += hits
         names = ", ".join(name.split(" ")[0].removesuffix(".sdf") for name in ids)
-        dcc = ", ".join(f"{x:.1f}" for x in result.dcc["N+2"])
-        dca = ", ".join(f"{x:.1f}" for x in near)
-        ranks = ", ".join(map(str, result.best_rank.tolist()))
-        hits = f"{int((near < 4).sum())} of {len(near)}"
-        print(f"| {structure.name} | {names} | {result.n_pockets} | {dcc} | {dca} | {ranks} | {hits} |")
+        dcc = ", ".join(f"{site.dcc_n_plus:.1f}" for site in result.sites)
+        dca = ", ".join(f"{site.dca_n_plus:.1f}" for site in result.sites)
+        ranks = ", ".join(str(site.best_rank) for site in result.sites)
+        print(f"| {structure.name} | {names} | {result.protein.n_pockets} | {dcc} | {dca} | {ranks} | {hits} of {len(coords)} |")
     print(f"\n{found} of {total} ligands have a pocket centre within 4 Å of an atom among the top N+2.")
 
 

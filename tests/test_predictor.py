@@ -216,15 +216,15 @@ def test_evaluation_by_hand(predictor: Seq2Pocket, examples: Path) -> None:
     structure = read_structure(examples / "6WQA.cif")
     prediction = predictor.predict(structure)
     ligand = relevant_ligands(structure)[0].coord
-    result = evaluate_complex(prediction, [ligand], cluster="x")
+    (site,) = evaluate_complex(prediction, [ligand], cluster="x").sites
     centers = np.array([p.center for p in prediction.pockets], float)
     expected = np.linalg.norm(centers - ligand.mean(axis=0, dtype=np.float64), axis=1)
-    assert result.dcc["all"][0] == pytest.approx(expected.min(), abs=1e-4)
-    assert result.dcc["N"][0] == pytest.approx(expected[0], abs=1e-4)
-    assert result.dcc["N+2"][0] == pytest.approx(expected[:3].min(), abs=1e-4)
+    assert site.dcc_all == pytest.approx(expected.min(), abs=1e-4)
+    assert site.dcc_n == pytest.approx(expected[0], abs=1e-4)
+    assert site.dcc_n_plus == pytest.approx(expected[:3].min(), abs=1e-4)
     to_atoms = np.linalg.norm(centers[:, None] - ligand[None], axis=2).min(axis=1)
-    assert result.dca["all"][0] == pytest.approx(to_atoms.min(), abs=1e-4)
-    assert result.best_rank[0] == to_atoms.argmin() + 1
+    assert site.dca_all == pytest.approx(to_atoms.min(), abs=1e-4)
+    assert site.best_rank == to_atoms.argmin() + 1
 
 
 def test_a_protein_without_pockets_counts_as_missed(predictor: Seq2Pocket, structure: Structure) -> None:
@@ -232,7 +232,7 @@ def test_a_protein_without_pockets_counts_as_missed(predictor: Seq2Pocket, struc
     ligand = np.zeros((5, 3), np.float32)
     results = [evaluate_complex(nothing, [ligand, ligand + 30], cluster=name) for name in "ab"]
     table = summarise(results, BenchmarkConfig(n_bootstrap=20))
-    assert np.isinf(results[0].dcc["all"]).all()
+    assert np.isinf([site.dcc_all for site in results[0].sites]).all()
     assert table["dcc < 12 Å, top N+2"].value == 0
     assert table["pockets per protein"].value == 0
 

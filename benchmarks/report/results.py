@@ -24,12 +24,12 @@ from course.recall_pfi import Mark, dcc_against_pfi
 from s2p.errors import S2PError
 from s2p.evaluation.config import OURS, BenchmarkConfig
 from s2p.evaluation.intervals import Summary, recall_name, summary_table
-from s2p.evaluation.runner import Run, read_run
+from s2p.evaluation.runner import Run, read_lines
 from s2p.evaluation.tables import cost, pairs, predictor_figures
 from s2p.io.files import file_stem, make_folder, write_bytes, write_text
 from s2p.io.weights import SHIPPED
 
-__all__ = ["main", "possibly_trained", "results_page"]
+__all__ = ["main", "possibly_trained", "read_run", "results_page"]
 
 SMALL_PROTEIN = 350
 """Residues, at most, of a small protein of one chain: the strata of the page are these and all others."""
@@ -89,6 +89,23 @@ def possibly_trained(name: str, facts: dict[str, Any]) -> str:
     if facts["split"] == "validation":
         return "not trained, but thresholds were chosen on these"
     return "yes: training clusters" if facts["split"] in ("train", "unused") else "unknown"
+
+
+def read_run(folder: str | Path) -> Run:
+    """A run of ``s2p evaluate`` from its folder.
+
+    Raises
+    ------
+    S2PError
+        If there is none.
+    """
+    folder = Path(folder)
+    if not (folder / "run.json").is_file():
+        raise S2PError(f"{folder}: no run in it (run.json); make one with: s2p evaluate -o {folder}")
+    facts = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    paths = {name: folder / "records" / f"{file_stem(name)}.jsonl" for name in facts["predictors"]}
+    records = {name: read_lines(path) for name, path in paths.items()}
+    return Run(folder, facts, {name: found for name, found in records.items() if found})
 
 
 def results_page(folders: Sequence[str | Path], out: str | Path) -> Path:

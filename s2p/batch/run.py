@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import replace
-from pathlib import Path
 
 from s2p.batch.inputs import Item, estimate_residues, expand_inputs, longest_first
 from s2p.batch.work import BatchOptions, Row, load_predictor, model_identity, run_here
@@ -81,17 +80,14 @@ def predict_batch(
                 yield replace(row, size=sizes[index])
         finally:
             if several and rows:
-                _write_summary(options.folder / "summary.csv", [rows[index] for index in sorted(rows)])
+                found = [rows[index] for index in sorted(rows)]
+                table = [(row.input, row.status, row.n_pockets, f"{row.seconds:.3f}", row.message) for row in found]
+                write_csv(options.folder / "summary.csv", table, SUMMARY_COLUMNS)
                 if "html" in options.formats:
-                    _write_index(options.folder, [(items[index].stem, rows[index]) for index in sorted(rows)])
+                    from s2p.output.report_index import IndexEntry, write_index
 
-
-def _write_summary(path: Path, rows: Sequence[Row]) -> None:
-    table = [(row.input, row.status, row.n_pockets, f"{row.seconds:.3f}", row.message) for row in rows]
-    write_csv(path, table, SUMMARY_COLUMNS)
-
-
-def _write_index(folder: Path, rows: Sequence[tuple[str, Row]]) -> None:
-    from s2p.output.report_index import IndexEntry, write_index
-
-    write_index(folder, [IndexEntry(name, row.input, row.status, row.n_pockets, row.message) for name, row in rows])
+                    names = [items[index].stem for index in sorted(rows)]
+                    listed = zip(names, found, strict=True)
+                    write_index(
+                        options.folder, [IndexEntry(name, r.input, r.status, r.n_pockets, r.message) for name, r in listed]
+                    )

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from s2p.batch.inputs import Item
 from s2p.config import Checked, Count, Natural, PredictConfig
-from s2p.errors import S2PError, StructureError, TargetError
+from s2p.errors import S2PError, TargetError
 from s2p.io.files import sha256_file
 from s2p.io.runtime import kernels_cached
 from s2p.io.weights import SHIPPED
@@ -115,7 +115,7 @@ class BatchOptions:
 
 @dataclass(frozen=True)
 class Loaded:
-    """An input that was read."""
+    """An input that was read, in so many seconds."""
 
     item: Item
     structure: Structure
@@ -174,12 +174,10 @@ def read(item: Item, options: BatchOptions, known: Finished | None = None) -> Lo
             if intact(known, item, options.folder, options.formats, options.settings()):
                 return Row(item.input, "skipped", known.n_pockets, message="already done (--resume)", finished=known)
         path = item.path
-        if item.identifier is not None:
+        if path is None:
             from s2p.io.fetch import fetch_structure
 
-            path = fetch_structure(item.identifier)
-        if path is None:
-            raise StructureError(f"{item.input}: nothing to read")
+            path = fetch_structure(item.identifier or item.input)
         structure = replace(read_structure(path, chains=options.chains), name=item.stem)
         source = ""
         if options.noted:
@@ -192,12 +190,7 @@ def read(item: Item, options: BatchOptions, known: Finished | None = None) -> Lo
 
 
 def work(loaded: Loaded, options: BatchOptions, predict: Predict, spent: float = 0.0) -> Row:
-    """Predict what was read and write it.
-
-    Parameters
-    ----------
-    spent
-        Seconds of work on it elsewhere, reading apart.
+    """Predict what was read and write it; ``spent`` are seconds of work on it elsewhere, reading apart.
 
     Raises
     ------
@@ -208,21 +201,19 @@ def work(loaded: Loaded, options: BatchOptions, predict: Predict, spent: float =
     try:
         prediction = predict(loaded.structure, options.config)
         paths = tuple(prediction.save(options.folder, options.formats))
-        finished = _finished(loaded, options, paths, len(prediction.pockets)) if options.noted else None
+        n_pockets = len(prediction.pockets)
+        finished = None
+        if options.noted:
+            from s2p.batch.journal import Finished
+
+            outputs = {path.name: sha256_file(path) for path in paths}
+            finished = Finished(item.stem, loaded.source, options.settings(), options.formats, outputs, n_pockets)
     except TargetError:
         raise
     except Exception as error:
         return _failed(item, _sentence(item, error), time.perf_counter() - start)
-    n_pockets = len(prediction.pockets)
     message = "; ".join(part for part in (item.note, *loaded.structure.notes, *prediction.notes) if part)
     return Row(item.input, "ok", n_pockets, time.perf_counter() - start, message, paths, prediction, finished)
-
-
-def _finished(loaded: Loaded, options: BatchOptions, paths: Sequence[Path], n_pockets: int) -> Finished:
-    from s2p.batch.journal import Finished
-
-    outputs = {path.name: sha256_file(path) for path in paths}
-    return Finished(loaded.item.stem, loaded.source, options.settings(), options.formats, outputs, n_pockets)
 
 
 def finish(
@@ -299,10 +290,9 @@ def _finish_gathered(
 
 def make_task(items: Sequence[Item], group: Sequence[int], find: Find) -> Task:
     """Some inputs as another process, maybe in another folder, finds them."""
-    found = [(index, items[index], find(items[index].stem)) for index in group]
     return [
-        (index, item if item.path is None else replace(item, path=item.path.resolve()), finished)
-        for index, item, finished in found
+        (index, replace(item, path=item.path and item.path.resolve()), find(item.stem))
+        for index, item in ((index, items[index]) for index in group)
     ]
 
 

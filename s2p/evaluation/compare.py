@@ -19,7 +19,6 @@ from s2p.evaluation.metrics import (
     pocket_average_precision,
     radius_of_gyration,
     rank_limits,
-    site_size,
     site_to_pocket,
     volume_overlap,
     voxels,
@@ -27,7 +26,7 @@ from s2p.evaluation.metrics import (
 from s2p.evaluation.residues import coverage, dice, iou
 from s2p.evaluation.rows import ProteinRow, SiteRow
 from s2p.pockets.hits import dca, dcc, site_center, site_overlaps
-from s2p.prediction import Pocket, Prediction
+from s2p.prediction import Prediction
 from s2p.structure.contacts import binding_residues
 
 __all__ = ["ComplexResult", "evaluate_complex", "summarise"]
@@ -40,29 +39,6 @@ class ComplexResult:
     sites: tuple[SiteRow, ...]
     protein: ProteinRow
     config: BenchmarkConfig
-
-    @property
-    def dcc(self) -> dict[str, NDArray[np.float64]]:
-        """For the top N, N+k and all pockets: (S,) Å from each ligand's centroid to the nearest pocket centre."""
-        return self._by_rank("dcc")
-
-    @property
-    def dca(self) -> dict[str, NDArray[np.float64]]:
-        """Likewise, from the ligand's closest heavy atom."""
-        return self._by_rank("dca")
-
-    @property
-    def best_rank(self) -> NDArray[np.int64]:
-        """(S,) rank of the pocket whose centre is nearest to an atom of the ligand; 0 without pockets."""
-        return np.array([row.best_rank for row in self.sites], np.int64)
-
-    @property
-    def n_pockets(self) -> int:
-        """Of the prediction."""
-        return self.protein.n_pockets
-
-    def _by_rank(self, measure: str) -> dict[str, NDArray[np.float64]]:
-        return {key: np.array([getattr(row, f"{measure}_{end}") for row in self.sites]) for key, end in self.config.ranks.items()}
 
 
 def evaluate_complex(
@@ -79,8 +55,6 @@ def evaluate_complex(
 
     Parameters
     ----------
-    prediction
-        By any predictor.
     ligands
         Heavy atoms (L, 3) Å of each; their number is the N of "top N". Several copies of a ligand are several.
     name, cluster
@@ -89,8 +63,6 @@ def evaluate_complex(
         Å, of binding residues.
     ligand_names
         One for each; default their numbers.
-    config
-        Ranks, distances and overlaps that count.
     """
     config = config or BenchmarkConfig()
     structure, pockets = prediction.structure, prediction.pockets
@@ -110,7 +82,7 @@ def evaluate_complex(
             ligand=str(k + 1) if ligand_names is None else ligand_names[k],
             n_atoms=len(ligand),
             n_residues=len(sites[k]),
-            size=site_size(len(sites[k]), config.small_site),
+            size="small" if len(sites[k]) < config.small_site else "large",
             dvo=volumes[k],
             **distances[k],
             **overlaps[k],
@@ -134,7 +106,7 @@ def evaluate_complex(
         tp_nearest=nearest.true_positives,
         fp_nearest=nearest.false_positives,
         fn_nearest=nearest.false_negatives,
-        ap=pocket_average_precision(matched_pockets(joint, config.iou), -np.arange(len(pockets)), len(ligands)),
+        ap=pocket_average_precision(matched_pockets(joint, config.iou), len(ligands)),
         coverage=coverage(bound, found),
         dice=dice(bound, found),
         iou=iou(bound, found),
@@ -174,14 +146,14 @@ def _overlaps(prediction: Prediction, sites: Sequence[NDArray[np.int32]], joint:
     shared, overlap = site_overlaps(sites, residues), best_overlap(sites, residues)
     found = []
     for k, site in enumerate(sites):
-        touched = bool(shared[k].any())
+        most = residues[int(shared[k].argmax())] if shared[k].any() else np.zeros(0, np.int32)
         found.append(
             {
                 "pockets_touching": int((shared[k] > 0).sum()),
                 "best_overlap": float(overlap[k]) if len(site) else np.nan,
                 "best_iou": float(joint[k].max(initial=0)) if len(site) else np.nan,
                 "gyration": radius_of_gyration(ca[site]),
-                "gyration_pocket": radius_of_gyration(ca[residues[int(shared[k].argmax())]]) if touched else np.nan,
+                "gyration_pocket": radius_of_gyration(ca[most]),
             }
         )
     return found
@@ -196,22 +168,17 @@ def _volume_overlaps(
 ) -> list[float]:
     """DVO of each ligand and the pocket whose centre, among these of the best ranks, is nearest to its centroid."""
     origin = prediction.structure.atoms.coord.mean(axis=0, dtype=np.float64)
-    filled: dict[int, NDArray[np.int64]] = {}
 
-    def cells(k: int, pocket: Pocket) -> NDArray[np.int64]:
-        if k not in filled:
-            filled[k] = voxels(pocket.points, config.grid_radius, origin, config.grid)
-        return filled[k]
+    def cells(points: NDArray[np.floating]) -> NDArray[np.int64]:
+        return voxels(points, config.grid_radius, origin, config.grid)
 
     values = []
     for ligand in ligands:
         if not len(centers):
             values.append(0.0)
             continue
-        nearest = int(np.linalg.norm(centers - site_center(ligand), axis=1).argmin())
-        pocket = prediction.pockets[nearest]
-        true = voxels(ligand, config.grid_radius, origin, config.grid)
-        values.append(volume_overlap(true, cells(nearest, pocket)) if len(pocket.points) else float("nan"))
+        points = prediction.pockets[int(np.linalg.norm(centers - site_center(ligand), axis=1).argmin())].points
+        values.append(volume_overlap(cells(ligand), cells(points)) if len(points) else float("nan"))
     return values
 
 

@@ -26,7 +26,6 @@ from typing import Any, Literal
 
 import numpy as np
 
-from s2p.config import Checked, Count, Positive
 from s2p.datasets.homology import blosum62, encode
 from s2p.errors import S2PError
 from s2p.evaluation.cases import CaseSet
@@ -37,34 +36,26 @@ from s2p.io.weights import SHIPPED
 
 __all__ = [
     "CARD_KEY",
-    "SketchConfig",
     "TrainedOn",
     "guard_cases",
     "knows_training",
-    "refuse_trained",
     "trained_on",
     "training_sketch",
 ]
-
-
-@dataclass(frozen=True)
-class SketchConfig(Checked):
-    """What a checkpoint keeps of its training chains; ours."""
-
-    word_length: Count = 15
-    """Residues of a stored word."""
-    max_words: Count = 4
-    """Words of a chain."""
-    max_bytes: Count = 300_000
-    """Size of the whole sketch as text; with very many chains fewer words are kept."""
-    e_value: Positive = 1e-3
-    """A chain counts as seen when its words would score as well by chance at most this often."""
 
 
 CARD_KEY = "training_sketch"
 """Where a checkpoint's card holds its sketch."""
 
 FORMAT = "s2p-training-1"
+WORD_LENGTH = 15
+"""Residues of a stored word; ours, as all that follows."""
+MAX_WORDS = 4
+"""Words of a chain."""
+MAX_BYTES = 300_000
+"""Size of the whole sketch as text; with very many chains fewer words are kept."""
+E_VALUE = 1e-3
+"""A chain counts as seen when its words would score as well by chance at most this often."""
 _HASH_BYTES = 6
 _MIN_DISTINCT = 9
 """Distinct letters in a word: tags of histidines and linkers are in unrelated chains."""
@@ -93,48 +84,29 @@ class TrainedOn:
         return f"{self.id} (resembles training chain {self.training_id}, {self.identity:.0%} of its stored words)"
 
 
-def training_sketch(sequences: Mapping[str, str] | Iterable[str], config: SketchConfig | None = None) -> dict[str, Any]:
-    """What to store in a checkpoint's card, under :data:`CARD_KEY`, about its training chains.
+def training_sketch(sequences: Mapping[str, str]) -> dict[str, Any]:
+    """What to store in a checkpoint's card, under :data:`CARD_KEY`, about its training chains, by id.
 
-    Parameters
-    ----------
-    sequences
-        Id -> sequence, or sequences alone (their ids are then running numbers).
-    config
-        Length and number of the words, and the size limit.
-
-    Returns
-    -------
-    dict
-        JSON-able and deterministic; ``data`` is text of at most ``config.max_bytes``.
+    JSON-able and deterministic; ``data`` is text of at most :data:`MAX_BYTES`.
 
     Raises
     ------
     S2PError
         If there are so many chains that not even their hashes fit.
     """
-    config = config or SketchConfig()
-    table = _named(sequences)
-    for n_words in range(config.max_words, -1, -1):
-        hashes = b"".join(_hash(sequence) for sequence in table.values())
-        words = [_telling_words(sequence, n_words, config.word_length) for sequence in table.values()]
-        inner = {"ids": list(table), "words": [" ".join(w) for w in words]}
+    hashes = b"".join(map(_hash, sequences.values()))
+    for n_words in range(MAX_WORDS, -1, -1):
+        words = [" ".join(_telling_words(sequence, n_words, WORD_LENGTH)) for sequence in sequences.values()]
+        inner = {"ids": list(sequences), "words": words}
         packed = zlib.compress(json.dumps(inner, separators=(",", ":"), ensure_ascii=False).encode(), 9)
         data = base64.b85encode(len(hashes).to_bytes(4, "big") + hashes + packed).decode("ascii")
-        if len(data) <= config.max_bytes:
-            return {
-                "format": FORMAT,
-                "chains": len(table),
-                "words_per_chain": n_words,
-                "word_length": config.word_length,
-                "data": data,
-            }
-    raise S2PError(f"{len(table)} training chains do not fit into a sketch of {config.max_bytes} bytes; allow more")
+        if len(data) <= MAX_BYTES:
+            counts = {"chains": len(sequences), "words_per_chain": n_words, "word_length": WORD_LENGTH}
+            return {"format": FORMAT, **counts, "data": data}
+    raise S2PError(f"{len(sequences)} training chains do not fit into a sketch of {MAX_BYTES} bytes; allow more")
 
 
-def trained_on(
-    card_or_sketch: Mapping[str, Any], sequences: Mapping[str, str] | Iterable[str], config: SketchConfig | None = None
-) -> list[TrainedOn]:
+def trained_on(card_or_sketch: Mapping[str, Any], sequences: Mapping[str, str]) -> list[TrainedOn]:
     """Which sequences a checkpoint has seen in training, as far as its card can tell.
 
     Parameters
@@ -142,9 +114,7 @@ def trained_on(
     card_or_sketch
         A checkpoint's card, or what :func:`training_sketch` returned.
     sequences
-        Id -> sequence, or sequences alone (their ids are then running numbers), to be evaluated.
-    config
-        ``e_value``: how often chance may make a chain look seen.
+        To be evaluated, by id.
 
     Returns
     -------
@@ -156,14 +126,11 @@ def trained_on(
     S2PError
         If the card has no sketch, or a damaged one: then nothing is known about its training chains.
     """
-    config = config or SketchConfig()
     ids, hashes, words = _unpack(card_or_sketch)
-    table = _named(sequences)
     known = {hashes[k * _HASH_BYTES : (k + 1) * _HASH_BYTES]: ids[k] for k in range(len(ids))}
-    index = word_index(words)
-    decoys = word_index(decoy_words(words))
+    index, decoys = word_index(words), word_index(decoy_words(words))
     found = []
-    for name, sequence in progress_bar(table.items(), "against training chains"):
+    for name, sequence in progress_bar(sequences.items(), "against training chains"):
         same = known.get(_hash(sequence))
         if same is not None:
             found.append(TrainedOn(name, "exact", same, 1.0, 0.0))
@@ -174,36 +141,16 @@ def trained_on(
         if not len(value) or value[best] <= 0:
             continue
         e_value = len(ids) * chance(float(value[best]), fits(query, decoys)[0])
-        if e_value <= config.e_value:
+        if e_value <= E_VALUE:
             found.append(TrainedOn(name, "near", ids[best], float(identity[best]), e_value))
     return found
 
 
-def refuse_trained(
-    card_or_sketch: Mapping[str, Any], sequences: Mapping[str, str] | Iterable[str], *, allow: bool = False
-) -> list[TrainedOn]:
-    """Stop an evaluation on chains that were trained on.
-
-    Parameters
-    ----------
-    card_or_sketch, sequences
-        As for :func:`trained_on`.
-    allow
-        Go on all the same; what was found is returned, to be reported beside the figures.
-
-    Returns
-    -------
-    list of TrainedOn
-        Empty, unless ``allow``.
-
-    Raises
-    ------
-    S2PError
-        Naming the chains; or if the card cannot tell and ``allow`` is not given.
-    """
-    if allow and _sketch(card_or_sketch) is None:
+def _refuse(card: Mapping[str, Any], sequences: Mapping[str, str], allow: bool) -> list[TrainedOn]:
+    """Chains that were trained on, where that is allowed; an error that names them, or says that the card cannot tell."""
+    if allow and _sketch(card) is None:
         return []
-    hits = trained_on(card_or_sketch, sequences)
+    hits = trained_on(card, sequences)
     if hits and not allow:
         more = f" and {len(hits) - _SHOWN} more" if len(hits) > _SHOWN else ""
         raise S2PError(
@@ -211,12 +158,6 @@ def refuse_trained(
             f"{'; '.join(map(str, hits[:_SHOWN]))}{more}; leave them out, or say that you want them (--allow-trained)"
         )
     return hits
-
-
-def _named(sequences: Mapping[str, str] | Iterable[str]) -> dict[str, str]:
-    if isinstance(sequences, Mapping):
-        return dict(sequences)
-    return {str(k): sequence for k, sequence in enumerate(sequences)}
 
 
 def _hash(sequence: str) -> bytes:
@@ -315,7 +256,7 @@ def guard_cases(
     hits: set[str] = set()
     for card in cards:
         # What a card cannot tell cannot be left out.
-        found = refuse_trained(card, sequences, allow=(skip and CARD_KEY in card) or (allow and not skip))
+        found = _refuse(card, sequences, CARD_KEY in card if skip else allow)
         hits |= {hit.id.rsplit("|", 1)[0] for hit in found}
     trained = [case.id for case in cases.cases if case.id in hits]
     if not skip:

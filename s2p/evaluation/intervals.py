@@ -251,12 +251,12 @@ def summary_table(
     table[f"dvo, sites with dcc < {strict:g} Å"] = mean([row.dvo if row.dcc_n < strict else np.nan for row in sites])
     table["radius of gyration, site"] = mean([row.gyration for row in sites])
     table["radius of gyration, pocket"] = mean([row.gyration_pocket for row in sites])
-    table[f"F1, dcc <= {strict:g} Å"] = ratio(lambda row: 2 * row.tp, lambda row: 2 * row.tp + row.fp + row.fn)
-    table[f"precision, dcc <= {strict:g} Å"] = ratio(lambda row: row.tp, lambda row: row.tp + row.fp)
-    table[f"recall, dcc <= {strict:g} Å"] = ratio(lambda row: row.tp, lambda row: row.tp + row.fn)
-    table[f"F1, dcc <= {strict:g} Å, nearest site"] = ratio(
-        lambda row: 2 * row.tp_nearest, lambda row: 2 * row.tp_nearest + row.fp_nearest + row.fn_nearest
-    )
+    at = f"dcc <= {strict:g} Å"
+    table[f"F1, {at}"] = ratio(lambda row: 2 * row.tp, lambda row: 2 * row.tp + row.fp + row.fn)
+    table[f"precision, {at}"] = ratio(lambda row: row.tp, lambda row: row.tp + row.fp)
+    table[f"recall, {at}"] = ratio(lambda row: row.tp, lambda row: row.tp + row.fn)
+    nearest = (lambda row: 2 * row.tp_nearest, lambda row: 2 * row.tp_nearest + row.fp_nearest + row.fn_nearest)
+    table[f"F1, {at}, nearest site"] = ratio(*nearest)
     for name, column in ((f"AP, IoU >= {config.iou:g}", "ap"), ("coverage", "coverage"), ("Dice", "dice"), ("IoU", "iou")):
         values = [getattr(row, column) if row.n_sites else np.nan for row in proteins]
         table[name] = mean(values, of_protein)

@@ -31,7 +31,6 @@ __all__ = [
     "rank_limits",
     "recall",
     "share_missed",
-    "site_size",
     "site_to_pocket",
     "volume_overlap",
     "voxels",
@@ -58,11 +57,7 @@ class Detections:
     false_negatives: int = 0
 
     def __add__(self, other: Detections) -> Detections:
-        return Detections(
-            self.true_positives + other.true_positives,
-            self.false_positives + other.false_positives,
-            self.false_negatives + other.false_negatives,
-        )
+        return Detections(*(getattr(self, name) + getattr(other, name) for name in self.__dataclass_fields__))
 
     @property
     def precision(self) -> float:
@@ -143,18 +138,14 @@ def site_to_pocket(true_sites: Sequence[ArrayLike], pockets: Sequence[ArrayLike]
 
 
 def matched_pockets(overlap: ArrayLike, cutoff: float = BenchmarkConfig.iou) -> NDArray[np.bool_]:
-    """Which ranked pockets match a site of their own.
+    """Which ranked pockets match a site of their own, (P,).
+
+    Going down the ranks a pocket takes the site it overlaps most, by ``cutoff`` at least, of those still free.
 
     Parameters
     ----------
     overlap
         (S, P) intersection over union (:func:`site_to_pocket`), pockets best first.
-    cutoff
-        At least this much is a match. Going down the ranks a pocket takes the site it overlaps most of those still free.
-
-    Returns
-    -------
-    (P,)
     """
     free = np.array(overlap, np.float64)
     matched = np.zeros(free.shape[1], np.bool_)
@@ -166,37 +157,21 @@ def matched_pockets(overlap: ArrayLike, cutoff: float = BenchmarkConfig.iou) -> 
     return matched
 
 
-def pocket_average_precision(matched: ArrayLike, scores: ArrayLike, n_sites: int) -> float:
-    """Average precision of pockets: mean over the true sites of the precision at the rank where each is matched, 0 if never.
+def pocket_average_precision(matched: ArrayLike, n_sites: int) -> float:
+    """Mean over the true sites of the precision at the rank where each is matched, 0 if never; NaN without sites.
 
-    Parameters
-    ----------
-    matched
-        (P,) from :func:`matched_pockets`, of one protein or of many together.
-    scores
-        (P,), higher is better; across proteins they must be comparable. Pockets of equal score enter together.
-    n_sites
-        Sites of the same proteins; NaN if 0.
+    ``matched``: (P,) from :func:`matched_pockets`.
     """
     if not n_sites:
         return float("nan")
-    hit, score = np.asarray(matched, bool), np.asarray(scores, float)
-    order = np.argsort(-score, kind="stable")
-    ends = np.flatnonzero(np.r_[np.diff(score[order]) != 0, True]) if len(score) else np.zeros(0, int)
-    found = np.cumsum(hit[order])[ends]
-    gained = np.diff(found, prepend=0)
-    return float((gained * found / (ends + 1)).sum() / n_sites)
+    hit = np.asarray(matched, bool)
+    return float((hit * np.cumsum(hit) / np.arange(1, len(hit) + 1)).sum() / n_sites)
 
 
 def radius_of_gyration(coord: ArrayLike) -> float:
     """Root mean square distance of (n, 3) coordinates from their mean, Å, unweighted; NaN without any."""
     x = np.asarray(coord, np.float64).reshape(-1, 3)
     return float(np.sqrt(((x - x.mean(axis=0)) ** 2).sum(axis=1).mean())) if len(x) else float("nan")
-
-
-def site_size(n_residues: int, small: int = BenchmarkConfig.small_site) -> str:
-    """Stratum of a site in the paper: ``small`` (fewer than ten residues) or ``large``."""
-    return "small" if n_residues < small else "large"
 
 
 _HALF = 1 << 20
@@ -209,22 +184,14 @@ def voxels(
     origin: ArrayLike = (0.0, 0.0, 0.0),
     spacing: float = BenchmarkConfig.grid,
 ) -> NDArray[np.int64]:
-    """Cells of a cubic grid whose centres lie within ``radius`` (inclusive) of a point.
+    """Cells of a cubic grid whose centres lie within ``radius`` Å (inclusive) of a point: (V,) a number for each, ascending.
 
     Parameters
     ----------
     points
         (n, 3) Å: heavy atoms of a ligand, or points of a pocket.
-    radius
-        Å; Kalasanty dilates the points of a cavity by 2 Å.
     origin
         (3,) centre of a cell. That of the protein makes the figure independent of where the molecule lies.
-    spacing
-        Å.
-
-    Returns
-    -------
-    (V,) a number for each cell, ascending.
     """
     x = (np.asarray(points, np.float64).reshape(-1, 3) - np.asarray(origin, np.float64)) / spacing
     reach = int(np.ceil(radius / spacing))

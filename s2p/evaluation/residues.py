@@ -6,7 +6,7 @@ the same, and it is hundreds of times faster, which searches of a threshold and 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -164,9 +164,7 @@ def residue_figures(labels: ArrayLike, scores: ArrayLike, predicted: ArrayLike) 
 
 
 def _sets(true: ArrayLike, predicted: ArrayLike) -> tuple[set[int], set[int]]:
-    a: Collection[int] = np.asarray(true, np.int64).tolist()
-    b: Collection[int] = np.asarray(predicted, np.int64).tolist()
-    return set(a), set(b)
+    return set(np.asarray(true, np.int64).tolist()), set(np.asarray(predicted, np.int64).tolist())
 
 
 def coverage(true: ArrayLike, predicted: ArrayLike) -> float:

@@ -24,7 +24,7 @@ class SiteRow:
     n_residues: int
     """Residues that bind it; with 0, what compares residues is NaN."""
     size: str
-    """``small`` or ``large`` (:func:`s2p.evaluation.metrics.site_size`)."""
+    """``small`` (fewer residues than :attr:`BenchmarkConfig.small_site`) or ``large``."""
     dcc_n: float
     """From the ligand's centroid to the nearest pocket centre of the top N, N the true sites of the protein."""
     dcc_n_plus: float

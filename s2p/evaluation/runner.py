@@ -35,7 +35,7 @@ from s2p.io.weights import SHIPPED
 from s2p.prediction import Prediction, Predictor, import_predictor, names_class, predict_with
 from s2p.structure.reading import Structure
 
-__all__ = ["Configured", "Record", "Run", "evaluate_case", "load_named", "read_lines", "read_run", "run_benchmark"]
+__all__ = ["Configured", "Record", "Run", "evaluate_case", "load_named", "read_lines", "run_benchmark"]
 
 
 @dataclass(frozen=True)
@@ -101,33 +101,8 @@ def read_lines(path: Path) -> list[Record]:
     return [Record.from_json(line) for line in whole.decode("utf-8").split("\n") if line]
 
 
-def read_run(folder: str | Path) -> Run:
-    """A run from its folder.
-
-    Raises
-    ------
-    S2PError
-        If there is none.
-    """
-    folder = Path(folder)
-    if not (folder / "run.json").is_file():
-        raise S2PError(f"{folder}: no run in it (run.json); make one with: s2p evaluate -o {folder}")
-    facts = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    paths = {name: folder / "records" / f"{file_stem(name)}.jsonl" for name in facts["predictors"]}
-    records = {name: read_lines(path) for name, path in paths.items()}
-    return Run(folder, facts, {name: found for name, found in records.items() if found})
-
-
 class Configured:
-    """A predictor with settings, under a name of its own.
-
-    Parameters
-    ----------
-    name
-        What predictions say they are by.
-    predictor, config
-        The predictor, and what it is asked with.
-    """
+    """A predictor that is asked with settings of its own, and whose predictions say they are by ``name``."""
 
     def __init__(self, name: str, predictor: Predictor, config: PredictConfig) -> None:
         self.name, self.predictor, self.config = name, predictor, config
@@ -188,17 +163,8 @@ def evaluate_case(predictor: Predictor, case: Case, *, name: str = "", config: B
     peak = float(prediction.settings.get("peak_mb", peak))
     record = record_of(truth, replace(prediction, model=name or predictor.name), case, config)
     figures = residue_figures(truth.labels, prediction.probabilities, decided(prediction))
-    protein = replace(
-        record.protein,
-        seconds=seconds,
-        peak_mb=peak,
-        auprc=figures.auprc,
-        average_precision=figures.average_precision,
-        auc=figures.auc,
-        mcc=figures.mcc,
-        f1=figures.f1,
-    )
-    return replace(record, protein=protein)
+    measured = {key: getattr(figures, key) for key in ("auprc", "average_precision", "auc", "mcc", "f1")}
+    return replace(record, protein=replace(record.protein, seconds=seconds, peak_mb=peak, **measured))
 
 
 def record_of(truth: Truth, prediction: Prediction, case: Case, config: BenchmarkConfig | None = None) -> Record:
@@ -221,7 +187,7 @@ def decided(prediction: Prediction) -> NDArray[np.bool_]:
 
 
 def _bits(mask: NDArray[np.bool_]) -> str:
-    return "".join("1" if x else "0" for x in np.asarray(mask, bool).tolist())
+    return "".join(np.where(mask, "1", "0"))
 
 
 def failed_record(answer: Answer[Case], name: str, config: BenchmarkConfig | None = None) -> Record:
@@ -304,7 +270,11 @@ def run_benchmark(
         try:
             with open(path, "a", encoding="utf-8") as handle:
                 for answer in answers:
-                    record = _of_answer(answer, name, config)
+                    if answer.status == "ok":
+                        record: Record = answer.value
+                        record = replace(record, protein=replace(record.protein, first=answer.first))
+                    else:
+                        record = failed_record(answer, name, config)
                     handle.write(record.to_json() + "\n")
                     handle.flush()
                     os.fsync(handle.fileno())
@@ -331,13 +301,6 @@ def _same_version(entry: dict[str, Any], name: str, resumed: bool, version: str)
             f"{name} was {entry['version']} when this run began and is {version} now; start a new run in another folder"
         )
     entry["version"] = version
-
-
-def _of_answer(answer: Answer[Case], name: str, config: BenchmarkConfig) -> Record:
-    if answer.status != "ok":
-        return failed_record(answer, name, config)
-    record: Record = answer.value
-    return replace(record, protein=replace(record.protein, first=answer.first))
 
 
 def _open_run(folder: Path, cases: CaseSet, model: str, config: BenchmarkConfig, resume: bool) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import io
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations
@@ -138,10 +137,9 @@ def write_tables(run: Run) -> dict[str, dict[str, Summary]]:
     """Write the tables of a run into its folder and return the figures by predictor."""
     import pandas as pd
 
-    sites = pd.DataFrame([asdict(site) for found in run.records.values() for r in found for site in r.sites])
-    proteins = pd.DataFrame([asdict(r.protein) for found in run.records.values() for r in found])
-    _write(run, "sites", sites)
-    _write(run, "proteins", proteins)
+    every = [r for found in run.records.values() for r in found]
+    _write(run, "sites", pd.DataFrame([asdict(site) for r in every for site in r.sites]), columnar=True)
+    _write(run, "proteins", pd.DataFrame([asdict(r.protein) for r in every]), columnar=True)
     figures = {name: predictor_figures(found, run.config) for name, found in run.records.items()}
     rows = [
         {"predictor": name, "figure": key, "value": s.value, "low": s.low, "high": s.high}
@@ -150,24 +148,15 @@ def write_tables(run: Run) -> dict[str, dict[str, Summary]]:
     ]
     for name, found in run.records.items():
         rows += [{"predictor": name, "figure": key, "value": value} for key, value in asdict(cost(found)).items()]
-    write_text(run.folder / "summary.csv", _csv(pd.DataFrame(rows)))
-    columns = list(Pair.__dataclass_fields__)
-    compared = pd.DataFrame([asdict(pair) for pair in pairs(run)], columns=columns)
-    write_text(run.folder / "paired.csv", _csv(compared))
-    lost = [asdict(r.protein) for found in run.records.values() for r in found if r.protein.status != "ok"]
-    table = pd.DataFrame(lost, columns=["predictor", "protein", "status", "message", "n_sites", "seconds"])
-    write_text(run.folder / "failures.csv", _csv(table))
+    _write(run, "summary", pd.DataFrame(rows))
+    _write(run, "paired", pd.DataFrame([asdict(pair) for pair in pairs(run)], columns=list(Pair.__dataclass_fields__)))
+    lost = [asdict(r.protein) for r in every if r.protein.status != "ok"]
+    columns = ["predictor", "protein", "status", "message", "n_sites", "seconds"]
+    _write(run, "failures", pd.DataFrame(lost, columns=columns))
     return figures
 
 
-def _csv(table: pd.DataFrame) -> str:
-    text: str = table.to_csv(index=False, lineterminator="\n")
-    return text
-
-
-def _write(run: Run, name: str, table: pd.DataFrame) -> None:
-    write_text(run.folder / f"{name}.csv", _csv(table))
-    if importlib.util.find_spec("pyarrow") is not None:
-        buffer = io.BytesIO()
-        table.to_parquet(buffer, index=False)
-        write_bytes(run.folder / f"{name}.parquet", buffer.getvalue())
+def _write(run: Run, name: str, table: pd.DataFrame, columnar: bool = False) -> None:
+    write_text(run.folder / f"{name}.csv", table.to_csv(index=False, lineterminator="\n"))
+    if columnar and importlib.util.find_spec("pyarrow") is not None:
+        write_bytes(run.folder / f"{name}.parquet", table.to_parquet(index=False))

@@ -26,8 +26,19 @@ def test_ranks_and_distances_that_were_asked_for_are_obeyed() -> None:
     prediction = replace(base, pockets=(*far[:3], near))
     config = BenchmarkConfig(extra_ranks=3, strict_hit=5, n_bootstrap=20)
     result = evaluate_complex(prediction, [np.zeros((1, 3), np.float32)], config=config)
-    assert list(result.dcc) == ["N", "N+3", "all"]
-    assert (result.dcc["N"][0], result.dcc["N+3"][0], result.dca["N+3"][0], result.best_rank[0]) == (100, 4.5, 4.5, 4)
+    (site,) = result.sites
+    assert (site.dcc_n, site.dcc_n_plus, site.dca_n_plus, site.best_rank) == (100, 4.5, 4.5, 4)
     table = summarise([result])
     assert (table["dcc < 5 Å, top N"].value, table["dcc < 5 Å, top N+3"].value) == (0, 1)
     assert (result.protein.tp, result.protein.fp) == (0, 1)
+
+
+def test_small_sites_have_fewer_residues_than_was_asked_for() -> None:
+    prediction = make_prediction()
+    ligand = prediction.structure.residues.ca_coord[:1]
+    (site,) = evaluate_complex(prediction, [ligand]).sites
+    sizes = [
+        evaluate_complex(prediction, [ligand], config=BenchmarkConfig(small_site=site.n_residues + k)).sites[0].size
+        for k in (0, 1)
+    ]
+    assert sizes == ["large", "small"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,16 +12,9 @@ import pytest
 
 from s2p.datasets.label_files import read_three_line
 from s2p.errors import S2PError
+from s2p.evaluation import guard
 from s2p.evaluation.cases import CaseSet, find_cases
-from s2p.evaluation.guard import (
-    CARD_KEY,
-    SketchConfig,
-    guard_cases,
-    knows_training,
-    refuse_trained,
-    trained_on,
-    training_sketch,
-)
+from s2p.evaluation.guard import CARD_KEY, guard_cases, knows_training, trained_on, training_sketch
 from s2p.evaluation.word_fits import BACKGROUND
 
 LETTERS = list("ACDEFGHIKLMNPQRSTVWY")
@@ -84,47 +78,33 @@ def test_common_tags_are_no_sign() -> None:
     assert trained_on(training_sketch(tagged), {k: tag + s for k, s in random_sequences(20, 4).items()}) == []
 
 
-def test_the_sketch_is_json_deterministic_and_small() -> None:
+def test_the_sketch_is_json_deterministic_and_small(monkeypatch: pytest.MonkeyPatch) -> None:
     assert training_sketch(TRAINING) == SKETCH
     assert trained_on(json.loads(json.dumps(SKETCH)), {"x": TRAINING["c0"]})
     table = random_sequences(4401, 5, 393)
     sketch = training_sketch(table)
     assert sketch["words_per_chain"] == 4
     assert len(json.dumps(sketch)) < 300_000
-    small = training_sketch(table, SketchConfig(max_bytes=120_000))
+    monkeypatch.setattr(guard, "MAX_BYTES", 120_000)
+    small = training_sketch(table)
     assert small["words_per_chain"] < 4
     assert len(small["data"]) <= 120_000
     assert [h.kind for h in trained_on(small, {"x": table["c9"]})] == ["exact"]
+    monkeypatch.setattr(guard, "MAX_BYTES", 1000)
     with pytest.raises(S2PError, match="4401 training chains do not fit into a sketch of 1000 bytes"):
-        training_sketch(table, SketchConfig(max_bytes=1000))
+        training_sketch(table)
 
 
-def test_short_odd_and_unnamed_chains() -> None:
-    sketch = training_sketch(["A", "", "XXXX", "ACDEFGHIK", "G" * 400])
-    assert [(h.id, h.kind, h.training_id) for h in trained_on(sketch, ["A", "W", ""])] == [
-        ("0", "exact", "0"),
-        ("2", "exact", "1"),
-    ]
+def test_short_and_odd_chains() -> None:
+    sketch = training_sketch({"a": "A", "nothing": "", "x": "XXXX", "few": "ACDEFGHIK", "g": "G" * 400})
+    hits = trained_on(sketch, {"0": "A", "1": "W", "2": ""})
+    assert [(h.id, h.kind, h.training_id) for h in hits] == [("0", "exact", "a"), ("2", "exact", "nothing")]
     assert trained_on(training_sketch({}), {"x": "ACDEFGHIKLMN"}) == []
-
-
-def test_an_evaluation_is_refused_unless_allowed() -> None:
-    card = {"licence": "MIT", CARD_KEY: SKETCH}
-    new = random_sequences(2, 50)
-    assert refuse_trained(card, new) == []
-    with pytest.raises(
-        S2PError, match=r"trained on 1 of the chains .*mine \(the same sequence as training chain c2\).*leave them out"
-    ):
-        refuse_trained(card, new | {"mine": TRAINING["c2"]})
-    assert [h.id for h in refuse_trained(card, {"mine": TRAINING["c2"]}, allow=True)] == ["mine"]
-    with pytest.raises(S2PError, match="60 of the chains.* and 55 more"):
-        refuse_trained(card, TRAINING)
 
 
 def test_a_card_that_cannot_tell_says_so() -> None:
     with pytest.raises(S2PError, match="no record of its training chains"):
-        refuse_trained({"licence": "MIT"}, {"x": "ACD"})
-    assert refuse_trained({"licence": "MIT"}, {"x": "ACD"}, allow=True) == []
+        trained_on({"licence": "MIT"}, {"x": "ACD"})
     for broken in ({"data": "!!"}, {"data": SKETCH["data"][:-50]}, {"chains": 3}, {"data": 7}):
         with pytest.raises(S2PError, match="damaged"):
             trained_on(SKETCH | broken, {"x": "ACD"})
@@ -145,11 +125,17 @@ def model(tmp_path: Path, cases: CaseSet) -> str:
 
 
 def test_refused_allowed_or_left_out(cases: CaseSet, model: str) -> None:
-    with pytest.raises(S2PError, match=r"trained on 1 of the chains.*4CUP\|A.*--allow-trained"):
+    with pytest.raises(
+        S2PError,
+        match=r"trained on 1 of the chains.*4CUP\|A \(the same sequence as training chain seen\); leave .*--allow-trained",
+    ):
         guard_cases(cases, model, ["s2p"])
     assert guard_cases(cases, model, ["s2p"], allow=True) == (cases, ["4CUP"])
     kept, trained = guard_cases(cases, model, ["s2p"], skip=True)
     assert ([case.id for case in kept.cases], trained) == (["1GBT"], [])
+    many = CaseSet("mine", "", tuple(replace(cases.cases[0], id=str(k)) for k in range(7)))
+    with pytest.raises(S2PError, match="trained on 7 of the chains.* and 2 more"):
+        guard_cases(many, model, ["s2p"])
     with pytest.raises(S2PError, match="relatives of every protein"):
         guard_cases(CaseSet("mine", "", cases.cases[:1]), model, ["s2p"], skip=True)
 

@@ -10,10 +10,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from benchmarks.report.results import read_run
 from s2p.errors import S2PError
 from s2p.evaluation.cases import Case, CaseSet, find_cases
 from s2p.evaluation.config import OURS, BenchmarkConfig
-from s2p.evaluation.runner import Record, Run, evaluate_case, load_named, read_run, run_benchmark
+from s2p.evaluation.runner import Record, Run, evaluate_case, load_named, run_benchmark
 from s2p.evaluation.tables import cost, pairs, predictor_figures, write_tables
 from s2p.structure.reading import read_structure
 

@@ -12,13 +12,13 @@ import pytest
 from matplotlib.colors import to_hex
 from PIL import Image
 
-from benchmarks.report.results import main, possibly_trained, results_page
+from benchmarks.report.results import main, possibly_trained, read_run, results_page
 from benchmarks.report.studies import study_sections
 from course.recall_pfi import Mark, dcc_against_pfi
 from s2p.errors import S2PError
 from s2p.evaluation.cases import find_cases
 from s2p.evaluation.provenance import provenance
-from s2p.evaluation.runner import evaluate_case, failed_record, load_named, read_run
+from s2p.evaluation.runner import evaluate_case, failed_record, load_named
 from s2p.evaluation.tables import cost, predictor_figures, write_tables
 from s2p.io.processes import Answer
 from s2p.output.palette import POCKETS
