@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from s2p.datasets.labelled import LabelledChain
 from s2p.prediction import Pocket, Prediction
 from s2p.structure.reading import Atoms, Ligand, Residues, Structure
 
@@ -92,3 +95,8 @@ def make_prediction(name: str = "demo", *, settings: dict[str, Any] | None = Non
         settings or {"threshold": 0.5, "smoothing_threshold": 0.4, "bandwidth": np.float32(9.0)},
         ("read me",),
     )
+
+
+def write_chains(path: Path, chains: Sequence[LabelledChain]) -> None:
+    """A label file of records of three lines."""
+    path.write_text("".join(f">{c.id}\n{c.sequence}\n{''.join(map(str, c.labels.tolist()))}\n" for c in chains))

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from benchmarks.command import log, reported
+from benchmarks.recipes.data import read_chains
 from benchmarks.recipes.nucleic import (
     METRICS,
     CrossBindSequenceConfig,
@@ -36,7 +37,6 @@ from benchmarks.recipes.nucleic import (
 from benchmarks.recipes.window_baseline import fit_window_baseline
 from s2p.checkpoint import load_checkpoint
 from s2p.config import DEFAULT_MODEL
-from s2p.datasets.label_files import read_three_line
 from s2p.datasets.labelled import LabelledChain
 from s2p.datasets.splits import homologous, search_method
 from s2p.evaluation.guard import CARD_KEY, trained_on, training_sketch
@@ -114,8 +114,8 @@ def read_sets(folder: Path, kind: str, config: CrossBindSequenceConfig | None = 
     """The public sets of ``dna`` or ``rna``, the training set split into training and validation clusters."""
     train, tests = SETS[kind]
     place = folder / "sequences" / "nucleic"
-    training, validation = split_chains(read_three_line(place / train), config)
-    return NucleicSets(training, validation, {name: read_three_line(place / file) for name, file in tests.items()})
+    training, validation = split_chains(read_chains(place / train), config)
+    return NucleicSets(training, validation, {name: read_chains(place / file) for name, file in tests.items()})
 
 
 def chains_beside(sets: NucleicSets, other: NucleicSets) -> NucleicSets:

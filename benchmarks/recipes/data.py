@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,16 +12,26 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from s2p.datasets.enhancement import enhance
-from s2p.datasets.label_files import read_three_line
-from s2p.datasets.labelled import Complex, LabelledChain, read_complexes, read_ligysis
+from s2p.datasets.enhancement import enhance_chains
+from s2p.datasets.label_files import read_annotations
+from s2p.datasets.labelled import Complex, LabelledChain, read_complexes
 from s2p.datasets.splits import cluster, homologous, split_complexes
 from s2p.errors import S2PError
 from s2p.io.files import write_csv
+from s2p.structure.alignment import labels_on_chain
 from s2p.structure.contacts import binding_residues
 from s2p.structure.reading import Structure, read_structure
 
-__all__ = ["Data", "Site", "assign_folds", "complexes_of_split", "example_files", "prepare"]
+__all__ = [
+    "Data",
+    "Site",
+    "assign_folds",
+    "complexes_of_split",
+    "example_files",
+    "prepare",
+    "read_chains",
+    "read_ligysis",
+]
 
 MIN_CHAIN = 30
 """Residues of a chain that is trained on."""
@@ -85,7 +95,7 @@ def prepare(folder: Path, examples: Path, splits: Path) -> Data:
     split = split_complexes(found, always_test=forced)
     held_out = bundled | {chain: sequence for chain, sequence in chains.items() if split[chain.rsplit("|", 1)[0]] != "train"}
     from_complexes = _complex_chains([loaded[key] for key, name in split.items() if name == "train"])
-    scpdb = [c for c in read_three_line(folder / "sequences/small/scpdb.txt") if len(c.sequence) >= MIN_CHAIN and c.labels.any()]
+    scpdb = [c for c in read_chains(folder / "sequences/small/scpdb.txt") if len(c.sequence) >= MIN_CHAIN and c.labels.any()]
     ligysis = list(read_ligysis(folder / "ligysis", "train"))
     candidates = {f"scpdb|{k}": c for k, c in enumerate(scpdb)} | {f"ligysis|{k}": c for k, (c, _) in enumerate(ligysis)}
     leaks = homologous(held_out, {key: c.sequence for key, c in candidates.items()})
@@ -98,7 +108,7 @@ def prepare(folder: Path, examples: Path, splits: Path) -> Data:
     # The LIGYSIS chain stands for a protein that is in several sets: its labels are a union already.
     ordered = [sorted(map(int, group), key=lambda k: everything[k].source != "ligysis_train") for group in groups]
     ordered.sort()  # mmseqs2 writes its clusters in no fixed order
-    training = enhance(everything, ordered)
+    training = [enhanced.chain for enhanced in enhance_chains(everything, ordered)]
     left = homologous(bundled, {str(k): c.sequence for k, c in enumerate(training)})
     validation = list(read_ligysis(folder / "ligysis", "validation"))
     seen = homologous({str(k): c.sequence for k, c in enumerate(everything)}, {c.id: c.sequence for c, _ in validation})
@@ -120,6 +130,24 @@ def prepare(folder: Path, examples: Path, splits: Path) -> Data:
     }
     kept = [pair for k, pair in enumerate(ligysis) if f"ligysis|{k}" not in leaks]
     return Data(training, kept, validation, frozenset(seen), by_split, counts)
+
+
+def read_chains(path: Path) -> list[LabelledChain]:
+    """Chains of an archive of labels, in which ids may repeat and chains may be short or without a binding residue."""
+    return [LabelledChain(a.id, a.sequence, a.labels, path.stem) for a in read_annotations(path)]
+
+
+def read_ligysis(folder: Path, split: str) -> Iterator[tuple[LabelledChain, Structure]]:
+    """Chains of one LIGYSIS split (``train`` or ``validation``) with labels on the observed residues."""
+    csv.field_size_limit(1 << 24)
+    with open(folder / "chains.csv", newline="", encoding="utf-8") as handle:
+        for row in csv.DictReader(handle):
+            if row["split"] != split:
+                continue
+            structure = read_structure(folder / "chains" / row["chain_file"])
+            indices = [int(token[1:]) for token in row["binding_residues_0based_uniprot"].split()]
+            labels = labels_on_chain(structure.sequence(), row["uniprot_sequence"], indices)
+            yield LabelledChain(row["uniprot"], structure.sequence(), labels, f"ligysis_{split}"), structure
 
 
 def complexes_of_split(folder: Path, splits: Path, wanted: str) -> list[Complex]:

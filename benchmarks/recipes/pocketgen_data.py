@@ -17,9 +17,8 @@ import torch
 from numpy.typing import NDArray
 from scipy.cluster.hierarchy import fcluster, linkage
 
-from benchmarks.recipes.data import MIN_HELD_OUT_CHAIN, complexes_of_split, example_files
+from benchmarks.recipes.data import MIN_HELD_OUT_CHAIN, complexes_of_split, example_files, read_ligysis
 from benchmarks.recipes.pocketgen_heads import Places, TraceRows
-from s2p.datasets.labelled import read_ligysis
 from s2p.datasets.splits import cluster, homologous
 from s2p.errors import S2PError
 from s2p.io.runtime import progress_bar

@@ -80,8 +80,9 @@ def read_bare(folder: Path, ligysis: Path | None, structures: Sequence[Path]) ->
     """
     import numpy as np
 
+    from benchmarks.recipes.data import read_ligysis
     from benchmarks.studies.apo import Bare
-    from s2p.datasets.labelled import read_complexes, read_ligysis
+    from s2p.datasets.labelled import read_complexes
     from s2p.structure.reading import SUFFIXES, read_structure
 
     none = np.zeros((0, 3), np.float32)

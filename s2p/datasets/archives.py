@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from s2p.config import Checked, Count, NonNegative, Positive
+from s2p.config import Checked, Count, Positive
 from s2p.errors import FetchError
 from s2p.io.downloads import readable_size
 from s2p.io.files import make_folder
@@ -29,8 +29,6 @@ class DownloadConfig(Checked):
     """Seconds without an answer before a connection is given up."""
     attempts: Count = 5
     """How often a file is asked for where the server is busy or the connection breaks."""
-    pause: NonNegative = 1.0
-    """Seconds before the next attempt; doubled each time."""
     max_bytes: Count = 64 << 30
     """Largest file accepted (bytes)."""
     max_unpacked_bytes: Count = 256 << 30

@@ -26,7 +26,6 @@ __all__ = [
     "EnhanceConfig",
     "EnhancedChain",
     "Evidence",
-    "enhance",
     "enhance_chains",
     "enhance_structures",
     "evidence_table",
@@ -76,17 +75,8 @@ class EnhancedChain:
     """Binding residues of members that the representative lacks (not observed in it)."""
 
 
-@dataclass(frozen=True, eq=False)
-class _Site:
-    """Binding residues of one ligand in one chain."""
-
-    ligand: str
-    residues: NDArray[np.int_]
-
-
-def enhance(chains: Sequence[LabelledChain], groups: Sequence[Sequence[int]]) -> list[LabelledChain]:
-    """The chains of :func:`enhance_chains` without their evidence."""
-    return [enhanced.chain for enhanced in enhance_chains(chains, groups)]
+_Site = tuple[str, NDArray[np.int_]]
+"""A ligand and its binding residues in one chain."""
 
 
 def enhance_chains(chains: Sequence[LabelledChain], groups: Sequence[Sequence[int]]) -> list[EnhancedChain]:
@@ -98,7 +88,7 @@ def enhance_chains(chains: Sequence[LabelledChain], groups: Sequence[Sequence[in
         Indices into ``chains`` of chains of one protein, such as :func:`s2p.datasets.splits.cluster` finds; the first of each
         stands for the group.
     """
-    return [_join([(chains[k], [_Site("", np.flatnonzero(chains[k].labels))]) for k in group]) for group in groups]
+    return [_join([(chains[k], [("", np.flatnonzero(chains[k].labels))]) for k in group]) for group in groups]
 
 
 def enhance_structures(
@@ -143,17 +133,15 @@ def enhance_structures(
                 raise S2PError(
                     f"there are two structures {structure.name!r} with a chain {chain}; give the files different names"
                 )
-            inside = [_Site(site.ligand.id, np.flatnonzero(np.isin(own, site.residues))) for site in sites]
-            inside = [site for site in inside if len(site.residues)]
-            flags = np.zeros(len(own), np.uint8)
-            for site in inside:
-                flags[site.residues] = 1
-            found[name] = (LabelledChain(name, structure.sequence(chain), flags, structure.name), inside)
+            inside = [(site.ligand.id, np.flatnonzero(np.isin(own, site.residues))) for site in sites]
+            # Labels are set where sites are joined.
+            unlabelled = LabelledChain(name, structure.sequence(chain), np.zeros(len(own), np.uint8), structure.name)
+            found[name] = unlabelled, inside
+    proteins = proteins or {}
     groups: dict[str, list[str]] = {}
-    for name in found:
-        if proteins and name in proteins:
-            groups.setdefault(proteins[name], []).append(name)
-    rest = {name: chain.sequence for name, (chain, _) in found.items() if not (proteins and name in proteins)}
+    for name in filter(proteins.__contains__, found):
+        groups.setdefault(proteins[name], []).append(name)
+    rest = {name: chain.sequence for name, (chain, _) in found.items() if name not in proteins}
     together = list(groups.values()) + (cluster(rest, identity=config.identity, coverage=config.coverage) if rest else [])
     order = {name: k for k, name in enumerate(found)}
     # The longest chain first, since what the representative lacks is lost; then as the structures came.
@@ -181,14 +169,14 @@ def _join(members: Sequence[tuple[LabelledChain, Sequence[_Site]]]) -> EnhancedC
         same = chain.sequence == first.sequence
         position = np.arange(len(chain.sequence)) if same else align(chain.sequence, first.sequence)
         missing = set()
-        for site in sites:
-            for k in site.residues.tolist():
+        for ligand, residues in sites:
+            for k in residues.tolist():
                 index = int(position[k])
                 if index < 0:
                     missing.add(k)
                     continue
                 labels[index] = 1
-                evidence.append(Evidence(index, chain.id, k, chain.sequence[k], site.ligand))
+                evidence.append(Evidence(index, chain.id, k, chain.sequence[k], ligand))
         lost += len(missing)
     evidence.sort(key=lambda e: e.index)
     joined = LabelledChain(first.id, first.sequence, labels, first.source)

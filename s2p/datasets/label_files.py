@@ -17,7 +17,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from s2p.config import Checked, Count
 from s2p.datasets.labelled import LETTERS, LabelledChain
 from s2p.errors import S2PError
 from s2p.io.files import csv_text, write_text
@@ -26,27 +25,11 @@ __all__ = [
     "CSV_COLUMNS",
     "FORMATS",
     "Annotation",
-    "AnnotationConfig",
     "format_annotations",
     "read_annotations",
     "read_labels",
-    "read_three_line",
     "write_annotations",
-    "write_three_line",
 ]
-
-
-@dataclass(frozen=True)
-class AnnotationConfig(Checked):
-    """What a file of labels must hold to be trained on."""
-
-    min_residues: Count = 2
-    """Shorter chains are refused: one residue has no neighbour to learn from."""
-    allow_empty: bool = False
-    """Take chains without a binding residue; off, because an empty field is a mistake more often than a fact."""
-    merge_pockets: bool = False
-    """Take several lines of one chain as its pockets and join them; off, because they are a mistake in a file of chains."""
-
 
 CSV_COLUMNS = ("pdb", "chain", "type", "residues", "sequence")
 """Columns of a label CSV; each holds what the field of a published line holds."""
@@ -97,57 +80,43 @@ class _Problem(Exception):
     """What is wrong in one line; the file's name is added outside."""
 
 
-def read_labels(path: str | Path, config: AnnotationConfig | None = None) -> list[LabelledChain]:
+def read_labels(path: str | Path) -> list[LabelledChain]:
     """Labelled chains for training from a file in any of :data:`FORMATS`; which one is told from its first line.
+
+    Refused besides mistakes are chains of one residue, which has no neighbour to learn from; chains without a binding residue,
+    because an empty field is a mistake more often than a fact; and chains named twice.
 
     Parameters
     ----------
     path
         Text, UTF-8. ``source`` of the chains is the file's name without suffix.
-    config
-        What is refused besides mistakes: chains that are too short, chains without a binding residue, chains named twice.
 
     Returns
     -------
     list of LabelledChain
-        In file order; with ``merge_pockets`` the union of the lines of a chain, where its first line stands.
+        In file order.
 
     Raises
     ------
     S2PError
         Naming file, line and field of the first mistakes, and how many there are.
     """
-    path, config = Path(path), config or AnnotationConfig()
+    path = Path(path)
     form, annotations = _parse(path)
+    name, residues, sequence = _FIELDS[form]
     problems: list[str] = []
-    found: dict[tuple[str, str], LabelledChain] = {}
     first: dict[tuple[str, str], int] = {}
-    fields = _FIELDS[form]
     for a in annotations:
-        where, key = f"line {a.line}", (a.pdb, a.chain)
-        n = len(a.sequence)
-        if n < config.min_residues:
+        if len(a.sequence) < 2:
+            problems.append(f"line {a.line}, {sequence}: {a.id} has 1 residue, at least 2 are needed")
+        elif not len(a.indices):
+            problems.append(f"line {a.line}, {residues}: {a.id} has no binding residue; leave the chain out if that is so")
+        elif (line := first.setdefault((a.pdb, a.chain), a.line)) != a.line:
             problems.append(
-                f"{where}, {fields[2]}: {a.id} has {n} residue{'s' * (n != 1)}, at least {config.min_residues} are needed"
+                f"line {a.line}, {name}: {a.id} is in line {line} already; if the lines are pockets of one chain, merge them"
             )
-            continue
-        if not len(a.indices) and not config.allow_empty:
-            problems.append(f"{where}, {fields[1]}: {a.id} has no binding residue; leave the chain out if that is so")
-            continue
-        known = found.get(key)
-        if known is None:
-            first[key] = a.line
-            found[key] = LabelledChain(a.id, a.sequence, a.labels, path.stem)
-        elif not config.merge_pockets:
-            problems.append(
-                f"{where}, {fields[0]}: {a.id} is in line {first[key]} already; if the lines are pockets of one chain, merge them"
-            )
-        elif known.sequence != a.sequence:
-            problems.append(f"{where}, {fields[2]}: {a.id} has another sequence in line {first[key]}")
-        else:
-            np.maximum(known.labels, a.labels, out=known.labels)
     _raise(path, problems)
-    return list(found.values())
+    return [LabelledChain(a.id, a.sequence, a.labels, path.stem) for a in annotations]
 
 
 def read_annotations(path: str | Path) -> list[Annotation]:
@@ -159,25 +128,6 @@ def read_annotations(path: str | Path) -> list[Annotation]:
         As :func:`read_labels`, for mistakes within a line.
     """
     return _parse(Path(path))[1]
-
-
-def read_three_line(path: str | Path) -> list[LabelledChain]:
-    """Read records of three lines: ``>id``, sequence, string of ``0`` and ``1``, as public archives have them.
-
-    Ids may repeat and chains may be of one residue or have no binding one; :func:`read_labels` is strict.
-
-    Raises
-    ------
-    S2PError
-        Naming file and line of what is not of this form.
-    """
-    path = Path(path)
-    return [LabelledChain(a.id, a.sequence, a.labels, path.stem) for a in _parse(path, "records")[1]]
-
-
-def write_three_line(path: str | Path, chains: Sequence[LabelledChain]) -> None:
-    """Write records that :func:`read_three_line` reads."""
-    write_text(Path(path), "".join(f">{c.id}\n{c.sequence}\n{''.join(map(str, c.labels.tolist()))}\n" for c in chains))
 
 
 def format_annotations(annotations: Iterable[Annotation], form: str = "published") -> str:
@@ -209,10 +159,10 @@ def write_annotations(path: str | Path, annotations: Iterable[Annotation], form:
     return write_text(Path(path), format_annotations(annotations, form))
 
 
-def _parse(path: Path, form: str | None = None) -> tuple[str, list[Annotation]]:
-    """Format (told from the content unless given) and annotations of a file."""
+def _parse(path: Path) -> tuple[str, list[Annotation]]:
+    """Format, told from the content, and annotations of a file."""
     text = _read_text(path)
-    form = form or _sniff(path, text)
+    form = _sniff(path, text)
     problems: list[str] = []
     found = []
     for number, make in _PARSERS[form](text):

@@ -1,14 +1,12 @@
-"""Labelled chains and protein–ligand complexes, and local folders of them.
+"""Labelled chains, and protein–ligand complexes in a local folder.
 
-Local folder layouts: LIGYSIS tables with one chain file per protein, and one folder per complex holding ``protein.pdb`` and
-``ligand_NN.pdb``. Files of labelled sequences are read by :mod:`s2p.datasets.label_files`, public sets are named in
-:mod:`s2p.datasets.registry`.
+A complex is a folder with ``protein.pdb`` and ``ligand_NN.pdb``. Files of labelled sequences are read by
+:mod:`s2p.datasets.label_files`, public sets are named in :mod:`s2p.datasets.registry`.
 """
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
@@ -17,15 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from s2p.errors import S2PError
-from s2p.structure.alignment import labels_on_chain
 from s2p.structure.reading import Structure, read_structure
 
-__all__ = [
-    "Complex",
-    "LabelledChain",
-    "read_complexes",
-    "read_ligysis",
-]
+__all__ = ["Complex", "LabelledChain", "read_complexes"]
 
 LETTERS = frozenset("ACDEFGHIKLMNPQRSTVWYXBUZO")
 """One-letter codes a sequence may hold."""
@@ -78,30 +70,16 @@ class Complex:
         return coords
 
 
-def read_ligysis(folder: str | Path, split: str) -> Iterator[tuple[LabelledChain, Structure]]:
-    """Chains of one LIGYSIS split (``train`` or ``validation``) with labels on the observed residues."""
-    folder = Path(folder)
-    csv.field_size_limit(1 << 24)
-    with _open_table(folder / "chains.csv", "a LIGYSIS folder") as handle:
-        for row in csv.DictReader(handle):
-            if row["split"] != split:
-                continue
-            structure = read_structure(folder / "chains" / row["chain_file"])
-            indices = [int(token[1:]) for token in row["binding_residues_0based_uniprot"].split()]
-            labels = labels_on_chain(structure.sequence(), row["uniprot_sequence"], indices)
-            yield LabelledChain(row["uniprot"], structure.sequence(), labels, f"ligysis_{split}"), structure
-
-
 def read_complexes(folder: str | Path) -> list[Complex]:
     """Usable complexes of a folder with ``index.csv`` and ``chain_clusters.csv`` (flag ``exclude`` and status != OK dropped)."""
     folder = Path(folder)
     clusters: dict[tuple[str, str], list[str]] = {}
-    with _open_table(folder / "chain_clusters.csv", "a folder of complexes") as handle:
+    with _open_table(folder / "chain_clusters.csv") as handle:
         for row in csv.DictReader(handle):
             dataset, name, _chain = row["chain"].rsplit("|", 2)
             clusters.setdefault((dataset, name), []).append(row["cluster30"])
     found = []
-    with _open_table(folder / "index.csv", "a folder of complexes") as handle:
+    with _open_table(folder / "index.csv") as handle:
         for row in csv.DictReader(handle):
             key = (row["dataset"], row["id"])
             place = folder / key[0] / key[1]
@@ -111,8 +89,10 @@ def read_complexes(folder: str | Path) -> list[Complex]:
     return found
 
 
-def _open_table(path: Path, what: str) -> TextIO:
+def _open_table(path: Path) -> TextIO:
     try:
         return open(path, newline="", encoding="utf-8")
     except FileNotFoundError:
-        raise S2PError(f"{path}: no such file, so {path.parent} is not {what}; s2p datasets list DIR tells layouts") from None
+        raise S2PError(
+            f"{path}: no such file, so {path.parent} is not a folder of complexes; s2p datasets list DIR tells layouts"
+        ) from None

@@ -30,16 +30,8 @@ class RemoteFile:
     url: str
     size: int | None = None
     """Bytes; ``None`` where the source does not say."""
-    sha256: str | None = None
-    md5: str | None = None
-    """Where this is all that the source states (Zenodo)."""
-
-    @property
-    def checksum(self) -> Checksum | None:
-        """The best that is known."""
-        if self.sha256:
-            return "sha256", self.sha256
-        return ("md5", self.md5) if self.md5 else None
+    checksum: Checksum | None = None
+    """Likewise."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +55,10 @@ def _read_sets() -> tuple[Dataset, ...]:
     table = tomllib.loads(Path(__file__).with_name("sets.toml").read_text(encoding="utf-8"))["set"]
     sets = []
     for entry in table:
-        files = tuple(RemoteFile(**file) for file in entry.pop("files", ()))
+        files = tuple(
+            RemoteFile(file["name"], file["url"], checksum=("md5", file["md5"]) if "md5" in file else None)
+            for file in entry.pop("files", ())
+        )
         sets.append(Dataset(**{"licence": None, **entry}, files=files))
     return tuple(sets)
 
@@ -79,7 +74,7 @@ LOCAL_LAYOUTS: tuple[tuple[str, str, Callable[[Path], bool]], ...] = (
     ),
     (
         "ligysis",
-        "chains.csv and chains/ with one file a protein (s2p.datasets.labelled.read_ligysis)",
+        "chains.csv and chains/ with one file a protein (s2p evaluate)",
         lambda folder: (folder / "chains.csv").is_file() and (folder / "chains").is_dir(),
     ),
     (
@@ -107,7 +102,7 @@ def dataset(name: str) -> Dataset:
 
 def dataset_folder(name: str, folder: str | Path | None = None) -> Path:
     """Where a set is, or will be: ``folder``/NAME, by default in the cache (:func:`s2p.io.downloads.cache_folder`)."""
-    return (Path(folder) if folder is not None else cache_folder() / "datasets") / dataset(name).name
+    return (Path(folder) if folder is not None else cache_folder() / "datasets") / name
 
 
 def fetch_dataset(
@@ -134,8 +129,7 @@ def fetch_dataset(
     """
     entry = dataset(name) if isinstance(name, str) else name
     config = config or DownloadConfig()
-    parent = Path(folder) if folder is not None else cache_folder() / "datasets"
-    place = parent / entry.name
+    place = dataset_folder(entry.name, folder)
     files = entry.files or (_zenodo_files(entry.zenodo, config) if entry.zenodo else ())
     if not files:
         raise S2PError(f"{entry.name}: {entry.note or 'no file is known'} ({entry.source})")
@@ -152,7 +146,6 @@ def fetch_dataset(
                 timeout=config.timeout,
                 max_bytes=config.max_bytes,
                 attempts=config.attempts,
-                pause=config.pause,
                 what=f"{entry.name}: {remote.name}",
                 progress=not quiet,
             )
@@ -164,17 +157,17 @@ def fetch_dataset(
     return place, notes
 
 
-def _zenodo_files(record: str, config: DownloadConfig, api: str = ZENODO_API) -> tuple[RemoteFile, ...]:
+def _zenodo_files(record: str, config: DownloadConfig) -> tuple[RemoteFile, ...]:
     """The files of a record with their sizes and checksums, as Zenodo states them."""
-    url = api.format(record=record)
+    url = ZENODO_API.format(record=record)
     what = f"Zenodo record {record}"
     answer = read_json(url, what, config.timeout)
     try:
         files = []
         for entry in answer["files"]:
             kind, _, digest = str(entry.get("checksum", "")).partition(":")
-            known = {kind: digest} if kind in ("md5", "sha256") else {}
-            files.append(RemoteFile(str(entry["key"]), str(entry["links"]["self"]), int(entry["size"]), **known))
+            checksum = (kind, digest) if kind in ("md5", "sha256") else None
+            files.append(RemoteFile(str(entry["key"]), str(entry["links"]["self"]), int(entry["size"]), checksum))
     except (ValueError, KeyError, TypeError, AttributeError):
         raise FetchError(f"{what}: the answer of {url} is not the list of files that was expected") from None
     return tuple(files)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from s2p.datasets.enhancement import EVIDENCE_COLUMNS, EnhanceConfig, enhance, enhance_chains, enhance_structures, evidence_table
+from s2p.datasets.enhancement import EVIDENCE_COLUMNS, EnhanceConfig, enhance_chains, enhance_structures, evidence_table
 from s2p.datasets.labelled import LabelledChain
 from s2p.errors import S2PError
 from s2p.structure.ligands import ligand_labels
@@ -21,11 +21,10 @@ B = LabelledChain("b", "TAYIAKQRQISFVKSHFSRQLEERLGLIEVQ", np.eye(31, dtype=np.ui
 
 
 def test_the_union_is_taken_and_the_input_left_alone() -> None:
-    merged = enhance([A, B], [[0, 1]])
-    assert len(merged) == 1
-    assert np.flatnonzero(merged[0].labels).tolist() == [5, 10]
+    (merged,) = enhance_chains([A, B], [[0, 1]])
+    assert np.flatnonzero(merged.chain.labels).tolist() == [5, 10]
     assert A.labels.sum() == 1
-    assert [c.id for c in enhance([A, B], [[1], [0]])] == ["b", "a"]
+    assert [joined.chain.id for joined in enhance_chains([A, B], [[1], [0]])] == ["b", "a"]
 
 
 def test_every_binding_residue_has_its_origin() -> None:

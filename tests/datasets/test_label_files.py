@@ -12,15 +12,12 @@ from hypothesis import strategies as st
 from s2p.datasets.label_files import (
     FORMATS,
     Annotation,
-    AnnotationConfig,
     format_annotations,
     read_annotations,
     read_labels,
-    read_three_line,
     write_annotations,
-    write_three_line,
 )
-from s2p.datasets.labelled import LETTERS, LabelledChain
+from s2p.datasets.labelled import LETTERS
 from s2p.errors import S2PError
 
 GOOD = "1abc;A;ATP;C1 D2;ACDEF\n2xyz;BB;HEM;F0;FGH\n"
@@ -115,24 +112,15 @@ def test_what_is_no_text_gives_a_sentence(tmp_path: Path, content: bytes | None)
         read_labels(path)
 
 
-def test_pockets_are_joined_on_request(tmp_path: Path) -> None:
+def test_lines_are_read_one_by_one_where_a_chain_has_several(tmp_path: Path) -> None:
     path = write(tmp_path, LINE_1 + "1abc;A;HEM;D2;ACDEF\n1abc;B;HEM;D2;ACDEF\n")
-    chains = read_labels(path, AnnotationConfig(merge_pockets=True))
-    assert [(c.id, np.flatnonzero(c.labels).tolist()) for c in chains] == [("1abc_A", [1, 2]), ("1abc_B", [2])]
     assert [(a.kind, a.indices.tolist(), a.line) for a in read_annotations(path)] == [
         ("ATP", [1], 1),
         ("HEM", [2], 2),
         ("HEM", [2], 3),
     ]
-    other = write(tmp_path, LINE_1 + "1abc;A;HEM;D2;ACDE\n")
-    with pytest.raises(S2PError, match=r"line 2, field 5 \(sequence\): 1abc_A has another sequence in line 1"):
-        read_labels(other, AnnotationConfig(merge_pockets=True))
-
-
-def test_limits_can_be_changed(tmp_path: Path) -> None:
-    path = write(tmp_path, "1abc;A;x;;A\n")
-    (chain,) = read_labels(path, AnnotationConfig(min_residues=1, allow_empty=True))
-    assert chain.labels.tolist() == [0]
+    (short,) = read_annotations(write(tmp_path, "1abc;A;x;;A\n"))
+    assert short.labels.tolist() == [0]
 
 
 @pytest.mark.parametrize("form", FORMATS)
@@ -171,16 +159,3 @@ def test_a_name_with_the_separator_is_refused() -> None:
     assert "1a;b" in format_annotations([row], "csv")
     with pytest.raises(S2PError, match="no label format 'xml'"):
         format_annotations([row], "xml")
-
-
-def test_three_line_round_trip_is_lenient(tmp_path: Path) -> None:
-    chains = [LabelledChain("a", "ACDE", np.array([0, 1, 1, 0], np.uint8)), LabelledChain("b c", "G", np.array([0], np.uint8))]
-    write_three_line(tmp_path / "x.txt", [*chains, chains[0]])
-    back = read_three_line(tmp_path / "x.txt")
-    assert [(c.id, c.sequence, c.labels.tolist(), c.source) for c in back] == [
-        ("a", "ACDE", [0, 1, 1, 0], "x"),
-        ("b c", "G", [0], "x"),
-        ("a", "ACDE", [0, 1, 1, 0], "x"),
-    ]
-    with pytest.raises(S2PError, match="three lines a record"):
-        read_three_line(write(tmp_path, "a\nACD\n010\n"))

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from s2p.datasets.labelled import LabelledChain, read_complexes, read_ligysis
+from s2p.datasets.labelled import LabelledChain, read_complexes
 from s2p.errors import S2PError
 from s2p.structure.reading import read_structure
 
@@ -42,29 +41,9 @@ def test_complexes_are_read_and_excluded_ones_left_out(tmp_path: Path, examples:
     assert len(found[0].read().residues) == 115
 
 
-def test_ligysis_layout(tmp_path: Path, examples: Path) -> None:
-    import gemmi
-
-    (tmp_path / "chains").mkdir()
-    parsed = gemmi.read_structure(str(examples / "4CUP.cif"))
-    parsed.write_pdb(str(tmp_path / "chains" / "x.pdb"))
-    sequence = read_structure(examples / "4CUP.cif").sequence()
-    row = ["validation", "P1", "x.pdb", f"{sequence[3]}6 {sequence[50]}53", "MMM" + sequence]
-    with open(tmp_path / "chains.csv", "w", newline="") as handle:
-        writer = csv.writer(handle)
-        writer.writerow(["split", "uniprot", "chain_file", "binding_residues_0based_uniprot", "uniprot_sequence"])
-        writer.writerow(row)
-    chain, structure = next(read_ligysis(tmp_path, "validation"))
-    assert chain.sequence == structure.sequence() == sequence
-    assert np.flatnonzero(chain.labels).tolist() == [3, 50]
-    assert list(read_ligysis(tmp_path, "train")) == []
-
-
 def test_a_folder_of_another_layout_gives_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(S2PError, match="is not a folder of complexes"):
         read_complexes(tmp_path)
-    with pytest.raises(S2PError, match="is not a LIGYSIS folder"):
-        list(read_ligysis(tmp_path, "train"))
 
 
 def test_a_chain_has_a_label_for_every_letter() -> None:

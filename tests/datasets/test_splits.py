@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from s2p.datasets.label_files import read_three_line
+from benchmarks.recipes.data import read_chains
 from s2p.datasets.labelled import Complex
 from s2p.datasets.splits import cluster, homologous, search_method, split_complexes
 from s2p.errors import S2PError
@@ -78,8 +78,8 @@ def _together(groups: list[list[str]]) -> set[tuple[str, str]]:
 @pytest.mark.skipif(not SEQUENCES.is_dir(), reason="the archive of labelled sequences is not unpacked here")
 def test_both_searches_agree_on_real_chains() -> None:
     """Measured on all 621 chains: search 121 of 122 pairs of mmseqs2, and 1 pair of its own; clusters 97 of 98, and 3."""
-    chains = {c.sequence for c in read_three_line(SEQUENCES / "chen11.txt")}
-    chains |= {c.sequence for c in read_three_line(SEQUENCES / "coach420.txt")[:200]}
+    chains = {c.sequence for c in read_chains(SEQUENCES / "chen11.txt")}
+    chains |= {c.sequence for c in read_chains(SEQUENCES / "coach420.txt")[:200]}
     table = {str(k): sequence for k, sequence in enumerate(sorted(chains)) if len(sequence) >= 30}
     assert len(table) > 300
     theirs, ours = (_pairs(homologous(table, table, method=m)) for m in ("mmseqs2", "kmer"))

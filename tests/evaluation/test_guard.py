@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from s2p.datasets.label_files import read_three_line
+from benchmarks.recipes.data import read_chains
 from s2p.errors import S2PError
 from s2p.evaluation import guard
 from s2p.evaluation.cases import CaseSet, find_cases
@@ -169,6 +169,6 @@ def test_what_was_trained_on_is_known_of_shipped_models_and_of_cards_with_a_sket
 
 @pytest.mark.skipif(not SEQUENCES.is_dir(), reason="the archive of labelled sequences is not unpacked here")
 def test_real_chains_backwards_are_not_taken_for_seen() -> None:
-    training = {str(k): c.sequence for k, c in enumerate(read_three_line(SEQUENCES / "chen11.txt"))}
-    test = {c.id: c.sequence[::-1] for c in read_three_line(SEQUENCES / "coach420.txt")[:60]}
+    training = {str(k): c.sequence for k, c in enumerate(read_chains(SEQUENCES / "chen11.txt"))}
+    test = {c.id: c.sequence[::-1] for c in read_chains(SEQUENCES / "coach420.txt")[:60]}
     assert len(trained_on(training_sketch(training), test)) <= 1

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from builders import write_chains
 from safetensors.torch import save_file
 
 from s2p.checkpoint import load_checkpoint, save_checkpoint
 from s2p.commands import main
-from s2p.datasets.label_files import write_three_line
 from s2p.datasets.labelled import LabelledChain
 from s2p.errors import S2PError, WeightsError
 from s2p.evaluation.guard import trained_on
@@ -53,9 +53,9 @@ def finetune_command(folder: Path, weights: Path, *more: str) -> list[str]:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    write_three_line(tmp_path / "train.txt", chains(12, 0))
-    write_three_line(tmp_path / "validation.txt", chains(4, 1))
-    write_three_line(tmp_path / "cryptic.txt", chains(8, 2))
+    write_chains(tmp_path / "train.txt", chains(12, 0))
+    write_chains(tmp_path / "validation.txt", chains(4, 1))
+    write_chains(tmp_path / "cryptic.txt", chains(8, 2))
     return tmp_path
 
 
@@ -142,7 +142,7 @@ def test_usage_is_checked_first(folder: Path, weights: Path) -> None:
 
 
 def test_homologues_in_the_validation_set_are_told(folder: Path, weights: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    write_three_line(folder / "leaky.txt", [*chains(2, 0), *chains(2, 5)])
+    write_chains(folder / "leaky.txt", [*chains(2, 0), *chains(2, 5)])
     assert main(finetune_command(folder, weights, "--validation", str(folder / "leaky.txt"), "--dry-run")) == 0
     assert "2 validation chains are homologous" in capsys.readouterr().out
 

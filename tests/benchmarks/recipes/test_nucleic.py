@@ -13,6 +13,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks.recipes.data import read_chains
 from benchmarks.recipes.nucleic import (
     CrossBindSequenceConfig,
     nucleic_figures,
@@ -22,7 +23,6 @@ from benchmarks.recipes.nucleic import (
 )
 from s2p.checkpoint import load_checkpoint
 from s2p.config import DEFAULT_MODEL
-from s2p.datasets.label_files import read_three_line
 from s2p.datasets.labelled import LabelledChain
 from s2p.errors import S2PError, WeightsError
 from s2p.evaluation.residues import auprc_trapezoid
@@ -157,7 +157,7 @@ def test_propensities_average_to_one_over_the_others(seed: int) -> None:
     ],
 )
 def test_golden_propensities(name: str, golden: str) -> None:
-    table = propensities(read_three_line(NUCLEIC / name))
+    table = propensities(read_chains(NUCLEIC / name))
     words = golden.split()
     for letter, value in zip(words[::2], words[1::2], strict=True):
         assert table[letter] == pytest.approx(float(value), abs=0.025), letter  # our copies lack a few chains of each set

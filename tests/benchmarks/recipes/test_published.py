@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from builders import write_chains
 from safetensors.torch import save_file
 
 from benchmarks.recipes.published import main
-from s2p.datasets.label_files import write_three_line
 from s2p.datasets.labelled import LabelledChain
 from s2p.language.esm import build_backbone
 from s2p.structure.contacts import binding_residues
@@ -53,8 +53,8 @@ def test_the_published_recipe_from_labels_to_figures(
                 stem = path.name.partition(".")[0]
                 known.append(LabelledChain(f"{stem}_{chain}", structure.sequence(chain), labels[mask]))
     assert len(known) >= 3
-    write_three_line(tmp_path / "labels.txt", [*known[1:], *random_chains(2)])
-    write_three_line(tmp_path / "validation.txt", known[:1])
+    write_chains(tmp_path / "labels.txt", [*known[1:], *random_chains(2)])
+    write_chains(tmp_path / "validation.txt", known[:1])
     command = ["--size", "8M", "--weights", str(weights), "--structures", str(examples)]
     command += ["--labels", str(tmp_path / "labels.txt"), "--validation", str(tmp_path / "validation.txt")]
     command += ["--smoother-epochs", "1", "--epochs", "1,0", "--work", str(tmp_path / "run"), "--device", "cpu"]
