@@ -37,7 +37,7 @@ from s2p.evaluation.residues import best_mcc_threshold
 from s2p.language.esm import ResidueModel
 from s2p.models.vabsnet.config import VabsNetConfig, VabsNetPretrainConfig, VabsNetTrainConfig
 from s2p.models.vabsnet.graph import nodes_of
-from s2p.models.vabsnet.network import VabsNet
+from s2p.models.vabsnet.network import VabsNet, residue_logits
 from s2p.models.vabsnet.predictor import (
     Blend,
     Stack,
@@ -49,12 +49,12 @@ from s2p.models.vabsnet.predictor import (
     save_vabsnet,
 )
 from s2p.models.vabsnet.pretraining import pretrain_example, pretrain_vabsnet, pretraining_figures
-from s2p.models.vabsnet.training import VabsExample, finetune_vabsnet, residue_logits
+from s2p.models.vabsnet.training import VabsExample, finetune_vabsnet
 from s2p.prediction import sigmoid
 from s2p.predictor import ResidueScores, Seq2Pocket
 from s2p.structure.reading import Structure
 
-__all__ = ["Settings", "fit_stack", "labelled_chains", "pocket_figures", "run"]
+__all__ = ["Settings", "fit_blend", "fit_stack", "labelled_chains", "pocket_figures", "run"]
 
 GAINS = {
     "dca < 4 Å, top N": ("dca_n", 4.0),
@@ -168,6 +168,12 @@ def fit_stack(labels: NDArray[np.uint8], network: NDArray[np.floating], context:
         use = [bool(w > 0) for w in weights]
 
 
+def fit_blend(sequence: NDArray[np.floating], stacked: NDArray[np.floating], weight: float) -> Blend:
+    """Scale and shift from the logits of the same (n,) residues; no labels are used."""
+    scale = float(sequence.std() / stacked.std())
+    return Blend(weight, scale, float(sequence.mean() - scale * stacked.mean()))
+
+
 def run(data: Data, out: Path, work: Path, language: Path | None, settings: Settings) -> None:
     """Train, stack, measure, write.
 
@@ -209,7 +215,7 @@ def run(data: Data, out: Path, work: Path, language: Path | None, settings: Sett
     mixed = {name: [stack(a, b) for a, b in zip(logits[name], contexts[name], strict=True)] for name in held}
     threshold = best_mcc_threshold(labels, sigmoid(pooled("complexes", mixed["complexes"]).astype(float)))[0]
     sequence = pooled("complexes", [scores.sequence_logits for _, scores in held["complexes"]])
-    blend = Blend.fit(sequence, pooled("complexes", mixed["complexes"]), settings.blend)
+    blend = fit_blend(sequence, pooled("complexes", mixed["complexes"]), settings.blend)
     chains = [c for c, _ in data.validation]
     compared: dict[str, Sequence[NDArray[np.floating]]] = {
         "network": logits["ligysis"],

@@ -29,8 +29,8 @@ from s2p.evaluation.provenance import provenance
 from s2p.evaluation.residues import auprc_trapezoid
 from s2p.io.files import make_folder, write_text
 from s2p.models.vabsnet.config import VabsNetConfig, VabsNetPretrainConfig, VabsNetTrainConfig
-from s2p.models.vabsnet.network import VabsNet
-from s2p.models.vabsnet.training import VabsExample, finetune_vabsnet, residue_logits
+from s2p.models.vabsnet.network import VabsNet, residue_logits
+from s2p.models.vabsnet.training import VabsExample, finetune_vabsnet
 from s2p.prediction import sigmoid
 from s2p.predictor import Seq2Pocket
 

@@ -13,9 +13,9 @@ from s2p.errors import WeightsError
 from s2p.io.files import sha256_of, write_text
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
-__all__ = ["SHIPPED", "digest", "find_weights", "read_weights", "write_weights"]
+__all__ = ["SHIPPED", "digest", "fill", "find_weights", "read_weights", "write_weights"]
 
 SHIPPED = Path(__file__).parents[1] / "checkpoints"
 
@@ -88,3 +88,17 @@ def read_weights(path: Path, kind: str, foreign: str) -> tuple[dict[str, Any], d
     if not isinstance(header, dict) or header.get("format") != kind:
         raise WeightsError(f"{path}: {foreign}")
     return header, arrays
+
+
+def fill(module: nn.Module, arrays: Mapping[str, Tensor], path: Path) -> None:
+    """Give a module the weights that were read from ``path``, in fp32.
+
+    Raises
+    ------
+    WeightsError
+        If they are not those of such a module.
+    """
+    try:
+        module.load_state_dict({key: value.float() if value.is_floating_point() else value for key, value in arrays.items()})
+    except RuntimeError as error:
+        raise WeightsError(f"{path}: damaged ({str(error).splitlines()[0]})") from None

@@ -15,7 +15,7 @@ from s2p.checkpoint import Checkpoint, load_checkpoint
 from s2p.config import PredictConfig
 from s2p.errors import WeightsError
 from s2p.io.runtime import pick_device
-from s2p.io.weights import find_weights, read_weights, write_weights
+from s2p.io.weights import fill, find_weights, read_weights, write_weights
 from s2p.language.esm import LanguageOutput, ResidueModel
 from s2p.models.crossbind.cloud import cloud_of
 from s2p.models.crossbind.config import CrossBindConfig, CrossBindFilterConfig
@@ -193,11 +193,7 @@ def load_crossbind(
     network = None
     if header["network"] is not None:
         network = CrossBind(CrossBindConfig(**header["network"] | {"head_widths": tuple(header["network"]["head_widths"])}))
-        own = {key.removeprefix("network."): value for key, value in arrays.items() if key.startswith("network.")}
-        try:
-            network.load_state_dict({key: value.float() if value.is_floating_point() else value for key, value in own.items()})
-        except RuntimeError as error:
-            raise WeightsError(f"{path}: damaged ({str(error).splitlines()[0]})") from None
+        fill(network, {key.removeprefix("network."): arrays[key] for key in arrays if key.startswith("network.")}, path)
         network = network.to(device).eval()
     chosen = CrossBindFilterConfig(**header["filter"]) if header["filter"] is not None else None
     rest = header["propensities"], chosen, header["threshold"], header["card"], header["base"]

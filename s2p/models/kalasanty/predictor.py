@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from s2p import __version__
 from s2p.config import PredictConfig, WindowConfig
-from s2p.errors import S2PError, WeightsError
+from s2p.errors import S2PError
 from s2p.io.runtime import pick_device
-from s2p.io.weights import find_weights, read_weights, write_weights
+from s2p.io.weights import fill, find_weights, read_weights, write_weights
 from s2p.models.kalasanty.config import KalasantyConfig, KalasantyPocketConfig
 from s2p.models.kalasanty.grid import Box, atom_channels, central_box, covering_box, fill_box, rotations, turn_grid
 from s2p.models.kalasanty.network import Kalasanty
@@ -224,10 +224,7 @@ def load_kalasanty(model: str | Path = "kalasanty", *, device: str | torch.devic
         path, FORMAT, "not a Kalasanty checkpoint; `python -m benchmarks.recipes.kalasanty` writes them"
     )
     network = Kalasanty(KalasantyConfig(**header["config"] | {"pools": tuple(header["config"]["pools"])}))
-    try:
-        network.load_state_dict({key: value.float() if value.is_floating_point() else value for key, value in arrays.items()})
-    except RuntimeError as error:
-        raise WeightsError(f"{path}: damaged ({str(error).splitlines()[0]})") from None
+    fill(network, arrays, path)
     network = network.to(device, memory_format=torch.channels_last_3d).eval()  # type: ignore[call-overload]
     pocket_model = PocketModel.from_dict(header["pocket_model"]) if header["pocket_model"] else None
     return KalasantyCheckpoint(header["name"], network, KalasantyPocketConfig(**header["pockets"]), pocket_model, header["card"])

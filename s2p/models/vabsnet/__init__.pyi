@@ -11,6 +11,7 @@ from .masking import mask_nodes as mask_nodes
 from .masking import torsions as torsions
 from .network import Gaussians as Gaussians
 from .network import VabsNet as VabsNet
+from .network import residue_logits as residue_logits
 from .predictor import VabsNetPredictor as VabsNetPredictor
 from .pretraining import Pretraining as Pretraining
 from .pretraining import pretrain_example as pretrain_example
@@ -18,4 +19,3 @@ from .pretraining import pretrain_vabsnet as pretrain_vabsnet
 from .pretraining import pretraining_figures as pretraining_figures
 from .training import VabsExample as VabsExample
 from .training import finetune_vabsnet as finetune_vabsnet
-from .training import residue_logits as residue_logits

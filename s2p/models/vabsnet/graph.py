@@ -17,17 +17,6 @@ from s2p.structure.reading import Structure
 from s2p.surface.points import atom_radii, surface_points
 
 __all__ = [
-    "ATOM_NAMES",
-    "LETTERS",
-    "MASKED_RESIDUE",
-    "N_ATOM_FEATURES",
-    "N_ATOM_TYPES",
-    "N_OFFSETS",
-    "N_RESIDUE_TYPES",
-    "OTHER_CHAIN",
-    "VIRTUAL_ATOM",
-    "VIRTUAL_OFFSET",
-    "VIRTUAL_RESIDUE",
     "BilevelGraph",
     "Nodes",
     "build_graph",
@@ -141,7 +130,7 @@ def surface_features(structure: Structure) -> NDArray[np.float32]:
 
 
 def take_atoms(nodes: Nodes, keep: NDArray[np.bool_]) -> Nodes:
-    """The nodes with the atoms of the (N,) mask only; every residue must keep its ``ca``."""
+    """The nodes with the atoms of the (N,) mask only; residues that lose their ``ca`` must be dropped."""
     new = np.cumsum(keep) - 1
     return replace(
         nodes,
@@ -157,21 +146,18 @@ def crop(nodes: Nodes, residues: NDArray[np.integer]) -> tuple[Nodes, NDArray[np
     """The nodes of some residues (ascending indices), and the (n,) indices of their atoms."""
     inside = np.zeros(len(nodes.ca), bool)
     inside[residues] = True
-    atoms = np.flatnonzero(inside[nodes.residue])
-    new_residue, new_atom = np.cumsum(inside) - 1, np.full(len(nodes.coord), -1)
-    new_atom[atoms] = np.arange(len(atoms))
-    cropped = Nodes(
-        nodes.coord[atoms],
-        nodes.atom_type[atoms],
-        new_residue[nodes.residue[atoms]],
-        new_atom[nodes.ca[inside]],
-        nodes.residue_type[inside],
-        nodes.chain[inside],
-        nodes.position[inside],
-        nodes.atom_features[atoms],
-        nodes.residue_features[inside],
+    keep = inside[nodes.residue]
+    part = take_atoms(nodes, keep)
+    cropped = replace(
+        part,
+        residue=(np.cumsum(inside) - 1)[part.residue],
+        ca=part.ca[inside],
+        residue_type=nodes.residue_type[inside],
+        chain=nodes.chain[inside],
+        position=nodes.position[inside],
+        residue_features=nodes.residue_features[inside],
     )
-    return cropped, atoms
+    return cropped, np.flatnonzero(keep)
 
 
 def rotate(nodes: Nodes, rotation: NDArray[np.floating]) -> Nodes:

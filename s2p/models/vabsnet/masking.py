@@ -14,50 +14,38 @@ import numpy as np
 from numpy.typing import NDArray
 
 from s2p.models.vabsnet.graph import ATOM_NAMES, LETTERS, MASKED_RESIDUE, Nodes, take_atoms
-from s2p.structure.reading import Structure
 from s2p.structure.transforms import dihedral
-from s2p.surface.points import atom_radii, surface_points
 
 __all__ = [
     "FLIPPED",
     "MaskedNodes",
     "Torsions",
-    "atom_areas",
     "draw_spans",
     "mask_and_move",
     "mask_nodes",
     "torsions",
 ]
 
-CHI: dict[str, tuple[tuple[str, str, str, str], ...]] = {}
-"""Atoms of the side-chain torsions of each letter."""
-for _letter, _names in {
-    "R": "N CA CB CG CD NE CZ",
-    "N": "N CA CB CG OD1",
-    "D": "N CA CB CG OD1",
-    "C": "N CA CB SG",
-    "Q": "N CA CB CG CD OE1",
-    "E": "N CA CB CG CD OE1",
-    "H": "N CA CB CG ND1",
-    "I": "N CA CB CG1 CD1",
-    "L": "N CA CB CG CD1",
-    "K": "N CA CB CG CD CE NZ",
-    "M": "N CA CB CG SD CE",
-    "F": "N CA CB CG CD1",
-    "P": "N CA CB CG CD",
-    "S": "N CA CB OG",
-    "T": "N CA CB OG1",
-    "W": "N CA CB CG CD1",
-    "Y": "N CA CB CG CD1",
-    "V": "N CA CB CG1",
-}.items():
-    _chain = _names.split()
-    CHI[_letter] = tuple((_chain[k], _chain[k + 1], _chain[k + 2], _chain[k + 3]) for k in range(min(4, len(_chain) - 3)))
+SIDE_CHAINS = {
+    "N CA CB CG OD1": "ND",
+    "N CA CB CG CD OE1": "QE",
+    "N CA CB CG CD1": "LFWY",
+    "N CA CB CG CD NE CZ": "R",
+    "N CA CB CG CD CE NZ": "K",
+    "N CA CB CG SD CE": "M",
+    "N CA CB CG ND1": "H",
+    "N CA CB CG CD": "P",
+    "N CA CB CG1 CD1": "I",
+    "N CA CB CG1": "V",
+    "N CA CB OG1": "T",
+    "N CA CB OG": "S",
+    "N CA CB SG": "C",
+}
+"""Atoms along which the side-chain torsions, four at most, of some letters lie."""
 FLIPPED = (("D", 4), ("F", 4), ("Y", 4), ("E", 5))
 """Letters and torsions (0 omega, 1 phi, 2 psi, 3.. chi) where a half turn gives the same atoms other names."""
 PEPTIDE_BOND = 2.0
 """Å: C and the next N are bonded when closer."""
-AREA_POINTS, AREA_PROBE = 60, 1.4
 
 
 def draw_spans(n: int, share: float, mean: float, rng: np.random.Generator) -> tuple[NDArray[np.bool_], list[int]]:
@@ -175,20 +163,12 @@ def torsions(nodes: Nodes) -> Torsions:
     put(0, linked_before, (before, before, rows, rows), ("CA", "C", "N", "CA"))
     put(1, linked_before, (before, rows, rows, rows), ("C", "N", "CA", "C"))
     put(2, linked_after, (rows, rows, rows, after), ("N", "CA", "C", "N"))
-    for letter, chis in CHI.items():
-        which = nodes.residue_type == LETTERS.index(letter)
-        for k, names in enumerate(chis):
-            put(3 + k, which, (rows,) * 4, names)
+    for line, letters in SIDE_CHAINS.items():
+        which, names = np.isin(nodes.residue_type, [LETTERS.index(letter) for letter in letters]), line.split()
+        for k in range(min(4, len(names) - 3)):
+            put(3 + k, which, (rows,) * 4, names[k : k + 4])
     flipped = np.zeros((n, 7), bool)
     for letter, k in FLIPPED:
         flipped[nodes.residue_type == LETTERS.index(letter), k] = True
     sin_cos = np.stack([np.sin(angle), np.cos(angle)], axis=2) * defined[..., None]
     return Torsions(sin_cos.astype(np.float32), defined, flipped)
-
-
-def atom_areas(structure: Structure) -> NDArray[np.float32]:
-    """(N,) solvent-accessible area of every atom of the whole protein, Å² (probe 1.4 Å)."""
-    atoms = structure.atoms
-    cloud = surface_points(atoms.coord, atoms.element, np.arange(len(atoms)), n_points=AREA_POINTS, probe_radius=AREA_PROBE)
-    share = np.bincount(cloud.atom, minlength=len(atoms)) / AREA_POINTS
-    return (share * 4 * np.pi * atom_radii(atoms.element, AREA_PROBE) ** 2).astype(np.float32)

@@ -10,8 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import log
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from s2p.models.vabsnet.config import VabsNetConfig
@@ -24,10 +26,21 @@ from s2p.models.vabsnet.graph import (
     VIRTUAL_OFFSET,
     VIRTUAL_RESIDUE,
     BilevelGraph,
+    Nodes,
+    build_graph,
     sequence_offsets,
 )
 
-__all__ = ["EdgeAttention", "Encoded", "Gaussians", "ResidualHead", "SparseAttention", "VabsNet", "fourier_angles"]
+__all__ = [
+    "EdgeAttention",
+    "Encoded",
+    "Gaussians",
+    "ResidualHead",
+    "SparseAttention",
+    "VabsNet",
+    "fourier_angles",
+    "residue_logits",
+]
 
 CHUNK = 4096
 """Rows that go through the edge and attention layers together where no gradient is wanted: bounds the memory."""
@@ -212,9 +225,7 @@ class Encoded:
     residues: Tensor
     """(L, d): the rows of the CA atoms."""
     rows: list[Rows]
-    """Atom edges, for the position head."""
-    virtual: bool
-    """Whether the last neighbour of each row is the virtual node."""
+    """Atom edges, for the position head; with a virtual node it is the last neighbour of each."""
 
 
 class VabsNet(nn.Module):
@@ -311,7 +322,7 @@ class VabsNet(nn.Module):
             if self.config.residue_track:
                 x = x.index_copy(0, ca, self.residue_track[k](x[ca], residue_rows))
         atoms = x[: len(nodes.coord)]
-        return Encoded(atoms, atoms[ca[: len(nodes.ca)]], atom_rows, virtual)
+        return Encoded(atoms, atoms[ca[: len(nodes.ca)]], atom_rows)
 
     def forward(self, graph: BilevelGraph, kind: str | None = None) -> tuple[Tensor, Tensor]:
         """Binding logits of the (N,) atoms and the (L,) residues, which are those of the CA atoms.
@@ -321,3 +332,11 @@ class VabsNet(nn.Module):
         encoded = self.encode(graph)
         logits: Tensor = self.binding[kind or self.config.kinds[0]](encoded.atoms).squeeze(-1)
         return logits, logits[self._tensor(graph.nodes.ca)]
+
+
+@torch.no_grad()
+def residue_logits(model: VabsNet, nodes: Nodes, kind: str | None = None) -> NDArray[np.float32]:
+    """(L,) logits of a whole structure, dropout off."""
+    model.eval()
+    out: NDArray[np.float32] = model(build_graph(nodes, model.config), kind)[1].float().cpu().numpy()
+    return out

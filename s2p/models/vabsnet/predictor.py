@@ -15,12 +15,11 @@ from s2p.checkpoint import Checkpoint, load_checkpoint
 from s2p.config import DEFAULT_MODEL, PredictConfig
 from s2p.errors import WeightsError
 from s2p.io.runtime import pick_device
-from s2p.io.weights import digest, find_weights, read_weights, write_weights
+from s2p.io.weights import digest, fill, find_weights, read_weights, write_weights
 from s2p.language.esm import LanguageOutput
 from s2p.models.vabsnet.config import VabsNetConfig
 from s2p.models.vabsnet.graph import nodes_of
-from s2p.models.vabsnet.network import VabsNet
-from s2p.models.vabsnet.training import residue_logits
+from s2p.models.vabsnet.network import VabsNet, residue_logits
 from s2p.prediction import sigmoid
 from s2p.predictor import ResidueScores, Seq2Pocket
 from s2p.structure.reading import Structure
@@ -67,12 +66,6 @@ class Blend:
     def __call__(self, sequence: NDArray[np.floating], stacked: NDArray[np.floating]) -> NDArray[np.float32]:
         """(N,) and (N,) logits -> (N,) logits."""
         return np.asarray((1 - self.weight) * sequence + self.weight * (self.scale * stacked + self.shift), np.float32)
-
-    @classmethod
-    def fit(cls, sequence: NDArray[np.floating], stacked: NDArray[np.floating], weight: float) -> Blend:
-        """Scale and shift from the logits of the same (n,) residues; no labels are used."""
-        scale = float(sequence.std() / stacked.std())
-        return cls(weight, scale, float(sequence.mean() - scale * stacked.mean()))
 
 
 @dataclass(frozen=True, eq=False)
@@ -191,14 +184,10 @@ def load_vabsnet(
         If there is none, it cannot be used, or its base is not the one it was trained with.
     """
     path = find_weights(model, "give the path of a Vabs-Net checkpoint (.safetensors)")
-    header, stored = read_weights(path, FORMAT, "not a Vabs-Net checkpoint; `python -m benchmarks.recipes.vabsnet` writes them")
-    arrays = {key: value.float() for key, value in stored.items()}
+    header, arrays = read_weights(path, FORMAT, "not a Vabs-Net checkpoint; `python -m benchmarks.recipes.vabsnet` writes them")
     config = VabsNetConfig(**header["config"] | {"kinds": tuple(header["config"]["kinds"])})
     network = VabsNet(config)
-    try:
-        network.load_state_dict(arrays)
-    except RuntimeError as error:
-        raise WeightsError(f"{path}: damaged ({str(error).splitlines()[0]})") from None
+    fill(network, arrays, path)
     base = load_checkpoint(header["base"], backbone=backbone, device=device)
     if config.language_width and _language_hash(base) != header["base_weights"]:
         raise WeightsError(f"{path} was trained with another version of {header['base']}; train it again or use the older one")

@@ -14,11 +14,12 @@ from torch import Tensor, nn
 
 from s2p.models.vabsnet.config import VabsNetPretrainConfig
 from s2p.models.vabsnet.graph import N_RESIDUE_TYPES, BilevelGraph, Nodes, build_graph, crop, nodes_of, rotate
-from s2p.models.vabsnet.masking import MaskedNodes, Torsions, atom_areas, mask_and_move, torsions
+from s2p.models.vabsnet.masking import MaskedNodes, Torsions, mask_and_move, torsions
 from s2p.models.vabsnet.network import EdgeAttention, Encoded, ResidualHead, VabsNet
 from s2p.models.vabsnet.training import fit, spatial_window
 from s2p.structure.reading import Structure
 from s2p.structure.transforms import random_rotation
+from s2p.surface.points import accessible_area
 from s2p.training.loop import EpochLog
 from s2p.training.state import fingerprint_of
 
@@ -34,6 +35,8 @@ __all__ = [
 ]
 
 LOSSES = ("type", "torsion", "position", "distance", "area")
+AREA_POINTS = 60
+"""On each atom's sphere."""
 AREA_SCALE = 50.0
 """Å²: areas are learned in units of this, or they would outweigh the other losses."""
 MAX_PAIRED = 512
@@ -48,13 +51,14 @@ class PretrainExample:
     nodes: Nodes
     torsions: Torsions
     areas: NDArray[np.float32]
-    """(N,) Å²."""
+    """(N,) solvent-accessible area of each atom of the whole protein, Å²."""
 
 
 def pretrain_example(name: str, structure: Structure) -> PretrainExample:
     """Nodes and targets of a structure."""
     nodes = nodes_of(structure, surface=False)
-    return PretrainExample(name, nodes, torsions(nodes), atom_areas(structure))
+    areas = accessible_area(structure.atoms.coord, structure.atoms.element, n_points=AREA_POINTS).astype(np.float32)
+    return PretrainExample(name, nodes, torsions(nodes), areas)
 
 
 class PositionHead(EdgeAttention):
@@ -67,6 +71,7 @@ class PositionHead(EdgeAttention):
     def __init__(self, model: VabsNet) -> None:
         super().__init__(model.config)
         self.axes = 1 if model.config.equivariant else 3
+        self.virtual = model.config.virtual_node
         self.value = nn.Linear(model.config.width, self.heads * self.axes, bias=False)
         nn.init.zeros_(self.value.weight)
 
@@ -78,7 +83,7 @@ class PositionHead(EdgeAttention):
         for block in encoded.rows:
             if block.start >= len(x):
                 continue  # the virtual node
-            k = block.neighbours.shape[1] - int(encoded.virtual)
+            k = block.neighbours.shape[1] - int(self.virtual)
             near = block.neighbours[:, :k]
             a = self.weights(query[block.centres], F.embedding(near, key), block.edges[:, :k])
             parts.append(((a[..., None] * value[near]).sum(dim=2) * block.coord[:, :k]).sum(dim=1))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -19,7 +19,7 @@ from s2p.evaluation.residues import auprc_trapezoid
 from s2p.io.files import sha256_of
 from s2p.models.vabsnet.config import VabsNetTrainConfig
 from s2p.models.vabsnet.graph import Nodes, build_graph, crop, rotate
-from s2p.models.vabsnet.network import VabsNet
+from s2p.models.vabsnet.network import VabsNet, residue_logits
 from s2p.structure.transforms import random_rotation
 from s2p.training.loop import Backward, EpochLog, Loop, Stage, StepLog, memory_decay, warm_up_and_decay
 from s2p.training.state import fingerprint_of, settings_of
@@ -29,7 +29,6 @@ __all__ = [
     "binding_loss",
     "finetune_vabsnet",
     "fit",
-    "residue_logits",
     "spatial_window",
 ]
 
@@ -112,14 +111,6 @@ def binding_loss(model: VabsNet, example: VabsExample, config: VabsNetTrainConfi
     return loss
 
 
-def residue_logits(model: VabsNet, nodes: Nodes, kind: str | None = None) -> NDArray[np.float32]:
-    """(L,) logits of a whole structure, dropout off."""
-    model.eval()
-    with torch.no_grad():
-        out: NDArray[np.float32] = model(build_graph(nodes, model.config), kind)[1].float().cpu().numpy()
-    return out
-
-
 def fit(
     module: nn.Module,
     examples: Sequence[T],
@@ -178,10 +169,11 @@ def fit(
     optimizer = partial(torch.optim.AdamW, list(module.parameters()), lr=config.lr, weight_decay=config.weight_decay)
     rate = partial(warm_up_and_decay, total=total, warmup=config.warmup_steps)
     torch.manual_seed(config.seed)
+    shape = sha256_of([repr([(key, tuple(value.shape)) for key, value in module.state_dict().items()]).encode()])
     loop = Loop(
         module,
         [Stage(phase, total, per_epoch, optimizer, batches, loss_of, row, rate)],
-        {"config": settings_of(config) | {"phase": phase, "shape": _shape(module)}, "data": data},
+        {"config": settings_of(config) | {"phase": phase, "shape": shape}, "data": data},
         folder,
         config.save_minutes,
         clip_norm=config.clip_norm,
@@ -221,18 +213,7 @@ def finetune_vabsnet(
     def loss(example: VabsExample, rng: np.random.Generator) -> Tensor:
         return binding_loss(model, example, config, rng)
 
-    data = fingerprint(training)
-    return fit(model, training, loss, config, data=data, folder=folder, validate=validate if validation else None, quiet=quiet)
-
-
-def fingerprint(examples: Iterable[VabsExample]) -> str:
-    """A hash of the structures, their labels and the language model's numbers."""
-    return fingerprint_of(
-        part for e in examples for part in (e.nodes.coord, e.nodes.residue_type, e.labels, e.judged, e.nodes.residue_features[:8])
+    data = fingerprint_of(
+        part for e in training for part in (e.nodes.coord, e.nodes.residue_type, e.labels, e.judged, e.nodes.residue_features[:8])
     )
-
-
-def _shape(module: nn.Module) -> str:
-    """A hash of the names and sizes of a module's weights."""
-    text = repr([(key, tuple(value.shape)) for key, value in module.state_dict().items()])
-    return sha256_of([text.encode()])
+    return fit(model, training, loss, config, data=data, folder=folder, validate=validate if validation else None, quiet=quiet)

@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import save_file
 
 import s2p
+from benchmarks.recipes.vabsnet import fit_blend
 from s2p.checkpoint import load_checkpoint
 from s2p.config import DEFAULT_MODEL, PredictConfig
 from s2p.errors import WeightsError
@@ -74,10 +75,10 @@ def test_stack_of_nothing_but_the_context_is_the_base(checkpoint, examples):
 def test_blend_has_the_spread_of_the_language_model(checkpoint, examples):
     rng = np.random.default_rng(0)
     sequence, stacked = rng.normal(1, 3, 500), rng.normal(-2, 0.5, 500)
-    whole = Blend.fit(sequence, stacked, 1.0)(sequence, stacked)
+    whole = fit_blend(sequence, stacked, 1.0)(sequence, stacked)
     assert (whole.mean(), whole.std()) == pytest.approx((sequence.mean(), sequence.std()), rel=1e-5)
     assert np.corrcoef(whole, stacked)[0, 1] == pytest.approx(1)
-    half = Blend.fit(sequence, stacked, 0.5)(sequence, stacked)
+    half = fit_blend(sequence, stacked, 0.5)(sequence, stacked)
     np.testing.assert_allclose(half, (sequence + whole) / 2, atol=1e-5)
     np.testing.assert_array_equal(Blend()(sequence, stacked), sequence.astype(np.float32))
     # What the points read is the blend, and only that: the pockets move, the probabilities do not.

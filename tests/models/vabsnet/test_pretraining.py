@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from s2p.models.vabsnet.config import VabsNetConfig, VabsNetPretrainConfig, VabsNetTrainConfig
 from s2p.models.vabsnet.graph import ATOM_NAMES, MASKED_RESIDUE, build_graph, nodes_of, rotate
-from s2p.models.vabsnet.masking import atom_areas, draw_spans, mask_and_move, mask_nodes, torsions
+from s2p.models.vabsnet.masking import draw_spans, mask_and_move, mask_nodes, torsions
 from s2p.models.vabsnet.network import VabsNet
 from s2p.models.vabsnet.pretraining import (
     Pretraining,
@@ -164,7 +164,7 @@ def test_half_turns_count_where_atoms_only_swap_names(letter, torsion, same, pro
 
 
 def test_areas_add_up(protein):
-    assert atom_areas(protein).sum() == pytest.approx(
+    assert pretrain_example("x", protein).areas.sum() == pytest.approx(
         accessible_area(protein.atoms.coord, protein.atoms.element, probe_radius=1.4, n_points=200).sum(), rel=0.03
     )
 

@@ -14,13 +14,12 @@ from s2p.evaluation.residues import auprc_trapezoid
 from s2p.models.vabsnet import training as vabsnet_train
 from s2p.models.vabsnet.config import VabsNetConfig, VabsNetTrainConfig
 from s2p.models.vabsnet.graph import Nodes, nodes_of
-from s2p.models.vabsnet.network import VabsNet
+from s2p.models.vabsnet.network import VabsNet, residue_logits
 from s2p.models.vabsnet.training import (
     VabsExample,
     binding_loss,
     finetune_vabsnet,
     noisy,
-    residue_logits,
     spatial_window,
 )
 from s2p.structure.reading import read_structure
