@@ -10,11 +10,12 @@ import re
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from s2p.config import Checked, Count, Positive, ReadConfig
 from s2p.errors import FetchError
 from s2p.io.downloads import Unreachable, cache_folder, download, read_json
+from s2p.io.files import read_unzipped
 
 __all__ = ["FetchConfig", "classify", "fetch_structure"]
 
@@ -79,23 +80,19 @@ def fetch_structure(identifier: str, cache_dir: str | Path | None = None, config
     kind = classify(identifier)
     if kind is None:
         raise FetchError(f"{identifier!r} is no PDB id (1ake), UniProt accession (P69441) or AlphaFold id (AF-P69441-F1)")
+    accession = ""
     if kind == "pdb":
         entry = identifier.lower().removeprefix("pdb_0000")
-        target = folder / f"{entry}.cif.gz"
-        url = config.pdb_url.format(id=entry)
-        what = f"PDB entry {entry}"
+        target, what = folder / f"{entry}.cif.gz", f"PDB entry {entry}"
     else:
         match = _ALPHAFOLD.fullmatch(identifier)
         accession = (match["accession"] if match else identifier).upper()
         entry = f"AF-{accession}-F{match['fragment'] if match else 1}"
-        target = folder / f"{entry}.cif"
-        url = ""
-        what = f"AlphaFold model {entry}"
+        target, what = folder / f"{entry}.cif", f"AlphaFold model {entry}"
     if target.is_file():
         return target
     try:
-        if kind != "pdb":
-            url = _alphafold_url(accession, entry, config)
+        url = _alphafold_url(accession, entry, config) if accession else config.pdb_url.format(id=entry)
         return download(url, target, timeout=config.timeout, max_bytes=config.max_bytes, what=what, check=_check_cif)
     except Unreachable as error:
         raise FetchError(f"{error}; a structure file works without a network") from None
@@ -108,25 +105,16 @@ def _alphafold_url(accession: str, entry: str, config: FetchConfig) -> str:
     answer = read_json(api, what, config.timeout)
     models = [model for model in answer if isinstance(model, dict)] if isinstance(answer, list) else []
     for model in models:
-        names = (model.get("entryId"), model.get("modelEntityId"))
-        if entry in names and isinstance(model.get("cifUrl"), str):
+        if entry in (model.get("entryId"), model.get("modelEntityId")) and isinstance(model.get("cifUrl"), str):
             return str(model["cifUrl"])
     raise FetchError(f"{what}: AlphaFold DB lists no such model ({len(models)} others for {accession})")
 
 
 def _check_cif(path: Path) -> str | None:
     """What is wrong with a downloaded mmCIF file: servers behind login pages answer 200 with HTML."""
-    limit = ReadConfig().max_bytes
     try:
-        with open(path, "rb") as handle:
-            zipped = handle.read(2) == b"\x1f\x8b"
-            handle.seek(0)
-            stream: Any = gzip.GzipFile(fileobj=handle) if zipped else handle
-            start: bytes = stream.read(4096)
-            size = len(start)
-            # To the end, because a damaged file in the cache would be served for ever.
-            while zipped and size <= limit and (chunk := stream.read(1 << 20)):
-                size += len(chunk)
+        # To the end, because a damaged file in the cache would be served for ever.
+        start = read_unzipped(path, ReadConfig.max_bytes)[:4096]
     except (EOFError, gzip.BadGzipFile, zlib.error):
         return "damaged gzip data"
     lines = (line.strip() for line in start.splitlines())

@@ -21,19 +21,10 @@ from s2p.io.runtime import progress_bar
 from s2p.io.weights import digest
 from s2p.language.esm import LanguageOutput, ResidueModel, predict_residues, token_batches
 
-__all__ = ["default_folder", "embed_residues", "model_key"]
+__all__ = ["embed_residues", "model_key"]
 
 
-LAYER = "last"
-"""Which layer's output is stored: :func:`s2p.language.esm.encode` gives the last, after its norm."""
-
-
-def default_folder() -> Path:
-    """``embeddings`` in the cache folder: ``$S2P_CACHE``, or ``s2p`` where the platform keeps caches."""
-    return cache_folder() / "embeddings"
-
-
-def model_key(model: ResidueModel, windows: WindowConfig | None = None, *, half: bool = True) -> str:
+def model_key(model: ResidueModel, windows: WindowConfig | None = None) -> str:
     """32 hex digits that differ whenever the stored numbers would.
 
     They follow from the first numbers of each array of the model, which any training changes, the layer, the cutting of long
@@ -43,7 +34,8 @@ def model_key(model: ResidueModel, windows: WindowConfig | None = None, *, half:
     unused = ("backbone.lm_head", "backbone.contact_head")
     weights = digest((value for name, value in sorted(model.state_dict().items()) if not name.startswith(unused)), half=False)
     device = next(model.parameters()).device.type
-    facts = [weights, model.name, model.heads, LAYER, windows.max_residues, windows.overlap, half, device]
+    # The last layer, after its norm; stored in half precision.
+    facts = [weights, model.name, model.heads, "last", windows.max_residues, windows.overlap, True, device]
     return sha256_of([json.dumps(facts).encode()])[:32]
 
 
@@ -53,7 +45,6 @@ def embed_residues(
     folder: str | Path | None = None,
     windows: WindowConfig | None = None,
     *,
-    half: bool = True,
     note: Callable[[str], None] | None = None,
     quiet: bool = False,
 ) -> list[LanguageOutput]:
@@ -64,9 +55,7 @@ def embed_residues(
     sequences
         One-letter sequences; equal ones are computed once.
     folder
-        Default: :func:`default_folder`. It is made where it does not exist.
-    half
-        Store the embeddings in fp16, half the size; they come out of a layer norm and fit it.
+        Default: ``embeddings`` in :func:`s2p.io.downloads.cache_folder`. It is made where it does not exist.
     note
         Called with a sentence for every entry that cannot be read and is computed again.
     quiet
@@ -74,8 +63,8 @@ def embed_residues(
 
     Returns
     -------
-    Per chain (n,) logits and (n, d) embeddings, float32. With ``half`` the embeddings are those that fp16 can hold, also
-    when they have just been computed, so that a second run gets the same numbers as the first.
+    Per chain (n,) logits and (n, d) embeddings, float32. Embeddings come out of a layer norm, so they fit fp16 and are stored in
+    it; those that have just been computed are rounded too, so that a second run gets the same numbers as the first.
 
     Raises
     ------
@@ -83,8 +72,8 @@ def embed_residues(
         If the folder cannot be written.
     """
     windows = windows or WindowConfig()
-    root = default_folder() if folder is None else Path(folder)
-    home = root / model_key(model, windows, half=half)
+    root = cache_folder() / "embeddings" if folder is None else Path(folder)
+    home = root / model_key(model, windows)
     width = model.head.in_features
     found: dict[str, LanguageOutput] = {}
     missing = []
@@ -102,7 +91,7 @@ def embed_residues(
     for batch in progress_bar(batches, "embeddings", quiet):
         chosen = [missing[k] for k in batch]
         for sequence, (logits, embeddings) in zip(chosen, predict_residues(model, chosen, windows), strict=True):
-            stored = embeddings.astype(np.float16 if half else np.float32)
+            stored = embeddings.astype(np.float16)
             _write(_path(home, sequence), logits, stored)
             found[sequence] = logits, stored.astype(np.float32)
     return [found[sequence] for sequence in sequences]
@@ -113,7 +102,7 @@ def _path(home: Path, sequence: str) -> Path:
     return home / name[:2] / f"{name}.safetensors"
 
 
-def _write(path: Path, logits: NDArray[np.float32], embeddings: NDArray[np.generic]) -> None:
+def _write(path: Path, logits: NDArray[np.float32], embeddings: NDArray[np.float16]) -> None:
     from safetensors.numpy import save
 
     make_folder(path.parent)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +30,8 @@ def align(observed: str, reference: str) -> NDArray[np.int32]:
     result = gemmi.align_string_sequences(list(observed), list(reference), [], scoring)
     position = np.full(len(observed), -1, dtype=np.int32)
     i = j = 0
-    for length, operation in _cigar(result.cigar_str()):
+    for digits, operation in re.findall(r"(\d+)([MID])", result.cigar_str()):
+        length = int(digits)
         if operation == "M":
             position[i : i + length] = np.arange(j, j + length)
         i += length if operation in "MI" else 0
@@ -56,13 +58,3 @@ def labels_on_chain(observed: str, reference: str, binding: Sequence[int]) -> ND
     flags = np.zeros(len(reference) + 1, dtype=np.uint8)  # the last one is for letters without a counterpart
     flags[list(binding)] = 1
     return flags[align(observed, reference)]
-
-
-def _cigar(text: str) -> Iterator[tuple[int, str]]:
-    number = ""
-    for character in text:
-        if character.isdigit():
-            number += character
-        else:
-            yield int(number), character
-            number = ""

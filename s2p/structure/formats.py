@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from s2p.config import ReadConfig
 from s2p.errors import StructureError
+from s2p.io.files import read_unzipped
 
 __all__ = ["check_count", "parse_file", "read_sdf_ligand", "read_sdf_molecule", "reason"]
 
@@ -55,11 +56,7 @@ def _read_bytes(path: Path, config: ReadConfig) -> bytes:
     try:
         if path.exists() and not path.is_file():
             raise StructureError(f"{path}: not a file but a pipe or a device; save what it gives as a file first")
-        with open(path, "rb") as handle:
-            zipped = handle.read(2) == b"\x1f\x8b"
-            handle.seek(0)
-            stream: Any = gzip.GzipFile(fileobj=handle) if zipped else handle
-            data: bytes = stream.read(config.max_bytes + 1)
+        data = read_unzipped(path, config.max_bytes)
     except FileNotFoundError:
         raise StructureError(f"{path}: no such file; give a structure file, a folder, a PDB id or a UniProt accession") from None
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
@@ -264,7 +261,7 @@ def read_sdf_molecule(path: str | Path) -> Any:
     except FileNotFoundError:
         raise StructureError(f"{path}: no such file; give an SDF or MOL file with the ligand") from None
     except Exception as error:  # biotite raises InvalidFileError, ValueError, IndexError, KeyError by the kind of damage
-        raise StructureError(f"{path}: cannot be read as an SDF or MOL file ({' '.join(str(error).split())[:200]})") from None
+        raise StructureError(f"{path}: cannot be read as an SDF or MOL file ({reason(error)})") from None
     if np.isin(np.char.upper(np.asarray(atoms.element).astype(str)), ("H", "D")).all():
         raise StructureError(f"{path}: the molecule has no heavy atom")
     return atoms

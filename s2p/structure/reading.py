@@ -94,7 +94,10 @@ def _from_gemmi(parsed: Any, name: str, path: Path, model_number: int | None, co
     single.entities = parsed.entities
     single.merge_chain_parts()  # ligands of a chain stand at the end of a PDB file
     single.setup_entities()
-    return _build(single, name, path)
+    rows = _rows(single, path)
+    notes: list[str] = []
+    everything = _atoms(single, rows, path, notes)
+    return _structure(name, rows, everything, path, notes)
 
 
 @lru_cache(maxsize=4096)
@@ -127,14 +130,6 @@ class _Rows:
     water: NDArray[np.bool_]
     letter: NDArray[np.str_]
     standard: NDArray[np.bool_]
-
-
-def _build(single: Any, name: str, path: Path) -> Structure:
-    """Turn a one-model ``gemmi.Structure`` with entities into a :class:`Structure`."""
-    rows = _rows(single, path)
-    notes: list[str] = []
-    everything = _atoms(single, rows, path, notes)
-    return _structure(name, rows, everything, path, notes)
 
 
 def _rows(single: Any, path: Path) -> _Rows:

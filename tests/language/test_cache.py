@@ -12,7 +12,7 @@ import torch
 import s2p.language.cache
 from s2p.config import WindowConfig
 from s2p.errors import S2PError
-from s2p.language.cache import default_folder, embed_residues, model_key
+from s2p.language.cache import embed_residues, model_key
 from s2p.language.esm import ResidueModel, predict_residues
 
 NAME = "esm2_t6_8M_UR50D"
@@ -45,24 +45,22 @@ def entries(folder: Path) -> list[Path]:
 def test_numbers_are_those_of_the_model(model: ResidueModel, tmp_path: Path, calls: list[str]) -> None:
     asked = [*SEQUENCES, SEQUENCES[1]]
     for _ in range(2):
-        for (logits, embeddings), s in zip(embed_residues(model, asked, tmp_path, half=False), asked, strict=True):
+        for (logits, embeddings), s in zip(embed_residues(model, asked, tmp_path), asked, strict=True):
             expected_logits, expected = predict_residues(model, [s])[0]
-            np.testing.assert_allclose(embeddings, expected, atol=1e-5)
+            np.testing.assert_allclose(embeddings, expected, rtol=2**-10, atol=1e-5)
             np.testing.assert_allclose(logits, expected_logits, atol=1e-5)
     assert sorted(calls) == sorted(SEQUENCES)
 
 
-def test_half_precision_is_close_smaller_and_the_same_on_the_second_run(model: ResidueModel, tmp_path: Path) -> None:
-    first = embed_residues(model, SEQUENCES, tmp_path / "half")
-    second = embed_residues(model, SEQUENCES, tmp_path / "half")
-    exact = embed_residues(model, SEQUENCES, tmp_path / "exact", half=False)
-    for (l1, e1), (l2, e2), (_, e3) in zip(first, second, exact, strict=True):
+def test_half_precision_is_small_and_the_same_on_the_second_run(model: ResidueModel, tmp_path: Path) -> None:
+    first = embed_residues(model, SEQUENCES, tmp_path)
+    second = embed_residues(model, SEQUENCES, tmp_path)
+    for (l1, e1), (l2, e2) in zip(first, second, strict=True):
         assert e1.dtype == np.float32
         np.testing.assert_array_equal(e1, e2)
         np.testing.assert_array_equal(l1, l2)
-        np.testing.assert_allclose(e1, e3, rtol=2**-10, atol=1e-6)
-    sizes = [sum(p.stat().st_size for p in entries(tmp_path / name)) for name in ("half", "exact")]
-    assert sizes[0] < 0.55 * sizes[1]
+    size, numbers = sum(p.stat().st_size for p in entries(tmp_path)), sum(e.size for _, e in first)
+    assert size < 2.2 * numbers
 
 
 def test_the_key_follows_everything_that_changes_the_numbers(model: ResidueModel) -> None:
@@ -74,10 +72,9 @@ def test_the_key_follows_everything_that_changes_the_numbers(model: ResidueModel
     keys = {
         model_key(model),
         model_key(other),
-        model_key(model, half=False),
         model_key(model, windows=WindowConfig(overlap=0)),
     }
-    assert len(keys) == 4
+    assert len(keys) == 3
     with torch.no_grad():  # less than fp16 would show
         other.backbone.layers[3].fc1.bias.copy_(model.backbone.layers[3].fc1.bias)
         other.head.weight[0, 5] *= 1 + 1e-5
@@ -146,15 +143,14 @@ def test_long_chains_are_stored_whole(model: ResidueModel, tmp_path: Path) -> No
     windows = WindowConfig(max_residues=20, overlap=8, token_budget=64)
     long = SEQUENCES[2] * 2
     for _ in range(2):
-        _, found = embed_residues(model, [long], tmp_path, windows, half=False)[0]
-        np.testing.assert_allclose(found, predict_residues(model, [long], windows)[0][1], atol=1e-5)
+        _, found = embed_residues(model, [long], tmp_path, windows)[0]
+        np.testing.assert_allclose(found, predict_residues(model, [long], windows)[0][1], rtol=2**-10, atol=1e-5)
 
 
 def test_where_the_cache_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, model: ResidueModel) -> None:
     monkeypatch.setenv("S2P_CACHE", str(tmp_path / "chosen"))
-    assert default_folder() == tmp_path / "chosen" / "embeddings"
     embed_residues(model, SEQUENCES[:1])
-    assert len(entries(default_folder())) == 1
+    assert len(entries(tmp_path / "chosen" / "embeddings")) == 1
     (tmp_path / "file").write_text("")
     with pytest.raises(S2PError, match="cannot write into"):
         embed_residues(model, SEQUENCES[:1], tmp_path / "file")
