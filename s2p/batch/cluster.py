@@ -42,7 +42,7 @@ def run_on_cluster(
     find: Find,
     *,
     scheduler: str | None,
-    local_workers: int = 1,
+    local_workers: int,
 ) -> Generator[tuple[int, Row], None, None]:
     """Rows of all items, as they are done.
 
@@ -54,12 +54,8 @@ def run_on_cluster(
     ----------
     order, sizes
         In which order they are begun, and their residues, estimated.
-    find
-        What an earlier run noted of an output name.
     scheduler
-        Address, e.g. ``tcp://10.0.0.1:8786``; ``None`` starts one here.
-    local_workers
-        Worker processes of that one.
+        Address, e.g. ``tcp://10.0.0.1:8786``; ``None`` starts one here, with ``local_workers`` processes.
 
     Raises
     ------

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from s2p.io.files import file_stem
-from s2p.structure.reading import SUFFIXES, stem
+from s2p.structure.reading import SUFFIXES, is_structure_file, stem
 
 __all__ = ["Item", "estimate_residues", "expand_inputs", "groups", "longest_first"]
 
@@ -58,7 +58,7 @@ def expand_inputs(inputs: Iterable[str]) -> list[Item]:
 def _expand(text: str, path: Path, *, lists: bool) -> list[Item]:
     try:
         if path.is_dir():
-            found = sorted(entry for entry in path.iterdir() if _is_structure_name(entry.name) and entry.is_file())
+            found = sorted(filter(is_structure_file, path.iterdir()))
             if not found:
                 return [
                     Item(text, path.name, error=f"{text}: the folder holds no structure files ({', '.join(SUFFIXES)}, or .gz)")
@@ -87,10 +87,6 @@ def _expand_list(text: str, path: Path) -> list[Item]:
         beside = path.parent / entry
         items += _expand(entry if _identifier(entry) and not beside.exists() else str(beside), beside, lists=False)
     return items
-
-
-def _is_structure_name(name: str) -> bool:
-    return not name.startswith(".") and name.lower().removesuffix(".gz").endswith(SUFFIXES)
 
 
 def _identifier(text: str) -> bool:

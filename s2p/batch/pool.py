@@ -25,18 +25,9 @@ SHARES = 8
 def run_in_processes(
     items: Sequence[Item], order: Sequence[int], sizes: Sequence[int], options: BatchOptions, find: Find, jobs: int
 ) -> Generator[tuple[int, Row], None, None]:
-    """Rows of all items, as they are done.
+    """Rows of all items, as they are done by ``jobs`` processes, each with one thread; begun in this ``order``.
 
     What a process had in hand when it died is tried again one by one; the input whose process dies again is an error.
-
-    Parameters
-    ----------
-    order, sizes
-        In which order they are begun, and their residues, estimated.
-    find
-        What an earlier run noted of an output name.
-    jobs
-        Worker processes, each with one thread.
     """
     if all(item.error for item in items):
         yield from run_here(((index, items[index]) for index in order), options, find, [])

@@ -247,8 +247,6 @@ def run_here(
     ----------
     indexed
         Items with their places in the batch, similar sizes together.
-    find
-        What an earlier run noted of an output name.
     held
         The loaded predictor and its :class:`LanguageStage`, or nothing yet; filled here.
     staged

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from s2p.structure.alignment import labels_on_chain
 from s2p.structure.contacts import binding_residues
 from s2p.structure.formats import read_sdf_ligand
 from s2p.structure.ligands import relevant_ligands
-from s2p.structure.reading import SUFFIXES, Structure, read_structure, stem
+from s2p.structure.reading import Structure, is_structure_file, read_structure, stem
 
 __all__ = ["Case", "CaseSet", "Truth", "find_cases"]
 
@@ -152,48 +153,48 @@ def _repository(name: str) -> Path:
 def _first(cases: Sequence[Case], limit: int | None) -> tuple[Case, ...]:
     if limit is None:
         return tuple(cases)
-    seen: dict[str, int] = {}
+    seen: Counter[str] = Counter()
     turn = []
     for k, case in enumerate(cases):
-        seen[case.cluster] = seen.get(case.cluster, 0) + 1
+        seen[case.cluster] += 1
         turn.append((seen[case.cluster], k))
     return tuple(cases[k] for k in sorted(k for _, k in sorted(turn)[:limit]))
 
 
-def _complexes(folder: Path, split: str, table: Path) -> list[Case]:
+def _rows(table: Path) -> list[dict[str, str]]:
+    csv.field_size_limit(1 << 24)  # LIGYSIS lists the residues of long chains
     with open(table, newline="") as handle:
-        place = {(row["dataset"], row["id"]): row["split"] for row in csv.DictReader(handle)}
+        return list(csv.DictReader(handle))
+
+
+def _complexes(folder: Path, split: str, table: Path) -> list[Case]:
+    place = {(row["dataset"], row["id"]): row["split"] for row in _rows(table)}
     if split not in place.values():
         raise S2PError(f"{table}: there is no split {split!r}; it has {', '.join(sorted(set(place.values())))}")
     return [
-        Case(x.key, x.clusters[0], x.protein, "files", tuple(str(path) for path in x.ligands))
+        Case(x.key, x.clusters[0], x.protein, "files", tuple(map(str, x.ligands)))
         for x in read_complexes(folder)
         if place.get((x.dataset, x.id)) == split
     ]
 
 
 def _ligysis(folder: Path, split: str, table: Path | None) -> list[Case]:
-    csv.field_size_limit(1 << 24)
-    cases = []
-    far: set[str] | None = None
+    rows = [row for row in _rows(folder / "chains.csv") if row["split"] == ("validation" if split == FAR else split)]
     if split == FAR:
-        split = "validation"
-        with open(table or _repository("data/splits/ligysis.csv"), newline="") as handle:
-            far = {row["uniprot"] for row in csv.DictReader(handle)}
-    with open(folder / "chains.csv", newline="") as handle:
-        for row in csv.DictReader(handle):
-            if row["split"] == split and (far is None or row["uniprot"] in far):
-                binding = tuple(int(token[1:]) for token in row["binding_residues_0based_uniprot"].split())
-                path = folder / "chains" / row["chain_file"]
-                cases.append(Case(row["uniprot"], row["uniprot"], path, "residues", (), row["uniprot_sequence"], binding))
+        far = {row["uniprot"] for row in _rows(table or _repository("data/splits/ligysis.csv"))}
+        rows = [row for row in rows if row["uniprot"] in far]
+    cases = []
+    for row in rows:
+        binding = tuple(int(token[1:]) for token in row["binding_residues_0based_uniprot"].split())
+        path = folder / "chains" / row["chain_file"]
+        cases.append(Case(row["uniprot"], row["uniprot"], path, "residues", (), row["uniprot_sequence"], binding))
     return cases
 
 
 def _listed(folder: Path) -> list[Case]:
     ligands: dict[str, list[str]] = {}
-    with open(folder / "labels.csv", newline="") as handle:
-        for row in csv.DictReader(handle):
-            ligands.setdefault(row["file"], []).append(row["ligand_id"])
+    for row in _rows(folder / "labels.csv"):
+        ligands.setdefault(row["file"], []).append(row["ligand_id"])
     return [
         Case(stem(name), RELATED.get(stem(name), stem(name)), folder / name, "listed", tuple(ids))
         for name, ids in ligands.items()
@@ -201,5 +202,4 @@ def _listed(folder: Path) -> list[Case]:
 
 
 def _inside(folder: Path) -> list[Case]:
-    files = sorted(p for p in folder.iterdir() if p.is_file() and p.name.lower().removesuffix(".gz").endswith(SUFFIXES))
-    return [Case(stem(p), stem(p), p, "inside") for p in files]
+    return [Case(stem(p), stem(p), p, "inside") for p in sorted(filter(is_structure_file, folder.iterdir()))]

@@ -23,7 +23,7 @@ from s2p.errors import StructureError
 from s2p.structure.arrays import Atoms, Ligand, Residues, Structure
 from s2p.structure.formats import check_count, parse_file, reason
 
-__all__ = ["SUFFIXES", "Atoms", "Ligand", "Residues", "Structure", "read_structure", "stem"]
+__all__ = ["SUFFIXES", "Atoms", "Ligand", "Residues", "Structure", "is_structure_file", "read_structure", "stem"]
 
 SUFFIXES = (".pdb", ".ent", ".cif", ".mmcif", ".bcif")
 """File name endings that are read, each also with ``.gz``."""
@@ -32,6 +32,11 @@ MAX_NAME = 200
 """Characters: NumPy keeps every name as long as the longest."""
 
 STANDARD = frozenset("ALA ARG ASN ASP CYS GLN GLU GLY HIS ILE LEU LYS MET PHE PRO SER THR TRP TYR VAL".split())
+
+
+def is_structure_file(path: Path) -> bool:
+    """Whether there is a file whose name is that of a structure and not hidden."""
+    return path.name.lower().removesuffix(".gz").endswith(SUFFIXES) and not path.name.startswith(".") and path.is_file()
 
 
 def stem(path: str | Path) -> str:
