@@ -13,7 +13,7 @@ from course.charts import small_png
 from s2p.models.pocketgen.atoms import LETTERS, slot_mask
 from s2p.models.pocketgen.data import LigandAtoms, Pocket
 from s2p.models.pocketgen.design import Design, Measures
-from s2p.models.pocketgen.geometry import Geometry
+from s2p.models.pocketgen.geometry import BONDED, Geometry
 from s2p.models.pocketgen.report import design_page
 from s2p.models.pocketgen.scores import score_designs
 from s2p.output.palette import LIGAND, OUTSIDE, POCKETS
@@ -71,7 +71,7 @@ def _sticks(
 ) -> None:
     """Bonds within residues, (P,) types and (P, 14, 2) places."""
     for row, kind in enumerate(types.tolist()):
-        for a, b in geometry.bonds(kind):
+        for a, b in np.argwhere(np.triu(geometry.distance[kind - 1] < BONDED, 1)).tolist():
             if there[row, a] and there[row, b]:
                 ax.plot(*flat[row, [a, b]].T, color=color, linewidth=1.6, label=label)
                 label = "_"  # one entry of the legend

@@ -11,7 +11,7 @@ from course.pocketgen import DesignView, pocket_overlay, type_probabilities
 from s2p.models.pocketgen.atoms import LETTERS
 from s2p.models.pocketgen.data import LigandAtoms, Pocket, make_pocket
 from s2p.models.pocketgen.design import Design, Measures
-from s2p.models.pocketgen.geometry import Geometry, measure_geometry
+from s2p.models.pocketgen.geometry import BONDED, Geometry, measure_geometry
 from s2p.models.pocketgen.output import find_ligand
 from s2p.models.pocketgen.report import pocket_pdb
 from s2p.structure.reading import Structure, read_structure
@@ -37,7 +37,7 @@ def test_a_native_design_covers_the_native_sticks(scene: tuple[Structure, Pocket
     lines = [line.get_xydata() for line in ax.lines]
     n = (len(lines) - 1) // 2
     assert len(lines) == 2 * n + 1  # and the ligand
-    assert n == sum(len(geometry.bonds(k)) for k in d.types.tolist())
+    assert n == np.triu(geometry.distance[d.types - 1] < BONDED, 1).sum()
     assert all(np.allclose(a, b, atol=1e-4) for a, b in zip(lines[:n], lines[n : 2 * n], strict=True))
     assert len(lines[-1]) == len(ligand.coord)
     assert ax.get_title() == "itself"

@@ -159,17 +159,11 @@ def ligand_features(coord: NDArray[np.floating], element: NDArray[np.str_]) -> N
 
 def flat_ring(coord: NDArray[np.floating], bonds: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """(M,) atoms of a ring of five or six whose atoms lie within 0.15 Å of a plane."""
-    near = [np.flatnonzero(row).tolist() for row in bonds]
+    import networkx
+
     found = np.zeros(len(coord), bool)
-    for start in range(len(coord)):
-        paths = [[start]]
-        for length in range(1, 7):
-            if length >= 5:
-                for path in paths:
-                    if start in near[path[-1]]:
-                        x = coord[path] - coord[path].mean(axis=0)
-                        if np.abs(x @ np.linalg.svd(x)[2][2]).max() < 0.15:
-                            found[path] = True
-            # A ring is walked from its lowest atom only.
-            paths = [[*path, k] for path in paths for k in near[path[-1]] if k > start and k not in path]
+    for ring in networkx.simple_cycles(networkx.from_numpy_array(bonds), length_bound=6):
+        x = coord[ring] - coord[ring].mean(axis=0)
+        if len(ring) >= 5 and np.abs(x @ np.linalg.svd(x)[2][2]).max() < 0.15:
+            found[ring] = True
     return found

@@ -272,7 +272,11 @@ def start_ligand(pocket: Pocket, noise: float, rng: np.random.Generator) -> NDAr
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """Several pockets: residues in one row after another, ligands padded to the largest."""
+    """Pockets of B complexes: their R residues in one row after another, P of them designed, and ligands padded to M atoms.
+
+    ``number`` (R,), ``chain`` (R,), ``language`` (P, d), ``environment`` (P, N_ENVIRONMENT) and ``features`` (B, M, 15) are those
+    of :class:`Pocket`, all others as follows.
+    """
 
     types: Tensor
     """(R,) 0 where to be designed."""
@@ -281,9 +285,7 @@ class Batch:
     coord: Tensor
     """(R, 14, 3) Å, of the pocket the start."""
     number: Tensor
-    """(R,)."""
     chain: Tensor
-    """(R,)."""
     owner: Tensor
     """(R,) which complex."""
     pocket: Tensor
@@ -293,11 +295,8 @@ class Batch:
     ligand_mask: Tensor
     """(B, M)."""
     features: Tensor
-    """(B, M, 15)."""
     language: Tensor
-    """(P, d)."""
     environment: Tensor
-    """(P, N_ENVIRONMENT)."""
 
     def to(self, dtype: torch.dtype) -> Batch:
         """Coordinates and features in another precision."""
@@ -315,10 +314,8 @@ def collate(
 
     Parameters
     ----------
-    starts
-        (P, 14, 3) Å of each.
-    ligands
-        (M, 3) Å of each.
+    starts, ligands
+        (P, 14, 3) Å and (M, 3) Å of each.
     types
         (P,) of each, where they are known already; default: all to be designed.
     """

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
+from scipy.spatial.distance import pdist
 from torch import nn
 
 from s2p.models.pocketgen.atoms import LETTERS, SLOTS, slot_mask
@@ -229,16 +230,14 @@ def measure(checkpoint: PocketGenCheckpoint, pocket: Pocket, design: Design) -> 
     links = _links(pocket)
     ideal = ideal_of(checkpoint.geometry, types, pocket.pocket, links)
     x = coord.reshape(-1, 3)
-    length = np.linalg.norm(x[ideal.pairs[:, 0]] - x[ideal.pairs[:, 1]], axis=1)[ideal.bonded]
-    outliers = int((np.abs(length - ideal.length[ideal.bonded]) > BOND_ERROR).sum())
-    shift = float(np.sqrt(np.square(design.ligand - pocket.ligand).sum(axis=1).mean()))
+    length = np.linalg.norm(x[ideal.pairs[:, 0]] - x[ideal.pairs[:, 1]], axis=1)
     return Measures(
         float((design.types == pocket.types[pocket.pocket]).mean()),
         backbone_rmsd(pocket, design.coord),
         _clashes(pocket, coord, there, links),
-        len(length),
-        outliers,
-        shift,
+        int(ideal.bonded.sum()),
+        int((np.abs(length - ideal.length)[ideal.bonded] > BOND_ERROR).sum()),
+        float(np.sqrt(np.square(design.ligand - pocket.ligand).sum(axis=1).mean())),
     )
 
 
@@ -255,7 +254,4 @@ def diversity(designs: Sequence[Design]) -> float:
     """1 less the mean identity of pairs of designs; NaN of fewer than two."""
     if len(designs) < 2:
         return float("nan")
-    types = np.stack([d.types for d in designs])
-    same = (types[:, None] == types[None]).mean(axis=-1)
-    n = len(types)
-    return float(1 - (same.sum() - n) / (n * (n - 1)))
+    return float(pdist(np.stack([d.types for d in designs]), "hamming").mean())

@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from s2p.models.pocketgen.atoms import CHIRAL, N_SLOTS, RESIDUES, SLOTS, slot_arrays
+from s2p.models.pocketgen.layers import length
 from s2p.structure.reading import Structure
 
-__all__ = ["Geometry", "Ideal", "Surroundings", "idealise", "measure_geometry", "peptide_bonds"]
+__all__ = ["BONDED", "Geometry", "Ideal", "Surroundings", "idealise", "measure_geometry", "peptide_bonds"]
 
 SPREAD = 0.1
 """Å: a distance is rigid when its robust standard deviation is below this."""
@@ -53,26 +54,19 @@ class Geometry:
     volume: NDArray[np.float32]
     """(20, 3) of the centres of :data:`CHIRAL`: their sign is the hand."""
 
-    def bonds(self, kind: int) -> list[tuple[int, int]]:
-        """Pairs of slots that are bonded in residue type ``kind`` (1 to 20)."""
-        first, second = np.nonzero(np.triu(self.distance[kind - 1] < BONDED, 1))
-        return list(zip(first.tolist(), second.tolist(), strict=True))
-
 
 @dataclass(frozen=True, eq=False)
 class Ideal:
-    """Rigid pairs and centres of one set of residues: indices into flat (R * 14) slots."""
+    """Rigid pairs (n, 2) and centres (c, 4) of one set of residues as indices into flat (R * 14) slots.
+
+    With the pairs' lengths (n,) Å and which are bonds (n,), and the centres' volumes (c,) Å^3.
+    """
 
     pairs: NDArray[np.int64]
-    """(n, 2)."""
     length: NDArray[np.float64]
-    """(n,) Å."""
     bonded: NDArray[np.bool_]
-    """(n,)."""
     centres: NDArray[np.int64]
-    """(c, 4)."""
     volume: NDArray[np.float64]
-    """(c,) Å^3."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,9 +122,9 @@ def peptide_bonds(structure: Structure, coord: NDArray[np.floating], longest: fl
     """
     residues = structure.residues
     together = residues.chain[1:] == residues.chain[:-1]
-    length = np.linalg.norm(coord[:-1, 2].astype(np.float64) - coord[1:, 0], axis=1)
+    apart = np.linalg.norm(coord[:-1, 2].astype(np.float64) - coord[1:, 0], axis=1)
     real = np.abs(coord[:-1, 2]).sum(axis=1) * np.abs(coord[1:, 0]).sum(axis=1) > 0
-    return np.flatnonzero(together & real & (length <= longest)).astype(np.int64)
+    return np.flatnonzero(together & real & (apart <= longest)).astype(np.int64)
 
 
 def ideal_of(geometry: Geometry, types: NDArray[np.int64], rows: NDArray[np.int64], links: NDArray[np.int64]) -> Ideal:
@@ -141,20 +135,20 @@ def ideal_of(geometry: Geometry, types: NDArray[np.int64], rows: NDArray[np.int6
     links
         (l, 2) residues bonded by a peptide bond, of which at least one is among ``rows``.
     """
-    pairs, length, centres, volume = [], [], [np.zeros((0, 4), np.int64)], []
+    pairs, lengths, centres, volume = [], [], [np.zeros((0, 4), np.int64)], []
     for row in rows.tolist():
         kind = int(types[row]) - 1
         table, hands, names = geometry.distance[kind], geometry.volume[kind], SLOTS[RESIDUES[kind]]
         found = np.argwhere(np.triu(np.isfinite(table), 1))
         pairs.append(row * N_SLOTS + found)
-        length.append(table[found[:, 0], found[:, 1]])
+        lengths.append(table[found[:, 0], found[:, 1]])
         chiral = np.flatnonzero(np.isfinite(hands))
         centres += [row * N_SLOTS + np.array([[names.index(atom) for atom in CHIRAL[k]]]) for k in chiral.tolist()]
         volume.append(hands[chiral])
     ends = np.argwhere(np.isfinite(geometry.peptide))
     pairs.append((links[:, None] * N_SLOTS + ends).reshape(-1, 2))
-    length.append(np.tile(geometry.peptide[ends[:, 0], ends[:, 1]], len(links)))
-    target = np.concatenate(length).astype(np.float64)
+    lengths.append(np.tile(geometry.peptide[ends[:, 0], ends[:, 1]], len(links)))
+    target = np.concatenate(lengths).astype(np.float64)
     every = np.concatenate(pairs), target, target < BONDED
     return Ideal(*every, np.concatenate(centres), np.concatenate(volume).astype(np.float64))
 
@@ -185,7 +179,7 @@ def idealise(
     free = torch.from_numpy(np.flatnonzero(moving.ravel()))
     if not len(free):
         return np.asarray(coord, np.float64)
-    pairs, length = torch.from_numpy(ideal.pairs), torch.from_numpy(ideal.length)
+    pairs, wanted = torch.from_numpy(ideal.pairs), torch.from_numpy(ideal.length)
     centres, volume = torch.from_numpy(ideal.centres), torch.from_numpy(ideal.volume)
     weight = torch.where(torch.from_numpy(ideal.bonded), BOND, ANGLE).double()
     around = torch.as_tensor(np.asarray(surroundings.coord, np.float64))
@@ -203,8 +197,7 @@ def idealise(
             group["lr"] = RATE * (1 - step / STEPS)
         here = place * flat if 2 * step > STEPS else place
         x = start.index_copy(0, free, here)
-        vector = x[pairs[:, 0]] - x[pairs[:, 1]]
-        energy = (weight * (_length(vector) - length).square()).sum()
+        energy = (weight * (length(x[pairs[:, 0]] - x[pairs[:, 1]]) - wanted).square()).sum()
         a, b, c, d = (x[centres[:, k]] for k in range(4))
         signed = (torch.linalg.cross((b - a)[:, :3], (c - a)[:, :3]) * (d - a)[:, :3]).sum(dim=-1)
         energy = energy + HAND * (signed - volume).square().sum()
@@ -212,7 +205,7 @@ def idealise(
         energy = energy + 2 * step / STEPS * FLATTEN * here[:, 3].square().sum()
         if len(around):
             energy = energy + (floor - torch.cdist(here, around)).clamp_min(0).square().sum()
-        near = _length(here[:, None] - here[None])
+        near = length(here[:, None] - here[None])
         energy = energy + (inner - near).clamp_min(0).square().sum() / 2
         optimizer.zero_grad()
         energy.backward()
@@ -220,11 +213,6 @@ def idealise(
     out = start[:, :3].clone()
     out[free] = place.detach()[:, :3]
     return out.numpy().reshape(coord.shape)
-
-
-def _length(vector: Tensor) -> Tensor:
-    # The root's slope at 0 is infinite: an atom is no distance from itself.
-    return (vector.square().sum(dim=-1) + 1e-12).sqrt()
 
 
 def _floors(free: Tensor, pairs: Tensor, polar: NDArray[np.bool_], surroundings: Surroundings) -> tuple[Tensor, Tensor]:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from s2p.models.pocketgen.config import PocketGenConfig
 
-__all__ = ["BilevelLayer", "Keys", "Queries", "gaussians", "shorten"]
+__all__ = ["BilevelLayer", "Keys", "Queries", "gaussians", "length", "shorten", "zeroed"]
 
 NEVER = -1e9
 """Logit of an atom or block that is not there."""
@@ -18,6 +18,18 @@ MAX_OFFSET = 4
 N_OFFSETS = 2 * MAX_OFFSET + 3
 """-4 to 4 in sequence; elsewhere in the chain or in another; the ligand."""
 LIGAND_OFFSET = N_OFFSETS - 1
+
+
+def zeroed(layer: nn.Linear) -> nn.Linear:
+    """The layer, which says nothing before it is trained."""
+    nn.init.zeros_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
+def length(vector: Tensor) -> Tensor:
+    """(..., 3) -> (...) Å. An atom is no distance from itself, where the root's slope would be infinite."""
+    return (vector.square().sum(dim=-1) + 1e-12).sqrt()
 
 
 def gaussians(distance: Tensor, n: int, reach: float) -> Tensor:
@@ -29,8 +41,7 @@ def gaussians(distance: Tensor, n: int, reach: float) -> Tensor:
 
 def shorten(vector: Tensor, longest: float) -> Tensor:
     """(..., 3) vectors no longer than ``longest``, directions kept: the public code clips components, which no rotation keeps."""
-    length = (vector.square().sum(dim=-1, keepdim=True) + 1e-12).sqrt()
-    return vector * (longest / length).clamp_max(1.0)
+    return vector * (longest / length(vector)[..., None]).clamp_max(1.0)
 
 
 def _envelope(x: Tensor, p: int = 5) -> Tensor:
@@ -41,34 +52,29 @@ def _envelope(x: Tensor, p: int = 5) -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class Queries:
-    """Blocks that ask: n of them, of p atoms."""
+    """n blocks that ask, of p atoms: features (n, p, d), coordinates (n, p, 3) Å and which atoms there are (n, p)."""
 
     kind: str
     features: Tensor
-    """(n, p, d)."""
     coord: Tensor
-    """(n, p, 3)."""
     valid: Tensor
-    """(n, p)."""
 
 
 @dataclass(frozen=True, eq=False)
 class Keys:
-    """Blocks that are asked: for each of n queries j of them, of q atoms."""
+    """N blocks that are asked, of q atoms: features (N, q, d), coordinates (N, q, 3) Å and which atoms there are (N, q).
+
+    Each of n queries asks j of them: ``near`` (n, j) says which, ``known`` (n, j) whether there is one, ``offset`` (n, j) the
+    code of its place in sequence.
+    """
 
     kind: str
     features: Tensor
-    """(N, q, d) of all blocks of the kind."""
     coord: Tensor
-    """(N, q, 3)."""
     valid: Tensor
-    """(N, q)."""
     near: Tensor
-    """(n, j) which of them a query asks."""
     known: Tensor
-    """(n, j) whether there is one."""
     offset: Tensor
-    """(n, j) code of the place in sequence."""
 
 
 class BilevelLayer(nn.Module):
@@ -104,10 +110,9 @@ class BilevelLayer(nn.Module):
                 for kind in KINDS
             }
         )
-        self.scale = nn.ModuleDict({kind: nn.Sequential(nn.Linear(wide, d), nn.SiLU(), nn.Linear(d, 1)) for kind in KINDS})
-        for kind in KINDS:
-            nn.init.zeros_(self.scale[kind][-1].weight)  # type: ignore[index]
-            nn.init.zeros_(self.scale[kind][-1].bias)  # type: ignore[index]
+        self.scale = nn.ModuleDict(
+            {kind: nn.Sequential(nn.Linear(wide, d), nn.SiLU(), zeroed(nn.Linear(d, 1))) for kind in KINDS}
+        )
 
     def _split(self, x: Tensor) -> Tensor:
         return x.view(*x.shape[:-1], self.heads, self.size)
@@ -122,8 +127,7 @@ class BilevelLayer(nn.Module):
         k, v = self._split(k), self._split(v)
         place, valid = keys.coord[keys.near], keys.valid[keys.near] & keys.known[..., None]
         n, j, m = valid.shape
-        vector = queries.coord[:, None, :, None] - place[:, :, None]
-        distance = (vector.square().sum(dim=-1) + 1e-12).sqrt()
+        distance = length(queries.coord[:, None, :, None] - place[:, :, None])
         radial = gaussians(distance, config.n_gaussians, config.reach)
         logits = torch.einsum("nphc,njmhc->njphm", q, k) / c**0.5 + self.bias(radial).transpose(-1, -2)
         logits = logits.masked_fill(~valid[:, :, None, None], NEVER)
@@ -140,7 +144,7 @@ class BilevelLayer(nn.Module):
 
         message = self.mix((alpha[..., None] * take(v)).sum(dim=-2))
         arm = queries.coord[:, None, :, None, None] - nn.functional.embedding(block * m + which, place.reshape(n * j * m, 3))
-        far = (arm.square().sum(dim=-1) + 1e-12).sqrt()
+        far = length(arm)
         unit = arm / (far + 1e-5)[..., None]
         w = self.move_pair.weight
         pair = (q @ w[:, :c].T)[:, None, :, :, None] + take(k @ w[:, c : 2 * c].T + v @ w[:, 2 * c :].T) + self.move_pair.bias
@@ -174,8 +178,7 @@ class BilevelLayer(nn.Module):
         share = counted / counted.sum(dim=1, keepdim=True).clamp_min(1)
         middle, mean = (share * coord).sum(dim=1, keepdim=True), (share * x).sum(dim=1, keepdim=True)
         arm = coord - middle
-        length = (arm.square().sum(dim=-1) + 1e-12).sqrt()
-        config = self.config
-        radial = gaussians(length, config.ffn_gaussians, config.ffn_reach) * _envelope(length / config.ffn_reach)[..., None]
+        far, config = length(arm), self.config
+        radial = gaussians(far, config.ffn_gaussians, config.ffn_reach) * _envelope(far / config.ffn_reach)[..., None]
         both = torch.cat([x, mean.expand_as(x), radial], dim=-1)
         return norm(x + self.feed[kind](both)), coord + arm * self.scale[kind](both)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from s2p.models.pocketgen.atoms import ATOM_NAMES, N_LIGAND_FEATURES, N_SLOTS, N_TYPES, atom_codes
 from s2p.models.pocketgen.config import PocketGenConfig
 from s2p.models.pocketgen.data import Batch
-from s2p.models.pocketgen.layers import LIGAND_OFFSET, MAX_OFFSET, BilevelLayer, Keys, Queries
+from s2p.models.pocketgen.layers import LIGAND_OFFSET, MAX_OFFSET, BilevelLayer, Keys, Queries, zeroed
 from s2p.models.pocketgen.surroundings.heads import SurroundingsHeads
 from s2p.models.pocketgen.surroundings.trace import TraceNet
 
@@ -62,14 +62,11 @@ class StructuralAdapter(nn.Module):
         self.query = nn.Linear(width, width)
         self.key = nn.Linear(config.width, width)
         self.value = nn.Linear(config.width, width)
-        self.out = nn.Linear(width, width)
-        self.own = nn.Linear(config.width, width)
+        self.out = zeroed(nn.Linear(width, width))
+        self.own = zeroed(nn.Linear(config.width, width))
         self.feed = nn.Sequential(
-            nn.Linear(width, width // 2), nn.GELU(), nn.Dropout(config.dropout), nn.Linear(width // 2, width)
+            nn.Linear(width, width // 2), nn.GELU(), nn.Dropout(config.dropout), zeroed(nn.Linear(width // 2, width))
         )
-        for last in (self.out, self.own, self.feed[-1]):
-            nn.init.zeros_(last.weight)  # type: ignore[arg-type]
-            nn.init.zeros_(last.bias)  # type: ignore[arg-type]
 
     def forward(self, x: Tensor, structure: Tensor, rows: Tensor, allowed: Tensor) -> Tensor:
         """(P, width) places, (R, d) residues, (P,) which of them the places are, (P, R) which they may look at -> (P, width)."""
@@ -103,10 +100,11 @@ class PocketGen(nn.Module):
         self.again = nn.ModuleDict({kind: nn.LayerNorm(config.width) for kind in ("residue", "ligand")})
         self.layers = nn.ModuleList(BilevelLayer(config) for _ in range(config.layers))
         self.own_head = nn.Sequential(
-            nn.LayerNorm(config.width), nn.Linear(config.width, config.width), nn.SiLU(), nn.Linear(config.width, N_TYPES - 1)
+            nn.LayerNorm(config.width),
+            nn.Linear(config.width, config.width),
+            nn.SiLU(),
+            zeroed(nn.Linear(config.width, N_TYPES - 1)),
         )
-        nn.init.zeros_(self.own_head[-1].weight)  # type: ignore[arg-type]
-        nn.init.zeros_(self.own_head[-1].bias)  # type: ignore[arg-type]
         self.adapter = StructuralAdapter(config) if config.language_width else None
         self.language = LanguageHead(config.language_width) if config.language_width else None
         self.surroundings = SurroundingsHeads(config.language_width, config.surroundings_width, config.surroundings_heads)

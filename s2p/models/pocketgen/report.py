@@ -13,7 +13,7 @@ from s2p.models.pocketgen.data import LigandAtoms, Pocket
 from s2p.models.pocketgen.design import Design, Measures, diversity
 from s2p.models.pocketgen.scores import Scores, asked
 from s2p.output.palette import CARTOON, LIGAND, pocket_color
-from s2p.output.report import page
+from s2p.output.report import asset, page
 from s2p.structure.reading import Structure
 
 __all__ = ["design_page", "pocket_pdb"]
@@ -26,48 +26,25 @@ NOTES = {
 }
 """Below the table, of the scores that there are."""
 CSS = " #view { position: relative; width: 100%; height: 60vh; } td.letters { font-family: monospace; }"
-SCRIPT = """"use strict";
-(function () {
-  const data = JSON.parse(document.getElementById("data").textContent);
-  const viewer = $3Dmol.createViewer(document.getElementById("view"), {backgroundColor: "white"});
-  const elements = {N: "#3050F8", O: "#FF0D0D", S: "#C8A800", P: "#FF8000"};
-  const scheme = color => ({prop: "elem", map: Object.assign({}, elements, {C: color})});
-  const stick = (color, radius) => ({stick: {radius: radius, colorscheme: scheme(color)}});
-  viewer.addModel(data.backbone, "pdb").setStyle({}, {cartoon: {color: data.cartoon, style: "trace", opacity: 0.6}});
-  const shown = [viewer.addModel(data.native, "pdb"), ...data.designs.map(text => viewer.addModel(text, "pdb"))];
-  const ligand = viewer.addModel(data.ligand, "xyz");
-  ligand.setStyle({}, stick(data.ligandColor, 0.22));
-  const boxes = Array.from(document.querySelectorAll("input[data-model]"));
-  function draw() {
-    boxes.forEach(box => {
-      const k = Number(box.dataset.model);
-      shown[k].setStyle({}, box.checked ? stick(data.colors[k], k ? 0.14 : 0.1) : {});
-    });
-    viewer.render();
-  }
-  boxes.forEach(box => box.addEventListener("change", draw));
-  draw();
-  viewer.zoomTo({model: shown[0].getID()});
-  viewer.render();
-})();
-"""
 
 
 def pocket_pdb(
     structure: Structure, pocket: Pocket, types: NDArray[np.int64], coord: NDArray[np.floating], there: NDArray[np.bool_]
 ) -> str:
     """ATOM records of the pocket's residues, (P,) types and (P, 14, 3) Å, for a viewer: chains by one letter."""
-    residues = structure.residues
-    lines: list[str] = []
-    for place, index in enumerate(pocket.residues[pocket.pocket].tolist()):
-        name = RESIDUES[int(types[place]) - 1]
-        for slot, atom in enumerate(SLOTS[name]):
-            if there[place, slot]:
-                x, y, z = coord[place, slot].tolist()
-                lines.append(
-                    f"ATOM  {len(lines) % 99999 + 1:5d}  {atom:<3s} {name} A{int(residues.number[index]) % 10000:4d}    "
-                    f"{x:8.3f}{y:8.3f}{z:8.3f}  1.00  0.00          {atom[0]:>2s}"
-                )
+    numbers = structure.residues.number[pocket.residues[pocket.pocket]].tolist()
+    names = [RESIDUES[kind - 1] for kind in types.tolist()]
+    every = [(k, slot, atom) for k, name in enumerate(names) for slot, atom in enumerate(SLOTS[name]) if there[k, slot]]
+    return _records((atom, names[k], "A", numbers[k] % 10000, coord[k, slot].tolist()) for k, slot, atom in every)
+
+
+def _records(atoms: Iterable[tuple[str, str, str, int, list[float]]]) -> str:
+    """ATOM records of atom name, residue name, chain, residue number and place."""
+    lines = [
+        f"ATOM  {k % 99999 + 1:5d}  {atom:<3s} {name} {chain}{number:4d}    {x:8.3f}{y:8.3f}{z:8.3f}  1.00  0.00"
+        f"          {atom[0]:>2s}"
+        for k, (atom, name, chain, number, (x, y, z)) in enumerate(atoms)
+    ]
     return "\n".join([*lines, "END", ""])
 
 
@@ -117,7 +94,7 @@ Grey sticks: native; thick sticks: the ligand.</p></header><main>
 <p>Designed residues: {html.escape(ids)}. RMSD: N, CA, C, O against native, without superposition. {notes}
 The designs are predictions of a small network; nothing here says that such a protein folds or binds.</p></main>
 """
-    return page(f"Designed pockets of {structure.name}", content, css=CSS, scene=scene, script=SCRIPT)
+    return page(f"Designed pockets of {structure.name}", content, css=CSS, scene=scene, script=asset("design.js"))
 
 
 def _scores(scores: Scores, keys: Iterable[str]) -> list[str]:
@@ -146,11 +123,8 @@ def _trace(structure: Structure) -> str:
     """CA atoms as ATOM records, numbered through; each chain has a letter of its own."""
     residues = structure.residues
     chains = {name: "ABCDEFGHIJKLMNOPQRSTUVWXYZ"[k % 26] for k, name in enumerate(structure.chains)}
-    lines = [
-        f"ATOM  {k % 99999 + 1:5d}  CA  ALA {chains[c]}{k % 9999 + 1:4d}    {x:8.3f}{y:8.3f}{z:8.3f}  1.00  0.00           C"
-        for k, (c, (x, y, z)) in enumerate(zip(residues.chain.tolist(), residues.ca_coord.tolist(), strict=True))
-    ]
-    return "\n".join([*lines, "END", ""])
+    every = enumerate(zip(residues.chain.tolist(), residues.ca_coord.tolist(), strict=True))
+    return _records(("CA", "ALA", chains[name], k % 9999 + 1, place) for k, (name, place) in every)
 
 
 def _xyz(ligand: LigandAtoms) -> str:

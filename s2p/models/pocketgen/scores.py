@@ -142,16 +142,13 @@ def self_consistency(structure: Structure, pocket: Pocket, design: Design, folde
         (a, b): np.array([k >= 0 and letter == other[b][k] for letter, k in zip(chains[a], place.tolist(), strict=True)])
         for (a, b), place in places.items()
     }
-    share = np.array([[equal[a, b].mean() for b in other] for a in chains])
-    row, column = linear_sum_assignment(-share)
-    match = dict(zip(np.array(list(chains))[row].tolist(), np.array(list(other))[column].tolist(), strict=True))
+    found = linear_sum_assignment([[-equal[a, b].mean() for b in other] for a in chains])
+    match = {list(chains)[row]: list(other)[column] for row, column in zip(*found, strict=True)}
     index = pocket.residues[pocket.pocket]
     counterpart = np.full(len(structure.residues), -1)
     for a in chains:
-        own = np.flatnonzero(structure.residues.chain == a)
-        inside = np.isin(own, index)
-        b = match.get(a)
-        if b is None or equal[a, b].mean() < IDENTITY or not equal[a, b][inside].all():
+        own, b = np.flatnonzero(structure.residues.chain == a), match.get(a)
+        if b is None or equal[a, b].mean() < IDENTITY or not equal[a, b][np.isin(own, index)].all():
             raise S2PError(
                 f"{folded.name}: no chain of it has the sequence of the design's chain {a}; fold the sequences of "
                 "*_designs.fasta, and give the seed and options that they were made with"

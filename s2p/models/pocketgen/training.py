@@ -18,6 +18,7 @@ from s2p.models.pocketgen.atoms import N_SLOTS, RESIDUES, SLOTS, SWAPS
 from s2p.models.pocketgen.config import PocketGenTrainConfig
 from s2p.models.pocketgen.data import Batch, Pocket, collate, start_ligand, start_pocket
 from s2p.models.pocketgen.geometry import Geometry
+from s2p.models.pocketgen.layers import length
 from s2p.models.pocketgen.network import Output, PocketGen
 from s2p.training.loop import Backward, Loop, Stage, StepLog, memory_decay
 from s2p.training.state import fingerprint_of, settings_of
@@ -70,7 +71,7 @@ def geometry_loss(coord: Tensor, batch_coord: Tensor, pockets: Sequence[Pocket],
         (R, 14, 3) Å, of all residues of the batch; those of the pocket are replaced.
     """
     pairs: list[tuple[int, int]] = []
-    length: list[float] = []
+    wanted: list[float] = []
     rows, shift = [], 0
     for p in pockets:
         designed = set(p.pocket.tolist())
@@ -78,18 +79,17 @@ def geometry_loss(coord: Tensor, batch_coord: Tensor, pockets: Sequence[Pocket],
         for k, following in enumerate(p.linked.tolist()):
             if following >= 0 and (k in designed or following in designed):
                 pairs += [((k + shift) * N_SLOTS + a, (following + shift) * N_SLOTS + b) for a, b in BONDS_BETWEEN]
-                length += [float(geometry.peptide[a, b]) for a, b in BONDS_BETWEEN]
+                wanted += [float(geometry.peptide[a, b]) for a, b in BONDS_BETWEEN]
         for k in p.pocket.tolist():
             table = geometry.distance[p.types[k] - 1]
             rigid = np.isfinite(table) & p.present[k] & p.present[k][:, None]
             found = np.argwhere(np.triu(rigid, 1))
             pairs += ((k + shift) * N_SLOTS + found).tolist()
-            length += table[found[:, 0], found[:, 1]].tolist()
+            wanted += table[found[:, 0], found[:, 1]].tolist()
         shift += len(p.types)
     flat = batch_coord.index_copy(0, torch.from_numpy(np.concatenate(rows)), coord).view(-1, 3)
     first, second = torch.tensor(pairs).T
-    vector = flat[first] - flat[second]
-    return F.smooth_l1_loss((vector.square().sum(dim=-1) + 1e-12).sqrt(), flat.new_tensor(length))
+    return F.smooth_l1_loss(length(flat[first] - flat[second]), flat.new_tensor(wanted))
 
 
 def pocket_loss(

@@ -41,7 +41,7 @@ def environment(
     ligand: NDArray[np.floating],
     features: NDArray[np.floating],
 ) -> NDArray[np.float32]:
-    """Surroundings of each residue of a pocket.
+    """(P, N_ENVIRONMENT): square roots of counts, and lengths in 10 Å; then the nearest residues and ligand atoms one by one.
 
     Parameters
     ----------
@@ -53,11 +53,6 @@ def environment(
         Further residues that are not read.
     ligand, features
         (M, 3) Å and (M, 15); without atoms all that tells of them is 0.
-
-    Returns
-    -------
-    (P, N_ENVIRONMENT): N_COUNTS square roots of counts, and lengths in 10 Å; then the nearest residues and ligand atoms one by
-    one, see :mod:`s2p.models.pocketgen.surroundings.neighbours`.
     """
     known = present[:, 1].copy()
     known[pocket] = False
@@ -90,21 +85,17 @@ def environment(
         a, b = _beside(placed, chain, pocket, -span), _beside(placed, chain, pocket, span)
         both = (a >= 0) & (b >= 0)
         lengths += [np.where(both, np.linalg.norm(trace[a] - trace[b], axis=1) / 10, 0.0), both.astype(float)]
-    if len(ligand):
-        towards = ligand.mean(axis=0) - start
-        angle = (towards * out).sum(axis=1) / (np.linalg.norm(towards, axis=1) + 1e-3)
-        lengths += [away.min(axis=1) / 10, angle]
-    else:
-        lengths += [np.zeros(len(start)), np.zeros(len(start))]
+    towards = ligand.mean(axis=0) - start if len(ligand) else np.zeros_like(start)
+    angle = (towards * out).sum(axis=1) / (np.linalg.norm(towards, axis=1) + 1e-3)
+    lengths += [away.min(axis=1) / 10 if len(ligand) else np.zeros(len(start)), angle]
     # The root of a small number rises steeply: from a little above zero it does not.
     counts = np.sqrt(np.maximum(np.concatenate(parts, axis=1), 0) + FLOOR) - FLOOR**0.5
     along = first[1] - first[0]
     along = along / (np.linalg.norm(along, axis=1, keepdims=True) + 1.0)
     # Residues to be designed are neighbours as well: that they are there is known, and about where.
     every = np.concatenate([rows, pocket])
-    designed = np.zeros(len(pocket), np.int64)
     alpha, beta, centre = (np.concatenate([x, start]) for x in (trace[rows], beta, centre))
-    kinds = np.concatenate([types[rows], designed])
+    kinds = np.concatenate([types[rows], np.zeros(len(pocket), np.int64)])
     near = nearest_residues(kinds, alpha, beta, centre, chain, every, pocket, start, out, along)
     bound = nearest_atoms(ligand, features, start, out, along)
     return np.concatenate([counts, np.stack(lengths, axis=1), near, bound], axis=1).astype(np.float32)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from s2p.models.pocketgen.atoms import N_TYPES
+from s2p.models.pocketgen.layers import zeroed
 from s2p.models.pocketgen.surroundings.counts import N_COUNTS
 from s2p.models.pocketgen.surroundings.neighbours import ATOM_FEATURES, ATOMS, FEATURES, N_ATOMS, N_NEIGHBOURS, NEIGHBOURS
 
@@ -21,19 +22,10 @@ CLOSE, ATOM_CLOSE = 12.0, 9.0
 """Å: residues, and ligand atoms, within about these are also summed up."""
 
 
-class Gaussians(nn.Module):
-    """Distances as heights of Gaussians."""
-
-    centres: Tensor
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.register_buffer("centres", torch.linspace(NEAREST, FARTHEST, GAUSSIANS), persistent=False)
-        self.width = (FARTHEST - NEAREST) / (GAUSSIANS - 1)
-
-    def forward(self, distance: Tensor) -> Tensor:
-        """(...) Å -> (..., GAUSSIANS)."""
-        return torch.exp(-(((distance[..., None] - self.centres) / self.width) ** 2))
+def gaussians(distance: Tensor) -> Tensor:
+    """(...) Å -> (..., GAUSSIANS) heights of Gaussians."""
+    centres = torch.linspace(NEAREST, FARTHEST, GAUSSIANS).to(distance)
+    return torch.exp(-(((distance[..., None] - centres) / ((FARTHEST - NEAREST) / (GAUSSIANS - 1))) ** 2))
 
 
 class SurroundingsHeads(nn.Module):
@@ -58,7 +50,6 @@ class SurroundingsHead(nn.Module):
         super().__init__()
         both, narrow = language_width + N_COUNTS, width // 4
         self.own = nn.Sequential(nn.LayerNorm(both), nn.Dropout(0.1), nn.Linear(both, width), nn.GELU(), nn.Dropout(0.2))
-        self.gaussians = Gaussians()
         self.kind = nn.Embedding(N_TYPES, TYPE_WIDTH)
         # Of a neighbour three distances; of an atom one.
         self.neighbour = nn.Linear(TYPE_WIDTH + 3 * GAUSSIANS + FEATURES - 5, narrow)
@@ -69,10 +60,11 @@ class SurroundingsHead(nn.Module):
         self.look = nn.Linear(narrow, LOOKS)
         self.drop = nn.Dropout(0.1)
         self.out = nn.Sequential(
-            nn.Linear(width + (LOOKS + 2) * narrow, width // 2), nn.GELU(), nn.Dropout(0.2), nn.Linear(width // 2, N_TYPES - 1)
+            nn.Linear(width + (LOOKS + 2) * narrow, width // 2),
+            nn.GELU(),
+            nn.Dropout(0.2),
+            zeroed(nn.Linear(width // 2, N_TYPES - 1)),
         )
-        nn.init.zeros_(self.out[-1].weight)  # type: ignore[arg-type]
-        nn.init.zeros_(self.out[-1].bias)  # type: ignore[arg-type]
 
     def forward(self, language: Tensor, environment: Tensor) -> Tensor:
         """(P, d) and (P, N_ENVIRONMENT) -> (P, 20) logits."""
@@ -87,7 +79,7 @@ class SurroundingsHead(nn.Module):
     def _neighbours(self, view: Tensor, near: Tensor) -> Tensor:
         """(P, narrow) and (P, NEIGHBOURS, FEATURES) -> (P, (LOOKS + 1) * narrow)."""
         weight, kind, distances, rest = near[..., :1], near[..., 1].long(), near[..., 2:5], near[..., 5:]
-        read = self.neighbour(torch.cat([self.kind(kind), self.gaussians(distances).flatten(2), rest], dim=-1))
+        read = self.neighbour(torch.cat([self.kind(kind), gaussians(distances).flatten(2), rest], dim=-1))
         mixed = self.neighbour_mix(read + view[:, None])
         share = self.look(mixed).exp() * weight
         share = share / (share.sum(dim=1, keepdim=True) + 1e-6)
@@ -98,7 +90,7 @@ class SurroundingsHead(nn.Module):
     def _atoms(self, view: Tensor, bound: Tensor) -> Tensor:
         """(P, narrow) and (P, ATOMS, ATOM_FEATURES) -> (P, narrow)."""
         weight, distance, rest = bound[..., :1], bound[..., 1], bound[..., 2:]
-        mixed = self.atom_mix(self.atom(torch.cat([self.gaussians(distance), rest], dim=-1)) + view[:, None])
+        mixed = self.atom_mix(self.atom(torch.cat([gaussians(distance), rest], dim=-1)) + view[:, None])
         close = torch.sigmoid(ATOM_CLOSE - distance)[..., None] * weight
         summed: Tensor = (mixed * close).sum(dim=1) / 6
         return summed

@@ -44,22 +44,17 @@ def nearest_residues(
     out: NDArray[np.floating],
     along: NDArray[np.floating],
 ) -> NDArray[np.float64]:
-    """The residues nearest to each of a pocket, by the middle of their side chains.
+    """(P, N_NEIGHBOURS) of the residues nearest to each of a pocket, by the middle of their side chains; zeros beyond those.
 
     Parameters
     ----------
     kind, ca, beta, centre, index
-        (R,) types, 0 where to be designed; (R, 3) Å of CA, CB and side chain, and (R,) their index in the structure.
+        (R,) types, 0 where to be designed; (R, 3) Å of CA, CB and side chain; and (R,) their index in the structure.
     chain
         (N,) of all residues of the structure.
-    pocket, start
-        (P,) residues to be designed and (P, 3) Å of their CA.
-    out, along
-        (P, 3) no longer than 1: outwards, where a side chain goes, and along the chain.
-
-    Returns
-    -------
-    (P, N_NEIGHBOURS); rows of zeros where there are not so many.
+    pocket, start, out, along
+        (P,) residues to be designed; (P, 3) Å of their CA; (P, 3) no longer than 1: outwards, where a side chain goes, and along
+        the chain.
     """
     away = np.linalg.norm(centre[None] - start[:, None], axis=-1)
     away[index[None] == pocket[:, None]] = np.inf

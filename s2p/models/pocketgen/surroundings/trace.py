@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from s2p.models.pocketgen.layers import zeroed
 from s2p.structure.reading import Structure
 
 __all__ = ["N_TRACE", "TraceNet", "place_trace", "trace_inputs"]
@@ -32,10 +33,13 @@ class TraceNet(nn.Module):
     def __init__(self, width: int = 512) -> None:
         super().__init__()
         self.net = nn.Sequential(
-            nn.Linear(N_TRACE, width), nn.GELU(), nn.Dropout(0.05), nn.Linear(width, width), nn.GELU(), nn.Linear(width, 3)
+            nn.Linear(N_TRACE, width),
+            nn.GELU(),
+            nn.Dropout(0.05),
+            nn.Linear(width, width),
+            nn.GELU(),
+            zeroed(nn.Linear(width, 3)),
         )
-        nn.init.zeros_(self.net[-1].weight)  # type: ignore[arg-type]
-        nn.init.zeros_(self.net[-1].bias)  # type: ignore[arg-type]
 
     def forward(self, inputs: Tensor) -> Tensor:
         """(P, N_TRACE) -> (P, 3) Å."""
@@ -46,7 +50,9 @@ class TraceNet(nn.Module):
 def trace_inputs(
     structure: Structure, pocket: NDArray[np.int64], unseen: NDArray[np.int64], start: NDArray[np.floating]
 ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-    """What the network reads of each residue of a pocket, and the frame it reads it in.
+    """(P, N_TRACE), lengths in some Å, that the network reads of each residue of a pocket, and the frame it reads it in.
+
+    The frame is (P, 3, 3), a row for each axis. Where nothing spans an axis it is 0, and so is the step.
 
     Parameters
     ----------
@@ -54,15 +60,10 @@ def trace_inputs(
         (P,) residues to be designed and (k,) others that are not read.
     start
         (P, 3) Å, on the line.
-
-    Returns
-    -------
-    (P, N_TRACE), lengths in some Å; and (P, 3, 3), a row for each axis. Where nothing spans an axis it is 0, and so is the step.
     """
     residues = structure.residues
     known = residues.has_ca.copy()
-    known[pocket] = False
-    known[unseen] = False
+    known[np.concatenate([pocket, unseen])] = False
     ca, number = residues.ca_coord.astype(np.float64), residues.number.astype(np.int64)
     other = pocket[:, None] + OFFSETS
     inside = (other >= 0) & (other < len(known))
