@@ -53,12 +53,7 @@ def save_checkpoint(checkpoint: Checkpoint, path: str | Path, *, half: bool = Tr
         Without it the file is small and the backbone's own weights are looked for when it is loaded.
     """
     arrays: dict[str, torch.Tensor] = {}
-    parts: list[tuple[str, torch.nn.Module | None]] = [
-        ("residue", checkpoint.model),
-        ("smoother", checkpoint.smoother),
-        ("context", checkpoint.context),
-    ]
-    for prefix, module in parts:
+    for prefix, module in (("residue", checkpoint.model), ("smoother", checkpoint.smoother), ("context", checkpoint.context)):
         for key, value in (module.state_dict() if module is not None else {}).items():
             unused = key.startswith(("backbone.lm_head", "backbone.contact_head"))
             if not unused and (with_backbone or not key.startswith("backbone.")):
@@ -82,12 +77,7 @@ def save_checkpoint(checkpoint: Checkpoint, path: str | Path, *, half: bool = Tr
     write_weights(Path(path), arrays, header, checkpoint.card)
 
 
-def load_checkpoint(
-    model: str | Path,
-    *,
-    backbone: str | Path | None = None,
-    device: str | torch.device = "cpu",
-) -> Checkpoint:
+def load_checkpoint(model: str | Path, *, backbone: str | Path | None = None, device: str | torch.device = "cpu") -> Checkpoint:
     """Load a shipped checkpoint by name or any by path.
 
     Parameters
@@ -110,26 +100,22 @@ def load_checkpoint(
         raise WeightsError(f"{path} was trained on {name}, not on {backbone}; drop --backbone or choose another model")
     # Checkpoints from before there were several heads do not say.
     residue = ResidueModel(name, heads=header.get("heads", DEFAULT_HEADS))
-    _fill(residue, arrays, path, backbone)
-    residue = residue.to(device)
-    smoother = None
+    _fill(residue, _part(arrays, "residue"), path, backbone)
+    smoother = context = points = None
     if header["smoother_width"]:
         smoother = Smoother(residue.head.in_features, header["smoother_width"])
-        smoother.load_state_dict({k.removeprefix("smoother."): v.float() for k, v in arrays.items() if k.startswith("smoother.")})
+        smoother.load_state_dict(_part(arrays, "smoother"))
         smoother = smoother.to(device).eval()
-    context = None
     if header.get("context_sizes"):
         context = ContextHead(*header["context_sizes"])
-        context.load_state_dict({k.removeprefix("context."): v.float() for k, v in arrays.items() if k.startswith("context.")})
+        context.load_state_dict(_part(arrays, "context"))
         context = context.to(device).eval()
-    points = None
     if header.get("points"):
         # Copies: a view of a few kB would keep the whole file in memory.
-        own = {k.removeprefix("points."): v.numpy().copy() for k, v in arrays.items() if k.startswith("points.")}
-        points = PointScorer.from_parts(own, header["points"])
+        points = PointScorer.from_parts({k: v.numpy().copy() for k, v in _part(arrays, "points").items()}, header["points"])
     return Checkpoint(
         header["name"],
-        residue.eval(),
+        residue.to(device).eval(),
         smoother,
         PocketModel.from_dict(header["pocket_model"]) if header["pocket_model"] else None,
         header["threshold"],
@@ -141,9 +127,12 @@ def load_checkpoint(
     )
 
 
-def _fill(residue: ResidueModel, arrays: dict[str, torch.Tensor], path: Path, backbone: str | Path | None) -> None:
+def _part(arrays: dict[str, torch.Tensor], name: str) -> dict[str, torch.Tensor]:
+    return {key.removeprefix(f"{name}."): value for key, value in arrays.items() if key.startswith(f"{name}.")}
+
+
+def _fill(residue: ResidueModel, state: dict[str, torch.Tensor], path: Path, backbone: str | Path | None) -> None:
     """Give the residue model its weights; those of the backbone from elsewhere if the checkpoint has none."""
-    state = {key.removeprefix("residue."): value.float() for key, value in arrays.items() if key.startswith("residue.")}
     own_weights = any(key.startswith("backbone.") for key in state)
     if not own_weights:
         residue.backbone = load_backbone(residue.name, backbone if backbone is not None and Path(backbone).is_file() else None)

@@ -1,5 +1,4 @@
-"""The one registry of models that find pockets (:func:`load`), and Seq2Pocket: structure -> residue probabilities -> smoothing ->
-surface points -> ranked pockets."""
+"""The one registry of models that find pockets, and Seq2Pocket: structure -> residue probabilities -> ranked pockets."""
 
 from __future__ import annotations
 
@@ -27,7 +26,7 @@ from s2p.residues.smoothing import smooth
 from s2p.structure.reading import Structure, read_structure
 from s2p.surface.surroundings import Surroundings
 
-__all__ = ["METHODS", "ResidueScores", "Seq2Pocket", "checkpoint_format", "load", "load_structure", "predict"]
+__all__ = ["METHODS", "ResidueScores", "Seq2Pocket", "by_residue", "checkpoint_format", "load", "load_structure", "predict"]
 
 PUBLISHED_SETTINGS = ("threshold", "smoothing_threshold", "use_smoothing", "smoothing", "surface", "cluster")
 """Fields of :class:`~s2p.config.PredictConfig` that shape the published pockets."""
@@ -93,11 +92,7 @@ class Seq2Pocket:
         return self._scores(structure, outputs, obeyed(config))
 
     def _scores(self, structure: Structure, outputs: Mapping[str, LanguageOutput], config: PredictConfig) -> ResidueScores:
-        logits = np.zeros(len(structure.residues), np.float32)
-        embeddings = np.zeros((len(logits), self.checkpoint.model.head.in_features), np.float32)
-        for chain in structure.chains:
-            mask = structure.residues.chain == chain
-            logits[mask], embeddings[mask] = outputs[structure.sequence(chain)]
+        logits, embeddings = by_residue(structure, outputs, self.checkpoint.model.head.in_features)
         final, around = logits, Surroundings(structure)
         if self.checkpoint.context is not None and config.use_context:
             final = context_logits(self.checkpoint.context, context_features(structure, logits, around))
@@ -113,13 +108,15 @@ class Seq2Pocket:
         # what it does.
         given = any(getattr(config, name) != getattr(PredictConfig(), name) for name in PUBLISHED_SETTINGS)
         ranking = config.ranking or ("published" if given else checkpoint.ranking)
-        if ranking == "surface" and checkpoint.points is None:
+        points = checkpoint.points if ranking == "surface" else None
+        if ranking == "surface" and points is None:
             raise S2PError(f"model {self.name} has no scorer of surface points; use the ranking 'published'")
         sequence_positive = scores.probabilities > threshold
         smoothed = np.zeros_like(sequence_positive)
-        if config.use_smoothing and checkpoint.smoother is not None:
+        smoother = checkpoint.smoother if config.use_smoothing else None
+        if smoother is not None:
             smoothed = smooth(
-                checkpoint.smoother,
+                smoother,
                 structure.residues.ca_coord,
                 sequence_positive,
                 scores.embeddings,
@@ -130,7 +127,7 @@ class Seq2Pocket:
         settings = {
             "threshold": threshold,
             "context": bool(config.use_context and checkpoint.context is not None),
-            "smoothing": bool(config.use_smoothing and checkpoint.smoother is not None),
+            "smoothing": smoother is not None,
             "smoothing_radius": config.smoothing.radius,
             "smoothing_threshold": smoothing_threshold,
             "bandwidth": config.cluster.bandwidth,
@@ -141,9 +138,9 @@ class Seq2Pocket:
             "buried_by": config.surface.context,
             "ranking": ranking,
         }
-        if ranking == "surface" and checkpoint.points is not None:
+        if points is not None:
             sequence = sigmoid(scores.sequence_logits).astype(np.float32)
-            pockets = find_point_pockets(checkpoint.points, structure, sequence, scores.embeddings, positive, around)
+            pockets = find_point_pockets(points, structure, sequence, scores.embeddings, positive, around)
         else:
             pockets = self._published_pockets(around, positive, smoothed, scores, config)
         notes: tuple[str, ...] = ()
@@ -194,6 +191,15 @@ class Seq2Pocket:
             )
             for rank, cluster in enumerate(clusters, start=1)
         )
+
+
+def by_residue(structure: Structure, outputs: Mapping[str, LanguageOutput], width: int) -> LanguageOutput:
+    """(N,) logits and (N, width) embeddings of the residues, from the language model's ``outputs`` for their sequences."""
+    logits, embeddings = np.zeros(len(structure.residues), np.float32), np.zeros((len(structure.residues), width), np.float32)
+    for chain in structure.chains:
+        mask = structure.residues.chain == chain
+        logits[mask], embeddings[mask] = outputs[structure.sequence(chain)]
+    return logits, embeddings
 
 
 METHODS = {
@@ -341,18 +347,12 @@ def load_structure(source: str | Path | Structure, chain: str | Sequence[str] | 
     if isinstance(source, Structure):
         structure = source if chains is None else source.select_chains(chains)
     elif isinstance(source, str | Path):
-        structure = read_structure(_local(source), chains=chains)
+        from s2p.io.fetch import classify, fetch_structure
+
+        named = not Path(source).exists() and classify(str(source))
+        structure = read_structure(fetch_structure(str(source)) if named else source, chains=chains)
     else:
         raise StructureError(f"a structure, a path or an id is wanted, not {type(source).__name__}")
     if not len(structure.residues):
         raise StructureError(f"{structure.name}: no residues to predict for")
     return structure
-
-
-def _local(source: str | Path) -> Path:
-    """The file itself, or a database id fetched into the cache."""
-    from s2p.io.fetch import classify, fetch_structure
-
-    if not Path(source).exists() and classify(str(source)):
-        return fetch_structure(str(source))
-    return Path(source)

@@ -49,7 +49,7 @@ from s2p.models.crossbind.predictor import FOREIGN, FORMAT, CrossBindCheckpoint,
 from s2p.models.crossbind.sequence import low_rank_update
 from s2p.models.encoder import ENCODER
 from s2p.prediction import sigmoid
-from s2p.training.finetuning import EpochLog
+from s2p.training.loop import EpochLog
 
 __all__ = [
     "SETS",

@@ -21,7 +21,8 @@ from s2p.models.crossbind.filter import LETTERS
 from s2p.models.crossbind.sequence import encoder_weights, fresh_model
 from s2p.training.batches import ChainsByHead
 from s2p.training.config import FinetuneConfig
-from s2p.training.finetuning import EpochLog, finetune
+from s2p.training.finetuning import finetune
+from s2p.training.loop import EpochLog
 
 __all__ = [
     "METRICS",

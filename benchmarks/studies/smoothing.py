@@ -15,16 +15,22 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from benchmarks.command import reported
 from benchmarks.studies.smoother_figures import PairFigures, candidate_figures, pair_figures
+from s2p.checkpoint import Checkpoint
 from s2p.commands import positive
-from s2p.commands.training import add_smoothing, known_examples, open_sites, silent, smoother_config, write_smoother
+from s2p.commands.training import add_smoothing, known_examples, note, open_sites, silent, smoother_config, write_smoother
 from s2p.config import Checked, Natural
 from s2p.errors import S2PError
 from s2p.io.files import make_folder, write_csv
+from s2p.prediction import sigmoid
+from s2p.residues.context import context_features, context_logits
 from s2p.residues.smoothing import Smoother
+from s2p.structure.reading import Structure
 from s2p.training.config import SmootherTrainConfig
+from s2p.training.known_sites import KnownSites, embed_structures
 from s2p.training.smoother import SmootherEpoch, SmoothingExample, train_smoother
 
 __all__ = [
@@ -287,11 +293,31 @@ def _search(options: argparse.Namespace) -> None:
     write_smoother(options, checkpoint, sites, best.config, best.smoother, best.log)
 
 
+def predicted_residues(checkpoint: Checkpoint, structure: Structure, logits: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """(N,) what the checkpoint predicts before smoothing, from the logits of its language model."""
+    final = logits
+    if checkpoint.context is not None:
+        final = context_logits(checkpoint.context, context_features(structure, logits))
+    flags: NDArray[np.bool_] = sigmoid(final) > checkpoint.threshold
+    return flags
+
+
+def predicted_examples(
+    options: argparse.Namespace, checkpoint: Checkpoint, sites: dict[str, list[KnownSites]], kind: Kind
+) -> tuple[Sequence[SmoothingExample], Sequence[SmoothingExample]]:
+    """Training and validation examples; those of validation also say what the checkpoint predicts."""
+    training, validation = known_examples(options, checkpoint, sites, kind)
+    items = sites["validation"]
+    found = embed_structures(checkpoint.model, items, options.cache, note=note, quiet=options.quiet)
+    flags = [predicted_residues(checkpoint, item.structure, logits) for item, (logits, _) in zip(items, found, strict=True)]
+    return training, [replace(example, predicted=x) for example, x in zip(validation, flags, strict=True)]
+
+
 def _ablation(options: argparse.Namespace) -> None:
     config = smoother_config(options)
     checkpoint, sites = open_sites(options)
     ablation(
-        partial(known_examples, options, checkpoint, sites, predicted=True),
+        partial(predicted_examples, options, checkpoint, sites),
         config,
         options.work / "ablation",
         SmootherAblationConfig(seeds=tuple(range(config.seed, config.seed + options.seeds))),

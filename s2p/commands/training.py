@@ -33,6 +33,7 @@ __all__ = [
     "add_smoothing",
     "finetune_config",
     "known_examples",
+    "note",
     "open_sites",
     "silent",
     "smoother_config",
@@ -258,7 +259,8 @@ def silent(_: str) -> None:
     """Takes the place of ``print``."""
 
 
-def _note(message: str) -> None:
+def note(message: str) -> None:
+    """A sentence on standard error."""
     print(f"note: {message}", file=sys.stderr)
 
 
@@ -293,30 +295,16 @@ def known_examples(
     checkpoint: Checkpoint,
     sites: dict[str, list[KnownSites]],
     kind: str,
-    *,
-    predicted: bool = False,
 ) -> tuple[Sequence[SmoothingExample], Sequence[SmoothingExample]]:
-    """Training and validation examples with ``finetuned`` or ``frozen`` embeddings.
+    """Training and validation examples with ``finetuned`` or ``frozen`` embeddings."""
+    from s2p.training.known_sites import embed_structures, frozen_model, smoothing_examples
 
-    Parameters
-    ----------
-    predicted
-        Let the validation examples also say what the checkpoint predicts.
-    """
-    from s2p.training.known_sites import embed_structures, frozen_model, predicted_residues, smoothing_examples
-
-    embed = partial(embed_structures, folder=arguments.cache, note=_note, quiet=arguments.quiet)
-    own = checkpoint.model
-    device = next(own.parameters()).device
-    model = own if kind == "finetuned" else frozen_model(own.name, arguments.weights, device=device)
-    training = smoothing_examples(sites["train"], [e for _, e in embed(model, sites["train"])])
-    validation = sites["validation"]
-    embeddings = [e for _, e in embed(model, validation)]
-    flags = None
-    if predicted:
-        logits = [x for x, _ in embed(own, validation)]
-        flags = [predicted_residues(checkpoint, v.structure, x) for v, x in zip(validation, logits, strict=True)]
-    return training, smoothing_examples(validation, embeddings, flags)
+    model = checkpoint.model
+    if kind == "frozen":
+        model = frozen_model(model.name, arguments.weights, device=next(model.parameters()).device)
+    embed = partial(embed_structures, model, folder=arguments.cache, note=note, quiet=arguments.quiet)
+    training, validation = (smoothing_examples(sites[x], [e for _, e in embed(sites[x])]) for x in ("train", "validation"))
+    return training, validation
 
 
 def write_smoother(

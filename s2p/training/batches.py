@@ -7,14 +7,15 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+import torch.nn.functional as F
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from s2p.datasets.labelled import LabelledChain
 from s2p.errors import S2PError
-from s2p.io.files import sha256_of
 from s2p.language.esm import PAD, token_batches, tokenize
 from s2p.training.config import FinetuneConfig
+from s2p.training.state import fingerprint_of
 
 __all__ = ["Batch", "ChainsByHead", "balanced_weight", "batches", "by_head", "fingerprint", "parts", "plan"]
 
@@ -78,22 +79,13 @@ def batches(
     Labels are -1 where there is no residue. Chains over ``longest`` are cropped at random places drawn from ``rng``.
     """
     for k in order:
-        batch = planned[k]
-        yield (batch.head, *_padded([training[batch.head][i] for i in batch.members], longest, rng))
-
-
-def _padded(chains: Sequence[LabelledChain], longest: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-    pieces: list[tuple[str, NDArray[np.uint8]]] = []
-    for c in chains:
-        start = int(rng.integers(0, max(1, len(c.sequence) - longest + 1)))
-        pieces.append((c.sequence[start : start + longest], c.labels[start : start + longest]))
-    size = max(len(s) for s, _ in pieces) + 2
-    tokens = np.full((len(pieces), size), PAD, dtype=np.int64)
-    labels = np.full((len(pieces), size), -1, dtype=np.float32)
-    for row, (sequence, flags) in enumerate(pieces):
-        tokens[row, : len(sequence) + 2] = tokenize(sequence)
-        labels[row, 1 : len(sequence) + 1] = flags
-    return torch.from_numpy(tokens), torch.from_numpy(labels)
+        batch, pieces = planned[k], []
+        for c in (training[batch.head][i] for i in batch.members):
+            start = int(rng.integers(0, max(1, len(c.sequence) - longest + 1)))
+            pieces.append((c.sequence[start : start + longest], c.labels[start : start + longest]))
+        tokens = [torch.from_numpy(tokenize(sequence)) for sequence, _ in pieces]
+        labels = [F.pad(torch.tensor(flags, dtype=torch.float32), (1, 1), value=-1.0) for _, flags in pieces]
+        yield batch.head, pad_sequence(tokens, True, PAD), pad_sequence(labels, True, -1.0)
 
 
 def parts(tokens: Tensor, labels: Tensor, micro_tokens: int | None) -> list[tuple[Tensor, Tensor]]:
@@ -110,12 +102,10 @@ def parts(tokens: Tensor, labels: Tensor, micro_tokens: int | None) -> list[tupl
 
 def fingerprint(*sets: ChainsByHead) -> str:
     """SHA-256 of the sequences, labels and heads, in order."""
-
-    def parts() -> Iterator[bytes]:
-        for chains in sets:
-            for head, members in chains.items():
-                yield f"[{head}]".encode()
-                for c in members:
-                    yield f">{c.sequence}\n".encode() + c.labels.astype(np.uint8).tobytes()
-
-    return sha256_of(parts())
+    parts = (
+        part
+        for chains in sets
+        for head, members in chains.items()
+        for part in (f"[{head}]", *(x for c in members for x in (f">{c.sequence}\n", c.labels.astype(np.uint8))))
+    )
+    return fingerprint_of(parts)

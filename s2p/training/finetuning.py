@@ -13,7 +13,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from s2p.config import WindowConfig
 from s2p.datasets.labelled import LabelledChain
 from s2p.errors import S2PError
 from s2p.evaluation.residues import auprc_trapezoid
@@ -26,7 +25,7 @@ from s2p.training.loop import Backward, EpochLog, Loop, Stage, StepLog, constant
 from s2p.training.lora import add_lora, lora_parameters, merge_lora
 from s2p.training.state import settings_of
 
-__all__ = ["EpochLog", "adamw", "balanced_weight", "evaluate", "finetune", "make_optimizer", "training_dtype", "weights_hash"]
+__all__ = ["adamw", "evaluate", "finetune", "make_optimizer", "training_dtype"]
 
 FREE = ("checkpointing", "micro_tokens", "save_minutes")
 """Settings that may change between a run and its continuation: they say how the same sums are computed."""
@@ -68,7 +67,9 @@ def finetune(
     kept = None
     if config.lora_rank:
         # The state of such a run does not hold the frozen weights, so it has to meet the same ones again.
-        identity["backbone"] = weights_hash(model.backbone)
+        # Heads of pre-training are not in every file of weights, and random where they are not.
+        used = (value for key, value in model.backbone.state_dict().items() if not key.startswith(("lm_head", "contact_head")))
+        identity["backbone"] = digest(used, half=False)
         add_lora(model.backbone, config.lora_rank, config.lora_alpha, config.lora_targets, seed=config.seed)
         kept = _is_trained
     model.checkpointing = config.checkpointing
@@ -98,11 +99,9 @@ def finetune(
     return [_entry(row) for row in loop.rows]
 
 
-def evaluate(
-    model: ResidueModel, chains: Sequence[LabelledChain], windows: WindowConfig | None = None, *, head: str | None = None
-) -> float:
+def evaluate(model: ResidueModel, chains: Sequence[LabelledChain], *, head: str | None = None) -> float:
     """AUPRC (trapezoid) over all residues of ``chains``."""
-    predicted = predict_residues(model, [c.sequence for c in chains], windows, head=head)
+    predicted = predict_residues(model, [c.sequence for c in chains], head=head)
     return auprc_trapezoid(np.concatenate([c.labels for c in chains]), np.concatenate([logits for logits, _ in predicted]))
 
 
@@ -204,9 +203,8 @@ class Task:
 
     def validate(self, full: bool, first: int, epoch: int, steps: Sequence[StepLog]) -> tuple[dict[str, Any], float]:
         """Loss per residue, and the AUPRC, the mean over the heads."""
-        total = count = 0.0
-        for step in steps:
-            total, count = total + step.loss * step.figures["known"], count + step.figures["known"]
+        total = sum(step.loss * step.figures["known"] for step in steps)
+        count = sum(step.figures["known"] for step in steps)
         figures = {head: evaluate(self.model, chains, head=head) for head, chains in self.validation.items()}
         auprc = float(np.mean(list(figures.values())))
         row = {"epoch": first + epoch, "phase": "all" if full else "head", "train_loss": total / count, "validation_auprc": auprc}
@@ -221,13 +219,6 @@ def _entry(row: dict[str, Any]) -> EpochLog:
 def _is_trained(key: str) -> bool:
     """Whether an array of a model with low-rank updates changes in training."""
     return not key.startswith("backbone.") or ".lora_" in key
-
-
-def weights_hash(backbone: nn.Module) -> str:
-    """A hash of the first numbers of every array that is used: tells one set of weights from another at no cost."""
-    # Heads of pre-training are not in every file of weights, and random where they are not.
-    used = [value for key, value in backbone.state_dict().items() if not key.startswith(("lm_head", "contact_head"))]
-    return digest(used, half=False)
 
 
 def make_optimizer(model: ResidueModel, config: FinetuneConfig, full: bool) -> torch.optim.Optimizer:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -73,11 +74,6 @@ class LabelSets:
     validation: dict[str, list[LabelledChain]]
     card: dict[str, Any]
 
-    @property
-    def heads(self) -> tuple[str, ...]:
-        """Kinds of site."""
-        return tuple(self.training)
-
 
 def backbone_name(text: str) -> str:
     """fair-esm name of a backbone given by that or by its size (``8M``, ``650M``, ``3B``).
@@ -94,12 +90,12 @@ def backbone_name(text: str) -> str:
 
 
 def split_by_cluster(
-    chains: Mapping[str, Sequence[LabelledChain]], share: float = VALIDATION_SHARE
+    chains: Mapping[str, Sequence[LabelledChain]],
 ) -> tuple[dict[str, list[LabelledChain]], dict[str, list[LabelledChain]]]:
     """Hold out whole clusters (30 % identity) for validation, of all heads together.
 
-    The order in which clusters are held out follows from a hash of their sequences; for every head about ``share`` of
-    its chains are, and at least one cluster.
+    The order in which clusters are held out follows from a hash of their sequences; for every head about a tenth of its
+    chains are, and at least one cluster.
 
     Raises
     ------
@@ -109,27 +105,25 @@ def split_by_cluster(
     everything = {f"{head}|{k}": (head, c) for head, members in chains.items() for k, c in enumerate(members)}
     groups = cluster({key: c.sequence for key, (_, c) in everything.items()}, identity=IDENTITY, coverage=COVERAGE)
 
-    def draw(group: Sequence[str]) -> str:
-        return min(sha256_of([everything[key][1].sequence.encode()]) for key in group)
-
-    wanted = {head: max(1, round(share * len(members))) for head, members in chains.items()}
+    wanted = {head: max(1, round(VALIDATION_SHARE * len(members))) for head, members in chains.items()}
     held: set[str] = set()
-    for group in sorted(groups, key=draw):
-        here = {everything[key][0] for key in group}
-        got = {head: sum(key in held for key in everything if everything[key][0] == head) for head in here}
+    got: Counter[str] = Counter()
+    for group in sorted(groups, key=lambda group: min(sha256_of([everything[key][1].sequence.encode()]) for key in group)):
+        here = Counter(everything[key][0] for key in group)
         # The last cluster of a head stays: there has to be something to train on.
-        left = {head: len(chains[head]) - got[head] - sum(everything[key][0] == head for key in group) for head in here}
-        if any(got[head] < wanted[head] for head in here) and all(n > 0 for n in left.values()):
+        if any(got[head] < wanted[head] for head in here) and all(got[head] + n < len(chains[head]) for head, n in here.items()):
             held |= set(group)
-    parts: tuple[dict[str, list[LabelledChain]], ...] = ({head: [] for head in chains}, {head: [] for head in chains})
-    for key, (head, c) in everything.items():
-        parts[key in held][head].append(c)
+            got += here
+    training, validation = (
+        {head: [c for k, c in enumerate(members) if (f"{head}|{k}" in held) == side] for head, members in chains.items()}
+        for side in (False, True)
+    )
     for head in chains:
-        if not parts[1][head]:
+        if not got[head]:
             raise S2PError(
                 f"the {len(chains[head])} chains with {head} sites are too much alike to hold some out; give validation labels"
             )
-    return parts[0], parts[1]
+    return training, validation
 
 
 def read_sets(job: FinetuneJob) -> LabelSets:
@@ -187,15 +181,12 @@ def describe(job: FinetuneJob, sets: LabelSets, *, timed: bool = True) -> str:
         f"steps       {n} an epoch: {config.head_epochs} epochs of the head, then {config.full_epochs} of {how}, "
         f"{n * (config.head_epochs + config.full_epochs)} in all"
     )
-    longest = min(config.max_residues, max(len(c.sequence) for chains in sets.training.values() for c in chains)) + 2
-    tokens = max(longest, config.token_budget)
-    if config.micro_tokens is not None:
-        tokens = max(longest, min(tokens, config.micro_tokens))
-    memory = estimate_memory(job.backbone, config, tokens, device=device.type)
+    lengths = [len(c.sequence) for chains in sets.training.values() for c in chains]
+    cropped = replace(config, max_residues=min(config.max_residues, max(lengths)))
+    memory = estimate_memory(job.backbone, cropped, device=device.type)
     note = "" if device.type == "cuda" else "; the system's allocator can hold several times that"
     lines.append(f"memory      {memory}, estimated by counting, which was checked on the CPU only{note}")
     if timed:
-        lengths = [len(c.sequence) for chains in sets.training.values() for c in chains]
         seconds = estimate_seconds(job.backbone, config, lengths, device)
         lines.append(f"time        about {_duration(seconds)} for training, estimated from one layer timed here")
     return "\n".join(lines)
@@ -221,7 +212,7 @@ def run_finetune(job: FinetuneJob, sets: LabelSets, *, resume: bool = False, qui
     config = job.config
     path = job.weights or find_weights(job.backbone)
     torch.manual_seed(config.seed)
-    model = ResidueModel(job.backbone, config.dropout, sets.heads)
+    model = ResidueModel(job.backbone, config.dropout, tuple(sets.training))
     model.backbone = load_backbone(job.backbone, path)
     model = model.to(pick_device(job.device))
     history = finetune(model, sets.training, sets.validation, config, folder=job.work, quiet=quiet)
@@ -240,7 +231,7 @@ def run_finetune(job: FinetuneJob, sets: LabelSets, *, resume: bool = False, qui
         "epochs": [asdict(entry) for entry in history],
         "validation": figures,
     }
-    threshold = figures[sets.heads[0]]["threshold"]
+    threshold = next(iter(figures.values()))["threshold"]
     checkpoint = Checkpoint(job.out.stem, model.cpu().eval(), None, None, threshold, 0.4, "published", card)
     save_checkpoint(checkpoint, job.out)
     return checkpoint

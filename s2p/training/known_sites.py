@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from s2p.checkpoint import Checkpoint
 from s2p.config import LabelConfig
 from s2p.datasets.label_files import Annotation, read_annotations
 from s2p.datasets.labelled import Complex, read_complexes
@@ -19,14 +18,13 @@ from s2p.datasets.splits import cluster, split_complexes
 from s2p.errors import S2PError
 from s2p.io.runtime import progress_bar
 from s2p.language.cache import embed_residues
-from s2p.language.esm import ResidueModel, load_backbone
-from s2p.prediction import sigmoid
-from s2p.residues.context import context_features, context_logits
+from s2p.language.esm import LanguageOutput, ResidueModel, load_backbone
+from s2p.predictor import by_residue
 from s2p.structure.contacts import binding_residues
 from s2p.structure.reading import SUFFIXES, Structure, read_structure
 from s2p.training.smoother import SmoothingExample
 
-__all__ = ["KnownSites", "embed_structures", "frozen_model", "predicted_residues", "read_known_sites", "smoothing_examples"]
+__all__ = ["KnownSites", "embed_structures", "frozen_model", "read_known_sites", "smoothing_examples"]
 
 IDENTITY, COVERAGE = 0.3, 0.5
 """Chains of a label table that share this much of their sequence are one cluster."""
@@ -99,20 +97,11 @@ def embed_structures(
     *,
     note: Callable[[str], None] | None = None,
     quiet: bool = False,
-) -> list[tuple[NDArray[np.float32], NDArray[np.float32]]]:
+) -> list[LanguageOutput]:
     """(N,) logits and (N, d) embeddings of each structure, through the cache in ``folder``."""
-    chains = [(item.structure, chain, item.structure.sequence(chain)) for item in items for chain in item.structure.chains]
-    outputs = iter(embed_residues(model, [sequence for *_, sequence in chains], folder, note=note, quiet=quiet))
-    result = []
-    for item in items:
-        residues = item.structure.residues
-        logits = np.zeros(len(residues), np.float32)
-        embeddings = np.zeros((len(residues), model.head.in_features), np.float32)
-        for chain in item.structure.chains:
-            mask = residues.chain == chain
-            logits[mask], embeddings[mask] = next(outputs)
-        result.append((logits, embeddings))
-    return result
+    sequences = list(dict.fromkeys(x.structure.sequence(chain) for x in items for chain in x.structure.chains))
+    outputs = dict(zip(sequences, embed_residues(model, sequences, folder, note=note, quiet=quiet), strict=True))
+    return [by_residue(item.structure, outputs, model.head.in_features) for item in items]
 
 
 def smoothing_examples(
@@ -128,18 +117,8 @@ def smoothing_examples(
     ]
 
 
-def predicted_residues(checkpoint: Checkpoint, structure: Structure, logits: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """(N,) what the checkpoint predicts before smoothing, from the logits of its language model."""
-    final = logits
-    if checkpoint.context is not None:
-        final = context_logits(checkpoint.context, context_features(structure, logits))
-    flags: NDArray[np.bool_] = sigmoid(final) > checkpoint.threshold
-    return flags
-
-
 def frozen_model(name: str, weights: str | Path | None = None, *, device: str | torch.device = "cpu") -> ResidueModel:
-    """The pre-trained backbone (:func:`s2p.language.esm.load_backbone`), for its embeddings; the head is zero, so the logits
-    are."""
+    """The pre-trained backbone (:func:`s2p.language.esm.load_backbone`), for its embeddings; head and logits are zero."""
     model = ResidueModel(name)
     model.backbone = load_backbone(name, weights)
     torch.nn.init.zeros_(model.head.weight)
@@ -183,18 +162,16 @@ def _read_table(path: Path) -> dict[str, list[Annotation]]:
 
 def _table_complexes(path: Path, table: dict[str, list[Annotation]], folder: Path, clustered: bool) -> list[Complex]:
     """The structures that a label file names; their clusters are looked for only if they decide the split."""
-    name: dict[str, str] = {}
     files = {key: _structure_file(folder, lines[0], path) for key, lines in table.items()}
-    if clustered:
-        # Every annotated chain once: lines may be pockets.
-        sequences = {f"{key}|{a.chain}": a.sequence for key, lines in table.items() for a in lines}
-        name = {k: group[0] for group in cluster(sequences, identity=IDENTITY, coverage=COVERAGE) for k in group}
-    return [
-        Complex(
-            path.stem, lines[0].pdb, files[key], (), tuple(sorted({name[f"{key}|{a.chain}"] for a in lines} if clustered else ()))
-        )
-        for key, lines in table.items()
-    ]
+    # Every annotated chain once: lines may be pockets.
+    sequences = {f"{key}|{a.chain}": a.sequence for key, lines in table.items() for a in lines}
+    groups = cluster(sequences, identity=IDENTITY, coverage=COVERAGE) if clustered else []
+    name = {k: group[0] for group in groups for k in group}
+    found = []
+    for key, lines in table.items():
+        clusters = {name[f"{key}|{a.chain}"] for a in lines} if clustered else ()
+        found.append(Complex(path.stem, lines[0].pdb, files[key], (), tuple(sorted(clusters))))
+    return found
 
 
 def _structure_file(folder: Path, a: Annotation, table: Path) -> Path:

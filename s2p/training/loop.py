@@ -134,7 +134,12 @@ class Loop:
         self.scaler = self.scaler or torch.amp.GradScaler(self.device.type, enabled=False)
         self.saved = time.monotonic()
         state = load_state(self.folder, self.identity) if self.folder else None
-        first = self._take_up(state) if state else 0
+        first = 0
+        if state:
+            self.rows, self.scores, self.best, self.closed = state["rows"], state["scores"], state["best"], state["closed"]
+            self.steps = [StepLog(*entry) for entry in state["steps"]]
+            self.module.load_state_dict(state["weights"], strict=self.kept is None)
+            first = state["stage"]
         with _interrupts_wait(self.folder is not None) as asked:
             for k, stage in enumerate(self.stages[first:], start=first):
                 yield from self._run(k, stage, state, asked)
@@ -293,13 +298,6 @@ class Loop:
             write_csv(self.folder / "log.csv", self.rows)
         write_csv(self.folder / "steps.csv", [[getattr(entry, name) for name in columns] for entry in self.steps], columns)
         self.saved = time.monotonic()
-
-    def _take_up(self, state: dict[str, Any]) -> int:
-        """Go back to where ``state`` was written; the stage that goes on."""
-        self.rows, self.scores, self.best, self.closed = state["rows"], state["scores"], state["best"], state["closed"]
-        self.steps = [StepLog(*entry) for entry in state["steps"]]
-        self.module.load_state_dict(state["weights"], strict=self.kept is None)
-        return int(state["stage"])
 
 
 def warm_up_and_decay(highest: float, step: int, *, total: int, warmup: int, decay: bool = True) -> float:

@@ -1,11 +1,9 @@
 """How much memory and time a fine-tuning run will take, before it is started: estimates, by counting.
 
-The memory is the sum of weights, gradients, states of the optimiser and what a forward pass keeps for the backward pass; it
-leaves out what the CUDA context (about 0.5 GB), the allocator and libraries take. Checked on the CPU only, with the 8M model: a
-measured peak was within a fifth of it where freed blocks go back to the system. As glibc comes, it keeps many of them, and the
+The CUDA context (about 0.5 GB), the allocator and libraries are left out. Checked on the CPU only, with the 8M model: a measured
+peak was within a fifth of the estimate where freed blocks go back to the system. As glibc comes, it keeps many of them, and the
 process grew to 1.3 times the estimate, with checkpointing to 5 times; ``MALLOC_MMAP_THRESHOLD_=65536`` in the environment
-prevents that. The time is that of one layer, measured on the device at hand with random weights, times the layers, steps and
-epochs.
+prevents that.
 """
 
 from __future__ import annotations
@@ -16,15 +14,13 @@ from dataclasses import dataclass
 
 import torch
 
-from s2p.errors import WeightsError
-from s2p.language.esm import BACKBONES, encode_layer
+from s2p.language.esm import BACKBONES, build_backbone, encode_layer
 from s2p.training.config import FinetuneConfig
 from s2p.training.finetuning import training_dtype
+from s2p.training.lora import FEED_FORWARD
 
 __all__ = ["MemoryEstimate", "estimate_memory", "estimate_seconds", "parameter_count"]
 
-GB = 1e9
-VOCABULARY = 33
 TIMED_TOKENS = 512
 
 
@@ -45,8 +41,7 @@ class MemoryEstimate:
         return self.weights + self.gradients + self.optimizer + self.activations
 
     def __str__(self) -> str:
-        pieces = ("weights", "gradients", "optimizer", "activations")
-        return f"{self.total / GB:.1f} GB (" + ", ".join(f"{name} {getattr(self, name) / GB:.1f}" for name in pieces) + ")"
+        return f"{self.total / 1e9:.1f} GB ({', '.join(f'{name} {value / 1e9:.1f}' for name, value in vars(self).items())})"
 
 
 def parameter_count(backbone: str) -> int:
@@ -57,10 +52,8 @@ def parameter_count(backbone: str) -> int:
     WeightsError
         For an unknown name.
     """
-    layers, width, heads = _shape(backbone)
-    layer = 12 * width**2 + 13 * width  # attention 4 (w² + w), feed-forward 8 w² + 5 w, two norms 4 w
-    language_model = width**2 + 3 * width + VOCABULARY
-    return VOCABULARY * width + layers * layer + 2 * width + language_model + layers * heads + 1
+    with torch.device("meta"):
+        return sum(p.numel() for p in build_backbone(backbone).parameters())
 
 
 def estimate_memory(backbone: str, config: FinetuneConfig, tokens: int | None = None, *, device: str = "cuda") -> MemoryEstimate:
@@ -71,8 +64,7 @@ def estimate_memory(backbone: str, config: FinetuneConfig, tokens: int | None = 
     backbone
         fair-esm name.
     tokens
-        Tokens, padding included, that go through the model at once. Default: what ``config`` allows, one full-length
-        chain at least.
+        That go through the model at once, padding included. Default: what ``config`` allows, one full-length chain at least.
     device
         ``cuda`` (half precision where the configuration leaves it open, 8-bit states where asked) or ``cpu``.
 
@@ -83,20 +75,19 @@ def estimate_memory(backbone: str, config: FinetuneConfig, tokens: int | None = 
     feed-forward part. In half precision the three projections each keep a copy of their input. Inputs of frozen linear maps
     are not kept. With checkpointing only the inputs of the layers and the insides of one layer are.
     """
-    layers, width, _ = _shape(backbone)
+    weights = 4.0 * parameter_count(backbone)
+    layers, width, _ = BACKBONES[backbone]
     full = config.full_epochs > 0
     half = config.precision in ("bf16", "fp16") or (config.precision == "auto" and device == "cuda")
     size = 2 if half else 4
-    everything = parameter_count(backbone)
     rank = config.lora_rank
+    trained = width + 1
     if rank and full:
-        sides = {"fc1": 5 * width, "fc2": 5 * width}
-        trained = layers * rank * sum(sides.get(name, 2 * width) for name in config.lora_targets)
-    else:
-        # The unused heads get no gradient, and so no state.
-        trained = layers * (12 * width**2 + 13 * width) + (VOCABULARY + 2) * width if full else 0
-    trained += width + 1
-    weights = 4.0 * everything
+        trained += layers * rank * sum((5 if name in FEED_FORWARD else 2) * width for name in config.lora_targets)
+    elif full:
+        # In a layer the attention has 4 (w² + w), the feed-forward part 8 w² + 5 w, the two norms 4 w; then the embedding of the
+        # 33 tokens and the last norm. The unused heads get no gradient, and so no state.
+        trained += layers * (12 * width**2 + 13 * width) + (33 + 2) * width
     if half:
         # Autocast keeps copies of trainable weights until the batch is done, of frozen ones a matrix at a time.
         weights += size * (trained if not rank else trained + 4 * width**2)
@@ -104,13 +95,10 @@ def estimate_memory(backbone: str, config: FinetuneConfig, tokens: int | None = 
         weights += 4.0 * trained
     states = 2 if config.eight_bit and device == "cuda" else 8
     if tokens is None:
-        tokens = max(config.token_budget, config.max_residues + 2)
-        if config.micro_tokens is not None:
-            tokens = max(min(tokens, config.micro_tokens), config.max_residues + 2)
+        tokens = max(min(config.token_budget, config.micro_tokens or config.token_budget), config.max_residues + 2)
     inside = 2 * 4 + size * (3 if half else 1) + size * (3 + 2 + 1 + 4 + 4)
     if rank:
-        frozen = {"fc1": 1, "fc2": 4}
-        inside -= size * sum(count for name, count in frozen.items() if name not in config.lora_targets)
+        inside -= size * (("fc1" not in config.lora_targets) + 4 * ("fc2" not in config.lora_targets))
     per_token = float(width * inside)
     if not full:
         activations = per_token  # nothing is kept, but a layer is computed
@@ -125,19 +113,17 @@ def estimate_memory(backbone: str, config: FinetuneConfig, tokens: int | None = 
 
 def estimate_seconds(backbone: str, config: FinetuneConfig, lengths: Sequence[int], device: torch.device) -> float:
     """Seconds of training on chains of these lengths, validation left out: one layer is timed here, and the rest is counted."""
-    layers, *_ = _shape(backbone)
     tokens = sum(min(n, config.max_residues) + 2 for n in lengths)
     forward = _layer_seconds(backbone, config, device, False)
     both = _layer_seconds(backbone, config, device, True) + (forward if config.checkpointing else 0)
-    per_token = layers / TIMED_TOKENS
-    return tokens * per_token * (config.head_epochs * forward + config.full_epochs * both)
+    return tokens * BACKBONES[backbone][0] / TIMED_TOKENS * (config.head_epochs * forward + config.full_epochs * both)
 
 
 def _layer_seconds(backbone: str, config: FinetuneConfig, device: torch.device, backward: bool) -> float:
     """Shortest of three times of one layer with random weights on :data:`TIMED_TOKENS` tokens."""
     from esm.modules import TransformerLayer
 
-    _, width, heads = _shape(backbone)
+    _, width, heads = BACKBONES[backbone]
     dtype = training_dtype(config, device)
     layer = TransformerLayer(width, 4 * width, heads, add_bias_kv=False, use_esm1b_layer_norm=True, use_rotary_embeddings=True)
     layer = layer.to(device).requires_grad_(backward)
@@ -153,9 +139,3 @@ def _layer_seconds(backbone: str, config: FinetuneConfig, device: torch.device, 
             torch.cuda.synchronize(device)
         times.append(time.perf_counter() - start)
     return min(times[1:])
-
-
-def _shape(backbone: str) -> tuple[int, int, int]:
-    if backbone not in BACKBONES:
-        raise WeightsError(f"there is no ESM-2 called {backbone!r}; the names are {', '.join(BACKBONES)}")
-    return BACKBONES[backbone]

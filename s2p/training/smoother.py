@@ -19,12 +19,7 @@ from s2p.training.config import SmootherTrainConfig
 from s2p.training.loop import Backward, Loop, Stage, StepLog
 from s2p.training.state import fingerprint_of
 
-__all__ = [
-    "SmootherEpoch",
-    "SmoothingExample",
-    "train_smoother",
-    "training_pairs",
-]
+__all__ = ["SmootherEpoch", "SmoothingExample", "train_smoother", "training_pairs"]
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,9 +18,9 @@ import torch.nn.functional as F
 from s2p.datasets.labelled import LabelledChain
 from s2p.errors import S2PError
 from s2p.language.esm import ResidueModel, token_batches, tokenize
-from s2p.training.batches import batches
+from s2p.training.batches import balanced_weight, batches
 from s2p.training.config import FinetuneConfig
-from s2p.training.finetuning import Task, adamw, balanced_weight, evaluate, finetune, make_optimizer
+from s2p.training.finetuning import Task, adamw, evaluate, finetune, make_optimizer
 from s2p.training.state import STATE
 
 CONFIG = FinetuneConfig(head_epochs=1, full_epochs=2, token_budget=256, max_residues=60, head_lr=1e-2, backbone_lr=1e-3)

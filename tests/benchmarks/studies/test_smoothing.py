@@ -17,11 +17,14 @@ from benchmarks.studies.smoothing import (
     SmootherSearchConfig,
     ablation,
     main,
+    predicted_residues,
     random_search,
     summarise_ablation,
     trial_configs,
 )
 from s2p.checkpoint import load_checkpoint
+from s2p.predictor import Seq2Pocket
+from s2p.structure.reading import read_structure
 from s2p.training.config import SmootherTrainConfig
 from s2p.training.loop import Loop
 from s2p.training.smoother import SmoothingExample, train_smoother
@@ -117,6 +120,13 @@ def test_the_ablation_changes_one_thing_at_a_time(tmp_path: Path) -> None:
     assert float(written[0]["auprc_10"]) == round(float(np.mean(first)), 4) and written[0]["seeds"] == "2"
     # Embeddings that carry the sites beat those that do not.
     assert rows[0].figures["auprc_10"][0] > rows[4].figures["auprc_10"][0] + 0.1
+
+
+def test_predicted_residues_are_those_of_the_pipeline(examples: Path) -> None:
+    checkpoint, structure = load_checkpoint("s2p-esm2-8m"), read_structure(examples / "1ubi.pdb.gz")
+    scores = Seq2Pocket(checkpoint).score(structure)
+    found = predicted_residues(checkpoint, structure, scores.sequence_logits)
+    np.testing.assert_array_equal(found, scores.probabilities > checkpoint.threshold)
 
 
 def test_one_seed_has_no_spread(tmp_path: Path) -> None:
