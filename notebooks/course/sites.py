@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.spatial import cKDTree
 
 from course.charts import Chart, Layer, Picture
+from s2p.config import LabelConfig
 from s2p.datasets.enhancement import EnhancedChain
 from s2p.errors import S2PError
 from s2p.output.palette import LIGAND, OUTSIDE, POCKETS
 from s2p.output.pictures import draw_bonds
 from s2p.prediction import Pocket, Prediction
-from s2p.structure.ligands import LigandSite
-from s2p.structure.reading import Structure
+from s2p.structure.contacts import binding_residues
+from s2p.structure.formats import read_sdf_ligand
+from s2p.structure.ligands import LigandSite, file_bonds, label_row, ligand_sites
+from s2p.structure.reading import Structure, read_structure
 
 __all__ = [
     "Enrichment",
@@ -24,6 +28,7 @@ __all__ = [
     "cutoff_chart",
     "enrichment",
     "enrichment_chart",
+    "label_rows",
     "residue_distances",
     "share_chart",
     "sites_as_prediction",
@@ -51,6 +56,22 @@ def residue_distances(structure: Structure, ligand_coord: ArrayLike) -> NDArray[
     nearest = np.full(len(structure.residues), np.inf)
     np.minimum.at(nearest, structure.atoms.residue_index, distance)
     return nearest
+
+
+def label_rows(path: str | Path, sdf: str | Path | None = None, config: LabelConfig | None = None) -> list[tuple[str, ...]]:
+    """Rows of a label table for one structure file, one per ligand, with the columns of ``s2p.structure.ligands.LABEL_COLUMNS``.
+
+    ``sdf`` is a ligand that was taken out of the file; its row comes first and its ``ligand_id`` is the file's name.
+    """
+    config = config or LabelConfig()
+    structure = read_structure(path)
+    found = [(x.ligand.name, x.ligand.id, x.residues) for x in ligand_sites(structure, config, bonds=file_bonds(path)).sites]
+    if sdf is not None:
+        coord, _ = read_sdf_ligand(sdf)
+        with open(sdf, encoding="utf-8", errors="replace") as handle:
+            title = handle.readline().strip()
+        found.insert(0, (title or Path(sdf).stem, Path(sdf).name, binding_residues(structure, coord, config.cutoff)))
+    return [label_row(structure, Path(path).name, *ligand) for ligand in found]
 
 
 def sites_as_prediction(structure: Structure, sites: Sequence[LigandSite]) -> Prediction:

@@ -144,16 +144,14 @@ def _structure_files(inputs: list[str]) -> list[tuple[str, Path]]:
 
 def _table(reports: list[tuple[Path, Structure, LigandReport]]) -> str:
     from s2p.io.files import csv_text
-    from s2p.structure.ligands import LABEL_COLUMNS
+    from s2p.structure.ligands import LABEL_COLUMNS, label_row
 
     rows = []
     for path, structure, report in reports:
         ids = structure.residues.ids()
         for site in report.sites:
-            chains = ",".join(dict.fromkeys(structure.residues.chain[site.residues].tolist()))
-            residues = " ".join(ids[i] for i in site.residues.tolist())
-            bonded = " ".join(ids[i] for i in site.bonded_to)
-            rows.append((structure.name, path.name, chains, site.ligand.name, site.ligand.id, residues, site.kind, bonded))
+            row = label_row(structure, path.name, site.ligand.name, site.ligand.id, site.residues)
+            rows.append((*row, site.kind, " ".join(ids[i] for i in site.bonded_to)))
     return csv_text(rows, (*LABEL_COLUMNS, "kind", "bonded_to"))
 
 

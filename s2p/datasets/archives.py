@@ -46,7 +46,7 @@ def is_archive(path: Path) -> bool:
 
 
 def unpack(archive: Path, folder: Path, config: DownloadConfig | None = None) -> Path:
-    """Unpack a zip or tar archive into ``folder``, which must not exist; it appears whole or not at all.
+    """Unpack a zip or tar archive into ``folder``, which must not exist or be empty; it appears whole or not at all.
 
     Raises
     ------
@@ -54,8 +54,6 @@ def unpack(archive: Path, folder: Path, config: DownloadConfig | None = None) ->
         If a member would leave the folder, is a link or a device, or the archive is damaged, too large or of another kind.
     """
     config = config or DownloadConfig()
-    if folder.exists():
-        raise FetchError(f"{folder}: is there already; remove it to unpack {archive.name} again")
     temporary = folder.with_name(f".{folder.name}.unpacking")
     shutil.rmtree(temporary, ignore_errors=True)
     make_folder(temporary)
@@ -103,8 +101,6 @@ def _members(archive: Path) -> Iterator[tuple[str, IO[bytes] | None]]:
                     raise FetchError(f"{archive}: the member {entry.filename!r} is a link or a device; nothing was unpacked")
                 yield entry.filename, None if entry.is_dir() else packed.open(entry)
         return
-    if not tarfile.is_tarfile(archive):
-        raise FetchError(f"{archive}: neither a zip nor a tar archive")
     with tarfile.open(archive) as tape:
         for member in tape:
             if not (member.isreg() or member.isdir()):

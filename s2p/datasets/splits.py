@@ -82,15 +82,8 @@ def homologous(
     return found
 
 
-def split_complexes(
-    complexes: Sequence[Complex],
-    *,
-    always_test: Iterable[str] = (),
-    validation: float = 0.15,
-    test: float = 0.25,
-    salt: str = "s2p-1",
-) -> dict[str, str]:
-    """Split by whole clusters: ``train``, ``validation`` or ``test`` for every complex.
+def split_complexes(complexes: Sequence[Complex], *, always_test: Iterable[str] = ()) -> dict[str, str]:
+    """Split by whole clusters: ``train``, ``validation`` (15 % of the clusters) or ``test`` (25 %) for every complex.
 
     A cluster's split follows from a hash of its name, so it does not change when other data are added. A complex whose
     chains fall in several splits goes to the most protected one (test, then validation), and its other clusters leave
@@ -100,8 +93,6 @@ def split_complexes(
     ----------
     always_test
         Clusters that are held out whatever their hash says.
-    validation, test
-        Shares of the clusters.
 
     Returns
     -------
@@ -112,21 +103,16 @@ def split_complexes(
     def place(cluster: str) -> str:
         if cluster in forced:
             return "test"
-        draw = drawn(f"{salt}:{cluster}")
-        return "test" if draw < test else "validation" if draw < test + validation else "train"
+        draw = drawn(f"s2p-1:{cluster}")
+        return "test" if draw < 0.25 else "validation" if draw < 0.4 else "train"
 
-    level = {"train": 0, "validation": 1, "test": 2}
-    names = {value: key for key, value in level.items()}
-    cluster_level = {c: level[place(c)] for x in complexes for c in x.clusters}
-    result = {x.key: names[max(cluster_level[c] for c in x.clusters)] for x in complexes}
+    names = ("train", "validation", "test")
+    level = {x.key: max(names.index(place(c)) for c in x.clusters) for x in complexes}
     reserved: dict[str, int] = {}
     for x in complexes:
         for c in x.clusters:
-            reserved[c] = max(reserved.get(c, 0), level[result[x.key]])
-    for x in complexes:
-        if max(reserved[c] for c in x.clusters) > level[result[x.key]]:
-            result[x.key] = "unused"
-    return result
+            reserved[c] = max(reserved.get(c, 0), level[x.key])
+    return {x.key: "unused" if max(reserved[c] for c in x.clusters) > level[x.key] else names[level[x.key]] for x in complexes}
 
 
 def cluster(

@@ -1,6 +1,5 @@
 from .contacts import binding_residues as binding_residues
 from .ligands import ADDITIVES as ADDITIVES
-from .ligands import label_rows as label_rows
 from .ligands import ligand_labels as ligand_labels
 from .ligands import ligand_sites as ligand_sites
 from .ligands import relevant_ligands as relevant_ligands

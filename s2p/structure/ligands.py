@@ -27,8 +27,7 @@ from scipy.spatial import cKDTree
 from s2p.config import LabelConfig, ReadConfig
 from s2p.structure.arrays import Ligand, Structure
 from s2p.structure.contacts import binding_residues
-from s2p.structure.formats import parse_file, read_sdf_ligand
-from s2p.structure.reading import read_structure
+from s2p.structure.formats import parse_file
 
 __all__ = [
     "ADDITIVES",
@@ -41,7 +40,7 @@ __all__ = [
     "connected",
     "file_bonds",
     "is_sugar",
-    "label_rows",
+    "label_row",
     "ligand_labels",
     "ligand_sites",
     "peptide_chains",
@@ -267,36 +266,14 @@ def ligand_labels(structure: Structure, config: LabelConfig | None = None, *, in
     return ligand_sites(structure, config, include_ions=include_ions).labels(len(structure.residues))
 
 
-def label_rows(path: str | Path, sdf: str | Path | None = None, config: LabelConfig | None = None) -> list[tuple[str, ...]]:
-    """Rows of a label table for one file, one per ligand, with the columns :data:`LABEL_COLUMNS`.
+def label_row(structure: Structure, file: str, name: str, ligand_id: str, residues: NDArray[np.int32]) -> tuple[str, ...]:
+    """A row of a label table, with the columns :data:`LABEL_COLUMNS`, for one ligand and the 0-based residues that bind it.
 
-    Parameters
-    ----------
-    path
-        A structure file.
-    sdf
-        A ligand that was taken out of it; its row comes first and its ``ligand_id`` is the file's name.
-
-    Returns
-    -------
-    list of tuple of str
-        ``chain`` holds the protein chains that touch the ligand, comma-separated; ``residues`` is ``A:45 A:46A …``.
+    ``chain`` holds the protein chains that touch the ligand, comma-separated; ``residues`` is ``A:45 A:46A …``.
     """
-    config = config or LabelConfig()
-    structure = read_structure(path)
-    found = [(x.ligand.name, x.ligand.id, x.residues) for x in ligand_sites(structure, config, bonds=file_bonds(path)).sites]
-    if sdf is not None:
-        coord, _ = read_sdf_ligand(sdf)
-        with open(sdf, encoding="utf-8", errors="replace") as handle:
-            title = handle.readline().strip()
-        found.insert(0, (title or Path(sdf).stem, Path(sdf).name, binding_residues(structure, coord, config.cutoff)))
     ids = structure.residues.ids()
-    rows: list[tuple[str, ...]] = []
-    for name, ligand_id, residues in found:
-        chains = ",".join(dict.fromkeys(structure.residues.chain[residues].tolist()))
-        text = " ".join(ids[i] for i in residues.tolist())
-        rows.append((structure.name, Path(path).name, chains, name, ligand_id, text))
-    return rows
+    chains = ",".join(dict.fromkeys(structure.residues.chain[residues].tolist()))
+    return structure.name, file, chains, name, ligand_id, " ".join(ids[i] for i in residues.tolist())
 
 
 def file_bonds(path: str | Path, config: ReadConfig | None = None) -> frozenset[Bond]:

@@ -51,7 +51,7 @@ def test_everything_arrives(tmp_path: Path, kind: str) -> None:
     folder = unpack(path, tmp_path / "out")
     assert {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()} == dict(GOOD)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["out", "x"]
-    with pytest.raises(FetchError, match="is there already"):
+    with pytest.raises(FetchError, match="cannot be unpacked"):
         unpack(path, folder)
 
 
@@ -109,6 +109,6 @@ def test_damaged_files_give_a_sentence(tmp_path: Path, kind: str) -> None:
     else:
         (make_tar if "tar" in kind else make_zip)(path, [("a", draw)])
         path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    with pytest.raises(FetchError, match="damaged|neither a zip nor a tar"):
+    with pytest.raises(FetchError, match="damaged or of a kind that cannot be read"):
         unpack(path, tmp_path / "out")
     assert [p.name for p in tmp_path.iterdir()] == ["x"]

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from builders import make_structure
 
+from course.sites import label_rows
 from s2p.config import LabelConfig
 from s2p.structure.contacts import binding_residues
 from s2p.structure.ligands import (
@@ -18,7 +19,6 @@ from s2p.structure.ligands import (
     connected,
     file_bonds,
     is_sugar,
-    label_rows,
     ligand_labels,
     ligand_sites,
     peptide_chains,
