@@ -14,12 +14,12 @@ import html
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from s2p.config import DEFAULT_MODEL, Checked, ClusterConfig, PredictConfig, SmoothingConfig, SurfaceConfig
+from s2p.config import DEFAULT_MODEL, PredictConfig
 from s2p.errors import S2PError
 from s2p.output.pictures import figure_png, static_png
 from s2p.output.report import embed_json, render, update
@@ -31,20 +31,16 @@ from s2p.structure.contacts import binding_residues
 from s2p.structure.ligands import relevant_ligands
 from s2p.structure.reading import Structure
 
-__all__ = ["Explorer", "ExplorerConfig", "explore"]
+__all__ = ["Explorer", "explore"]
 
 
-@dataclass(frozen=True)
-class ExplorerConfig(Checked):
-    """Ranges (from, to, step) of the explorer's sliders."""
-
-    threshold: tuple[float, float, float] = (0.05, 0.95, 0.01)
-    smoothing_threshold: tuple[float, float, float] = (0.05, 0.95, 0.01)
-    bandwidth: tuple[float, float, float] = (4.0, 16.0, 0.5)
-    """Å."""
-    probe_radius: tuple[float, float, float] = (1.0, 2.4, 0.1)
-    """Å."""
-
+SLIDERS = {
+    "threshold": ("residue threshold", "residues with a probability above this bind", 0.05, 0.95, 0.01),
+    "smoothing_threshold": ("smoothing threshold", "neighbours that the classifier puts above this are added", 0.05, 0.95, 0.01),
+    "bandwidth": ("bandwidth (Å)", "larger makes fewer, larger pockets", 4.0, 16.0, 0.5),
+    "probe_radius": ("probe radius (Å)", "size of the probe that rolls over the surface", 1.0, 2.4, 0.1),
+}
+"""Label, tooltip, ends and step of each slider."""
 
 REST = 0.8
 """Seconds without a change before the still picture is drawn anew, which takes about one."""
@@ -113,18 +109,14 @@ def _config_of(prediction: Prediction) -> PredictConfig:
     def named(config: Any, **names: str) -> Any:
         return replace(config, **{field: found[name] for field, name in names.items() if name in found})
 
-    smoothing: SmoothingConfig = named(base.smoothing, radius="smoothing_radius")
-    cluster: ClusterConfig = named(base.cluster, bandwidth="bandwidth", seeding="seeding", frame="frame")
-    surface: SurfaceConfig = named(base.surface, n_points="n_points", probe_radius="probe_radius", context="buried_by")
-    whole: PredictConfig = named(
-        base,
-        threshold="threshold",
-        smoothing_threshold="smoothing_threshold",
-        use_context="context",
-        use_smoothing="smoothing",
-        ranking="ranking",
+    own = {"threshold": "threshold", "smoothing_threshold": "smoothing_threshold", "ranking": "ranking"}
+    whole: PredictConfig = named(base, **own, use_context="context", use_smoothing="smoothing")
+    return replace(
+        whole,
+        smoothing=named(base.smoothing, radius="smoothing_radius"),
+        cluster=named(base.cluster, bandwidth="bandwidth", seeding="seeding", frame="frame"),
+        surface=named(base.surface, n_points="n_points", probe_radius="probe_radius", context="buried_by"),
     )
-    return replace(whole, smoothing=smoothing, cluster=cluster, surface=surface)
 
 
 class Explorer:
@@ -138,8 +130,6 @@ class Explorer:
         Residue scores, if they are there already; the language model runs once otherwise.
     config
         Where the controls start; what has no control stays as it is. With no ranking in it, the predictor's choice for it.
-    ranges
-        Ends and steps of the sliders.
 
     Attributes
     ----------
@@ -162,7 +152,6 @@ class Explorer:
         *,
         scores: ResidueScores | None = None,
         config: PredictConfig | None = None,
-        ranges: ExplorerConfig | None = None,
     ) -> None:
         try:
             import ipywidgets
@@ -171,7 +160,6 @@ class Explorer:
         self._widgets = ipywidgets
         self.model, self.structure = model, structure
         self._start = config or PredictConfig()
-        self._ranges = ranges or ExplorerConfig()
         self.scores = scores or model.score(structure, self._start)
         self.ligands = relevant_ligands(structure)
         self._sites = [binding_residues(structure, ligand.coord) for ligand in self.ligands]
@@ -179,9 +167,8 @@ class Explorer:
         self._still: Any = None
         self._later: asyncio.TimerHandle | None = None
         self._quiet = False
-        self.prediction: Prediction = model.pockets(structure, self.scores, self._start)
-        self.config, self._seconds = self._start, 0.0
-        self._controls = self._make_controls()
+        # A prediction's settings also say what the predictor chooses where the configuration names nothing.
+        self._controls = self._make_controls(model.pockets(structure, self.scores, self._start).settings)
         self._applies, self._sender, self._figures, self._message = (ipywidgets.HTML() for _ in range(4))
         self._grey()
         self._predict()
@@ -191,39 +178,13 @@ class Explorer:
         )
         frame.layout.width = self._sender.layout.width = "100%"
         self._show_figures()
-        box = ipywidgets.Layout(flex_flow="row wrap", width="100%")
-        self.widget = ipywidgets.VBox(
-            [
-                ipywidgets.HBox(list(self._controls.values()), layout=box),
-                self._applies,
-                self._figures,
-                self._message,
-                frame,
-                self._sender,
-            ]
-        )
+        controls = ipywidgets.HBox(list(self._controls.values()), layout=ipywidgets.Layout(flex_flow="row wrap", width="100%"))
+        self.widget = ipywidgets.VBox([controls, self._applies, self._figures, self._message, frame, self._sender])
 
-    def _make_controls(self) -> dict[str, Any]:
-        widgets, ranges, checkpoint = self._widgets, self._ranges, self.model.checkpoint
-        start = self._start
-        smooths = checkpoint.smoother is not None
-        first = {
-            "threshold": checkpoint.threshold if start.threshold is None else start.threshold,
-            "smoothing_threshold": checkpoint.smoothing_threshold
-            if start.smoothing_threshold is None
-            else start.smoothing_threshold,
-            "bandwidth": start.cluster.bandwidth,
-            "probe_radius": start.surface.probe_radius,
-        }
-        labels = {
-            "threshold": ("residue threshold", "residues with a probability above this bind"),
-            "smoothing_threshold": ("smoothing threshold", "neighbours that the classifier puts above this are added"),
-            "bandwidth": ("bandwidth (Å)", "larger makes fewer, larger pockets"),
-            "probe_radius": ("probe radius (Å)", "size of the probe that rolls over the surface"),
-        }
+    def _make_controls(self, first: dict[str, Any]) -> dict[str, Any]:
+        widgets, checkpoint = self._widgets, self.model.checkpoint
         controls: dict[str, Any] = {}
-        for key, (label, tooltip) in labels.items():
-            low, high, step = getattr(ranges, key)
+        for key, (label, tooltip, low, high, step) in SLIDERS.items():
             # A value that is not a whole number of steps would come back from the page a little changed.
             value = min(max(round(first[key] / step) * step, low), high)
             controls[key] = widgets.FloatSlider(
@@ -237,14 +198,15 @@ class Explorer:
                 style={"description_width": "12em"},
                 layout={"width": "29em"},
             )
-        on = smooths and start.use_smoothing
-        controls["smoothing"] = widgets.Checkbox(value=on, description="smoothing", indent=False, disabled=not smooths)
+        controls["smoothing"] = widgets.Checkbox(
+            value=first["smoothing"], description="smoothing", indent=False, disabled=checkpoint.smoother is None
+        )
         controls["smoothing"].layout.width = "9em"
         # A checkpoint without a scorer of points has published pockets only.
         rankings = ["published"] if checkpoint.points is None else ["surface", "published"]
         controls["ranking"] = widgets.Dropdown(
             options=rankings,
-            value=self.prediction.settings["ranking"],
+            value=first["ranking"],
             description="ranking",
             tooltip="how pockets are found and ranked",
             disabled=len(rankings) == 1,

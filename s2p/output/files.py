@@ -29,8 +29,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from s2p import __version__
 from s2p.errors import S2PError
 from s2p.io.files import csv_text, file_stem, make_folder, write_bytes, write_text
+from s2p.output.viewers import box_text, chimerax_script, pymol_script
 from s2p.prediction import Prediction
 from s2p.structure.reading import Structure
 
@@ -46,7 +48,6 @@ __all__ = [
     "save",
     "scores_order",
     "scores_text",
-    "version",
 ]
 
 FORMATS = ("csv", "json", "pdb", "pml", "cxc", "html", "box")
@@ -56,13 +57,6 @@ MAPS = ("cube", "ccp4")
 
 POCKET_COLUMNS = ("rank", "score", "probability", "center_x", "center_y", "center_z", "n_residues", "volume", "residues")
 RESIDUE_COLUMNS = ("chain", "number", "insertion_code", "name", "probability", "smoothed", "pocket")
-
-
-def version() -> str:
-    """Version of this package."""
-    from s2p import __version__
-
-    return __version__
 
 
 def pocket_rows(prediction: Prediction) -> list[tuple[Any, ...]]:
@@ -105,7 +99,7 @@ def as_json(prediction: Prediction) -> dict[str, Any]:
     ids = structure.residues.ids()
     return {
         "format": "s2p prediction 1",
-        "s2p_version": version(),
+        "s2p_version": __version__,
         "model": prediction.model,
         "settings": prediction.settings,
         "notes": [*structure.notes, *prediction.notes],
@@ -282,8 +276,6 @@ def save(prediction: Prediction, folder: str | Path, formats: Iterable[str] = FO
     if {"pdb", "pml", "cxc"} & set(wanted):
         text, suffix = scores_text(prediction)
         files[f"{stem}_scores.{suffix}"] = text
-        if {"pml", "cxc"} & set(wanted):
-            from s2p.output.viewers import chimerax_script, pymol_script
         if "pml" in wanted:
             files[f"{stem}.pml"] = pymol_script(prediction, stem, suffix)
         if "cxc" in wanted:
@@ -293,18 +285,16 @@ def save(prediction: Prediction, folder: str | Path, formats: Iterable[str] = FO
 
         files[f"{stem}_report.html"] = render(prediction)
     if "box" in wanted:
-        from s2p.output.viewers import box_text
-
         for p in prediction.pockets:
             files[f"{stem}_pocket{p.rank}_box.txt"] = box_text(prediction, p)
     if prediction.density is not None and set(MAPS) & set(wanted):
         from s2p.output.maps import ccp4_bytes, cube_text
 
-        grid = prediction.density
+        grid = prediction.density.values, prediction.density.origin, prediction.density.step
         if "cube" in wanted:
-            files[f"{stem}_density.cube"] = cube_text(grid.values, grid.origin, grid.step)
+            files[f"{stem}_density.cube"] = cube_text(*grid)
         if "ccp4" in wanted:
-            files[f"{stem}_density.ccp4"] = ccp4_bytes(grid.values, grid.origin, grid.step)
+            files[f"{stem}_density.ccp4"] = ccp4_bytes(*grid)
     folder = Path(folder)
     make_folder(folder)
     written = [

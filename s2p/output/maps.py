@@ -18,15 +18,13 @@ BOHR = 1.889725989
 """Bohr radii in one Å."""
 
 
-def cube_text(
-    values: NDArray[np.floating], origin: Sequence[float], step: float, title: str = "density of binding cavities"
-) -> str:
+def cube_text(values: NDArray[np.floating], origin: Sequence[float], step: float) -> str:
     """The text of a Gaussian cube file, which PyMOL, VMD and ChimeraX read: lengths in Bohr, z running fastest.
 
     The format wants an atom: a hydrogen at the origin of the grid stands for the protein, as in the public code of Kalasanty.
     """
     x, y, z = (value * BOHR for value in origin)
-    head = [" ".join(title.split()), "written by s2p; Bohr; loops: x, y, z", f"{1:5d}{x:14.8f}{y:14.8f}{z:14.8f}"]
+    head = ["density of binding cavities", "written by s2p; Bohr; loops: x, y, z", f"{1:5d}{x:14.8f}{y:14.8f}{z:14.8f}"]
     for axis, size in enumerate(values.shape):
         vector = [step * BOHR if k == axis else 0.0 for k in range(3)]
         head.append(f"{size:5d}" + "".join(f"{value:14.8f}" for value in vector))

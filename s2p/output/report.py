@@ -12,20 +12,19 @@ import hashlib
 import html
 import re
 from importlib import resources
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from s2p.io.files import file_stem, make_folder, write_text
-from s2p.output.files import json_text, scores_order, scores_text, version
+from s2p import __version__
+from s2p.output.files import json_text, scores_order, scores_text
 from s2p.output.palette import CARTOON, LIGAND, PROBABILITY, ink, pocket_color
 from s2p.output.thumbnail import thumbnail
 from s2p.output.viewers import chimerax_selection, pymol_selection
 from s2p.pockets.hits import HIT, ligand_hits
 from s2p.prediction import Prediction
 
-__all__ = ["CITATION", "asset", "embed_json", "page", "render", "script_hash", "update", "write_report"]
+__all__ = ["CITATION", "asset", "embed_json", "page", "render", "script_hash", "update"]
 
 CITATION = (
     "Method: Škrhák, Polák, Novotný, Hoksza (2026) Seq2Pocket, bioRxiv 2026.01.28.702257. "
@@ -71,7 +70,7 @@ def render(prediction: Prediction, *, channel: str = "") -> str:
         "ligand_carbons": "black (dark mode: white)",
         "pockets": _pocket_table(prediction),
         "n_residues": str(len(structure.residues)),
-        "threshold": "" if _threshold(prediction) is None else "Dashed line: the threshold.",
+        "threshold": "" if prediction.settings.get("threshold") is None else "Dashed line: the threshold.",
         "ligands": _ligand_table(prediction),
         "settings": _settings_table(prediction),
         "citation": html.escape(CITATION),
@@ -121,7 +120,7 @@ def page(title: str, content: str, *, css: str = "", kind: str = "", scene: Any 
 <meta http-equiv="Content-Security-Policy" content="{policy}">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
-<meta name="generator" content="s2p {html.escape(version())}">
+<meta name="generator" content="s2p {__version__}">
 <title>{html.escape(title)}</title>
 <style>{asset("report.css")}{css}</style>
 </head>
@@ -137,27 +136,16 @@ def update(prediction: Prediction) -> dict[str, Any]:
     return _found(prediction) | {"html": tables | {"ligand-table": _ligand_table(prediction)}}
 
 
-def write_report(prediction: Prediction, folder: str | Path) -> Path:
-    """Write ``{stem}_report.html`` into ``folder`` and return its path."""
-    make_folder(Path(folder))
-    return write_text(Path(folder) / f"{file_stem(prediction.structure.name)}_report.html", render(prediction))
-
-
 def script_hash(text: str) -> str:
     """Source of a Content-Security-Policy that allows this script or style."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
-
-
-def _threshold(prediction: Prediction) -> float | None:
-    value = prediction.settings.get("threshold")
-    return float(value) if isinstance(value, (int, float, np.number)) else None
 
 
 def _summary(prediction: Prediction) -> str:
     structure = prediction.structure
     return (
         f"{len(prediction.pockets)} pockets; {int(prediction.positive.sum())} of {len(structure.residues)} residues binding; "
-        f"chains {', '.join(structure.chains)}; predicted by {prediction.model}, s2p {version()}"
+        f"chains {', '.join(structure.chains)}; predicted by {prediction.model}, s2p {__version__}"
     )
 
 
@@ -208,7 +196,7 @@ def _found(prediction: Prediction) -> dict[str, Any]:
             }
             for k, p in enumerate(prediction.pockets)
         ],
-        "threshold": _threshold(prediction),
+        "threshold": prediction.settings.get("threshold"),
     }
 
 
@@ -270,7 +258,7 @@ def _table(label: str, left: list[str], right: list[str], rows: list[str]) -> st
 
 
 def _settings_table(prediction: Prediction) -> str:
-    values: dict[str, Any] = {"model": prediction.model, "s2p": version(), **prediction.settings}
+    values: dict[str, Any] = {"model": prediction.model, "s2p": __version__, **prediction.settings}
     idle = CLUSTERING if prediction.settings.get("ranking") == "surface" else ()
     rows = "".join(
         f"<tr><th scope='row'>{html.escape(str(key))}</th><td>{html.escape(_plain(value))}"

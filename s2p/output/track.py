@@ -73,7 +73,6 @@ def sequence_track(prediction: Prediction) -> Track:
     letters = secondary_structure(prediction.structure)
     for letter, label, color in (("a", "helix", HELIX), ("b", "strand", STRAND)):
         strips.append(Strip(_runs(x, letters == letter, new_chain), *STRUCTURE_STRIP, label, color))
-    threshold = prediction.settings.get("threshold")
     alt = f"{int((rank > 0).sum())} of {len(residues)} residues lie in {len(prediction.pockets)} pockets"
     if prediction.pockets:
         best = prediction.pockets[0]
@@ -83,7 +82,7 @@ def sequence_track(prediction: Prediction) -> Track:
         [OUTSIDE if r == 0 else pocket_color(r) for r in rank.tolist()],
         tuple(strip for strip in strips if len(strip.edges)),
         residue_ticks(prediction.structure, x),
-        float(threshold) if isinstance(threshold, (int, float, np.number)) else None,
+        prediction.settings.get("threshold"),
         alt + ".",
     )
 

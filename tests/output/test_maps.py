@@ -16,8 +16,8 @@ def density() -> np.ndarray:
 
 
 def test_a_cube_file_by_hand(density):
-    lines = cube_text(density, ORIGIN, STEP, "two\nlines").split("\n")
-    assert lines[0] == "two lines"
+    lines = cube_text(density, ORIGIN, STEP).split("\n")
+    assert lines[0] == "density of binding cavities"
     assert int(lines[2].split()[0]) == 1
     assert np.allclose(np.array(lines[2].split()[1:], float), np.array(ORIGIN) * BOHR)
     for axis, size in enumerate(density.shape):

@@ -12,7 +12,7 @@ import pytest
 from builders import NASTY, make_prediction
 
 from s2p.output.palette import POCKETS, ink, pocket_color, rgb
-from s2p.output.report import embed_json, render, write_report
+from s2p.output.report import embed_json, render
 from s2p.pockets.hits import ligand_hits
 from s2p.prediction import Prediction
 
@@ -110,7 +110,7 @@ def test_settings_without_a_part_in_the_ranking_are_marked(ranking: str, marked:
 
 
 def test_write_report(tmp_path: Path) -> None:
-    path = write_report(make_prediction("a/b"), tmp_path / "new")
+    (path,) = make_prediction("a/b").save(tmp_path / "new", ["html"])
     assert path == tmp_path / "new" / "a_b_report.html" and path.read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
 
 

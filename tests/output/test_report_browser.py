@@ -12,7 +12,6 @@ import pytest
 from builders import NASTY, make_prediction
 
 from s2p.output.palette import pocket_color, rgb
-from s2p.output.report import write_report
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="no Chromium")]
@@ -42,7 +41,7 @@ def screenshot(page: Path, work: Path) -> tuple[np.ndarray, list[str]]:  # type:
 
 
 def test_report_draws_protein_and_pockets(tmp_path: Path) -> None:
-    path = write_report(make_prediction(), tmp_path)
+    (path,) = make_prediction().save(tmp_path, ["html"])
     pixels, messages = screenshot(path, tmp_path)
     assert messages == []
     # The 3D view takes the left half below the headings.
@@ -60,7 +59,7 @@ def test_report_draws_protein_and_pockets(tmp_path: Path) -> None:
 
 
 def test_report_is_ready_with_plot_and_surfaces(tmp_path: Path) -> None:
-    dom, messages = chromium(write_report(make_prediction(), tmp_path), tmp_path, "--dump-dom")
+    dom, messages = chromium(make_prediction().save(tmp_path, ["html"])[0], tmp_path, "--dump-dom")
     assert messages == []
     assert 'data-ready="1"' in dom and 'data-surfaces="2"' in dom
     plot = dom[dom.index('id="plot"') : dom.index('id="readout"')]
@@ -70,7 +69,7 @@ def test_report_is_ready_with_plot_and_surfaces(tmp_path: Path) -> None:
 def test_names_are_not_run(tmp_path: Path) -> None:
     evil = "<img src=x onerror=\"document.title='owned'\">"
     p = make_prediction(evil, nasty=True, chains=(NASTY, "B"), settings={evil: evil})
-    dom, messages = chromium(write_report(p, tmp_path), tmp_path, "--dump-dom")
+    dom, messages = chromium(p.save(tmp_path, ["html"])[0], tmp_path, "--dump-dom")
     assert messages == []
     assert "<title>owned" not in dom and "<img" not in re.sub(r"<script.*?</script>", "", dom, flags=re.DOTALL)
     assert 'data-ready="1"' in dom

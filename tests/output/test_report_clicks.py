@@ -12,7 +12,7 @@ import pytest
 from browsing import open_page
 from builders import NASTY, make_prediction
 
-from s2p.output.report import embed_json, render, update, write_report
+from s2p.output.report import embed_json, render, update
 from s2p.output.report_index import IndexEntry, write_index
 from s2p.output.viewers import chimerax_selection, pymol_selection
 from s2p.prediction import Prediction
@@ -23,7 +23,7 @@ READY = "#viewer[data-ready]"
 
 
 def test_click_in_3d_goes_to_the_plot_and_back(tmp_path: Path) -> None:
-    path = write_report(make_prediction(), tmp_path)
+    (path,) = make_prediction().save(tmp_path, ["html"])
     with open_page() as (page, messages):
         page.goto(path.as_uri())
         page.wait_for_selector("#viewer[data-surfaces='2']")
@@ -53,7 +53,7 @@ def test_table_sorts_toggles_and_copies(tmp_path: Path) -> None:
     p = make_prediction()
     big = replace(p, pockets=(p.pockets[0], replace(p.pockets[1], volume=999.0)))
     with open_page(permissions=["clipboard-read", "clipboard-write"]) as (page, messages):
-        page.goto(write_report(big, tmp_path).as_uri())
+        page.goto(big.save(tmp_path, ["html"])[0].as_uri())
         page.wait_for_selector(READY)
 
         def order() -> list[str]:
@@ -87,7 +87,7 @@ def test_table_sorts_toggles_and_copies(tmp_path: Path) -> None:
 
 def test_themes(tmp_path: Path) -> None:
     with open_page(color_scheme="dark") as (page, _):
-        page.goto(write_report(make_prediction(), tmp_path).as_uri())
+        page.goto(make_prediction().save(tmp_path, ["html"])[0].as_uri())
         page.wait_for_selector(READY)
         ground = "getComputedStyle(document.body).backgroundColor"
         assert page.evaluate(ground) == "rgb(21, 24, 27)"
@@ -126,7 +126,7 @@ def test_accessibility_rules(tmp_path: Path, scheme: str) -> None:
     """The rules of axe-core (WCAG 2 A and AA, best practice) on report, explorer and index of a batch."""
     axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
     p = make_prediction()
-    report = write_report(p, tmp_path)
+    (report,) = p.save(tmp_path, ["html"])
     explorer = tmp_path / "explorer.html"
     explorer.write_text(render(p, channel="c2"), encoding="utf-8")
     index = write_index(tmp_path, [IndexEntry("demo", "demo.pdb", "ok", 2), IndexEntry("bad", "x", "error", 0, "is bad")])
@@ -201,7 +201,7 @@ def test_large_complex_opens_and_stays_usable(tmp_path: Path, examples: Path) ->
     """The time is that of the page's own thread: what it takes on a machine that does nothing else and has a graphics card."""
     prediction = large(examples, 3)
     assert len(prediction.structure.residues) > 5000
-    path = write_report(prediction, tmp_path)
+    (path,) = prediction.save(tmp_path, ["html"])
     with open_page() as (page, messages):
         measure = page.context.new_cdp_session(page)
         measure.send("Performance.enable", {"timeDomain": "threadTicks"})
@@ -232,4 +232,4 @@ def test_large_complex_opens_and_stays_usable(tmp_path: Path, examples: Path) ->
 
 def test_five_hundred_residues_are_below_three_megabytes(tmp_path: Path, examples: Path) -> None:
     prediction = large(examples, 1)
-    assert write_report(prediction, tmp_path).stat().st_size < 3e6  # nearly two thousand residues
+    assert prediction.save(tmp_path, ["html"])[0].stat().st_size < 3e6  # nearly two thousand residues

@@ -14,7 +14,6 @@ from builders import NASTY, make_prediction
 
 from s2p.batch import run as batch
 from s2p.output.palette import pocket_color
-from s2p.output.report import write_report
 from s2p.output.report_index import IndexEntry, write_index
 from s2p.output.thumbnail import thumbnail
 
@@ -53,7 +52,7 @@ def test_thumbnail_of_atoms_on_a_line_through_the_pocket() -> None:
 
 
 def test_index(tmp_path: Path) -> None:
-    write_report(make_prediction("one"), tmp_path)
+    make_prediction("one").save(tmp_path, ["html"])
     entries = [
         IndexEntry("one", "one.pdb", "ok", 2),
         IndexEntry("gone", "gone.pdb", "ok", 1),
