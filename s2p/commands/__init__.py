@@ -16,11 +16,11 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from s2p import __version__
 from s2p.errors import S2PError
 
-__all__ = ["Moved", "build_parser", "epochs", "formats", "main", "names", "positive", "probability"]
+__all__ = ["Moved", "build_parser", "epochs", "formats", "main", "names", "number", "positive", "probability"]
 
-_Subparsers = Any  # argparse's class for this is private
 HOMES = {
     "predict": "predict",
     "design": "design",
@@ -72,7 +72,7 @@ def build_parser(command: str = "") -> argparse.ArgumentParser:
         description="Ligand-binding pockets of a protein structure, found with a protein language model (Seq2Pocket).",
         epilog="s2p COMMAND --help explains a command.",
     )
-    parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
+    parser.add_argument("--version", action="version", version=f"s2p {__version__}", help="print the version and exit")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for home in dict.fromkeys([HOMES[command]] if command in HOMES else HOMES.values()):
         import_module(f"s2p.commands.{home}").add(commands)
@@ -86,21 +86,7 @@ def build_parser(command: str = "") -> argparse.ArgumentParser:
     return parser
 
 
-class _Version(argparse.Action):
-    """Looks the version up only when asked."""
-
-    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
-        from importlib import metadata
-
-        try:
-            version = metadata.version("s2p")
-        except metadata.PackageNotFoundError:
-            version = "unknown (not installed)"
-        print(f"s2p {version}")
-        parser.exit(0)
-
-
-def _add_view(commands: _Subparsers) -> None:
+def _add_view(commands: Any) -> None:
     parser = commands.add_parser(
         "view",
         help="open the report of a prediction",
@@ -113,7 +99,7 @@ def _add_view(commands: _Subparsers) -> None:
     parser.set_defaults(run=_run_view)
 
 
-def _add_notebook(commands: _Subparsers) -> None:
+def _add_notebook(commands: Any) -> None:
     parser = commands.add_parser(
         "notebook",
         help="run a numbered notebook",
@@ -214,7 +200,7 @@ def epochs(text: str) -> tuple[int, int]:
     parts = text.split(",")
     if len(parts) != 2:
         raise argparse.ArgumentTypeError(f"{text!r} is not two whole numbers, e.g. 2,1: of the head alone, and of everything")
-    head, full = (_number(part, int) for part in parts)
+    head, full = (number(part, int) for part in parts)
     if head < 0 or full < 0 or head + full == 0:
         raise argparse.ArgumentTypeError(f"{text!r}: at least one epoch is needed, and none can be negative")
     return head, full
@@ -222,7 +208,7 @@ def epochs(text: str) -> tuple[int, int]:
 
 def probability(text: str) -> float:
     """A number from 0 to 1."""
-    value: float = _number(text, float)
+    value: float = number(text, float)
     if not 0 <= value <= 1:
         raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
     return value
@@ -232,7 +218,7 @@ def positive(kind: type[int] | type[float]) -> Callable[[str], Any]:
     """A finite number above zero."""
 
     def parse(text: str) -> Any:
-        value = _number(text, kind)
+        value = number(text, kind)
         if not 0 < value < float("inf"):
             raise argparse.ArgumentTypeError(f"{text} is not positive")
         return value
@@ -240,7 +226,8 @@ def positive(kind: type[int] | type[float]) -> Callable[[str], Any]:
     return parse
 
 
-def _number(text: str, kind: type[int] | type[float]) -> Any:
+def number(text: str, kind: type[int] | type[float]) -> Any:
+    """A number of this kind."""
     try:
         return kind(text)
     except ValueError:

@@ -12,6 +12,7 @@ from s2p.config import LabelConfig
 
 if TYPE_CHECKING:
     from s2p.datasets.label_files import Annotation
+    from s2p.datasets.labelled import LabelledChain
     from s2p.structure.ligands import LigandReport
     from s2p.structure.reading import Structure
 
@@ -113,8 +114,7 @@ def _run_labels(arguments: argparse.Namespace) -> int:
             elif len(e.members) > 1:
                 lost = f"; {e.lost} binding residues are not observed in it" if e.lost else ""
                 print(f"{e.chain.id}: joined with {', '.join(e.members[1:])}{lost}", file=sys.stderr)
-        bound = [e.chain for e in enhanced if e.evidence]
-        text = format_annotations([_from_chain(c.id, c.sequence, c.labels) for c in bound], arguments.format)
+        text = format_annotations([_from_chain(e.chain) for e in enhanced if e.evidence], arguments.format)
     elif arguments.format == "table":
         text = _table(reports)
     else:
@@ -174,13 +174,13 @@ def _annotations(structure: Structure, report: LigandReport, per: str) -> list[A
     return rows
 
 
-def _from_chain(name: str, sequence: str, labels: Any) -> Annotation:
+def _from_chain(chain: LabelledChain) -> Annotation:
     import numpy as np
 
     from s2p.datasets.label_files import Annotation
 
-    pdb, _, chain = name.rpartition("_")
-    return Annotation(pdb, chain, "enhanced", np.flatnonzero(labels).astype(np.int32), sequence)
+    pdb, _, name = chain.id.rpartition("_")
+    return Annotation(pdb, name, "enhanced", np.flatnonzero(chain.labels).astype(np.int32), chain.sequence)
 
 
 def _run_list(arguments: argparse.Namespace) -> int:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from s2p.commands import positive
+from s2p.commands import number, positive
 
 __all__ = ["add"]
 
@@ -68,10 +68,7 @@ def add(commands: Any) -> None:
 
 
 def _temperature(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
+    value: float = number(text, float)
     if not 0 <= value < float("inf"):
         raise argparse.ArgumentTypeError(f"{text} is negative or not finite")
     return value

@@ -78,16 +78,6 @@ def add(commands: Any) -> None:
     parser.set_defaults(run=_run_evaluate)
 
 
-def _check(name: str) -> None:
-    """Refuse a name that no predictor has, before anything runs."""
-    from s2p.prediction import names_class
-
-    if name not in ALL and not names_class(name):
-        from s2p.predictor import checkpoint_format
-
-        checkpoint_format(name, (*OURS, "all"))
-
-
 def guard(cases: CaseSet, predictors: Sequence[str], arguments: argparse.Namespace) -> tuple[CaseSet, list[str]]:
     """The cases that may be used, and the names of those that relatives of the checkpoint was trained on.
 
@@ -115,13 +105,17 @@ def _run_evaluate(arguments: argparse.Namespace) -> int:
     from s2p.evaluation.cases import find_cases
     from s2p.evaluation.runner import run_benchmark
     from s2p.evaluation.tables import cost, write_tables
+    from s2p.prediction import names_class
 
     wanted = [name for group in arguments.predictor for name in group] or ["s2p"]
     if "all" in wanted:
         wanted = [*ALL, *(name for name in wanted if name != "all")]
-    for name in wanted:
-        _check(name)
     wanted = list(dict.fromkeys(wanted))
+    for name in wanted:
+        if name not in ALL and not names_class(name):
+            from s2p.predictor import checkpoint_format
+
+            checkpoint_format(name, (*OURS, "all"))  # refuses what no predictor is called, before anything runs
     cases = find_cases(arguments.dataset, arguments.split, limit=arguments.limit, splits=arguments.split_table)
     cases, trained = guard(cases, wanted, arguments)
     hide = arguments.quiet or not sys.stderr.isatty()
@@ -153,22 +147,15 @@ def _run_evaluate(arguments: argparse.Namespace) -> int:
     return 1 if any("error" in run.facts["predictors"].get(name, {}) for name in wanted) else 0
 
 
-def _columns(config: BenchmarkConfig) -> dict[str, str]:
-    """Heads of the printed table, and the figures under them."""
+def _table(run: Run, figures: dict[str, dict[str, Summary]], costs: dict[str, Cost]) -> str:
     from s2p.evaluation.intervals import recall_name
 
-    _, plus, _ = config.ranks
+    config, (_, plus, _) = run.config, run.config.ranks
     shown = (("dcc", config.strict_hit), ("dcc", config.loose_hit), ("dca", config.strict_hit))
-    return {f"{measure}<{cutoff:g} {plus}": recall_name(measure, cutoff, plus) for measure, cutoff in shown} | {
-        "PFI": "PFI",
-        "missed": "sites missed",
-        "res. AP": "residue average precision",
-        "res. MCC": "residue MCC",
-    }
-
-
-def _table(run: Run, figures: dict[str, dict[str, Summary]], costs: dict[str, Cost]) -> str:
-    columns = _columns(run.config)
+    # Heads, and the names of the figures under them.
+    columns = {f"{measure}<{cutoff:g} {plus}": recall_name(measure, cutoff, plus) for measure, cutoff in shown}
+    columns |= {"PFI": "PFI", "missed": "sites missed"}
+    columns |= {"res. AP": "residue average precision", "res. MCC": "residue MCC"}
     width = max((len(name) for name in figures), default=9) + 2
     lines = [f"{'predictor':<{width}}" + "".join(f"{key:>12}" for key in columns) + f"{'failed':>8}{'s':>9}{'MB':>8}"]
     for name, table in figures.items():
