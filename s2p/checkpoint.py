@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from s2p.errors import WeightsError
-from s2p.io.weights import SHIPPED, find_weights, read_weights, write_weights
+from s2p.io.weights import SHIPPED, fill, find_weights, read_weights, write_weights
 from s2p.language.esm import DEFAULT_HEADS, ResidueModel, load_backbone
 from s2p.pockets.calibration import PocketModel
 from s2p.pockets.scorer import PointScorer
@@ -104,11 +104,11 @@ def load_checkpoint(model: str | Path, *, backbone: str | Path | None = None, de
     smoother = context = points = None
     if header["smoother_width"]:
         smoother = Smoother(residue.head.in_features, header["smoother_width"])
-        smoother.load_state_dict(_part(arrays, "smoother"))
+        fill(smoother, _part(arrays, "smoother"), path)
         smoother = smoother.to(device).eval()
     if header.get("context_sizes"):
         context = ContextHead(*header["context_sizes"])
-        context.load_state_dict(_part(arrays, "context"))
+        fill(context, _part(arrays, "context"), path)
         context = context.to(device).eval()
     if header.get("points"):
         # Copies: a view of a few kB would keep the whole file in memory.

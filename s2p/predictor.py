@@ -77,7 +77,7 @@ class Seq2Pocket:
 
     def read_sequences(self, sequences: Sequence[str], config: PredictConfig | None = None) -> list[LanguageOutput]:
         """What the language model says of each sequence, be they of one structure or of many."""
-        return predict_residues(self.checkpoint.model, sequences, (obeyed(config)).windows)
+        return predict_residues(self.checkpoint.model, sequences, obeyed(config).windows)
 
     def finish(
         self, structure: Structure, outputs: Mapping[str, LanguageOutput], config: PredictConfig | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,8 +25,8 @@ WINDOW = 50
 MARKERS = "osD^v"
 
 
-def learning_curves(epochs: Sequence[EpochLog], steps: Sequence[StepLog], path: str | Path | None = None) -> Figure:
-    """Training loss by step and validation AUPRC by epoch, one above the other; also a PNG at ``path`` if one is given.
+def learning_curves(epochs: Sequence[EpochLog], steps: Sequence[StepLog], path: str | Path) -> Figure:
+    """Training loss by step and validation AUPRC by epoch, one above the other, and as a PNG at ``path``.
 
     Epochs in which only the head learns are shaded; the epoch that is kept is marked.
     """
@@ -33,11 +34,10 @@ def learning_curves(epochs: Sequence[EpochLog], steps: Sequence[StepLog], path: 
 
     figure = Figure(figsize=(7.2, 5.0), dpi=120, facecolor="white", layout="constrained")
     upper, lower = figure.subplots(2, 1, sharex=True)
-    per_epoch = {entry.epoch: max(1, sum(s.epoch == entry.epoch for s in steps)) for entry in epochs}
-    shown = [s for s in steps if s.epoch in per_epoch]
-    x = np.array([s.epoch + (s.step + 1) / per_epoch[s.epoch] for s in shown])
-    loss = np.array([s.loss for s in shown])
-    if len(loss):
+    if steps:
+        per_epoch = Counter(s.epoch for s in steps)
+        x = [s.epoch + (s.step + 1) / per_epoch[s.epoch] for s in steps]
+        loss = [s.loss for s in steps]
         upper.plot(x, loss, color=POCKETS[5], linewidth=0.6, alpha=0.6, label="one step")
         window = max(1, min(WINDOW, len(loss) // 4))
         mean = np.convolve(loss, np.ones(window) / window, mode="valid")
@@ -58,8 +58,7 @@ def learning_curves(epochs: Sequence[EpochLog], steps: Sequence[StepLog], path: 
         axes.legend(fontsize=8, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
     upper.set_ylabel("training loss")
     lower.set(xlabel="epoch", ylabel="AUPRC")
-    if path is not None:
-        figure_png(figure, path)
+    figure_png(figure, path)
     return figure
 
 

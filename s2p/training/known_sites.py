@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -70,14 +71,10 @@ def read_known_sites(
         If something is missing, does not fit together, or one of the two would be empty.
     """
     source = Path(source)
-    table: dict[str, list[Annotation]] = {}
+    table = {} if source.is_dir() else _read_table(source)
     if source.is_dir():
-        for name in ("index.csv", "chain_clusters.csv"):
-            if not (source / name).is_file():
-                raise S2PError(f"{source}: no {name} in it; a folder of complexes has index.csv and chain_clusters.csv")
         found = read_complexes(source)
     else:
-        table = _read_table(source)
         found = _table_complexes(source, table, source.parent if structures is None else Path(structures), splits is None)
     split = split_complexes(found) if splits is None else _read_splits(Path(splits), found)
     chosen = [x for x in found if split[x.key] in USED]
@@ -99,7 +96,7 @@ def embed_structures(
     quiet: bool = False,
 ) -> list[LanguageOutput]:
     """(N,) logits and (N, d) embeddings of each structure, through the cache in ``folder``."""
-    sequences = list(dict.fromkeys(x.structure.sequence(chain) for x in items for chain in x.structure.chains))
+    sequences = [x.structure.sequence(chain) for x in items for chain in x.structure.chains]
     outputs = dict(zip(sequences, embed_residues(model, sequences, folder, note=note, quiet=quiet), strict=True))
     return [by_residue(item.structure, outputs, model.head.in_features) for item in items]
 
@@ -175,11 +172,10 @@ def _table_complexes(path: Path, table: dict[str, list[Annotation]], folder: Pat
 
 
 def _structure_file(folder: Path, a: Annotation, table: Path) -> Path:
-    for name in dict.fromkeys((a.pdb, a.pdb.lower(), a.pdb.upper())):
-        for suffix in SUFFIXES:
-            for path in (folder / f"{name}{suffix}", folder / f"{name}{suffix}.gz"):
-                if path.is_file():
-                    return path
+    for parts in product((a.pdb, a.pdb.lower(), a.pdb.upper()), SUFFIXES, ("", ".gz")):
+        path = folder / "".join(parts)
+        if path.is_file():
+            return path
     raise S2PError(f"{table}, line {a.line}: no structure file of {a.pdb} in {folder}; say where they are (--structures)")
 
 

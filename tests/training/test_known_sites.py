@@ -113,7 +113,7 @@ def test_label_files_must_fit_their_structures(complexes: Path, tmp_path: Path, 
 
 def test_wrong_folders_and_splits_are_explained(complexes: Path, tmp_path: Path, split: Path) -> None:
     (tmp_path / "empty").mkdir()
-    with pytest.raises(S2PError, match="no index.csv"):
+    with pytest.raises(S2PError, match="no such file, so .*empty is not a folder of complexes"):
         read_known_sites(tmp_path / "empty")
     with pytest.raises(S2PError, match="no such file"):
         read_known_sites(tmp_path / "missing.csv")
