@@ -9,34 +9,19 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from s2p.config import Checked, Count, Positive
 from s2p.errors import FetchError
 from s2p.io.downloads import readable_size
 from s2p.io.files import make_folder
 
-__all__ = ["DownloadConfig", "is_archive", "unpack"]
+__all__ = ["is_archive", "unpack"]
 
-
-@dataclass(frozen=True)
-class DownloadConfig(Checked):
-    """Downloads of data sets; ours."""
-
-    timeout: Positive = 30.0
-    """Seconds without an answer before a connection is given up."""
-    attempts: Count = 5
-    """How often a file is asked for where the server is busy or the connection breaks."""
-    max_bytes: Count = 64 << 30
-    """Largest file accepted (bytes)."""
-    max_unpacked_bytes: Count = 256 << 30
-    """Largest archive accepted, unpacked (bytes)."""
-    max_members: Count = 2_000_000
-    """Most files in one archive."""
-
-
+MAX_UNPACKED_BYTES = 256 << 30
+"""Largest archive accepted, unpacked."""
+MAX_MEMBERS = 2_000_000
+"""Most files in one archive."""
 _CHUNK = 1 << 18
 
 
@@ -45,7 +30,7 @@ def is_archive(path: Path) -> bool:
     return zipfile.is_zipfile(path) or tarfile.is_tarfile(path)
 
 
-def unpack(archive: Path, folder: Path, config: DownloadConfig | None = None) -> Path:
+def unpack(archive: Path, folder: Path) -> Path:
     """Unpack a zip or tar archive into ``folder``, which must not exist or be empty; it appears whole or not at all.
 
     Raises
@@ -53,12 +38,11 @@ def unpack(archive: Path, folder: Path, config: DownloadConfig | None = None) ->
     FetchError
         If a member would leave the folder, is a link or a device, or the archive is damaged, too large or of another kind.
     """
-    config = config or DownloadConfig()
     temporary = folder.with_name(f".{folder.name}.unpacking")
     shutil.rmtree(temporary, ignore_errors=True)
     make_folder(temporary)
     try:
-        _unpack_members(archive, temporary, config)
+        _unpack_members(archive, temporary)
         os.replace(temporary, folder)
     except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError, ValueError) as error:
         raise FetchError(f"{archive}: damaged or of a kind that cannot be read ({error})") from None
@@ -69,11 +53,11 @@ def unpack(archive: Path, folder: Path, config: DownloadConfig | None = None) ->
     return folder
 
 
-def _unpack_members(archive: Path, folder: Path, config: DownloadConfig) -> None:
-    left = config.max_unpacked_bytes
+def _unpack_members(archive: Path, folder: Path) -> None:
+    left = MAX_UNPACKED_BYTES
     for number, (name, stream) in enumerate(_members(archive), 1):
-        if number > config.max_members:
-            raise FetchError(f"{archive}: holds more than {config.max_members} files; not unpacked")
+        if number > MAX_MEMBERS:
+            raise FetchError(f"{archive}: holds more than {MAX_MEMBERS} files; not unpacked")
         pure = PurePosixPath(name.replace("\\", "/"))
         if pure.is_absolute() or ".." in pure.parts or not pure.parts or ":" in pure.parts[0] or "\0" in name:
             raise FetchError(f"{archive}: the member {name!r} would leave the folder; nothing was unpacked")
@@ -87,7 +71,7 @@ def _unpack_members(archive: Path, folder: Path, config: DownloadConfig) -> None
             while chunk := stream.read(_CHUNK):
                 left -= len(chunk)
                 if left < 0:
-                    raise FetchError(f"{archive}: larger than {readable_size(config.max_unpacked_bytes)} unpacked; not unpacked")
+                    raise FetchError(f"{archive}: larger than {readable_size(MAX_UNPACKED_BYTES)} unpacked; not unpacked")
                 out.write(chunk)
 
 

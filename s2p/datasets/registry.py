@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from s2p.datasets.archives import DownloadConfig, is_archive, unpack
+from s2p.datasets.archives import is_archive, unpack
 from s2p.errors import FetchError, S2PError
 from s2p.io.downloads import Checksum, cache_folder, download, read_json
 from s2p.io.files import file_stem
@@ -20,6 +20,12 @@ from s2p.io.files import file_stem
 __all__ = ["DATASETS", "LOCAL_LAYOUTS", "Dataset", "RemoteFile", "dataset", "dataset_folder", "fetch_dataset"]
 
 ZENODO_API = "https://zenodo.org/api/records/{record}"
+TIMEOUT = 30.0
+"""Seconds without an answer before a connection is given up."""
+ATTEMPTS = 5
+"""How often a file is asked for where the server is busy or the connection breaks."""
+MAX_BYTES = 64 << 30
+"""Largest file accepted."""
 
 
 @dataclass(frozen=True)
@@ -105,9 +111,7 @@ def dataset_folder(name: str, folder: str | Path | None = None) -> Path:
     return (Path(folder) if folder is not None else cache_folder() / "datasets") / name
 
 
-def fetch_dataset(
-    name: str | Dataset, folder: str | Path | None = None, *, config: DownloadConfig | None = None, quiet: bool = False
-) -> tuple[Path, list[str]]:
+def fetch_dataset(name: str | Dataset, folder: str | Path | None = None, *, quiet: bool = False) -> tuple[Path, list[str]]:
     """Download a set; archives are unpacked beside themselves. What is there already is not fetched again.
 
     Parameters
@@ -128,9 +132,8 @@ def fetch_dataset(
         If the set cannot be fetched automatically, or the download fails.
     """
     entry = dataset(name) if isinstance(name, str) else name
-    config = config or DownloadConfig()
     place = dataset_folder(entry.name, folder)
-    files = entry.files or (_zenodo_files(entry.zenodo, config) if entry.zenodo else ())
+    files = entry.files or (_zenodo_files(entry.zenodo) if entry.zenodo else ())
     if not files:
         raise S2PError(f"{entry.name}: {entry.note or 'no file is known'} ({entry.source})")
     notes = [entry.note] if entry.note else []
@@ -143,9 +146,9 @@ def fetch_dataset(
                 target,
                 checksum=remote.checksum,
                 size=remote.size,
-                timeout=config.timeout,
-                max_bytes=config.max_bytes,
-                attempts=config.attempts,
+                timeout=TIMEOUT,
+                max_bytes=MAX_BYTES,
+                attempts=ATTEMPTS,
                 what=f"{entry.name}: {remote.name}",
                 progress=not quiet,
             )
@@ -153,15 +156,15 @@ def fetch_dataset(
             notes.append(f"{remote.name}: not verified, the source states no checksum")
         unpacked = target.with_name(re.sub(r"(\.tar)?\.[A-Za-z0-9]+$", "", target.name) + "_unpacked")
         if is_archive(target) and not unpacked.exists():
-            unpack(target, unpacked, config)
+            unpack(target, unpacked)
     return place, notes
 
 
-def _zenodo_files(record: str, config: DownloadConfig) -> tuple[RemoteFile, ...]:
+def _zenodo_files(record: str) -> tuple[RemoteFile, ...]:
     """The files of a record with their sizes and checksums, as Zenodo states them."""
     url = ZENODO_API.format(record=record)
     what = f"Zenodo record {record}"
-    answer = read_json(url, what, config.timeout)
+    answer = read_json(url, what, TIMEOUT)
     try:
         files = []
         for entry in answer["files"]:

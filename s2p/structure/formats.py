@@ -40,7 +40,21 @@ def parse_file(path: Path, config: ReadConfig) -> Any:
     StructureError
         If the file is missing, damaged, too large, or no structure.
     """
-    return _parse(_read_bytes(path, config), path, config)
+    data = _read_bytes(path, config).removeprefix(b"\xef\xbb\xbf")
+    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        data = data.decode("utf-16", errors="replace").encode()
+    # Where the name promises a text format, a byte that is not ASCII is no sign of BinaryCIF.
+    binary = data[:1] >= b"\x80" and not path.name.lower().removesuffix(".gz").endswith((".pdb", ".ent", ".cif", ".mmcif"))
+    if not binary and b"\r" in data:
+        data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    read = _structure_of_binary_cif if binary else _structure_of_cif if _looks_like_cif(data) else _structure_of_pdb
+    try:
+        return read(data, path, config)
+    except StructureError:
+        raise
+    except Exception as error:  # gemmi raises RuntimeError, ValueError, IndexError by the kind of damage, biotite still others
+        kind = "BinaryCIF" if binary else "a structure"
+        raise StructureError(f"{path}: cannot be read as {kind} ({reason(error)})") from None
 
 
 def reason(error: Exception) -> str:
@@ -68,27 +82,6 @@ def _read_bytes(path: Path, config: ReadConfig) -> bytes:
     if not data.strip():
         raise StructureError(f"{path}: the file is empty")
     return data
-
-
-def _parse(data: bytes, path: Path, config: ReadConfig) -> Any:
-    """A ``gemmi.Structure`` from the file's bytes."""
-    data = data.removeprefix(b"\xef\xbb\xbf")
-    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        data = data.decode("utf-16", errors="replace").encode()
-    binary = not _name_promises_text(path) and data[:1] >= b"\x80"
-    if not binary and b"\r" in data:
-        data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-    try:
-        if binary:
-            return _structure_of_binary_cif(data, path, config)
-        if _looks_like_cif(data):
-            return _structure_of_cif(data, path, config)
-        return _structure_of_pdb(data, path, config)
-    except StructureError:
-        raise
-    except Exception as error:  # gemmi raises RuntimeError, ValueError, IndexError by the kind of damage, biotite still others
-        kind = "BinaryCIF" if binary else "a structure"
-        raise StructureError(f"{path}: cannot be read as {kind} ({reason(error)})") from None
 
 
 def _as_text(data: bytes) -> str:
@@ -141,12 +134,6 @@ def _count_words(data: bytes) -> int:
         blank = np.frombuffer(data, np.uint8, min(_PIECE, len(data) - start), start) <= 32
         count += int(np.count_nonzero(blank[:-1] & ~blank[1:])) + 1
     return count
-
-
-def _name_promises_text(path: Path) -> bool:
-    """Whether the name promises a text format, so that non-ASCII bytes are no sign of BinaryCIF."""
-    name = path.name.lower().removesuffix(".gz")
-    return name.endswith((".pdb", ".ent", ".cif", ".mmcif"))
 
 
 def _looks_like_cif(data: bytes) -> bool:
@@ -240,13 +227,11 @@ def read_sdf_ligand(path: str | Path) -> tuple[NDArray[np.float32], NDArray[np.s
         If the file is missing, no SDF, or has no heavy atom.
     """
     atoms = read_sdf_molecule(path)
-    element = np.char.upper(np.asarray(atoms.element).astype(str))
-    heavy = ~np.isin(element, ("H", "D"))
-    return np.asarray(atoms.coord, dtype=np.float32)[heavy], element[heavy]
+    return np.asarray(atoms.coord, dtype=np.float32), np.asarray(atoms.element)
 
 
 def read_sdf_molecule(path: str | Path) -> Any:
-    """The first molecule of an SDF or MOL file as biotite's ``AtomArray``, bonds and hydrogens included.
+    """Heavy atoms of the first molecule of an SDF or MOL file as biotite's ``AtomArray``, with bonds and upper-case elements.
 
     Raises
     ------
@@ -262,6 +247,8 @@ def read_sdf_molecule(path: str | Path) -> Any:
         raise StructureError(f"{path}: no such file; give an SDF or MOL file with the ligand") from None
     except Exception as error:  # biotite raises InvalidFileError, ValueError, IndexError, KeyError by the kind of damage
         raise StructureError(f"{path}: cannot be read as an SDF or MOL file ({reason(error)})") from None
-    if np.isin(np.char.upper(np.asarray(atoms.element).astype(str)), ("H", "D")).all():
+    atoms.element = np.char.upper(np.asarray(atoms.element).astype(str))
+    heavy = ~np.isin(atoms.element, ("H", "D"))
+    if not heavy.any():
         raise StructureError(f"{path}: the molecule has no heavy atom")
-    return atoms
+    return atoms[heavy]

@@ -276,12 +276,12 @@ def label_row(structure: Structure, file: str, name: str, ligand_id: str, residu
     return structure.name, file, chains, name, ligand_id, " ".join(ids[i] for i in residues.tolist())
 
 
-def file_bonds(path: str | Path, config: ReadConfig | None = None) -> frozenset[Bond]:
+def file_bonds(path: str | Path) -> frozenset[Bond]:
     """Pairs of residues that the file itself says are bonded covalently (both orders)."""
     import gemmi
 
     bonds: set[Bond] = set()
-    for connection in parse_file(Path(path), config or ReadConfig()).connections:
+    for connection in parse_file(Path(path), ReadConfig()).connections:
         if connection.type != gemmi.ConnectionType.Covale or connection.asu == gemmi.Asu.Different:
             continue
         a, b = (

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from s2p.datasets.archives import DownloadConfig, is_archive, unpack
+from s2p.datasets import archives
+from s2p.datasets.archives import is_archive, unpack
 from s2p.errors import FetchError
 
 
@@ -84,13 +85,15 @@ def test_links_in_zip_files_are_refused(tmp_path: Path) -> None:
         unpack(make_zip(tmp_path / "x", [("link", "/etc/passwd")]), tmp_path / "out")
 
 
-def test_bombs_are_stopped(tmp_path: Path) -> None:
+def test_bombs_are_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(archives, "MAX_UNPACKED_BYTES", 1 << 20)
+    monkeypatch.setattr(archives, "MAX_MEMBERS", 2)
     path = make_tar(tmp_path / "x", [("zeros", bytes(5_000_000))])
     assert path.stat().st_size < 50_000
     with pytest.raises(FetchError, match="larger than 1 MiB unpacked"):
-        unpack(path, tmp_path / "out", DownloadConfig(max_unpacked_bytes=1 << 20))
+        unpack(path, tmp_path / "out")
     with pytest.raises(FetchError, match="more than 2 files"):
-        unpack(make_zip(tmp_path / "y", GOOD), tmp_path / "out", DownloadConfig(max_members=2))
+        unpack(make_zip(tmp_path / "y", GOOD), tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 

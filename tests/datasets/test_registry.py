@@ -13,11 +13,8 @@ import pytest
 from local_server import Server
 
 from s2p.datasets import registry
-from s2p.datasets.archives import DownloadConfig
 from s2p.datasets.registry import DATASETS, LOCAL_LAYOUTS, Dataset, RemoteFile, dataset, dataset_folder, fetch_dataset
 from s2p.errors import FetchError, S2PError
-
-FAST = DownloadConfig(timeout=5.0, attempts=2)
 
 
 def packed() -> bytes:
@@ -59,17 +56,17 @@ def test_a_set_is_fetched_checked_and_unpacked(server: Server, tmp_path: Path) -
     entry = Dataset(
         "mine", "t", "https://example.org", "MIT", "doi:x", (good, RemoteFile("readme.txt", url + "/readme")), note="a note"
     )
-    place, notes = fetch_dataset(entry, tmp_path, config=FAST, quiet=True)
+    place, notes = fetch_dataset(entry, tmp_path, quiet=True)
     assert place == tmp_path / "mine"
     assert (place / "x_unpacked" / "labels.txt").read_text().startswith(">a")
     assert notes == ["a note", "readme.txt: not verified, the source states no checksum"]
-    fetch_dataset(entry, tmp_path, config=FAST, quiet=True)
+    fetch_dataset(entry, tmp_path, quiet=True)
     assert server.asked == ["/x.zip", "/readme"]
     bad = Dataset(
         "mine", "t", "https://example.org", None, "doi:x", (RemoteFile("x.zip", url + "/x.zip", checksum=("md5", "0" * 32)),)
     )
     with pytest.raises(FetchError, match="wrong checksum"):
-        fetch_dataset(bad, tmp_path / "other", config=FAST, quiet=True)
+        fetch_dataset(bad, tmp_path / "other", quiet=True)
 
 
 def test_a_zenodo_record_tells_its_files(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -82,17 +79,17 @@ def test_a_zenodo_record_tells_its_files(server: Server, tmp_path: Path, monkeyp
     server.body("/api/7", json.dumps(record).encode())
     monkeypatch.setattr(registry, "ZENODO_API", url + "/api/{record}")
     entry = Dataset("mine", "t", "https://example.org", "MIT", "doi:x", zenodo="7")
-    place, notes = fetch_dataset(entry, tmp_path, config=FAST, quiet=True)
+    place, notes = fetch_dataset(entry, tmp_path, quiet=True)
     assert notes == []
     assert sorted(p.name for p in place.iterdir()) == ["_x.zip", "_x_unpacked"]
     assert [p.name for p in tmp_path.iterdir()] == ["mine"]
     for answer in (b"<html>", b"[]", b'{"files": [{"key": "x"}]}'):
         server.body("/api/7", answer)
         with pytest.raises(FetchError, match="is not JSON|not the list of files"):
-            fetch_dataset(entry, tmp_path / "other", config=FAST)
+            fetch_dataset(entry, tmp_path / "other")
     del server.answers["/api/7"]
     with pytest.raises(FetchError, match="Zenodo record 7: not found at"):
-        fetch_dataset(entry, tmp_path / "other", config=FAST)
+        fetch_dataset(entry, tmp_path / "other")
 
 
 def test_the_cache_is_the_default_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

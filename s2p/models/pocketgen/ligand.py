@@ -89,10 +89,7 @@ def sdf_ligand(path: str | Path) -> LigandAtoms:
         If the file is missing, no SDF, or has no heavy atom.
     """
     atoms = read_sdf_molecule(path)
-    element = np.char.upper(np.asarray(atoms.element).astype(str))
-    heavy = ~np.isin(element, ("H", "D"))
-    kept = atoms[heavy]
-    return LigandAtoms(np.asarray(kept.coord, np.float32), element[heavy], _orders(kept.bonds.as_array()))
+    return LigandAtoms(np.asarray(atoms.coord, np.float32), np.asarray(atoms.element), _orders(atoms.bonds.as_array()))
 
 
 def require(package: str, purpose: str) -> None:
