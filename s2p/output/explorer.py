@@ -214,10 +214,10 @@ class Explorer:
             layout={"width": "15em"},
         )
         controls["reset"] = widgets.Button(description="Reset", tooltip="back to where the sliders began")
+        controls["reset"].on_click(self._reset)
         order = ("ranking", "threshold", "smoothing", "smoothing_threshold", "bandwidth", "probe_radius")
         for key in order:
             controls[key].observe(self._changed, names="value")
-        controls["reset"].on_click(self._reset)
         self._first = {key: controls[key].value for key in order}
         return {key: controls[key] for key in (*order, "reset")}
 
@@ -233,7 +233,7 @@ class Explorer:
     def _settings(self) -> PredictConfig:
         # Rounded, because a default that comes back as 1.6000000000000001 would count as changed.
         values = {k: c.value for k, c in self._controls.items() if k != "reset"}
-        values = {k: round(v, 6) if isinstance(v, float) else v for k, v in values.items()}
+        values |= {k: round(values[k], 6) for k in SLIDERS}
         return replace(
             self._start,
             ranking=values["ranking"],

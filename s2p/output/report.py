@@ -24,7 +24,7 @@ from s2p.output.viewers import chimerax_selection, pymol_selection
 from s2p.pockets.hits import HIT, ligand_hits
 from s2p.prediction import Prediction
 
-__all__ = ["CITATION", "asset", "embed_json", "page", "render", "script_hash", "update"]
+__all__ = ["CITATION", "asset", "embed_json", "library", "page", "render", "script_hash", "update"]
 
 CITATION = (
     "Method: Škrhák, Polák, Novotný, Hoksza (2026) Seq2Pocket, bioRxiv 2026.01.28.702257. "
@@ -41,6 +41,11 @@ CLUSTERING = ("bandwidth", "seeding", "frame", "n_points", "probe_radius", "buri
 def asset(name: str) -> str:
     """Text of a file in ``s2p/output``."""
     return resources.files("s2p.output").joinpath(name).read_text(encoding="utf-8")
+
+
+def library() -> str:
+    """3Dmol.js, so that a ``<script>`` can hold it: a parser ends the element at the first closing tag in it."""
+    return re.sub(r"</(script)", r"<\\/\1", asset("3Dmol-min.js"), flags=re.IGNORECASE)
 
 
 def embed_json(value: Any) -> str:
@@ -101,16 +106,14 @@ def page(title: str, content: str, *, css: str = "", kind: str = "", scene: Any 
     """
     policy, scripts = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'", ""
     if scene is not None:
-        # An HTML parser ends the element at the first closing tag, wherever it stands in the script.
-        library = re.sub(r"</(script)", r"<\\/\1", asset("3Dmol-min.js"), flags=re.IGNORECASE)
-        script = asset("report.js") if script is None else script
-        hashes = " ".join(script_hash(text) for text in (library, script))
+        viewer, script = library(), asset("report.js") if script is None else script
+        hashes = " ".join(map(script_hash, (viewer, script)))
         policy = (
             f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; img-src data: blob:; base-uri 'none'; "
             "form-action 'none'"
         )
         scripts = f"""<script type="application/json" id="data">{embed_json(scene)}</script>
-<script>{library}</script>
+<script>{viewer}</script>
 <script>{script}</script>
 """
     return f"""<!DOCTYPE html>

@@ -20,7 +20,7 @@ from s2p.io.runtime import in_colab
 from s2p.output.files import scores_order, scores_text
 from s2p.output.palette import CARTOON, LIGAND, PROBABILITY, ink, pocket_color, rgb
 from s2p.output.pictures import static_png
-from s2p.output.report import asset, embed_json
+from s2p.output.report import embed_json, library
 from s2p.prediction import Prediction
 
 __all__ = ["view"]
@@ -95,13 +95,12 @@ def _py3dmol(prediction: Prediction, style: str, show: str, width: int, height: 
         def _make_html(self) -> str:
             # Residue and chain names come from files: no text among them may end the script element.
             self.startjs: str = re.sub(r"<(?=/script|!--)", r"\\x3c", self.startjs, flags=re.IGNORECASE)
-            library = re.sub(r"</(script)", r"<\\/\1", asset("3Dmol-min.js"), flags=re.IGNORECASE)
             # py3Dmol fetches the library from the network unless this promise exists.
             ready = "$3Dmol.setSyncSurface(true); var $3Dmolpromise = Promise.resolve();"
             names = f"const s2pResidues = {embed_json(_names(prediction))};"
             page = (
                 f"<!DOCTYPE html><meta charset='utf-8'><style>{_STYLE}</style><body>"
-                f"<script>{library}</script><script>{ready}{names}</script>{super()._make_html()}"
+                f"<script>{library()}</script><script>{ready}{names}</script>{super()._make_html()}"
                 f"{_legend(prediction, style)}<output id='picked'>Click a residue for its number and probability.</output></body>"
             )
             return (

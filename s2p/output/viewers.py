@@ -132,11 +132,10 @@ def docking_box(prediction: Prediction, pocket: Pocket) -> tuple[list[float], li
 
 def box_text(prediction: Prediction, pocket: Pocket) -> str:
     """Vina configuration with the pocket's box."""
-    center, size = docking_box(prediction, pocket)
-    values = {f"center_{axis}": x for axis, x in zip("xyz", center, strict=True)}
-    values |= {f"size_{axis}": x for axis, x in zip("xyz", size, strict=True)}
+    sides = zip(("center", "size"), docking_box(prediction, pocket), strict=True)
+    lines = [f"{key}_{axis} = {x:.3f}" for key, values in sides for axis, x in zip("xyz", values, strict=True)]
     head = f"# AutoDock Vina search box of pocket {pocket.rank} (Angstrom): its surface points and {BOX_PADDING:g} more a side"
-    return "\n".join([head, *(f"{key} = {x:.3f}" for key, x in values.items()), ""])
+    return "\n".join([head, *lines, ""])
 
 
 def _numbers(values: Iterable[float]) -> str:
