@@ -58,7 +58,8 @@ def _answers(tasks: Iterable[Task], options: BatchOptions, jobs: int) -> Generat
             said.append(True)
 
     work: Any = partial(run_task, options=own)
-    answers: Any = isolated(partial(load_held, own), work, tasks, workers=jobs, describe=kernels_ready, on_load=loaded)
+    describe = partial(kernels_ready, options=own)
+    answers: Any = isolated(partial(load_held, own), work, tasks, workers=jobs, describe=describe, on_load=loaded)
     with closing(answers):
         yield from answers
 

@@ -17,7 +17,7 @@ from s2p.config import Checked, Count, Natural, PredictConfig
 from s2p.errors import S2PError, TargetError
 from s2p.io.files import sha256_file
 from s2p.io.runtime import kernels_cached
-from s2p.io.weights import SHIPPED
+from s2p.io.weights import weights_path
 from s2p.prediction import Prediction, predict_with
 from s2p.structure.reading import Structure, read_structure
 
@@ -138,8 +138,7 @@ def load_predictor(model: str, backbone: str | None, device: str) -> Any:
 
 def model_identity(model: str, backbone: str | None) -> str:
     """What tells a checkpoint from others: its checksum, so that a file replaced by another under its name is noticed."""
-    shipped = SHIPPED / f"{model}.safetensors"
-    path = shipped if shipped.is_file() else Path(model)
+    path = weights_path(model)
     return f"{sha256_file(path) if path.is_file() else model} {backbone or ''}"
 
 
@@ -151,8 +150,10 @@ def load_held(options: BatchOptions) -> list[Any]:
     return [predictor, LanguageStage(predictor, options.config) if isinstance(predictor, StagedPredictor) else None]
 
 
-def kernels_ready(held: list[Any]) -> bool:
-    """Whether what was loaded has nothing to compile."""
+def kernels_ready(held: list[Any], options: BatchOptions) -> bool:
+    """Whether what was loaded, and will be used, has nothing to compile."""
+    if options.config.ranking == "published":
+        import s2p.pockets.published  # noqa: F401 - its kernels count, too
     return kernels_cached()
 
 
@@ -261,7 +262,7 @@ def run_here(
             continue
         if not held:  # outside any try block: without a predictor no input can succeed, so this stops the batch
             held += load_held(options) if staged else [options.load(), None]
-            if not kernels_ready(held):
+            if not kernels_ready(held, options):
                 announce(options)
         if not staged or held[1] is None:
             yield index, work(loaded, options, partial(predict_with, held[0]))

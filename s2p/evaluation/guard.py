@@ -32,7 +32,7 @@ from s2p.evaluation.cases import CaseSet
 from s2p.evaluation.config import OURS
 from s2p.evaluation.word_fits import chance, decoy_words, fits, word_index
 from s2p.io.runtime import progress_bar
-from s2p.io.weights import SHIPPED
+from s2p.io.weights import SHIPPED, weights_path
 
 __all__ = [
     "CARD_KEY",
@@ -210,7 +210,7 @@ def _unpack(card_or_sketch: Mapping[str, Any]) -> tuple[list[str], bytes, list[l
 
 def knows_training(model: str | Path) -> bool:
     """Whether it can be told what a checkpoint was trained on: it is one of ours, or its card has a sketch."""
-    return (SHIPPED / f"{model}.json").is_file() or CARD_KEY in _card(model)
+    return weights_path(model).parent == SHIPPED or CARD_KEY in _card(model)
 
 
 def guard_cases(
@@ -269,6 +269,5 @@ def guard_cases(
 
 def _card(model: str | Path) -> dict[str, Any]:
     """The JSON beside a checkpoint; empty where there is none."""
-    shipped = SHIPPED / f"{model}.json"
-    path = shipped if shipped.is_file() else Path(model).with_suffix(".json")
+    path = weights_path(model).with_suffix(".json")
     return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}

@@ -31,7 +31,7 @@ from s2p.evaluation.rows import ProteinRow, SiteRow
 from s2p.io.files import file_stem, make_folder, sha256_file, write_text
 from s2p.io.processes import Answer, isolated
 from s2p.io.runtime import measure
-from s2p.io.weights import SHIPPED
+from s2p.io.weights import weights_path
 from s2p.prediction import Prediction, Predictor, import_predictor, names_class, predict_with
 from s2p.structure.reading import Structure
 
@@ -308,7 +308,9 @@ def _open_run(folder: Path, cases: CaseSet, model: str, config: BenchmarkConfig,
     path = folder / "run.json"
     # Time limits may change between the parts of a run; what is measured may not.
     measured = {key: value for key, value in asdict(config).items() if "timeout" not in key}
-    asked = {"dataset": cases.name, "split": cases.split, "model": str(model), "model_sha256": _digest(model), "config": measured}
+    weights = weights_path(model)
+    digest = sha256_file(weights) if weights.is_file() else ""  # that there are none is said when they are loaded
+    asked = {"dataset": cases.name, "split": cases.split, "model": str(model), "model_sha256": digest, "config": measured}
     if not path.is_file():
         facts: dict[str, Any] = asked | {"n_cases": len(cases.cases), "training_known": knows_training(model), "predictors": {}}
         facts |= provenance()
@@ -321,10 +323,3 @@ def _open_run(folder: Path, cases: CaseSet, model: str, config: BenchmarkConfig,
         if facts.get(key) != value:
             raise S2PError(f"{folder} holds a run with {key} {facts.get(key)!r}, not {value!r}; choose another folder")
     return facts | {"n_cases": len(cases.cases)}
-
-
-def _digest(model: str) -> str:
-    """What tells a checkpoint from another of the same name; empty if there is none, which is said when it is loaded."""
-    shipped = SHIPPED / f"{model}.safetensors"
-    path = shipped if shipped.is_file() else Path(model)
-    return sha256_file(path) if path.is_file() else ""

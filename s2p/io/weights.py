@@ -15,7 +15,7 @@ from s2p.io.files import sha256_of, write_text
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-__all__ = ["SHIPPED", "digest", "fill", "find_weights", "read_weights", "write_weights"]
+__all__ = ["SHIPPED", "digest", "fill", "find_weights", "read_weights", "weights_path", "write_weights"]
 
 SHIPPED = Path(__file__).parents[1] / "checkpoints"
 
@@ -53,6 +53,12 @@ def write_weights(path: Path, arrays: Mapping[str, Tensor], header: Mapping[str,
     write_text(path.with_suffix(".json"), json.dumps({**header, **card}, indent=1, ensure_ascii=False) + "\n")
 
 
+def weights_path(model: str | Path) -> Path:
+    """Where the weights of a shipped model are, by its name, or of any other, by path; there may be none."""
+    shipped = SHIPPED / f"{model}.safetensors"
+    return shipped if shipped.is_file() else Path(model)
+
+
 def find_weights(model: str | Path, missing: str) -> Path:
     """The file of a shipped model by its name, or any by path.
 
@@ -61,9 +67,7 @@ def find_weights(model: str | Path, missing: str) -> Path:
     WeightsError
         If there is no such file; ``missing`` says what to do.
     """
-    path = SHIPPED / f"{model}.safetensors"
-    if not path.is_file():
-        path = Path(model)
+    path = weights_path(model)
     if not path.is_file():
         raise WeightsError(f"there is no model {str(model)!r}: {missing}")
     return path
