@@ -77,9 +77,9 @@ def design_page(
     name = html.escape(structure.name)
     extra = asked(scores)
     letters = "".join(structure.residues.one_letter[pocket.residues[pocket.pocket]])
-    rows = [_row(0, "native", letters, None, _scores(scores[0], extra), colors[0])]
+    rows = [_row(0, "native", letters, None, scores[0], extra, colors[0])]
     rows += [
-        _row(k, f"design {k}", d.sequence, m, _scores(s, extra), colors[k])
+        _row(k, f"design {k}", d.sequence, m, s, extra, colors[k])
         for k, (d, m, s) in enumerate(zip(designs, measures, scores[1:], strict=True), 1)
     ]
     titles = ["shown", "", "sequence", "native types", "RMSD (Å)", "clashes", "bonds off by > 0.1 Å"]
@@ -97,26 +97,21 @@ The designs are predictions of a small network; nothing here says that such a pr
     return page(f"Designed pockets of {structure.name}", content, css=CSS, scene=scene, script=asset("design.js"))
 
 
-def _scores(scores: Scores, keys: Iterable[str]) -> list[str]:
-    values = [getattr(scores, key) for key in keys]
-    return ["" if value is None else _number(value) for value in values]
-
-
-def _row(k: int, label: str, sequence: str, measures: Measures | None, scores: Sequence[str], color: str) -> str:
+def _row(k: int, label: str, sequence: str, m: Measures | None, scores: Scores, extra: Iterable[str], color: str) -> str:
     checked = " checked" if k < 2 else ""
     cells = ["", "", "", ""]
-    if measures is not None:
-        m = measures
+    if m is not None:
         cells = [_number(m.recovery), _number(m.rmsd), str(m.clashes), f"{m.bond_outliers} of {m.bonds}"]
+    cells += [_number(getattr(scores, key)) for key in extra]
     return (
         f"<tr><td><input type='checkbox' data-model='{k}' aria-label='show {label}'{checked}></td>"
         f"<th scope='row'><span style='color:{color}'>■</span> {label}</th><td class='letters'>{html.escape(sequence)}</td>"
-        f"{''.join(f'<td>{cell}</td>' for cell in (*cells, *scores))}</tr>"
+        f"{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
     )
 
 
-def _number(value: float) -> str:
-    return "–" if np.isnan(value) else f"{value:.2f}"
+def _number(value: float | None) -> str:
+    return "" if value is None else "–" if np.isnan(value) else f"{value:.2f}"
 
 
 def _trace(structure: Structure) -> str:
