@@ -57,10 +57,9 @@ def save_checkpoint(checkpoint: Checkpoint, path: str | Path, *, half: bool = Tr
         for key, value in (module.state_dict() if module is not None else {}).items():
             unused = key.startswith(("backbone.lm_head", "backbone.contact_head"))
             if not unused and (with_backbone or not key.startswith("backbone.")):
-                stored = value.half() if half and value.is_floating_point() else value
-                arrays[f"{prefix}.{key}"] = stored.detach().cpu().contiguous().clone()
+                arrays[f"{prefix}.{key}"] = value.half() if half and value.is_floating_point() else value
     if checkpoint.points is not None:  # small, and not all of it in the range of fp16
-        arrays |= {f"points.{key}": torch.from_numpy(value).contiguous() for key, value in checkpoint.points.arrays().items()}
+        arrays |= {f"points.{key}": torch.from_numpy(value) for key, value in checkpoint.points.arrays().items()}
     header = {
         "format": FORMAT,
         "name": checkpoint.name,

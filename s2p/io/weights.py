@@ -45,7 +45,8 @@ def write_weights(path: Path, arrays: Mapping[str, Tensor], header: Mapping[str,
     # Of this call alone: two runs may write the same checkpoint at once.
     partial = path.with_name(f".s2p-{secrets.token_hex(8)}.tmp")
     try:
-        save_file(dict(arrays), partial, metadata={"s2p": json.dumps({**header, "card": dict(card)})})
+        own = {key: value.detach().cpu().contiguous().clone() for key, value in arrays.items()}  # no two may share memory
+        save_file(own, partial, metadata={"s2p": json.dumps({**header, "card": dict(card)})})
         partial.chmod(0o644)  # safetensors makes files only their owner can read
         os.replace(partial, path)
     finally:

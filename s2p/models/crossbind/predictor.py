@@ -129,14 +129,10 @@ def save_crossbind(trained: CrossBindCheckpoint, update: Mapping[str, torch.Tens
         What turns the language model of ``trained.base`` into the trained one
         (:func:`s2p.models.crossbind.sequence.low_rank_update`).
     """
-    path = Path(path)
     arrays = {f"update.{key}": value for key, value in update.items()}
     if trained.network is not None:
         arrays |= {f"network.{key}": value for key, value in trained.network.state_dict().items()}
-    arrays = {
-        key: (value.half() if value.is_floating_point() else value).detach().cpu().contiguous().clone()
-        for key, value in arrays.items()
-    }
+    arrays = {key: value.half() if value.is_floating_point() else value for key, value in arrays.items()}
     header = {
         "format": FORMAT,
         "name": trained.name,

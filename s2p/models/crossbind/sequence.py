@@ -1,4 +1,7 @@
-"""CrossBind's sequence branch: ESM-2 fine-tuned on chains that bind DNA or RNA, kept as an update of a shipped backbone."""
+"""CrossBind's sequence branch: ESM-2 fine-tuned on chains that bind DNA or RNA, kept as an update of a shipped backbone.
+
+``benchmarks/recipes/nucleic.py`` trains it.
+"""
 
 from __future__ import annotations
 

@@ -199,8 +199,7 @@ def _notes(
 def save_kalasanty(checkpoint: KalasantyCheckpoint, path: str | Path) -> None:
     """Write ``path`` (``.safetensors``, kernels in fp16) and its card beside it."""
     # Vectors (biases, batch normalisation) are small, and running variances may leave the range of fp16.
-    state = {key: value.detach().cpu().contiguous() for key, value in checkpoint.model.state_dict().items()}
-    arrays = {key: (value.half() if value.ndim > 1 else value).clone() for key, value in state.items()}
+    arrays = {key: value.half() if value.ndim > 1 else value for key, value in checkpoint.model.state_dict().items()}
     header = {
         "format": FORMAT,
         "name": checkpoint.name,

@@ -44,8 +44,8 @@ class PocketGenCheckpoint:
 
 def save_pocketgen(checkpoint: PocketGenCheckpoint, path: str | Path) -> None:
     """Write ``path`` (``.safetensors``, weights fp16) and its card beside it; the language model is named."""
-    arrays = {f"model.{key}": value.detach().half().cpu().contiguous() for key, value in checkpoint.model.state_dict().items()}
-    arrays |= {f"geometry.{key}": torch.from_numpy(getattr(checkpoint.geometry, key)).contiguous() for key in TABLES}
+    arrays = {f"model.{key}": value.half() for key, value in checkpoint.model.state_dict().items()}
+    arrays |= {f"geometry.{key}": torch.from_numpy(getattr(checkpoint.geometry, key)) for key in TABLES}
     header = {
         "format": FORMAT,
         "name": checkpoint.name,

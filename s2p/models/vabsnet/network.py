@@ -268,8 +268,8 @@ class VabsNet(nn.Module):
         """Edges of one track in chunks of rows; the virtual node, if there is one, is neighbour k + 1 of all, and last of all."""
         nodes, virtual = graph.nodes, self.config.virtual_node
         if residues:
-            neighbours, owner, code = graph.residue_neighbours, nodes.chain, nodes.residue_type
-            where, coord, blank = torch.arange(len(owner)).numpy(), self._tensor(nodes.coord[nodes.ca]), VIRTUAL_RESIDUE
+            neighbours, where, code = graph.residue_neighbours, np.arange(len(nodes.ca)), nodes.residue_type
+            coord, blank = self._tensor(nodes.coord[nodes.ca]), VIRTUAL_RESIDUE
         else:
             neighbours, where, code = graph.atom_neighbours, nodes.residue, nodes.atom_type
             coord, blank = self._tensor(nodes.coord), VIRTUAL_ATOM

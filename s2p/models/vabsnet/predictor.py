@@ -37,8 +37,6 @@ __all__ = [
 ]
 
 FORMAT = "s2p-vabsnet-1"
-FEATURES = {0: "none", 1: "logit"}
-"""What is read of the language model, by how many numbers; otherwise its logit and embedding."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +91,7 @@ def language_features(
         If the widths do not fit each other.
     """
     table = np.concatenate([logits[:, None], embeddings], axis=1).astype(np.float32)
-    if config.language_width not in (*FEATURES, table.shape[1]):
+    if config.language_width not in (0, 1, table.shape[1]):
         raise WeightsError(
             f"this Vabs-Net reads {config.language_width} numbers of a language model, but the one at hand gives {table.shape[1]}"
         )
@@ -156,7 +154,7 @@ def save_vabsnet(checkpoint: VabsNetCheckpoint, path: str | Path, *, base: str =
     base
         Name of the shipped checkpoint, or path of one, that is loaded with it.
     """
-    arrays = {key: value.detach().half().cpu().contiguous().clone() for key, value in checkpoint.model.state_dict().items()}
+    arrays = {key: value.half() for key, value in checkpoint.model.state_dict().items()}
     header = {
         "format": FORMAT,
         "name": checkpoint.name,
