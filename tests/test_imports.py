@@ -12,7 +12,8 @@ ROOT = Path(__file__).parents[1]
 ORDER = (
     {"errors"},
     {"config"},
-    {"io", "structure"},
+    {"io"},
+    {"structure"},
     {"language", "surface", "datasets"},
     {"prediction"},
     {"residues", "pockets"},

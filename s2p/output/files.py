@@ -32,7 +32,6 @@ from numpy.typing import NDArray
 from s2p import __version__
 from s2p.errors import S2PError
 from s2p.io.files import csv_text, file_stem, make_folder, write_bytes, write_text
-from s2p.output.viewers import box_text, chimerax_script, pymol_script
 from s2p.prediction import Prediction
 from s2p.structure.reading import Structure
 
@@ -276,6 +275,8 @@ def save(prediction: Prediction, folder: str | Path, formats: Iterable[str] = FO
     if {"pdb", "pml", "cxc"} & set(wanted):
         text, suffix = scores_text(prediction)
         files[f"{stem}_scores.{suffix}"] = text
+        from s2p.output.viewers import chimerax_script, pymol_script
+
         if "pml" in wanted:
             files[f"{stem}.pml"] = pymol_script(prediction, stem, suffix)
         if "cxc" in wanted:
@@ -285,6 +286,8 @@ def save(prediction: Prediction, folder: str | Path, formats: Iterable[str] = FO
 
         files[f"{stem}_report.html"] = render(prediction)
     if "box" in wanted:
+        from s2p.output.viewers import box_text
+
         for p in prediction.pockets:
             files[f"{stem}_pocket{p.rank}_box.txt"] = box_text(prediction, p)
     if prediction.density is not None and set(MAPS) & set(wanted):
