@@ -10,12 +10,11 @@ import re
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from s2p.config import Checked, Count, Positive, ReadConfig
 from s2p.errors import FetchError
 from s2p.io.downloads import Unreachable, cache_folder, download, read_json
-from s2p.io.files import read_unzipped
 
 __all__ = ["FetchConfig", "classify", "fetch_structure"]
 
@@ -113,8 +112,12 @@ def _alphafold_url(accession: str, entry: str, config: FetchConfig) -> str:
 def _check_cif(path: Path) -> str | None:
     """What is wrong with a downloaded mmCIF file: servers behind login pages answer 200 with HTML."""
     try:
-        # To the end, because a damaged file in the cache would be served for ever.
-        start = read_unzipped(path, ReadConfig.max_bytes)[:4096]
+        with open(path, "rb") as handle:
+            zipped = handle.read(2) == b"\x1f\x8b"
+            handle.seek(0)
+            stream: Any = gzip.GzipFile(fileobj=handle) if zipped else handle
+            # To the end, because a damaged file in the cache would be served for ever.
+            start: bytes = stream.read(ReadConfig.max_bytes + 1)[:4096]
     except (EOFError, gzip.BadGzipFile, zlib.error):
         return "damaged gzip data"
     lines = (line.strip() for line in start.splitlines())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import errno
-import gzip
 import hashlib
 import io
 import os
@@ -20,7 +19,6 @@ __all__ = [
     "csv_text",
     "file_stem",
     "make_folder",
-    "read_unzipped",
     "remove_leftovers",
     "sha256_file",
     "sha256_of",
@@ -48,16 +46,6 @@ def make_folder(folder: Path) -> None:
         raise S2PError(f"cannot write into {folder}: it, or part of its path, is a file and not a folder") from None
     except OSError as error:
         raise writing_error(folder, error) from None
-
-
-def read_unzipped(path: Path, limit: int) -> bytes:
-    """What a plain or gzipped file holds, at most ``limit`` bytes and one; raises what opening and :mod:`gzip` raise."""
-    with open(path, "rb") as handle:
-        zipped = handle.read(2) == b"\x1f\x8b"
-        handle.seek(0)
-        stream: Any = gzip.GzipFile(fileobj=handle) if zipped else handle
-        data: bytes = stream.read(limit + 1)
-    return data
 
 
 def write_text(path: Path, text: str) -> Path:

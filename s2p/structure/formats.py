@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 
 from s2p.config import ReadConfig
 from s2p.errors import StructureError
-from s2p.io.files import read_unzipped
 
 __all__ = ["check_count", "parse_file", "read_sdf_ligand", "read_sdf_molecule", "reason"]
 
@@ -70,7 +69,11 @@ def _read_bytes(path: Path, config: ReadConfig) -> bytes:
     try:
         if path.exists() and not path.is_file():
             raise StructureError(f"{path}: not a file but a pipe or a device; save what it gives as a file first")
-        data = read_unzipped(path, config.max_bytes)
+        with open(path, "rb") as handle:
+            zipped = handle.read(2) == b"\x1f\x8b"
+            handle.seek(0)
+            stream: Any = gzip.GzipFile(fileobj=handle) if zipped else handle
+            data: bytes = stream.read(config.max_bytes + 1)
     except FileNotFoundError:
         raise StructureError(f"{path}: no such file; give a structure file, a folder, a PDB id or a UniProt accession") from None
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
