@@ -18,7 +18,7 @@ from s2p.errors import S2PError
 from s2p.evaluation.residues import auprc_trapezoid
 from s2p.io.weights import digest
 from s2p.language.esm import ResidueModel, predict_residues
-from s2p.training.batches import Batch, ChainsByHead, balanced_weight, batches, by_head, fingerprint, parts, plan
+from s2p.training.batches import ChainsByHead, balanced_weight, batches, by_head, fingerprint, parts, plan
 from s2p.training.config import FinetuneConfig
 from s2p.training.curves import learning_curves
 from s2p.training.loop import Backward, EpochLog, Loop, Stage, StepLog, constant, memory_decay, warm_up_and_decay
@@ -128,7 +128,7 @@ class Task:
         self.device = next(model.parameters()).device
         weights = {head: config.pos_weight or balanced_weight(chains) for head, chains in self.training.items()}
         self.pos_weight = {head: torch.tensor(value, device=self.device) for head, value in weights.items()}
-        self.planned: list[Batch] = plan(self.training, config)
+        self.planned = plan(self.training, config)
         self.dtype = training_dtype(config, self.device)
         self.micro_tokens = config.micro_tokens
 
@@ -185,8 +185,7 @@ class Task:
                     ) from None
                 self.micro_tokens = max(tokens.shape[1], size // 2)
             self.model.zero_grad(set_to_none=True)
-            if self.device.type == "cuda":
-                torch.cuda.empty_cache()
+            torch.cuda.empty_cache()
 
     def _part(self, head: str, tokens: Tensor, labels: Tensor, n: int, backward: Backward) -> float:
         with torch.autocast(self.device.type, dtype=self.dtype, enabled=self.dtype != torch.float32):
@@ -224,8 +223,7 @@ def _is_trained(key: str) -> bool:
 def make_optimizer(model: ResidueModel, config: FinetuneConfig, full: bool) -> torch.optim.Optimizer:
     """AdamW over the heads alone or, with rates falling towards the input, over everything."""
     backbone: Any = model.backbone
-    trained = lora_parameters(backbone) if config.lora_rank else list(backbone.parameters())
-    for parameter in trained:
+    for parameter in lora_parameters(backbone) if config.lora_rank else backbone.parameters():
         parameter.requires_grad_(full)
     heads = [*model.head.parameters(), *model.other_heads.parameters()]
     groups: list[dict[str, Any]] = [{"params": heads, "lr": config.backbone_lr if full else config.head_lr}]
