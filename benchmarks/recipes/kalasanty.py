@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from benchmarks.command import reported
 from benchmarks.recipes.data import MIN_CHAIN, complexes_of_split
+from benchmarks.recipes.point_training import fit_pocket_model
 from s2p.errors import S2PError
 from s2p.evaluation.compare import ComplexResult, evaluate_complex, summarise
 from s2p.evaluation.config import BenchmarkConfig
@@ -41,7 +42,7 @@ from s2p.models.kalasanty.training import (
     cavity_example,
     fit_kalasanty,
 )
-from s2p.pockets.calibration import PocketModel, fit_pocket_model
+from s2p.pockets.calibration import PocketModel
 from s2p.pockets.hits import HIT, dca, dcc, site_center
 from s2p.structure.reading import Structure
 

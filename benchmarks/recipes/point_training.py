@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
+from sklearn.linear_model import LogisticRegression
 from torch import nn
 
 from benchmarks.recipes.points import (
@@ -32,12 +33,25 @@ from benchmarks.recipes.points import (
 from s2p.errors import S2PError
 from s2p.evaluation.config import BenchmarkConfig
 from s2p.io.runtime import progress_bar
-from s2p.pockets.calibration import PocketModel, fit_pocket_model
-from s2p.pockets.scored import Grouping, peak_features, peaks
+from s2p.pockets.calibration import PocketModel
+from s2p.pockets.scored import Peaks, peak_features, peaks
 from s2p.pockets.scorer import CLIP, PointPocketConfig, PointScorer
 from s2p.surface.features import PointConfig, families, feature_names
 
-__all__ = ["Builder", "Network", "build_perceptrons", "calibrate", "fit_points", "train_network", "train_point_scorer"]
+__all__ = [
+    "Builder",
+    "Grouping",
+    "Network",
+    "build_perceptrons",
+    "calibrate",
+    "fit_pocket_model",
+    "fit_points",
+    "train_network",
+    "train_point_scorer",
+]
+
+Grouping = Callable[[NDArray[np.floating], NDArray[np.floating], PointPocketConfig], Peaks]
+"""A way from (P, 3) points and their (P,) scores to candidates of pockets; :func:`~s2p.pockets.scored.peaks` is ours."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,6 +184,15 @@ def _build(
     weights = [sizes[item.example.cluster] ** -0.5 for item in prepared]
     x, y, w = _sample(prepared, weights, columns, training, np.random.default_rng(seed), first_round)
     return builder(data, tuple(names[columns].tolist()), x, y, w, training)
+
+
+def fit_pocket_model(
+    features: NDArray[np.float64], hit: NDArray[np.bool_], weight: NDArray[np.float64], c: float = 1.0
+) -> PocketModel:
+    """Fit on (K, F) pockets of validation structures; ``hit`` (K,) says whether a ligand is there, ``weight`` (K,) counts."""
+    mean, scale = features.mean(axis=0), features.std(axis=0) + 1e-9
+    fitted = LogisticRegression(C=c, max_iter=2000).fit((features - mean) / scale, hit, sample_weight=weight)
+    return PocketModel(tuple(mean.tolist()), tuple(scale.tolist()), tuple(fitted.coef_[0].tolist()), float(fitted.intercept_[0]))
 
 
 def _pocket_rows(

@@ -25,7 +25,7 @@ from safetensors.torch import load_file, save_file
 from benchmarks.command import log, reported
 from benchmarks.recipes.context import ContextExample, ContextTrainConfig, train_context_head
 from benchmarks.recipes.data import N_FOLDS, Data, Site, assign_folds, prepare, training_fold, union
-from benchmarks.recipes.point_training import train_point_scorer
+from benchmarks.recipes.point_training import fit_pocket_model, train_point_scorer
 from benchmarks.recipes.points import PointExample
 from benchmarks.recipes.unseen import BACKBONE, Unseen, out_of_fold, score_complexes, unseen_scores, write_unseen
 from benchmarks.recipes.window_baseline import fit_window_baseline
@@ -37,7 +37,7 @@ from s2p.evaluation.config import BenchmarkConfig
 from s2p.evaluation.guard import CARD_KEY, training_sketch
 from s2p.evaluation.residues import auprc_trapezoid, best_mcc_threshold
 from s2p.language.esm import ResidueModel, load_backbone
-from s2p.pockets.calibration import fit_pocket_model, pocket_features
+from s2p.pockets.calibration import pocket_features
 from s2p.pockets.hits import HIT, dca
 from s2p.pockets.published import find_clusters
 from s2p.pockets.scorer import PointScorer

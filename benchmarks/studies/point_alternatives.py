@@ -15,11 +15,11 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
-from benchmarks.recipes.point_training import Builder
+from benchmarks.recipes.point_training import Builder, Grouping
 from benchmarks.recipes.points import PointSet, PointTrainConfig
 from s2p.config import Checked, Count, Positive
 from s2p.pockets.clustering import mean_shift
-from s2p.pockets.scored import Grouping, Peaks
+from s2p.pockets.scored import Peaks
 from s2p.pockets.scorer import PointPocketConfig
 from s2p.surface.features import feature_names
 

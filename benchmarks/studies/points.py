@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from benchmarks.recipes.point_training import Builder, Scores, build_perceptrons, fit_points
+from benchmarks.recipes.point_training import Builder, Grouping, Scores, build_perceptrons, fit_points
 from benchmarks.recipes.points import PointExample, PointSet, PointTrainConfig, PreparedPoints, point_set, prepare_points
 from benchmarks.recipes.unseen import UnseenScores, check_unseen
 from benchmarks.studies.apo import RobustnessConfig
@@ -28,11 +28,10 @@ from s2p.evaluation.compare import ComplexResult, evaluate_complex
 from s2p.evaluation.config import BenchmarkConfig
 from s2p.io.runtime import progress_bar
 from s2p.pockets.calibration import PocketModel
-from s2p.pockets.scored import Grouping, peaks, pockets_of_points
+from s2p.pockets.scored import peaks, pockets_of_points
 from s2p.pockets.scorer import PointPocketConfig
 from s2p.prediction import Prediction, sigmoid
 from s2p.predictor import ResidueScores, Seq2Pocket
-from s2p.surface.features import PointConfig
 
 __all__ = ["STUDIES", "PointStudy", "average_precisions", "study_rows"]
 
@@ -182,7 +181,7 @@ class PointStudy:
         for h, item, score in zip(self.held if held is None else held, prepared, scores, strict=True):
             found = group(item.cloud.coord, score, config)
             pockets = pockets_of_points(
-                found, h.truth.structure, item.cloud, score, h.sequence[0], h.base.positive, model, config, PointConfig()
+                found, h.truth.structure, item.cloud, score, h.sequence[0], h.base.positive, model, config
             )
             prediction = replace(h.base, pockets=pockets)
             results.append(evaluate_complex(prediction, h.truth.ligands, name=h.case.id, cluster=h.case.cluster))

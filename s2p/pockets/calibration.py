@@ -18,7 +18,7 @@ from s2p.surface.surroundings import Surroundings
 if TYPE_CHECKING:
     from s2p.pockets.published import Cluster
 
-__all__ = ["FEATURES", "PocketModel", "fit_pocket_model", "pocket_features"]
+__all__ = ["FEATURES", "PocketModel", "pocket_features"]
 
 FEATURES = (
     "mean_probability",  # the published score
@@ -49,13 +49,13 @@ def pocket_features(
         return np.zeros((0, len(FEATURES))), np.zeros(0)
     cloud = np.concatenate([c.points for c in clusters])
     burial = count_neighbours(cloud, structure.atoms.coord, 8.0) / 100
-    ends = np.cumsum([len(c.points) for c in clusters])
     own_frame = [c.points if surroundings is None else surroundings.inside(c.points) for c in clusters]
     volumes = np.array([swept_volume(points, probe_radius) for points in own_frame])
     rows = []
-    for cluster, end, volume in zip(clusters, ends.tolist(), volumes.tolist(), strict=True):
+    for cluster, near, volume in zip(
+        clusters, np.split(burial, np.cumsum([len(c.points) for c in clusters])[:-1]), volumes.tolist(), strict=True
+    ):
         p = probabilities[cluster.residues]
-        near = burial[end - len(cluster.points) : end]
         rows.append(
             [
                 cluster.score,
@@ -83,21 +83,9 @@ class PocketModel:
 
     def probability(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
         """(K, F) -> (K,) calibrated probability that a ligand atom lies within 4 Å of the pocket's centre."""
-        z = (features - np.array(self.mean)) / np.array(self.scale) @ np.array(self.weights) + self.intercept
-        return sigmoid(z)
+        return sigmoid((features - np.array(self.mean)) / np.array(self.scale) @ np.array(self.weights) + self.intercept)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> PocketModel:
         """From the JSON of a checkpoint."""
         return cls(tuple(values["mean"]), tuple(values["scale"]), tuple(values["weights"]), float(values["intercept"]))
-
-
-def fit_pocket_model(
-    features: NDArray[np.float64], hit: NDArray[np.bool_], weight: NDArray[np.float64], c: float = 1.0
-) -> PocketModel:
-    """Fit on (K, F) pockets of validation structures; ``hit`` (K,) says whether a ligand is there, ``weight`` (K,) counts."""
-    from sklearn.linear_model import LogisticRegression
-
-    mean, scale = features.mean(axis=0), features.std(axis=0) + 1e-9
-    fitted = LogisticRegression(C=c, max_iter=2000).fit((features - mean) / scale, hit, sample_weight=weight)
-    return PocketModel(tuple(mean.tolist()), tuple(scale.tolist()), tuple(fitted.coef_[0].tolist()), float(fitted.intercept_[0]))

@@ -126,14 +126,12 @@ def mean_shift(
         return MeanShiftResult(np.zeros(0, np.int64), np.zeros((0, 3)))
     seeds = x if seeding == "points" else _binned(x, bandwidth)
     cells = build_cells(x, bandwidth)
-    climbed, counts = _climb(
-        seeds, cells.coord, cells.keys, cells.origin, cells.shape, cells.size, float(bandwidth), max_iterations
-    )
+    climbed, counts = _climb(seeds, cells.coord, *cells.grid, float(bandwidth), max_iterations)
     climbed, counts = climbed[counts > 0], counts[counts > 0]
     order = np.lexsort((climbed[:, 2], climbed[:, 1], climbed[:, 0], counts))[::-1]
     # Equal centres have equal counts, so that the copies of a centre follow it and suppression drops them.
     centers = climbed[order]
-    centers = np.ascontiguousarray(centers[_suppress(centers, float(bandwidth))])
+    centers = centers[_suppress(centers, float(bandwidth))]
     return MeanShiftResult(_nearest(x, centers), centers)
 
 

@@ -130,15 +130,7 @@ class LigandHit:
 
 
 def ligand_hits(prediction: Prediction, ligands: Sequence[Ligand] | None = None, *, cutoff: float = HIT) -> list[LigandHit]:
-    """Which pocket finds which ligand.
-
-    Parameters
-    ----------
-    ligands
-        Default: :func:`s2p.structure.ligands.relevant_ligands` of the structure, which no model sees.
-    cutoff
-        Å, strict: a pocket finds a ligand when its centre is closer than this to a heavy atom of the ligand.
-    """
+    """Which pocket finds which ligand; parameters are those of :func:`ligand_table`."""
     hits = []
     centers = np.array([p.center for p in prediction.pockets], float).reshape(-1, 3)
     for ligand in relevant_ligands(prediction.structure) if ligands is None else ligands:
@@ -160,12 +152,10 @@ def ligand_table(prediction: Prediction, ligands: Sequence[Ligand] | None = None
 
     Parameters
     ----------
-    prediction
-        By any model.
     ligands
-        Default: the ligands of interest in the structure, which no model sees.
+        Default: :func:`s2p.structure.ligands.relevant_ligands` of the structure, which no model sees.
     cutoff
-        Å: a pocket finds a ligand when its centre is closer than this to a heavy atom of the ligand.
+        Å, strict: a pocket finds a ligand when its centre is closer than this to a heavy atom of the ligand.
 
     Returns
     -------

@@ -45,13 +45,8 @@ def positive_points(
     coords, owners = [], []
     by_chain = np.flatnonzero(usable)[np.argsort(code[usable], kind="stable")]
     for own in np.split(by_chain, np.flatnonzero(np.diff(code[by_chain])) + 1):
-        cloud = surface_points(
-            xyz[own],
-            atoms.element[own],
-            np.flatnonzero(wanted[own]),
-            n_points=config.n_points,
-            probe_radius=config.probe_radius,
-        )
+        asked = np.flatnonzero(wanted[own])
+        cloud = surface_points(xyz[own], atoms.element[own], asked, n_points=config.n_points, probe_radius=config.probe_radius)
         coords.append(cloud.coord)
         owners.append(own[cloud.atom])
     exposed = np.zeros(len(residues), bool)
@@ -134,17 +129,12 @@ def rank_clusters(
     more atoms, then the lower label. Clusters without a residue are dropped (the published code keeps them).
     """
     residues, residue_labels = vote(residue_of_atom[atoms], atom_labels)
-    found: list[tuple[float, int, int, Cluster]] = []
+    found = []
     # One pass per pocket, of which there are tens at most.
     for label in np.unique(residue_labels).tolist():
         own = atoms[atom_labels == label]
         score = float(np.mean(probabilities[residue_of_atom[own]], dtype=np.float64))
-        cluster = Cluster(
-            score,
-            residues[residue_labels == label].astype(np.int32),
-            own.astype(np.int32),
-            points[labels == label],
-            coord[own].mean(axis=0, dtype=np.float64),
-        )
-        found.append((-score, -len(own), label, cluster))
-    return [cluster for *_, cluster in sorted(found, key=lambda entry: entry[:3])]
+        inside = residues[residue_labels == label].astype(np.int32)
+        center = coord[own].mean(axis=0, dtype=np.float64)
+        found.append(Cluster(score, inside, own.astype(np.int32), points[labels == label], center))
+    return sorted(found, key=lambda cluster: (-cluster.score, -len(cluster.atoms)))

@@ -6,7 +6,6 @@ A pocket is where scores pile up. Every point climbs to the highest point near i
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numba
@@ -25,7 +24,6 @@ from s2p.surface.surroundings import Surroundings
 
 __all__ = [
     "POCKET_FEATURES",
-    "Grouping",
     "Peaks",
     "find_point_pockets",
     "peak_features",
@@ -60,10 +58,6 @@ class Peaks:
     """(P,) index of the peak a point leads up to, -1 for points that score too low to count."""
     center: NDArray[np.float64]
     """(K, 3) score-weighted means of the points around the peaks, Å."""
-
-
-Grouping = Callable[[NDArray[np.floating], NDArray[np.floating], PointPocketConfig], Peaks]
-"""A way from (P, 3) points and their (P,) scores to candidates of pockets; :func:`peaks` is ours."""
 
 
 @numba.njit(cache=True, nogil=True)
@@ -168,13 +162,11 @@ def peaks(points: NDArray[np.floating], scores: NDArray[np.floating], config: Po
     cells = build_cells(points[kept], max(3 * config.sigma, config.reach))
     own = kept[cells.order]
     score = np.asarray(scores, np.float64)[own]
-    place = (cells.keys, cells.origin, cells.shape, cells.size)
-    height = _smoothed(cells.coord, score**config.power, *place, config.sigma)
+    height = _smoothed(cells.coord, score**config.power, *cells.grid, config.sigma)
     narrow = build_cells(cells.coord, config.reach)
     order = narrow.order
     height, score, own = height[order], score[order], own[order]
-    place = (narrow.keys, narrow.origin, narrow.shape, narrow.size)
-    root, pairs = _uphill(narrow.coord, height, *place, config.touch)
+    root, pairs = _uphill(narrow.coord, height, *narrow.grid, config.touch)
     root = _merged(root, height, pairs, config.merge)
     tops = np.unique(root)
     tops = tops[np.argsort(-height[tops], kind="stable")]
@@ -272,9 +264,8 @@ def find_point_pockets(
     around = Surroundings.of(structure, surroundings)
     cloud, scores = score_points(scorer, structure, probabilities, embeddings, around)
     found = peaks(cloud.coord, scores, scorer.pockets)
-    return pockets_of_points(
-        found, structure, cloud, scores, probabilities, positive, scorer.pocket_model, scorer.pockets, scorer.points, around
-    )
+    model, config, probe = scorer.pocket_model, scorer.pockets, scorer.points.probe_radius
+    return pockets_of_points(found, structure, cloud, scores, probabilities, positive, model, config, probe, around)
 
 
 def pockets_of_points(
@@ -286,7 +277,7 @@ def pockets_of_points(
     positive: NDArray[np.bool_] | None,
     model: PocketModel,
     config: PointPocketConfig,
-    points: PointConfig,
+    probe_radius: float = PointConfig.probe_radius,
     surroundings: Surroundings | None = None,
 ) -> tuple[Pocket, ...]:
     """Candidates as pockets, most probable first: the last step of :func:`find_point_pockets`, whose parameters it shares.
@@ -303,38 +294,17 @@ def pockets_of_points(
     chance = model.probability(peak_features(found, scores, probabilities[owner[cloud.atom]]))
     order = np.argsort(-chance, kind="stable")
     kept = [k for place, k in enumerate(order.tolist()) if place == 0 or chance[k] >= config.min_probability]
-    return tuple(
-        _pocket(rank, float(chance[k]), found.basin == k, found.center[k], around, cloud, scores, positive, config, points)
-        for rank, k in enumerate(kept, start=1)
-    )
-
-
-def _pocket(
-    rank: int,
-    chance: float,
-    basin: NDArray[np.bool_],
-    center: NDArray[np.float64],
-    around: Surroundings,
-    cloud: SurfacePoints,
-    scores: NDArray[np.float32],
-    positive: NDArray[np.bool_] | None,
-    config: PointPocketConfig,
-    surface: PointConfig,
-) -> Pocket:
-    structure = around.structure
-    own = basin & (scores >= config.member * scores[basin].max())
-    points = cloud.coord[own]
-    residues = binding_residues(structure, points, config.residue_cutoff)
-    if positive is not None:
-        joined = np.unique(structure.atoms.residue_index[cloud.atom[basin]])
-        residues = np.union1d(residues, joined[positive[joined]]).astype(np.int32)
-    return Pocket(
-        rank,
-        chance,
-        chance,
-        residues,
-        np.unique(cloud.atom[own]).astype(np.int32),
-        points.astype(np.float32),
-        center.astype(np.float32),
-        swept_volume(around.inside(points), surface.probe_radius),
-    )
+    pockets = []
+    for rank, k in enumerate(kept, start=1):
+        basin = found.basin == k
+        own = basin & (scores >= config.member * scores[basin].max())
+        points = cloud.coord[own]
+        residues = binding_residues(structure, points, config.residue_cutoff)
+        if positive is not None:
+            joined = np.unique(owner[cloud.atom[basin]])
+            residues = np.union1d(residues, joined[positive[joined]]).astype(np.int32)
+        p, members = float(chance[k]), np.unique(cloud.atom[own]).astype(np.int32)
+        volume = swept_volume(around.inside(points), probe_radius)
+        center = found.center[k].astype(np.float32)
+        pockets.append(Pocket(rank, p, p, residues, members, points.astype(np.float32), center, volume))
+    return tuple(pockets)

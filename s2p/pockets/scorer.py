@@ -119,10 +119,9 @@ class PointScorer:
         """
         try:
             depth = sum(key.startswith("weight_") for key in arrays)
+            learned = (arrays[name] for name in ("propensity", "embedding_mean", "embedding_components"))
             found = cls(
-                PointEncoder(
-                    tuple(header["atom_types"]), arrays["propensity"], arrays["embedding_mean"], arrays["embedding_components"]
-                ),
+                PointEncoder(tuple(header["atom_types"]), *learned),
                 tuple(header["features"]),
                 arrays["mean"],
                 arrays["scale"],
@@ -134,9 +133,8 @@ class PointScorer:
                 dict(header["card"]),
             )
         except (KeyError, TypeError) as error:
-            raise WeightsError(
-                f"the point scorer is damaged or of another version: {error}; train or download it again"
-            ) from None
+            reason = f"damaged or of another version: {error}"
+            raise WeightsError(f"the point scorer is {reason}; train or download it again") from None
         unknown = set(found.features) - set(feature_names(len(found.encoder.components)))
         if unknown or depth == 0 or found.weights[0].shape[1] != len(found.features):
             raise WeightsError("the point scorer was made for other features than this version computes; train it again")

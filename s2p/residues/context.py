@@ -14,7 +14,7 @@ from scipy.spatial import cKDTree
 from torch import Tensor, nn
 
 from s2p.structure.reading import Structure
-from s2p.surface.features import REACH
+from s2p.surface.features import BACKBONE, REACH
 from s2p.surface.kernels import soft_crowd
 from s2p.surface.points import atom_radii
 from s2p.surface.surroundings import Surroundings
@@ -66,17 +66,19 @@ def _inside(distance: NDArray[np.float64], radius: float) -> NDArray[np.float64]
     return np.clip((radius + SOFTNESS - distance) / (2 * SOFTNESS), 0, 1)
 
 
-def _surface(around: Surroundings) -> list[NDArray[np.float64]]:
-    """Columns of :data:`_GEOMETRY` that come from surface points, each (N,): area and side chain's, then the last five."""
+def _surface(around: Surroundings, side: NDArray[np.bool_]) -> list[NDArray[np.float64]]:
+    """Columns of :data:`_GEOMETRY` that come from surface points, each (N,): area and side chain's, then the last five.
+
+    ``side`` (A,) says which atoms are of a side chain.
+    """
     atoms = around.structure.atoms
     n = len(around.structure.residues)
     cloud = around.points(POINTS_PER_ATOM, PROBE)
     owner = atoms.residue_index[cloud.atom]
-    side = ~np.isin(atoms.name, ("N", "CA", "C", "O", "OXT"))
     patch = 4 * np.pi * atom_radii(atoms.element, PROBE)[cloud.atom] ** 2 / POINTS_PER_ATOM / 100 * cloud.share
     columns: list[NDArray[Any]] = [np.bincount(owner, patch, n), np.bincount(owner, patch * side[cloud.atom], n)]
     cells = around.cells(REACH)
-    crowd = soft_crowd(cloud.coord, cells.coord, cells.keys, cells.origin, cells.shape, cells.size, SHELL, SOFTNESS)
+    crowd = soft_crowd(cloud.coord, cells.coord, *cells.grid, SHELL, SOFTNESS)
     crowd[:, 0] /= 100
     expected = np.bincount(owner, cloud.share, n) * SAMPLE / POINTS_PER_ATOM
     none = np.exp(-expected)
@@ -95,14 +97,14 @@ def _geometry(
     """(N, len(_GEOMETRY)) of the structure as a whole; M pairs of residues, ``first`` and ``second``, CA ``distance`` in Å."""
     atoms, ca, coord = around.structure.atoms, around.ca_coord, around.coord
     n = len(ca)
-    area, side_area, *points = _surface(around)
+    side = ~np.isin(atoms.name, BACKBONE)
+    area, side_area, *points = _surface(around, side)
     counts = [np.bincount(first, _inside(distance, r), n) / 10 for r in COUNT_RADII]
     # The side chain's direction is that of its centroid; glycine's is opposite to its backbone's.
-    side = ~np.isin(atoms.name, ("N", "CA", "C", "O", "OXT"))
-    count = np.bincount(atoms.residue_index, side, n)
-    middle = np.stack([np.bincount(atoms.residue_index, side * coord[:, k], n) for k in range(3)], axis=1)
-    whole = np.stack([np.bincount(atoms.residue_index, coord[:, k], n) for k in range(3)], axis=1)
-    backbone = whole / np.bincount(atoms.residue_index, minlength=n)[:, None]
+    owner = atoms.residue_index
+    count = np.bincount(owner, side, n)
+    middle, whole = (np.stack([np.bincount(owner, w * x, n) for x in coord.T], axis=1) for w in (side, 1))
+    backbone = whole / np.bincount(owner, minlength=n)[:, None]
     direction = np.where(count[:, None] > 0, middle / np.maximum(count, 1)[:, None] - ca, ca - backbone)
     direction /= np.maximum(np.linalg.norm(direction, axis=1, keepdims=True), 0.1)
     height = ((ca[second] - ca[first]) * direction[first]).sum(axis=1)

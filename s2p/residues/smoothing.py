@@ -37,17 +37,13 @@ class Smoother(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, 2d) -> (n,) logits."""
-        logits: Tensor = self.layers(x).squeeze(-1)
-        return logits
+        return torch.squeeze(self.layers(x), -1)
 
 
 def _neighbours(
     rows: NDArray[np.int64], ca_coord: NDArray[np.float32], members: NDArray[np.int64], radius: float
 ) -> tuple[NDArray[np.int64], sparse.csr_matrix, NDArray[np.int64]]:
-    """Which ``members`` are closer than ``radius`` (strict) to each of ``rows``, itself left out.
-
-    Returns the positions in ``rows`` with at least one, their 0/1 matrix against the members, and the number of each.
-    """
+    """Of :func:`neighbour_mean`: positions in ``rows`` with a member near, their 0/1 matrix against the members, the numbers."""
     pairs = cKDTree(ca_coord[rows]).sparse_distance_matrix(cKDTree(ca_coord[members]), radius, output_type="ndarray")
     close = (pairs["v"] < radius) & (rows[pairs["i"]] != members[pairs["j"]])
     i, j = pairs["i"][close], pairs["j"][close]
@@ -70,10 +66,8 @@ def neighbour_mean(
     ----------
     rows, members
         (R,) and (M,) residue indices, not empty.
-    ca_coord
-        (N, 3) Å.
-    embeddings
-        (N, d).
+    ca_coord, embeddings
+        (N, 3) Å and (N, d).
 
     Returns
     -------
@@ -91,12 +85,8 @@ def candidates(
 
     Parameters
     ----------
-    ca_coord
-        (N, 3) Å.
-    positive
-        (N,) residues predicted from the sequence.
-    embeddings
-        (N, d).
+    ca_coord, positive, embeddings
+        (N, 3) Å, (N,) residues predicted from the sequence, and (N, d).
     radius
         A candidate has a predicted residue closer than this (Å, strict).
 
@@ -128,12 +118,11 @@ def smooth(
     """
     added = np.zeros(len(positive), dtype=bool)
     members, others = np.flatnonzero(positive), np.flatnonzero(~positive)
-    if not len(members) or not len(others):
-        return added
-    has, near, count = _neighbours(others, ca_coord, members, radius)
-    found = others[has]
-    limit = float(np.log(threshold / (1 - threshold)))
-    added[found[_logits(smoother, embeddings[found], embeddings[members], near, count) > limit]] = True
+    if len(members) and len(others):
+        has, near, count = _neighbours(others, ca_coord, members, radius)
+        found = others[has]
+        limit = float(np.log(threshold / (1 - threshold)))
+        added[found[_logits(smoother, embeddings[found], embeddings[members], near, count) > limit]] = True
     return added
 
 

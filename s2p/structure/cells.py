@@ -32,6 +32,11 @@ class CellList:
     size: float
     """Edge of a cell, Å: the largest distance at which neighbours are found."""
 
+    @property
+    def grid(self) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int64], float]:
+        """What :func:`cell_runs` looks cells up in."""
+        return self.keys, self.origin, self.shape, self.size
+
 
 def build_cells(coord: NDArray[np.floating], size: float) -> CellList:
     """Sort (n, 3) points into cells with edges of ``size`` Å; n >= 1, coordinates finite and below 1e6 Å."""
@@ -99,7 +104,5 @@ def _count(
 def count_neighbours(points: NDArray[np.floating], coord: NDArray[np.floating], radius: float) -> NDArray[np.int64]:
     """(P,) number of the (n, 3) ``coord`` within ``radius`` Å (<=) of each of the (P, 3) ``points``."""
     cells = build_cells(coord, radius)
-    counts: NDArray[np.int64] = _count(
-        np.ascontiguousarray(points, dtype=np.float64), cells.coord, cells.keys, cells.origin, cells.shape, cells.size
-    )
+    counts: NDArray[np.int64] = _count(np.ascontiguousarray(points, dtype=np.float64), cells.coord, *cells.grid)
     return counts

@@ -17,10 +17,11 @@ from s2p.config import Checked, Count, Positive
 from s2p.structure.cells import build_cells
 from s2p.structure.reading import Structure
 from s2p.surface.kernels import among_points, around_points
-from s2p.surface.points import OTHER_RADIUS, RADII, SurfacePoints, sphere
+from s2p.surface.points import SurfacePoints, atom_radii, sphere
 from s2p.surface.surroundings import Surroundings
 
 __all__ = [
+    "BACKBONE",
     "CHEMISTRY",
     "GEOMETRY",
     "LANGUAGE",
@@ -28,6 +29,7 @@ __all__ = [
     "PointEncoder",
     "atom_chemistry",
     "atom_types",
+    "families",
     "feature_names",
     "point_features",
     "protein_points",
@@ -103,7 +105,7 @@ _HYDROPATHY = dict(
         strict=True,
     )
 )
-_BACKBONE = frozenset({"N", "CA", "C", "O", "OXT"})
+BACKBONE = ("N", "CA", "C", "O", "OXT")
 _DONORS = frozenset("R:NE R:NH1 R:NH2 N:ND2 Q:NE2 H:ND1 H:NE2 K:NZ S:OG T:OG1 W:NE1 Y:OH C:SG".split())
 _ACCEPTORS = frozenset("N:OD1 D:OD1 D:OD2 Q:OE1 E:OE1 E:OE2 H:ND1 H:NE2 S:OG T:OG1 Y:OH".split())
 _POSITIVE = frozenset("K:NZ R:NE R:NH1 R:NH2".split())
@@ -126,7 +128,7 @@ def atom_types(structure: Structure) -> tuple[list[str], NDArray[np.int64]]:
 
 def _type_row(kind: str) -> list[float]:
     letter, name = kind.split(":", 1)
-    backbone = name in _BACKBONE
+    backbone = name in BACKBONE
     aromatic = kind in _AROMATIC
     return [
         _HYDROPATHY.get(letter, 0.0) / 4.5,
@@ -178,15 +180,14 @@ def protein_points(
 
 def feature_names(n_components: int) -> tuple[str, ...]:
     """Names of the columns of :func:`point_features`, families in the order geometry, chemistry, language, embedding."""
-    language = [f"{name}_{size}" for name in LANGUAGE for size in ("near", "far")]
-    return (
-        *GEOMETRY,
-        *(f"{name}_{size}" for name in CHEMISTRY for size in ("near", "far")),
-        *language,
-        "probability_max_near",
-        "probability_max_far",
-        *(f"embedding_{k}_{size}" for k in range(n_components) for size in ("near", "far")),
-    )
+    averaged = (*CHEMISTRY, *LANGUAGE, "probability_max", *(f"embedding_{k}" for k in range(n_components)))
+    return (*GEOMETRY, *(f"{name}_{size}" for name in averaged for size in ("near", "far")))
+
+
+def families(names: Sequence[str]) -> NDArray[np.str_]:
+    """(F,) family of each feature: ``geometry``, ``chemistry``, ``language`` or ``embedding``."""
+    known = dict.fromkeys(GEOMETRY, "geometry") | {f"{c}_{size}": "chemistry" for c in CHEMISTRY for size in ("near", "far")}
+    return np.array([known.get(name, "embedding" if name.startswith("embedding_") else "language") for name in names])
 
 
 def _depth(points: NDArray[np.float64], coord: NDArray[np.float64]) -> NDArray[np.float32]:
@@ -199,6 +200,18 @@ def _depth(points: NDArray[np.float64], coord: NDArray[np.float64]) -> NDArray[n
         return np.zeros(len(points), np.float32)
     chunks = [-(part @ planes[:, :3].T + planes[:, 3]).max(axis=1) for part in np.array_split(points, 1 + len(points) // 1024)]
     return np.concatenate(chunks).astype(np.float32)
+
+
+def _channels(
+    structure: Structure, encoder: PointEncoder, probabilities: NDArray[np.float32], embeddings: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """(A, C) what is averaged around a point: the chemistry of each atom, and language and embedding of its residue."""
+    p = np.clip(probabilities.astype(np.float64), 1e-4, 1 - 1e-4)
+    logit = np.log(p / (1 - p))
+    language = np.stack([probabilities, logit - logit.mean()], axis=1)
+    projected = (embeddings - encoder.mean) @ encoder.components.T
+    owner = structure.atoms.residue_index
+    return np.concatenate([atom_chemistry(structure, encoder), language[owner], projected[owner]], axis=1, dtype=np.float32)
 
 
 def point_features(
@@ -238,73 +251,26 @@ def point_features(
     atoms = structure.atoms
     if not len(cloud.coord):
         return np.zeros((0, len(feature_names(len(encoder.components)))), np.float32)
-    p = np.clip(probabilities.astype(np.float64), 1e-4, 1 - 1e-4)
-    logit = np.log(p / (1 - p))
-    language = np.stack([probabilities, logit - logit.mean()], axis=1)
-    projected = (embeddings - encoder.mean) @ encoder.components.T
-    owner = atoms.residue_index
-    channels = np.concatenate(
-        [atom_chemistry(structure, encoder), language[owner].astype(np.float32), projected[owner].astype(np.float32)], axis=1
-    )
-    radius = np.array([RADII.get(e, OTHER_RADIUS) for e in atoms.element.tolist()])
     around = Surroundings.of(structure, surroundings)
     points = around.inside(cloud.coord)
     half = sphere(config.n_rays)[: config.n_rays // 2].astype(np.float64)
     rays = np.concatenate([half, -half])
     cells = around.cells(REACH)
+    block = atom_radii(atoms.element, RAY_WIDTH)[cells.order] ** 2
+    channels = _channels(structure, encoder, probabilities, embeddings)[cells.order]
+    top = probabilities[atoms.residue_index[cells.order]].astype(np.float32)
     form, mean, highest = around_points(
-        points,
-        cells.coord,
-        cells.keys,
-        cells.origin,
-        cells.shape,
-        cells.size,
-        (radius[cells.order] + RAY_WIDTH) ** 2,
-        np.ascontiguousarray(channels[cells.order]),
-        np.ascontiguousarray(probabilities[owner][cells.order], dtype=np.float32),
-        config.near,
-        config.far,
-        SHELLS,
-        rays,
-        RAY_LENGTH,
+        points, cells.coord, *cells.grid, block, channels, top, config.near, config.far, SHELLS, rays, RAY_LENGTH
     )
     normals = points - around.coord[cloud.atom]
     normals /= np.linalg.norm(normals, axis=1, keepdims=True)
     n = len(SHELLS)
     values = np.stack([form[:, n + 2], form[:, 4]], axis=1)
     grid = build_cells(points, POINT_SHELLS[1])
-    context = among_points(
-        grid.coord,
-        normals[grid.order],
-        values[grid.order],
-        grid.order,
-        grid.keys,
-        grid.origin,
-        grid.shape,
-        grid.size,
-        POINT_SHELLS[0],
-    )
-    shape = np.column_stack(
-        [
-            form,
-            _depth(points, around.coord),
-            context[:, [0, 5, 1, 6, 2, 7, 3, 8, 9]],
-            np.full(len(cloud.coord), np.log10(len(atoms)), np.float32),
-        ]
-    )
+    context = among_points(grid.coord, normals[grid.order], values[grid.order], grid.order, *grid.grid, POINT_SHELLS[0])[
+        :, [0, 5, 1, 6, 2, 7, 3, 8, 9]
+    ]
+    size = np.full(len(points), np.log10(len(atoms)), np.float32)
+    shape = np.column_stack([form, _depth(points, around.coord), context, size])
     c = 2 * (len(CHEMISTRY) + len(LANGUAGE))
     return np.concatenate([shape, mean[:, :c], highest, mean[:, c:]], axis=1, dtype=np.float32)
-
-
-def families(names: Sequence[str]) -> NDArray[np.str_]:
-    """(F,) family of each feature: ``geometry``, ``chemistry``, ``language`` or ``embedding``."""
-    found = []
-    for name in names:
-        stem = name.rsplit("_", 1)[0]
-        if name in GEOMETRY:
-            found.append("geometry")
-        elif stem in CHEMISTRY:
-            found.append("chemistry")
-        else:
-            found.append("embedding" if name.startswith("embedding_") else "language")
-    return np.array(found)

@@ -54,13 +54,9 @@ def around_points(
                     if d > shells[k]:
                         break
                     form[p, k] += 1
-                tx += dx
-                ty += dy
-                tz += dz
+                tx, ty, tz = tx + dx, ty + dy, tz + dz
                 if d <= 6.0:
-                    sx += dx
-                    sy += dy
-                    sz += dz
+                    sx, sy, sz = sx + dx, sy + dy, sz + dz
                 if d < far:
                     weight = np.float32(1 - d / far)
                     sum_far += 1 - d / far

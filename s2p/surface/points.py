@@ -22,19 +22,7 @@ __all__ = [
     "swept_volume",
 ]
 
-RADII = {
-    "C": 1.70,
-    "N": 1.55,
-    "O": 1.52,
-    "S": 1.80,
-    "H": 1.20,
-    "P": 1.80,
-    "SE": 1.90,
-    "F": 1.47,
-    "CL": 1.75,
-    "BR": 1.85,
-    "I": 1.98,
-}
+RADII = {"C": 1.7, "N": 1.55, "O": 1.52, "S": 1.8, "H": 1.2, "P": 1.8, "SE": 1.9, "F": 1.47, "CL": 1.75, "BR": 1.85, "I": 1.98}
 """Van der Waals radii, Å (Bondi; the elements the published code's table holds for proteins)."""
 OTHER_RADIUS = 2.0
 SOFTNESS = 0.3
@@ -132,21 +120,8 @@ def _exposed_mask(
 ) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
     points = sphere(n_points).astype(np.float64)
     cells = build_cells(coord, 2 * float(radius.max()))
-    xyz = coord.astype(np.float64)
-    mask: NDArray[np.bool_] = _exposed(
-        xyz,
-        radius,
-        wanted,
-        points,
-        cells.coord,
-        radius[cells.order],
-        cells.order,
-        cells.keys,
-        cells.origin,
-        cells.shape,
-        cells.size,
-    )
-    return mask, points
+    xyz, sorted_radius = coord.astype(np.float64), radius[cells.order]
+    return _exposed(xyz, radius, wanted, points, cells.coord, sorted_radius, cells.order, *cells.grid), points
 
 
 def surface_points(
@@ -235,14 +210,7 @@ def _shares(
 def soft_points(
     coord: NDArray[np.floating], element: NDArray[np.str_], *, n_points: int = 24, probe_radius: float = 1.6
 ) -> SoftPoints:
-    """SAS points of all atoms, with how far each has come out of the others.
-
-    Parameters
-    ----------
-    coord, element
-        (A, 3) Å and (A,) of all heavy atoms.
-    n_points, probe_radius
-        Points on each atom's sphere; probe in Å.
+    """SAS points of all atoms, with how far each has come out of the others; parameters are those of :func:`surface_points`.
 
     Notes
     -----
@@ -253,19 +221,7 @@ def soft_points(
     points = sphere(n_points).astype(np.float64)
     xyz = np.ascontiguousarray(coord, dtype=np.float64)
     cells = build_cells(xyz, 2 * float(radius.max()) + SOFTNESS)
-    shares = _shares(
-        xyz,
-        radius,
-        points,
-        cells.coord,
-        radius[cells.order],
-        cells.order,
-        cells.keys,
-        cells.origin,
-        cells.shape,
-        cells.size,
-        SOFTNESS,
-    )
+    shares = _shares(xyz, radius, points, cells.coord, radius[cells.order], cells.order, *cells.grid, SOFTNESS)
     atom, k = np.nonzero(shares)
     return SoftPoints(xyz[atom] + radius[atom, None] * points[k], atom, shares[atom, k].astype(np.float64))
 
@@ -276,8 +232,7 @@ def accessible_area(
     """(A,) solvent-accessible surface area of every atom, Å²."""
     radius = atom_radii(element, probe_radius)
     mask, _ = _exposed_mask(coord, radius, np.arange(len(coord)), n_points)
-    area: NDArray[np.float64] = mask.sum(axis=1) / n_points * 4 * np.pi * radius**2
-    return area
+    return np.asarray(mask.sum(axis=1) / n_points * 4 * np.pi * radius**2)
 
 
 @numba.njit(cache=True)

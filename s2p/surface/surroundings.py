@@ -24,13 +24,8 @@ MOMENTS = 5
 class Surroundings:
     """Frame, atoms, cell lists and surface points of one structure, each made when it is first asked for.
 
-    All of it lies in a frame that is fixed to the molecule (:func:`principal_frame`): spheres, rays
-    and grids then stand in the same place on the molecule however its file is turned.
-
-    Parameters
-    ----------
-    structure
-        All its atoms count.
+    All of it lies in a frame that is fixed to the molecule (:func:`principal_frame`): spheres, rays and grids then stand in the
+    same place on the molecule however its file is turned. All atoms of the structure count.
     """
 
     def __init__(self, structure: Structure) -> None:
@@ -67,9 +62,8 @@ class Surroundings:
         """Surface points of all atoms, in the frame; see :func:`~s2p.surface.points.soft_points`."""
         key = (n_points, probe_radius)
         if key not in self._points:
-            self._points[key] = soft_points(
-                self.coord, self.structure.atoms.element, n_points=n_points, probe_radius=probe_radius
-            )
+            element = self.structure.atoms.element
+            self._points[key] = soft_points(self.coord, element, n_points=n_points, probe_radius=probe_radius)
         return self._points[key]
 
     @classmethod
