@@ -270,11 +270,7 @@ def run_benchmark(
         try:
             with open(path, "a", encoding="utf-8") as handle:
                 for answer in answers:
-                    if answer.status == "ok":
-                        record: Record = answer.value
-                        record = replace(record, protein=replace(record.protein, first=answer.first))
-                    else:
-                        record = failed_record(answer, name, config)
+                    record = _of_answer(answer, name, config)
                     handle.write(record.to_json() + "\n")
                     handle.flush()
                     os.fsync(handle.fileno())
@@ -289,6 +285,13 @@ def run_benchmark(
             records[name] = sorted(found, key=lambda record: order[record.protein.protein])
         write_text(folder / "run.json", json.dumps(facts, indent=1, ensure_ascii=False) + "\n")
     return Run(folder, facts, records)
+
+
+def _of_answer(answer: Answer[Case], name: str, config: BenchmarkConfig) -> Record:
+    if answer.status != "ok":
+        return failed_record(answer, name, config)
+    record: Record = answer.value
+    return replace(record, protein=replace(record.protein, first=answer.first))
 
 
 class _OtherVersion(S2PError):
