@@ -145,15 +145,7 @@ def _merged(root: NDArray[np.int64], height: NDArray[np.float64], pairs: NDArray
 
 
 def peaks(points: NDArray[np.floating], scores: NDArray[np.floating], config: PointPocketConfig | None = None) -> Peaks:
-    """Peaks of the score, smoothed by a Gaussian, among surface points.
-
-    Parameters
-    ----------
-    points
-        (P, 3), Å.
-    scores
-        (P,) probabilities.
-    """
+    """Peaks of the score, smoothed by a Gaussian, among surface points: (P, 3) Å, and the (P,) probability of each."""
     config = config or PointPocketConfig()
     kept = np.flatnonzero(scores > min(config.floor, float(np.max(scores, initial=0.0)) / 2))
     basin = np.full(len(points), -1, np.int64)
@@ -282,10 +274,7 @@ def pockets_of_points(
 ) -> tuple[Pocket, ...]:
     """Candidates as pockets, most probable first: the last step of :func:`find_point_pockets`, whose parameters it shares.
 
-    Parameters
-    ----------
-    found
-        Of the points of ``cloud`` and their (P,) ``scores``.
+    ``found`` is of the points of ``cloud`` and their (P,) ``scores``.
     """
     around = Surroundings.of(structure, surroundings)
     if not len(found.height):

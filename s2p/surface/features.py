@@ -98,13 +98,8 @@ RAY_WIDTH = 0.7
 """Å added to an atom's radius where rays are cast: a probe, not a line, has to pass."""
 POINT_SHELLS = (5.0, 9.0)
 
-_HYDROPATHY = dict(
-    zip(
-        "ARNDCQEGHILKMFPSTWYV",
-        (1.8, -4.5, -3.5, -3.5, 2.5, -3.5, -3.5, -0.4, -3.2, 4.5, 3.8, -3.9, 1.9, 2.8, -1.6, -0.8, -0.7, -0.9, -1.3, 4.2),
-        strict=True,
-    )
-)
+_SCALE = (1.8, -4.5, -3.5, -3.5, 2.5, -3.5, -3.5, -0.4, -3.2, 4.5, 3.8, -3.9, 1.9, 2.8, -1.6, -0.8, -0.7, -0.9, -1.3, 4.2)
+_HYDROPATHY = dict(zip("ARNDCQEGHILKMFPSTWYV", _SCALE, strict=True))
 BACKBONE = ("N", "CA", "C", "O", "OXT")
 _DONORS = frozenset("R:NE R:NH1 R:NH2 N:ND2 Q:NE2 H:ND1 H:NE2 K:NZ S:OG T:OG1 W:NE1 Y:OH C:SG".split())
 _ACCEPTORS = frozenset("N:OD1 D:OD1 D:OD2 Q:OE1 E:OE1 E:OE2 H:ND1 H:NE2 S:OG T:OG1 Y:OH".split())
@@ -231,8 +226,6 @@ def point_features(
         All its atoms count.
     cloud
         P points, those of :func:`protein_points`.
-    encoder
-        Learned propensities and projection.
     probabilities, embeddings
         (N,) and (N, d) of the residues, from the language model.
     surroundings

@@ -237,10 +237,7 @@ def accessible_area(
 
 @numba.njit(cache=True)
 def _filled(points: NDArray[np.float64], radius: float, spacing: float) -> int:  # pragma: no cover - compiled
-    """Number of grid positions within ``radius`` of a point.
-
-    Positions are remembered in a hash table, whose size depends on the number of points and not on how far apart they are.
-    """
+    """Number of grid positions within ``radius`` of a point, in a hash table: far points cost no more than near ones."""
     reach = int(np.ceil(radius / spacing)) + 1
     low, high = np.empty(3, np.int64), np.empty(3, np.int64)
     for axis in range(3):
