@@ -36,7 +36,7 @@ def truth(k: int) -> Truth:
     """Two helices with a ring between them at a place of its own."""
     rng = np.random.default_rng(k)
     structure = make_structure(f"p{k}")
-    ligand = structure.ligands[0].coord + np.float32([0, 4.0, rng.uniform(-8, 8)])
+    ligand = structure.ligands[0].coord + np.float32([0, 4.0, rng.uniform(-12, 12)])
     labels = np.zeros(len(structure.residues), bool)
     labels[binding_residues(structure, ligand)] = True
     return Truth(replace(structure, ligands=()), ("BNZ",), (ligand,), labels)
