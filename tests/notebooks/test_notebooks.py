@@ -219,7 +219,7 @@ stage.point_features = lambda s, cloud, e, p, *rest: real(s, cloud, e, p * 0, *r
     ("stem", "broken", "names"),
     [
         ("08_inspecting_pockets", CLUSTERING, {"kinase_pockets_published"}),
-        ("08_inspecting_pockets", SMOOTHING, {"n_smoothed"}),
+        ("04_smoothing", SMOOTHING, {"added_at_stored_threshold"}),
         ("04_smoothing", SMOOTHING_RADIUS, {"n_candidates"}),
         ("08_inspecting_pockets", PROBE, {"n_points"}),
         ("08_inspecting_pockets", PEAKS, {"dca_drug", "kinase_dca"}),
