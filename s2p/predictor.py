@@ -248,9 +248,11 @@ def load(name: str | Path = DEFAULT_MODEL, *, backbone: str | None = None, devic
     >>> prediction.model
     'kalasanty'
     """
+    if not isinstance(name, str | Path):
+        raise S2PError(f"a model is a name or a path, not {type(name).__name__}")
     if names_class(name):
         if backbone is not None or device not in ("auto", "cpu"):
-            raise S2PError(f"{name} chooses its language model and device itself; leave backbone and device out")
+            raise S2PError(f"{name} chooses its language model and device itself: leave backbone and device out")
         return import_predictor(str(name))
     module, _, attribute = METHODS[checkpoint_format(name)].partition(":")
     found: Predictor = getattr(import_module(module), attribute).load(name, backbone=backbone, device=device)

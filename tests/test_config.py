@@ -96,5 +96,7 @@ def test_what_is_no_configuration_or_device_is_refused_in_a_sentence(examples: P
             s2p.predict(structure, model=model, config={}, device="cpu")  # type: ignore[arg-type]
     with pytest.raises(S2PError, match="no device 'gpu'; use auto, cpu or cuda"):
         s2p.predict(structure, device="gpu")
+    with pytest.raises(S2PError, match="a model is a name or a path, not int"):
+        s2p.load(5)  # type: ignore[arg-type]
     with pytest.raises(S2PError, match="a path or an id is wanted, not int"):
         s2p.predict(5)  # type: ignore[arg-type]

@@ -13,6 +13,15 @@ from s2p.commands import number, positive
 __all__ = ["add"]
 
 
+class _Gone(argparse.Action):
+    """``--fold`` asked a public service, which the package no longer does."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        parser.error(
+            "--fold is gone: fold the sequences of X_designs.fasta with a program of yours and name the folder: --folded DIR"
+        )
+
+
 def add(commands: Any) -> None:
     """Add ``design`` to the subparsers of ``s2p``."""
     parser = commands.add_parser(
@@ -55,6 +64,7 @@ def add(commands: Any) -> None:
         help="folder with a folded structure of each design, named like it (X_design_1.pdb): adds its scRMSD. Design once, fold "
         "the sequences of X_designs.fasta, then give the same options and this",
     )
+    parser.add_argument("--fold", action=_Gone, nargs=0, help=argparse.SUPPRESS)
     parser.add_argument("--no-idealise", action="store_true", help="leave atoms where the network puts them")
     parser.add_argument("--model", default="pocketgen", metavar="NAME|PATH", help="checkpoint (default: %(default)s)")
     parser.add_argument(

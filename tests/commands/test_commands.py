@@ -389,3 +389,10 @@ def test_every_subcommand_has_a_home_and_is_the_same_alone():
     for name in HOMES:
         (alone,) = (a for a in build_parser(name)._actions if isinstance(a, argparse._SubParsersAction))
         assert alone.choices[name].format_help() == every.choices[name].format_help()
+
+
+def test_folding_by_a_service_is_gone_in_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["design", "--ligand", "ZMA", "--fold", "x.cif"])
+    assert ended.value.code == 2
+    assert "--fold is gone: fold the sequences" in capsys.readouterr().err
