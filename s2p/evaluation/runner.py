@@ -320,7 +320,7 @@ def _open_run(folder: Path, cases: CaseSet, model: str, config: BenchmarkConfig,
         write_text(path, json.dumps(facts, indent=1, ensure_ascii=False) + "\n")
         return facts
     if not resume:
-        raise S2PError(f"{folder} holds a run already; go on with it by --resume, or choose another folder")
+        raise S2PError(f"{folder} holds a run already; resume it with --resume, or choose another folder")
     facts = json.loads(path.read_text(encoding="utf-8"))
     for key, value in asked.items():
         if facts.get(key) != value:

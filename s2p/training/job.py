@@ -206,7 +206,7 @@ def run_finetune(job: FinetuneJob, sets: LabelSets, *, resume: bool = False, qui
         If the work folder holds another run, or the weights cannot be had.
     """
     if not resume and (job.work / STATE).exists():
-        raise S2PError(f"{job.work} holds a training run already; go on with it (--resume) or choose another folder (--work)")
+        raise S2PError(f"{job.work} holds a training run already; resume it (--resume) or choose another folder (--work)")
     make_folder(job.work)
     make_folder(job.out.parent)
     config = job.config

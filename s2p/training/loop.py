@@ -99,7 +99,7 @@ class Stage(Generic[B]):
 class Loop:
     """A training run; iterating over it trains, and yields the line of the log after every epoch.
 
-    A run that finds in ``folder`` the state of an equal one goes on from it, with the same result as without the break.
+    A run that finds in ``folder`` the state of an equal one resumes from it, with the same result as without the interruption.
     """
 
     module: nn.Module
@@ -172,7 +172,7 @@ class Loop:
             if self.folder and (ends or asked or time.monotonic() - self.saved >= 60 * self.save_minutes):
                 self.save(k)
             if asked:
-                raise KeyboardInterrupt(f"training was interrupted; the same run goes on from its state in {self.folder}")
+                raise KeyboardInterrupt(f"training was interrupted; the same run resumes from its state in {self.folder}")
             if ends:
                 yield self.rows[-1]
                 if self._patience_is_over(stage):

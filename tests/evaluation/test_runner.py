@@ -115,7 +115,7 @@ def test_resuming_computes_what_is_missing_and_nothing_else(folder: Path, tmp_pa
 def test_a_run_is_not_mixed_with_another(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out, fine = tmp_path / "run", subset(folder, "fine")
     run_benchmark(fine, ["awkward:Center"], out, config=QUICK)
-    with pytest.raises(S2PError, match="holds a run already; go on with it by --resume"):
+    with pytest.raises(S2PError, match="holds a run already; resume it with --resume"):
         run_benchmark(fine, ["awkward:Center"], out, config=QUICK)
     with pytest.raises(S2PError, match="holds a run with dataset 'folder', not 'mini'"):
         run_benchmark(find_cases("mini", limit=1), ["awkward:Center"], out, config=QUICK, resume=True)

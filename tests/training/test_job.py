@@ -73,7 +73,7 @@ def test_a_checkpoint_that_predicts(
     with monkeypatch.context() as patch:
         patch.setattr(Loop, "_step", interrupted)
         assert main(command) == 130
-    assert f"the same run goes on from its state in {folder / 'work'}" in capsys.readouterr().err
+    assert f"the same run resumes from its state in {folder / 'work'}" in capsys.readouterr().err
     assert main([*command, "--resume"]) == 0
     printed = capsys.readouterr().out
     assert "12 chains, 720 residues" in printed and "wrote" in printed and "licence unknown" in printed

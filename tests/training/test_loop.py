@@ -269,7 +269,7 @@ def test_an_interrupted_training_goes_on_to_the_same_bits(
 
     monkeypatch.setattr(Loop, "_step", counted)
     torch.manual_seed(0)
-    with pytest.raises(KeyboardInterrupt, match="goes on from its state in"):
+    with pytest.raises(KeyboardInterrupt, match="resumes from its state in"):
         system(examples, tmp_path)
     assert count[0] == step, "the step was ended, and no other begun"
     if not same_start:

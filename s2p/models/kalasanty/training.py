@@ -102,7 +102,7 @@ def fit_kalasanty(
 ) -> list[KalasantyLog]:
     """Train ``model``; every epoch draws one box of every example.
 
-    Boxes depend on the seed, the epoch and the example only, so that a run that was broken off ends as if it had not been.
+    Boxes depend on the seed, the epoch and the example only, so that an interrupted run ends as if it had not been.
 
     Parameters
     ----------
