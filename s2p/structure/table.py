@@ -42,6 +42,8 @@ class AtomTable:
     """(n,) model number as written, 1 without models."""
     part: NDArray[np.int32]
     """(n,) how many TER, END or block borders come before, counted through the file."""
+    block: NDArray[np.int32]
+    """(n,) how many borders of another kind come before: END records (not ENDMDL) of a PDB file, data blocks of mmCIF."""
     label_chain: NDArray[np.str_]
     """(n,) ``label_asym_id`` of mmCIF, ``""`` for none."""
     label_number: NDArray[np.int32]
