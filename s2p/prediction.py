@@ -8,7 +8,7 @@ import inspect
 import os
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -23,7 +23,18 @@ from s2p.structure.reading import Structure
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Density", "Pocket", "Prediction", "Predictor", "import_predictor", "names_class", "obeyed", "predict_with", "sigmoid"]
+__all__ = [
+    "Density",
+    "Pocket",
+    "Prediction",
+    "Predictor",
+    "import_predictor",
+    "names_class",
+    "obeyed",
+    "predict_with",
+    "predictor_class",
+    "sigmoid",
+]
 
 
 def sigmoid(logits: NDArray[np.floating]) -> NDArray[Any]:
@@ -210,8 +221,8 @@ def names_class(name: str | Path) -> bool:
     return re.fullmatch(r"[^\W\d][\w.]*:[^\W\d]\w*", str(name)) is not None and not Path(name).exists()
 
 
-def import_predictor(name: str) -> Predictor:
-    """The predictor that a class named ``package.module:Class`` makes without arguments.
+def predictor_class(name: str) -> Callable[[], Any]:
+    """The class named ``package.module:Class``, which makes a predictor without arguments.
 
     The current folder joins the end of the import path: a module that lies there is found, as by ``python -m``, and can hide no
     installed one. Only somebody who names a class runs code from there. Nothing here imports PyTorch.
@@ -219,20 +230,31 @@ def import_predictor(name: str) -> Predictor:
     Raises
     ------
     S2PError
-        If there is no such class, it needs arguments, or what it makes is no predictor; and what the class raises.
+        If there is no such class, or it needs arguments.
     """
     module, _, attribute = name.partition(":")
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())
     try:
-        made = getattr(importlib.import_module(module), attribute)
+        made: Callable[[], Any] = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError) as error:
         raise S2PError(f"predictor {name!r} cannot be imported ({error}); write package.module:Class") from None
     try:
         inspect.signature(made).bind()
     except TypeError as error:
         raise S2PError(f"predictor {name!r} cannot be made without arguments ({error})") from None
-    found = made()
+    return made
+
+
+def import_predictor(name: str) -> Predictor:
+    """What the class of :func:`predictor_class` makes.
+
+    Raises
+    ------
+    S2PError
+        If that is no predictor; and what finding and making it raises.
+    """
+    found = predictor_class(name)()
     if not isinstance(found, Predictor):
         raise S2PError(f"{name} is no predictor: it needs a name and a method predict(structure)")
     return found

@@ -23,6 +23,8 @@ __all__ = ["add", "add_cases", "guard"]
 
 ALL = (*OURS, "kalasanty", "vabsnet")
 """What ``--predictor all`` stands for: the models that find pockets of small molecules."""
+PEERS = "PocketNet Fpocket FpocketRs FpocketRsDruggability P2Rank PyKVFinder Pocketeer RandomPatch LargestCavity".split()
+"""Classes of ``benchmarks.peers``: other people's programs and baselines, in a clone of the repository."""
 DATASET_HELP = (
     "'mini' (the bundled complexes), or a folder: complexes with index.csv and chain_clusters.csv, LIGYSIS with chains.csv, "
     "structures with labels.csv, or structure files with ligands inside"
@@ -61,8 +63,7 @@ def add(commands: Any) -> None:
         metavar="NAME",
         help="repeatable or comma-separated: s2p, s2p-published or s2p-no-smoothing (--model with these settings), kalasanty, "
         "vabsnet, the path of a checkpoint, 'all' of those named, or package.module:Class, as other people's programs and "
-        "baselines are in a clone of the repository: benchmarks.peers:PocketNet, Fpocket, FpocketRs, FpocketRsDruggability, "
-        "P2Rank, PyKVFinder, Pocketeer, RandomPatch, LargestCavity (default: s2p)",
+        f"baselines are in a clone of the repository: benchmarks.peers:{', '.join(PEERS)} (default: s2p)",
     )
     parser.add_argument("--workers", type=positive(int), default=1, metavar="N", help="processes (default: %(default)s)")
     parser.add_argument(
@@ -105,17 +106,8 @@ def _run_evaluate(arguments: argparse.Namespace) -> int:
     from s2p.evaluation.cases import find_cases
     from s2p.evaluation.runner import run_benchmark
     from s2p.evaluation.tables import cost, write_tables
-    from s2p.prediction import names_class
 
-    wanted = [name for group in arguments.predictor for name in group] or ["s2p"]
-    if "all" in wanted:
-        wanted = [*ALL, *(name for name in wanted if name != "all")]
-    wanted = list(dict.fromkeys(wanted))
-    for name in wanted:
-        if name not in ALL and not names_class(name):
-            from s2p.predictor import checkpoint_format
-
-            checkpoint_format(name, (*OURS, "all"))  # refuses what no predictor is called, before anything runs
+    wanted = _predictors([name for group in arguments.predictor for name in group] or ["s2p"])
     cases = find_cases(arguments.dataset, arguments.split, limit=arguments.limit, splits=arguments.split_table)
     cases, trained = guard(cases, wanted, arguments)
     hide = arguments.quiet or not sys.stderr.isatty()
@@ -145,6 +137,25 @@ def _run_evaluate(arguments: argparse.Namespace) -> int:
         if name in wanted and "error" in entry:
             print(f"s2p: error: {name} did not run: {entry['error']}", file=sys.stderr)
     return 1 if any("error" in run.facts["predictors"].get(name, {}) for name in wanted) else 0
+
+
+def _predictors(asked: list[str]) -> list[str]:
+    """Names to evaluate, each once; refuses what no predictor is called, before anything runs."""
+    from s2p.errors import S2PError
+    from s2p.prediction import names_class, predictor_class
+
+    wanted = list(dict.fromkeys(part for name in asked for part in (ALL if name == "all" else (name,))))
+    for name in wanted:
+        peer = next((peer for peer in PEERS if peer.lower() == name.replace("-", "").lower()), None)
+        if names_class(name):
+            predictor_class(name)
+        elif peer is not None and not Path(name).exists():
+            raise S2PError(f"{name} is not part of the package; in a clone of the repository it is benchmarks.peers:{peer}")
+        elif name not in ALL:
+            from s2p.predictor import checkpoint_format
+
+            checkpoint_format(name, (*OURS, "all"))
+    return wanted
 
 
 def _table(run: Run, figures: dict[str, dict[str, Summary]], costs: dict[str, Cost]) -> str:

@@ -165,7 +165,7 @@ def _add_smooth_train(commands: Any) -> None:
         "a smoother of frozen embeddings is trained and judged but not written (default: %(default)s)",
     )
     parser.add_argument("-o", "--output", type=Path, metavar="CKPT", help="checkpoint to write (.safetensors)")
-    for option, command in (("--search", "search"), ("--ablation", "ablation")):
+    for option, command in (("--search", "search"), ("--ablation", "ablation"), ("--seeds", "ablation … --seeds N")):
         parser.add_argument(option, action=Moved, command=f"python -m benchmarks.studies.smoothing {command}")
     parser.set_defaults(run=partial(_run_smooth_train, parser))
 

@@ -322,6 +322,8 @@ def _open_run(folder: Path, cases: CaseSet, model: str, config: BenchmarkConfig,
     if not resume:
         raise S2PError(f"{folder} holds a run already; resume it with --resume, or choose another folder")
     facts = json.loads(path.read_text(encoding="utf-8"))
+    if (version := facts.get("versions", {}).get("s2p")) != __version__:
+        raise S2PError(f"{folder} holds a run of s2p {version}, and this is {__version__}; choose another folder")
     for key, value in asked.items():
         if facts.get(key) != value:
             raise S2PError(f"{folder} holds a run with {key} {facts.get(key)!r}, not {value!r}; choose another folder")

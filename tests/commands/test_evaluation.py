@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pandas as pd
@@ -34,13 +35,30 @@ def test_evaluate_the_bundled_set(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert capsys.readouterr().out.splitlines()[:4] == said.splitlines()[:4]
 
 
+def test_a_run_of_another_version_is_not_resumed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "run"
+    command = ["evaluate", "--dataset", "mini", "--limit", "1", "--predictor", "awkward:Center", "-o", str(out)]
+    assert main(command) == 0
+    facts = json.loads((out / "run.json").read_text())
+    facts["versions"]["s2p"] = "0.1.0"
+    (out / "run.json").write_text(json.dumps(facts))
+    assert main([*command, "--resume"]) == 1
+    assert "holds a run of s2p 0.1.0, and this is" in capsys.readouterr().err
+
+
 def test_wrong_requests(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     base = ["evaluate", "--dataset", "mini", "-o", str(tmp_path / "run")]
     assert main([*base, "--predictor", "magic"]) == 1
     assert "there is no model 'magic': give one of s2p, s2p-published" in capsys.readouterr().err
     assert main([*base, "--split", "test"]) == 1
     assert "has no splits" in capsys.readouterr().err
-    assert main([*base, "--limit", "1", "--predictor", "nowhere:Thing"]) == 1
-    assert "nowhere:Thing did not run" in capsys.readouterr().err
+    assert main([*base, "--predictor", "fpocket-rs"]) == 1
+    assert "it is benchmarks.peers:FpocketRs\n" in capsys.readouterr().err
+    for name in ("nowhere:Thing", "benchmarks.peers:Nope"):
+        assert main([*base, "--limit", "1", "--predictor", f"s2p,{name}"]) == 1
+        assert f"predictor {name!r} cannot be imported" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+    assert main([*base, "--limit", "1", "--predictor", "awkward:Unloadable"]) == 1  # found, but what it needs is not
+    assert "awkward:Unloadable did not run" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         main(["evaluate"])
