@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from course.crossbind import nucleic_contacts
+from course.pretraining import VabsNetPretrainConfig, pretrain_example, pretrain_vabsnet
 from s2p.errors import S2PError
 from s2p.models.crossbind.cloud import cloud_of, crop
 from s2p.models.crossbind.config import CrossBindConfig, CrossBindTrainConfig
@@ -24,10 +25,9 @@ from s2p.models.pocketgen.data import LigandAtoms, make_pocket, pocket_residues
 from s2p.models.pocketgen.geometry import measure_geometry
 from s2p.models.pocketgen.network import PocketGen
 from s2p.models.pocketgen.training import fit_pocketgen
-from s2p.models.vabsnet.config import VabsNetConfig, VabsNetPretrainConfig, VabsNetTrainConfig
+from s2p.models.vabsnet.config import VabsNetConfig, VabsNetTrainConfig
 from s2p.models.vabsnet.graph import nodes_of
 from s2p.models.vabsnet.network import VabsNet
-from s2p.models.vabsnet.pretraining import pretrain_example, pretrain_vabsnet
 from s2p.models.vabsnet.training import VabsExample, finetune_vabsnet
 from s2p.structure.reading import read_structure
 from s2p.training.finetuning import finetune

@@ -1,4 +1,4 @@
-"""Vabs-Net: multi-level protein graphs, pre-trained by span masking."""
+"""Vabs-Net: residues that bind, from a graph of atoms and one of residues."""
 
 import lazy_loader
 

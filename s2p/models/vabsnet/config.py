@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Annotated
 
 from s2p.config import Checked, Count, Natural, NonNegative, Positive, Range, Share
 
-__all__ = ["VabsNetConfig", "VabsNetPretrainConfig", "VabsNetTrainConfig"]
+__all__ = ["VabsNetConfig", "VabsNetTrainConfig"]
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class VabsNetConfig(Checked):
 
 @dataclass(frozen=True)
 class VabsNetTrainConfig(Checked):
-    """Pre-training or fine-tuning of a Vabs-Net. Defaults are ours, for a small network and some thousand chains."""
+    """Training of a Vabs-Net. Defaults are ours, for a small network and some thousand chains."""
 
     epochs: Count = 8
     batch: Count = 4
@@ -108,21 +108,3 @@ class VabsNetTrainConfig(Checked):
     def fast(cls) -> VabsNetTrainConfig:
         """Seconds: for tests and notebooks."""
         return cls(epochs=2, batch=2, max_residues=96, warmup_steps=4, ema_decay=0.9, lr=2e-3)
-
-
-@dataclass(frozen=True)
-class VabsNetPretrainConfig(Checked):
-    """Span masking and the loop of Vabs-Net's pre-training."""
-
-    share: Share = 0.3
-    """Share of the residues that are masked, and, in other spans, moved (paper)."""
-    span: Positive = 6.0
-    """Mean length of a span, residues (paper)."""
-    noise: NonNegative = 0.5
-    """Å: standard deviation of the shift of moved atoms along each axis (paper)."""
-    fit: VabsNetTrainConfig = field(default_factory=lambda: VabsNetTrainConfig(max_residues=192))
-
-    @classmethod
-    def fast(cls) -> VabsNetPretrainConfig:
-        """Seconds: for tests and notebooks."""
-        return cls(fit=VabsNetTrainConfig.fast())

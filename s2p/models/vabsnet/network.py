@@ -1,7 +1,7 @@
 """Vabs-Net: sparse attention over the atoms and the residues of a protein, which meet in the CA atoms.
 
 Source: Vabs-Net, a bilevel (atom and residue) network with span-mask pre-training (ICML 2024). Where we differ it says so; the
-graph is in :mod:`s2p.models.vabsnet.graph`, pre-training in :mod:`s2p.models.vabsnet.masking`.
+graph is in :mod:`s2p.models.vabsnet.graph`; pre-training is part of the course (notebook 12).
 """
 
 from __future__ import annotations

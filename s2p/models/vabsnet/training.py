@@ -1,4 +1,4 @@
-"""Training of a Vabs-Net: examples, windows and noise, and what pre-training and fine-tuning share."""
+"""Training of a Vabs-Net on labelled residues: examples, windows and noise, the loss, and the loop around it."""
 
 from __future__ import annotations
 

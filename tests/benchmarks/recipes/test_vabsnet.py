@@ -13,9 +13,10 @@ from benchmarks.recipes import vabsnet
 from benchmarks.recipes.data import Data, Site
 from benchmarks.recipes.vabsnet import Settings, fit_stack, labelled_chains, run
 from benchmarks.studies import vabsnet as vabsnet_study
+from course.pretraining import VabsNetPretrainConfig
 from s2p.datasets.labelled import Complex, LabelledChain
 from s2p.errors import S2PError
-from s2p.models.vabsnet.config import VabsNetConfig, VabsNetPretrainConfig, VabsNetTrainConfig
+from s2p.models.vabsnet.config import VabsNetConfig, VabsNetTrainConfig
 from s2p.models.vabsnet.predictor import VabsNetPredictor
 from s2p.structure.contacts import binding_residues
 from s2p.structure.reading import read_structure

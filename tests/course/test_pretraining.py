@@ -13,17 +13,18 @@ from builders import make_structure
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from s2p.models.vabsnet.config import VabsNetConfig, VabsNetPretrainConfig, VabsNetTrainConfig
-from s2p.models.vabsnet.graph import ATOM_NAMES, MASKED_RESIDUE, build_graph, nodes_of, rotate
-from s2p.models.vabsnet.masking import draw_spans, mask_and_move, mask_nodes, torsions
-from s2p.models.vabsnet.network import VabsNet
-from s2p.models.vabsnet.pretraining import (
+from course.pretraining import (
     Pretraining,
+    VabsNetPretrainConfig,
     pretrain_example,
     pretrain_vabsnet,
     pretraining_figures,
     torsion_loss,
 )
+from course.span_masking import draw_spans, mask_and_move, mask_nodes, torsions
+from s2p.models.vabsnet.config import VabsNetConfig, VabsNetTrainConfig
+from s2p.models.vabsnet.graph import ATOM_NAMES, MASKED_RESIDUE, build_graph, nodes_of, rotate
+from s2p.models.vabsnet.network import VabsNet
 from s2p.structure.reading import Structure, read_structure
 from s2p.surface.points import accessible_area
 from tests.models.vabsnet.test_network import TURN

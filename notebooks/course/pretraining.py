@@ -1,9 +1,12 @@
-"""Pre-training of a Vabs-Net: restore masked residues, torsions, moved atoms and areas."""
+"""Pre-training of a Vabs-Net: restore masked residues, torsions, moved atoms and areas.
+
+The shipped Vabs-Net was trained without it; notebook 12, and the recipe and the study that compare, do it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +15,10 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from s2p.models.vabsnet.config import VabsNetPretrainConfig
+from course.span_masking import MaskedNodes, Torsions, mask_and_move, torsions
+from s2p.config import Checked, NonNegative, Positive, Share
+from s2p.models.vabsnet.config import VabsNetTrainConfig
 from s2p.models.vabsnet.graph import N_RESIDUE_TYPES, BilevelGraph, Nodes, build_graph, crop, nodes_of, rotate
-from s2p.models.vabsnet.masking import MaskedNodes, Torsions, mask_and_move, torsions
 from s2p.models.vabsnet.network import EdgeAttention, Encoded, ResidualHead, VabsNet
 from s2p.models.vabsnet.training import fit, spatial_window
 from s2p.structure.reading import Structure
@@ -28,6 +32,7 @@ __all__ = [
     "PositionHead",
     "PretrainExample",
     "Pretraining",
+    "VabsNetPretrainConfig",
     "pretrain_example",
     "pretrain_vabsnet",
     "pretraining_figures",
@@ -41,6 +46,24 @@ AREA_SCALE = 50.0
 """Å²: areas are learned in units of this, or they would outweigh the other losses."""
 MAX_PAIRED = 512
 """Moved atoms whose distances to each other are compared, at most."""
+
+
+@dataclass(frozen=True)
+class VabsNetPretrainConfig(Checked):
+    """Span masking and the loop of Vabs-Net's pre-training."""
+
+    share: Share = 0.3
+    """Share of the residues that are masked, and, in other spans, moved (paper)."""
+    span: Positive = 6.0
+    """Mean length of a span, residues (paper)."""
+    noise: NonNegative = 0.5
+    """Å: standard deviation of the shift of moved atoms along each axis (paper)."""
+    fit: VabsNetTrainConfig = field(default_factory=lambda: VabsNetTrainConfig(max_residues=192))
+
+    @classmethod
+    def fast(cls) -> VabsNetPretrainConfig:
+        """Seconds: for tests and notebooks."""
+        return cls(fit=VabsNetTrainConfig.fast())
 
 
 @dataclass(frozen=True, eq=False)
