@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import secrets
 from collections.abc import Iterable, Mapping
@@ -15,9 +16,11 @@ from s2p.io.files import sha256_of, write_text
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-__all__ = ["SHIPPED", "digest", "fill", "find_weights", "read_weights", "weights_path", "write_weights"]
+__all__ = ["SHIPPED", "checksum", "digest", "fill", "find_weights", "read_weights", "weights_path", "write_weights"]
 
 SHIPPED = Path(__file__).parents[1] / "checkpoints"
+SUMS = SHIPPED / "SHA256SUMS"
+"""Checksums of shipped checkpoints that were written before a checkpoint held its own: of all, of the header alone, file."""
 
 
 def digest(arrays: Iterable[Tensor], *, half: bool = True) -> str:
@@ -42,11 +45,12 @@ def write_weights(path: Path, arrays: Mapping[str, Tensor], header: Mapping[str,
     """
     from safetensors.torch import save_file
 
+    text = json.dumps({**header, "card": dict(card)})
     # Of this call alone: two runs may write the same checkpoint at once.
     partial = path.with_name(f".s2p-{secrets.token_hex(8)}.tmp")
     try:
         own = {key: value.detach().cpu().contiguous().clone() for key, value in arrays.items()}  # no two may share memory
-        save_file(own, partial, metadata={"s2p": json.dumps({**header, "card": dict(card)})})
+        save_file(own, partial, metadata={"s2p": text, "sha256": checksum(text, own)})
         partial.chmod(0o644)  # safetensors makes files only their owner can read
         os.replace(partial, path)
     finally:
@@ -74,25 +78,59 @@ def find_weights(model: str | Path, missing: str) -> Path:
     return path
 
 
-def read_weights(path: Path, kind: str, foreign: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Header, with its card, and the arrays as they are stored.
+def checksum(header: str, arrays: Mapping[str, Tensor]) -> str:
+    """SHA-256 of the text of a header and of name, type, shape and bytes of every array."""
+    import torch
+
+    parts: list[bytes | memoryview] = [header.encode()]
+    for key in sorted(arrays):
+        value = arrays[key].contiguous()
+        parts += [f"{key} {value.dtype} {tuple(value.shape)}".encode(), value.flatten().view(torch.uint8).numpy().data]
+    return sha256_of(parts)
+
+
+def read_weights(path: Path, kind: str, foreign: str, *, gaps: tuple[str, ...] = ()) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Header, with its card, and the arrays as they are stored, their checksum compared where there is one.
+
+    Parameters
+    ----------
+    gaps
+        Starts of the names of arrays that are no weights and may hold NaN.
 
     Raises
     ------
     WeightsError
-        If the file cannot be read, or its format is not ``kind``; ``foreign`` says what it is not and where such come from.
+        If the file cannot be read or is damaged, or its format is not ``kind``; ``foreign`` says what it is not and where such
+        come from.
     """
+    import torch
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(path, framework="pt") as handle:
-            header = json.loads((handle.metadata() or {}).get("s2p", "null"))
+            metadata = handle.metadata() or {}
+            text = metadata.get("s2p", "null")
+            header = json.loads(text)
             arrays = {key: handle.get_tensor(key) for key in handle.keys()}  # noqa: SIM118 - not a dict
     except (SafetensorError, OSError, json.JSONDecodeError) as error:
         raise WeightsError(f"{path}: cannot be read as a checkpoint ({error})") from None
     if not isinstance(header, dict) or header.get("format") != kind:
         raise WeightsError(f"{path}: {foreign}")
+    weights = (value for key, value in arrays.items() if value.is_floating_point() and not key.startswith(gaps))
+    if not all(math.isfinite(value.sum(dtype=torch.float64)) for value in weights):
+        raise WeightsError(f"{path}: the checkpoint's weights are damaged (not a number); download it again")
+    expected = metadata.get("sha256") or _shipped_checksum(text)
+    # Those of a user may be older than checksums; a shipped one whose header is in no table has a damaged header.
+    if checksum(text, arrays) != expected if expected else path.parent == SHIPPED:
+        raise WeightsError(f"{path}: the checkpoint's weights are damaged (their checksum is another); download it again")
     return header, arrays
+
+
+def _shipped_checksum(header: str) -> str | None:
+    """What the table says of the shipped checkpoint with this header, whatever the file is called."""
+    rows = (line.split() for line in SUMS.read_text(encoding="utf-8").splitlines())
+    own = sha256_of([header.encode()])
+    return next((whole for whole, of_header, _ in rows if of_header == own), None)
 
 
 def fill(module: nn.Module, arrays: Mapping[str, Tensor], path: Path) -> None:

@@ -72,9 +72,8 @@ def load_pocketgen(model: str | Path = "pocketgen", *, encoder: str | Path | Non
         If there is none, it cannot be used, or its language model is not the one it was trained with.
     """
     path = find_weights(model, "`python -m benchmarks.recipes.pocketgen` trains one; give its path")
-    header, stored = read_weights(
-        path, FORMAT, "not a PocketGen checkpoint; `python -m benchmarks.recipes.pocketgen` writes them"
-    )
+    foreign = "not a PocketGen checkpoint; `python -m benchmarks.recipes.pocketgen` writes them"
+    header, stored = read_weights(path, FORMAT, foreign, gaps=("geometry.",))
     arrays = {key: value.float() for key, value in stored.items()}
     network = PocketGen(PocketGenConfig(**header["config"]))
     try:
