@@ -70,6 +70,8 @@ class Pocket:
     """(3,) Å."""
     volume: float
     """Å³ swept by probe spheres at the points."""
+    copy_of: int = 0
+    """Rank of the pocket that this one is a symmetric copy of, in another chain of the same protein; 0 for none."""
 
 
 @dataclass(frozen=True, eq=False)

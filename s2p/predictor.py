@@ -19,12 +19,13 @@ from s2p.io.runtime import pick_device
 from s2p.io.weights import SHIPPED, find_weights
 from s2p.language.esm import BACKBONES, LanguageOutput, predict_residues
 from s2p.pockets.calibration import pocket_features
+from s2p.pockets.ranking import ranked
 from s2p.pockets.scored import find_point_pockets
 from s2p.prediction import Pocket, Prediction, Predictor, import_predictor, names_class, obeyed, predict_with, sigmoid
 from s2p.residues.context import context_features, context_logits
 from s2p.residues.smoothing import smooth
 from s2p.structure.reading import Structure, read_structure
-from s2p.surface.surroundings import Surroundings
+from s2p.surface.surroundings import Surroundings, assemblies
 
 __all__ = ["METHODS", "ResidueScores", "Seq2Pocket", "by_residue", "checkpoint_format", "load", "load_structure", "predict"]
 
@@ -42,8 +43,8 @@ class ResidueScores:
     """(N, d) of the language model."""
     sequence_logits: NDArray[np.float32]
     """(N,) of the language model alone."""
-    surroundings: Surroundings | None = field(default=None, repr=False)
-    """Of the structure, made for the probabilities and used again for the pockets."""
+    parts: Sequence[Surroundings] | None = field(default=None, repr=False)
+    """Assemblies of the structure, made for the probabilities and used again for the pockets."""
 
 
 class Seq2Pocket:
@@ -93,15 +94,17 @@ class Seq2Pocket:
 
     def _scores(self, structure: Structure, outputs: Mapping[str, LanguageOutput], config: PredictConfig) -> ResidueScores:
         logits, embeddings = by_residue(structure, outputs, self.checkpoint.model.head.in_features)
-        final, around = logits, Surroundings(structure)
-        if self.checkpoint.context is not None and config.use_context:
-            final = context_logits(self.checkpoint.context, context_features(structure, logits, around))
-        return ResidueScores(sigmoid(final).astype(np.float32), embeddings, logits, around)
+        final, parts, head = logits.copy(), assemblies(structure), self.checkpoint.context
+        if head is not None and config.use_context:
+            for part in parts:
+                features = context_features(part.structure, logits[part.residues], part)
+                final[part.residues] = context_logits(head, features)
+        return ResidueScores(sigmoid(final).astype(np.float32), embeddings, logits, parts)
 
     def pockets(self, structure: Structure, scores: ResidueScores, config: PredictConfig | None = None) -> Prediction:
         """The stages after the language model: cheap, so that thresholds can be changed live."""
         config = obeyed(config)
-        checkpoint, around = self.checkpoint, Surroundings.of(structure, scores.surroundings)
+        checkpoint, parts = self.checkpoint, assemblies(structure, scores.parts)
         threshold = checkpoint.threshold if config.threshold is None else config.threshold
         smoothing_threshold = checkpoint.smoothing_threshold if config.smoothing_threshold is None else config.smoothing_threshold
         # Thresholds and clustering make the published pockets; the scored surface has none of them. Whoever sets one wants to see
@@ -140,9 +143,9 @@ class Seq2Pocket:
         }
         if points is not None:
             sequence = sigmoid(scores.sequence_logits).astype(np.float32)
-            pockets = find_point_pockets(points, structure, sequence, scores.embeddings, positive, around)
+            pockets = find_point_pockets(points, structure, sequence, scores.embeddings, positive, parts)
         else:
-            pockets = self._published_pockets(around, positive, smoothed, scores, config)
+            pockets = self._published_pockets(structure, parts, positive, smoothed, scores, config)
         notes: tuple[str, ...] = ()
         if config.ranking is None and checkpoint.ranking != ranking:
             notes = ("settings of the published pockets were given, so they are made and ranked as published",)
@@ -163,34 +166,32 @@ class Seq2Pocket:
 
     def _published_pockets(
         self,
-        around: Surroundings,
+        structure: Structure,
+        parts: Sequence[Surroundings],
         positive: NDArray[np.bool_],
         smoothed: NDArray[np.bool_],
         scores: ResidueScores,
         config: PredictConfig,
     ) -> tuple[Pocket, ...]:
-        """Mean shift on the surface points of the positive residues, in published order; the probability is ours."""
+        """Mean shift on the surface points of the positive residues, in published order; the probability is ours.
+
+        In the frame of the file, which is the published one, all chains are clustered at once; else those in contact.
+        """
         from s2p.pockets.published import find_clusters  # not needed for pockets of the scored surface
 
-        probabilities, structure = scores.probabilities, around.structure
-        clusters = find_clusters(structure, positive, probabilities, config.surface, config.cluster, around)
-        frame = around if config.cluster.frame == "principal" else None
-        features, volumes = pocket_features(structure, clusters, probabilities, smoothed, config.surface.probe_radius, frame)
-        model = self.checkpoint.pocket_model
-        chance = model.probability(features) if model is not None else np.array([c.score for c in clusters])
-        return tuple(
-            Pocket(
-                rank,
-                cluster.score,
-                float(chance[rank - 1]),
-                cluster.residues,
-                cluster.atoms,
-                cluster.points.astype(np.float32),
-                cluster.center.astype(np.float32),
-                float(volumes[rank - 1]),
-            )
-            for rank, cluster in enumerate(clusters, start=1)
-        )
+        framed, model = config.cluster.frame == "principal", self.checkpoint.pocket_model
+        found = []
+        for part in parts if framed else (Surroundings(structure),):
+            own, frame = part.residues, part if framed else None
+            p, surface = scores.probabilities[own], config.surface
+            clusters = find_clusters(part.structure, positive[own], p, surface, config.cluster, part)
+            features, volumes = pocket_features(part.structure, clusters, p, smoothed[own], surface.probe_radius, frame)
+            chance = model.probability(features) if model is not None else np.array([c.score for c in clusters])
+            for cluster, probability, volume in zip(clusters, chance.tolist(), volumes.tolist(), strict=True):
+                points, center = cluster.points.astype(np.float32), cluster.center.astype(np.float32)
+                residues, atoms = own[cluster.residues], part.atoms[cluster.atoms]
+                found.append(Pocket(0, cluster.score, probability, residues, atoms, points, center, volume))
+        return ranked(structure, found)
 
 
 def by_residue(structure: Structure, outputs: Mapping[str, LanguageOutput], width: int) -> LanguageOutput:

@@ -28,10 +28,12 @@ from s2p.evaluation.compare import ComplexResult, evaluate_complex
 from s2p.evaluation.config import BenchmarkConfig
 from s2p.io.runtime import progress_bar
 from s2p.pockets.calibration import PocketModel
+from s2p.pockets.ranking import ranked
 from s2p.pockets.scored import peaks, pockets_of_points
 from s2p.pockets.scorer import PointPocketConfig
 from s2p.prediction import Prediction, sigmoid
 from s2p.predictor import ResidueScores, Seq2Pocket
+from s2p.surface.surroundings import Surroundings
 
 __all__ = ["STUDIES", "PointStudy", "average_precisions", "study_rows"]
 
@@ -180,10 +182,9 @@ class PointStudy:
         config, results = PointPocketConfig(), []
         for h, item, score in zip(self.held if held is None else held, prepared, scores, strict=True):
             found = group(item.cloud.coord, score, config)
-            pockets = pockets_of_points(
-                found, h.truth.structure, item.cloud, score, h.sequence[0], h.base.positive, model, config
-            )
-            prediction = replace(h.base, pockets=pockets)
+            whole = Surroundings(h.truth.structure)
+            pockets = pockets_of_points(found, whole, item.cloud, score, h.sequence[0], h.base.positive, model, config)
+            prediction = replace(h.base, pockets=ranked(h.truth.structure, pockets))
             results.append(evaluate_complex(prediction, h.truth.ligands, name=h.case.id, cluster=h.case.cluster))
         return results, average_precisions(prepared, scores)
 

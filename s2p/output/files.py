@@ -54,7 +54,18 @@ FORMATS = ("csv", "json", "pdb", "pml", "cxc", "html", "box")
 MAPS = ("cube", "ccp4")
 """What it can write of a density."""
 
-POCKET_COLUMNS = ("rank", "score", "probability", "center_x", "center_y", "center_z", "n_residues", "volume", "residues")
+POCKET_COLUMNS = (
+    "rank",
+    "score",
+    "probability",
+    "center_x",
+    "center_y",
+    "center_z",
+    "n_residues",
+    "volume",
+    "residues",
+    "copy_of",
+)
 RESIDUE_COLUMNS = ("chain", "number", "insertion_code", "name", "probability", "smoothed", "pocket")
 
 
@@ -70,6 +81,7 @@ def pocket_rows(prediction: Prediction) -> list[tuple[Any, ...]]:
             len(p.residues),
             round(float(p.volume), 1),
             " ".join(ids[i] for i in p.residues.tolist()),
+            p.copy_of,
         )
         for p in prediction.pockets
     ]
@@ -117,6 +129,7 @@ def as_json(prediction: Prediction) -> dict[str, Any]:
                 **dict(zip(POCKET_COLUMNS[:3], row[:3], strict=True)),
                 "center": list(row[3:6]),
                 "volume": row[7],
+                "copy_of": p.copy_of,
                 "n_points": len(p.points),
                 "residues": [ids[i] for i in p.residues.tolist()],
             }

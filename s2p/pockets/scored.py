@@ -6,6 +6,7 @@ A pocket is where scores pile up. Every point climbs to the highest point near i
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numba
@@ -13,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from s2p.pockets.calibration import PocketModel
+from s2p.pockets.ranking import ranked
 from s2p.pockets.scorer import PointPocketConfig, PointScorer
 from s2p.prediction import Pocket
 from s2p.structure.cells import build_cells, cell_runs
@@ -20,7 +22,7 @@ from s2p.structure.contacts import binding_residues
 from s2p.structure.reading import Structure
 from s2p.surface.features import PointConfig, point_features, protein_points
 from s2p.surface.points import SurfacePoints, swept_volume
-from s2p.surface.surroundings import Surroundings
+from s2p.surface.surroundings import Surroundings, assemblies
 
 __all__ = [
     "POCKET_FEATURES",
@@ -237,32 +239,38 @@ def find_point_pockets(
     probabilities: NDArray[np.float32],
     embeddings: NDArray[np.float32],
     positive: NDArray[np.bool_] | None = None,
-    surroundings: Surroundings | None = None,
+    parts: Sequence[Surroundings] | None = None,
 ) -> tuple[Pocket, ...]:
     """Pockets of a structure from its scored surface, most probable first.
 
     Parameters
     ----------
-    probabilities, embeddings, surroundings
-        See :func:`score_points`.
+    probabilities, embeddings
+        (N,) and (N, d) of the residues, from the language model alone: what the scorer was trained on.
     positive
         (N,) residues that the sequence model and the smoothing predict; those that own points around a pocket join it.
+    parts
+        :func:`~s2p.surface.surroundings.assemblies` of the structure, where they have been made.
 
     Notes
     -----
-    Score and probability are both the calibrated chance that a ligand atom lies within 4 Å of the centre. Pockets less likely
-    than ``scorer.pockets.min_probability`` are left out, but for the first.
+    Score and probability are both the calibrated chance that a ligand atom lies within 4 Å of the centre. They are made for each
+    assembly of chains in contact as if there were no other. Pockets less likely than ``scorer.pockets.min_probability`` are left
+    out, but for the first of an assembly.
     """
-    around = Surroundings.of(structure, surroundings)
-    cloud, scores = score_points(scorer, structure, probabilities, embeddings, around)
-    found = peaks(cloud.coord, scores, scorer.pockets)
-    model, config, probe = scorer.pocket_model, scorer.pockets, scorer.points.probe_radius
-    return pockets_of_points(found, structure, cloud, scores, probabilities, positive, model, config, probe, around)
+    found = []
+    for part in assemblies(structure, parts):
+        p, chosen = probabilities[part.residues], None if positive is None else positive[part.residues]
+        cloud, scores = score_points(scorer, part.structure, p, embeddings[part.residues], part)
+        tops = peaks(cloud.coord, scores, scorer.pockets)
+        model, config, probe = scorer.pocket_model, scorer.pockets, scorer.points.probe_radius
+        found += pockets_of_points(tops, part, cloud, scores, p, chosen, model, config, probe)
+    return ranked(structure, found)
 
 
 def pockets_of_points(
     found: Peaks,
-    structure: Structure,
+    part: Surroundings,
     cloud: SurfacePoints,
     scores: NDArray[np.float32],
     probabilities: NDArray[np.float32],
@@ -270,30 +278,27 @@ def pockets_of_points(
     model: PocketModel,
     config: PointPocketConfig,
     probe_radius: float = PointConfig.probe_radius,
-    surroundings: Surroundings | None = None,
-) -> tuple[Pocket, ...]:
-    """Candidates as pockets, most probable first: the last step of :func:`find_point_pockets`, whose parameters it shares.
+) -> list[Pocket]:
+    """Pockets of one assembly, not ranked yet: the last step of :func:`find_point_pockets`, whose parameters it shares.
 
-    ``found`` is of the points of ``cloud`` and their (P,) ``scores``.
+    ``found`` is of the points of ``cloud`` and their (P,) ``scores``; residues and atoms of the pockets are those of the file.
     """
-    around = Surroundings.of(structure, surroundings)
-    if not len(found.height):
-        return ()
+    structure = part.structure
     owner = structure.atoms.residue_index
     chance = model.probability(peak_features(found, scores, probabilities[owner[cloud.atom]]))
-    order = np.argsort(-chance, kind="stable")
-    kept = [k for place, k in enumerate(order.tolist()) if place == 0 or chance[k] >= config.min_probability]
     pockets = []
-    for rank, k in enumerate(kept, start=1):
+    for k, p in enumerate(chance.tolist()):
+        if p < config.min_probability and k != np.argmax(chance):
+            continue
         basin = found.basin == k
         own = basin & (scores >= config.member * scores[basin].max())
         points = cloud.coord[own]
         residues = binding_residues(structure, points, config.residue_cutoff)
         if positive is not None:
             joined = np.unique(owner[cloud.atom[basin]])
-            residues = np.union1d(residues, joined[positive[joined]]).astype(np.int32)
-        p, members = float(chance[k]), np.unique(cloud.atom[own]).astype(np.int32)
-        volume = swept_volume(around.inside(points), probe_radius)
+            residues = np.union1d(residues, joined[positive[joined]])
+        volume = swept_volume(part.inside(points), probe_radius)
         center = found.center[k].astype(np.float32)
-        pockets.append(Pocket(rank, p, p, residues, members, points.astype(np.float32), center, volume))
-    return tuple(pockets)
+        members = part.atoms[np.unique(cloud.atom[own])]
+        pockets.append(Pocket(0, p, p, part.residues[residues], members, points.astype(np.float32), center, volume))
+    return pockets

@@ -1,17 +1,22 @@
-"""What the stages of a prediction read of a structure's shape, made once: frame, cell lists, surface points."""
+"""What the stages of a prediction read of a structure's shape, made once for the chains in contact: frame, cell lists, points."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 from s2p.structure.cells import CellList, build_cells
 from s2p.structure.reading import Structure
 from s2p.surface.points import SoftPoints, soft_points
 
-__all__ = ["Surroundings", "principal_frame"]
+__all__ = ["Surroundings", "assemblies", "principal_frame"]
+
+CONTACT = 8.0
+"""Å between heavy atoms of two chains in contact: far enough for models of CA atoms, and for a ligand that lies between them."""
 
 TIE = 1e-3
 """Two spreads count as equal, and their axes as free to turn, where they differ by less than this share of the largest."""
@@ -26,10 +31,21 @@ class Surroundings:
 
     All of it lies in a frame that is fixed to the molecule (:func:`principal_frame`): spheres, rays and grids then stand in the
     same place on the molecule however its file is turned. All atoms of the structure count.
+
+    Parameters
+    ----------
+    whole
+        What the file holds.
+    chains
+        Those that are looked at; default all.
     """
 
-    def __init__(self, structure: Structure) -> None:
-        self.structure = structure
+    def __init__(self, whole: Structure, chains: Sequence[str] | None = None) -> None:
+        self.whole = whole
+        self.structure = structure = whole if chains is None else whole.select_chains(chains)
+        kept = np.ones(len(whole.residues), bool) if chains is None else np.isin(whole.residues.chain, list(chains))
+        self.residues, self.atoms = (np.flatnonzero(x).astype(np.int32) for x in (kept, kept[whole.atoms.residue_index]))
+        """(N,) and (A,) indices in the file."""
         self.origin, self.axes = principal_frame(structure.residues.ca_coord)
         self._cells: dict[float, CellList] = {}
         self._points: dict[tuple[int, float], SoftPoints] = {}
@@ -70,6 +86,34 @@ class Surroundings:
     def of(cls, structure: Structure, made: Surroundings | None) -> Surroundings:
         """``made`` where it is this structure's, else new ones."""
         return made if made is not None and made.structure is structure else cls(structure)
+
+
+def assemblies(structure: Structure, made: Sequence[Surroundings] | None = None) -> Sequence[Surroundings]:
+    """The parts of a structure whose chains are in contact, one after the other; ``made`` where it is of this structure.
+
+    What is predicted for a part does not depend on the others: a file may hold copies, or other proteins, far away.
+    """
+    if made is not None and all(part.whole is structure for part in made):
+        return made
+    group, chain = _in_contact(structure), structure.residues.chain
+    names = [list(dict.fromkeys(chain[group == k].tolist())) for k in dict.fromkeys(group.tolist())]
+    return [Surroundings(structure, own) for own in names] if len(names) > 1 else [Surroundings(structure)]
+
+
+def _in_contact(structure: Structure) -> NDArray[np.int64]:
+    """(N,) number of the group of chains that a residue belongs to."""
+    chain = np.unique(structure.residues.chain, return_inverse=True)[1]
+    owner = chain[structure.atoms.residue_index]
+    order = np.argsort(owner, kind="stable")
+    clouds = np.split(structure.atoms.coord[order].astype(np.float64), np.flatnonzero(np.diff(owner[order])) + 1)
+    low, high = (np.stack([f(c, axis=0) for c in clouds]) for f in (np.min, np.max))
+    group = np.arange(len(clouds))
+    for a, cloud in enumerate(clouds):
+        tree = cKDTree(cloud)
+        for b in np.flatnonzero(((low[a] - CONTACT <= high) & (high[a] + CONTACT >= low)).all(axis=1)).tolist():
+            if group[a] != group[b] and tree.query(clouds[b], distance_upper_bound=CONTACT)[0].min() <= CONTACT:
+                group[group == group[b]] = group[a]
+    return np.asarray(group[chain])
 
 
 def principal_frame(ca_coord: NDArray[np.floating]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -156,7 +156,18 @@ def test_one_input(capsys):
     assert all(path.is_file() for path in written)
     with open("s2p_out/a_pockets.csv", newline="") as handle:
         header = next(csv.reader(handle))
-    assert header == ["rank", "score", "probability", "center_x", "center_y", "center_z", "n_residues", "volume", "residues"]
+    assert header == [
+        "rank",
+        "score",
+        "probability",
+        "center_x",
+        "center_y",
+        "center_z",
+        "n_residues",
+        "volume",
+        "residues",
+        "copy_of",
+    ]
     with open("s2p_out/a_residues.csv", newline="") as handle:
         assert next(csv.reader(handle)) == ["chain", "number", "insertion_code", "name", "probability", "smoothed", "pocket"]
     assert not Path("s2p_out/summary.csv").exists()

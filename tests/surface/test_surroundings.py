@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from s2p.predictor import load
 from s2p.structure.reading import Structure, read_structure
 from s2p.structure.transforms import moved, random_rotation
 from s2p.surface.points import SOFTNESS, atom_radii, soft_points, sphere, surface_points
-from s2p.surface.surroundings import Surroundings, principal_frame
+from s2p.surface.surroundings import CONTACT, Surroundings, assemblies, principal_frame
 
 
 @pytest.fixture(scope="module")
@@ -159,3 +160,28 @@ def test_the_frame_of_few_points_is_still_a_frame() -> None:
     for n in (1, 2, 3):
         _, axes = principal_frame(np.arange(3.0 * n).reshape(n, 3) ** 2)
         np.testing.assert_allclose(axes.T @ axes, np.eye(3), atol=1e-9)
+
+
+def test_chains_in_contact_are_one_assembly(examples: Path) -> None:
+    dimer = read_structure(examples / "1ake.cif.gz")
+    (whole,) = assemblies(dimer)
+    assert whole.structure is dimer and len(whole.atoms) == len(dimer.atoms)
+    assert assemblies(dimer, [whole])[0] is whole
+    assert assemblies(dimer.select_chains(["A"]), [whole])[0] is not whole
+
+
+def test_chains_apart_are_assemblies_of_their_own(examples: Path) -> None:
+    dimer = read_structure(examples / "1ake.cif.gz")
+    atoms, of_b = dimer.atoms, dimer.residues.chain[dimer.atoms.residue_index] == "B"
+    first, second = atoms.coord[~of_b].astype(float), atoms.coord[of_b].astype(float)
+    along = np.array([1.0, 0.0, 0.0])
+    for gap, n in ((CONTACT - 0.01, 1), (CONTACT + 0.01, 2)):
+        # The two atoms that face each other come to lie on one line.
+        touch = first[first[:, 0].argmax()] - second[second[:, 0].argmin()]
+        shifted = np.where(of_b[:, None], atoms.coord + touch + gap * along, atoms.coord).astype(np.float32)
+        parts = assemblies(replace(dimer, atoms=replace(atoms, coord=shifted)))
+        assert len(parts) == n
+    assert [part.structure.chains for part in parts] == [["A"], ["B"]]
+    for part in parts:
+        np.testing.assert_array_equal(part.whole.atoms.coord[part.atoms], part.structure.atoms.coord)
+        np.testing.assert_array_equal(part.whole.residues.number[part.residues], part.structure.residues.number)
