@@ -182,39 +182,38 @@ def _to_gemmi(structure: Structure, probabilities: Any) -> Any:
     parsed, model = gemmi.Structure(), gemmi.Model(1)
     parsed.name = re.sub(r"[^A-Za-z0-9_.-]", "_", structure.name)[:40] or "s2p"
     chains = {name: gemmi.Chain(name) for name in _chain_order(structure)}
-    start = np.searchsorted(atoms.residue_index, np.arange(len(residues) + 1)).tolist()
-    coord, names, elements = atoms.coord.astype(float).tolist(), atoms.name.tolist(), atoms.element.tolist()
-    b_factor = np.clip(np.nan_to_num(np.asarray(probabilities, dtype=float)) * 100, 0, 100).tolist()
+    place_of = {name: k for k, name in enumerate(chains, start=1)}
+    b_factor = np.clip(np.nan_to_num(np.asarray(probabilities, dtype=float)) * 100, 0, 100).round(2).tolist()
 
-    def residue(name: str, number: int, code: str, label: int | None, polymer: bool) -> Any:
+    def add(chain: str, number: int, code: str, name: str, label: int | None, polymer: bool, where: Any, b: float) -> None:
         new = gemmi.Residue()
         new.name, new.seqid, new.label_seq = name, gemmi.SeqId(number, code or " "), label
         new.entity_type = gemmi.EntityType.Polymer if polymer else gemmi.EntityType.NonPolymer
         new.het_flag = "A" if polymer else "H"
-        return new
-
-    def atom(name: str, element: str, position: list[float], b: float) -> Any:
-        new = gemmi.Atom()
-        new.name, new.element, new.pos, new.b_iso = name, gemmi.Element(element), gemmi.Position(*position), b
-        return new
-
-    columns = (residues.chain, residues.number, residues.insertion_code, residues.name, residues.label_seq_id)
-    for i, (chain, number, code, name, label) in enumerate(zip(*(c.tolist() for c in columns), strict=True)):
-        new = residue(name, number, code, label or None, True)
-        for k in range(start[i], start[i + 1]):
-            new.add_atom(atom(names[k], elements[k], coord[k], b_factor[i]))
-        chains[chain].add_residue(new)
-    for ligand in structure.ligands:
-        new = residue(ligand.name, ligand.number, ligand.insertion_code, None, ligand.kind == "nucleic")
-        for name, element, position in zip(
-            ligand.atom_name.tolist(), ligand.element.tolist(), ligand.coord.astype(float).tolist(), strict=True
+        # gemmi makes these from the chain's name, and leaves them without quotes in a table of mmCIF.
+        new.subchain = f"{place_of[chain]}p" if polymer else f"{place_of[chain]}n{len(chains[chain])}"
+        names, elements, coord = where
+        for atom_name, element, position in zip(
+            names.tolist(), elements.tolist(), coord.astype(float).round(3).tolist(), strict=True
         ):
-            new.add_atom(atom(name, element, position, 0.0))
-        chains[ligand.chain].add_residue(new)
+            atom = gemmi.Atom()
+            atom.name, atom.element, atom.pos, atom.b_iso = atom_name, gemmi.Element(element), gemmi.Position(*position), b
+            new.add_atom(atom)
+        chains[chain].add_residue(new)
+
+    start = np.searchsorted(atoms.residue_index, np.arange(len(residues) + 1)).tolist()
+    columns = (residues.chain, residues.number, residues.insertion_code, residues.name, residues.label_seq_id)
+    for i, (*place, label) in enumerate(zip(*(c.tolist() for c in columns), strict=True)):
+        own = slice(start[i], start[i + 1])
+        add(*place, label or None, True, (atoms.name[own], atoms.element[own], atoms.coord[own]), b_factor[i])
+    for x in structure.ligands:
+        content = (x.atom_name, x.element, x.coord)
+        add(x.chain, x.number, x.insertion_code, x.name, None, x.kind == "nucleic", content, 0.0)
     for new_chain in chains.values():
         model.add_chain(new_chain)
     parsed.add_model(model)
-    parsed.setup_entities()
+    parsed.ensure_entities()
+    parsed.deduplicate_entities()
     parsed.assign_serial_numbers()
     return parsed
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from s2p.output.files import scores_order
 from s2p.output.palette import PROBABILITY, pocket_color, rgb
 from s2p.prediction import Pocket, Prediction
 
@@ -27,33 +28,55 @@ BOX_MAX = 30.0
 """Å, longest edge of a docking box: Vina warns above 30³ Å³, where its search gets thin."""
 
 
-def _by_chain(prediction: Prediction, pocket: Pocket) -> dict[str, list[str]]:
-    """``45``, ``46A`` … of the pocket's residues by chain."""
-    residues = prediction.structure.residues
-    found: dict[str, list[str]] = {}
+def _terms(prediction: Prediction, pocket: Pocket) -> list[tuple[str, str, list[str]]]:
+    """Chain, residue name (of those whose place a ligand has as well), and ``45``, ``46A`` … of the pocket's residues."""
+    structure, found = prediction.structure, dict[tuple[str, str], list[str]]()
+    taken = {(x.chain, x.number, x.insertion_code) for x in structure.ligands}
+    r = structure.residues
     for i in pocket.residues.tolist():
-        found.setdefault(str(residues.chain[i]), []).append(f"{residues.number[i]}{residues.insertion_code[i]}")
-    return found
+        chain, number, code = str(r.chain[i]), int(r.number[i]), str(r.insertion_code[i])
+        name = str(r.name[i]) if (chain, number, code) in taken else ""
+        found.setdefault((chain, name), []).append(f"{number}{code}")
+    return [(*key, numbers) for key, numbers in found.items()]
 
 
 def pymol_selection(prediction: Prediction, pocket: Pocket) -> str:
     r"""PyMOL selection of the pocket's residues: ``(chain A and resi 45+46A+\-3)``, several joined by ``or``."""
-    parts = []
-    for chain, numbers in _by_chain(prediction, pocket).items():
-        # A minus would mean a range and a plus a list: PyMOL takes escaped characters as they are.
-        name = re.sub(r"([^A-Za-z0-9])", r"\\\1", chain) or "''"
-        parts.append(f"(chain {name} and resi {'+'.join(n.replace('-', chr(92) + '-') for n in numbers)})")
+
+    def escape(text: str) -> str:
+        # A minus would mean a range, a plus a list, an asterisk anything: escaped they are taken as they are.
+        return re.sub(r"([^A-Za-z0-9])", r"\\\1", text)
+
+    def word(text: str) -> str:
+        return text if re.fullmatch("[A-Za-z0-9]+", text) else f'"{escape(text.strip())}"'  # quoted, or %, & … are operators
+
+    if any(re.search(r"[\"()\[\]{}]", chain) for chain, _, _ in _terms(prediction, pocket)):
+        # There is no way to write these: the atoms by their place in the file that :func:`pymol_script` loads.
+        places = np.flatnonzero(np.isin(scores_order(prediction.structure), pocket.residues))
+        return f"(rank {'+'.join(map(str, places.tolist()))})"
+    parts = [
+        f"(chain {word(chain)} and resi {'+'.join(map(escape, numbers))}{f' and resn {word(name)}' if name else ''})"
+        for chain, name, numbers in _terms(prediction, pocket)
+    ]
     return " or ".join(parts) or "none"
 
 
 def chimerax_selection(prediction: Prediction, pocket: Pocket) -> str:
     """ChimeraX specification of the pocket's residues: ``/A:45,46A,-3/B:7``."""
+
+    def equals(attribute: str, text: str) -> str:
+        exact, quote = re.sub(r"([*?[])", r"[\1]", text), "'" if '"' in text else '"'  # == minds the case, and has wildcards
+        return f"{attribute}=={quote}{exact}{quote}"
+
     parts = []
-    for chain, numbers in _by_chain(prediction, pocket).items():
-        # Other characters than these are operators, so the chain is asked for as an attribute.
+    for chain, name, numbers in _terms(prediction, pocket):
+        # Other characters than these are operators, so the chain is asked for as an attribute of the residue (not of the
+        # chain, which for ChimeraX has none of the residues that it takes for no polymer).
         plain = re.fullmatch(r"[A-Za-z0-9_]+", chain)
-        parts.append((f"/{chain}" if plain else f'//chain_id="{chain or " "}"') + ":" + ",".join(numbers))
-    return "".join(parts)
+        tests = [] if plain else [equals("chain_id", chain or " ")]
+        tests += [equals("name", name)] if name else []
+        parts.append((f"/{chain}" if plain else "") + ":" + ",".join(numbers) + ("::" if tests else "") + ",".join(tests))
+    return "".join(sorted(parts, key=lambda part: part[0] == "/"))  # after /A a part without chain would be of that chain
 
 
 def pymol_script(prediction: Prediction, stem: str, suffix: str) -> str:
@@ -65,16 +88,24 @@ def pymol_script(prediction: Prediction, stem: str, suffix: str) -> str:
         "import os, pymol",
         f"cmd.load(os.path.join(os.path.dirname(pymol.__script__), {f'{stem}_scores.{suffix}'!r}), {name!r})",
         f"hide everything, {name}",
-        f"show cartoon, {name} and polymer",
+        f"show cartoon, {name} and not hetatm",
         f"show sticks, {name} and organic",
         f"set_color s2p_low, [{_numbers(rgb(low))}]",
         f"set_color s2p_high, [{_numbers(rgb(high))}]",
         "# B-factor = residue probability x 100",
-        f"spectrum b, s2p_low s2p_high, {name} and polymer, minimum=0, maximum=100",
+        f"spectrum b, s2p_low s2p_high, {name} and not hetatm, minimum=0, maximum=100",
     ]
+    ids = [i.lower() for i in prediction.structure.residues.ids()]
+    if len(set(ids)) < len(ids):
+        lines += [
+            "# Some residues are told apart by upper and lower case only.",
+            "set ignore_case, off",
+            "set ignore_case_chain, off",
+        ]
     for p in prediction.pockets:
         color, pocket = f"s2p_color{p.rank}", f"{name}_pocket{p.rank}"
-        selection = f"{name} and polymer and ({pymol_selection(prediction, p)})"
+        # Not "and polymer": what PyMOL takes for polymer lacks some modified residues.
+        selection = f"{name} and ({pymol_selection(prediction, p)})"
         lines += [
             f"set_color {color}, [{_numbers(rgb(pocket_color(p.rank)))}]",
             f"select {pocket}, {selection}",
@@ -105,9 +136,9 @@ def chimerax_script(prediction: Prediction, stem: str, suffix: str) -> str:
         if selection:
             lines += [
                 f"name pocket{p.rank} {selection}",
-                f"color {selection} & protein {color}",
-                f"show {selection} & protein atoms",
-                f"style {selection} & protein stick",
+                f"color {selection} {color}",
+                f"show {selection} atoms",
+                f"style {selection} stick",
             ]
         center = ",".join(f"{x:.3f}" for x in p.center.tolist())
         lines.append(f'shape sphere radius 1 center {center} color {color} name "centre {p.rank}"')

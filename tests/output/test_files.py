@@ -13,6 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from builders import NASTY, make_prediction
+from hypothesis import given
+from hypothesis import strategies as st
 
 from s2p.errors import S2PError
 from s2p.io.files import file_stem
@@ -102,15 +104,33 @@ def test_too_many_atoms_for_pdb(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def parse_pymol(selection: str) -> set[str]:
     """Residue ids of a selection made of ``(chain X and resi a+b)`` terms."""
-    found = set()
-    for term in selection.split(" or "):
-        match = re.fullmatch(r"\(chain (\S+) and resi (\S+)\)", term)
-        assert match
-        chain = re.sub(r"\\(.)", r"\1", match[1])
+    found, position = set(), 0
+    while position < len(selection):
+        match = re.compile(r'(?: or )?\(chain ([A-Za-z0-9]+|"(?:\\.|[A-Za-z0-9])*") and resi ([\w\\+-]+)\)').match(
+            selection, position
+        )
+        assert match, selection[position:]
+        chain = re.sub(r"\\(.)", r"\1", match[1].strip('"'))
         # An unescaped minus would be a range.
         assert not re.search(r"(?<!\\)-", match[2])
-        found |= {f"{chain}:{number}".replace("\\", "") for number in match[2].split("+")}
+        found |= {f"{chain}:{number}".replace("\\-", "-") for number in match[2].split("+")}
+        position = match.end()
     return found
+
+
+@given(
+    st.lists(
+        st.text(st.characters(min_codepoint=33, max_codepoint=126, exclude_characters='"()[]{}'), min_size=1, max_size=3),
+        min_size=2,
+        max_size=2,
+        unique=True,
+    )
+)
+def test_pymol_selection_of_any_chain(chains: list[str]) -> None:
+    p = make_prediction(chains=(chains[0], chains[1]))
+    ids = p.structure.residues.ids()
+    for pocket in p.pockets:
+        assert parse_pymol(pymol_selection(p, pocket)) == {ids[i] for i in pocket.residues}
 
 
 @pytest.mark.parametrize("chains", [("A", "B"), ("AAA", "B-2")])
@@ -122,7 +142,7 @@ def test_pymol_script(tmp_path: Path, chains: tuple[str, str]) -> None:
     ids = p.structure.residues.ids()
     for pocket in p.pockets:
         assert parse_pymol(pymol_selection(p, pocket)) == {ids[i] for i in pocket.residues}
-        assert f"select s2p_demo_pocket{pocket.rank}, s2p_demo and polymer and ({pymol_selection(p, pocket)})" in text
+        assert f"select s2p_demo_pocket{pocket.rank}, s2p_demo and ({pymol_selection(p, pocket)})" in text
         assert f"pseudoatom s2p_demo_center{pocket.rank}, pos=[{pocket.center[0]:.3f}, " in text
     assert r"resi \-3+0+0A" in text
 
@@ -138,7 +158,7 @@ def test_chimerax_script(tmp_path: Path) -> None:
     expected = {ids[i] for i in p.pockets[0].residues}
     assert {f"A:{x}" for x in found[1].split(",")} | {f"B:{x}" for x in found[2].split(",")} == expected
     odd = make_prediction(chains=("B-2", "C"))
-    assert chimerax_selection(odd, odd.pockets[0]).startswith('//chain_id="B-2":')
+    assert chimerax_selection(odd, odd.pockets[0]).startswith(":-3,0,0A")
 
 
 def test_docking_boxes(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -18,8 +19,8 @@ from s2p.structure.reading import read_structure
 
 
 def interpreter() -> str | None:
-    """A Python that has PyMOL: ours, or the system's (Debian's package)."""
-    for python in (sys.executable, "/usr/bin/python3"):
+    """A Python that has PyMOL: the one named in the environment, ours, or the system's (Debian's package)."""
+    for python in (os.environ.get("S2P_PYMOL_PYTHON", sys.executable), sys.executable, "/usr/bin/python3"):
         if (
             shutil.which(python)
             and subprocess.run([python, "-c", "import pymol"], capture_output=True, check=False).returncode == 0
@@ -38,7 +39,8 @@ def selected(script: Path) -> dict[str, list[tuple[float, ...]]]:
     end.write_text(
         f"@{script}\n"
         "python\nimport json\nfrom pymol import cmd\n"
-        "found = {s: cmd.get_coords(s).round(3).tolist() if cmd.count_atoms(s) else [] for s in cmd.get_names('selections')}\n"
+        "found = {s: [] for s in cmd.get_names('selections')}\n"
+        "for s in found: cmd.iterate_state(1, s, 'rows.append((x, y, z))', space={'rows': found[s]})\n"
         f"json.dump(found, open({str(script.with_name('found.json'))!r}, 'w'))\npython end\n"
     )
     done = subprocess.run([str(PYMOL), "-m", "pymol", "-cq", str(end)], capture_output=True, text=True, timeout=120, check=False)
@@ -67,12 +69,28 @@ def check(prediction: Prediction, folder: Path) -> None:
         (("AA", "AB"), (-20, 9990)),  # long chains and numbers of five digits: an mmCIF file
         (("A-B", "x.1"), (1, 1)),  # operators of PyMOL's selection language
         (("and", "not"), (5, 5)),  # its words
+        ((" ", "B"), (1, 1)),  # no name
     ],
 )
 def test_selections_are_the_pockets(tmp_path: Path, chains: tuple[str, str], numbers: tuple[int, int]) -> None:
     prediction = make_prediction("case", chains=chains, numbers=numbers)
     assert len(prediction.pockets) == 2
     check(prediction, tmp_path)
+
+
+ODD = """! # $ % & ' ( ) * + , - . / : ; < = > ? @ [ \\ ] ^ _ ` { | } ~ " A% %A A" "A A*A A* a* AA Aa aA é and all""".split()
+
+
+def test_any_chain_name_and_letters_of_either_case(tmp_path: Path) -> None:
+    """One residue, or two, a chain, whose numbers are 1A and 1a; a pocket for each chain."""
+    p = make_prediction("odd")
+    structure, one = p.structure, p.pockets[0]
+    n = len(structure.residues)
+    chain = np.array([*ODD, "A B"])[np.arange(n) % (len(ODD) + 1)]
+    code = np.where(np.arange(n) <= len(ODD), "A", "a")
+    residues = replace(structure.residues, chain=chain, number=np.ones(n, np.int32), insertion_code=code)
+    pockets = tuple(replace(one, rank=k + 1, residues=np.array([k], np.int32)) for k in range(n))
+    check(replace(p, structure=replace(structure, residues=residues, ligands=()), pockets=pockets), tmp_path)
 
 
 def test_real_structure_with_several_chains(tmp_path: Path, examples: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import gemmi
 import numpy as np
@@ -16,7 +15,7 @@ from builders import make_prediction
 from s2p.output.report import render
 from s2p.output.viewers import chimerax_selection
 from s2p.prediction import Prediction
-from tests.output.test_chimerax import residues_of
+from tests.output.test_chimerax import chosen
 from tests.output.test_pymol import PYMOL, selected
 
 Atoms = set[tuple[float, ...]]
@@ -40,12 +39,24 @@ def antibody_loop() -> Prediction:
     return replace(p, structure=structure, pockets=(replace(p.pockets[0], residues=np.array([0, 2, 4, 30, 31], np.int32)),))
 
 
+def modified() -> Prediction:
+    """A chromophore within a chain that is called %, and a ligand with the number of a residue of the pocket."""
+    p = make_prediction("modified", chains=("%", "A"))
+    residues, ligands = p.structure.residues, p.structure.ligands
+    name, own = residues.name.copy(), int(p.pockets[0].residues[1])
+    name[own] = "CRO"
+    ligand = replace(ligands[0], number=int(residues.number[own]))
+    structure = replace(p.structure, residues=replace(residues, name=name), ligands=(ligand, *ligands[1:]))
+    return replace(p, structure=structure)
+
+
 CASES = {
     "negative numbers, zero, 0A": make_prediction("case"),
     "insertion codes": antibody_loop(),
     "chains that differ in case": make_prediction("case", chains=("A", "a")),
     "long chains, numbers of five digits": make_prediction("case", chains=("AA", "ABC"), numbers=(-20, 9990)),
     "chains of operators": make_prediction("case", chains=("A-B", "x.1")),
+    "a modified residue, a ligand of its number": modified(),
 }
 
 
@@ -57,14 +68,13 @@ def by_chimerax(prediction: Prediction, scores: Path) -> list[Atoms]:
     """ChimeraX's specification (its grammar, not the program) over the file its script opens, read by gemmi."""
     found: list[Atoms] = []
     for pocket in prediction.pockets:
-        wanted = residues_of(chimerax_selection(prediction, pocket))
-        rows: list[Any] = []
-        for chain in gemmi.read_structure(str(scores))[0]:
-            for residue in chain:
-                if residue.entity_type == gemmi.EntityType.Polymer or residue.het_flag != "H":
-                    key = (chain.name, residue.seqid.num, residue.seqid.icode.strip())
-                    rows += [atom.pos.tolist() for atom in residue] if key in wanted else []
-        found.append(coordinates(rows))
+        atoms = {
+            (chain.name, residue.seqid.num, residue.seqid.icode.strip(), residue.name): [atom.pos.tolist() for atom in residue]
+            for chain in gemmi.read_structure(str(scores))[0]
+            for residue in chain
+        }
+        named = chosen(chimerax_selection(prediction, pocket), atoms)
+        found.append(coordinates(row for place in named for row in atoms[place]))
     return found
 
 
