@@ -176,7 +176,7 @@ def element_of(name: str, residue: str, column: str = "", aligned: bool = False)
     bare, column, residue = name.strip().upper(), column.strip().upper(), residue.upper()
     letters = bare.lstrip("0123456789'\"*")
     first = letters[:1]
-    if residue == "DUM":
+    if residue == "DUM" or column == DUMMY:
         return DUMMY
     if residue in _WATERS and first in ("H", "D", "O"):
         return "O" if first == "O" and bare != "OM" else first if first != "O" else DUMMY

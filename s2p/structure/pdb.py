@@ -1,0 +1,290 @@
+"""Text of a PDB file, or of the formats made from it (``.pdbqt``, ``.pqr``), to an :class:`~s2p.structure.table.AtomTable`."""
+
+from __future__ import annotations
+
+import re
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from s2p.config import ReadConfig
+from s2p.errors import StructureError
+from s2p.structure.columns import Bytes, Fields, gather, read_fields
+from s2p.structure.names import DUMMY, STANDARD, element_of, is_residue_name
+from s2p.structure.table import AtomTable
+
+__all__ = ["read_pdb"]
+
+_PIECE = 1 << 22
+_INDENTED = re.compile(rb"\n +(?:ATOM  |HETATM)", re.IGNORECASE)
+_WAY_OUT = "save the structure as mmCIF, or write the PDB file again with another program"
+
+
+class _Unclear(Exception):
+    """A record that can be read in two ways."""
+
+    def __init__(self, row: int, reason: str) -> None:
+        super().__init__(reason)
+        self.row = row
+
+
+def read_pdb(data: bytes, path: Path, config: ReadConfig) -> AtomTable:
+    """Read the atom records of a PDB, PDBQT or PQR file.
+
+    Parameters
+    ----------
+    data
+        Content of the file, lines ended by ``\\n``.
+    path
+        Its name, for messages; ``.pqr`` says that charges and radii stand behind the coordinates.
+    config
+        Limits.
+
+    Raises
+    ------
+    StructureError
+        If there are no atom records, more than ``config.max_atoms``, or one whose fields cannot be told from each other.
+    """
+    from s2p.structure.formats import check_count
+
+    if not data.isascii():  # columns are characters to whoever wrote the file
+        data = data.decode(errors="replace").encode("ascii", errors="replace")
+    if b"\t" in data:
+        data = data.expandtabs(8)
+    if indented := _INDENTED.search(b"\n" + data):
+        number = data.count(b"\n", 0, indented.start()) + 1
+        raise StructureError(f"{path}, line {number}: a blank stands before the atom record; remove the blanks at line starts")
+    buffer = np.frombuffer(b"".join((data, b"\n", b" " * 128)), np.uint8)
+    starts, lines, kinds = _records(buffer, len(data))
+    is_atom = kinds <= 1
+    check_count(int(is_atom.sum()), config.max_atoms, "atom records", path)
+    if not is_atom.any():
+        raise StructureError(f"{path}: no atoms found; it is not a PDB, mmCIF or BinaryCIF structure file")
+    line = lines[is_atom].astype(np.int32)
+    name = path.name.lower().removesuffix(".gz")
+    fields = read_fields(buffer, starts[is_atom], name.endswith(".pqr"))
+    if not fields.read.all():
+        first = int(line[~fields.read][0])
+        raise StructureError(f"{path}, line {first}: the fields of this atom record are not in their columns; {_WAY_OUT}")
+    try:
+        _settle_names(fields)
+        _settle_numbers(fields)
+    except _Unclear as error:
+        raise StructureError(f"{path}, line {line[error.row]}: {error}; {_WAY_OUT}") from None
+    return _table(fields, line, kinds[is_atom] == 1, *_borders(buffer, starts, kinds))
+
+
+def _records(buffer: Bytes, length: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int8]]:
+    """First byte, line number and kind of the records in use: ATOM 0, HETATM 1, TER 2, END 3, ENDMDL 4, MODEL 5."""
+    found, seen = [], 0
+    for piece in range(0, length, _PIECE):
+        starts = np.flatnonzero(buffer[piece : min(piece + _PIECE, length)] == 10) + piece + 1
+        if piece == 0:
+            starts = np.concatenate(([0], starts))
+        letter = buffer[starts] & 0xDF
+        wanted = (letter == 65) | (letter == 69) | (letter == 72) | (letter == 77) | (letter == 84)
+        found.append((starts[wanted], np.flatnonzero(wanted) + seen + 1))
+        seen += len(starts)
+    starts, lines = (np.concatenate(column) for column in zip(*found, strict=True))
+    word = gather(buffer, starts, 7)
+    word = np.where((word | 0x20) - 97 < 26, word & 0xDF, word)
+    kinds = np.full(len(starts), -1, np.int8)
+    for kind, text in enumerate((b"ATOM", b"HETATM", b"TER", b"END", b"ENDMDL", b"MODEL")):
+        ends = (word[len(text)] - 65 >= 26) & (word[len(text)] != 95)  # not within a longer word
+        kinds[(word[: len(text)] == np.frombuffer(text, np.uint8)[:, None]).all(axis=0) & ends] = kind
+    return starts[kinds >= 0], lines[kinds >= 0], kinds[kinds >= 0]
+
+
+def _borders(buffer: Bytes, starts: NDArray[np.int64], kinds: NDArray[np.int8]) -> tuple[NDArray[np.int32], ...]:
+    """Model, part and block of every atom."""
+    model, closed = 1, False
+    number = np.zeros(len(kinds), np.int32)
+    breaks = np.flatnonzero(kinds >= 3)
+    for k, begin in pairwise([*breaks.tolist(), len(kinds)]):
+        if kinds[k] == 5:
+            text = gather(buffer, starts[k : k + 1], 40)[5:, 0].tobytes().split()
+            model, closed = int(text[0][:9]) if text and text[0].isdigit() else model + 1, False
+        elif kinds[k] == 4:
+            closed = True
+        if closed and begin > k + 1 and (kinds[k + 1 : begin] <= 1).any():
+            model, closed = model + 1, False  # models without a MODEL record
+        number[k:begin] = model
+    number[: breaks[0] if len(breaks) else len(kinds)] = 1
+    is_atom = kinds <= 1
+    part, block = np.cumsum((kinds >= 2) & (kinds <= 4)), np.cumsum(kinds == 3)
+    return number[is_atom], part[is_atom].astype(np.int32), block[is_atom].astype(np.int32)
+
+
+def _settle_names(fields: Fields) -> None:
+    """Tell residue names of four letters from chain ids of two, which share a column, and from altlocs."""
+    residue, chain, altloc = fields.text["residue"], fields.text["chain"], fields.text["altloc"]
+    shared = np.flatnonzero(residue[3] != 32)
+    if len(shared):
+        words, code = np.unique(np.concatenate((residue[:, shared], chain[:1, shared])), axis=1, return_inverse=True)
+        texts = [word.tobytes().decode() for word in words.T]
+        four = np.array([is_residue_name(text[:4].strip()) for text in texts])
+        three = np.array([is_residue_name(text[:3].strip()) for text in texts])
+        # A letter behind ALA that makes no other residue of it is part of the chain id, everywhere in the file.
+        two_letters = np.isin(words[3], words[3, three & ~four])[code.ravel()] & ~fields.displaced[shared]
+        rows = shared[two_letters]
+        chain[1, rows] = chain[0, rows]
+        chain[0, rows], residue[3, rows] = residue[3, rows], 32
+    split = np.flatnonzero((altloc[0] != 32) & (residue[3] == 32))
+    if len(split):
+        words, code = np.unique(np.concatenate((altloc[:, split], residue[:3, split])), axis=1, return_inverse=True)
+        texts = [word.tobytes().decode() for word in words.T]
+        joined = np.array([is_residue_name(text) and not is_residue_name(text[1:].strip()) for text in texts])[code.ravel()]
+        rows = split[joined]
+        residue[1:, rows], residue[0, rows], altloc[0, rows] = residue[:3, rows], altloc[0, rows], 32
+
+
+def _settle_numbers(fields: Fields) -> None:
+    """Residue numbers over 9999 that keep to four columns: hybrid-36, hexadecimal, or with a digit in the column beside."""
+    number, chain, icode = fields.number, fields.text["chain"], fields.text["icode"][0]
+    same_chain = np.concatenate(([False], (chain[:, 1:] == chain[:, :-1]).all(axis=0)))
+    after_9999 = same_chain & np.concatenate(([False], number[:-1] == 9999))
+    _settle_coded(fields, after_9999, same_chain)
+    digit = np.flatnonzero(icode - 48 < 10)
+    if len(digit):
+        value = number[digit] * 10 + icode[digit] - 48
+        step = np.diff(value)
+        counted = len(np.unique(number[digit])) > 1 and bool(np.isin(step[same_chain[digit][1:]], (0, 1)).all())
+        if (number[digit] < 1000).all() or np.isin(number[digit], number[icode == 32]).any():
+            return  # insertion codes, in the residue that they are inserted behind
+        if not (after_9999[digit[0]] or counted) or (number[digit] < 1000).any():
+            raise _Unclear(
+                int(digit[0]), f"residue {number[digit[0]]} with insertion code {chr(icode[digit[0]])} may be residue {value[0]}"
+            )
+        number[digit], icode[digit] = value, 32
+    letter = chain[0]
+    previous_blank = np.concatenate(([False], (letter[:-1] == 32) & (number[:-1] == 9999)))
+    if len(first := np.flatnonzero(previous_blank & (letter == 49) & (number == 0) & ~same_chain)):
+        rows = first[0] + np.flatnonzero((letter[first[0] :] - 48 < 10) & (chain[1, first[0] :] == 32))
+        number[rows], letter[rows] = number[rows] + 10000 * (letter[rows] - 48).astype(np.int32), 32
+
+
+def _settle_coded(fields: Fields, after_9999: NDArray[np.bool_], same_chain: NDArray[np.bool_]) -> None:
+    """Residue numbers with letters, hybrid-36 or hexadecimal, and hexadecimal ones without letters."""
+    code, chain, number = fields.text["code"], fields.text["chain"], fields.number
+    texts = {row: code[:, row].tobytes().decode() for row in np.flatnonzero(code[0] != 32).tolist()}
+    ids = {(a, b) for a, b in chain[:2, fields.displaced & (chain[1] != 32)].T.tolist()}
+    for row, text in list(texts.items()):
+        if (chain[0, row], ord(text[0])) in ids and text[1:].isdigit():  # the second letter of a chain id
+            number[row], chain[1, row] = int(texts.pop(row)[1:]), ord(text[0])
+    begins = np.flatnonzero(after_9999 & (number == 2710)).tolist()  # 10000
+    for begin in begins:
+        _count_in_hexadecimal(number, texts, begin, same_chain)
+    hexadecimal = bool(begins) or any(text[0].isdigit() for text in texts.values())
+    for row, text in texts.items():
+        told = not text[1:].isdigit() or bool(np.isin(number[:row], range(9990, 10000)).any())
+        if hexadecimal or not told or text not in (text.upper(), text.lower()):
+            raise _Unclear(row, f"the residue number {text} can be read in more than one way")
+        number[row] = int(text, 36) + 10000 + (-10 if text[0].isupper() else 16) * 36**3
+
+
+def _count_in_hexadecimal(number: NDArray[np.int32], texts: dict[int, str], begin: int, same_chain: NDArray[np.bool_]) -> None:
+    """Read the numbers from row ``begin`` on as hexadecimal until they start over, and forget the texts of those with letters."""
+    last = 0
+    for row in range(begin, len(number)):
+        text = texts.get(row, str(number[row]))
+        value = int(text, 16) if re.fullmatch("[0-9A-Fa-f]{4}", text) else 0
+        if value < max(last, 10000) or not same_chain[row]:
+            break
+        number[row] = last = value
+        texts.pop(row, None)
+
+
+def _text(columns: Bytes) -> NDArray[np.str_]:
+    """(n,) strings, without blanks around them, of (width, n) characters."""
+    columns = columns.copy()
+    for _ in range(len(columns) - 1):
+        leading = columns[0] == 32
+        if not leading.any():
+            break
+        columns[:-1, leading], columns[-1, leading] = columns[1:, leading], 32
+    trailing = np.ones(columns.shape[1], bool)
+    for row in columns[::-1]:
+        trailing &= row == 32
+        row[trailing] = 0
+    return np.ascontiguousarray(columns.T, dtype=np.uint32).view(f"U{len(columns)}").ravel()
+
+
+def _table(
+    fields: Fields,
+    line: NDArray[np.int32],
+    het: NDArray[np.bool_],
+    model: NDArray[np.int32],
+    part: NDArray[np.int32],
+    block: NDArray[np.int32],
+) -> AtomTable:
+    """The table of all atoms; points that are no atoms are left out."""
+    element = _elements(fields)
+    text = {key: _text(columns) for key, columns in fields.text.items()}
+    keep = element != DUMMY
+    notes = []
+    if displaced := int(fields.displaced.sum()):
+        notes.append(f"{displaced} atom records have displaced or unusual fields; they were read where that is certain")
+    if not keep.all():
+        notes.append(f"{int((~keep).sum())} lone pairs and other points that are no atoms were left out")
+    segment = _whole_segments(text, fields.number, part)
+    empty = np.zeros(len(line), "<U1")
+    columns = (
+        fields.coord.T,
+        text["name"],
+        element,
+        text["altloc"],
+        text["residue"],
+        text["chain"],
+        fields.number,
+        text["icode"],
+        segment,
+        fields.occupancy.astype(np.float32),
+        fields.b_factor.astype(np.float32),
+        het,
+        model,
+        part,
+        block,
+        empty,
+        np.zeros(len(line), np.int32),
+        line,
+    )
+    if not keep.all():
+        columns = tuple(column[keep] for column in columns)
+    return AtomTable(*columns, tuple(notes))
+
+
+def _elements(fields: Fields) -> NDArray[np.str_]:
+    """(n,) symbols, looked up once for every kind of atom."""
+    name, residue = fields.text["name"], fields.text["residue"]
+    halves = (np.concatenate((name[:4], residue)), np.concatenate((name[4:], fields.text["element"], residue)))
+    code = np.zeros(len(fields.number), np.int64)
+    for half in halves:
+        packed = np.ascontiguousarray(half.T).view(np.uint64).ravel()
+        known, place = np.unique(packed, return_inverse=True)
+        code = code * len(known) + place
+    _, first, place = np.unique(code, return_index=True, return_inverse=True)
+    kinds = [tuple(fields.text[key][:, k].tobytes().decode() for key in ("name", "residue", "element")) for k in first.tolist()]
+    # In standard residues all heavy atoms have symbols of one letter: where do their names start?
+    starts = [atom[0] for atom, res, _ in kinds if res.strip() in STANDARD and atom.strip() in ("N", "CA", "C", "O", "CB")]
+    starts = starts or [atom[0] for atom, *_ in kinds if len(atom.strip()) < 4]
+    aligned = fields.aligned and starts.count(" ") * 2 > len(starts)
+    return np.array(
+        [element_of(atom[:4] if aligned else atom.strip(), res.strip(), column, aligned) for atom, res, column in kinds]
+    )[place]
+
+
+def _whole_segments(text: dict[str, NDArray[np.str_]], number: NDArray[np.int32], part: NDArray[np.int32]) -> NDArray[np.str_]:
+    """Segment ids, also for the atoms of a residue that lack the id that others of it have."""
+    segment = text["segment"]
+    given = segment != ""
+    if given.all() or not given.any():
+        return segment
+    change = np.zeros(len(segment) - 1, bool)
+    for column in (text["residue"], text["chain"], text["icode"], number, part):
+        change |= column[1:] != column[:-1]
+    residue = np.cumsum(np.concatenate(([False], change)))
+    own = np.zeros(int(residue[-1]) + 1, segment.dtype)
+    own[residue[given][::-1]] = segment[given][::-1]
+    return np.where(given, segment, own[residue])
