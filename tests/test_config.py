@@ -46,7 +46,7 @@ def test_every_field_of_every_configuration_is_checked(kind: Any) -> None:
         elif isinstance(value, int) and not isinstance(value, bool):
             with pytest.raises(ConfigError, match=r"and is 1\.5"):
                 kind(**{entry.name: 1.5})
-    for preset in ("published", "fast", "joint", "none", "contrast"):
+    for preset in ("published", "fast", "joint", "none"):
         if hasattr(kind, preset):
             assert isinstance(getattr(kind, preset)(), kind)
 

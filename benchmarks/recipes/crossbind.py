@@ -29,6 +29,7 @@ from benchmarks.recipes.nucleic import (
     METRICS,
     CrossBindSequenceConfig,
     averaged,
+    low_rank_update,
     nucleic_figures,
     propensities,
     split_chains,
@@ -46,7 +47,6 @@ from s2p.language.esm import ResidueModel, predict_residues
 from s2p.models.crossbind.config import CrossBindFilterConfig
 from s2p.models.crossbind.filter import filter_probabilities, log_propensities, sequence_neighbours
 from s2p.models.crossbind.predictor import FOREIGN, FORMAT, CrossBindCheckpoint, base_model, load_crossbind, save_crossbind
-from s2p.models.crossbind.sequence import low_rank_update
 from s2p.models.encoder import ENCODER
 from s2p.prediction import sigmoid
 from s2p.training.loop import EpochLog

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from s2p.config import Checked, Share
 from s2p.datasets.labelled import LabelledChain
@@ -18,7 +19,7 @@ from s2p.evaluation.intervals import Summary, bootstrap, bootstrap_mean
 from s2p.evaluation.residues import ResidueFigures, residue_figures
 from s2p.language.esm import DEFAULT_HEADS, ResidueModel
 from s2p.models.crossbind.filter import LETTERS
-from s2p.models.crossbind.sequence import encoder_weights, fresh_model
+from s2p.models.crossbind.sequence import DOWN, HEAD, UP, encoder_weights, fresh_model
 from s2p.training.batches import ChainsByHead
 from s2p.training.config import FinetuneConfig
 from s2p.training.finetuning import finetune
@@ -29,6 +30,7 @@ __all__ = [
     "CrossBindSequenceConfig",
     "NucleicFigures",
     "averaged",
+    "low_rank_update",
     "nucleic_figures",
     "propensities",
     "split_chains",
@@ -142,6 +144,36 @@ def train_sequence_branch(
 
 
 @torch.no_grad()
+def low_rank_update(base: ResidueModel, tuned: ResidueModel, rank: int) -> dict[str, Tensor]:
+    """The head of ``tuned``, and per changed matrix W of its backbone two factors with ``W ≈ W_base + up · down``.
+
+    After training with LoRA of the same rank the factors are exact up to rounding; the best of that rank otherwise.
+
+    Returns
+    -------
+    ``head.weight``, ``head.bias``, and ``backbone.….down`` (rank, in) and ``….up`` (out, rank), fp32, the singular values
+    shared evenly between the two so that both fit fp16.
+
+    Raises
+    ------
+    S2PError
+        If the models differ in anything but matrices, say in a bias.
+    """
+    own, other = encoder_weights(base), encoder_weights(tuned)
+    arrays = {HEAD + key: value.detach().clone() for key, value in tuned.head.state_dict().items()}
+    for key, value in own.items():
+        difference = other[key].double() - value.double()
+        if not difference.any():
+            continue
+        if difference.ndim != 2:
+            raise S2PError(f"{key} was changed, and it is no matrix: a low-rank update cannot hold it")
+        u, s, v = torch.linalg.svd(difference, full_matrices=False)
+        root = s[:rank].sqrt()
+        arrays[f"backbone.{key}{UP}"] = (u[:, :rank] * root).float().contiguous()
+        arrays[f"backbone.{key}{DOWN}"] = (root[:, None] * v[:rank]).float().contiguous()
+    return arrays
+
+
 def averaged(base: ResidueModel, models: Sequence[ResidueModel]) -> ResidueModel:
     """The mean of the weights of models trained from ``base``, and of their own heads; the models stay as they were.
 

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
 from benchmarks.command import reported
+from course.contrast import ContrastConfig, ProjectionHead, contrast_views, pretrain_crossbind, top1_retrieval
 from s2p.datasets.labelled import Complex, read_complexes
 from s2p.errors import S2PError
 from s2p.evaluation.intervals import bootstrap, paired_difference
@@ -32,14 +33,8 @@ from s2p.io.runtime import progress_bar
 from s2p.language.esm import ResidueModel, load_backbone, predict_residues
 from s2p.models.crossbind.cloud import cloud_of
 from s2p.models.crossbind.config import CrossBindConfig, CrossBindTrainConfig
-from s2p.models.crossbind.network import residue_logits
-from s2p.models.crossbind.training import (
-    CrossBindExample,
-    TrainedCrossBind,
-    contrast_views,
-    top1_retrieval,
-    train_crossbind,
-)
+from s2p.models.crossbind.network import CrossBind, residue_logits
+from s2p.models.crossbind.training import CrossBindExample, train_crossbind
 from s2p.models.encoder import BACKBONE
 from s2p.prediction import sigmoid
 from s2p.structure.contacts import binding_residues
@@ -48,14 +43,15 @@ from s2p.structure.reading import Structure
 __all__ = ["VARIANTS", "Held", "compare", "main", "read_examples"]
 
 SPLITS = ("train", "validation", "test")
-VARIANTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
-    "structure and sequence": ({}, {}),
-    "structure alone": ({"language_width": 0}, {}),
-    "sequence alone": ({"structure": False}, {}),
-    "both, without attention on atoms": ({"atom_attention": False}, {}),
-    "both, without pre-training": ({}, {"contrast_steps": 0}),
+UNTRAINED = "both, without pre-training"
+VARIANTS: dict[str, dict[str, Any]] = {
+    "structure and sequence": {},
+    "structure alone": {"language_width": 0},
+    "sequence alone": {"structure": False},
+    "both, without attention on atoms": {"atom_attention": False},
+    UNTRAINED: {},
 }
-"""What is compared, the whole network first -> changes of the model's and of the training's settings."""
+"""What is compared, the whole network first -> changes of the model's settings. Who reads structures is pre-trained but once."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,20 +118,27 @@ def read_examples(folder: Path, split: Path, backbone: Path, work: Path) -> dict
     return examples
 
 
-def _retrieval(found: TrainedCrossBind, held: Sequence[Held], config: CrossBindTrainConfig) -> list[float]:
+def _retrieval(model: CrossBind, head: ProjectionHead, held: Sequence[Held], config: ContrastConfig) -> list[float]:
     """Mean top-1 retrieval of residues within one protein, and the share expected by chance; the network of the last stage."""
-    assert found.projection is not None
     rng = np.random.default_rng(0)
     hits, chance = [], []
     with torch.no_grad():
         for one in held[:20]:
-            first, second = contrast_views(found.model, found.projection, [one.example.cloud], rng, most=config.max_pairs)
+            first, second = contrast_views(model, head, [one.example.cloud], config, rng)
             hits.append(top1_retrieval(first, second))
             chance.append(1 / len(first))
     return [round(float(np.mean(hits)), 4), round(float(np.mean(chance)), 4)]
 
 
-def compare(examples: dict[str, list[Held]], config: CrossBindTrainConfig, work: Path, out: Path, *, quiet: bool = False) -> None:
+def compare(
+    examples: dict[str, list[Held]],
+    config: CrossBindTrainConfig,
+    contrast: ContrastConfig,
+    work: Path,
+    out: Path,
+    *,
+    quiet: bool = False,
+) -> None:
     """Train every variant and measure it; differences are paired over proteins, with intervals over clusters.
 
     The table in ``out`` is written anew after each variant. Trainings found in ``work`` go on.
@@ -153,18 +156,25 @@ def compare(examples: dict[str, list[Held]], config: CrossBindTrainConfig, work:
         },
         "model": asdict(CrossBindConfig()),
         "training": asdict(config),
+        "pre-training": asdict(contrast),
         "variants": table,
         "both_less_variant_auprc_per_protein": differences,
     }
-    for name, (model_changes, changes) in VARIANTS.items():
-        model_config, training = replace(CrossBindConfig(), **model_changes), replace(config, **changes)
+    for name, changes in VARIANTS.items():
+        model_config = replace(CrossBindConfig(), **changes)
         used = [replace(e, language=e.language[:, : model_config.language_width]) for side in SPLITS for e in sides[side]]
         n_train, n_validation = len(sides["train"]), len(sides["validation"])
         train, validation, test = used[:n_train], used[n_train : n_train + n_validation], used[n_train + n_validation :]
-        found = train_crossbind(model_config, train, validation, training, folder=work / name.replace(" ", "-"), quiet=quiet)
-        on_validation = np.concatenate([residue_logits(found.model, e.cloud, e.language, e.features) for e in validation])
+        folder = work / name.replace(" ", "-")
+        torch.manual_seed(config.seed)
+        model, head = CrossBind(model_config), ProjectionHead(model_config.width)
+        pretrained = model_config.structure and name != UNTRAINED
+        if pretrained:
+            pretrain_crossbind(model, head, train, contrast, folder=folder / "contrast", quiet=quiet)
+        train_crossbind(model, train, validation, config, folder=folder, quiet=quiet)
+        on_validation = np.concatenate([residue_logits(model, e.cloud, e.language, e.features) for e in validation])
         threshold, _ = best_threshold(labels["validation"], sigmoid(on_validation), f1)
-        logits = [residue_logits(found.model, e.cloud, e.language, e.features) for e in test]
+        logits = [residue_logits(model, e.cloud, e.language, e.features) for e in test]
         by_protein = [auprc_trapezoid(e.labels, s) for e, s in zip(test, logits, strict=True)]
 
         def pooled(rows: NDArray[np.int64], logits: list[NDArray[np.float32]] = logits) -> float:
@@ -184,10 +194,10 @@ def compare(examples: dict[str, list[Held]], config: CrossBindTrainConfig, work:
             "test_f1": round(figures.f1, 4),
             "test_mcc": round(figures.mcc, 4),
         }
-        if found.model.balance is not None:
-            row["share_of_structure"] = round(found.model.share.item(), 4)
-        if found.projection is not None and training.contrast_steps:
-            row["retrieval_and_chance"] = _retrieval(found, examples["validation"], training)
+        if model.balance is not None:
+            row["share_of_structure"] = round(model.share.item(), 4)
+        if pretrained:
+            row["retrieval_and_chance"] = _retrieval(model, head, examples["validation"], contrast)
         table[name] = row
         print(f"{name}: {row}", flush=True)
         if not whole:
@@ -210,7 +220,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     options = parser.parse_args(argv)
     torch.set_num_threads(1)
     examples = read_examples(options.data, options.split, options.backbone, options.work)
-    compare(examples, CrossBindTrainConfig(), options.work, options.out)
+    compare(examples, CrossBindTrainConfig(), ContrastConfig(), options.work, options.out)
 
 
 if __name__ == "__main__":

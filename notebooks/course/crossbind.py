@@ -12,6 +12,7 @@ from scipy.spatial import cKDTree
 from torch import Tensor
 
 from course.charts import Chart, Layer
+from course.contrast import top1_retrieval
 from s2p.errors import StructureError
 from s2p.output.palette import CARTOON, LIGAND, OUTSIDE, POCKETS, PROBABILITY
 from s2p.output.pictures import facing
@@ -21,7 +22,14 @@ from s2p.structure.reading import Structure
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["NucleicKind", "attention_picture", "attention_view", "nucleic_contacts", "propensity_chart", "similarity_panels"]
+__all__ = [
+    "NucleicKind",
+    "attention_picture",
+    "attention_view",
+    "nucleic_contacts",
+    "propensity_chart",
+    "similarity_panels",
+]
 
 NucleicKind = Literal["dna", "rna"]
 RADII = {"C": 1.70, "N": 1.55, "O": 1.52, "S": 1.80, "P": 1.80}
@@ -91,8 +99,7 @@ def similarity_panels(views: Mapping[str, tuple[Tensor, Tensor]], *, shown: int 
     for ax, (label, (first, second)) in zip(np.atleast_1d(figure.subplots(1, len(views))), views.items(), strict=True):
         similarity = (F.normalize(first, dim=1) @ F.normalize(second, dim=1).T).detach().cpu().numpy()
         image = ax.imshow(similarity[:shown, :shown], cmap="PuOr_r", vmin=-1, vmax=1)
-        hits = float((similarity.argmax(axis=1) == np.arange(len(similarity))).mean())
-        ax.set_title(f"{label}: {hits:.0%} of {len(similarity)} found", size=10)
+        ax.set_title(f"{label}: {top1_retrieval(first, second):.0%} of {len(similarity)} found", size=10)
         ax.set_xlabel("residue, second view")
     figure.axes[0].set_ylabel("residue, first view")
     figure.colorbar(image, ax=figure.axes, shrink=0.8, label="cosine similarity")

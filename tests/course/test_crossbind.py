@@ -11,7 +11,14 @@ import torch
 from builders import make_prediction
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from course.crossbind import GAP, attention_picture, attention_view, nucleic_contacts, propensity_chart, similarity_panels
+from course.crossbind import (
+    GAP,
+    attention_picture,
+    attention_view,
+    nucleic_contacts,
+    propensity_chart,
+    similarity_panels,
+)
 from s2p.errors import StructureError
 from s2p.structure.reading import Ligand, Structure, read_structure
 from tests.models.crossbind.test_cloud import small

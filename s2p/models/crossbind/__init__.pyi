@@ -6,13 +6,11 @@ from .filter import filter_probabilities as filter_probabilities
 from .filter import geodesic_neighbours as geodesic_neighbours
 from .filter import log_propensities as log_propensities
 from .filter import sequence_neighbours as sequence_neighbours
+from .network import CrossBind as CrossBind
 from .network import PointEncoder as PointEncoder
 from .predictor import CrossBindPredictor as CrossBindPredictor
 from .sparse_conv import SubmanifoldConv as SubmanifoldConv
 from .sparse_conv import build_levels as build_levels
 from .sparse_conv import voxelise as voxelise
 from .training import CrossBindExample as CrossBindExample
-from .training import contrast_views as contrast_views
-from .training import nt_xent as nt_xent
-from .training import top1_retrieval as top1_retrieval
 from .training import train_crossbind as train_crossbind

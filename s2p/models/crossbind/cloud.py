@@ -8,11 +8,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from s2p.models.crossbind.config import CrossBindAugmentConfig, CrossBindConfig
+from s2p.models.crossbind.config import CrossBindConfig
 from s2p.structure.reading import Structure
-from s2p.structure.transforms import random_rotation
 
-__all__ = ["N_ELEMENTS", "N_TYPES", "Cloud", "augment", "cloud_of", "crop", "join"]
+__all__ = ["N_ELEMENTS", "N_TYPES", "Cloud", "anywhere", "augment", "cloud_of", "crop", "join"]
 
 LETTERS = "GAVLIMCSTNQDEKRHFYWPX"
 """Residue types in the order of the public code; what is none of the twenty is X."""
@@ -20,8 +19,8 @@ ELEMENTS = ("N", "C", "O", "S", "H", "other")
 N_TYPES, N_ELEMENTS = len(LETTERS), len(ELEMENTS)
 FIELD = 1024.0
 """Å: the origin of the voxels is drawn from a cube of this side."""
-NOISE_GRID = 4.0
-"""Å between the points at which smooth displacements are drawn."""
+SHEAR = 0.1
+"""Standard deviation of what is added to the entries of the identity in training (public code)."""
 _TYPE = np.full(128, LETTERS.index("X"))
 _TYPE[[ord(letter) for letter in LETTERS]] = np.arange(N_TYPES)
 
@@ -73,18 +72,10 @@ def cloud_of(structure: Structure, config: CrossBindConfig | None = None) -> Clo
 def crop(cloud: Cloud, start: int, end: int) -> Cloud:
     """Residues ``start`` to ``end`` (exclusive) of the cloud of one protein, centred anew."""
     kept = (cloud.residue >= start) & (cloud.residue < end)
-    coord = cloud.coord[kept]
-    if len(coord):
-        coord = coord - coord.mean(axis=0)
-    return Cloud(
-        coord,
-        cloud.residue_type[kept],
-        cloud.element[kept],
-        cloud.residue[kept] - start,
-        cloud.slot[kept],
-        cloud.group[kept],
-        end - start,
-    )
+    part = {name: getattr(cloud, name)[kept] for name in ("coord", "residue_type", "element", "residue", "slot", "group")}
+    if kept.any():
+        part["coord"] = part["coord"] - part["coord"].mean(axis=0)
+    return Cloud(**part | {"residue": part["residue"] - start}, n_residues=end - start)
 
 
 def join(clouds: Sequence[Cloud]) -> Cloud:
@@ -101,41 +92,17 @@ def join(clouds: Sequence[Cloud]) -> Cloud:
     )
 
 
-def augment(cloud: Cloud, config: CrossBindAugmentConfig, rng: np.random.Generator) -> Cloud:
-    """The cloud of one protein, changed at random; the given one stays as it was."""
-    x = cloud.coord
-    if config.jitter:
-        x = x + rng.normal(0.0, config.jitter, x.shape)
-    if config.elastic:
-        x = x + config.elastic * _smooth_noise(x, rng)
-    if config.rotate == "all":
-        turn = random_rotation(rng, column=2)
-    else:
-        angle = rng.uniform(0, 2 * np.pi)
-        turn = np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]])
-    if config.shear:
-        turn = turn @ (np.eye(3) + config.shear * rng.standard_normal((3, 3)))
-    if config.scale:
-        turn = turn * rng.uniform(1 - config.scale, 1 + config.scale)
-    x = x @ turn.T
-    if config.shift:
-        x = x + rng.uniform(-config.shift, config.shift, 3)
-    # Pooled voxels depend on where the protein lies among them.
-    x = x + rng.uniform(0, FIELD, 3)
-    return replace(cloud, coord=x)
+def augment(cloud: Cloud, rng: np.random.Generator) -> Cloud:
+    """The cloud of one protein turned about the z axis and sheared (public code), and somewhere among the voxels.
+
+    No reflections (public code: half the time): they turn L amino acids into D.
+    """
+    angle = rng.uniform(0, 2 * np.pi)
+    turn = np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]])
+    turn = turn @ (np.eye(3) + SHEAR * rng.standard_normal((3, 3)))
+    return replace(cloud, coord=anywhere(cloud.coord @ turn.T, rng))
 
 
-def _smooth_noise(coord: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
-    """(A, 3) smooth random displacements: normal noise on a grid, box-smoothed twice, in between by trilinear interpolation."""
-    from scipy.ndimage import map_coordinates, uniform_filter
-
-    low = coord.min(axis=0) - 3 * NOISE_GRID
-    shape = np.ceil((coord.max(axis=0) - low) / NOISE_GRID).astype(int) + 4
-    at = ((coord - low) / NOISE_GRID).T
-    moved = []
-    for _ in range(3):
-        noise = rng.standard_normal(shape)
-        for _ in range(2):
-            noise = uniform_filter(noise, 3, mode="constant")
-        moved.append(map_coordinates(noise, at, order=1))
-    return np.stack(moved, axis=1)
+def anywhere(coord: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
+    """(A, 3) Å, moved at random: pooled voxels depend on where the protein lies among them."""
+    return coord + rng.uniform(0, FIELD, 3)

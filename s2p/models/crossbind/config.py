@@ -8,7 +8,6 @@ from typing import Literal
 from s2p.config import Checked, Count, Natural, NonNegative, Positive, Share
 
 __all__ = [
-    "CrossBindAugmentConfig",
     "CrossBindConfig",
     "CrossBindFilterConfig",
     "CrossBindTrainConfig",
@@ -50,37 +49,9 @@ class CrossBindConfig(Checked):
 
 
 @dataclass(frozen=True)
-class CrossBindAugmentConfig(Checked):
-    """How a point cloud is changed before it is read in training; :meth:`contrast` makes the views that are compared.
-
-    No reflections (public code: half the time): they turn L amino acids into D.
-    """
-
-    rotate: Literal["z", "all"] = "z"
-    """About the z axis (public code, supervised stages) or uniform over all rotations."""
-    shear: NonNegative = 0.1
-    """Standard deviation of the entries added to the identity (public code)."""
-    scale: NonNegative = 0.0
-    """Coordinates are scaled by 1 ± this at most."""
-    shift: NonNegative = 0.0
-    """Å: shift along each axis, at most."""
-    jitter: NonNegative = 0.0
-    """Å: standard deviation of the shift of each atom along each axis."""
-    elastic: NonNegative = 0.0
-    """Å: size of a smooth random displacement."""
-
-    @classmethod
-    def contrast(cls) -> CrossBindAugmentConfig:
-        """The paper's kinds of change for pre-training; it gives no magnitudes, these are ours."""
-        return cls(rotate="all", shear=0.0, scale=0.1, shift=1.0, jitter=0.1, elastic=0.3)
-
-
-@dataclass(frozen=True)
 class CrossBindTrainConfig(Checked):
-    """The three stages of a CrossBind. Defaults are ours, for the small network and some hundred chains."""
+    """The supervised stages of a CrossBind. Defaults are ours, for the small network and some hundred chains."""
 
-    contrast_steps: Natural = 150
-    """Of pre-training; 0: none."""
     segment_steps: Natural = 400
     """Of the encoder with a linear head."""
     cross_steps: Natural = 400
@@ -89,22 +60,16 @@ class CrossBindTrainConfig(Checked):
     """Chains of one step."""
     max_residues: Count = 320
     """Of a longer chain, so many residues in a row are taken."""
-    max_pairs: Count = 1024
-    """Residues of one pre-training step, at most: their similarities are a square matrix."""
-    temperature: Positive = 0.1
-    """Of the contrastive loss (public code)."""
-    stop_grad_view2: bool = False
-    """Do not train through the second view (public code: yes)."""
     lr: Positive = 1e-3
-    """Of stages 1 and 2 (paper)."""
+    """Of the encoder with the linear head (paper)."""
     cross_lr: Positive = 1e-3
-    """Of stage 3, all but the encoder (paper, with its steps: 1e-4)."""
+    """Of the whole network, all but the encoder (paper, with its steps: 1e-4)."""
     encoder_lr: Positive = 1e-4
-    """Of the encoder in stage 3 (public code: a tenth of the others)."""
+    """Of the encoder in the whole network (public code: a tenth of the others)."""
     min_lr: Positive = 1e-6
     """At the end of each stage's cosine (public code)."""
     weight_decay: NonNegative = 1e-4
-    """In stages 2 and 3 (paper; public code: 1e-6)."""
+    """Paper; public code: 1e-6."""
     validate_every: Count = 50
     """Steps; the weights of the best validation AUPRC are kept."""
     save_minutes: NonNegative = 2.0
@@ -114,7 +79,7 @@ class CrossBindTrainConfig(Checked):
     @classmethod
     def fast(cls) -> CrossBindTrainConfig:
         """Seconds: for tests and notebooks."""
-        return cls(contrast_steps=6, segment_steps=8, cross_steps=8, batch=1, max_residues=96, max_pairs=64, validate_every=4)
+        return cls(segment_steps=8, cross_steps=8, batch=1, max_residues=96, validate_every=4)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from s2p.models.crossbind.cloud import N_ELEMENTS, N_TYPES, Cloud
 from s2p.models.crossbind.config import CrossBindConfig
 from s2p.models.crossbind.sparse_conv import Level, SparseDeconv, StridedConv, SubmanifoldConv, build_levels, voxelise
 
-__all__ = ["AtomAttention", "CrossBind", "PointEncoder", "ProjectionHead", "residue_logits", "stack_atoms"]
+__all__ = ["AtomAttention", "CrossBind", "PointEncoder", "residue_logits", "stack_atoms"]
 
 N_FEATURES = N_TYPES + N_ELEMENTS
 
@@ -120,22 +120,6 @@ class AtomAttention(nn.Module):
     def forward(self, stacked: Tensor, there: Tensor) -> Tensor:
         """(L, slots, d) -> (L, slots d)."""
         out: Tensor = self.mix((stacked * self.weights(stacked, there)[..., None]).flatten(1))
-        return out
-
-
-class ProjectionHead(nn.Module):
-    """Residues as the contrastive loss compares them: the mean of the atoms (public code: of all slots), and two linear maps."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.layers = nn.Sequential(
-            nn.Linear(width, width, bias=False), nn.BatchNorm1d(width), nn.ReLU(), nn.Linear(width, width, bias=False)
-        )
-
-    def forward(self, stacked: Tensor, there: Tensor) -> Tensor:
-        """(L, slots, d) -> (L, d)."""
-        count = there.sum(1, keepdim=True).clamp(min=1)
-        out: Tensor = self.layers(stacked.sum(1) / count)
         return out
 
 

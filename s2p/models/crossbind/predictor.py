@@ -126,8 +126,8 @@ def save_crossbind(trained: CrossBindCheckpoint, update: Mapping[str, torch.Tens
     Parameters
     ----------
     update
-        What turns the language model of ``trained.base`` into the trained one
-        (:func:`s2p.models.crossbind.sequence.low_rank_update`).
+        What turns the language model of ``trained.base`` into the trained one (``low_rank_update`` of
+        ``benchmarks/recipes/nucleic.py`` gives it, :func:`s2p.models.crossbind.sequence.apply_update` reads it).
     """
     arrays = {f"update.{key}": value for key, value in update.items()}
     if trained.network is not None:

@@ -10,11 +10,11 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from s2p.errors import S2PError, WeightsError
+from s2p.errors import WeightsError
 from s2p.language.esm import DEFAULT_HEADS, ResidueModel
 from s2p.models.encoder import UNUSED
 
-__all__ = ["apply_update", "encoder_weights", "fresh_model", "low_rank_update"]
+__all__ = ["DOWN", "HEAD", "UP", "apply_update", "encoder_weights", "fresh_model"]
 
 HEAD = "head."
 DOWN, UP = ".down", ".up"
@@ -33,39 +33,14 @@ def fresh_model(base: ResidueModel, dropout: float = 0.0, heads: Sequence[str] =
     return model
 
 
-def low_rank_update(base: ResidueModel, tuned: ResidueModel, rank: int) -> dict[str, Tensor]:
-    """The head of ``tuned``, and per changed matrix W of its backbone two factors with ``W ≈ W_base + up · down``.
-
-    After training with LoRA of the same rank the factors are exact up to rounding; the best of that rank otherwise.
-
-    Returns
-    -------
-    ``head.weight``, ``head.bias``, and ``backbone.….down`` (rank, in) and ``….up`` (out, rank), fp32, the singular values
-    shared evenly between the two so that both fit fp16.
-
-    Raises
-    ------
-    S2PError
-        If the models differ in anything but matrices, say in a bias.
-    """
-    own, other = encoder_weights(base), encoder_weights(tuned)
-    arrays = {HEAD + key: value.detach().clone() for key, value in tuned.head.state_dict().items()}
-    for key, value in own.items():
-        difference = other[key].double() - value.double()
-        if not difference.any():
-            continue
-        if difference.ndim != 2:
-            raise S2PError(f"{key} was changed, and it is no matrix: a low-rank update cannot hold it")
-        u, s, v = torch.linalg.svd(difference, full_matrices=False)
-        root = s[:rank].sqrt()
-        arrays[f"backbone.{key}{UP}"] = (u[:, :rank] * root).float().contiguous()
-        arrays[f"backbone.{key}{DOWN}"] = (root[:, None] * v[:rank]).float().contiguous()
-    return arrays
-
-
 @torch.no_grad()
 def apply_update(base: ResidueModel, arrays: Mapping[str, Tensor]) -> ResidueModel:
-    """A copy of ``base`` with what :func:`low_rank_update` gave; ``base`` stays as it was.
+    """A copy of ``base`` with other heads, and per changed matrix W of its backbone ``W + up · down``; ``base`` stays as it was.
+
+    Parameters
+    ----------
+    arrays
+        ``head.weight`` and ``head.bias``, and the factors ``backbone.….up`` (out, rank) and ``backbone.….down`` (rank, in).
 
     Raises
     ------

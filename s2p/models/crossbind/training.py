@@ -1,4 +1,7 @@
-"""The three stages of a CrossBind: contrastive pre-training, segmentation of atoms, and the whole network."""
+"""Training of a CrossBind on labelled residues: segmentation by the structure alone, then the whole network.
+
+The paper trains the encoder without labels before that; the course does so (notebook 11), nothing that is shipped was.
+"""
 
 from __future__ import annotations
 
@@ -13,28 +16,21 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from s2p.errors import S2PError
 from s2p.evaluation.residues import auprc_trapezoid
 from s2p.models.crossbind.cloud import Cloud, augment, crop, join
-from s2p.models.crossbind.config import CrossBindAugmentConfig, CrossBindConfig, CrossBindTrainConfig
-from s2p.models.crossbind.network import CrossBind, ProjectionHead, residue_logits
-from s2p.training.loop import Backward, Loop, Stage, StepLog
+from s2p.models.crossbind.config import CrossBindTrainConfig
+from s2p.models.crossbind.network import CrossBind, residue_logits
+from s2p.training.loop import Backward, EpochLog, Loop, Stage, StepLog
 from s2p.training.state import fingerprint_of, settings_of
 
-__all__ = [
-    "CrossBindExample",
-    "StageLog",
-    "TrainedCrossBind",
-    "contrast_views",
-    "nt_xent",
-    "top1_retrieval",
-    "train_crossbind",
-]
+__all__ = ["CrossBindExample", "cosine", "draw", "fingerprint", "train_crossbind"]
 
-StageName = Literal["contrast", "segment", "cross"]
-STAGES: tuple[StageName, ...] = ("contrast", "segment", "cross")
+Phase = Literal["segment", "cross"]
+SEEDS = {"segment": 1, "cross": 2}
+"""Of what a phase draws; 0 is the pre-training's."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,96 +47,52 @@ class CrossBindExample:
     """(L,), 1 where the residue binds."""
 
 
-@dataclass(frozen=True)
-class StageLog:
-    """One entry a step."""
-
-    stage: str
-    step: int
-    loss: float
-    validation_auprc: float | None = None
-    """Where it was measured: after this step."""
-
-
-@dataclass(frozen=True, eq=False)
-class TrainedCrossBind:
-    """A network with the weights of its best validation AUPRC, the head of pre-training, and the log."""
-
-    model: CrossBind
-    projection: ProjectionHead | None
-    log: tuple[StageLog, ...]
-
-    @property
-    def validation_auprc(self) -> float:
-        """Best of the last stage."""
-        return max(entry.validation_auprc for entry in self.log if entry.stage == "cross" and entry.validation_auprc is not None)
+def draw(examples: Sequence[CrossBindExample], n: int, longest: int, rng: np.random.Generator) -> list[CrossBindExample]:
+    """``n`` of the examples, if there are so many; of a longer one ``longest`` residues in a row."""
+    drawn = []
+    for k in rng.permutation(len(examples))[:n].tolist():
+        x = examples[k]
+        start = int(rng.integers(0, max(1, len(x.labels) - longest + 1)))
+        end = min(len(x.labels), start + longest)
+        drawn.append(
+            CrossBindExample(x.name, crop(x.cloud, start, end), x.language[start:end], x.features[start:end], x.labels[start:end])
+        )
+    return drawn
 
 
-def nt_xent(first: Tensor, second: Tensor, temperature: float = 0.1) -> Tensor:
-    """NT-Xent of two views, the mean of both directions.
-
-    Parameters
-    ----------
-    first, second
-        (N, d) the same residues in two views.
-
-    Notes
-    -----
-    With cosine similarities S, of residue i in the first view
-    ``-log(exp(S12_ii / t) / (sum_{j != i} exp(S11_ij / t) + sum_j exp(S12_ij / t)))``: the cross-entropy of finding its other
-    view among the 2N - 1 other embeddings (Chen et al. 2020, arXiv 2002.05709, equation 1).
-    """
-    a, b = F.normalize(first, dim=1), F.normalize(second, dim=1)
-    n = len(a)
-    itself = torch.eye(n, dtype=torch.bool, device=a.device)
-    across = a @ b.T / temperature
-    target = torch.arange(n, device=a.device)
-    losses = []
-    for own, other in ((a, across), (b, across.T)):
-        within = (own @ own.T / temperature).masked_fill(itself, -torch.inf)
-        losses.append(F.cross_entropy(torch.cat([other, within], dim=1), target))
-    return (losses[0] + losses[1]) / 2
+def cosine(highest: float, step: int, *, steps: int, lowest: float) -> float:
+    """Learning rate that falls from ``highest`` to ``lowest`` along half a wave (public code)."""
+    return lowest + (highest - lowest) * (1 + math.cos(math.pi * step / steps)) / 2
 
 
-def top1_retrieval(first: Tensor, second: Tensor) -> float:
-    """Share of residues of the first view (N, d) whose most similar residue in the second is themselves; 1/N by chance."""
-    similarity = F.normalize(first, dim=1) @ F.normalize(second, dim=1).T
-    hits = similarity.argmax(dim=1) == torch.arange(len(first), device=first.device)
-    return float(hits.float().mean())
-
-
-def contrast_views(
-    model: CrossBind, projection: ProjectionHead, clouds: Sequence[Cloud], rng: np.random.Generator, *, most: int
-) -> tuple[Tensor, Tensor]:
-    """Two views of the same residues (at most ``most``, drawn at random), as the contrastive loss compares them: (N, d) each."""
-    config = CrossBindAugmentConfig.contrast()
-    views = []
-    for _ in range(2):
-        stacked, there = model.stack(join([augment(cloud, config, rng) for cloud in clouds]))
-        views.append((stacked, there))
-    known = torch.nonzero(views[0][1].any(dim=1)).flatten()
-    if len(known) > most:
-        known = known[torch.from_numpy(np.sort(rng.permutation(len(known))[:most]))]
-    first, second = (projection(stacked[known], there[known]) for stacked, there in views)
-    return first, second
+def fingerprint(examples: Iterable[CrossBindExample]) -> str:
+    """Hash of everything that is learned from."""
+    return fingerprint_of(
+        part for x in examples for part in (x.cloud.coord, x.cloud.residue_type, x.language, x.features, x.labels)
+    )
 
 
 def train_crossbind(
-    model_config: CrossBindConfig,
+    model: CrossBind,
     training: Sequence[CrossBindExample],
     validation: Sequence[CrossBindExample],
     config: CrossBindTrainConfig | None = None,
     *,
     folder: str | Path | None = None,
     quiet: bool = False,
-) -> TrainedCrossBind:
-    """Train a new network through all its stages; without a point cloud (``structure=False``) the last is the only one.
+) -> list[EpochLog]:
+    """Train ``model``: the encoder with a linear head, then all of it; without a point cloud only the latter.
+
+    Each phase ends with the weights of its best validation AUPRC. What a step draws follows from seed, phase and step.
 
     Parameters
     ----------
     folder
-        Where a state to go on from is written; a run that finds one of the same configuration and data goes on, with the same
-        result as without the break: what is drawn in a step follows from the seed, the stage and the step.
+        Where a state to go on from is written; ``None``: nowhere.
+
+    Returns
+    -------
+    A line for every ``config.validate_every`` steps.
 
     Raises
     ------
@@ -151,125 +103,69 @@ def train_crossbind(
     for name, examples in (("training", training), ("validation", validation)):
         if not any(example.labels.any() for example in examples):
             raise S2PError(f"CrossBind needs {name} proteins with binding residues")
-    torch.manual_seed(config.seed)
-    task = _Task(model_config, training, validation, config)
-    names = ("coord", "residue_type")
-    data = fingerprint_of(
-        array
-        for part in (training, validation)
-        for x in part
-        for array in (*(getattr(x.cloud, name) for name in names), x.language, x.features, x.labels)
-    )
-    identity = {"config": {"train": settings_of(config), "model": asdict(model_config)}, "data": data}
-    stages = [task.stage(stage) for stage in STAGES if task.steps[stage]]
-    loop = Loop(task.module, stages, identity, None if folder is None else Path(folder), config.save_minutes, quiet=quiet)
-    validated = {(row["stage"], row["step"]): row["validation_auprc"] for row in loop.train()}
-    task.module.eval()
-    log = [
-        StageLog(**s.figures, loss=s.loss, validation_auprc=validated.get((s.figures["stage"], s.figures["step"])))
-        for s in loop.steps
-    ]
-    return TrainedCrossBind(task.model, task.projection, tuple(log))
+    steps: dict[Phase, int] = {"segment": config.segment_steps if model.encoder is not None else 0, "cross": config.cross_steps}
+    stages = [_stage(model, phase, n, training, validation, config) for phase, n in steps.items() if n]
+    identity = {
+        "config": {"train": settings_of(config), "model": asdict(model.config)},
+        "data": fingerprint([*training, *validation]),
+    }
+    rows = Loop(model, stages, identity, None if folder is None else Path(folder), config.save_minutes, quiet=quiet).train()
+    model.eval()
+    return [EpochLog(**row) for row in rows]
 
 
-class _Task:
-    """The network and its stages: what is drawn in a step follows from the seed, the stage and the step."""
+def _stage(
+    model: CrossBind,
+    phase: Phase,
+    steps: int,
+    training: Sequence[CrossBindExample],
+    validation: Sequence[CrossBindExample],
+    config: CrossBindTrainConfig,
+) -> Stage[int]:
+    """A phase of the training; its batches are the numbers of its steps."""
+    every = config.validate_every
 
-    def __init__(
-        self,
-        model_config: CrossBindConfig,
-        training: Sequence[CrossBindExample],
-        validation: Sequence[CrossBindExample],
-        config: CrossBindTrainConfig,
-    ) -> None:
-        self.training, self.validation, self.config = training, validation, config
-        self.model = CrossBind(model_config)
-        self.projection = ProjectionHead(model_config.width) if model_config.structure else None
-        self.module = nn.ModuleList([self.model, *([self.projection] if self.projection is not None else [])])
-        self.steps = {
-            "contrast": config.contrast_steps if model_config.structure else 0,
-            "segment": config.segment_steps if model_config.structure else 0,
-            "cross": config.cross_steps,
-        }
+    def batches(epoch: int) -> Iterable[int]:
+        return range(epoch * every, min(steps, (epoch + 1) * every))
 
-    def stage(self, stage: StageName) -> Stage[int]:
-        """A stage whose batches are the numbers of its steps."""
-        config, steps = self.config, self.steps[stage]
+    def loss(step: int, backward: Backward) -> dict[str, Any]:
+        rng = np.random.default_rng((config.seed, SEEDS[phase], step))
+        model.train()
+        return {"loss": backward(_loss(model, phase, draw(training, config.batch, config.max_residues, rng), rng))}
 
-        def batches(epoch: int) -> Iterable[int]:
-            return range(epoch * config.validate_every, min(steps, (epoch + 1) * config.validate_every))
-
-        def loss(step: int, backward: Backward) -> dict[str, Any]:
-            rng = np.random.default_rng((config.seed, STAGES.index(stage), step))
-            self.model.train()
-            value = self._contrast(rng) if stage == "contrast" else self._binding(stage, rng)
-            return {"loss": backward(value), "stage": stage, "step": step}
-
-        def validate(epoch: int, entries: Sequence[StepLog]) -> tuple[dict[str, Any], float | None]:
-            auprc = None if stage == "contrast" else self._validate(stage)
-            return {"stage": stage, "step": entries[-1].figures["step"], "validation_auprc": auprc}, auprc
-
-        def rate(highest: float, step: int) -> float:
-            return config.min_lr + (highest - config.min_lr) * (1 + math.cos(math.pi * step / steps)) / 2
-
-        optimizer = partial(self._optimizer, stage)
-        keep = stage != "contrast"
-        return Stage(stage, steps, config.validate_every, optimizer, batches, loss, validate, rate, keep_best=keep)
-
-    def _optimizer(self, stage: StageName) -> torch.optim.Optimizer:
-        config, model = self.config, self.model
-        encoder = list(model.encoder.parameters()) if model.encoder is not None else []
-        if stage == "contrast":
-            assert self.projection is not None
-            return torch.optim.Adam([*encoder, *self.projection.parameters()], lr=config.lr)
-        if stage == "segment":
-            assert model.segment is not None
-            return torch.optim.Adam([*encoder, *model.segment.parameters()], lr=config.lr, weight_decay=config.weight_decay)
-        parts = (model.attention, model.language, model.head)
-        rest = [p for part in parts if part is not None for p in part.parameters()]
-        rest += [model.balance] if model.balance is not None else []
-        groups: list[dict[str, Any]] = [{"params": rest, "lr": config.cross_lr}]
-        if encoder:
-            groups.append({"params": encoder, "lr": config.encoder_lr})
-        return torch.optim.Adam(groups, weight_decay=config.weight_decay)
-
-    def _draw(self, rng: np.random.Generator) -> list[tuple[CrossBindExample, int, int]]:
-        """Examples of one step and the residues, from and to, that are read of each."""
-        size = min(self.config.batch, len(self.training))
-        drawn = []
-        for k in rng.permutation(len(self.training))[:size].tolist():
-            example = self.training[k]
-            n = len(example.labels)
-            start = int(rng.integers(0, max(1, n - self.config.max_residues + 1)))
-            drawn.append((example, start, min(n, start + self.config.max_residues)))
-        return drawn
-
-    def _contrast(self, rng: np.random.Generator) -> Tensor:
-        assert self.projection is not None
-        self.projection.train()
-        clouds = [crop(example.cloud, start, end) for example, start, end in self._draw(rng)]
-        first, second = contrast_views(self.model, self.projection, clouds, rng, most=self.config.max_pairs)
-        return nt_xent(first, second.detach() if self.config.stop_grad_view2 else second, self.config.temperature)
-
-    def _binding(self, stage: StageName, rng: np.random.Generator) -> Tensor:
-        drawn = self._draw(rng)
-        how = CrossBindAugmentConfig()
-        cloud = join([augment(crop(example.cloud, start, end), how, rng) for example, start, end in drawn])
-        labels = torch.from_numpy(np.concatenate([example.labels[a:b] for example, a, b in drawn]).astype(np.float32))
-        if stage == "segment":
-            logits = self.model.segmentation(cloud)
-        else:
-            language = torch.from_numpy(np.concatenate([example.language[a:b] for example, a, b in drawn]))
-            features = torch.from_numpy(np.concatenate([example.features[a:b] for example, a, b in drawn]))
-            logits = self.model(cloud, language, features)
-        return F.binary_cross_entropy_with_logits(logits, labels)
-
-    def _validate(self, stage: StageName) -> float:
+    def validate(epoch: int, entries: Sequence[StepLog]) -> tuple[dict[str, Any], float]:
         """AUPRC over all residues of the validation proteins."""
-        self.model.eval()
+        model.eval()
         with torch.no_grad():
-            if stage == "segment":
-                scores = [self.model.segmentation(x.cloud).float().cpu().numpy() for x in self.validation]
+            if phase == "segment":
+                scores = [model.segmentation(x.cloud).float().cpu().numpy() for x in validation]
             else:
-                scores = [residue_logits(self.model, x.cloud, x.language, x.features) for x in self.validation]
-        return auprc_trapezoid(np.concatenate([example.labels for example in self.validation]), np.concatenate(scores))
+                scores = [residue_logits(model, x.cloud, x.language, x.features) for x in validation]
+        auprc = auprc_trapezoid(np.concatenate([x.labels for x in validation]), np.concatenate(scores))
+        mean = float(np.mean([entry.loss for entry in entries]))
+        return {"epoch": epoch, "phase": phase, "train_loss": mean, "validation_auprc": auprc}, auprc
+
+    rate = partial(cosine, steps=steps, lowest=config.min_lr)
+    optimizer = partial(_optimizer, model, phase, config)
+    return Stage(phase, steps, every, optimizer, batches, loss, validate, rate, keep_best=True)
+
+
+def _optimizer(model: CrossBind, phase: Phase, config: CrossBindTrainConfig) -> torch.optim.Optimizer:
+    """The linear head learns with the encoder; of the whole network the encoder is only adjusted, at a lower rate."""
+    encoder, head = (list(part.parameters()) if part is not None else [] for part in (model.encoder, model.segment))
+    early = {id(p) for p in (*encoder, *head)}
+    rest = [p for p in model.parameters() if id(p) not in early]
+    groups = [(encoder + head, config.lr)] if phase == "segment" else [(rest, config.cross_lr), (encoder, config.encoder_lr)]
+    return torch.optim.Adam([{"params": part, "lr": lr} for part, lr in groups if part], weight_decay=config.weight_decay)
+
+
+def _loss(model: CrossBind, phase: Phase, drawn: Sequence[CrossBindExample], rng: np.random.Generator) -> Tensor:
+    """Binary cross-entropy of the residues, of augmented point clouds."""
+    cloud = join([augment(x.cloud, rng) for x in drawn])
+    if phase == "segment":
+        logits = model.segmentation(cloud)
+    else:
+        inputs = ([x.language for x in drawn], [x.features for x in drawn])
+        logits = model(cloud, *(torch.from_numpy(np.concatenate(arrays)) for arrays in inputs))
+    labels = np.concatenate([x.labels for x in drawn]).astype(np.float32)
+    return F.binary_cross_entropy_with_logits(logits, torch.from_numpy(labels))

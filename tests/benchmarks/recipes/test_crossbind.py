@@ -20,14 +20,14 @@ from benchmarks.recipes.crossbind import (
     read_sets,
     score,
 )
-from benchmarks.recipes.nucleic import CrossBindSequenceConfig, propensities
+from benchmarks.recipes.nucleic import CrossBindSequenceConfig, low_rank_update, propensities
 from s2p.checkpoint import load_checkpoint
 from s2p.config import DEFAULT_MODEL
 from s2p.datasets import splits
 from s2p.datasets.labelled import LabelledChain
 from s2p.evaluation.guard import trained_on
 from s2p.evaluation.residues import auprc_trapezoid
-from s2p.models.crossbind.sequence import apply_update, low_rank_update
+from s2p.models.crossbind.sequence import apply_update
 from tests.benchmarks.recipes.test_nucleic import random_chains
 
 

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from benchmarks.recipes.data import read_chains
 from benchmarks.recipes.nucleic import (
     CrossBindSequenceConfig,
+    low_rank_update,
     nucleic_figures,
     propensities,
     split_chains,
@@ -28,7 +29,7 @@ from s2p.errors import S2PError, WeightsError
 from s2p.evaluation.residues import auprc_trapezoid
 from s2p.language.esm import ResidueModel, predict_residues
 from s2p.models.crossbind.filter import LETTERS
-from s2p.models.crossbind.sequence import apply_update, low_rank_update
+from s2p.models.crossbind.sequence import apply_update
 
 NUCLEIC = Path(os.environ.get("S2P_DATA", "data/public")) / "sequences" / "nucleic"
 

@@ -10,7 +10,7 @@ import torch
 
 from s2p.models.crossbind.cloud import Cloud, cloud_of, crop, join
 from s2p.models.crossbind.config import CrossBindConfig
-from s2p.models.crossbind.network import AtomAttention, CrossBind, PointEncoder, ProjectionHead, stack_atoms
+from s2p.models.crossbind.network import AtomAttention, CrossBind, PointEncoder, stack_atoms
 from s2p.structure.reading import Structure
 
 
@@ -114,16 +114,6 @@ def test_padding_and_attention(ubiquitin: Structure) -> None:
     assert (weights[~there] == 0).all() and ((weights[there] > 0) & (weights[there] < 1)).all()
     by_hand = attention.mix((weights[:, :, None] * stacked).reshape(76, -1))
     torch.testing.assert_close(attention(stacked, there), by_hand)
-
-
-def test_projection_averages_the_atoms_that_are_there() -> None:
-    torch.manual_seed(0)
-    head = ProjectionHead(3).eval()
-    stacked, there = torch.zeros(2, 14, 3), torch.zeros(2, 14, dtype=torch.bool)
-    stacked[0, 0], stacked[0, 1], there[0, :2] = torch.tensor([1.0, 2, 3]), torch.tensor([3.0, 2, 1]), True
-    out = head(stacked, there)
-    torch.testing.assert_close(out[0], head.layers(torch.full((1, 3), 2.0))[0])
-    assert torch.isfinite(out).all()
 
 
 def test_share_decides_between_structure_and_sequence(ubiquitin: Structure) -> None:
