@@ -9,10 +9,10 @@ N+2 to the ligand's centroid, DCA: to its closest heavy atom, both in Å, one va
 from __future__ import annotations
 
 import argparse
-import csv
 from pathlib import Path
 
 from s2p.evaluation.compare import evaluate_complex
+from s2p.io.files import read_csv
 from s2p.predictor import Seq2Pocket
 from s2p.structure.formats import read_sdf_ligand
 from s2p.structure.reading import read_structure
@@ -25,9 +25,8 @@ def main() -> None:
     parser.add_argument("--model", default="s2p-esm2-8m")
     predictor = Seq2Pocket.load(parser.parse_args().model)
     ligands: dict[str, list[str]] = {}
-    with open(EXAMPLES / "labels.csv", newline="") as handle:
-        for row in csv.DictReader(handle):
-            ligands.setdefault(row["file"], []).append(row["ligand_id"])
+    for row in read_csv(EXAMPLES / "labels.csv", ("file", "ligand_id")):
+        ligands.setdefault(row["file"], []).append(row["ligand_id"])
     print("| structure | ligands | pockets | DCC, top N+2 (Å) | DCA, top N+2 (Å) | rank of the nearest pocket | found |")
     print("|---|---|---|---|---|---|---|")
     found = total = 0

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from s2p.datasets.enhancement import enhance_chains
+from s2p.datasets.enhancement import join_chains
 from s2p.datasets.label_files import read_annotations
 from s2p.datasets.labelled import Complex, LabelledChain, read_complexes
-from s2p.datasets.splits import cluster, homologous, split_complexes
+from s2p.datasets.splits import cluster, homologous, read_splits, split_complexes
 from s2p.errors import S2PError
-from s2p.io.files import write_csv
+from s2p.io.files import read_csv, write_csv
+from s2p.io.runtime import progress_bar
 from s2p.structure.alignment import labels_on_chain
 from s2p.structure.contacts import binding_residues
 from s2p.structure.reading import Structure, read_structure
@@ -26,13 +26,14 @@ __all__ = [
     "Data",
     "Site",
     "assign_folds",
-    "complexes_of_split",
     "example_files",
     "prepare",
     "read_chains",
     "read_ligysis",
+    "read_split",
 ]
 
+T = TypeVar("T")
 MIN_CHAIN = 30
 """Residues of a chain that is trained on."""
 MIN_HELD_OUT_CHAIN = 20
@@ -108,7 +109,7 @@ def prepare(folder: Path, examples: Path, splits: Path) -> Data:
     # The LIGYSIS chain stands for a protein that is in several sets: its labels are a union already.
     ordered = [sorted(map(int, group), key=lambda k: everything[k].source != "ligysis_train") for group in groups]
     ordered.sort()  # mmseqs2 writes its clusters in no fixed order
-    training = [enhanced.chain for enhanced in enhance_chains(everything, ordered)]
+    training = [_joined([everything[k] for k in group]) for group in ordered]
     left = homologous(bundled, {str(k): c.sequence for k, c in enumerate(training)})
     validation = list(read_ligysis(folder / "ligysis", "validation"))
     seen = homologous({str(k): c.sequence for k, c in enumerate(everything)}, {c.id: c.sequence for c, _ in validation})
@@ -132,6 +133,11 @@ def prepare(folder: Path, examples: Path, splits: Path) -> Data:
     return Data(training, kept, validation, frozenset(seen), by_split, counts)
 
 
+def _joined(chains: Sequence[LabelledChain]) -> LabelledChain:
+    """The first of the chains of one protein, binding wherever any of them does."""
+    return join_chains([(chain, [("", np.flatnonzero(chain.labels))]) for chain in chains]).chain
+
+
 def read_chains(path: Path) -> list[LabelledChain]:
     """Chains of an archive of labels, in which ids may repeat and chains may be short or without a binding residue."""
     return [LabelledChain(a.id, a.sequence, a.labels, path.stem) for a in read_annotations(path)]
@@ -139,34 +145,29 @@ def read_chains(path: Path) -> list[LabelledChain]:
 
 def read_ligysis(folder: Path, split: str) -> Iterator[tuple[LabelledChain, Structure]]:
     """Chains of one LIGYSIS split (``train`` or ``validation``) with labels on the observed residues."""
-    csv.field_size_limit(1 << 24)
-    with open(folder / "chains.csv", newline="", encoding="utf-8") as handle:
-        for row in csv.DictReader(handle):
-            if row["split"] != split:
-                continue
+    columns = ("split", "chain_file", "binding_residues_0based_uniprot", "uniprot_sequence", "uniprot")
+    for row in read_csv(folder / "chains.csv", columns):
+        if row["split"] == split:
             structure = read_structure(folder / "chains" / row["chain_file"])
             indices = [int(token[1:]) for token in row["binding_residues_0based_uniprot"].split()]
             labels = labels_on_chain(structure.sequence(), row["uniprot_sequence"], indices)
             yield LabelledChain(row["uniprot"], structure.sequence(), labels, f"ligysis_{split}"), structure
 
 
-def complexes_of_split(folder: Path, splits: Path, wanted: str) -> list[Complex]:
-    """The complexes of one split, ``train``, ``validation`` or ``test``, in the order of their names.
+def read_split(folder: Path, splits: Path, wanted: str, make: Callable[[Complex], T]) -> list[T]:
+    """What ``make`` reads of the complexes of one split, ``train``, ``validation``, ``test`` or ``unused``, by their names.
 
     Raises
     ------
     S2PError
         If the table of splits cannot be read or names none of the complexes.
     """
-    try:
-        with open(splits, newline="", encoding="utf-8") as handle:
-            chosen = {f"{row['dataset']}/{row['id']}" for row in csv.DictReader(handle) if row["split"] == wanted}
-    except (OSError, KeyError) as error:
-        raise S2PError(f"{splits}: no table with the columns dataset, id and split ({error})") from None
-    sources: list[Complex] = sorted((x for x in read_complexes(folder / "complexes") if x.key in chosen), key=lambda x: x.key)
+    split = read_splits(splits)
+    found = (x for x in read_complexes(folder / "complexes") if split.get(x.key) == wanted)
+    sources: list[Complex] = sorted(found, key=lambda x: x.key)
     if not sources:
         raise S2PError(f"{splits} names no {wanted} complex of {folder / 'complexes'}")
-    return sources
+    return [make(x) for x in progress_bar(sources, f"reading {wanted}")]
 
 
 def _left_over(loaded: Mapping[str, Site], split: Mapping[str, str], training: Sequence[str]) -> dict[str, str]:

@@ -21,8 +21,9 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.command import reported
-from benchmarks.recipes.data import MIN_CHAIN, complexes_of_split
+from benchmarks.recipes.data import MIN_CHAIN, read_split
 from benchmarks.recipes.point_training import fit_pocket_model
+from s2p.datasets.labelled import Complex
 from s2p.errors import S2PError
 from s2p.evaluation.compare import ComplexResult, evaluate_complex, summarise
 from s2p.evaluation.config import BenchmarkConfig
@@ -54,7 +55,6 @@ __all__ = [
     "finish",
     "load_examples",
     "main",
-    "read_split",
     "save_examples",
 ]
 
@@ -71,22 +71,14 @@ class CavityComplex:
     structure: Structure
     ligands: list[NDArray[np.float32]]
 
+    @classmethod
+    def read(cls, source: Complex) -> CavityComplex:
+        """A complex on disk."""
+        return cls(source.key, source.clusters[0], source.read(), source.ligand_coords())
+
     def example(self) -> CavityExample:
         """What is trained on."""
         return cavity_example(self.structure, self.ligands, self.key)
-
-
-def read_split(folder: Path, splits: Path, wanted: str) -> list[CavityComplex]:
-    """The complexes of one split, ``train``, ``validation`` or ``test``, in the order of their names.
-
-    Raises
-    ------
-    S2PError
-        If the table of splits cannot be read or names none of the complexes.
-    """
-    sources = complexes_of_split(folder, splits, wanted)
-    bar = progress_bar(sources, f"reading {wanted}")
-    return [CavityComplex(x.key, x.clusters[0], x.read(), x.ligand_coords()) for x in bar]
 
 
 def save_examples(examples: Sequence[CavityExample], path: Path) -> Path:
@@ -126,7 +118,7 @@ def examples_of(folder: Path, splits: Path, wanted: str, cache: Path) -> list[Ca
     """What is trained or validated on, from ``cache`` if it was prepared before."""
     if cache.is_file():
         return load_examples(cache)
-    examples = [x.example() for x in read_split(folder, splits, wanted)]
+    examples = [x.example() for x in read_split(folder, splits, wanted, CavityComplex.read)]
     save_examples(examples, cache)
     return examples
 
@@ -195,8 +187,8 @@ def run(
     """Train, tune, write."""
     make_folder(work)
     model, history = train(folder, splits, work, config, training, device)
-    chains = chains_of(read_split(folder, splits, "train"))
-    finish(model, history, read_split(folder, splits, "validation"), training, chains, out)
+    chains = chains_of(read_split(folder, splits, "train", CavityComplex.read))
+    finish(model, history, read_split(folder, splits, "validation", CavityComplex.read), training, chains, out)
 
 
 def chains_of(complexes: Sequence[CavityComplex]) -> dict[str, str]:

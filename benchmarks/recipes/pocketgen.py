@@ -20,15 +20,15 @@ import numpy as np
 import torch
 
 from benchmarks.command import reported
-from benchmarks.recipes.data import complexes_of_split
+from benchmarks.recipes.data import read_split
 from benchmarks.recipes.pocketgen_data import (
+    Protein,
     chains_of,
     few_of_each,
     pockets_of,
     prepare_places,
     read_chains,
     read_examples,
-    read_split,
     related,
     trace_rows,
 )
@@ -180,7 +180,7 @@ def prepare(
     width: int,
 ) -> Prepared:
     """Places of the training clusters and of LIGYSIS chains without a homologue held out or bundled; validation pockets."""
-    complexes, held, test = (read_split(folder, splits, name) for name in ("train", "validation", "test"))
+    complexes, held, test = (read_split(folder, splits, name, Protein.read) for name in ("train", "validation", "test"))
     chains = read_chains(folder)
     near = related(chains_of(chains), chains_of([*held, *test, *read_examples(examples)])) if chains else {}
     proteins = [*complexes, *(x for x in chains if x.key not in near)]
@@ -255,7 +255,7 @@ def run(
     shipped.
     """
     for name in ("train", "validation", "test"):  # says what is missing before anything takes long
-        complexes_of_split(folder, splits, name)
+        read_split(folder, splits, name, str)
     make_folder(work)
     named = language if language != BACKBONE else None
     backbone = start_encoder() if named is None else load_backbone(named, encoder).eval()
@@ -297,7 +297,7 @@ def evaluate(folder: Path, splits: Path, encoder: Path | None, path: Path, split
     checkpoint = load_pocketgen(path, encoder=encoder)
     if checkpoint.backbone is None:
         raise S2PError(f"{path} reads no language model; the recipe makes those that do")
-    chosen = few_of_each(read_split(folder, splits, split), per_cluster)
+    chosen = few_of_each(read_split(folder, splits, split, Protein.read), per_cluster)
     pockets = pockets_of(chosen, checkpoint.backbone, checkpoint.pocket, lambda _: checkpoint.model.trace)
     rows = evaluate_pockets(checkpoint, pockets)
     figures = {key: [round(s.value, 4), round(s.low, 4), round(s.high, 4)] for key, s in summarise_pockets(rows).items()}

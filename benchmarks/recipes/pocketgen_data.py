@@ -17,8 +17,9 @@ import torch
 from numpy.typing import NDArray
 from scipy.cluster.hierarchy import fcluster, linkage
 
-from benchmarks.recipes.data import MIN_HELD_OUT_CHAIN, complexes_of_split, example_files, read_ligysis
+from benchmarks.recipes.data import MIN_HELD_OUT_CHAIN, example_files, read_ligysis
 from benchmarks.recipes.pocketgen_heads import Places, TraceRows
+from s2p.datasets.labelled import Complex
 from s2p.datasets.splits import cluster, homologous
 from s2p.errors import S2PError
 from s2p.io.runtime import progress_bar
@@ -51,7 +52,6 @@ __all__ = [
     "prepare_places",
     "read_chains",
     "read_examples",
-    "read_split",
     "related",
     "sites_of",
     "trace_rows",
@@ -80,6 +80,11 @@ class Protein:
     sites: list[NDArray[np.int64]] = field(default_factory=list)
     """Residues that bind, of each site; what binds there is not known."""
 
+    @classmethod
+    def read(cls, source: Complex) -> Protein:
+        """A complex on disk."""
+        return cls(source.key, source.clusters[0], source.read(), [read_ligand(path) for path in source.ligands])
+
 
 def read_ligand(path: Path) -> LigandAtoms:
     """Heavy atoms of a ligand file in PDB format."""
@@ -89,19 +94,6 @@ def read_ligand(path: Path) -> LigandAtoms:
     element = np.char.upper(np.asarray(flat.element_names).astype(str))
     heavy = ~np.isin(element, ("H", "D"))
     return LigandAtoms(np.asarray(flat.pos)[heavy].astype(np.float32), element[heavy])
-
-
-def read_split(folder: Path, splits: Path, wanted: str) -> list[Protein]:
-    """The complexes of one split, ``train``, ``validation``, ``test`` or ``unused``, in the order of their names.
-
-    Raises
-    ------
-    S2PError
-        If the table of splits cannot be read or names none of the complexes.
-    """
-    sources = complexes_of_split(folder, splits, wanted)
-    bar = progress_bar(sources, f"reading {wanted}")
-    return [Protein(x.key, x.clusters[0], x.read(), [read_ligand(path) for path in x.ligands]) for x in bar]
 
 
 def few_of_each(complexes: Sequence[Protein], per_cluster: int) -> list[Protein]:

@@ -9,7 +9,6 @@ variant is trained with the same steps; its epoch is chosen on validation cluste
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import sys
 from collections.abc import Sequence
@@ -25,6 +24,7 @@ from safetensors.numpy import load_file, save_file
 from benchmarks.command import reported
 from course.contrast import ContrastConfig, ProjectionHead, contrast_views, pretrain_crossbind, top1_retrieval
 from s2p.datasets.labelled import Complex, read_complexes
+from s2p.datasets.splits import read_splits
 from s2p.errors import S2PError
 from s2p.evaluation.intervals import bootstrap, paired_difference
 from s2p.evaluation.residues import auprc_trapezoid, best_threshold, f1, residue_figures, roc_auc
@@ -85,8 +85,7 @@ def read_examples(folder: Path, split: Path, backbone: Path, work: Path) -> dict
         Weights of an ESM-2 8M that has seen no binding sites: one fine-tuned on the training complexes would be surer of them
         than of any others, and the network would learn to trust it too much.
     """
-    with open(split, newline="", encoding="utf-8") as handle:
-        place = {f"{row['dataset']}/{row['id']}": row["split"] for row in csv.DictReader(handle)}
+    place = read_splits(split)
     wanted = [source for source in read_complexes(folder / "complexes") if place.get(source.key) in SPLITS]
     if not wanted:
         raise S2PError(f"{split} names no complex of {folder / 'complexes'}")

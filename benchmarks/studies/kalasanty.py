@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 
 from benchmarks.command import reported
 from benchmarks.peers.config import PatchConfig
-from benchmarks.recipes.kalasanty import CavityComplex, read_split
+from benchmarks.recipes.data import read_split
+from benchmarks.recipes.kalasanty import CavityComplex
 from course.consensus import Agreement, agreement, consensus
 from s2p import __version__
 from s2p.config import DEFAULT_MODEL
@@ -165,7 +166,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--other", default=DEFAULT_MODEL, metavar="NAME|PATH", help="Seq2Pocket checkpoint")
     options = parser.parse_args(argv)
     kalasanty = KalasantyPredictor.load(options.model, device="cpu")
-    held = read_split(options.data, options.splits, options.split)
+    held = read_split(options.data, options.splits, options.split, CavityComplex.read)
     found = study(held, kalasanty, Seq2Pocket.load(options.other, device="cpu"))
     make_folder(options.out)
     text = json.dumps(found | {"split": options.split} | provenance(), indent=1, ensure_ascii=False)

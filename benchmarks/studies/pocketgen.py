@@ -10,7 +10,6 @@ language model says is not computed again.
 from __future__ import annotations
 
 import argparse
-import csv
 import hashlib
 import json
 import sys
@@ -25,6 +24,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from benchmarks.command import reported
+from benchmarks.recipes.data import read_split
 from benchmarks.recipes.pocketgen_data import (
     Protein,
     Tracer,
@@ -34,11 +34,11 @@ from benchmarks.recipes.pocketgen_data import (
     pockets_of,
     prepare_places,
     read_chains,
-    read_split,
     related,
     trace_rows,
 )
 from benchmarks.recipes.pocketgen_heads import KINDS, Places, TraceRows, fit_heads, fit_trace, trace_error
+from s2p.datasets.splits import read_splits
 from s2p.errors import S2PError
 from s2p.evaluation.intervals import bootstrap_mean, paired_difference
 from s2p.evaluation.provenance import provenance
@@ -234,12 +234,7 @@ def _table(rows: Sequence[Row]) -> str:
 
 def read_all(folder: Path, splits: Path) -> dict[str, list[Protein]]:
     """The complexes of every split that the table has."""
-    try:
-        with open(splits, newline="", encoding="utf-8") as handle:
-            names = sorted({row["split"] for row in csv.DictReader(handle)})
-    except (OSError, KeyError) as error:
-        raise S2PError(f"{splits}: no table with the columns dataset, id and split ({error})") from None
-    return {name: read_split(folder, splits, name) for name in names}
+    return {name: read_split(folder, splits, name, Protein.read) for name in sorted(set(read_splits(splits).values()))}
 
 
 @reported

@@ -4,5 +4,4 @@ from .label_files import Annotation as Annotation
 from .label_files import format_annotations as format_annotations
 from .label_files import read_annotations as read_annotations
 from .label_files import read_labels as read_labels
-from .label_files import write_annotations as write_annotations
 from .labelled import LabelledChain as LabelledChain

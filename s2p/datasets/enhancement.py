@@ -26,9 +26,9 @@ __all__ = [
     "EnhanceConfig",
     "EnhancedChain",
     "Evidence",
-    "enhance_chains",
     "enhance_structures",
     "evidence_table",
+    "join_chains",
 ]
 
 
@@ -75,22 +75,6 @@ class EnhancedChain:
     """Binding residues of members that the representative lacks (not observed in it)."""
 
 
-_Site = tuple[str, NDArray[np.int_]]
-"""A ligand and its binding residues in one chain."""
-
-
-def enhance_chains(chains: Sequence[LabelledChain], groups: Sequence[Sequence[int]]) -> list[EnhancedChain]:
-    """One chain a group, binding wherever any chain of the group binds.
-
-    Parameters
-    ----------
-    groups
-        Indices into ``chains`` of chains of one protein, such as :func:`s2p.datasets.splits.cluster` finds; the first of each
-        stands for the group.
-    """
-    return [_join([(chains[k], [("", np.flatnonzero(chains[k].labels))]) for k in group]) for group in groups]
-
-
 def enhance_structures(
     structures: Sequence[Structure],
     proteins: Mapping[str, str] | None = None,
@@ -123,7 +107,7 @@ def enhance_structures(
         If two structures have the same name.
     """
     config = config or EnhanceConfig()
-    found: dict[str, tuple[LabelledChain, list[_Site]]] = {}
+    found: dict[str, tuple[LabelledChain, list[tuple[str, NDArray[np.int_]]]]] = {}
     for structure in structures:
         sites = ligand_sites(structure, labels, include_ions=config.include_ions).sites
         for chain in structure.chains:
@@ -147,7 +131,7 @@ def enhance_structures(
     # The longest chain first, since what the representative lacks is lost; then as the structures came.
     ordered = [sorted(group, key=lambda name: (-len(found[name][0].sequence), order[name])) for group in together]
     ordered.sort(key=lambda group: min(order[name] for name in group))
-    return [_join([found[name] for name in group]) for group in ordered]
+    return [join_chains([found[name] for name in group]) for group in ordered]
 
 
 def evidence_table(chains: Sequence[EnhancedChain]) -> str:
@@ -160,7 +144,14 @@ def evidence_table(chains: Sequence[EnhancedChain]) -> str:
     return csv_text(rows, EVIDENCE_COLUMNS)
 
 
-def _join(members: Sequence[tuple[LabelledChain, Sequence[_Site]]]) -> EnhancedChain:
+def join_chains(members: Sequence[tuple[LabelledChain, Sequence[tuple[str, NDArray[np.int_]]]]]) -> EnhancedChain:
+    """The first of the chains of a protein, binding wherever it or another does.
+
+    Parameters
+    ----------
+    members
+        Chains, and of each the ligands with their binding residues (0-based); its own labels count besides for the first.
+    """
     first = members[0][0]
     labels = first.labels.copy()
     evidence: list[Evidence] = []

@@ -2,7 +2,7 @@
 
 A query's words (in an alphabet of ten classes of amino acids) are looked up in an index of the targets' words. Where two of them
 lie on neighbouring diagonals, the diagonals are scored without gaps, and the best targets are aligned. Index and alignments are
-biotite's; work grows with the number of shared words, not of pairs. Clusters are made by greedy set cover, as mmseqs2 makes them.
+biotite's; work grows with the number of shared words, not of pairs.
 
 Sources: the ten classes are those of Murphy, Wallqvist and Levy (Protein Eng. 13, 149, 2000); the statistics of gapped BLOSUM62
 scores are those of Altschul and Gish (1996) as used by BLAST; two words on one diagonal as a filter are from gapped BLAST (1997).
@@ -11,7 +11,7 @@ scores are those of Altschul and Gish (1996) as used by BLAST; two words on one 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -20,8 +20,7 @@ from numpy.typing import NDArray
 
 from s2p.io.runtime import progress_bar
 
-__all__ = ["Hit", "blosum62", "encode", "greedy_set_cover", "kmer_cluster", "kmer_homologous", "search"]
-
+__all__ = ["Hit", "blosum62", "encode", "greedy_set_cover", "search"]
 
 SMALL, LARGE = 100_000, 3_000_000
 """Residues up to which words have four and five letters of the reduced alphabet; one more for every tenfold size above."""
@@ -178,33 +177,8 @@ def _align(number: int, query: Any, targets: Sequence[Any], target: int, seed: t
     return Hit(number, target, int(best.score), same / len(a), len(a), *spans)
 
 
-def kmer_homologous(
-    queries: Mapping[str, str], targets: Mapping[str, str], *, identity: float = 0.3, coverage: float = 0.5
-) -> dict[str, set[str]]:
-    """As :func:`s2p.datasets.splits.homologous`, without mmseqs2."""
-    query_names, target_names = list(queries), list(targets)
-    found: dict[str, set[str]] = {}
-    for hit in search(list(queries.values()), list(targets.values())):
-        query, target = query_names[hit.query], target_names[hit.target]
-        if hit.identity >= identity and hit.length >= coverage * min(len(queries[query]), len(targets[target])):
-            found.setdefault(target, set()).add(query)
-    return found
-
-
-def kmer_cluster(sequences: Mapping[str, str], *, identity: float = 0.3, coverage: float = 0.8) -> list[list[str]]:
-    """As :func:`s2p.datasets.splits.cluster`, without mmseqs2."""
-    names, texts = list(sequences), list(sequences.values())
-    pairs = [
-        (hit.query, hit.target)
-        for hit in search(texts)
-        if hit.identity >= identity
-        and min(hit.query_span / len(texts[hit.query]), hit.target_span / len(texts[hit.target])) >= coverage
-    ]
-    return [[names[k] for k in group] for group in greedy_set_cover(len(names), pairs)]
-
-
 def greedy_set_cover(n: int, pairs: Sequence[tuple[int, int]]) -> list[list[int]]:
-    """Groups of 0..n-1: again and again the one with most free neighbours takes them all.
+    """Groups of 0..n-1: again and again the one with most free neighbours takes them all, as mmseqs2 makes its clusters.
 
     Parameters
     ----------

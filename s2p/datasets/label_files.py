@@ -9,27 +9,19 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from s2p.datasets.labelled import LETTERS, LabelledChain
 from s2p.errors import S2PError
-from s2p.io.files import csv_text, write_text
+from s2p.io.files import csv_text, read_text
 
-__all__ = [
-    "CSV_COLUMNS",
-    "FORMATS",
-    "Annotation",
-    "format_annotations",
-    "read_annotations",
-    "read_labels",
-    "write_annotations",
-]
+__all__ = ["CSV_COLUMNS", "FORMATS", "Annotation", "format_annotations", "read_annotations", "read_labels"]
 
 CSV_COLUMNS = ("pdb", "chain", "type", "residues", "sequence")
 """Columns of a label CSV; each holds what the field of a published line holds."""
@@ -140,51 +132,33 @@ def format_annotations(annotations: Iterable[Annotation], form: str = "published
     """
     if form not in FORMATS:
         raise S2PError(f"there is no label format {form!r}; the formats are {', '.join(FORMATS)}")
-    rows, lines = [], []
+    rows, records = [], []
     for a in annotations:
-        residues = " ".join(f"{a.sequence[i]}{i}" for i in a.indices.tolist())
-        row = (a.pdb, a.chain, a.kind, residues, a.sequence)
+        row = (a.pdb, a.chain, a.kind, " ".join(f"{a.sequence[i]}{i}" for i in a.indices.tolist()), a.sequence)
         if any(c in field for field in row[:3] for c in (";\n\r" if form == "published" else "\n\r")):
             raise S2PError(f"{a.id}: a name with ';' or a line break cannot be written in the {form} format")
         rows.append(row)
-        if form == "published":
-            lines.append(";".join(row) + "\n")
-        else:
-            lines.append(f">{a.id}\n{a.sequence}\n{''.join(map(str, a.labels.tolist()))}\n")
-    return csv_text(rows, CSV_COLUMNS) if form == "csv" else "".join(lines)
-
-
-def write_annotations(path: str | Path, annotations: Iterable[Annotation], form: str = "published") -> Path:
-    """Write a label file; see :func:`format_annotations`."""
-    return write_text(Path(path), format_annotations(annotations, form))
+        records.append(f">{a.id}\n{a.sequence}\n{''.join(map(str, a.labels.tolist()))}\n")
+    if form == "csv":
+        return csv_text(rows, CSV_COLUMNS)
+    return "".join(records if form == "records" else [";".join(row) + "\n" for row in rows])
 
 
 def _parse(path: Path) -> tuple[str, list[Annotation]]:
     """Format, told from the content, and annotations of a file."""
-    text = _read_text(path)
+    text = read_text(path)
     form = _sniff(path, text)
-    problems: list[str] = []
-    found = []
-    for number, make in _PARSERS[form](text):
+    found, problems = [], []
+    lines: Iterator[tuple[int, Any]] = {"published": _published, "csv": _csv, "records": _records}[form](text)
+    for number, fields in lines:
         try:
-            found.append(make())
+            found.append(_from_record(number, fields) if form == "records" else _from_fields(number, fields, form))
         except _Problem as problem:
             problems.append(f"line {number}, {problem}")
     _raise(path, problems)
     if not found:
         raise S2PError(f"{path}: no {'records' if form == 'records' else 'chains'} in it")
     return form, found
-
-
-def _read_text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise S2PError(f"{path}: no such file") from None
-    except UnicodeDecodeError as error:
-        raise S2PError(f"{path}: not a text file (byte {error.start} is no UTF-8)") from None
-    except OSError as error:
-        raise S2PError(f"{path}: cannot be read ({error.strerror or error})") from None
 
 
 def _raise(path: Path, problems: list[str]) -> None:
@@ -218,18 +192,15 @@ def _sniff(path: Path, text: str) -> str:
     )
 
 
-_Lines = Iterator[tuple[int, Callable[[], Annotation]]]
-
-
-def _published(text: str) -> _Lines:
+def _published(text: str) -> Iterator[tuple[int, list[str]]]:
+    """Number and fields of each line; likewise below."""
     for number, line in enumerate(text.splitlines(), 1):
         fields = [field.strip() for field in line.split(";")]
-        if not line.strip() or (fields[0].lower() in _HEADERS and fields[-1].lower() == "sequence"):
-            continue
-        yield number, partial(_annotation, fields, number, "field {} ({})")
+        if line.strip() and not (fields[0].lower() in _HEADERS and fields[-1].lower() == "sequence"):
+            yield number, fields
 
 
-def _csv(text: str) -> _Lines:
+def _csv(text: str) -> Iterator[tuple[int, list[str]]]:
     csv.field_size_limit(1 << 24)  # a chain of 35,000 residues, all binding
     reader = csv.reader(io.StringIO(text))
     names: list[str] = []
@@ -237,52 +208,51 @@ def _csv(text: str) -> _Lines:
         names = [name.strip().lower() for name in next(reader)]
     place = [names.index(name) for name in CSV_COLUMNS]
     for row in reader:
-        number = reader.line_num
         if any(cell.strip() for cell in row):
-            fields = [row[k].strip() if k < len(row) else "" for k in place] if len(row) == len(names) else row
-            yield number, partial(_annotation, fields, number, "column {1}")
+            yield reader.line_num, [row[k].strip() for k in place] if len(row) == len(names) else row
 
 
-def _annotation(fields: Sequence[str], number: int, field: str) -> Annotation:
-    """Check one line; ``field`` writes a field's number and name."""
+def _records(text: str) -> Iterator[tuple[int, list[tuple[int, str]]]]:
+    """Number of the first line, and the numbered lines, of each record."""
+    lines = [(number, line.strip()) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
+    for k in range(0, len(lines), 3):
+        yield lines[k][0], lines[k : k + 3]
+
+
+def _from_fields(number: int, fields: Sequence[str], form: str) -> Annotation:
+    """An annotation from the fields of a published line or of a row of a table, checked."""
     if len(fields) != len(CSV_COLUMNS):
         raise _Problem(f"{len(fields)} fields where {len(CSV_COLUMNS)} are expected: {', '.join(CSV_COLUMNS)}")
     pdb, chain, kind, residues, sequence = fields
-    name = [field.format(k, column) for k, column in enumerate(CSV_COLUMNS, 1)]
+    _, here, in_sequence = _FIELDS[form]
     if not pdb:
-        raise _Problem(f"{name[0]}: empty")
-    sequence = _checked_sequence(sequence, name[4])
-    tokens = [_TOKEN.fullmatch(token) for token in residues.replace(",", " ").split()]
-    if None in tokens:
-        bad = residues.replace(",", " ").split()[tokens.index(None)]
-        raise _Problem(f"{name[3]}: {bad[:20]!r} is no residue; expected a letter and a 0-based index, such as A12")
-    pairs = [(match[1].upper(), int(match[2])) for match in tokens if match]
-    wrong = next(((c, i) for c, i in pairs if not 0 <= i < len(sequence) or sequence[i] != c), None)
-    if wrong is not None:
-        letter, index = wrong
+        raise _Problem(f"{'field 1 (pdb)' if form == 'published' else 'column pdb'}: empty")
+    sequence = _checked_sequence(sequence, in_sequence)
+    pairs = []
+    for token in residues.replace(",", " ").split():
+        match = _TOKEN.fullmatch(token)
+        if match is None:
+            raise _Problem(f"{here}: {token[:20]!r} is no residue; expected a letter and a 0-based index, such as A12")
+        pairs.append((match[1].upper(), int(match[2])))
+    for letter, index in pairs:
+        if 0 <= index < len(sequence) and sequence[index] == letter:
+            continue
         if all(1 <= i <= len(sequence) and sequence[i - 1] == c for c, i in pairs):
             raise _Problem(
-                f"{name[3]}: {letter}{index} does not fit, but every residue would if the indices were counted from 1; "
+                f"{here}: {letter}{index} does not fit, but every residue would if the indices were counted from 1; "
                 "subtract 1 from all of them (indices are 0-based)"
             )
         if not 0 <= index < len(sequence):
-            raise _Problem(f"{name[3]}: {letter}{index} is out of range, the last index of the sequence is {len(sequence) - 1}")
-        raise _Problem(f"{name[3]}: {letter}{index} does not fit, the sequence has {sequence[index]} at index {index}")
-    indices = np.array(sorted({i for _, i in pairs}), dtype=np.int32)
-    return Annotation(pdb, chain, kind, indices, sequence, number)
+            raise _Problem(f"{here}: {letter}{index} is out of range, the last index of the sequence is {len(sequence) - 1}")
+        raise _Problem(f"{here}: {letter}{index} does not fit, the sequence has {sequence[index]} at index {index}")
+    return Annotation(pdb, chain, kind, np.array(sorted({i for _, i in pairs}), np.int32), sequence, number)
 
 
-def _records(text: str) -> _Lines:
-    lines = [(number, line.strip()) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
-    for k in range(0, len(lines), 3):
-        record = lines[k : k + 3]
-        yield record[0][0], partial(_record, record)
-
-
-def _record(record: Sequence[tuple[int, str]]) -> Annotation:
+def _from_record(number: int, record: Sequence[tuple[int, str]]) -> Annotation:
+    """An annotation from a record of three lines, checked."""
     if len(record) < 3 or not record[0][1].startswith(">"):
         raise _Problem("id: expected '>id', a sequence and its labels, three lines a record")
-    (number, head), (second, letters), (third, labels) = record
+    (_, head), (second, letters), (third, labels) = record
     name = head[1:].strip()
     if not name:
         raise _Problem("id: empty")
@@ -293,8 +263,7 @@ def _record(record: Sequence[tuple[int, str]]) -> Annotation:
     wrong = next((i for i, c in enumerate(labels) if c not in "01"), None)
     if wrong is not None:
         raise _Problem(f"{where}: labels must be 0 or 1, found {labels[wrong]!r} at index {wrong}")
-    indices = np.flatnonzero(np.frombuffer(labels.encode(), np.uint8) == ord("1")).astype(np.int32)
-    return Annotation(name, "", "", indices, sequence, number)
+    return Annotation(name, "", "", np.flatnonzero(np.array(list(labels)) == "1").astype(np.int32), sequence, number)
 
 
 def _checked_sequence(text: str, where: str) -> str:
@@ -305,6 +274,3 @@ def _checked_sequence(text: str, where: str) -> str:
     if wrong is not None:
         raise _Problem(f"{where}: {text[wrong]!r} at index {wrong} is no amino-acid letter")
     return sequence
-
-
-_PARSERS: dict[str, Callable[[str], _Lines]] = {"published": _published, "csv": _csv, "records": _records}

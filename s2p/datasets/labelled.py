@@ -6,15 +6,14 @@ A complex is a folder with ``protein.pdb`` and ``ligand_NN.pdb``. Files of label
 
 from __future__ import annotations
 
-import csv
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from s2p.errors import S2PError
+from s2p.io.files import read_csv
 from s2p.structure.reading import Structure, read_structure
 
 __all__ = ["Complex", "LabelledChain", "read_complexes"]
@@ -73,26 +72,16 @@ class Complex:
 def read_complexes(folder: str | Path) -> list[Complex]:
     """Usable complexes of a folder with ``index.csv`` and ``chain_clusters.csv`` (flag ``exclude`` and status != OK dropped)."""
     folder = Path(folder)
+    missing = f", so {folder} is not a folder of complexes; s2p datasets list DIR tells layouts"
     clusters: dict[tuple[str, str], list[str]] = {}
-    with _open_table(folder / "chain_clusters.csv") as handle:
-        for row in csv.DictReader(handle):
-            dataset, name, _chain = row["chain"].rsplit("|", 2)
-            clusters.setdefault((dataset, name), []).append(row["cluster30"])
+    for row in read_csv(folder / "chain_clusters.csv", ("chain", "cluster30"), missing):
+        dataset, name, _chain = row["chain"].rsplit("|", 2)
+        clusters.setdefault((dataset, name), []).append(row["cluster30"])
     found = []
-    with _open_table(folder / "index.csv") as handle:
-        for row in csv.DictReader(handle):
-            key = (row["dataset"], row["id"])
-            place = folder / key[0] / key[1]
-            ligands = tuple(sorted(place.glob("ligand_*.pdb")))
-            if row["status"] == "OK" and row["flag"] != "exclude" and ligands and key in clusters:
-                found.append(Complex(*key, place / "protein.pdb", ligands, tuple(sorted(set(clusters[key])))))
+    for row in read_csv(folder / "index.csv", ("dataset", "id", "status", "flag"), missing):
+        key = (row["dataset"], row["id"])
+        place = folder / key[0] / key[1]
+        ligands = tuple(sorted(place.glob("ligand_*.pdb")))
+        if row["status"] == "OK" and row["flag"] != "exclude" and ligands and key in clusters:
+            found.append(Complex(*key, place / "protein.pdb", ligands, tuple(sorted(set(clusters[key])))))
     return found
-
-
-def _open_table(path: Path) -> TextIO:
-    try:
-        return open(path, newline="", encoding="utf-8")
-    except FileNotFoundError:
-        raise S2PError(
-            f"{path}: no such file, so {path.parent} is not a folder of complexes; s2p datasets list DIR tells layouts"
-        ) from None

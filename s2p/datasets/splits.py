@@ -13,11 +13,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
-from s2p.datasets.homology import kmer_cluster, kmer_homologous
+from s2p.datasets.homology import greedy_set_cover, search
 from s2p.datasets.labelled import Complex
 from s2p.errors import S2PError
+from s2p.io.files import read_csv
 
-__all__ = ["Method", "cluster", "drawn", "homologous", "search_method", "split_complexes"]
+__all__ = ["Method", "cluster", "drawn", "homologous", "read_splits", "search_method", "split_complexes"]
 
 Method = Literal["auto", "mmseqs2", "kmer"]
 """``auto``: mmseqs2 where it is on the PATH."""
@@ -65,21 +66,31 @@ def homologous(
         If mmseqs2 is asked for and not installed, or fails.
     """
     if search_method(method) == "kmer":
-        return kmer_homologous(queries, targets, identity=identity, coverage=coverage)
-    with tempfile.TemporaryDirectory() as folder:
-        place = Path(folder)
-        names: dict[str, list[str]] = {}
-        for role, table in (("query", queries), ("target", targets)):
-            names[role] = list(table)
-            (place / role).write_text("".join(f">{k}\n{table[name]}\n" for k, name in enumerate(names[role])))
+        hits = search(list(queries.values()), list(targets.values()))
+        pairs = [(hit.query, hit.target, hit.length) for hit in hits if hit.identity >= identity]
+    else:
         command = ["easy-search", "query", "target", "hits", "tmp", "-s", "7.5", "--max-seqs", "5000", "-e", "1e-3", "-v", "1"]
-        _mmseqs([*command, "--min-seq-id", str(identity), "--format-output", "query,target,fident,alnlen,qlen,tlen"], place)
-        found: dict[str, set[str]] = {}
-        for line in (place / "hits").read_text().splitlines():
-            query, target, _, length, query_length, target_length = line.split("\t")
-            if int(length) >= coverage * min(int(query_length), int(target_length)):
-                found.setdefault(names["target"][int(target)], set()).add(names["query"][int(query)])
+        command += ["--min-seq-id", str(identity), "--format-output", "query,target,alnlen"]
+        rows = _mmseqs(command, {"query": queries, "target": targets}, "hits")
+        pairs = [(int(query), int(target), int(length)) for query, target, length in rows]
+    query_names, target_names = list(queries), list(targets)
+    found: dict[str, set[str]] = {}
+    for k, j, length in pairs:
+        query, target = query_names[k], target_names[j]
+        if length >= coverage * min(len(queries[query]), len(targets[target])):
+            found.setdefault(target, set()).add(query)
     return found
+
+
+def read_splits(path: Path) -> dict[str, str]:
+    """``dataset/id`` -> split, from a table with the columns ``dataset``, ``id`` and ``split``, as in ``data/splits``.
+
+    Raises
+    ------
+    S2PError
+        If it cannot be read, or lacks a column.
+    """
+    return {f"{row['dataset']}/{row['id']}": row["split"] for row in read_csv(path, ("dataset", "id", "split"))}
 
 
 def split_complexes(complexes: Sequence[Complex], *, always_test: Iterable[str] = ()) -> dict[str, str]:
@@ -119,29 +130,37 @@ def cluster(
     sequences: Mapping[str, str], *, identity: float = 0.95, coverage: float = 0.8, method: Method = "auto"
 ) -> list[list[str]]:
     """Groups of ids, the representative first: identical enough to it over enough of both sequences."""
+    names, texts = list(sequences), list(sequences.values())
     if search_method(method) == "kmer":
-        return kmer_cluster(sequences, identity=identity, coverage=coverage)
-    with tempfile.TemporaryDirectory() as folder:
-        names = list(sequences)
-        (Path(folder) / "all").write_text("".join(f">{k}\n{sequences[name]}\n" for k, name in enumerate(names)))
-        _mmseqs(
-            ["easy-cluster", "all", "out", "tmp", "--min-seq-id", str(identity), "-c", str(coverage), "-v", "1"], Path(folder)
-        )
-        groups: dict[str, list[str]] = {}
-        for line in (Path(folder) / "out_cluster.tsv").read_text().splitlines():
-            representative, member = line.split("\t")
-            group = groups.setdefault(representative, [names[int(representative)]])
+        pairs = [
+            (hit.query, hit.target)
+            for hit in search(texts)
+            if hit.identity >= identity
+            and min(hit.query_span / len(texts[hit.query]), hit.target_span / len(texts[hit.target])) >= coverage
+        ]
+        groups = greedy_set_cover(len(names), pairs)
+    else:
+        command = ["easy-cluster", "all", "out", "tmp", "--min-seq-id", str(identity), "-c", str(coverage), "-v", "1"]
+        members: dict[str, list[int]] = {}
+        for representative, member in _mmseqs(command, {"all": sequences}, "out_cluster.tsv"):
+            group = members.setdefault(representative, [int(representative)])
             if member != representative:
-                group.append(names[int(member)])
-    return list(groups.values())
+                group.append(int(member))
+        groups = list(members.values())
+    return [[names[k] for k in group] for group in groups]
 
 
-def _mmseqs(arguments: list[str], folder: Path) -> None:
+def _mmseqs(arguments: list[str], inputs: Mapping[str, Mapping[str, str]], output: str) -> list[list[str]]:
+    """Run mmseqs2 over FASTA files, in which sequences are named by their number; the rows of the table it writes."""
     program = shutil.which("mmseqs")
     if program is None:
         raise S2PError(
             "mmseqs2 was asked for and is not installed: apt install mmseqs2, conda install -c bioconda mmseqs2, or method kmer"
         )
-    done = subprocess.run([program, *arguments], cwd=folder, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise S2PError(f"mmseqs2 failed: {done.stderr.strip()[-300:]}")
+    with tempfile.TemporaryDirectory() as folder:
+        for name, table in inputs.items():
+            (Path(folder) / name).write_text("".join(f">{k}\n{sequence}\n" for k, sequence in enumerate(table.values())))
+        done = subprocess.run([program, *arguments], cwd=folder, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise S2PError(f"mmseqs2 failed: {done.stderr.strip()[-300:]}")
+        return [line.split("\t") for line in (Path(folder) / output).read_text().splitlines()]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -13,7 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from s2p.datasets.labelled import Complex, read_complexes
+from s2p.datasets.splits import read_splits
 from s2p.errors import S2PError
+from s2p.io.files import read_csv
 from s2p.structure.alignment import labels_on_chain
 from s2p.structure.contacts import binding_residues
 from s2p.structure.formats import read_sdf_ligand
@@ -161,27 +162,23 @@ def _first(cases: Sequence[Case], limit: int | None) -> tuple[Case, ...]:
     return tuple(cases[k] for k in sorted(k for _, k in sorted(turn)[:limit]))
 
 
-def _rows(table: Path) -> list[dict[str, str]]:
-    csv.field_size_limit(1 << 24)  # LIGYSIS lists the residues of long chains
-    with open(table, newline="") as handle:
-        return list(csv.DictReader(handle))
-
-
 def _complexes(folder: Path, split: str, table: Path) -> list[Case]:
-    place = {(row["dataset"], row["id"]): row["split"] for row in _rows(table)}
+    place = read_splits(table)
     if split not in place.values():
         raise S2PError(f"{table}: there is no split {split!r}; it has {', '.join(sorted(set(place.values())))}")
     return [
         Case(x.key, x.clusters[0], x.protein, "files", tuple(map(str, x.ligands)))
         for x in read_complexes(folder)
-        if place.get((x.dataset, x.id)) == split
+        if place.get(x.key) == split
     ]
 
 
 def _ligysis(folder: Path, split: str, table: Path | None) -> list[Case]:
-    rows = [row for row in _rows(folder / "chains.csv") if row["split"] == ("validation" if split == FAR else split)]
+    columns = ("split", "uniprot", "chain_file", "uniprot_sequence", "binding_residues_0based_uniprot")
+    wanted = "validation" if split == FAR else split
+    rows = [row for row in read_csv(folder / "chains.csv", columns) if row["split"] == wanted]
     if split == FAR:
-        far = {row["uniprot"] for row in _rows(table or _repository("data/splits/ligysis.csv"))}
+        far = {row["uniprot"] for row in read_csv(table or _repository("data/splits/ligysis.csv"), ("uniprot",))}
         rows = [row for row in rows if row["uniprot"] in far]
     cases = []
     for row in rows:
@@ -193,7 +190,7 @@ def _ligysis(folder: Path, split: str, table: Path | None) -> list[Case]:
 
 def _listed(folder: Path) -> list[Case]:
     ligands: dict[str, list[str]] = {}
-    for row in _rows(folder / "labels.csv"):
+    for row in read_csv(folder / "labels.csv", ("file", "ligand_id")):
         ligands.setdefault(row["file"], []).append(row["ligand_id"])
     return [
         Case(stem(name), RELATED.get(stem(name), stem(name)), folder / name, "listed", tuple(ids))

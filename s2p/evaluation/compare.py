@@ -71,26 +71,18 @@ def evaluate_complex(
     centroids = np.array([site_center(x) for x in ligands]).reshape(-1, 3)
     residues = [p.residues for p in pockets]
     sites = [binding_residues(structure, x, cutoff) for x in ligands]
-    joint = site_to_pocket(sites, residues)
-    distances = _distances(prediction, ligands, sites, centers, centroids, config)
-    overlaps = _overlaps(prediction, sites, joint)
-    volumes = _volume_overlaps(prediction, ligands, centers[: len(ligands)], config)
-    rows = [
-        SiteRow(
-            **who,
-            site=k,
-            ligand=str(k + 1) if ligand_names is None else ligand_names[k],
-            n_atoms=len(ligand),
-            n_residues=len(sites[k]),
-            size="small" if len(sites[k]) < config.small_site else "large",
-            dvo=volumes[k],
-            **distances[k],
-            **overlaps[k],
-        )
-        for k, ligand in enumerate(ligands)
-    ]
+    shared, joint = site_overlaps(sites, residues), site_to_pocket(sites, residues)
+    columns: dict[str, Sequence[Any]] = {
+        "ligand": ligand_names if ligand_names is not None else [str(k + 1) for k in range(len(ligands))],
+        "n_atoms": [len(ligand) for ligand in ligands],
+        "n_residues": [len(site) for site in sites],
+        "size": ["small" if len(site) < config.small_site else "large" for site in sites],
+        "dvo": _volume_overlaps(prediction, ligands, centers[: len(ligands)], config),
+        **_distances(structure.residues.ca_coord, ligands, sites, centers, centroids, config),
+        **_overlaps(structure.residues.ca_coord, sites, residues, shared, joint),
+    }
+    rows = [SiteRow(**who, site=k, **{key: column[k] for key, column in columns.items()}) for k in range(len(ligands))]
     strict, nearest = (detections(centers, centroids, config.strict_hit, one_to_one=flag) for flag in (True, False))
-    shared = site_overlaps(sites, residues) > 0
     bound, found = _union(sites), _union(residues)
     protein = ProteinRow(
         **who,
@@ -98,8 +90,8 @@ def evaluate_complex(
         n_residues=len(structure.residues),
         n_sites=len(ligands),
         n_pockets=len(pockets),
-        pockets_on_sites=int(shared.any(axis=0).sum()),
-        touches=int(shared.sum()),
+        pockets_on_sites=int((shared > 0).any(axis=0).sum()),
+        touches=int((shared > 0).sum()),
         tp=strict.true_positives,
         fp=strict.false_positives,
         fn=strict.false_negatives,
@@ -115,48 +107,43 @@ def evaluate_complex(
 
 
 def _distances(
-    prediction: Prediction,
+    ca: NDArray[np.float32],
     ligands: Sequence[NDArray[np.floating]],
     sites: Sequence[NDArray[np.int32]],
     centers: NDArray[np.float64],
     centroids: NDArray[np.float64],
     config: BenchmarkConfig,
-) -> list[dict[str, Any]]:
+) -> dict[str, list[Any]]:
     """Distances of each site from the pockets of the top N, N+k and all, and the rank of the nearest: columns of its row."""
-    ca = prediction.structure.residues.ca_coord.astype(np.float64)
     middles = np.array([site_center(ca[site]) for site in sites]).reshape(-1, 3)
     to_atoms = np.array([dca(centers, x) for x in ligands]).reshape(len(ligands), len(centers))
-    found: list[dict[str, Any]] = [{"best_rank": int(row.argmin()) + 1 if len(centers) else 0} for row in to_atoms]
+    columns = {"best_rank": (to_atoms.argmin(axis=1) + 1).tolist() if len(centers) else [0] * len(ligands)}
     limits = rank_limits(len(ligands), len(centers), config.extra_ranks)
     for rank, end in config.ranks.items():
         best = limits[rank]
-        by_centroid, by_residues = dcc(centers[:best], centroids), dcc(centers[:best], middles)
-        by_atom = to_atoms[:, :best].min(axis=1, initial=np.inf)
-        for k, columns in enumerate(found):
-            columns[f"dcc_{end}"] = float(by_centroid[k])
-            columns[f"dcc_ca_{end}"] = float(by_residues[k])
-            columns[f"dca_{end}"] = float(by_atom[k])
-    return found
+        columns[f"dcc_{end}"] = dcc(centers[:best], centroids).tolist()
+        columns[f"dcc_ca_{end}"] = dcc(centers[:best], middles).tolist()
+        columns[f"dca_{end}"] = to_atoms[:, :best].min(axis=1, initial=np.inf).tolist()
+    return columns
 
 
-def _overlaps(prediction: Prediction, sites: Sequence[NDArray[np.int32]], joint: NDArray[np.float64]) -> list[dict[str, Any]]:
+def _overlaps(
+    ca: NDArray[np.float32],
+    sites: Sequence[NDArray[np.int32]],
+    pockets: Sequence[NDArray[np.int32]],
+    shared: NDArray[np.int64],
+    joint: NDArray[np.float64],
+) -> dict[str, list[Any]]:
     """How the pockets cover the residues of each site: columns of its row."""
-    ca = prediction.structure.residues.ca_coord.astype(np.float64)
-    residues = [pocket.residues for pocket in prediction.pockets]
-    shared, overlap = site_overlaps(sites, residues), best_overlap(sites, residues)
-    found = []
-    for k, site in enumerate(sites):
-        most = residues[int(shared[k].argmax())] if shared[k].any() else np.zeros(0, np.int32)
-        found.append(
-            {
-                "pockets_touching": int((shared[k] > 0).sum()),
-                "best_overlap": float(overlap[k]) if len(site) else np.nan,
-                "best_iou": float(joint[k].max(initial=0)) if len(site) else np.nan,
-                "gyration": radius_of_gyration(ca[site]),
-                "gyration_pocket": radius_of_gyration(ca[most]),
-            }
-        )
-    return found
+    known = np.array([len(site) > 0 for site in sites], bool)
+    most = [pockets[int(row.argmax())] if row.any() else np.zeros(0, np.int32) for row in shared]
+    return {
+        "pockets_touching": (shared > 0).sum(axis=1).tolist(),
+        "best_overlap": np.where(known, best_overlap(sites, pockets), np.nan).tolist(),
+        "best_iou": np.where(known, joint.max(axis=1, initial=0), np.nan).tolist(),
+        "gyration": [radius_of_gyration(ca[site]) for site in sites],
+        "gyration_pocket": [radius_of_gyration(ca[pocket]) for pocket in most],
+    }
 
 
 def _union(sets: Sequence[NDArray[np.int32]]) -> NDArray[np.int32]:

@@ -31,6 +31,9 @@ __all__ = [
 ]
 
 
+DRAWS, SEED = BenchmarkConfig.n_bootstrap, BenchmarkConfig.seed
+
+
 @dataclass(frozen=True)
 class Summary:
     """A figure with its 95 % interval."""
@@ -41,6 +44,9 @@ class Summary:
 
     def __str__(self) -> str:
         return f"{self.value:.3f} ({self.low:.3f}–{self.high:.3f})"
+
+
+UNKNOWN = Summary(float("nan"), float("nan"), float("nan"))
 
 
 def _draws(groups: Sequence[str], n: int, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -62,12 +68,7 @@ def _interval(spread: NDArray[np.float64]) -> tuple[float, float]:
 
 
 def bootstrap_ratio(
-    numerator: ArrayLike,
-    denominator: ArrayLike,
-    groups: Sequence[str],
-    *,
-    n: int = BenchmarkConfig.n_bootstrap,
-    seed: int = BenchmarkConfig.seed,
+    numerator: ArrayLike, denominator: ArrayLike, groups: Sequence[str], *, n: int = DRAWS, seed: int = SEED
 ) -> Summary:
     """Sum over sum, say hits over sites, with its interval over clusters; NaN if the denominators sum to 0.
 
@@ -80,7 +81,7 @@ def bootstrap_ratio(
     """
     top, bottom = np.asarray(numerator, np.float64), np.asarray(denominator, np.float64)
     if not bottom.sum():
-        return Summary(float("nan"), float("nan"), float("nan"))
+        return UNKNOWN
     code, counts = _draws(groups, n, seed)
     size = counts.shape[1]
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -88,24 +89,14 @@ def bootstrap_ratio(
     return Summary(float(top.sum() / bottom.sum()), *_interval(spread))
 
 
-def bootstrap_mean(
-    values: ArrayLike,
-    groups: Sequence[str],
-    *,
-    n: int = BenchmarkConfig.n_bootstrap,
-    seed: int = BenchmarkConfig.seed,
-) -> Summary:
+def bootstrap_mean(values: ArrayLike, groups: Sequence[str], *, n: int = DRAWS, seed: int = SEED) -> Summary:
     """Mean of (R,) values, those that are NaN left out, with its interval over clusters; see :func:`bootstrap_ratio`."""
     x = np.asarray(values, np.float64)
     return bootstrap_ratio(np.where(np.isnan(x), 0.0, x), ~np.isnan(x), groups, n=n, seed=seed)
 
 
 def bootstrap(
-    statistic: Callable[[NDArray[np.int64]], float],
-    groups: Sequence[str],
-    *,
-    n: int = BenchmarkConfig.n_bootstrap,
-    seed: int = BenchmarkConfig.seed,
+    statistic: Callable[[NDArray[np.int64]], float], groups: Sequence[str], *, n: int = DRAWS, seed: int = SEED
 ) -> Summary:
     """Any statistic of rows with its interval over clusters.
 
@@ -117,7 +108,7 @@ def bootstrap(
         (R,) cluster of each row.
     """
     if not len(groups):
-        return Summary(float("nan"), float("nan"), float("nan"))
+        return UNKNOWN
     code, counts = _draws(groups, n, seed)
     rows = np.arange(len(code))
     spread = np.array([statistic(np.repeat(rows, count[code])) for count in counts])
@@ -125,23 +116,15 @@ def bootstrap(
 
 
 @dataclass(frozen=True)
-class Difference:
+class Difference(Summary):
     """Mean of a paired difference, first less second."""
 
-    value: float
-    low: float
-    high: float
     p: float
     """Two-sided, from the share of draws on either side of 0; never below 2 / (draws + 1)."""
 
 
 def paired_difference(
-    first: ArrayLike,
-    second: ArrayLike,
-    groups: Sequence[str],
-    *,
-    n: int = BenchmarkConfig.n_bootstrap,
-    seed: int = BenchmarkConfig.seed,
+    first: ArrayLike, second: ArrayLike, groups: Sequence[str], *, n: int = DRAWS, seed: int = SEED
 ) -> Difference:
     """Mean of ``first - second`` over the same rows, with a bootstrap over clusters.
 
@@ -216,49 +199,44 @@ def summary_table(
     ``dca``: from the ligand's closest atom. PFI and merging are pooled over sites and pockets, as published, F1 over proteins;
     coverage, Dice, IoU and AP are means over proteins that have sites.
     """
+    import pandas as pd
+
     config = config or BenchmarkConfig()
-    of_site, of_protein = [row.cluster for row in sites], [row.cluster for row in proteins]
+    site = pd.DataFrame(sites, columns=list(SiteRow.__dataclass_fields__))
+    protein = pd.DataFrame(proteins, columns=list(ProteinRow.__dataclass_fields__))
 
-    def mean(values: Sequence[float] | NDArray[np.float64], groups: Sequence[str] = of_site) -> Summary:
-        return bootstrap_mean(values, groups, n=config.n_bootstrap, seed=config.seed)
+    def mean(rows: pd.DataFrame, values: ArrayLike, where: ArrayLike = True) -> Summary:
+        return bootstrap_mean(np.where(where, values, np.nan), rows.cluster, n=config.n_bootstrap, seed=config.seed)
 
-    def ratio(top: Callable[[ProteinRow], float], bottom: Callable[[ProteinRow], float]) -> Summary:
-        pairs = [(top(row), bottom(row)) for row in proteins]
-        return bootstrap_ratio([a for a, _ in pairs], [b for _, b in pairs], of_protein, n=config.n_bootstrap, seed=config.seed)
+    def ratio(top: ArrayLike, bottom: ArrayLike) -> Summary:
+        return bootstrap_ratio(top, bottom, protein.cluster, n=config.n_bootstrap, seed=config.seed)
 
     strict, loose, (_, plus, _) = config.strict_hit, config.loose_hit, config.ranks
     table = {}
     for rank, end in config.ranks.items():
-        for measure, column, cutoff in (
-            ("dcc", "dcc", strict),
-            ("dcc", "dcc", loose),
-            ("dcc CA", "dcc_ca", strict),
-            ("dcc CA", "dcc_ca", loose),
-            ("dca", "dca", strict),
-        ):
-            table[recall_name(measure, cutoff, rank)] = mean(site_hits(sites, f"{column}_{end}", cutoff))
-    hits = site_hits(sites, "dcc_n_plus", loose)
+        for measure, cutoff in (("dcc", strict), ("dcc", loose), ("dcc CA", strict), ("dcc CA", loose), ("dca", strict)):
+            column = f"{measure.lower().replace(' ', '_')}_{end}"
+            table[recall_name(measure, cutoff, rank)] = mean(site, site_hits(sites, column, cutoff))
     for size in ("small", "large"):
-        own = np.array([row.size == size for row in sites], bool)
-        table[f"{recall_name('dcc', loose, plus)}, {size} sites"] = mean(np.where(own, hits, np.nan))
-    touching = [float(row.pockets_touching) if row.n_residues else np.nan for row in sites]
-    table["PFI"] = mean([x if x > 0 else np.nan for x in touching])
-    table["merging"] = ratio(lambda row: row.touches, lambda row: row.pockets_on_sites)
-    table["sites missed"] = mean([np.nan if np.isnan(x) else float(x == 0) for x in touching])
-    table["best residue overlap"] = mean([row.best_overlap for row in sites])
-    table["best residue overlap, sites touched"] = mean([row.best_overlap if row.pockets_touching else np.nan for row in sites])
-    table["dvo"] = mean([row.dvo for row in sites])
-    table[f"dvo, sites with dcc < {strict:g} Å"] = mean([row.dvo if row.dcc_n < strict else np.nan for row in sites])
-    table["radius of gyration, site"] = mean([row.gyration for row in sites])
-    table["radius of gyration, pocket"] = mean([row.gyration_pocket for row in sites])
-    at = f"dcc <= {strict:g} Å"
-    table[f"F1, {at}"] = ratio(lambda row: 2 * row.tp, lambda row: 2 * row.tp + row.fp + row.fn)
-    table[f"precision, {at}"] = ratio(lambda row: row.tp, lambda row: row.tp + row.fp)
-    table[f"recall, {at}"] = ratio(lambda row: row.tp, lambda row: row.tp + row.fn)
-    nearest = (lambda row: 2 * row.tp_nearest, lambda row: 2 * row.tp_nearest + row.fp_nearest + row.fn_nearest)
-    table[f"F1, {at}, nearest site"] = ratio(*nearest)
+        hits = site_hits(sites, "dcc_n_plus", loose)
+        table[f"{recall_name('dcc', loose, plus)}, {size} sites"] = mean(site, hits, site["size"] == size)
+    known, touched = site.n_residues > 0, site.pockets_touching > 0
+    table["PFI"] = mean(site, site.pockets_touching, known & touched)
+    table["merging"] = ratio(protein.touches, protein.pockets_on_sites)
+    table["sites missed"] = mean(site, ~touched, known)
+    table["best residue overlap"] = mean(site, site.best_overlap)
+    table["best residue overlap, sites touched"] = mean(site, site.best_overlap, touched)
+    table["dvo"] = mean(site, site.dvo)
+    table[f"dvo, sites with dcc < {strict:g} Å"] = mean(site, site.dvo, site.dcc_n < strict)
+    table["radius of gyration, site"] = mean(site, site.gyration)
+    table["radius of gyration, pocket"] = mean(site, site.gyration_pocket)
+    at, twice = f"dcc <= {strict:g} Å", 2 * protein.tp
+    table[f"F1, {at}"] = ratio(twice, twice + protein.fp + protein.fn)
+    table[f"precision, {at}"] = ratio(protein.tp, protein.tp + protein.fp)
+    table[f"recall, {at}"] = ratio(protein.tp, protein.tp + protein.fn)
+    twice = 2 * protein.tp_nearest
+    table[f"F1, {at}, nearest site"] = ratio(twice, twice + protein.fp_nearest + protein.fn_nearest)
     for name, column in ((f"AP, IoU >= {config.iou:g}", "ap"), ("coverage", "coverage"), ("Dice", "dice"), ("IoU", "iou")):
-        values = [getattr(row, column) if row.n_sites else np.nan for row in proteins]
-        table[name] = mean(values, of_protein)
-    table["pockets per protein"] = mean([float(row.n_pockets) for row in proteins], of_protein)
+        table[name] = mean(protein, protein[column], protein.n_sites > 0)
+    table["pockets per protein"] = mean(protein, protein.n_pockets)
     return table

@@ -60,23 +60,10 @@ class Detections:
         return Detections(*(getattr(self, name) + getattr(other, name) for name in self.__dataclass_fields__))
 
     @property
-    def precision(self) -> float:
-        """NaN without predictions."""
-        return self._share(self.true_positives + self.false_positives)
-
-    @property
-    def recall(self) -> float:
-        """NaN without sites."""
-        return self._share(self.true_positives + self.false_negatives)
-
-    @property
     def f1(self) -> float:
         """NaN with neither sites nor predictions."""
         bottom = 2 * self.true_positives + self.false_positives + self.false_negatives
         return 2 * self.true_positives / bottom if bottom else float("nan")
-
-    def _share(self, bottom: int) -> float:
-        return self.true_positives / bottom if bottom else float("nan")
 
 
 def detections(
@@ -124,17 +111,18 @@ def share_missed(true_sites: Sequence[ArrayLike], pockets: Sequence[ArrayLike]) 
 def best_overlap(true_sites: Sequence[ArrayLike], pockets: Sequence[ArrayLike]) -> NDArray[np.float64]:
     """Per true site the largest share of its residues that one pocket holds, (S,); 0 where none touches it."""
     counts = site_overlaps(true_sites, pockets)
-    size = np.array([len(set(np.asarray(s).tolist())) for s in true_sites], float)
-    share: NDArray[np.float64] = counts.max(axis=1, initial=0) / np.maximum(size, 1)
-    return share
+    return np.asarray(counts.max(axis=1, initial=0) / np.maximum(_sizes(true_sites), 1))
 
 
 def site_to_pocket(true_sites: Sequence[ArrayLike], pockets: Sequence[ArrayLike]) -> NDArray[np.float64]:
     """(S, P) intersection over union of the residues of each site and each pocket."""
     shared = site_overlaps(true_sites, pockets)
-    size = np.array([len(set(np.asarray(s).tolist())) for s in true_sites], np.int64).reshape(-1, 1)
-    width = np.array([len(set(np.asarray(p).tolist())) for p in pockets], np.int64).reshape(1, -1)
-    return np.asarray(shared / np.maximum(size + width - shared, 1))
+    either = _sizes(true_sites)[:, None] + _sizes(pockets) - shared
+    return np.asarray(shared / np.maximum(either, 1))
+
+
+def _sizes(sets: Sequence[ArrayLike]) -> NDArray[np.int64]:
+    return np.array([len(np.unique(residues)) for residues in sets], np.int64)
 
 
 def matched_pockets(overlap: ArrayLike, cutoff: float = BenchmarkConfig.iou) -> NDArray[np.bool_]:

@@ -25,7 +25,6 @@ __all__ = [
     "matthews",
     "residue_figures",
     "roc_auc",
-    "weighted_f1",
 ]
 
 
@@ -92,14 +91,6 @@ def f1(labels: ArrayLike, predicted: ArrayLike) -> float:
     return 2 * tp / (2 * tp + fp + fn) if tp + fp + fn else float("nan")
 
 
-def weighted_f1(labels: ArrayLike, predicted: ArrayLike) -> float:
-    """F1 of both classes, weighted by how many residues each has (reported by the paper); an empty class weighs nothing."""
-    y = np.asarray(labels, bool)
-    share = float(y.mean()) if y.size else float("nan")
-    binding, other = f1(y, predicted), f1(~y, ~np.asarray(predicted, bool))
-    return float(share * np.nan_to_num(binding) + (1 - share) * np.nan_to_num(other))
-
-
 def best_threshold(
     labels: ArrayLike, probabilities: ArrayLike, measure: Callable[[ArrayLike, ArrayLike], float]
 ) -> tuple[float, float]:
@@ -129,8 +120,6 @@ class ResidueFigures:
     auc: float
     mcc: float
     f1: float
-    weighted_f1: float
-    accuracy: float
     precision: float
     """NaN where nothing is predicted."""
     recall: float
@@ -156,8 +145,6 @@ def residue_figures(labels: ArrayLike, scores: ArrayLike, predicted: ArrayLike) 
         roc_auc(labels, scores),
         matthews(labels, predicted),
         f1(labels, predicted),
-        weighted_f1(labels, predicted),
-        (tp + tn) / n if n else nan,
         tp / (tp + fp) if tp + fp else nan,
         tp / (tp + fn) if tp + fn else nan,
     )

@@ -1,4 +1,4 @@
-"""Writing files: safe names, whole files or none, and a sentence where that fails."""
+"""Text and tables: safe names, files written whole or not at all, and a sentence where reading or writing fails."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ __all__ = [
     "csv_text",
     "file_stem",
     "make_folder",
+    "read_csv",
+    "read_text",
     "remove_leftovers",
     "sha256_file",
     "sha256_of",
@@ -67,6 +69,49 @@ def write_bytes(path: Path, data: bytes) -> Path:
     except OSError as error:
         raise writing_error(path, error) from None
     return path
+
+
+def read_text(path: Path, missing: str = "") -> str:
+    """What a text file in UTF-8 holds, without the mark that some programs begin it with.
+
+    Raises
+    ------
+    S2PError
+        If it cannot be read or is no text; ``missing`` says more where there is no such file.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise S2PError(f"{path}: no such file{missing}") from None
+    except UnicodeDecodeError as error:
+        raise S2PError(f"{path}: not a text file (byte {error.start} is no UTF-8)") from None
+    except OSError as error:
+        raise S2PError(f"{path}: cannot be read ({error.strerror or error})") from None
+
+
+def read_csv(path: Path, columns: Sequence[str], missing: str = "") -> list[dict[str, str]]:
+    """The rows of a table with a line of column names; a cell that a short row lacks is empty.
+
+    Parameters
+    ----------
+    columns
+        That it has to have; it may have others.
+
+    Raises
+    ------
+    S2PError
+        If it cannot be read (see :func:`read_text`) or lacks a column.
+    """
+    csv.field_size_limit(1 << 24)  # lists of residues may be long
+    reader = csv.DictReader(io.StringIO(read_text(path, missing)), restval="")
+    try:
+        rows = list(reader)
+    except csv.Error as error:
+        raise S2PError(f"{path}: cannot be read as a table ({error})") from None
+    lacking = [column for column in columns if column not in (reader.fieldnames or ())]
+    if lacking:
+        raise S2PError(f"{path}: the table has no column {lacking[0]!r}; it needs {', '.join(columns)}")
+    return rows
 
 
 def csv_text(rows: Iterable[Sequence[Any]] | Iterable[Mapping[str, Any]], columns: Sequence[str] | None = None) -> str:

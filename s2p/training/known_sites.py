@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 from s2p.config import LabelConfig
 from s2p.datasets.label_files import Annotation, read_annotations
 from s2p.datasets.labelled import Complex, read_complexes
-from s2p.datasets.splits import cluster, split_complexes
+from s2p.datasets.splits import cluster, read_splits, split_complexes
 from s2p.errors import S2PError
 from s2p.io.runtime import progress_bar
 from s2p.language.cache import embed_residues
@@ -76,7 +75,9 @@ def read_known_sites(
         found = read_complexes(source)
     else:
         found = _table_complexes(source, table, source.parent if structures is None else Path(structures), splits is None)
-    split = split_complexes(found) if splits is None else _read_splits(Path(splits), found)
+    split = split_complexes(found) if splits is None else read_splits(Path(splits))
+    if missing := [x.key for x in found if x.key not in split]:
+        raise S2PError(f"{splits}: {len(missing)} structures are not in this split file, the first is {missing[0]}")
     chosen = [x for x in found if split[x.key] in USED]
     result: dict[str, list[KnownSites]] = {name: [] for name in USED}
     for x in progress_bar(chosen, "structures", quiet):
@@ -121,24 +122,6 @@ def frozen_model(name: str, weights: str | Path | None = None, *, device: str | 
     torch.nn.init.zeros_(model.head.weight)
     torch.nn.init.zeros_(model.head.bias)
     return model.to(device).eval()
-
-
-def _read_splits(path: Path, found: Sequence[Complex]) -> dict[str, str]:
-    try:
-        with open(path, newline="", encoding="utf-8") as handle:
-            rows = list(csv.DictReader(handle))
-    except FileNotFoundError:
-        raise S2PError(f"{path}: no such split file") from None
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise S2PError(f"{path}: cannot be read as a split file ({error})") from None
-    for column in ("dataset", "id", "split"):
-        if not rows or column not in rows[0]:
-            raise S2PError(f"{path}: a split file needs the columns dataset, id and split and at least one row")
-    known = {f"{row['dataset']}/{row['id']}": row["split"] for row in rows}
-    missing = [x.key for x in found if x.key not in known]
-    if missing:
-        raise S2PError(f"{path}: {len(missing)} structures are not in this split file, the first is {missing[0]}")
-    return known
 
 
 def _from_complex(x: Complex) -> KnownSites:

@@ -10,7 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from s2p.datasets.enhancement import EVIDENCE_COLUMNS, EnhanceConfig, enhance_chains, enhance_structures, evidence_table
+from s2p.datasets.enhancement import (
+    EVIDENCE_COLUMNS,
+    EnhanceConfig,
+    EnhancedChain,
+    enhance_structures,
+    evidence_table,
+    join_chains,
+)
 from s2p.datasets.labelled import LabelledChain
 from s2p.errors import S2PError
 from s2p.structure.ligands import ligand_labels
@@ -20,23 +27,27 @@ A = LabelledChain("a", "MKTAYIAKQRQISFVKSHFSRQLEERLGLIEVQ", np.eye(33, dtype=np.
 B = LabelledChain("b", "TAYIAKQRQISFVKSHFSRQLEERLGLIEVQ", np.eye(31, dtype=np.uint8)[8])
 
 
+def joined(*chains: LabelledChain) -> EnhancedChain:
+    return join_chains([(chain, [("", np.flatnonzero(chain.labels))]) for chain in chains])
+
+
 def test_the_union_is_taken_and_the_input_left_alone() -> None:
-    (merged,) = enhance_chains([A, B], [[0, 1]])
+    merged = joined(A, B)
     assert np.flatnonzero(merged.chain.labels).tolist() == [5, 10]
     assert A.labels.sum() == 1
-    assert [joined.chain.id for joined in enhance_chains([A, B], [[1], [0]])] == ["b", "a"]
+    assert (joined(A).chain.id, joined(B, A).chain.id) == ("a", "b")
 
 
 def test_every_binding_residue_has_its_origin() -> None:
-    (joined,) = enhance_chains([A, B], [[0, 1]])
-    assert [(e.index, e.source, e.source_index, e.source_letter) for e in joined.evidence] == [
+    both = joined(A, B)
+    assert [(e.index, e.source, e.source_index, e.source_letter) for e in both.evidence] == [
         (5, "a", 5, "I"),
         (10, "b", 8, "Q"),
     ]
-    assert joined.members == ("a", "b")
-    (back,) = enhance_chains([A, B], [[1, 0]])
+    assert both.members == ("a", "b")
+    back = joined(B, A)
     assert back.lost == 0
-    (short,) = enhance_chains([B, LabelledChain("c", A.sequence, np.eye(33, dtype=np.uint8)[0])], [[0, 1]])
+    short = joined(B, LabelledChain("c", A.sequence, np.eye(33, dtype=np.uint8)[0]))
     assert short.lost == 1  # the first residue is not observed in the representative
     assert np.flatnonzero(short.chain.labels).tolist() == [8]
 

@@ -1,4 +1,4 @@
-"""Homologues against trying every pair, greedy set cover, and clusters without mmseqs2."""
+"""Homologues against trying every pair, and greedy set cover."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from s2p.datasets.homology import E_VALUE, blosum62, encode, greedy_set_cover, kmer_cluster, kmer_homologous, search
+from s2p.datasets.homology import E_VALUE, blosum62, encode, greedy_set_cover, search
 
 LETTERS = "ACDEFGHIKLMNPQRSTVWY"
 
@@ -113,16 +113,3 @@ def test_property_groups_are_a_partition_into_neighbourhoods(case: tuple[int, li
     assert sorted(x for g in groups for x in g) == list(range(n))
     near = {frozenset(p) for p in pairs}
     assert all(frozenset((g[0], x)) in near for g in groups for x in g[1:])
-
-
-def test_identity_and_coverage_are_held() -> None:
-    draw = np.random.default_rng(0)
-    letters = list("ACDEFGHIKLMNPQRSTVWY")
-    a = "".join(draw.choice(letters, 200))
-    near = "".join(draw.choice(letters) if draw.random() < 0.02 else c for c in a)
-    half = a[:100]
-    table = {"a": a, "near": near, "half": half}
-    assert [sorted(g) for g in kmer_cluster(table, identity=0.95, coverage=0.8)] == [["a", "near"], ["half"]]
-    assert [sorted(g) for g in kmer_cluster(table, identity=0.9, coverage=0.4)] == [["a", "half", "near"]]
-    assert kmer_homologous({"h": half}, {"a": a}) == {"a": {"h"}}
-    assert kmer_homologous({"n": near}, {"a": a}, identity=0.999) == {}

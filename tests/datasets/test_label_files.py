@@ -15,7 +15,6 @@ from s2p.datasets.label_files import (
     format_annotations,
     read_annotations,
     read_labels,
-    write_annotations,
 )
 from s2p.datasets.labelled import LETTERS
 from s2p.errors import S2PError
@@ -127,7 +126,7 @@ def test_lines_are_read_one_by_one_where_a_chain_has_several(tmp_path: Path) -> 
 def test_a_chain_of_5000_residues_works(tmp_path: Path, form: str) -> None:
     sequence = "".join(np.random.default_rng(0).choice(list("ACDEFGHIKLMNPQRSTVWY"), 5000))
     a = Annotation("big1", "A", "x", np.arange(5000, dtype=np.int32), sequence)
-    (chain,) = read_labels(write_annotations(tmp_path / "x", [a], form))
+    (chain,) = read_labels(write(tmp_path, format_annotations([a], form)))
     assert chain.sequence == sequence
     assert chain.labels.all()
 
@@ -145,7 +144,7 @@ def annotations(draw: st.DrawFn) -> Annotation:
 @settings(deadline=None, max_examples=60)
 @given(st.lists(annotations(), min_size=1, max_size=5), st.sampled_from(FORMATS))
 def test_property_what_is_written_is_read(tmp_path_factory: pytest.TempPathFactory, rows: list[Annotation], form: str) -> None:
-    path = write_annotations(tmp_path_factory.mktemp("x") / "labels", rows, form)
+    path = write(tmp_path_factory.mktemp("x"), format_annotations(rows, form))
     back = read_annotations(path)
     assert [(a.id, a.indices.tolist(), a.sequence) for a in back] == [(a.id, a.indices.tolist(), a.sequence) for a in rows]
     if form != "records":

@@ -55,6 +55,36 @@ def test_homologues_are_found_and_strangers_not(method: str) -> None:
     assert sorted(sorted(g) for g in groups) == [["a", "copy"], ["far"]]
 
 
+def test_identity_and_coverage_are_held() -> None:
+    draw = np.random.default_rng(0)
+    letters = list("ACDEFGHIKLMNPQRSTVWY")
+    a = "".join(draw.choice(letters, 200))
+    near = "".join(draw.choice(letters) if draw.random() < 0.02 else c for c in a)
+    half = a[:100]
+    table = {"a": a, "near": near, "half": half}
+    assert [sorted(g) for g in cluster(table, identity=0.95, coverage=0.8, method="kmer")] == [["a", "near"], ["half"]]
+    assert [sorted(g) for g in cluster(table, identity=0.9, coverage=0.4, method="kmer")] == [["a", "half", "near"]]
+    assert homologous({"h": half}, {"a": a}, method="kmer") == {"a": {"h"}}
+    assert homologous({"n": near}, {"a": a}, identity=0.999, method="kmer") == {}
+
+
+def test_what_mmseqs2_answers_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program of that name that knows its answers: hits whose coverage is judged here, and clusters."""
+    program = tmp_path / "mmseqs"
+    program.write_text(
+        "#!/bin/sh\n"
+        "case $1 in easy-search) grep -q ACDEF query && printf '0\\t0\\t5\\n0\\t1\\t2\\n' > hits;;\n"
+        "easy-cluster) printf '1\\t1\\n1\\t0\\n2\\t2\\n' > out_cluster.tsv;;\nesac\n"
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    assert homologous({"q": "ACDEF"}, {"a": "ACDEF", "b": "DEFGH"}) == {"a": {"q"}}
+    assert cluster({"a": "ACDEF", "b": "ACDEF", "c": "WWWWW"}) == [["b", "a"], ["c"]]
+    program.write_text("#!/bin/sh\necho no memory >&2; exit 3\n")
+    with pytest.raises(S2PError, match="mmseqs2 failed: no memory"):
+        cluster({"a": "ACDEF"})
+
+
 def test_without_mmseqs_the_search_of_our_own_takes_over(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     assert search_method() == "kmer"

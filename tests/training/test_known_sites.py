@@ -10,7 +10,7 @@ import pytest
 from toy_complexes import helix, write_complexes, write_split
 
 from s2p.checkpoint import load_checkpoint
-from s2p.datasets.label_files import Annotation, write_annotations
+from s2p.datasets.label_files import Annotation, format_annotations
 from s2p.datasets.splits import split_complexes
 from s2p.errors import S2PError, WeightsError
 from s2p.language.esm import predict_residues
@@ -65,7 +65,7 @@ def labels(complexes: Path, path: Path, form: str = "published", **changes: str)
         structure = read_structure(source)
         lines.append(Annotation(f"C{k:02d}", "A", "BNZ", np.array([6, 9, 10], np.int32), structure.sequence("A")))
     lines.append(Annotation("C11", "B", "X", np.array([2, 5], np.int32), structure.sequence("B")))
-    write_annotations(path, lines, form)
+    path.write_text(format_annotations(lines, form))
     return path
 
 
@@ -117,11 +117,11 @@ def test_wrong_folders_and_splits_are_explained(complexes: Path, tmp_path: Path,
         read_known_sites(tmp_path / "empty")
     with pytest.raises(S2PError, match="no such file"):
         read_known_sites(tmp_path / "missing.csv")
-    with pytest.raises(S2PError, match="no such split file"):
+    with pytest.raises(S2PError, match="no such file"):
         read_known_sites(complexes, splits=tmp_path / "missing.csv")
     bad = tmp_path / "bad.csv"
     bad.write_text("name,split\nc01,train\n")
-    with pytest.raises(S2PError, match="columns dataset, id and split"):
+    with pytest.raises(S2PError, match="no column 'dataset'; it needs dataset, id, split"):
         read_known_sites(complexes, splits=bad)
     bad.write_text("dataset,id,split\ntoy,c01,train\n")
     with pytest.raises(S2PError, match="11 structures are not in this split file, the first is toy/c00"):

@@ -11,8 +11,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from benchmarks.recipes.data import read_split
 from benchmarks.recipes.pocketgen import PocketRow, choose_share, main, summarise_pockets
-from benchmarks.recipes.pocketgen_data import read_split
+from benchmarks.recipes.pocketgen_data import Protein
 from benchmarks.studies.pocketgen import main as folds_main
 from s2p.config import ReadConfig
 from s2p.errors import WeightsError
@@ -101,7 +102,7 @@ def test_one_command_measures_all_clusters(data: Path, tmp_path: Path, capsys: p
     assert {row["split"] for row in rows} == {"train", "validation", "test"}
     assert "fold 2: " in capsys.readouterr().out
     assert folds_main([*common, "--splits", str(tmp_path / "none.csv")]) == 1
-    assert "no table with the columns" in capsys.readouterr().err
+    assert "none.csv: no such file" in capsys.readouterr().err
 
 
 def test_a_start_encoder_is_named_and_not_stored(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,7 +124,7 @@ def test_a_start_encoder_is_named_and_not_stored(data: Path, tmp_path: Path, mon
 
 
 def test_ligands_keep_their_elements_and_no_hydrogens(data: Path, examples: Path) -> None:
-    (found,) = read_split(data, data / "splits.csv", "train")
+    (found,) = read_split(data, data / "splits.csv", "train", Protein.read)
     ligand = next(x for x in read_structure(examples / "1a28.pdb.gz").ligands if x.name == "STR")
     assert found.ligands[0].element.tolist() == ligand.element.tolist()
     np.testing.assert_allclose(found.ligands[0].coord, ligand.coord, atol=1e-3)
@@ -138,7 +139,7 @@ def test_what_is_missing_is_said(data: Path, tmp_path: Path, capsys: pytest.Capt
     assert main([*arguments, "--splits", str(table)]) == 1
     assert "names no train complex" in capsys.readouterr().err
     assert main([*arguments, "--splits", str(tmp_path / "none.csv")]) == 1
-    assert "no table with the columns" in capsys.readouterr().err
+    assert "none.csv: no such file" in capsys.readouterr().err
 
 
 def test_means_are_over_pockets_and_bonds_are_pooled() -> None:
