@@ -31,7 +31,7 @@ def test_what_is_no_column_is_not_dropped_silently() -> None:
 
 def test_a_table_is_read_back_or_a_sentence_says_what_is_wrong(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
-    path.write_bytes("\ufeffname,n\r\n\"a, b\",1\r\nshort\r\n".encode())
+    path.write_bytes('\ufeffname,n\r\n"a, b",1\r\nshort\r\n'.encode())
     assert read_csv(path, ("name", "n")) == [{"name": "a, b", "n": "1"}, {"name": "short", "n": ""}]
     with pytest.raises(S2PError, match=r"t\.csv: the table has no column 'm'; it needs n, m"):
         read_csv(path, ("n", "m"))
