@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 from s2p.batch.inputs import Item, groups
-from s2p.batch.work import BatchOptions, Find, Row, Task, announce, kernels_ready, load_held, make_task, run_here, run_task
+from s2p.batch.work import BatchOptions, Find, Row, Task, load_held, make_task, run_here, run_task
 from s2p.errors import S2PError
 from s2p.io.processes import Answer, isolated
 
@@ -34,12 +34,13 @@ def run_in_processes(
         return
     budget = min(options.batch.gather, sum(sizes) // (SHARES * jobs))
     lost: list[Task] = []
-    for answer in _answers((make_task(items, group, find) for group in groups(order, sizes, budget)), options, jobs):
+    tasks = (make_task(items, group, find) for group in groups(order, sizes, budget))
+    for answer in _answers(tasks, options, jobs, announcer=order[0]):
         if answer.status == "died":
             lost += [[entry] for entry in answer.item]
         else:
             yield from _rows(answer)
-    for answer in _answers(lost, replace(options, quiet=True), jobs):
+    for answer in _answers(lost, options, jobs):
         if answer.status == "died":
             ((index, item, _),) = answer.item
             text = f"{item.input}: the worker process died (out of memory, or a crash in compiled code)"
@@ -48,20 +49,16 @@ def run_in_processes(
             yield from _rows(answer)
 
 
-def _answers(tasks: Iterable[Task], options: BatchOptions, jobs: int) -> Generator[Answer[Task], None, None]:
-    own = replace(options, quiet=True)
-    said: list[bool] = []
-
-    def loaded(ready: bool) -> None:
-        if not said and not ready:
-            announce(options)
-            said.append(True)
-
-    work: Any = partial(run_task, options=own)
-    describe = partial(kernels_ready, options=own)
-    answers: Any = isolated(partial(load_held, own), work, tasks, workers=jobs, describe=describe, on_load=loaded)
+def _answers(tasks: Iterable[Task], options: BatchOptions, jobs: int, announcer: int = -1) -> Generator[Answer[Task], None, None]:
+    work: Any = partial(_run_task, options=options, announcer=announcer)
+    answers: Any = isolated(partial(load_held, options), work, tasks, workers=jobs)
     with closing(answers):
         yield from answers
+
+
+def _run_task(held: list[Any], task: Task, options: BatchOptions, announcer: int) -> list[tuple[int, Row]]:
+    """In a worker: of all that compile kernels at the start, the one that has the input ``announcer`` says so."""
+    return run_task(held, task, replace(options, quiet=options.quiet or task[0][0] != announcer))
 
 
 def _rows(answer: Answer[Task]) -> list[tuple[int, Row]]:

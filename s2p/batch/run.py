@@ -13,6 +13,7 @@ from dataclasses import replace
 from s2p.batch.inputs import Item, estimate_residues, expand_inputs, longest_first
 from s2p.batch.work import BatchOptions, Row, load_predictor, model_identity, run_here
 from s2p.io.files import remove_leftovers, write_csv
+from s2p.io.kernels import announcing
 
 __all__ = ["SUMMARY_COLUMNS", "BatchOptions", "Item", "Row", "expand_inputs", "load_predictor", "model_identity", "predict_batch"]
 
@@ -71,6 +72,7 @@ def predict_batch(
             done = run_in_processes(items, order, sizes, options, find, jobs)
         else:
             done = run_here(((index, items[index]) for index in order), options, find, [], staged=several)
+        stack.enter_context(announcing(options.quiet))
         stack.enter_context(closing(done))
         try:
             for index, row in done:

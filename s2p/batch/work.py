@@ -16,7 +16,7 @@ from s2p.batch.inputs import Item
 from s2p.config import Checked, Count, Natural, PredictConfig
 from s2p.errors import S2PError, TargetError
 from s2p.io.files import sha256_file
-from s2p.io.runtime import kernels_cached
+from s2p.io.kernels import announcing
 from s2p.io.weights import weights_path
 from s2p.prediction import Prediction, predict_with
 from s2p.structure.reading import Structure, read_structure
@@ -32,8 +32,6 @@ __all__ = [
     "Find",
     "Row",
     "Task",
-    "announce",
-    "kernels_ready",
     "load_held",
     "load_predictor",
     "make_task",
@@ -150,19 +148,6 @@ def load_held(options: BatchOptions) -> list[Any]:
     return [predictor, LanguageStage(predictor, options.config) if isinstance(predictor, StagedPredictor) else None]
 
 
-def kernels_ready(held: list[Any], options: BatchOptions) -> bool:
-    """Whether what was loaded, and will be used, has nothing to compile."""
-    if options.config.ranking == "published":
-        import s2p.pockets.published  # noqa: F401 - its kernels count, too
-    return kernels_cached()
-
-
-def announce(options: BatchOptions) -> None:
-    """Say why the first prediction of an installation takes long."""
-    if not options.quiet:
-        print("compiling kernels (first use only, about 10 s) ...", file=sys.stderr, flush=True)
-
-
 def read(item: Item, options: BatchOptions, known: Finished | None = None) -> Loaded | Row:
     """The structure of an item; or its row, if it is wrong, or done already as ``known`` says."""
     start = time.perf_counter()
@@ -262,8 +247,6 @@ def run_here(
             continue
         if not held:  # outside any try block: without a predictor no input can succeed, so this stops the batch
             held += load_held(options) if staged else [options.load(), None]
-            if not kernels_ready(held, options):
-                announce(options)
         if not staged or held[1] is None:
             yield index, work(loaded, options, partial(predict_with, held[0]))
             continue
@@ -298,8 +281,9 @@ def make_task(items: Sequence[Item], group: Sequence[int], find: Find) -> Task:
 def run_task(held: list[Any], task: Task, options: BatchOptions) -> list[tuple[int, Row]]:
     """Rows of a task, without what only the process that did it can use."""
     known = {item.stem: finished for _, item, finished in task}
-    rows = run_here([(index, item) for index, item, _ in task], options, known.get, held)
-    return [(index, replace(row, prediction=None, paths=())) for index, row in rows]
+    with announcing(options.quiet):
+        rows = run_here([(index, item) for index, item, _ in task], options, known.get, held)
+        return [(index, replace(row, prediction=None, paths=())) for index, row in rows]
 
 
 def _failed(item: Item, message: str, seconds: float = 0.0) -> Row:

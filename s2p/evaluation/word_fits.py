@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import exp
 
-import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
 from s2p.datasets.homology import blosum62, encode
+from s2p.io.kernels import numba as nb
 
 __all__ = ["BACKGROUND", "WordIndex", "chance", "decoy_words", "fits", "log_tails", "word_index"]
 

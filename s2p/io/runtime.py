@@ -1,4 +1,4 @@
-"""Device, compiled kernels, progress bars, time and memory of a call, and where we run."""
+"""Device, progress bars, time and memory of a call, and where we run."""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ import re
 import sys
 import time
 from collections.abc import Callable, Iterable, Sized
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["byte_bar", "in_colab", "kernels_cached", "measure", "peak_megabytes", "pick_device", "progress_bar"]
+__all__ = ["byte_bar", "in_colab", "measure", "peak_megabytes", "pick_device", "progress_bar"]
 
 T = TypeVar("T")
 
@@ -42,32 +41,6 @@ def pick_device(wanted: str = "auto") -> torch.device:
 def in_colab() -> bool:
     """Whether this is a Google Colab kernel."""
     return "google.colab" in sys.modules
-
-
-def kernels_cached() -> bool:
-    """Whether the numba kernels of the modules imported so far can be loaded rather than compiled.
-
-    They can where one of a module can: one whose feature was never used is in no cache. Looks for numba's index files, newer than
-    the source, where numba says it keeps them (``NUMBA_CACHE_DIR``, beside the source, or the user's cache). A cache of another
-    numba or CPU is taken for good: the answer is worth a line of text only.
-    """
-    for module in [module for name, module in list(sys.modules.items()) if name.startswith("s2p.")]:
-        kernels = [x for x in vars(module).values() if hasattr(x, "py_func") and x.py_func.__module__ == module.__name__]
-        if kernels and not any(map(_cached, kernels)):
-            return False
-    return True
-
-
-def _cached(kernel: Any) -> bool:
-    # A dispatcher that has signatures is compiled in this process.
-    if kernel.signatures or not kernel.stats.cache_path:
-        return True
-    code = kernel.py_func.__code__
-    source = Path(code.co_filename)
-    version = f"py{sys.version_info.major}{sys.version_info.minor}"
-    pattern = f"{source.stem}.{kernel.py_func.__qualname__}-{code.co_firstlineno}.{version}*.nbi"
-    indexes = Path(kernel.stats.cache_path).glob(pattern)
-    return not source.exists() or any(index.stat().st_mtime >= source.stat().st_mtime for index in indexes)
 
 
 def progress_bar(items: Iterable[T], label: str, quiet: bool = False) -> Iterable[T]:

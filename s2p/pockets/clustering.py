@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from s2p.config import ClusterConfig
+from s2p.io.kernels import numba
 from s2p.structure.cells import build_cells, cell_runs
 
 __all__ = ["MeanShiftResult", "mean_shift", "vote"]

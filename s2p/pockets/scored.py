@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from s2p.io.kernels import numba
 from s2p.pockets.calibration import PocketModel
 from s2p.pockets.ranking import ranked
 from s2p.pockets.scorer import PointPocketConfig, PointScorer

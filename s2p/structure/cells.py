@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from s2p.io.kernels import numba
 
 __all__ = ["CellList", "build_cells", "cell_runs", "count_neighbours"]
 

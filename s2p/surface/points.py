@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from s2p.io.kernels import numba
 from s2p.structure.cells import build_cells, cell_runs
 
 __all__ = [

@@ -66,8 +66,6 @@ def _work_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     module = ModuleType("s2p.predictor")
     module.load = Fake.load  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "s2p.predictor", module)
-    # The line about compiling has its own tests; here it would come and go with what other tests have compiled before.
-    monkeypatch.setattr("s2p.batch.work.kernels_cached", lambda: True)
     monkeypatch.chdir(tmp_path)
     Fake.loaded.clear()
     Fake.configs.clear()
