@@ -22,16 +22,18 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from itertools import count, takewhile
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 from numpy.typing import NDArray
 
 from s2p import __version__
 from s2p.errors import S2PError
-from s2p.io.files import csv_text, file_stem, make_folder, write_bytes, write_text
+from s2p.io.files import csv_text, file_stem, make_folder, write_bytes
 from s2p.prediction import Prediction
 from s2p.structure.reading import Structure
 
@@ -203,9 +205,9 @@ def _to_gemmi(structure: Structure, probabilities: Any) -> Any:
 
     start = np.searchsorted(atoms.residue_index, np.arange(len(residues) + 1)).tolist()
     columns = (residues.chain, residues.number, residues.insertion_code, residues.name, residues.label_seq_id)
-    for i, (*place, label) in enumerate(zip(*(c.tolist() for c in columns), strict=True)):
+    for i, (chain, number, code, name, label) in enumerate(zip(*(c.tolist() for c in columns), strict=True)):
         own = slice(start[i], start[i + 1])
-        add(*place, label or None, True, (atoms.name[own], atoms.element[own], atoms.coord[own]), b_factor[i])
+        add(chain, number, code, name, label or None, True, (atoms.name[own], atoms.element[own], atoms.coord[own]), b_factor[i])
     for x in structure.ligands:
         content = (x.atom_name, x.element, x.coord)
         add(x.chain, x.number, x.insertion_code, x.name, None, x.kind == "nucleic", content, 0.0)
@@ -259,7 +261,8 @@ def json_text(value: Any, indent: int | None = None) -> str:
 def save(prediction: Prediction, folder: str | Path, formats: Iterable[str] = FORMATS) -> list[Path]:
     """Write the prediction in the named formats (see the table above).
 
-    Everything is composed before anything is written, and each file appears under its name only when it is complete.
+    Everything is composed before anything is written, and each file appears under its name only when it is complete. What an
+    earlier run wrote under the same name is removed, so that nothing in the folder contradicts the new table.
 
     Returns
     -------
@@ -277,7 +280,25 @@ def save(prediction: Prediction, folder: str | Path, formats: Iterable[str] = FO
             raise S2PError(f"there is no output format {name!r}; the formats are {', '.join((*FORMATS, *MAPS))}")
         if name in MAPS and prediction.density is None:
             raise S2PError(f"{prediction.model} predicts no density to write as {name}; a model that does is kalasanty")
-    stem = file_stem(prediction.structure.name)
+    stem, folder = file_stem(prediction.structure.name), Path(folder)
+    files = _compose(prediction, stem, wanted)
+    make_folder(folder)
+    written = [write_bytes(folder / name, content) for name, content in files.items()]
+    _WRITER.update((path.absolute(), prediction) for path in written)
+    for path in _ours(folder, stem):
+        if _WRITER.get(path.absolute()) is not prediction:
+            path.unlink()
+    return written
+
+
+_WRITER: WeakValueDictionary[Path, Prediction] = WeakValueDictionary()
+"""Files and what wrote them, so that one prediction can be saved in some formats now and in others later."""
+
+
+def _compose(prediction: Prediction, stem: str, wanted: Collection[str]) -> dict[str, bytes]:
+    """Content of every file by name."""
+    from s2p.output import maps, report, viewers
+
     files: dict[str, str | bytes] = {}
     if "csv" in wanted:
         files[f"{stem}_pockets.csv"] = csv_text(pocket_rows(prediction), POCKET_COLUMNS)
@@ -286,39 +307,41 @@ def save(prediction: Prediction, folder: str | Path, formats: Iterable[str] = FO
         files[f"{stem}.json"] = json_text(as_json(prediction), indent=1) + "\n"
     if {"pdb", "pml", "cxc"} & set(wanted):
         text, suffix = scores_text(prediction)
-        files[f"{stem}_scores.{suffix}"] = text
-        from s2p.output.viewers import chimerax_script, pymol_script
-
+        mark = "written by s2p: B-factor = residue probability x 100\n"
+        files[f"{stem}_scores.{suffix}"] = ("REMARK   6 " if suffix == "pdb" else "# ") + mark + text
         if "pml" in wanted:
-            files[f"{stem}.pml"] = pymol_script(prediction, stem, suffix)
+            files[f"{stem}.pml"] = viewers.pymol_script(prediction, stem, suffix)
         if "cxc" in wanted:
-            files[f"{stem}.cxc"] = chimerax_script(prediction, stem, suffix)
+            files[f"{stem}.cxc"] = viewers.chimerax_script(prediction, stem, suffix)
     if "html" in wanted:
-        from s2p.output.report import render
-
-        files[f"{stem}_report.html"] = render(prediction)
+        files[f"{stem}_report.html"] = report.render(prediction)
     if "box" in wanted:
-        from s2p.output.viewers import box_text
-
-        for p in prediction.pockets:
-            files[f"{stem}_pocket{p.rank}_box.txt"] = box_text(prediction, p)
-    if prediction.density is not None and set(MAPS) & set(wanted):
-        from s2p.output.maps import ccp4_bytes, cube_text
-
+        files |= {f"{stem}_pocket{p.rank}_box.txt": viewers.box_text(prediction, p) for p in prediction.pockets}
+    if prediction.density is not None:
         grid = prediction.density.values, prediction.density.origin, prediction.density.step
         if "cube" in wanted:
-            files[f"{stem}_density.cube"] = cube_text(*grid)
+            files[f"{stem}_density.cube"] = maps.cube_text(*grid)
         if "ccp4" in wanted:
-            files[f"{stem}_density.ccp4"] = ccp4_bytes(*grid)
-    folder = Path(folder)
-    make_folder(folder)
-    written = [
-        write_text(folder / name, content) if isinstance(content, str) else write_bytes(folder / name, content)
-        for name, content in files.items()
-    ]
-    if "box" in wanted:
-        # An earlier run may have had more pockets; its boxes would be taken for this one's.
-        for path in folder.iterdir():
-            if path.name not in files and re.fullmatch(re.escape(stem) + r"_pocket\d+_box\.txt", path.name):
-                path.unlink()
-    return written
+            files[f"{stem}_density.ccp4"] = maps.ccp4_bytes(*grid)
+    # A lone surrogate, as in a file name that is no UTF-8, is the one thing UTF-8 cannot hold.
+    return {name: text if isinstance(text, bytes) else text.encode("utf-8", "replace") for name, text in files.items()}
+
+
+OURS = re.compile(
+    rb"^rank,score,probability,center_x|^chain,number,insertion_code,name,probability|s2p prediction 1|written by s2p|"
+    rb"for PyMOL: open this file|for ChimeraX: open this file|content=.s2p |AutoDock Vina search box of pocket"
+)
+"""Near the beginning of every file that is ours: others of the same name are the user's."""
+
+
+def _ours(folder: Path, stem: str) -> list[Path]:
+    """Files of ours for this stem; by name, since a batch has a folder of very many."""
+    ends = ["_pockets.csv", "_residues.csv", ".json", "_scores.pdb", "_scores.cif", ".pml", ".cxc", "_report.html"]
+    paths = [folder / f"{stem}{end}" for end in (*ends, "_density.cube", "_density.ccp4")]
+    paths += takewhile(Path.is_file, (folder / f"{stem}_pocket{k}_box.txt" for k in count(1)))
+    return [path for path in paths if path.is_file() and OURS.search(_head(path))]
+
+
+def _head(path: Path) -> bytes:
+    with open(path, "rb") as handle:
+        return handle.read(2000)

@@ -51,6 +51,7 @@ def ccp4_bytes(values: NDArray[np.floating], origin: Sequence[float], step: floa
     ccp4.update_ccp4_header(2)  # float32
     for word, value in enumerate(origin, start=50):
         ccp4.set_header_float(word, value)
+    ccp4.set_header_str(57, "written by s2p")
     with TemporaryDirectory(prefix="s2p-map-") as folder:  # gemmi writes to a path only
         path = Path(folder, "map.ccp4")
         ccp4.write_ccp4_map(str(path))

@@ -20,7 +20,7 @@ from s2p.errors import S2PError
 from s2p.io.files import file_stem
 from s2p.output import files as export
 from s2p.output.viewers import BOX_MAX, chimerax_selection, docking_box, pymol_selection
-from s2p.prediction import Prediction
+from s2p.prediction import Density, Prediction
 from s2p.structure.reading import read_structure
 
 
@@ -267,10 +267,33 @@ def test_a_folder_in_the_way_of_a_file(tmp_path: Path) -> None:
     assert [x.name for x in tmp_path.iterdir()] == ["demo.json"]
 
 
-def test_boxes_of_an_earlier_run_do_not_stay(tmp_path: Path) -> None:
+def names_in(folder: Path) -> set[str]:
+    return {x.name.removeprefix("demo") for x in folder.iterdir()}
+
+
+def test_files_of_an_earlier_run_do_not_stay(tmp_path: Path) -> None:
+    density = Density(np.zeros((2, 2, 2), np.float32), (0.0, 0.0, 0.0), 1.0)
+    replace(make_prediction(), density=density).save(tmp_path, (*export.FORMATS, *export.MAPS))
+    assert len(names_in(tmp_path)) == len(export.FORMATS) + len(export.MAPS) + 2  # csv is two files, and there are two pockets
+    make_prediction("demo_2").save(tmp_path, ["json", "box"])
+    (tmp_path / "demo_pocketX_box.txt").write_text("not ours")
+    others = {"_2.json", "_2_pocket1_box.txt", "_2_pocket2_box.txt", "_pocketX_box.txt"}
     p = make_prediction()
-    p.save(tmp_path, ["box"])
-    keep = tmp_path / "demo_pocketX_box.txt"
-    keep.write_text("not ours")
+    p.save(tmp_path, ["csv"])
+    assert names_in(tmp_path) == {"_pockets.csv", "_residues.csv", *others}
+    p.save(tmp_path, ["box", "pdb"])  # more formats of the same prediction
+    assert names_in(tmp_path) == {"_pockets.csv", "_residues.csv", "_scores.pdb", *others} | {
+        f"_pocket{k}_box.txt" for k in (1, 2)
+    }
     replace(p, pockets=p.pockets[:1]).save(tmp_path, ["box"])
-    assert sorted(x.name for x in tmp_path.iterdir()) == ["demo_pocket1_box.txt", "demo_pocketX_box.txt"]
+    assert names_in(tmp_path) == {"_pocket1_box.txt", *others}
+
+
+def test_files_of_the_user_stay(tmp_path: Path) -> None:
+    p = make_prediction()
+    names = [path.name for path in p.save(tmp_path)]
+    for name in names:
+        (tmp_path / name).write_text("the user's own")
+    make_prediction().save(tmp_path, ["csv"])
+    assert {x.name for x in tmp_path.iterdir()} == set(names)
+    assert (tmp_path / "demo.json").read_text() == "the user's own"

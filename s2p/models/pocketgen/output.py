@@ -202,7 +202,9 @@ def save_designs(
     *,
     ligand_in_file: bool,
 ) -> list[Path]:
-    """Write complexes, FASTA, ``*_designs.csv`` (a line a design), ``*_residues.csv`` (a line a residue of it) and a report.
+    """Write complexes, FASTA, ``*_designs.csv``, ``*_designs_by_residue.csv`` (a line a residue of a design) and a report.
+
+    Complexes that the ``*_designs.csv`` of an earlier run lists and this one does not replace are removed.
 
     Parameters
     ----------
@@ -211,7 +213,9 @@ def save_designs(
     """
     make_folder(folder)
     stem = file_stem(structure.name)
-    written = []
+    table, written = folder / f"{stem}_designs.csv", []
+    lines = table.read_text(encoding="utf-8").splitlines() if table.is_file() else []
+    earlier = len(lines) if lines and lines[0].startswith("design,sequence,") else 0
     for k, d in enumerate(designs, start=1):
         text, suffix = complex_text(path, structure, pocket, d, None if ligand_in_file else ligand)
         written.append(write_text(folder / f"{stem}_design_{k}{suffix}", text))
@@ -221,7 +225,7 @@ def save_designs(
         {"design": k, "sequence": d.sequence, **{key: _short(value) for key, value in (asdict(m) | _columns(s, native)).items()}}
         for k, (d, m, s) in enumerate(zip(designs, measures, own, strict=True), start=1)
     ]
-    written.append(write_csv(folder / f"{stem}_designs.csv", rows))
+    written.append(write_csv(table, rows))
     ids = structure.residues.ids()
     index = pocket.residues[pocket.pocket].tolist()
     each: list[dict[str, object]] = [
@@ -235,9 +239,12 @@ def save_designs(
         for k, d in enumerate(designs, start=1)
         for place in range(len(index))
     ]
-    written.append(write_csv(folder / f"{stem}_residues.csv", each))
+    written.append(write_csv(folder / f"{stem}_designs_by_residue.csv", each))
     page = design_page(structure, pocket, ligand, designs, measures, scores)
     written.append(write_text(folder / f"{stem}_designs.html", page))
+    for path in (folder / f"{stem}_design_{k}{suffix}" for k in range(1, earlier) for suffix in (".pdb", ".cif")):
+        if path not in written:
+            path.unlink(missing_ok=True)
     return written
 
 

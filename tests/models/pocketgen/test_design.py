@@ -293,14 +293,14 @@ def test_command(checkpoint: PocketGenCheckpoint, examples: Path, tmp_path: Path
         "4CUP_design_2.cif",
         "4CUP_designs.fasta",
         "4CUP_designs.csv",
-        "4CUP_residues.csv",
+        "4CUP_designs_by_residue.csv",
         "4CUP_designs.html",
     }
     with open(out / "4CUP_designs.csv", newline="") as handle:
         table = list(csv.DictReader(handle))
     assert [row["design"] for row in table] == ["1", "2"]
     assert not [key for key in table[0] if "vina" in key or "sc_rmsd" in key]
-    with open(out / "4CUP_residues.csv", newline="") as handle:
+    with open(out / "4CUP_designs_by_residue.csv", newline="") as handle:
         each = list(csv.DictReader(handle))
     assert len(each) == 2 * len(table[0]["sequence"])
     assert sum(float(each[0][f"p_{letter}"]) for letter in LETTERS) == pytest.approx(1, abs=0.01)
@@ -326,6 +326,10 @@ def test_command(checkpoint: PocketGenCheckpoint, examples: Path, tmp_path: Path
     assert "there is no ligand 'XYZ'" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         main(["design", file, "--ligand", "ZYB", "--temperature", "-1"])
+    # A design fewer, in the same folder.
+    (out / "4CUP_design_3.cif").write_text("the user's own")
+    assert main(["design", file, "--ligand", "ZYB", "-n", "1", "--model", str(model), "-o", str(out), "--quiet"]) == 0
+    assert {path.name for path in out.iterdir()} == names - {"4CUP_design_2.cif"} | {"4CUP_design_3.cif"}
 
 
 def test_vina_is_asked_for_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
