@@ -30,14 +30,11 @@ _BLANK, _MINUS, _POINT = b" -."
 _WIDTHS = {"name": 5, "altloc": 1, "residue": 4, "chain": 4, "code": 4, "icode": 1, "segment": 4, "element": 3}
 _BLANKS = re.compile(
     rb"(?:ATOM|HETATM)\s*[\w*]+\s+(?P<name>\S{1,4})\s+(?P<residue>\S{1,4})\s+"
-    rb"(?:(?P<chain>[A-Z0-9]{1,2})\s+|(?P<glued>[A-Z]{1,2}))?(?P<number>-?\d{1,6})(?P<icode>[A-Z]?)\s+"
+    rb"(?:(?P<chain>[A-Z0-9]{1,2})\s+|(?P<glued>[A-Z]{1,2}))?(?P<number>-?(?:0|[1-9]\d{0,5}))(?P<icode>[A-Z]?)\s+"
     rb"(?P<x>X)\s+(?P<y>X)\s+(?P<z>X)(?:\s+(?P<rest>\S.*))?".replace(b"X", rb"-?\d*\.\d+"),
     re.IGNORECASE,
 )
-_WIDE = {
-    places: re.compile((rb"((?= *-?\d+\.\d{%d}).{8}|-?\d+\.\d{%d})" % (places, places)) * 3 + rb"(?=\s|$|[ \d]{2}\d\.\d\d)")
-    for places in (3, 4)
-}
+_WIDE = [re.compile(rb"( *-?\d+\.\d{%d})" % places * 3 + rb"(?=\s|$|[ \d]{2}\d\.\d\d)") for places in (3, 4)]
 """Coordinates of which some need more than their eight columns."""
 _PAIR = re.compile(rb"\s*(-?\d*\.\d\d)\s*(-?\d*\.\d\d)(?![\d.])")
 _CHARGE_RADIUS = re.compile(rb"\s*-?\d*\.\d{3,}\s+\d*\.\d{3,}\s*")
@@ -58,7 +55,7 @@ class Fields:
 
     n: int
     text: dict[str, Bytes] = field(init=False)
-    """(width, n) characters, blanks where there are none. ``code`` is a residue number that is not decimal."""
+    """(width, n) characters, blanks where there are none. ``code`` is a residue number with letters or leading zeros."""
     number: NDArray[np.int32] = field(init=False)
     coord: NDArray[np.float64] = field(init=False)
     """(3, n) Å, NaN where there is no number."""
@@ -82,6 +79,10 @@ class Fields:
         """Text of one record."""
         width = _WIDTHS[key]
         self.text[key][:, row] = np.frombuffer(value[:width].ljust(width), np.uint8)
+
+    def put_numbers(self, row: int, number: int, coord: tuple[bytes, ...]) -> None:
+        """Residue number and coordinates of one record, which is then read."""
+        self.number[row], self.coord[:, row], self.read[row] = number, [float(text) for text in coord], True
 
 
 @dataclass(frozen=True)
@@ -130,7 +131,9 @@ class _Layout:
         if self.number > 4:
             fits &= ~blank[number]
         if self.chain > 1:
-            fits &= (columns[number] != 48) | (self.number == 1)
+            digit = columns[number - 1 : icode] - 48 < 10
+            digit[0] = False  # the chain id
+            fits &= ~((columns[number : icode - 1] == 48) & ~digit[:-2] & digit[2:]).any(axis=0)  # no program writes 01
         return fits
 
 
@@ -190,8 +193,15 @@ def read_fields(buffer: Bytes, starts: NDArray[np.int64], charges: bool) -> Fiel
         columns = gather(buffer, starts[rows], WIDTH + 16)
         fields.displaced[rows] = True
         _choose(fields, columns, rows, charges)
-        for k, row in zip(np.flatnonzero(~fields.read[rows]).tolist(), rows[~fields.read[rows]].tolist(), strict=True):
-            _read_line(fields, columns[:, k].tobytes().rstrip(), row, charges)
+        unread = np.flatnonzero(~fields.read[rows])
+        # A single record that fits no layout is damaged; a file of them has blanks between the fields.
+        free = len(unread) * 2 > len(starts)
+        tails = {}
+        for k, row in zip(unread.tolist(), rows[unread].tolist(), strict=True):
+            line = columns[:, k].tobytes().rstrip()
+            tails[row] = _read_wide(fields, line, row) or (free and _read_words(fields, line, row)) or b""
+        text = np.frombuffer(b"".join(tail[:30].ljust(30) for tail in tails.values()), np.uint8).reshape(-1, 30)
+        _fill_tail(fields, np.ascontiguousarray(text.T), rows[unread], charges)
     return fields
 
 
@@ -204,7 +214,7 @@ def _fill(fields: Fields, columns: Bytes, layout: _Layout, rows: NDArray[np.int_
     fits = usable
     if layout == _STANDARD:
         letters = _alphanumeric(columns[number:icode])
-        coded = is_coord.all(axis=0) & letters.all(axis=0) & ~is_number
+        coded = is_coord.all(axis=0) & letters.all(axis=0) & (~is_number | (columns[number] == 48))
         # Numbers may be missing in single records; digits at other places of a field would be those of a displaced one.
         empty = ~(columns[x : x + 24].reshape(3, 8, -1) - 48 < 10).any(axis=1)
         fits = coded | ((is_coord | empty).all(axis=0) & (is_number | ~letters.any(axis=0)))
@@ -277,34 +287,41 @@ def _choose(fields: Fields, columns: Bytes, rows: NDArray[np.int_], charges: boo
             _fill(fields, columns[:, fits], layout, rows[fits], charges)
 
 
-def _read_line(fields: Fields, line: bytes, row: int, charges: bool) -> None:
-    """Read a record with wide coordinates, or one whose fields stand between blanks."""
-    columns = np.frombuffer(line.ljust(WIDTH + 16), np.uint8)[:, None]
+def _read_wide(fields: Fields, line: bytes, row: int) -> bytes:
+    """Read a record some of whose coordinates need more than eight columns; what stands behind them."""
+    wide = [found for pattern in _WIDE if (found := pattern.match(line, 30)) and all(map(_is_filled, found.groups()))]
+    if len(wide) != 1:
+        return b""
+    columns = np.frombuffer(line.ljust(WIDTH), np.uint8)[:, None]
     number, is_number = _decimals(columns[22:26], 0)
-    wide = [found for pattern in _WIDE.values() if (found := pattern.match(line, 30))]
-    if len(wide) == 1 and is_number[0] and _STANDARD.identifies(columns)[0]:
-        found = wide[0]
-        for key, start, end in (("name", 12, 16), ("altloc", 16, 17), ("residue", 17, 21), ("chain", 21, 22), ("icode", 26, 27)):
-            fields.put(key, row, line[start:end])
-        fields.number[row], tail = number[0], line[found.end() :]
-        fields.coord[:, row] = [float(text) for text in found.groups()]
-    else:
-        found = _BLANKS.fullmatch(line)
-        if found is None or not _is_certain(found):
-            return
-        fields.aligned = False
-        residue = found["residue"]
-        if len(residue) == 4 and is_residue_name(residue[1:].decode()) and not is_residue_name(residue.decode()):
-            fields.put("altloc", row, residue[:1])
-            residue = residue[1:]
-        for key, text in (("name", found["name"]), ("residue", residue), ("icode", found["icode"])):
-            fields.put(key, row, text)
-        fields.put("chain", row, found["chain"] or found["glued"] or b"")
-        fields.number[row] = int(found["number"])
-        fields.coord[:, row] = [float(found[key]) for key in "xyz"]
-        tail = _tail_in_columns(found["rest"] or b"")
-    fields.read[row] = True
-    _fill_tail(fields, np.frombuffer(tail[:40].ljust(40), np.uint8)[:, None], np.array([row]), charges)
+    if not is_number[0] or not _STANDARD.identifies(columns)[0]:
+        return b""
+    for key, start, end in (("name", 12, 16), ("altloc", 16, 17), ("residue", 17, 21), ("chain", 21, 22), ("icode", 26, 27)):
+        fields.put(key, row, line[start:end])
+    fields.put_numbers(row, int(number[0]), wide[0].groups())
+    return line[wide[0].end() :] or b" "
+
+
+def _read_words(fields: Fields, line: bytes, row: int) -> bytes:
+    """Read a record whose fields stand between blanks; what stands behind the coordinates, in its columns."""
+    found = _BLANKS.fullmatch(line)
+    if found is None or not _is_certain(found):
+        return b""
+    fields.aligned = False
+    residue = found["residue"]
+    if len(residue) == 4 and is_residue_name(residue[1:].decode()) and not is_residue_name(residue.decode()):
+        fields.put("altloc", row, residue[:1])
+        residue = residue[1:]
+    chain = found["chain"] or found["glued"] or b""
+    for key, text in (("name", found["name"]), ("residue", residue), ("chain", chain), ("icode", found["icode"])):
+        fields.put(key, row, text)
+    fields.put_numbers(row, int(found["number"]), found.group("x", "y", "z"))
+    return _tail_in_columns(found["rest"] or b" ")
+
+
+def _is_filled(text: bytes) -> bool:
+    """Whether a number fills eight columns, or more without blanks."""
+    return len(text) == 8 or (len(text) > 8 and text[0] != _BLANK)
 
 
 def _is_certain(found: re.Match[bytes]) -> bool:

@@ -18,6 +18,7 @@ from s2p.structure.table import AtomTable
 __all__ = ["read_pdb"]
 
 _PIECE = 1 << 22
+_BLANK = 32
 _INDENTED = re.compile(rb"\n +(?:ATOM  |HETATM)", re.IGNORECASE)
 _WAY_OUT = "save the structure as mmCIF, or write the PDB file again with another program"
 
@@ -120,7 +121,7 @@ def _borders(buffer: Bytes, starts: NDArray[np.int64], kinds: NDArray[np.int8]) 
 def _settle_names(fields: Fields) -> None:
     """Tell residue names of four letters from chain ids of two, which share a column, and from altlocs."""
     residue, chain, altloc = fields.text["residue"], fields.text["chain"], fields.text["altloc"]
-    shared = np.flatnonzero(residue[3] != 32)
+    shared = np.flatnonzero(residue[3] != _BLANK)
     if len(shared):
         words, code = np.unique(np.concatenate((residue[:, shared], chain[:1, shared])), axis=1, return_inverse=True)
         texts = [word.tobytes().decode() for word in words.T]
@@ -130,46 +131,48 @@ def _settle_names(fields: Fields) -> None:
         two_letters = np.isin(words[3], words[3, three & ~four])[code.ravel()] & ~fields.displaced[shared]
         rows = shared[two_letters]
         chain[1, rows] = chain[0, rows]
-        chain[0, rows], residue[3, rows] = residue[3, rows], 32
-    split = np.flatnonzero((altloc[0] != 32) & (residue[3] == 32))
+        chain[0, rows], residue[3, rows] = residue[3, rows], _BLANK
+    split = np.flatnonzero((altloc[0] != _BLANK) & (residue[3] == _BLANK))
     if len(split):
         words, code = np.unique(np.concatenate((altloc[:, split], residue[:3, split])), axis=1, return_inverse=True)
         texts = [word.tobytes().decode() for word in words.T]
         joined = np.array([is_residue_name(text) and not is_residue_name(text[1:].strip()) for text in texts])[code.ravel()]
         rows = split[joined]
-        residue[1:, rows], residue[0, rows], altloc[0, rows] = residue[:3, rows], altloc[0, rows], 32
+        residue[1:, rows], residue[0, rows], altloc[0, rows] = residue[:3, rows], altloc[0, rows], _BLANK
 
 
 def _settle_numbers(fields: Fields) -> None:
-    """Residue numbers over 9999 that keep to four columns: hybrid-36, hexadecimal, or with a digit in the column beside."""
+    """Residue numbers over 9999 that keep to four columns: hybrid-36, hexadecimal, or with a digit in a column beside."""
     number, chain, icode = fields.number, fields.text["chain"], fields.text["icode"][0]
     same_chain = np.concatenate(([False], (chain[:, 1:] == chain[:, :-1]).all(axis=0)))
     after_9999 = same_chain & np.concatenate(([False], number[:-1] == 9999))
-    _settle_coded(fields, after_9999, same_chain)
+    code = fields.text["code"]
+    texts = {row: code[:, row].tobytes().decode() for row in np.flatnonzero(code[0] != _BLANK).tolist()}
+    padded = [row for row in texts if texts[row].isdigit()]
+    for row in padded:
+        del texts[row]
+    _settle_coded(fields, texts, after_9999, same_chain)
+    lone_digit = (chain[0] - 48 < 10) & (chain[1] == _BLANK)
+    if padded and lone_digit[padded].all():  # no program writes 0001, but the first digit stands where the chain id would
+        rows = lone_digit & (number >= 1000)
+        rows[padded] = True
+        number[rows], chain[0, rows] = number[rows] + 10000 * (chain[0, rows] - 48).astype(np.int32), _BLANK
     digit = np.flatnonzero(icode - 48 < 10)
-    if len(digit):
-        value = number[digit] * 10 + icode[digit] - 48
-        step = np.diff(value)
-        counted = len(np.unique(number[digit])) > 1 and bool(np.isin(step[same_chain[digit][1:]], (0, 1)).all())
-        if (number[digit] < 1000).all() or np.isin(number[digit], number[icode == 32]).any():
-            return  # insertion codes, in the residue that they are inserted behind
-        if not (after_9999[digit[0]] or counted) or (number[digit] < 1000).any():
-            raise _Unclear(
-                int(digit[0]), f"residue {number[digit[0]]} with insertion code {chr(icode[digit[0]])} may be residue {value[0]}"
-            )
-        number[digit], icode[digit] = value, 32
-    letter = chain[0]
-    previous_blank = np.concatenate(([False], (letter[:-1] == 32) & (number[:-1] == 9999)))
-    if len(first := np.flatnonzero(previous_blank & (letter == 49) & (number == 0) & ~same_chain)):
-        rows = first[0] + np.flatnonzero((letter[first[0] :] - 48 < 10) & (chain[1, first[0] :] == 32))
-        number[rows], letter[rows] = number[rows] + 10000 * (letter[rows] - 48).astype(np.int32), 32
+    if not len(digit) or (number[digit] < 1000).all() or np.isin(number[digit], number[icode == _BLANK]).any():
+        return  # insertion codes, in the residue that they are inserted behind
+    value = number[digit] * 10 + icode[digit] - 48
+    steps = np.diff(value)[same_chain[digit][1:]]
+    counts = len(np.unique(number[digit])) > 1 and bool(np.isin(steps, (0, 1)).all())
+    if not (after_9999[digit[0]] or counts) or (number[digit] < 1000).any():
+        k, letter = int(number[digit[0]]), chr(icode[digit[0]])
+        raise _Unclear(int(digit[0]), f"it may be of residue {k}{letter} or of residue {k} with insertion code {letter}")
+    number[digit], icode[digit] = value, _BLANK
 
 
-def _settle_coded(fields: Fields, after_9999: NDArray[np.bool_], same_chain: NDArray[np.bool_]) -> None:
+def _settle_coded(fields: Fields, texts: dict[int, str], after_9999: NDArray[np.bool_], same_chain: NDArray[np.bool_]) -> None:
     """Residue numbers with letters, hybrid-36 or hexadecimal, and hexadecimal ones without letters."""
-    code, chain, number = fields.text["code"], fields.text["chain"], fields.number
-    texts = {row: code[:, row].tobytes().decode() for row in np.flatnonzero(code[0] != 32).tolist()}
-    ids = {(a, b) for a, b in chain[:2, fields.displaced & (chain[1] != 32)].T.tolist()}
+    chain, number = fields.text["chain"], fields.number
+    ids = {(a, b) for a, b in chain[:2, fields.displaced & (chain[1] != _BLANK)].T.tolist()}
     for row, text in list(texts.items()):
         if (chain[0, row], ord(text[0])) in ids and text[1:].isdigit():  # the second letter of a chain id
             number[row], chain[1, row] = int(texts.pop(row)[1:]), ord(text[0])
@@ -177,8 +180,9 @@ def _settle_coded(fields: Fields, after_9999: NDArray[np.bool_], same_chain: NDA
     for begin in begins:
         _count_in_hexadecimal(number, texts, begin, same_chain)
     hexadecimal = bool(begins) or any(text[0].isdigit() for text in texts.values())
+    last_decimal = next(iter(np.flatnonzero((number >= 9990) & (number < 10000)).tolist()), len(number))
     for row, text in texts.items():
-        told = not text[1:].isdigit() or bool(np.isin(number[:row], range(9990, 10000)).any())
+        told = not text[1:].isdigit() or row > last_decimal
         if hexadecimal or not told or text not in (text.upper(), text.lower()):
             raise _Unclear(row, f"the residue number {text} can be read in more than one way")
         number[row] = int(text, 36) + 10000 + (-10 if text[0].isupper() else 16) * 36**3
@@ -200,13 +204,13 @@ def _text(columns: Bytes) -> NDArray[np.str_]:
     """(n,) strings, without blanks around them, of (width, n) characters."""
     columns = columns.copy()
     for _ in range(len(columns) - 1):
-        leading = columns[0] == 32
+        leading = columns[0] == _BLANK
         if not leading.any():
             break
-        columns[:-1, leading], columns[-1, leading] = columns[1:, leading], 32
+        columns[:-1, leading], columns[-1, leading] = columns[1:, leading], _BLANK
     trailing = np.ones(columns.shape[1], bool)
     for row in columns[::-1]:
-        trailing &= row == 32
+        trailing &= row == _BLANK
         row[trailing] = 0
     return np.ascontiguousarray(columns.T, dtype=np.uint32).view(f"U{len(columns)}").ravel()
 

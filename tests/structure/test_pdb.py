@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from s2p.config import ReadConfig
+from s2p.errors import StructureError
 from s2p.structure.pdb import read_pdb
 from s2p.structure.table import AtomTable
 
@@ -104,6 +105,7 @@ LAYOUTS = {
         (9999, "A"),
         lambda a: left(a, icode=" " if a.number < 10000 else "") + right(a),
     ),
+    "five-digit numbers take the chain id": ((9999, ""), lambda a: left(a, chain="", number=f"{a.number:>5}") + right(a)),
     "hybrid-36 numbers": ((9999, "A"), lambda a: left(a, number={9999: "9999"}.get(a.number, f"A00{a.number % 10}")) + right(a)),
     "hexadecimal numbers": ((9999, "A"), lambda a: left(a, number=f"{a.number:{'d' if a.number < 10000 else 'x'}}") + right(a)),
     "serials in hexadecimal": ((1, "A"), lambda a: left(a, serial=f"{a.serial + 1000000:5x}") + right(a)),
@@ -133,6 +135,133 @@ def test_layout(layout: str) -> None:
     (first, chain), line = LAYOUTS[layout]
     records = atoms(first, chain)
     assert_same(read(write(records, line)), records)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS.keys() - {"hexadecimal numbers"})
+def test_a_record_of_another_layout_is_never_read_wrongly(layout: str) -> None:
+    """One displaced record among standard ones is read or refused."""
+    (first, chain), line = LAYOUTS[layout]
+    odd = atoms(first, chain)[9]
+    records = [a for a in atoms() if a.serial != odd.serial]
+    try:
+        table = read(write(records, lambda a: left(a) + right(a), "") + line(odd) + "\n")
+    except StructureError as error:
+        assert f"line {len(records) + 1}: " in str(error)  # noqa: PT017
+    else:
+        assert_same(table, [*records, odd])
+
+
+@pytest.mark.parametrize(
+    ("number", "icode", "reason"),
+    [
+        ("A100", " ", "residue number A100 can be read"),
+        ("a100", " ", "residue number a100 can be read"),
+        ("3a0f", " ", "residue number 3a0f can be read"),
+        ("1000", "1", "may be of residue 10001 or of residue 1000 with insertion code 1"),
+        ("1 00", " ", "not in their columns"),
+        ("12.3", " ", "not in their columns"),
+    ],
+)
+def test_numbers_in_doubt_are_refused(number: str, icode: str, reason: str) -> None:
+    with pytest.raises(StructureError, match=f"line 1: .*{reason}.*; save the structure as mmCIF"):
+        read(write(atoms(n=1), lambda a: left(a, number=number, icode=icode) + right(a)))
+
+
+def test_digits_as_insertion_codes() -> None:
+    table = read(write(atoms(n=1), lambda a: left(a, number="  52", icode="2") + right(a)))
+    assert set(table.number.tolist()) == {52}
+    assert set(table.insertion_code.tolist()) == {"2"}
+
+
+@pytest.mark.parametrize(
+    "columns", [(30, 54, ""), (30, 38, ""), (38, 46, "********"), (46, 54, "     nan"), (22, 26, "****"), (22, 26, "")]
+)
+def test_single_records_without_numbers(columns: tuple[int, int, str]) -> None:
+    start, end, text = columns
+    lines = [left(a) + right(a) for a in atoms()]
+    lines[3] = lines[3][:start] + text.ljust(end - start) + lines[3][end:]
+    table = read("\n".join(lines))
+    assert np.flatnonzero(np.isnan(table.coord).any(axis=1)).tolist() == [3]
+
+
+def test_a_record_that_ends_within_its_coordinates_is_refused() -> None:
+    text = write(atoms(), lambda a: left(a) + right(a), "")
+    with pytest.raises(StructureError, match=f"line {len(atoms())}: "):
+        read(text[:-30])
+
+
+def test_four_letter_names_and_two_letter_chains() -> None:
+    table = read(write(atoms(), lambda a: left(a, residue="LYSH").replace("LYSH ", "LYSH") + right(a)))
+    assert (set(table.residue_name.tolist()), set(table.chain.tolist())) == ({"LYSH"}, {"A"})
+    table = read(write(atoms(), lambda a: left(a, chain="").replace(f"{a.residue} ", f"{a.residue}HA") + right(a)))
+    assert (set(table.residue_name.tolist()), set(table.chain.tolist())) == ({"PRO", "ILE", "HIS"}, {"HA"})
+    table = read(write(atoms(), lambda a: left(a, residue="XSOL")[:16] + "TIP3 W" + left(a)[22:] + right(a)))
+    assert (set(table.residue_name.tolist()), set(table.altloc.tolist()), set(table.chain.tolist())) == ({"TIP3"}, {""}, {"W"})
+
+
+def test_borders() -> None:
+    records = [atoms(n=1, serial=k) for k in range(5)]
+    pieces = [write(a, lambda a: left(a) + right(a), "") for a in records]
+    text = "MODEL        3\n{}TER\n{}ENDMDL\n{}END\n{}ENDMDL\nMODEL        9\n{}ENDMDL\nEND\n".format(*pieces)
+    table = read(text)
+    first = [7 * k for k in range(5)]
+    assert table.model[first].tolist() == [3, 3, 4, 4, 9]
+    assert table.part[first].tolist() == [0, 1, 2, 3, 4]
+    assert table.block[first].tolist() == [0, 0, 0, 1, 1]
+
+
+def test_segments() -> None:
+    lines = [f"{left(a)}{right(a)[:36]}      {'PROA' if k % 3 else '    '} {a.element:>3}" for k, a in enumerate(atoms())]
+    assert set(read("\n".join(lines)).segment.tolist()) == {"PROA"}
+    lines = [f"{left(a)}{right(a)[:36]} remark 123" for a in atoms()]
+    assert set(read("\n".join(lines)).segment.tolist()) == {""}
+
+
+def test_elements_and_points_that_are_no_atoms() -> None:
+    records = atoms()
+    lines = [left(a, name=f"{a.name:<4}") + right(a)[:36] for a in records]
+    lines += [left(records[-1], name="HG1 ") + right(records[-1])[:36], left(records[-1], name="LP1 ") + right(records[-1])[:36]]
+    table = read("\n".join(lines))
+    assert table.element.tolist() == [*(a.element for a in records), "H"]
+    assert table.notes == ("1 lone pairs and other points that are no atoms were left out",)
+    ion = "HETATM    1 CA    CA A 201      13.120  39.003   5.159  1.00 55.41"
+    assert read(ion).element.tolist() == ["CA"]
+
+
+def test_charges_and_radii() -> None:
+    records = atoms()
+    line = "{left}{xyz}  0.14  1.85".format
+    text = write(records, lambda a: line(left=left(a), xyz=right(a)[:24]))
+    table = read(text, "x.pqr")
+    assert_same(table, records)
+    assert (set(table.occupancy.tolist()), set(table.b_factor.tolist())) == ({1.0}, {0.0})
+    assert set(read(text).b_factor.tolist()) == {np.float32(1.85)}
+
+
+def test_unusual_occupancy_and_b_factor() -> None:
+    a = atoms(n=1)[0]
+    cases = {
+        "  1.00155.41": (1, 155.41),
+        "  1.001000.00": (1, 1000),
+        " 0.500 12.34": (0.5, 12.34),
+        "": (1, 0),
+        "            ": (1, 0),
+    }
+    for text, expected in cases.items():
+        table = read(left(a) + right(a)[:24] + text)
+        assert (float(table.occupancy[0]), float(table.b_factor[0])) == pytest.approx(expected)
+    table = read(left(a) + right(a)[:24] + "  1.00******")
+    assert np.isnan(table.b_factor[0])
+
+
+def test_refusals() -> None:
+    text = write(atoms(), lambda a: left(a) + right(a))
+    with pytest.raises(StructureError, match="no atoms found"):
+        read("HEADER\nATOMS 12\nTER\nEND\n")
+    with pytest.raises(StructureError, match="line 2: a blank stands before"):
+        read("REMARK\n " + text)
+    with pytest.raises(StructureError, match="holds 25 atom records; at most 10 are read"):
+        read(text, config=ReadConfig(max_atoms=10))
 
 
 def test_examples_are_read_as_gemmi_reads_them() -> None:
