@@ -146,7 +146,7 @@ def test_a_record_of_another_layout_is_never_read_wrongly(layout: str) -> None:
     try:
         table = read(write(records, lambda a: left(a) + right(a), "") + line(odd) + "\n")
     except StructureError as error:
-        assert f"line {len(records) + 1}: " in str(error)  # noqa: PT017
+        assert f"line {len(records) + 1}: " in str(error)
     else:
         assert_same(table, [*records, odd])
 
