@@ -109,11 +109,11 @@ def test_citation_names_its_sources():
         assert {"type", "title", "authors", "year"} <= set(reference)
 
 
-def test_the_command_is_the_package_s_main():
-    assert PROJECT["scripts"] == {"s2p": "s2p.commands:main"}
-    from s2p.commands import main
+def test_the_command_is_the_package_s_program():
+    assert PROJECT["scripts"] == {"s2p": "s2p.__main__:run"}
+    from s2p.__main__ import run
 
-    assert callable(main)
+    assert callable(run)
 
 
 def data_files() -> list[str]:

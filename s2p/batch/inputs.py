@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -37,8 +39,8 @@ def expand_inputs(inputs: Iterable[str]) -> list[Item]:
     """Files, folders, list files and database identifiers as one list with distinct output names.
 
     A name that exists on disk is a file or folder; otherwise it may be an identifier. A folder gives its structure files,
-    sorted, without subfolders. A list file (``.txt``, ``.lst``) gives one path, relative to itself, or identifier per line;
-    ``#`` starts a comment.
+    sorted, without subfolders. A list file (``.txt``, ``.lst``) gives one path or identifier per line: a path from the folder of
+    the list or else from the current one; ``#`` starts a comment at the start of a line or after a space.
     """
     items = [item for text in inputs for item in _expand(text, Path(text), lists=True)]
     taken: set[str] = set()
@@ -79,13 +81,20 @@ def _expand_list(text: str, path: Path) -> list[Item]:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError:
         return [Item(text, path.stem, error=f"{text}: not a text file; a list has one path or identifier per line")]
-    entries = [entry for line in lines if (entry := line.split("#", 1)[0].strip())]
+    entries = [entry for line in lines if (entry := re.split(r"(?:^|\s)#", line)[0].strip())]
     if not entries:
         return [Item(text, path.stem, error=f"{text}: the list is empty")]
     items = []
     for entry in entries:
         beside = path.parent / entry
-        items += _expand(entry if _identifier(entry) and not beside.exists() else str(beside), beside, lists=False)
+        found = next((place for place in (beside, Path(entry)) if os.path.exists(place)), None)
+        if found is not None or beside.is_absolute():
+            items += _expand(str(found or beside), found or beside, lists=False)
+        elif _identifier(entry):
+            items.append(Item(entry, entry, identifier=entry))
+        else:
+            error = f"{entry}: no such file, neither from the folder of {text} nor from the current one"
+            items.append(Item(entry, stem(beside), error=error))
     return items
 
 

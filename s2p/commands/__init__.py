@@ -8,10 +8,12 @@ sets ``run``; the larger ones have a module in :mod:`s2p.commands`.
 from __future__ import annotations
 
 import argparse
+import difflib
+import logging
 import os
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -37,37 +39,95 @@ MOVED = {"sweep": "python -m benchmarks.studies.sweep", "reproduce": "python -m 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit status (wrong usage raises ``SystemExit(2)``, as argparse does)."""
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):  # a chain name must not crash a terminal that is not UTF-8
-            stream.reconfigure(errors="replace")
-    argv = sys.argv[1:] if argv is None else argv
-    arguments = build_parser(next(iter(argv), "")).parse_args(argv)
+    _open_streams()
     try:
+        status = _run(sys.argv[1:] if argv is None else argv)
+    except SystemExit:
+        if _printed():
+            raise
+        return 1
+    return status if _printed() else 1
+
+
+def _run(argv: Sequence[str]) -> int:
+    try:
+        arguments = build_parser(next(iter(argv), "")).parse_args(argv)
+        if getattr(arguments, "quiet", False):
+            logging.getLogger("s2p").setLevel(logging.ERROR)
         status: int = arguments.run(arguments)
-        sys.stdout.flush()
         return status
     except S2PError as error:
         return _fail(str(error))
     except KeyboardInterrupt as interrupt:
         _fail(str(interrupt) or "interrupted")
         return 130
-    except BrokenPipeError:  # the reader, say `head`, has left; keep the interpreter from complaining at exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return 1
     except Exception as error:
+        if isinstance(error, OSError) and not _printed("\n"):  # not so if it was something else that could not be written
+            return 1
         if os.environ.get("S2P_DEBUG"):
             traceback.print_exc()
         return _fail(f"unexpected {type(error).__name__}: {error} (S2P_DEBUG=1 shows where)")
 
 
+def _open_streams() -> None:
+    """Open standard streams that are closed, or a file would take their place: output refuses what is written, as it should."""
+    for name, flags, mode in (("stdin", os.O_RDONLY, "r"), ("stdout", os.O_RDONLY, "w"), ("stderr", os.O_WRONLY, "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.open(os.devnull, flags), mode))  # noqa: SIM115 - for as long as the program runs
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # a chain name must not crash a terminal that is not UTF-8
+            stream.reconfigure(errors="replace")
+
+
+def _printed(more: str = "") -> bool:
+    """Whether all that was to be printed, and ``more``, could be; if not, that is said, and the rest goes nowhere."""
+    try:
+        print(more, end="", flush=True)
+        return True
+    except OSError as error:  # a full disk, a reader like `head` that has left, a stream that was closed
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains when it ends
+        _fail(f"standard output cannot be written ({error.strerror}); the files that were written are complete")
+        return False
+
+
 def _fail(message: str) -> int:
-    print(f"s2p: error: {message}", file=sys.stderr)
+    try:
+        print(f"s2p: error: {message}", file=sys.stderr, flush=True)
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
     return 1
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that takes inputs among the options, and guesses what was meant by a wrong word."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As argparse does, but unknown arguments are refused here, by the command that they were given to."""
+        found, extras = super().parse_known_args(args, namespace)
+        end = extras.index("--") if "--" in extras else len(extras)
+        unknown = [text for text in extras[:end] if text.startswith("-")]
+        if extras and not unknown and isinstance(getattr(found, "inputs", None), list):
+            found.inputs += extras[:end] + extras[end + 1 :]
+        elif extras:
+            guess = _guess(unknown[0].partition("=")[0], self._option_string_actions) if unknown else ""
+            self.error(f"unrecognized arguments: {' '.join(extras)}{guess}")
+        return found, []
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        try:
+            super()._check_value(action, value)
+        except argparse.ArgumentError as error:
+            raise argparse.ArgumentError(action, error.message + _guess(value, action.choices or ())) from None
+
+
+def _guess(word: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(word, list(known), 1)
+    return f"; did you mean {close[0]}?" if close else ""
 
 
 def build_parser(command: str = "") -> argparse.ArgumentParser:
     """The parser with the subcommand that is asked for, or with all if that is none of :data:`HOMES`."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="s2p",
         description="Ligand-binding pockets of a protein structure, found with a protein language model (Seq2Pocket).",
         epilog="s2p COMMAND --help explains a command.",

@@ -50,7 +50,7 @@ def run_notebook(name: str, parameters: Sequence[tuple[str, str]], folder: Path,
     except ImportError:
         raise S2PError("running notebooks needs papermill; install it with: pip install 's2p[notebooks]'") from None
     source = find_notebook(name)
-    known = papermill.inspect_notebook(str(source))
+    known = papermill.inspect_notebook(_literal(source))
     values = {}
     for key, text in parameters:
         if key not in known:
@@ -64,8 +64,8 @@ def run_notebook(name: str, parameters: Sequence[tuple[str, str]], folder: Path,
         values.setdefault("output_folder", str(target.with_suffix("")))
     try:
         papermill.execute_notebook(
-            str(source),
-            str(target),
+            _literal(source),
+            _literal(target),
             parameters=values,
             kernel_name="python3",
             cwd=str(source.parent),
@@ -77,6 +77,11 @@ def run_notebook(name: str, parameters: Sequence[tuple[str, str]], folder: Path,
             f"{source.name}: cell {error.exec_count} failed with {error.ename}: {error.evalue}; see {target}"
         ) from None
     return target
+
+
+def _literal(path: Path) -> str:
+    """A path as papermill takes it, which puts parameters in the place of their names in braces."""
+    return str(path).replace("{", "{{").replace("}", "}}")
 
 
 def _typed(key: str, text: str, default: str) -> Any:

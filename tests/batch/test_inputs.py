@@ -6,11 +6,12 @@ import gzip
 from itertools import pairwise
 from pathlib import Path
 
+import pytest
 from batch_stub import pdb
 from hypothesis import given
 from hypothesis import strategies as st
 
-from s2p.batch.inputs import Item, estimate_residues, groups, longest_first
+from s2p.batch.inputs import Item, estimate_residues, expand_inputs, groups, longest_first
 from s2p.structure.reading import read_structure
 
 SIZES = st.lists(st.integers(1, 50), max_size=40)
@@ -44,3 +45,28 @@ def test_sizes_are_guessed_from_files(tmp_path: Path, examples: Path) -> None:
     for name in ("4CUP.cif", "1pwc.pdb.gz", "7CFN.cif.gz"):
         n = len(read_structure(examples / name).residues)
         assert n / 3 < estimate_residues(Item("", "", path=examples / name)) < 3 * n, name
+
+
+def test_what_a_list_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("p#2.pdb", "data/x.pdb", "lists/y.pdb", "both.pdb", "lists/both.pdb"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(pdb(5))
+    lines = [
+        "p#2.pdb",
+        "#p#2.pdb",
+        "data/x.pdb\t# from here",
+        "y.pdb #z",
+        "both.pdb",
+        "1ake",
+        "none.pdb",
+        f"{tmp_path}/no.pdb",
+        "n" * 5000,
+    ]
+    (tmp_path / "lists/l.txt").write_text("\n".join(lines))
+    items = expand_inputs(["lists/l.txt"])
+    assert [item.input for item in items[:-2]] == ["p#2.pdb", "data/x.pdb", "lists/y.pdb", "lists/both.pdb", "1ake", "none.pdb"]
+    assert [item.error for item in items[:5]] == [""] * 5 and items[4].identifier == "1ake"
+    assert items[5].error == "none.pdb: no such file, neither from the folder of lists/l.txt nor from the current one"
+    assert items[6].path == tmp_path / "no.pdb"
+    assert "no such file" in items[7].error

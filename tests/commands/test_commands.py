@@ -124,6 +124,12 @@ def test_python_m_s2p():
         (["reproduce", "--help"], "s2p reproduce is now `python -m benchmarks.recipes.published`"),
         (["evaluate", "--dataset", "mini", "--page", "x.md"], "--page is now `python -m benchmarks.report.results"),
         (["notebook", "1", "-r", "key"], "expected 2 arguments"),
+        (["pred", "x.pdb"], "did you mean predict?"),
+        (["predict", "--chian", "A", "x.pdb"], "s2p predict: error: unrecognized arguments: --chian; did you mean --chain?"),
+        (["predict", "a.pdb", "--chian=A", "b.pdb"], "unrecognized arguments: --chian=A b.pdb; did you mean --chain?"),
+        (["predict", "a.pdb", "--ranking", "surfaces"], "did you mean surface?"),
+        (["view", "a", "b"], "usage: s2p view"),
+        (["--quite", "predict", "a.pdb"], "unrecognized arguments: --quite"),
     ],
 )
 def test_wrong_usage_is_status_2(arguments, why, capsys):
@@ -223,6 +229,12 @@ def test_folder_without_structures(capsys):
     Path("sub").mkdir()
     assert predict("sub") == 1
     assert "the folder holds no structure files" in capsys.readouterr().err
+
+
+def test_options_between_inputs():
+    Path("-c.pdb").write_text(pdb())
+    assert predict("a.pdb", "-o", "out", "b.pdb", "--jobs", "1", "--", "-c.pdb") == 0
+    assert {path.name for path in Path("out").glob("*_pockets.csv")} == {"a_pockets.csv", "b_pockets.csv", "c_pockets.csv"}
 
 
 def test_unwritable_output(capsys):

@@ -101,6 +101,20 @@ def test_paths_are_relative_to_the_user(repository):
     assert seen(structure="1abc")[0] == "1abc"
 
 
+@pytest.mark.parametrize("folder", ["runs{x}", "runs{pdb_id}", "{}", "a}b"])
+def test_braces_are_part_of_a_folder_s_name(repository, folder):
+    target = run_notebook("3", [], Path(folder))
+    assert target == repository / folder / "03_demo.ipynb" and target.is_file()
+
+
+def test_braces_in_the_repository_s_name(repository, tmp_path, monkeypatch):
+    (tmp_path / "{x}").mkdir()
+    (repository / "notebooks").rename(tmp_path / "{x}" / "notebooks")
+    monkeypatch.chdir(tmp_path / "{x}")
+    assert run_notebook("3", [], Path("runs")).is_file()
+    assert (tmp_path / "{x}" / "notebooks" / "here.txt").is_file()
+
+
 def test_failing_notebook_is_a_sentence(repository):
     with pytest.raises(S2PError, match=r"quickstart\.ipynb: cell .* failed with ZeroDivisionError"):
         run_notebook("quickstart", [], Path("runs"))
