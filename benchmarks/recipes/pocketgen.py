@@ -33,6 +33,7 @@ from benchmarks.recipes.pocketgen_data import (
     trace_rows,
 )
 from benchmarks.recipes.pocketgen_heads import KINDS, Places, fit_heads, fit_trace, trace_error
+from course.geometry import measure_geometry
 from s2p.config import DEFAULT_MODEL
 from s2p.errors import S2PError
 from s2p.evaluation.intervals import Summary, bootstrap_mean, bootstrap_ratio
@@ -45,7 +46,7 @@ from s2p.models.pocketgen.checkpoint import PocketGenCheckpoint, load_pocketgen,
 from s2p.models.pocketgen.config import DesignConfig, PocketConfig, PocketGenConfig, PocketGenTrainConfig
 from s2p.models.pocketgen.data import Pocket
 from s2p.models.pocketgen.design import backbone_rmsd, cleaned, design_pocket, diversity, draw_starts, measure
-from s2p.models.pocketgen.geometry import Geometry, measure_geometry
+from s2p.models.pocketgen.geometry import Geometry
 from s2p.models.pocketgen.network import PocketGen
 from s2p.models.pocketgen.surroundings.trace import TraceNet
 from s2p.models.pocketgen.training import StepRecord, fit_pocketgen, validate

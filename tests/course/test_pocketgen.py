@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from course.geometry import measure_geometry
 from course.pocketgen import DesignView, pocket_overlay, type_probabilities
 from s2p.models.pocketgen.atoms import LETTERS
 from s2p.models.pocketgen.data import LigandAtoms, Pocket, make_pocket
 from s2p.models.pocketgen.design import Design, Measures
-from s2p.models.pocketgen.geometry import BONDED, Geometry, measure_geometry
+from s2p.models.pocketgen.geometry import BONDED, Geometry
 from s2p.models.pocketgen.output import find_ligand
 from s2p.models.pocketgen.report import pocket_pdb
 from s2p.structure.reading import Structure, read_structure

@@ -15,6 +15,7 @@ from torch import nn
 
 from course.contrast import ContrastConfig, ProjectionHead, pretrain_crossbind
 from course.crossbind import nucleic_contacts
+from course.geometry import measure_geometry
 from course.pretraining import VabsNetPretrainConfig, pretrain_example, pretrain_vabsnet
 from s2p.errors import S2PError
 from s2p.models.crossbind.cloud import cloud_of, crop
@@ -24,7 +25,6 @@ from s2p.models.crossbind.training import CrossBindExample, train_crossbind
 from s2p.models.kalasanty.training import cavity_example, fit_kalasanty
 from s2p.models.pocketgen.config import PocketConfig
 from s2p.models.pocketgen.data import LigandAtoms, make_pocket, pocket_residues
-from s2p.models.pocketgen.geometry import measure_geometry
 from s2p.models.pocketgen.network import PocketGen
 from s2p.models.pocketgen.training import fit_pocketgen
 from s2p.models.vabsnet.config import VabsNetConfig, VabsNetTrainConfig

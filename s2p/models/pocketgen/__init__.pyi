@@ -13,7 +13,6 @@ from .design import design_pocket as design_pocket
 from .design import draw_starts as draw_starts
 from .design import measure as measure
 from .design import prepare_pocket as prepare_pocket
-from .geometry import measure_geometry as measure_geometry
 from .layers import shorten as shorten
 from .network import PocketGen as PocketGen
 from .output import find_ligand as find_ligand

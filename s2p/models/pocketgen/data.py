@@ -93,6 +93,13 @@ class Pocket:
     environment: NDArray[np.float32]
     """(P, N_ENVIRONMENT), see :func:`s2p.models.pocketgen.surroundings.counts.environment`."""
 
+    @property
+    def links(self) -> NDArray[np.int64]:
+        """(l, 2) rows joined by a peptide bond, at least one of them designed."""
+        first = np.flatnonzero(self.linked >= 0)
+        pairs = np.stack([first, self.linked[first]], axis=1)
+        return pairs[np.isin(pairs, self.pocket).any(axis=1)]
+
 
 def pocket_residues(structure: Structure, ligand: NDArray[np.floating], config: PocketConfig) -> NDArray[np.int64]:
     """Residues with a heavy atom within ``config.cutoff`` of a ligand's, those nearest first to count if there are too many.
@@ -302,6 +309,10 @@ class Batch:
         """Coordinates and features in another precision."""
         names = ("coord", "ligand", "features", "language", "environment")
         return replace(self, **{name: getattr(self, name).to(dtype) for name in names})
+
+    def centred(self, middle: Tensor) -> Batch:
+        """Each complex moved by minus its row of (B, 3) ``middle``."""
+        return replace(self, coord=self.coord - middle[self.owner][:, None], ligand=self.ligand - middle[:, None])
 
 
 def collate(

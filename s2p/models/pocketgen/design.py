@@ -27,7 +27,6 @@ from s2p.models.pocketgen.data import (
 )
 from s2p.models.pocketgen.geometry import Surroundings, ideal_of, idealise
 from s2p.models.pocketgen.surroundings.trace import TraceNet
-from s2p.models.pocketgen.training import centred
 from s2p.structure.reading import Structure
 
 __all__ = [
@@ -124,11 +123,11 @@ def design_pocket(
     moves = torch.from_numpy(np.repeat(shift[None], n, axis=0))
     same = [pocket] * n
     with torch.no_grad():
-        open_types = centred(collate(same, starts.coord, starts.ligand).to(torch.float64), moves)
+        open_types = collate(same, starts.coord, starts.ligand).to(torch.float64).centred(moves)
         logits = model(open_types).logits.view(n, -1, 20).numpy()
         drawn = [_draw(x, config.temperature, np.random.default_rng((config.seed, k, 1))) for k, x in enumerate(logits)]
-        known = centred(collate(same, starts.coord, starts.ligand, [types for types, _ in drawn]).to(torch.float64), moves)
-        out = model(known)
+        known = collate(same, starts.coord, starts.ligand, [types for types, _ in drawn])
+        out = model(known.to(torch.float64).centred(moves))
     coord = out.coord.view(n, len(pocket.pocket), 14, 3).numpy() + shift
     ligand = out.ligand.numpy() + shift
     designs = [Design(types, p, x, y) for (types, p), x, y in zip(drawn, coord, ligand, strict=True)]
@@ -185,13 +184,6 @@ def whole(pocket: Pocket, design: Design) -> tuple[NDArray[np.int64], NDArray[np
     return types, coord, there
 
 
-def _links(pocket: Pocket) -> NDArray[np.int64]:
-    """(l, 2) rows joined by a peptide bond, at least one of them designed."""
-    first = np.flatnonzero(pocket.linked >= 0)
-    pairs = np.stack([first, pocket.linked[first]], axis=1)
-    return pairs[np.isin(pairs, pocket.pocket).any(axis=1)]
-
-
 def _polar(types: NDArray[np.int64]) -> NDArray[np.bool_]:
     """(R, 14) slots that hold oxygen or nitrogen."""
     table = np.zeros((21, 14), bool)
@@ -204,7 +196,7 @@ def _polar(types: NDArray[np.int64]) -> NDArray[np.bool_]:
 def cleaned(checkpoint: PocketGenCheckpoint, pocket: Pocket, design: Design) -> NDArray[np.float64]:
     """(P, 14, 3) Å of a design after the clean-up (:func:`s2p.models.pocketgen.geometry.idealise`)."""
     types, coord, there = whole(pocket, design)
-    ideal = ideal_of(checkpoint.geometry, types, pocket.pocket, _links(pocket))
+    ideal = ideal_of(checkpoint.geometry, types, pocket.pocket, pocket.links)
     moving = np.zeros_like(there)
     moving[pocket.pocket] = there[pocket.pocket]
     polar = _polar(types)
@@ -227,26 +219,25 @@ def backbone_rmsd(pocket: Pocket, coord: NDArray[np.floating]) -> float:
 def measure(checkpoint: PocketGenCheckpoint, pocket: Pocket, design: Design) -> Measures:
     """A design against the native pocket, its bonds and its surroundings."""
     types, coord, there = whole(pocket, design)
-    links = _links(pocket)
-    ideal = ideal_of(checkpoint.geometry, types, pocket.pocket, links)
+    ideal = ideal_of(checkpoint.geometry, types, pocket.pocket, pocket.links)
     x = coord.reshape(-1, 3)
     length = np.linalg.norm(x[ideal.pairs[:, 0]] - x[ideal.pairs[:, 1]], axis=1)
     return Measures(
         float((design.types == pocket.types[pocket.pocket]).mean()),
         backbone_rmsd(pocket, design.coord),
-        _clashes(pocket, coord, there, links),
+        _clashes(pocket, coord, there),
         int(ideal.bonded.sum()),
         int((np.abs(length - ideal.length)[ideal.bonded] > BOND_ERROR).sum()),
         float(np.sqrt(np.square(design.ligand - pocket.ligand).sum(axis=1).mean())),
     )
 
 
-def _clashes(pocket: Pocket, coord: NDArray[np.float64], there: NDArray[np.bool_], links: NDArray[np.int64]) -> int:
+def _clashes(pocket: Pocket, coord: NDArray[np.float64], there: NDArray[np.bool_]) -> int:
     owner = np.concatenate([np.nonzero(there)[0], np.full(len(pocket.ligand), -1)])
     atoms = np.concatenate([coord[there], pocket.ligand])
     pairs = np.sort(owner[cKDTree(atoms).query_pairs(CLASH, output_type="ndarray").reshape(-1, 2)], axis=1)
     designed = np.isin(pairs, pocket.pocket).any(axis=1)
-    bonded = (pairs[:, None] == links).all(axis=-1).any(axis=1)
+    bonded = (pairs[:, None] == pocket.links).all(axis=-1).any(axis=1)
     return int((designed & ~bonded & (pairs[:, 0] != pairs[:, 1])).sum())
 
 

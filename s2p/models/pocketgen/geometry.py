@@ -1,12 +1,7 @@
-"""Rigid geometry of amino acids, measured from structures, and the clean-up that restores it in designed atoms.
-
-Refined crystal structures carry the ideal bond lengths and angles they were refined with. Pairs of atoms of a residue whose
-distance hardly varies (bonds, angles, planes) and the volumes of chiral centres are read off them: no table to copy.
-"""
+"""Rigid geometry of amino acids (bonds, angles, planes, hands), and the clean-up that restores it in designed atoms."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,20 +9,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from s2p.models.pocketgen.atoms import CHIRAL, N_SLOTS, RESIDUES, SLOTS, slot_arrays
+from s2p.models.pocketgen.atoms import CHIRAL, N_SLOTS, RESIDUES, SLOTS
 from s2p.models.pocketgen.layers import length
 from s2p.structure.reading import Structure
 
-__all__ = ["BONDED", "Geometry", "Ideal", "Surroundings", "idealise", "measure_geometry", "peptide_bonds"]
+__all__ = ["BONDED", "Geometry", "Ideal", "Surroundings", "ideal_of", "idealise", "peptide_bonds"]
 
-SPREAD = 0.1
-"""Å: a distance is rigid when its robust standard deviation is below this."""
 BONDED = 2.0
 """Å: rigid pairs below this are bonds; the shortest angle distance is 2.1."""
-LEAST = 20
-"""Residues of a type that must have been seen for its distances to be trusted."""
-PEPTIDE_SLOTS = 3
-"""N, CA and C: of the next residue; of the one before also O."""
 STEPS, RATE = 400, 0.2
 """Of the clean-up; Å."""
 BOND, ANGLE = 30.0, 5.0
@@ -79,40 +68,6 @@ class Surroundings:
     """(E,) oxygen and nitrogen."""
     residue: NDArray[np.int64]
     """(E,) row of the residue, -1 of the ligand: what is bonded to a designed residue may be near."""
-
-
-def measure_geometry(structures: Iterable[Structure]) -> Geometry:
-    """Medians over all residues of ``structures`` of the distances that hardly vary, and of chiral volumes."""
-    every = list(structures)
-    tables = [slot_arrays(s) for s in every]
-    types, coord, present = (np.concatenate(parts) for parts in zip(*tables, strict=True))
-    coord = coord.astype(np.float64)
-    distance = np.full((20, N_SLOTS, N_SLOTS), np.nan, np.float32)
-    volume = np.full((20, len(CHIRAL)), np.nan, np.float32)
-    for kind, name in enumerate(RESIDUES, start=1):
-        n = len(SLOTS[name])
-        rows = (types == kind) & present[:, :n].all(axis=1)
-        if rows.sum() < LEAST:
-            continue
-        x = coord[rows, :n]
-        distance[kind - 1, :n, :n] = _rigid(np.linalg.norm(x[:, :, None] - x[:, None], axis=-1))
-        for k, (centre, *around) in enumerate(CHIRAL):
-            named = {1: "THR", 2: "ILE"}.get(k, name)
-            if name == named and set(around) <= set(SLOTS[name]):
-                a, b, c, d = (x[:, SLOTS[name].index(atom)] for atom in (centre, *around))
-                volume[kind - 1, k] = np.median(np.einsum("ni,ni->n", np.cross(b - a, c - a), d - a))
-    begin = np.cumsum([len(t) for t, *_ in tables]) - [len(t) for t, *_ in tables]
-    first = np.concatenate([peptide_bonds(s, t[1]) + k for s, t, k in zip(every, tables, begin, strict=True)])
-    first = first[present[first, :4].all(axis=1) & present[first + 1, :PEPTIDE_SLOTS].all(axis=1)]
-    between = np.linalg.norm(coord[first, :4, None] - coord[first + 1, None, :PEPTIDE_SLOTS], axis=-1)
-    return Geometry(distance, _rigid(between), volume)
-
-
-def _rigid(distance: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Median over the first axis; NaN where the robust standard deviation is not small."""
-    middle = np.median(distance, axis=0)
-    spread = 1.4826 * np.median(np.abs(distance - middle), axis=0)
-    return np.where(spread < SPREAD, middle, np.nan).astype(np.float32)
 
 
 def peptide_bonds(structure: Structure, coord: NDArray[np.floating], longest: float = 2.0) -> NDArray[np.int64]:

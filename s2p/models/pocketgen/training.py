@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
@@ -25,7 +25,7 @@ from s2p.training.state import fingerprint_of, settings_of
 
 __all__ = ["StepRecord", "fit_pocketgen", "geometry_loss", "pocket_loss"]
 
-BONDS_BETWEEN = ((2, 0), (1, 0), (2, 1))
+BONDS_BETWEEN = np.array([(2, 0), (1, 0), (2, 1)])
 """Slots of a residue and of the next: the peptide bond, and the two angles beside it as distances."""
 EVERY = 500
 """Steps that a line of the log sums up."""
@@ -70,26 +70,20 @@ def geometry_loss(coord: Tensor, batch_coord: Tensor, pockets: Sequence[Pocket],
     batch_coord
         (R, 14, 3) Å, of all residues of the batch; those of the pocket are replaced.
     """
-    pairs: list[tuple[int, int]] = []
-    wanted: list[float] = []
-    rows, shift = [], 0
+    pairs, wanted, rows, shift = [], [], [], 0
     for p in pockets:
-        designed = set(p.pocket.tolist())
         rows.append(p.pocket + shift)
-        for k, following in enumerate(p.linked.tolist()):
-            if following >= 0 and (k in designed or following in designed):
-                pairs += [((k + shift) * N_SLOTS + a, (following + shift) * N_SLOTS + b) for a, b in BONDS_BETWEEN]
-                wanted += [float(geometry.peptide[a, b]) for a, b in BONDS_BETWEEN]
+        pairs.append(((p.links[:, None] + shift) * N_SLOTS + BONDS_BETWEEN).reshape(-1, 2))
+        wanted.append(np.tile(geometry.peptide[tuple(BONDS_BETWEEN.T)], len(p.links)))
         for k in p.pocket.tolist():
             table = geometry.distance[p.types[k] - 1]
-            rigid = np.isfinite(table) & p.present[k] & p.present[k][:, None]
-            found = np.argwhere(np.triu(rigid, 1))
-            pairs += ((k + shift) * N_SLOTS + found).tolist()
-            wanted += table[found[:, 0], found[:, 1]].tolist()
+            found = np.argwhere(np.triu(np.isfinite(table) & p.present[k] & p.present[k][:, None], 1))
+            pairs.append((k + shift) * N_SLOTS + found)
+            wanted.append(table[found[:, 0], found[:, 1]])
         shift += len(p.types)
     flat = batch_coord.index_copy(0, torch.from_numpy(np.concatenate(rows)), coord).view(-1, 3)
-    first, second = torch.tensor(pairs).T
-    return F.smooth_l1_loss(length(flat[first] - flat[second]), flat.new_tensor(wanted))
+    first, second = torch.from_numpy(np.concatenate(pairs)).T
+    return F.smooth_l1_loss(length(flat[first] - flat[second]), torch.from_numpy(np.concatenate(wanted)).to(flat))
 
 
 def pocket_loss(
@@ -145,12 +139,7 @@ def _start(
     starts = [start_pocket(p, rng) for p in pockets]
     ligands = [start_ligand(p, config.ligand_noise, rng) for p in pockets]
     middle = torch.from_numpy(np.stack([p.ligand.mean(axis=0) for p in pockets]))
-    return centred(collate(pockets, starts, ligands, types), middle)
-
-
-def centred(batch: Batch, shift: Tensor) -> Batch:
-    """The batch with each complex moved by minus its row of (B, 3) ``shift``."""
-    return replace(batch, coord=batch.coord - shift[batch.owner][:, None], ligand=batch.ligand - shift[:, None])
+    return collate(pockets, starts, ligands, types).centred(middle)
 
 
 def validate(model: PocketGen, pockets: Sequence[Pocket], config: PocketGenTrainConfig) -> tuple[float, float]:

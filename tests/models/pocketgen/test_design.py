@@ -14,6 +14,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from course.geometry import measure_geometry
 from s2p.commands import main
 from s2p.config import DEFAULT_MODEL
 from s2p.errors import S2PError, WeightsError
@@ -35,7 +36,6 @@ from s2p.models.pocketgen.design import (
     prepare_pocket,
 )
 from s2p.models.pocketgen.docking import receptor_atoms
-from s2p.models.pocketgen.geometry import measure_geometry
 from s2p.models.pocketgen.network import PocketGen
 from s2p.models.pocketgen.output import (
     complex_text,

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from course.geometry import measure_geometry
 from s2p.models.pocketgen.atoms import RESIDUES, SLOTS, slot_arrays
-from s2p.models.pocketgen.geometry import BONDED, Geometry, Surroundings, ideal_of, idealise, measure_geometry
+from s2p.models.pocketgen.geometry import BONDED, Geometry, Surroundings, ideal_of, idealise
 from s2p.structure.reading import Structure, read_structure
 
 NOTHING = Surroundings(np.zeros((0, 3)), np.zeros(0, bool), np.zeros(0, np.int64))

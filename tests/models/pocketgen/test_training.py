@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from course.geometry import measure_geometry
 from s2p.errors import S2PError
 from s2p.language.esm import build_backbone
 from s2p.models.pocketgen.atoms import RESIDUES, SLOTS
@@ -24,9 +25,9 @@ from s2p.models.pocketgen.data import (
     start_pocket,
 )
 from s2p.models.pocketgen.design import backbone_rmsd
-from s2p.models.pocketgen.geometry import Geometry, measure_geometry
+from s2p.models.pocketgen.geometry import Geometry
 from s2p.models.pocketgen.network import PocketGen
-from s2p.models.pocketgen.training import _swapped, centred, fit_pocketgen, geometry_loss, pocket_loss, validate
+from s2p.models.pocketgen.training import _swapped, fit_pocketgen, geometry_loss, pocket_loss, validate
 from s2p.structure.reading import Structure, read_structure
 
 CONFIG = PocketGenConfig(width=32, heads=2, language_width=20, language_heads=2, dropout=0.0, passes=1)
@@ -57,7 +58,7 @@ def rmsd(model: PocketGen, pocket: Pocket) -> tuple[float, float]:
     rng = np.random.default_rng(99)
     start = start_pocket(pocket, rng)
     middle = pocket.ligand.mean(axis=0)
-    batch = centred(collate([pocket], [start], [start_ligand(pocket, 0.5, rng)]), torch.from_numpy(middle)[None])
+    batch = collate([pocket], [start], [start_ligand(pocket, 0.5, rng)]).centred(torch.from_numpy(middle)[None])
     with torch.no_grad():
         coord = model.eval()(batch).coord.numpy() + middle
     return backbone_rmsd(pocket, coord), backbone_rmsd(pocket, start)
