@@ -19,14 +19,7 @@ from s2p.errors import WeightsError
 from s2p.io.weights import digest, find_weights, read_weights
 from s2p.language.esm import ResidueModel
 
-__all__ = [
-    "BACKBONE",
-    "ENCODER",
-    "encoder_digest",
-    "restore_encoder",
-    "start_encoder",
-    "start_model",
-]
+__all__ = ["BACKBONE", "ENCODER", "encoder_digest", "restore_encoder", "start_encoder", "start_model"]
 
 ENCODER = "esm2-8m"
 """Name of the shipped file."""

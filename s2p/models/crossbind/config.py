@@ -7,11 +7,7 @@ from typing import Literal
 
 from s2p.config import Checked, Count, Natural, NonNegative, Positive, Share
 
-__all__ = [
-    "CrossBindConfig",
-    "CrossBindFilterConfig",
-    "CrossBindTrainConfig",
-]
+__all__ = ["CrossBindConfig", "CrossBindFilterConfig", "CrossBindTrainConfig"]
 
 
 @dataclass(frozen=True)

@@ -15,23 +15,14 @@ from s2p.models.crossbind.config import CrossBindFilterConfig
 from s2p.structure.reading import Structure
 from s2p.surface.points import accessible_area
 
-__all__ = [
-    "LETTERS",
-    "exposure",
-    "filter_probabilities",
-    "geodesic_neighbours",
-    "log_propensities",
-    "sequence_neighbours",
-]
+__all__ = ["LETTERS", "exposure", "filter_probabilities", "geodesic_neighbours", "log_propensities", "sequence_neighbours"]
 
 LETTERS = "ACDEFGHIKLMNPQRSTVWY"
 N_NEIGHBOURS = 4
 BACKBONE = ("N", "CA", "C", "O", "OXT")
 _MAX_AREA = dict(
     zip(
-        LETTERS,
-        (129, 167, 193, 223, 240, 104, 224, 197, 236, 201, 224, 195, 159, 225, 274, 155, 172, 174, 285, 263),
-        strict=True,
+        LETTERS, (129, 167, 193, 223, 240, 104, 224, 197, 236, 201, 224, 195, 159, 225, 274, 155, 172, 174, 285, 263), strict=True
     )
 )
 """Å², largest accessible area of a residue (Tien et al. 2013, theoretical)."""

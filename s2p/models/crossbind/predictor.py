@@ -28,14 +28,7 @@ from s2p.prediction import Prediction, sigmoid
 from s2p.predictor import ResidueScores, Seq2Pocket
 from s2p.structure.reading import Structure
 
-__all__ = [
-    "CrossBindCheckpoint",
-    "CrossBindPredictor",
-    "base_model",
-    "filtered",
-    "load_crossbind",
-    "save_crossbind",
-]
+__all__ = ["CrossBindCheckpoint", "CrossBindPredictor", "base_model", "filtered", "load_crossbind", "save_crossbind"]
 
 FORMAT = "s2p-crossbind-1"
 FOREIGN = "not a CrossBind checkpoint; `python -m benchmarks.recipes.crossbind` writes them"
@@ -146,12 +139,7 @@ def save_crossbind(trained: CrossBindCheckpoint, update: Mapping[str, torch.Tens
     write_weights(Path(path), arrays, header, trained.card)
 
 
-def base_model(
-    name: str,
-    *,
-    backbone: str | Path | None = None,
-    device: str | torch.device = "cpu",
-) -> ResidueModel:
+def base_model(name: str, *, backbone: str | Path | None = None, device: str | torch.device = "cpu") -> ResidueModel:
     """The residue model that an update belongs to: ESM-2 before it was fine-tuned, or that of a Seq2Pocket checkpoint.
 
     Raises
@@ -167,10 +155,7 @@ def base_model(
 
 
 def load_crossbind(
-    model: str | Path,
-    *,
-    backbone: str | Path | None = None,
-    device: str | torch.device = "cpu",
+    model: str | Path, *, backbone: str | Path | None = None, device: str | torch.device = "cpu"
 ) -> CrossBindCheckpoint:
     """Load a shipped CrossBind by name or any by path, on top of the language model it was trained from.
 

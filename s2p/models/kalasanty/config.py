@@ -72,14 +72,7 @@ class KalasantyTrainConfig(Checked):
     def published(cls) -> KalasantyTrainConfig:
         """10,000 epochs of 150 batches of 10 there; an epoch here is one pass over the structures."""
         return cls(
-            epochs=10_000,
-            batch=10,
-            lr=1e-6,
-            warmup_steps=0,
-            decay=False,
-            cross_entropy=0.0,
-            penalty=1e-5,
-            moving_box=False,
+            epochs=10_000, batch=10, lr=1e-6, warmup_steps=0, decay=False, cross_entropy=0.0, penalty=1e-5, moving_box=False
         )
 
     @classmethod

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -22,14 +21,7 @@ from s2p.structure.reading import Structure
 from s2p.training.loop import Backward, Loop, Stage, StepLog, warm_up_and_decay
 from s2p.training.state import fingerprint_of
 
-__all__ = [
-    "CavityExample",
-    "KalasantyLog",
-    "cavity_example",
-    "draw_box",
-    "fit_kalasanty",
-    "validation_dice",
-]
+__all__ = ["CavityExample", "KalasantyLog", "cavity_example", "draw_box", "fit_kalasanty", "validation_dice"]
 
 SITE_REACH = 0.5
 """A box toward a site has the site's centre within this share of half the box from its own centre, along each axis."""
@@ -58,8 +50,6 @@ class KalasantyLog:
     """Soft, mean over the batches."""
     validation_dice: float
     """Soft, mean over the validation proteins; NaN without any."""
-    seconds: float
-    """Since the run, or its last continuation, began."""
 
 
 def cavity_example(structure: Structure, ligands: Sequence[NDArray[np.floating]], name: str = "") -> CavityExample:
@@ -121,28 +111,24 @@ def fit_kalasanty(
         raise S2PError("there is not enough to train on: batch normalisation needs two structures, a network without it one")
     # A last batch of one box would leave batch normalisation a single number at the bottom of the U.
     per_epoch = max(1, len(examples) // config.batch)
-    total, begin = config.epochs * per_epoch, time.perf_counter()
+    total = config.epochs * per_epoch
 
-    def batches(epoch: int) -> Iterator[list[tuple[int, int]]]:
+    def batches(epoch: int) -> Iterator[list[tuple[int, ...]]]:
         order = np.random.default_rng((config.seed, epoch)).permutation(len(examples))
         for chosen in np.array_split(order, per_epoch):
-            yield [(epoch, j) for j in chosen.tolist()]
+            yield [(config.seed, epoch, j) for j in chosen.tolist()]
 
-    def loss(batch: list[tuple[int, int]], backward: Backward) -> dict[str, float]:
+    def loss(seeds: list[tuple[int, ...]], backward: Backward) -> dict[str, float]:
         model.train()
-        draws = [
-            draw_box(examples[j], model.config, config, np.random.default_rng((config.seed, epoch, j))) for epoch, j in batch
-        ]
-        grid, target = _tensors(draws, model)
+        grid, target = _tensors(model, [examples[j] for *_, j in seeds], config, seeds)
         logits = model(grid)
         value = backward(cavity_loss(logits, target, config))
         with torch.no_grad():
             return {"loss": value, "dice": float(soft_dice(torch.sigmoid(logits), target, config.smoothing))}
 
     def validate(epoch: int, steps: Sequence[StepLog]) -> tuple[dict[str, float], None]:
-        seconds = round(time.perf_counter() - begin, 1)
         means = float(np.mean([s.loss for s in steps])), float(np.mean([s.figures["dice"] for s in steps]))
-        return asdict(KalasantyLog(epoch + 1, *means, validation_dice(model, validation, config), seconds)), None
+        return asdict(KalasantyLog(epoch + 1, *means, validation_dice(model, validation, config))), None
 
     optimizer = partial(torch.optim.Adam, kernel_groups(model, config.penalty), lr=config.lr)
     rate = partial(warm_up_and_decay, total=total, warmup=config.warmup_steps, decay=config.decay)
@@ -154,12 +140,18 @@ def fit_kalasanty(
     return [KalasantyLog(**row) for row in rows]
 
 
-def _tensors(drawn: Sequence[tuple[NDArray[np.float32], NDArray[np.bool_]]], model: Kalasanty) -> tuple[Tensor, Tensor]:
+def _tensors(
+    model: Kalasanty, examples: Sequence[CavityExample], config: KalasantyTrainConfig, seeds: Sequence[tuple[int, ...]]
+) -> tuple[Tensor, Tensor]:
+    """(B, 18, n, n, n) and (B, 1, n, n, n): one box of each example, and its mask."""
     device = next(model.parameters()).device
-    grid = torch.from_numpy(np.stack([x for x, _ in drawn])).to(device, memory_format=torch.channels_last_3d)
-    return grid, torch.from_numpy(np.stack([y for _, y in drawn])[:, None].astype(np.float32)).to(device)
+    drawn = [draw_box(x, model.config, config, np.random.default_rng(seed)) for x, seed in zip(examples, seeds, strict=True)]
+    grid, mask = (np.stack(parts) for parts in zip(*drawn, strict=True))
+    x = torch.from_numpy(grid).to(device, memory_format=torch.channels_last_3d)
+    return x, torch.from_numpy(mask[:, None].astype(np.float32)).to(device)
 
 
+@torch.no_grad()
 def validation_dice(model: Kalasanty, examples: Sequence[CavityExample], config: KalasantyTrainConfig) -> float:
     """Mean soft Dice coefficient over one box of every example, placed and turned the same way every time.
 
@@ -167,10 +159,8 @@ def validation_dice(model: Kalasanty, examples: Sequence[CavityExample], config:
     """
     model.eval()
     scores = []
-    with torch.no_grad():
-        for k, example in enumerate(examples):
-            grid, mask = draw_box(example, model.config, config, np.random.default_rng((config.seed, k)))
-            if mask.any():
-                x, y = _tensors([(grid, mask)], model)
-                scores.append(float(soft_dice(torch.sigmoid(model(x)), y, config.smoothing)))
+    for k, example in enumerate(examples):
+        grid, target = _tensors(model, [example], config, [(config.seed, k)])
+        if target.any():
+            scores.append(float(soft_dice(torch.sigmoid(model(grid)), target, config.smoothing)))
     return float(np.mean(scores)) if scores else float("nan")

@@ -109,11 +109,7 @@ def ideal_of(geometry: Geometry, types: NDArray[np.int64], rows: NDArray[np.int6
 
 
 def idealise(
-    coord: NDArray[np.floating],
-    moving: NDArray[np.bool_],
-    ideal: Ideal,
-    surroundings: Surroundings,
-    polar: NDArray[np.bool_],
+    coord: NDArray[np.floating], moving: NDArray[np.bool_], ideal: Ideal, surroundings: Surroundings, polar: NDArray[np.bool_]
 ) -> NDArray[np.float64]:
     """Move atoms to ideal bonds, angles, planes and hands, and out of each other's way, near to where they were.
 

@@ -169,10 +169,7 @@ def save_vabsnet(checkpoint: VabsNetCheckpoint, path: str | Path, *, base: str =
 
 
 def load_vabsnet(
-    model: str | Path,
-    *,
-    backbone: str | Path | None = None,
-    device: str | torch.device = "cpu",
+    model: str | Path, *, backbone: str | Path | None = None, device: str | torch.device = "cpu"
 ) -> VabsNetCheckpoint:
     """Load a shipped Vabs-Net by name or any by path, with the checkpoint it builds on.
 

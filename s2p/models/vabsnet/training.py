@@ -24,13 +24,7 @@ from s2p.structure.transforms import random_rotation
 from s2p.training.loop import Backward, EpochLog, Loop, Stage, StepLog, memory_decay, warm_up_and_decay
 from s2p.training.state import fingerprint_of, settings_of
 
-__all__ = [
-    "VabsExample",
-    "binding_loss",
-    "finetune_vabsnet",
-    "fit",
-    "spatial_window",
-]
+__all__ = ["VabsExample", "binding_loss", "finetune_vabsnet", "fit", "spatial_window"]
 
 T = TypeVar("T")
 

@@ -89,11 +89,7 @@ def trace_inputs(
 
 
 def place_trace(
-    net: TraceNet | None,
-    structure: Structure,
-    pocket: NDArray[np.int64],
-    unseen: NDArray[np.int64],
-    start: NDArray[np.floating],
+    net: TraceNet | None, structure: Structure, pocket: NDArray[np.int64], unseen: NDArray[np.int64], start: NDArray[np.floating]
 ) -> NDArray[np.float64]:
     """(P, 3) Å: CA of each residue of a pocket as ``net`` places it; ``None``: on the line, ``start``.
 
