@@ -6,7 +6,7 @@
   const scheme = color => ({prop: "elem", map: Object.assign({}, elements, {C: color})});
   const stick = (color, radius) => ({stick: {radius: radius, colorscheme: scheme(color)}});
   viewer.addModel(data.backbone, "pdb").setStyle({}, {cartoon: {color: data.cartoon, style: "trace", opacity: 0.6}});
-  const shown = [viewer.addModel(data.native, "pdb"), ...data.designs.map(text => viewer.addModel(text, "pdb"))];
+  const shown = [viewer.addModel(data.native, "xyz"), ...data.designs.map(text => viewer.addModel(text, "xyz"))];
   const ligand = viewer.addModel(data.ligand, "xyz");
   ligand.setStyle({}, stick(data.ligandColor, 0.22));
   const boxes = Array.from(document.querySelectorAll("input[data-model]"));

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +16,8 @@ from s2p.models.pocketgen.data import LigandAtoms, Pocket, make_pocket
 from s2p.models.pocketgen.design import Design, Measures
 from s2p.models.pocketgen.geometry import BONDED, Geometry
 from s2p.models.pocketgen.output import find_ligand
-from s2p.models.pocketgen.report import pocket_pdb
+from s2p.models.pocketgen.report import design_page
+from s2p.models.pocketgen.scores import Scores
 from s2p.structure.reading import Structure, read_structure
 
 
@@ -62,12 +65,19 @@ def test_the_view_has_a_page_and_a_picture(scene: tuple[Structure, Pocket, Ligan
     assert view._repr_png_()[:4] == b"\x89PNG"
 
 
-def test_records_read_back(scene: tuple[Structure, Pocket, LigandAtoms, Geometry], tmp_path: Path) -> None:
-    structure, pocket, _, _ = scene
+def test_the_page_shows_the_atoms_that_are_there(scene: tuple[Structure, Pocket, LigandAtoms, Geometry]) -> None:
+    structure, pocket, ligand, _ = scene
     d = native(pocket)
-    path = tmp_path / "pocket.pdb"
-    path.write_text(pocket_pdb(structure, pocket, d.types, d.coord, pocket.present[pocket.pocket]))
-    again = read_structure(path)
-    assert again.sequence() == d.sequence
-    assert again.residues.number.tolist() == structure.residues.number[[40, 80, 81]].tolist()
-    assert np.allclose(again.atoms.coord, d.coord[pocket.present[pocket.pocket]], atol=6e-4)
+    page = design_page(structure, pocket, ligand, [d], [Measures(1.0, 0.0, 0, 30, 0, 0.0)], [Scores(), Scores()])
+    data = json.loads(re.findall(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)[0])
+    own = np.isin(structure.atoms.residue_index, [40, 80, 81]) & (structure.atoms.name != "OXT")
+    for text, elements, coord in (
+        (data["native"], structure.atoms.element[own], structure.atoms.coord[own]),
+        (data["designs"][0], structure.atoms.element[own], d.coord[pocket.present[pocket.pocket]]),
+        (data["ligand"], ligand.element, ligand.coord),
+    ):
+        rows = sorted((float(x), e.upper()) for e, x, _, _ in (line.split() for line in text.splitlines()[2:]))
+        assert int(text.splitlines()[0]) == len(rows)
+        assert np.allclose([x for x, _ in rows], sorted(coord[:, 0].tolist()), atol=6e-4)
+        assert sorted(e for _, e in rows) == sorted(elements.tolist())
+    assert len(data["backbone"].splitlines()) == len(structure.residues) + 1

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from s2p.checkpoint import Checkpoint, load_checkpoint
 from s2p.config import PredictConfig
@@ -28,7 +27,7 @@ from s2p.prediction import Prediction, sigmoid
 from s2p.predictor import ResidueScores, Seq2Pocket
 from s2p.structure.reading import Structure
 
-__all__ = ["CrossBindCheckpoint", "CrossBindPredictor", "base_model", "filtered", "load_crossbind", "save_crossbind"]
+__all__ = ["CrossBindCheckpoint", "CrossBindPredictor", "base_model", "load_crossbind", "save_crossbind"]
 
 FORMAT = "s2p-crossbind-1"
 FOREIGN = "not a CrossBind checkpoint; `python -m benchmarks.recipes.crossbind` writes them"
@@ -88,7 +87,11 @@ class CrossBindPredictor(Seq2Pocket):
             features = residue_features(structure)[:, : network.config.feature_width]
             logits = residue_logits(network, cloud_of(structure, network.config), base.embeddings, features)
             p = sigmoid(logits).astype(np.float32)
-        return replace(base, probabilities=filtered(p, structure, self.trained.propensities, self.trained.filter))
+        if (rule := self.trained.filter) is not None:
+            chain, letters = structure.residues.chain, "".join(structure.residues.one_letter.tolist())
+            around = sequence_neighbours(chain) if rule.neighbours == "sequence" else geodesic_neighbours(structure, rule)
+            p = filter_probabilities(p, log_propensities(letters, self.trained.propensities), around, rule)
+        return replace(base, probabilities=p)
 
     def pockets(self, structure: Structure, scores: ResidueScores, config: PredictConfig | None = None) -> Prediction:
         """Patches of residues above the threshold; says so where structures had no part in their probabilities."""
@@ -96,21 +99,6 @@ class CrossBindPredictor(Seq2Pocket):
         settings = prediction.settings | {"filter": asdict(self.trained.filter) if self.trained.filter else None, "sites": SITES}
         notes = prediction.notes if self.trained.network is not None else (SEQUENCE_ONLY, *prediction.notes)
         return replace(prediction, settings=settings, notes=notes)
-
-
-def filtered(
-    probabilities: NDArray[np.float32], structure: Structure, table: dict[str, float], config: CrossBindFilterConfig | None
-) -> NDArray[np.float32]:
-    """Probabilities of a structure's residues after the propensity filter, if there is one."""
-    if config is None:
-        return probabilities
-    residues = structure.residues
-    if config.neighbours == "sequence":
-        neighbours = sequence_neighbours(residues.chain)
-    else:
-        neighbours = geodesic_neighbours(structure, config)
-    letters = "".join(residues.one_letter.tolist())
-    return filter_probabilities(probabilities, log_propensities(letters, table), neighbours, config)
 
 
 def save_crossbind(trained: CrossBindCheckpoint, update: Mapping[str, torch.Tensor], path: str | Path) -> None:

@@ -55,14 +55,8 @@ class Voxels:
         return total / count[:, None].to(total.dtype)
 
 
-def _keys(cells: Tensor, low: Tensor, size: list[int]) -> Tensor:
-    """One number for each cell, in the order of the cells."""
-    x, y, z = (cells - low).unbind(1)
-    return (x * size[1] + y) * size[2] + z
-
-
-def _frame(cells: Tensor) -> tuple[Tensor, list[int]]:
-    """Corner and size of a box with a margin of one cell around all.
+def _number(cells: Tensor) -> tuple[Tensor, Tensor, list[int]]:
+    """(V,) one number for each cell, in the order of the cells; and corner and size of the numbered box, a cell wider than all.
 
     Raises
     ------
@@ -73,7 +67,8 @@ def _frame(cells: Tensor) -> tuple[Tensor, list[int]]:
     size = [int(n) for n in cells.amax(0) - low + 2]
     if size[0] * size[1] * size[2] > MAX_KEY:
         raise S2PError("the atoms lie too far apart for voxels of this size; check the coordinates or take larger voxels")
-    return low, size
+    x, y, z = (cells - low).unbind(1)
+    return (x * size[1] + y) * size[2] + z, low, size
 
 
 def voxelise(coord: Tensor, cell: float, group: Tensor | None = None, *, spacing: int = 1) -> Voxels:
@@ -104,8 +99,8 @@ def voxelise(coord: Tensor, cell: float, group: Tensor | None = None, *, spacing
         cells = cells - (torch.div(low, spacing, rounding_mode="floor") * spacing)[group]
         width = (int(cells[:, 0].max()) // spacing + 3) * spacing
         cells[:, 0] += group * width
-    low, size = _frame(cells)
-    keys, owner = torch.unique(_keys(cells, low, size), return_inverse=True)
+    keys, low, size = _number(cells)
+    keys, owner = torch.unique(keys, return_inverse=True)
     yz = size[1] * size[2]
     unique = torch.stack([keys // yz, keys % yz // size[2], keys % size[2]], dim=1) + low
     return Voxels(unique, owner)
@@ -123,8 +118,7 @@ def build_levels(cells: Tensor, n: int) -> list[Level]:
     """
     levels = []
     for _ in range(n):
-        low, size = _frame(cells)
-        keys = _keys(cells, low, size)
+        keys, _, size = _number(cells)
         pairs = []
         for place, (dx, dy, dz) in enumerate(OFFSETS[:CENTRE]):
             wanted = keys + (dx * size[1] + dy) * size[2] + dz
@@ -135,8 +129,7 @@ def build_levels(cells: Tensor, n: int) -> list[Level]:
                 pairs.append((place, at[destination], destination))
                 pairs.append((len(OFFSETS) - 1 - place, destination, at[destination]))
         above = torch.div(cells, 2, rounding_mode="floor")
-        low, size = _frame(above)
-        keys, parent = torch.unique(_keys(above, low, size), return_inverse=True)
+        keys, parent = torch.unique(_number(above)[0], return_inverse=True)
         parity = (cells - 2 * above) @ cells.new_tensor([4, 2, 1])
         children = tuple(torch.nonzero(parity == k).flatten() for k in range(8))
         levels.append(Level(cells, tuple(pairs), parent, children, len(keys)))

@@ -25,6 +25,7 @@ __all__ = [
     "ligand_bonds",
     "ligand_features",
     "slot_arrays",
+    "slot_elements",
     "slot_mask",
 ]
 
@@ -93,6 +94,12 @@ def atom_codes() -> NDArray[np.int64]:
     for k, names in enumerate(SLOTS.values(), start=1):
         codes[k, : len(names)] = [1 + ATOM_NAMES.index(name) for name in names]
     return codes
+
+
+@lru_cache(maxsize=1)
+def slot_elements() -> NDArray[np.str_]:
+    """(21, 14) element in each slot, empty where there is none; of a type that is still open those of the backbone."""
+    return np.array([[name[0] for name in names] + [""] * (N_SLOTS - len(names)) for names in (BACKBONE, *SLOTS.values())])
 
 
 def slot_arrays(structure: Structure) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.bool_]]:

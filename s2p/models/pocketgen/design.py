@@ -12,7 +12,7 @@ from scipy.spatial import cKDTree
 from scipy.spatial.distance import pdist
 from torch import nn
 
-from s2p.models.pocketgen.atoms import LETTERS, SLOTS, slot_mask
+from s2p.models.pocketgen.atoms import LETTERS, slot_elements, slot_mask
 from s2p.models.pocketgen.checkpoint import PocketGenCheckpoint
 from s2p.models.pocketgen.config import DesignConfig, PocketConfig
 from s2p.models.pocketgen.data import (
@@ -184,22 +184,13 @@ def whole(pocket: Pocket, design: Design) -> tuple[NDArray[np.int64], NDArray[np
     return types, coord, there
 
 
-def _polar(types: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """(R, 14) slots that hold oxygen or nitrogen."""
-    table = np.zeros((21, 14), bool)
-    table[:, [0, 3]] = True
-    for k, names in enumerate(SLOTS.values(), start=1):
-        table[k, : len(names)] = [name[0] in "NO" for name in names]
-    return table[types]
-
-
 def cleaned(checkpoint: PocketGenCheckpoint, pocket: Pocket, design: Design) -> NDArray[np.float64]:
     """(P, 14, 3) Å of a design after the clean-up (:func:`s2p.models.pocketgen.geometry.idealise`)."""
     types, coord, there = whole(pocket, design)
     ideal = ideal_of(checkpoint.geometry, types, pocket.pocket, pocket.links)
     moving = np.zeros_like(there)
     moving[pocket.pocket] = there[pocket.pocket]
-    polar = _polar(types)
+    polar = np.isin(slot_elements()[types], ("N", "O"))
     fixed = there & ~moving
     around = Surroundings(
         np.concatenate([coord[fixed], pocket.ligand]),

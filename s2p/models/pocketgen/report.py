@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from s2p.models.pocketgen.atoms import RESIDUES, SLOTS, slot_mask
+from s2p.models.pocketgen.atoms import slot_elements, slot_mask
 from s2p.models.pocketgen.data import LigandAtoms, Pocket
 from s2p.models.pocketgen.design import Design, Measures, diversity
 from s2p.models.pocketgen.scores import Scores, asked
@@ -16,7 +16,7 @@ from s2p.output.palette import CARTOON, LIGAND, pocket_color
 from s2p.output.report import asset, page
 from s2p.structure.reading import Structure
 
-__all__ = ["design_page", "pocket_pdb"]
+__all__ = ["design_page", "xyz_text"]
 
 NATIVE = "#6b7280"
 """Carbon atoms of the native pocket."""
@@ -26,26 +26,6 @@ NOTES = {
 }
 """Below the table, of the scores that there are."""
 CSS = " #view { position: relative; width: 100%; height: 60vh; } td.letters { font-family: monospace; }"
-
-
-def pocket_pdb(
-    structure: Structure, pocket: Pocket, types: NDArray[np.int64], coord: NDArray[np.floating], there: NDArray[np.bool_]
-) -> str:
-    """ATOM records of the pocket's residues, (P,) types and (P, 14, 3) Å, for a viewer: chains by one letter."""
-    numbers = structure.residues.number[pocket.residues[pocket.pocket]].tolist()
-    names = [RESIDUES[kind - 1] for kind in types.tolist()]
-    every = [(k, slot, atom) for k, name in enumerate(names) for slot, atom in enumerate(SLOTS[name]) if there[k, slot]]
-    return _records((atom, names[k], "A", numbers[k] % 10000, coord[k, slot].tolist()) for k, slot, atom in every)
-
-
-def _records(atoms: Iterable[tuple[str, str, str, int, list[float]]]) -> str:
-    """ATOM records of atom name, residue name, chain, residue number and place."""
-    lines = [
-        f"ATOM  {k % 99999 + 1:5d}  {atom:<3s} {name} {chain}{number:4d}    {x:8.3f}{y:8.3f}{z:8.3f}  1.00  0.00"
-        f"          {atom[0]:>2s}"
-        for k, (atom, name, chain, number, (x, y, z)) in enumerate(atoms)
-    ]
-    return "\n".join([*lines, "END", ""])
 
 
 def design_page(
@@ -67,9 +47,9 @@ def design_page(
     colors = [NATIVE, *(pocket_color(k + 1) for k in range(len(designs)))]
     scene = {
         "backbone": _trace(structure),
-        "native": pocket_pdb(structure, pocket, native, pocket.coord[pocket.pocket], pocket.present[pocket.pocket]),
-        "designs": [pocket_pdb(structure, pocket, d.types, d.coord, slot_mask()[d.types]) for d in designs],
-        "ligand": _xyz(ligand),
+        "native": _sticks(native, pocket.coord[pocket.pocket], pocket.present[pocket.pocket]),
+        "designs": [_sticks(d.types, d.coord, slot_mask()[d.types]) for d in designs],
+        "ligand": xyz_text(ligand.element.tolist(), ligand.coord),
         "colors": colors,
         "cartoon": CARTOON,
         "ligandColor": LIGAND,
@@ -116,15 +96,21 @@ def _number(value: float | None) -> str:
 
 def _trace(structure: Structure) -> str:
     """CA atoms as ATOM records, numbered through; each chain has a letter of its own."""
-    residues = structure.residues
     chains = {name: "ABCDEFGHIJKLMNOPQRSTUVWXYZ"[k % 26] for k, name in enumerate(structure.chains)}
-    every = enumerate(zip(residues.chain.tolist(), residues.ca_coord.tolist(), strict=True))
-    return _records(("CA", "ALA", chains[name], k % 9999 + 1, place) for k, (name, place) in every)
-
-
-def _xyz(ligand: LigandAtoms) -> str:
-    rows = [
-        f"{e.capitalize()} {x:.3f} {y:.3f} {z:.3f}"
-        for e, (x, y, z) in zip(ligand.element.tolist(), ligand.coord.tolist(), strict=True)
+    rows = zip(structure.residues.chain.tolist(), structure.residues.ca_coord.tolist(), strict=True)
+    lines = [
+        f"ATOM  {k % 99999 + 1:5d}  CA  ALA {chains[name]}{k % 9999 + 1:4d}    {x:8.3f}{y:8.3f}{z:8.3f}  1.00  0.00           C"
+        for k, (name, (x, y, z)) in enumerate(rows)
     ]
+    return "\n".join([*lines, "END", ""])
+
+
+def _sticks(types: NDArray[np.int64], coord: NDArray[np.floating], there: NDArray[np.bool_]) -> str:
+    """The atoms that are there of (P,) types and (P, 14, 3) Å, for the viewer."""
+    return xyz_text(slot_elements()[types][there].tolist(), coord[there])
+
+
+def xyz_text(elements: Sequence[str], coord: NDArray[np.floating]) -> str:
+    """Elements and (A, 3) Å in the XYZ format."""
+    rows = [f"{e.capitalize()} {x:.3f} {y:.3f} {z:.3f}" for e, (x, y, z) in zip(elements, coord.tolist(), strict=True)]
     return "\n".join([str(len(rows)), "", *rows])
