@@ -211,18 +211,14 @@ def _fill(fields: Fields, columns: Bytes, layout: _Layout, rows: NDArray[np.int_
     coord, is_coord = layout.coordinates(columns)
     value, is_number = _decimals(columns[number:icode], 0)
     usable = is_coord.all(axis=0) & is_number
-    fits = usable
+    fits, coded = usable, np.zeros(len(rows), bool)
     if layout == _STANDARD:
-        letters = _alphanumeric(columns[number:icode])
-        coded = is_coord.all(axis=0) & letters.all(axis=0) & (~is_number | (columns[number] == 48))
-        # Numbers may be missing in single records; digits at other places of a field would be those of a displaced one.
-        empty = ~(columns[x : x + 24].reshape(3, 8, -1) - 48 < 10).any(axis=1)
-        fits = coded | ((is_coord | empty).all(axis=0) & (is_number | ~letters.any(axis=0)))
-        usable = usable | coded
-        fields.text["code"][:, rows[coded]] = columns[number:icode, coded]
+        value, coded, usable, fits = _unusual_numbers(columns, coord, is_coord, value, is_number)
     fits = fits & layout.identifies(columns)
     if not fits.all():
-        columns, rows, coord, value, usable = columns[:, fits], rows[fits], coord[:, fits], value[fits], usable[fits]
+        columns, rows, coord = columns[:, fits], rows[fits], coord[:, fits]
+        value, usable, coded = value[fits], usable[fits], coded[fits]
+    fields.text["code"][:, rows[coded]] = columns[number : number + 4, coded]
     # A fourth letter of a residue name takes the blank before the chain.
     borders = {"name": (name, altloc), "altloc": (altloc, residue), "residue": (residue, min(residue + 4, chain))}
     for key, (start, end) in (borders | {"chain": (chain, number), "icode": (icode, icode + 1)}).items():
@@ -230,6 +226,37 @@ def _fill(fields: Fields, columns: Bytes, layout: _Layout, rows: NDArray[np.int_
     fields.coord[:, rows], fields.number[rows] = np.where(usable, coord, np.nan), np.where(usable, value, 0)
     fields.read[rows] = True
     _fill_tail(fields, columns[x + 24 :], rows, charges)
+
+
+def _unusual_numbers(
+    columns: Bytes, coord: NDArray[np.float64], is_coord: Mask, value: NDArray[np.float64], is_number: Mask
+) -> tuple[NDArray[np.float64], Mask, Mask, Mask]:
+    """Numbers in the columns of the format that are written in another way, or that are missing in single records.
+
+    Returns the residue numbers, which of them are to be decoded, which records have all numbers, and which can be accepted. The
+    coordinates are filled in.
+    """
+    xyz, text = columns[30:54].reshape(3, 8, -1), columns[22:26]
+    # Numbers that end where their fields do, each with a blank before and behind, are not displaced.
+    apart = (columns[[30, 38, 46, 54]] == _BLANK).all(axis=0) & (xyz[:, 7] != _BLANK).all(axis=0) & ~is_coord.all(axis=0)
+    for k in np.flatnonzero(apart).tolist():
+        texts = [xyz[axis, :, k].tobytes() for axis in range(3)]
+        numbers = [_number(text, np.nan) for text in texts]
+        # Four digits without a point may have lost it.
+        if np.isfinite(numbers).all() and not any(re.search(rb"^ *[-+]?\d{4}", text) for text in texts):
+            coord[:, k], is_coord[:, k] = numbers, True
+    lone_chain = _alphanumeric(columns[21]) & (columns[21] > 57)
+    for k in np.flatnonzero(~is_number & lone_chain & (text[0] != _BLANK) & (text[3] == _BLANK)).tolist():
+        if text[:, k].tobytes().rstrip().isdigit():  # at the left
+            value[k], is_number[k] = int(text[:, k].tobytes()), True
+    complete = is_coord.all(axis=0)
+    coded = complete & _alphanumeric(text).all(axis=0) & (~is_number | (text[0] == 48))
+    # Digits at other places of a field would be those of a displaced number.
+    no_digits = ~(xyz - 48 < 10).any(axis=1)
+    damaged = ~np.isin(xyz, np.frombuffer(b"0123456789+-.eE ", np.uint8)).all(axis=1) & is_coord.any(axis=0)
+    no_number = ~_alphanumeric(text).any(axis=0) & ~(columns[26] - 48 < 10)
+    fits = coded | ((is_coord | no_digits | damaged).all(axis=0) & (is_number | no_number))
+    return value, coded, complete & is_number | coded, fits
 
 
 def _fill_tail(fields: Fields, tail: Bytes, rows: NDArray[np.int_], charges: bool) -> None:
@@ -259,10 +286,12 @@ def _fill_tail(fields: Fields, tail: Bytes, rows: NDArray[np.int_], charges: boo
 
 
 def _number(text: bytes, default: float) -> float:
+    """A number, or ``default`` where there is none."""
     try:
-        return float(text)
+        value = float(text)
     except ValueError:
         return default
+    return value if np.isfinite(value) else default
 
 
 def _autodock(kind: bytes) -> NDArray[np.uint8]:

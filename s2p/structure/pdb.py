@@ -66,6 +66,8 @@ def read_pdb(data: bytes, path: Path, config: ReadConfig) -> AtomTable:
     line = lines[is_atom].astype(np.int32)
     name = path.name.lower().removesuffix(".gz")
     fields = read_fields(buffer, starts[is_atom], name.endswith(".pqr"))
+    if data.count(b"ATOM  ") > 2 * len(line) + 100:
+        raise StructureError(f"{path}: several atom records stand in one line; write each on a line of its own")
     if not fields.read.all():
         first = int(line[~fields.read][0])
         raise StructureError(f"{path}, line {first}: the fields of this atom record are not in their columns; {_WAY_OUT}")
@@ -158,12 +160,12 @@ def _settle_numbers(fields: Fields) -> None:
         rows[padded] = True
         number[rows], chain[0, rows] = number[rows] + 10000 * (chain[0, rows] - 48).astype(np.int32), _BLANK
     digit = np.flatnonzero(icode - 48 < 10)
-    if not len(digit) or (number[digit] < 1000).all() or np.isin(number[digit], number[icode == _BLANK]).any():
+    if not len(digit) or np.isin(number[digit], number[icode == _BLANK]).any():
         return  # insertion codes, in the residue that they are inserted behind
     value = number[digit] * 10 + icode[digit] - 48
     steps = np.diff(value)[same_chain[digit][1:]]
     counts = len(np.unique(number[digit])) > 1 and bool(np.isin(steps, (0, 1)).all())
-    if not (after_9999[digit[0]] or counts) or (number[digit] < 1000).any():
+    if not (after_9999[digit[0]] or counts):
         k, letter = int(number[digit[0]]), chr(icode[digit[0]])
         raise _Unclear(int(digit[0]), f"it may be of residue {k}{letter} or of residue {k} with insertion code {letter}")
     number[digit], icode[digit] = value, _BLANK

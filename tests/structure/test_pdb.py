@@ -106,6 +106,8 @@ LAYOUTS = {
         lambda a: left(a, icode=" " if a.number < 10000 else "") + right(a),
     ),
     "five-digit numbers take the chain id": ((9999, ""), lambda a: left(a, chain="", number=f"{a.number:>5}") + right(a)),
+    "numbers take the insertion code": ((28, "A"), lambda a: left(a, number=f"{a.number:>5}", icode="") + right(a)),
+    "numbers at the left": ((98, "A"), lambda a: left(a, number=f"{a.number:<4}") + right(a)),
     "hybrid-36 numbers": ((9999, "A"), lambda a: left(a, number={9999: "9999"}.get(a.number, f"A00{a.number % 10}")) + right(a)),
     "hexadecimal numbers": ((9999, "A"), lambda a: left(a, number=f"{a.number:{'d' if a.number < 10000 else 'x'}}") + right(a)),
     "serials in hexadecimal": ((1, "A"), lambda a: left(a, serial=f"{a.serial + 1000000:5x}") + right(a)),
@@ -137,7 +139,7 @@ def test_layout(layout: str) -> None:
     assert_same(read(write(records, line)), records)
 
 
-@pytest.mark.parametrize("layout", LAYOUTS.keys() - {"hexadecimal numbers"})
+@pytest.mark.parametrize("layout", LAYOUTS.keys() - {"hexadecimal numbers", "numbers take the insertion code"})
 def test_a_record_of_another_layout_is_never_read_wrongly(layout: str) -> None:
     """One displaced record among standard ones is read or refused."""
     (first, chain), line = LAYOUTS[layout]
@@ -168,9 +170,9 @@ def test_numbers_in_doubt_are_refused(number: str, icode: str, reason: str) -> N
 
 
 def test_digits_as_insertion_codes() -> None:
-    table = read(write(atoms(n=1), lambda a: left(a, number="  52", icode="2") + right(a)))
+    table = read(write(atoms(), lambda a: left(a, number="  52", icode=str(a.number - 1 or " ")) + right(a)))
     assert set(table.number.tolist()) == {52}
-    assert set(table.insertion_code.tolist()) == {"2"}
+    assert set(table.insertion_code.tolist()) == {"", "1", "2"}
 
 
 @pytest.mark.parametrize(
@@ -188,6 +190,17 @@ def test_a_record_that_ends_within_its_coordinates_is_refused() -> None:
     text = write(atoms(), lambda a: left(a) + right(a), "")
     with pytest.raises(StructureError, match=f"line {len(atoms())}: "):
         read(text[:-30])
+
+
+def test_coordinates_that_are_written_unusually() -> None:
+    lines = [left(a) + right(a) for a in atoms()]
+    lines[3] = lines[3][:30] + "   1.E+0      -0   -2.25" + lines[3][54:]
+    assert read("\n".join(lines)).coord[3].tolist() == [1, 0, -2.25]
+    lines[3] = lines[3][:30] + "   1.E+0      -0 -123.25" + lines[3][54:]
+    assert read("\n".join(lines)).coord[3].tolist() == [1, 0, -123.25]
+    lines[3] = lines[3][:30] + "   1.E+0      -0-12345.6" + lines[3][54:]
+    with pytest.raises(StructureError, match="line 4"):
+        read("\n".join(lines))
 
 
 def test_four_letter_names_and_two_letter_chains() -> None:
@@ -258,6 +271,8 @@ def test_refusals() -> None:
     text = write(atoms(), lambda a: left(a) + right(a))
     with pytest.raises(StructureError, match="no atoms found"):
         read("HEADER\nATOMS 12\nTER\nEND\n")
+    with pytest.raises(StructureError, match="several atom records stand in one line"):
+        read(text.replace("\n", "") * 10)
     with pytest.raises(StructureError, match="line 2: a blank stands before"):
         read("REMARK\n " + text)
     with pytest.raises(StructureError, match="holds 25 atom records; at most 10 are read"):
