@@ -1,7 +1,6 @@
-"""Bytes of a PDB, mmCIF or BinaryCIF file to a ``gemmi.Structure``, or a sentence about what is wrong with them.
+"""Bytes of a PDB, mmCIF or BinaryCIF file to a table of its atom records, or a sentence about what is wrong with them.
 
-PDB and mmCIF are parsed by gemmi; BinaryCIF is decoded by biotite and handed to gemmi as the same mmCIF tables. A ligand on
-its own comes as an SDF or MOL file, which biotite reads.
+A ligand on its own comes as an SDF or MOL file, which biotite reads.
 """
 
 from __future__ import annotations
@@ -9,54 +8,107 @@ from __future__ import annotations
 import gzip
 import re
 import zlib
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from s2p.config import ReadConfig
 from s2p.errors import StructureError
+from s2p.structure.table import AtomTable
 
-__all__ = ["check_count", "parse_file", "read_sdf_ligand", "read_sdf_molecule", "reason"]
+__all__ = ["Content", "read_annotations", "read_content", "read_sdf_ligand", "read_sdf_molecule", "read_table"]
 
-_ATOM_RECORD = re.compile(rb"^(?:ATOM|HETATM)", re.IGNORECASE | re.MULTILINE)
-_UNUSED_RECORD = re.compile(rb"^(?:ANISOU|SIGATM|SIGUIJ)[^\n]*\n", re.MULTILINE)
-"""gemmi refuses a file for an ANISOU record out of place, and s2p uses none."""
-_BAD_NUMBER = re.compile(rb"^((?:ATOM  |HETATM)[^\n]{16}(?=[^\n]{0,3}[^ \w\n-]|    )[^\n]{8})[^\n]{24}", re.MULTILINE)
-_BAD_COORDINATE = re.compile(
-    rb"^((?:ATOM  |HETATM)[^\n]{24})(?=[^\n]{0,23}[^ \d.eE+\n-]|(?:[^\n]{8}){0,2} {8})[^\n]{24}", re.MULTILINE
-)
-"""Records whose residue number or a coordinate is blank, ``****`` or otherwise no number, which gemmi reads as 0."""
-_PIECE = 1 << 22
+_ATOM_LINES = re.compile(rb"^(?:ATOM|HETATM|ANISOU|SIGATM|SIGUIJ|TER|MODEL|ENDMDL|END)[^\n]*\n?", re.IGNORECASE | re.MULTILINE)
+_ANNOTATIONS = ("struct_conn", "pdbx_struct_assembly", "pdbx_struct_assembly_gen", "pdbx_struct_oper_list", "cell", "symmetry")
 
 
-def parse_file(path: Path, config: ReadConfig) -> Any:
-    """The file as a ``gemmi.Structure``; the format is told from the content.
+@dataclass(frozen=True, eq=False)
+class Content:
+    """A file as it was read."""
+
+    path: Path
+    data: bytes
+    """Decompressed; text in UTF-8 with newlines."""
+    kind: Literal["pdb", "cif", "bcif"]
+
+
+def read_content(path: Path, config: ReadConfig) -> Content:
+    """The file's bytes and its format, which is told from the content.
 
     Raises
     ------
     StructureError
-        If the file is missing, damaged, too large, or no structure.
+        If the file is missing, damaged, empty or too large.
     """
     data = _read_bytes(path, config).removeprefix(b"\xef\xbb\xbf")
     if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
         data = data.decode("utf-16", errors="replace").encode()
     # Where the name promises a text format, a byte that is not ASCII is no sign of BinaryCIF.
-    binary = data[:1] >= b"\x80" and not path.name.lower().removesuffix(".gz").endswith((".pdb", ".ent", ".cif", ".mmcif"))
-    if not binary and b"\r" in data:
+    if data[:1] >= b"\x80" and not path.name.lower().removesuffix(".gz").endswith((".pdb", ".ent", ".cif", ".mmcif")):
+        return Content(path, data, "bcif")
+    if b"\r" in data:
         data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-    read = _structure_of_binary_cif if binary else _structure_of_cif if _looks_like_cif(data) else _structure_of_pdb
+    return Content(path, data, "cif" if _looks_like_cif(data) else "pdb")
+
+
+def read_table(content: Content, config: ReadConfig) -> AtomTable:
+    """The atom records of a file.
+
+    Raises
+    ------
+    StructureError
+        If the file is damaged, too large, or no structure.
+    """
+    from s2p.structure.cif import read_binary_cif, read_cif
+    from s2p.structure.pdb import read_pdb
+
+    path = content.path
     try:
-        return read(data, path, config)
+        table = {"pdb": read_pdb, "cif": read_cif, "bcif": read_binary_cif}[content.kind](content.data, path, config)
     except StructureError:
         raise
     except Exception as error:  # gemmi raises RuntimeError, ValueError, IndexError by the kind of damage, biotite still others
-        kind = "BinaryCIF" if binary else "a structure"
-        raise StructureError(f"{path}: cannot be read as {kind} ({reason(error)})") from None
+        kind = "BinaryCIF" if content.kind == "bcif" else "a structure"
+        raise StructureError(f"{path}: cannot be read as {kind} ({_reason(error)})") from None
+    if not len(table):
+        raise StructureError(f"{path}: no atoms found; it is not a PDB, mmCIF or BinaryCIF structure file")
+    return table
 
 
-def reason(error: Exception) -> str:
+def read_annotations(content: Content, config: ReadConfig) -> Any:
+    """What a file says beside its atoms, as a ``gemmi.Structure`` without models: connections, assemblies, cell.
+
+    Raises
+    ------
+    StructureError
+        If gemmi cannot read it.
+    """
+    import gemmi
+
+    try:
+        if content.kind == "pdb":
+            text = content.data.decode("ascii", errors="replace").encode("ascii", errors="replace")
+            return gemmi.read_pdb_string(_ATOM_LINES.sub(b"", text))
+        block = gemmi.cif.Document().add_new_block("x")
+        if content.kind == "bcif":
+            from s2p.structure.cif import read_categories
+
+            for name, columns in next(iter(read_categories(content.data, config, _ANNOTATIONS)), {}).items():
+                block.set_mmcif_category(f"_{name}.", {key: [x or None for x in c.astype(str).tolist()] for key, c in columns.items()})
+        else:
+            whole = gemmi.cif.read_string(content.data.decode(errors="replace"))[0]
+            for name in _ANNOTATIONS:
+                if table := whole.get_mmcif_category(f"_{name}.", raw=True):
+                    block.set_mmcif_category(f"_{name}.", table, raw=True)
+        return gemmi.make_structure_from_block(block)
+    except Exception as error:
+        raise StructureError(f"{content.path}: bonds and assemblies in it cannot be read ({_reason(error)})") from None
+
+
+def _reason(error: Exception) -> str:
     """What a parser said, as part of a sentence: it quotes the file, whose bytes must not reach a terminal or a table."""
     text = " ".join(str(error).split())[:200]
     return "".join(character if character.isprintable() else "?" for character in text)
@@ -87,58 +139,6 @@ def _read_bytes(path: Path, config: ReadConfig) -> bytes:
     return data
 
 
-def _as_text(data: bytes) -> str:
-    """UTF-8, or Latin-1 where it is not: gemmi hands names on as UTF-8 and fails on anything else."""
-    try:
-        return data.decode()
-    except UnicodeDecodeError:
-        return data.decode("latin-1")
-
-
-def _structure_of_pdb(data: bytes, path: Path, config: ReadConfig) -> Any:
-    import gemmi
-
-    if not data.isascii():
-        # One byte a character, because the columns of a PDB file are characters to whoever wrote it.
-        data = _as_text(data).encode("ascii", errors="replace")
-    check_count(sum(1 for _ in _ATOM_RECORD.finditer(data)), config.max_atoms, "atom records", path)
-    data = _UNUSED_RECORD.sub(b"", data)
-    for pattern in (_BAD_NUMBER, _BAD_COORDINATE):
-        data = pattern.sub(rb"\1" + 3 * b"     nan", data)
-    try:
-        return gemmi.read_pdb_string(data)
-    except (RuntimeError, ValueError):
-        # Files from before 1996 carry the entry id and a line number in columns 73-80, where element and charge are now.
-        return gemmi.read_pdb_string(data, max_line_length=72)
-
-
-def _structure_of_cif(data: bytes, path: Path, config: ReadConfig) -> Any:
-    import gemmi
-
-    check_count(_count_words(data), config.max_values, "values", path)
-    for block in gemmi.cif.read_string(_as_text(data).encode()):
-        if len(block.find_values("_atom_site.Cartn_x")):
-            return _structure_of_block(block, path, config)
-    raise StructureError(f"{path}: the CIF file has no atom coordinates (_atom_site); it is not a structure")
-
-
-def check_count(found: int, most: int, what: str, path: Path) -> None:
-    """Raise ``StructureError`` for a file that would take too much memory or time."""
-    if found > most:
-        raise StructureError(
-            f"{path}: holds {found} {what}; at most {most} are read, so split it or leave out what is not needed"
-        )
-
-
-def _count_words(data: bytes) -> int:
-    """Words between white space: what gemmi makes a string of each, however short."""
-    count = 0
-    for start in range(0, len(data), _PIECE):
-        blank = np.frombuffer(data, np.uint8, min(_PIECE, len(data) - start), start) <= 32
-        count += int(np.count_nonzero(blank[:-1] & ~blank[1:])) + 1
-    return count
-
-
 def _looks_like_cif(data: bytes) -> bool:
     """CIF starts, after comments and blank lines, with ``data_``."""
     for line in data[:65536].splitlines():
@@ -146,74 +146,6 @@ def _looks_like_cif(data: bytes) -> bool:
         if line and not line.startswith(b"#"):
             return line[:5].lower() == b"data_"
     return False
-
-
-def _structure_of_block(block: Any, path: Path, config: ReadConfig) -> Any:
-    """A ``gemmi.Structure`` from an mmCIF block; columns that gemmi insists on but programs leave out are filled in."""
-    import gemmi
-
-    sites = block.find_mmcif_category("_atom_site.")
-    n_atoms = len(sites)
-    check_count(n_atoms, config.max_atoms, "atom records", path)
-    given = {tag.removeprefix("_atom_site.").lower() for tag in sites.tags}
-    names = block.find_values("_atom_site.auth_atom_id") or block.find_values("_atom_site.label_atom_id")
-    fill = {
-        "id": lambda: [str(i) for i in range(1, n_atoms + 1)],
-        "type_symbol": lambda: [gemmi.cif.as_string(name).lstrip("0123456789")[:1] or "X" for name in names],
-        "label_alt_id": lambda: ["."] * n_atoms,
-        "label_asym_id": lambda: list(block.find_values("_atom_site.auth_asym_id")) or ["A"] * n_atoms,
-    }
-    missing = {tag: make() for tag, make in fill.items() if tag not in given}
-    if missing and n_atoms:
-        sites.loop.add_columns([f"_atom_site.{tag}" for tag in missing], ".")
-        for tag, values in missing.items():
-            column = block.find_values(f"_atom_site.{tag}")
-            for i, value in enumerate(values):
-                column[i] = value
-    _fill_numbers(block)
-    _check_chains(block, path, config)
-    return gemmi.make_structure_from_block(block)
-
-
-def _fill_numbers(block: Any) -> None:
-    """Put the place in the sequence where the author gave no residue number: gemmi makes one residue of all those."""
-    numbers, places = block.find_values("_atom_site.auth_seq_id"), block.find_values("_atom_site.label_seq_id")
-    if numbers and places:
-        for k, number in enumerate(numbers):
-            if number in "?.":
-                numbers[k] = places[k]
-
-
-def _check_chains(block: Any, path: Path, config: ReadConfig) -> None:
-    """Refuse chains so long that gemmi, which looks for every residue from the start of its chain, would take minutes."""
-    if len(block.find_mmcif_category("_atom_site.")) <= config.max_chain_residues:
-        return
-    change: Any = False  # of the residue, between a row and the next
-    chain: Any = 0
-    for tag in ("pdbx_PDB_model_num", "auth_asym_id", "auth_seq_id", "pdbx_PDB_ins_code", "label_seq_id", "label_comp_id"):
-        if column := list(block.find_values(f"_atom_site.{tag}")):
-            names: dict[str, int] = {}
-            code = np.array([names.setdefault(name, len(names)) for name in column])
-            change |= code[1:] != code[:-1]
-            if tag in ("pdbx_PDB_model_num", "auth_asym_id"):
-                chain = chain * len(names) + code
-    if np.ndim(chain):
-        lengths = np.unique(chain[np.r_[True, change]], return_counts=True)[1].astype(float)
-        check_count(int(np.sqrt((lengths**2).sum())), config.max_chain_residues, "residues in one chain", path)
-
-
-def _structure_of_binary_cif(data: bytes, path: Path, config: ReadConfig) -> Any:
-    import gemmi
-
-    from s2p.structure.binary_cif import read_categories
-
-    categories = read_categories(data, config)
-    if not categories:
-        raise StructureError(f"{path}: the BinaryCIF file has no atom coordinates; it is not a structure")
-    block = gemmi.cif.Document().add_new_block("bcif")
-    for name in list(categories):
-        block.set_mmcif_category(f"_{name}.", categories.pop(name))
-    return _structure_of_block(block, path, config)
 
 
 def read_sdf_ligand(path: str | Path) -> tuple[NDArray[np.float32], NDArray[np.str_]]:
@@ -249,7 +181,7 @@ def read_sdf_molecule(path: str | Path) -> Any:
     except FileNotFoundError:
         raise StructureError(f"{path}: no such file; give an SDF or MOL file with the ligand") from None
     except Exception as error:  # biotite raises InvalidFileError, ValueError, IndexError, KeyError by the kind of damage
-        raise StructureError(f"{path}: cannot be read as an SDF or MOL file ({reason(error)})") from None
+        raise StructureError(f"{path}: cannot be read as an SDF or MOL file ({_reason(error)})") from None
     atoms.element = np.char.upper(np.asarray(atoms.element).astype(str))
     heavy = ~np.isin(atoms.element, ("H", "D"))
     if not heavy.any():

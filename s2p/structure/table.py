@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["AtomTable"]
+from s2p.errors import StructureError
 
+__all__ = ["AtomTable", "changes", "check_count", "codes", "joined"]
 
 @dataclass(frozen=True, eq=False)
 class AtomTable:
@@ -55,3 +59,57 @@ class AtomTable:
 
     def __len__(self) -> int:
         return len(self.coord)
+
+    def take(self, rows: NDArray[Any]) -> AtomTable:
+        """The rows of a mask, or of indices."""
+        return replace(self, **{key: value[rows] for key, value in vars(self).items() if key != "notes"})
+
+
+def joined(tables: Sequence[AtomTable]) -> AtomTable:
+    """Tables one after the other, each a part and a block of its own."""
+    if len(tables) == 1:
+        return tables[0]
+    columns = {key: np.concatenate([getattr(t, key) for t in tables]) for key in vars(tables[0]) if key != "notes"}
+    shift = np.repeat(np.arange(len(tables), dtype=np.int32), [len(t) for t in tables])
+    columns["part"], columns["block"] = columns["part"] + shift, columns["block"] + shift
+    return AtomTable(**columns, notes=tuple(note for t in tables for note in t.notes))
+
+
+def check_count(found: int, most: int, what: str, path: Path) -> None:
+    """Raise ``StructureError`` for a file that would take too much memory or time."""
+    if found > most:
+        raise StructureError(
+            f"{path}: holds {found} {what}; at most {most} are read, so split it or leave out what is not needed"
+        )
+
+
+def codes(*columns: NDArray[Any]) -> NDArray[np.int64]:
+    """(n,) a number for each row, from 0 and without gaps, the same where all columns are the same."""
+    total = np.zeros(len(columns[0]), np.int64)
+    for column in columns:
+        code = np.unique(_number(column), return_inverse=True)[1].reshape(-1)
+        if code.any():
+            total = np.unique(total * (int(code.max()) + 1) + code, return_inverse=True)[1].reshape(-1)
+    return total
+
+
+def changes(*columns: NDArray[Any]) -> NDArray[np.bool_]:
+    """(n,) whether a row differs from the one before in any column; the first one does."""
+    change = np.zeros(max(len(columns[0]) - 1, 0), dtype=bool)
+    for column in columns:
+        number = _number(column)
+        change |= number[1:] != number[:-1]
+    return np.r_[np.ones(min(len(columns[0]), 1), dtype=bool), change]
+
+
+def _number(column: NDArray[Any]) -> NDArray[Any]:
+    """Short strings as numbers, which sort and compare many times faster."""
+    if column.dtype.kind != "U" or not len(column):
+        return column
+    width = column.dtype.itemsize // 4
+    letters = np.ascontiguousarray(column).view(np.uint32).reshape(len(column), width)
+    if width > 8 or letters.max() > 255:
+        return column
+    packed = np.zeros((len(column), 8), np.uint8)
+    packed[:, :width] = letters
+    return packed.view(np.int64).ravel()

@@ -1,0 +1,254 @@
+"""mmCIF and BinaryCIF files as a table of atom records: gemmi reads the text, biotite decodes the binary columns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from s2p.config import ReadConfig
+from s2p.errors import StructureError
+from s2p.structure.table import AtomTable, check_count, joined
+
+__all__ = ["read_binary_cif", "read_categories", "read_cif"]
+
+_PIECE = 1 << 22
+MAX_NAME = 200
+"""Characters of a name."""
+MOST_BYTES = 1 << 28
+"""Of one column."""
+_UNUSED = frozenset({"id", "label_entity_id", "pdbx_formal_charge", "cartn_x_esd", "cartn_y_esd", "cartn_z_esd", "occupancy_esd"})
+Column = Callable[[str], "NDArray[Any] | None"]
+"""A column of ``_atom_site`` by its lower-case name; ``None`` where the file lacks it, ``""`` where a value is missing."""
+
+
+def read_cif(data: bytes, path: Path, config: ReadConfig) -> AtomTable:
+    """The atoms of all data blocks of an mmCIF text.
+
+    Raises
+    ------
+    StructureError
+        If there are none, or more than ``config`` allows; other errors of gemmi where the text is no CIF.
+    """
+    import gemmi
+
+    check_count(_count_words(data), config.max_values, "values", path)
+    try:
+        text = data.decode()
+    except UnicodeDecodeError:  # gemmi hands names on as UTF-8 and fails on anything else
+        text = data.decode("latin-1")
+    document = gemmi.cif.read_string(text)
+    tables = []
+    for block in document:
+        n_atoms = len(block.find_values("_atom_site.Cartn_x"))
+        if n_atoms:
+            check_count(n_atoms, config.max_atoms, "atom records", path)
+            tables.append(_table(_text_columns(block, path), n_atoms))
+    return _whole(tables, path, config, "CIF")
+
+
+def read_binary_cif(data: bytes, path: Path, config: ReadConfig) -> AtomTable:
+    """The atoms of all data blocks of a BinaryCIF file; raises as :func:`read_cif`."""
+    from s2p.structure.binary_cif import read_categories
+
+    tables = []
+    for categories in read_categories(data, config, ("atom_site",)):
+        columns = categories["atom_site"]
+        if len(columns.get("cartn_x", ())):
+            tables.append(_table(columns.get, len(columns["cartn_x"])))
+    return _whole(tables, path, config, "BinaryCIF")
+
+
+def _whole(tables: list[AtomTable], path: Path, config: ReadConfig, kind: str) -> AtomTable:
+    """All blocks in one table."""
+    if not tables:
+        raise StructureError(f"{path}: the {kind} file has no atom coordinates (_atom_site); it is not a structure")
+    check_count(sum(map(len, tables)), config.max_atoms, "atom records", path)
+    return joined(tables)
+
+
+def _count_words(data: bytes) -> int:
+    """Words between white space: what gemmi makes a string of each, however short."""
+    count = 0
+    for start in range(0, len(data), _PIECE):
+        blank = np.frombuffer(data, np.uint8, min(_PIECE, len(data) - start), start) <= 32
+        count += int(np.count_nonzero(blank[:-1] & ~blank[1:])) + 1
+    return count
+
+
+def _text_columns(block: Any, path: Path) -> Column:
+    """Columns of a block of text; quotes are taken off and ``?`` and ``.`` are missing."""
+    import gemmi
+
+    tags = {tag.lower(): tag for tag in block.find_mmcif_category("_atom_site.").tags}
+
+    def column(name: str) -> NDArray[Any] | None:
+        tag = tags.get(f"_atom_site.{name}")
+        if tag is None:
+            return None
+        values = list(block.find_values(tag))
+        distinct = set(values)
+        plain = {value: gemmi.cif.as_string(value) for value in distinct if value[0] in "'\";?."}
+        longest = max(map(len, distinct), default=0)
+        if longest > MAX_NAME or 4 * longest * len(values) > MOST_BYTES:  # NumPy keeps every name as long as the longest
+            raise StructureError(f"{path}: has a chain, residue or atom name of {longest} characters; it is damaged, or no structure")
+        return np.array([plain.get(value, value) for value in values] if plain else values)
+
+    return column
+
+
+def _table(column: Column, n: int) -> AtomTable:
+    """The table of one block; columns that programs leave out are filled in from others."""
+
+    def text(*names: str, default: str = "") -> NDArray[np.str_]:
+        """The first of some columns, its gaps filled from the next."""
+        found = np.full(n, "", dtype="U1")
+        for values in _given(column, names):
+            gap = found == ""
+            if gap.all():
+                found = values.astype(str)
+            elif gap.any():
+                found = np.where(gap, values, found)
+        return np.where(found == "", default, found) if default and (found == "").any() else found
+
+    def number(name: str, default: float) -> NDArray[np.float64]:
+        values = column(name)
+        return np.full(n, default) if values is None else _floats(values, default)
+
+    coord = np.stack([number(f"cartn_{axis}", np.nan) for axis in "xyz"], axis=1)
+    label = number("label_seq_id", np.nan)
+    place = number("auth_seq_id", np.nan)
+    place = np.where(np.isfinite(place), place, label)
+    coord[~(np.abs(place) < 2**31)] = np.nan  # neither author nor sequence says which residue it is
+    name, residue_name = text("auth_atom_id", "label_atom_id"), text("auth_comp_id", "label_comp_id")
+    element = np.char.upper(text("type_symbol"))
+    if (element == "").any():
+        from s2p.structure.names import element_of
+
+        kinds, code = np.unique(np.char.add(np.char.add(name, " "), residue_name), return_inverse=True)
+        known = np.array([element_of(*kind.split(" ", 1)) for kind in kinds.tolist()])
+        element = np.where(element == "", known[code.reshape(-1)], element)
+    return AtomTable(
+        coord=coord,
+        name=name,
+        element=element,
+        altloc=text("label_alt_id"),
+        residue_name=residue_name,
+        chain=text("auth_asym_id", "label_asym_id", default="A"),
+        number=_integers(place),
+        insertion_code=text("pdbx_pdb_ins_code"),
+        segment=np.full(n, "", dtype="U1"),
+        occupancy=number("occupancy", 1).astype(np.float32),
+        b_factor=number("b_iso_or_equiv", 0).astype(np.float32),
+        het=text("group_pdb") == "HETATM",
+        model=_integers(number("pdbx_pdb_model_num", 1)),
+        part=np.zeros(n, np.int32),
+        block=np.zeros(n, np.int32),
+        label_chain=text("label_asym_id"),
+        label_number=_integers(label),
+        line=np.arange(1, n + 1, dtype=np.int32),
+    )
+
+
+def _given(column: Column, names: tuple[str, ...]) -> Iterator[NDArray[Any]]:
+    for name in names:
+        values = column(name)
+        if values is not None:
+            yield values
+
+
+def _floats(values: NDArray[Any], missing: float) -> NDArray[np.float64]:
+    """Numbers; ``missing`` where there is no value, NaN where it is no number."""
+    if values.dtype.kind != "U":
+        return values.astype(np.float64)
+    try:
+        return values.astype(np.float64)
+    except ValueError:
+        import gemmi
+
+        distinct, code = np.unique(values, return_inverse=True)
+        # It reads 1.5(3) too, a number with its uncertainty.
+        known = [gemmi.cif.as_number(value) if value else missing for value in distinct.tolist()]
+        return np.array(known)[code]
+
+
+def _integers(values: NDArray[np.float64]) -> NDArray[np.int32]:
+    """Whole numbers, 0 where there is none."""
+    return np.where(np.abs(values) < 2**31, values, 0).astype(np.int32)
+
+
+def read_categories(data: bytes, config: ReadConfig, wanted: Collection[str]) -> Iterator[dict[str, dict[str, NDArray[Any]]]]:
+    """Of each block that has any of the ``wanted`` categories: their columns by lower-case name, ``""`` where a value is missing.
+
+    Columns are decoded by biotite. A few bytes of run-length encoding, or one long string in a table of many rows, can stand for
+    terabytes, so what a column says of its size is checked before it is decoded.
+
+    Raises
+    ------
+    ValueError, KeyError, TypeError ...
+        By the kind of damage; ``ValueError`` for tables larger than ``config`` allows.
+    """
+    import msgpack
+
+    tree = msgpack.unpackb(data, use_list=True, raw=False, max_array_len=1 << 16, max_map_len=1 << 16)
+    for block in tree["dataBlocks"]:
+        categories = {str(category["name"]).lstrip("_").lower(): category for category in block["categories"]}
+        found = {name: _binary_columns(categories[name], config) for name in wanted if name in categories}
+        if found:
+            yield found
+
+
+def _binary_columns(category: dict[str, Any], config: ReadConfig) -> dict[str, NDArray[Any]]:
+    n_rows = category["rowCount"]
+    if not isinstance(n_rows, int) or not 0 <= n_rows <= config.max_atoms:
+        raise ValueError(f"a table of {n_rows} rows; at most {config.max_atoms} are read")
+    # mmCIF names do not distinguish capitals.
+    columns = {str(column["name"]).lower(): column for column in category["columns"]}
+    found = {name: _decode(column, n_rows, config) for name, column in columns.items() if name not in _UNUSED}
+    for name, values in found.items():
+        if len(values) != n_rows:
+            raise ValueError(f"column {name} has {len(values)} values for {n_rows} rows")
+    return found
+
+
+def _decode(column: dict[str, Any], n_rows: int, config: ReadConfig) -> NDArray[Any]:
+    from biotite.structure.io.pdbx import BinaryCIFColumn
+
+    for part in ("data", "mask"):
+        if column.get(part) is not None:
+            _check_sizes(column[part]["encoding"], n_rows, config)
+    decoded = BinaryCIFColumn.deserialize({"data": column["data"], "mask": column.get("mask")})
+    if decoded.data.array.dtype.kind == "f" and decoded.mask is None:
+        return np.asarray(decoded.data.array)
+    values = decoded.as_array(str, masked_value="")
+    return np.where((values == "?") | (values == "."), "", values)
+
+
+def _encodings(encodings: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    for encoding in encodings:
+        yield encoding
+        yield from _encodings(encoding.get("dataEncoding", []))
+        yield from _encodings(encoding.get("offsetEncoding", []))
+
+
+def _check_sizes(encodings: list[dict[str, Any]], n_rows: int, config: ReadConfig) -> None:
+    """Raise ``ValueError`` for a column that would decode to more than it may."""
+    from biotite.structure.io.pdbx.encoding import decode_stepwise, deserialize_encoding
+
+    most = 2 * config.max_atoms + 2  # a run-length encoding holds two numbers a row where no value repeats
+    for encoding in _encodings(encodings):
+        size = encoding.get("srcSize")
+        if encoding["kind"] == "RunLength" and size is None:
+            raise ValueError("a run-length encoding without its size")
+        if size is not None and not (isinstance(size, int) and 0 <= size <= most):
+            raise ValueError(f"a column of {size} values; at most {config.max_atoms} rows are read")
+    for encoding in _encodings(encodings):
+        if encoding["kind"] == "StringArray":
+            steps = [deserialize_encoding(step) for step in encoding["offsetEncoding"]]
+            offsets = np.asarray(decode_stepwise(encoding["offsets"], steps)).astype(np.int64)
+            longest = int(np.diff(offsets).max(initial=1))
+            if 4 * longest * max(n_rows, len(offsets)) > config.max_bytes:  # NumPy keeps every string as long as the longest
+                raise ValueError(f"a column with a string of {longest} characters in {n_rows} rows")

@@ -1,0 +1,179 @@
+"""Atom records in residues: which belong together, which conformer stays, and what comes twice.
+
+Atoms of one residue may stand anywhere in a file, and two residues may carry one name. So atoms that share model, chain, number
+and residue name are one residue, unless the same atom names come again at another place: those are another molecule's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from s2p.structure.table import AtomTable, changes, codes
+
+__all__ = ["Grouped", "group_atoms"]
+
+BACKBONE = ("N", "CA", "C")
+ALTERNATIVE = 1.5
+"""Å: atoms of one name within this distance are alternatives of each other, not atoms of two molecules (no bond is longer, and
+no two atoms of different molecules are so close)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Grouped:
+    """R residues, chain by chain in the order of the file, ligands included, and the A atoms of theirs that stay."""
+
+    atoms: AtomTable
+    """Sorted by residue."""
+    row: NDArray[np.int64]
+    """(A,) residue of each atom, ascending."""
+    start: NDArray[np.int64]
+    """(R,) first atom of each residue."""
+    again: NDArray[np.bool_]
+    """(R,) whether an earlier residue has its chain, number and name."""
+    has_segment: NDArray[np.str_]
+    """(R,) segment id, of those atoms that have one."""
+
+    def column(self, name: str) -> NDArray[Any]:
+        """(R,) a column of the table."""
+        values: NDArray[Any] = getattr(self.atoms, name)[self.start]
+        return values
+
+    def of_name(self, *names: str, element: str = "") -> NDArray[np.int64]:
+        """(R,) index of the first atom of one of some names, and of an element, in each residue; -1 for none."""
+        wanted = np.isin(self.atoms.name, names) if len(names) > 1 else self.atoms.name == names[0]
+        found = np.flatnonzero(wanted & (self.atoms.element == element) if element else wanted)[::-1]
+        index = np.full(len(self.start), -1, np.int64)
+        index[self.row[found]] = found
+        return index
+
+    def take(self, residues: NDArray[np.int64]) -> Grouped:
+        """Some of the residues, in the order given."""
+        rank = np.full(len(self.start), -1, np.int64)
+        rank[residues] = np.arange(len(residues))
+        row = rank[self.row]
+        order = np.argsort(row, kind="stable")[np.count_nonzero(row < 0) :]
+        row = row[order]
+        start = np.searchsorted(row, np.arange(len(residues)))
+        return Grouped(self.atoms.take(order), row, start, self.again[residues], self.has_segment[residues])
+
+
+def group_atoms(table: AtomTable, chain_rank: NDArray[np.int64], notes: list[str]) -> Grouped:
+    """Residues of a table without hydrogens and waters, one conformer of each; what is left out is noted.
+
+    Parameters
+    ----------
+    chain_rank
+        (n,) chains are put in this order.
+    """
+    instance, again = _instances(table)
+    first = np.unique(instance, return_index=True)[1]
+    order = np.lexsort((first, chain_rank[first]))
+    rank = np.empty(len(order), np.int64)
+    rank[order] = np.arange(len(order))
+    row = rank[instance]
+    sort = np.argsort(row, kind="stable")
+    table, row = table.take(sort), row[sort]
+    again = again[order]
+    start = np.flatnonzero(changes(row))
+    same_place = changes(*(getattr(table, key)[start] for key in ("model", "block", "chain", "number", "insertion_code")))
+    keep = _one_conformer(row, (np.cumsum(same_place | again) - 1)[row], table)
+    once = _first_of_each(row[keep], codes(table.name[keep]))
+    if not once.all():
+        notes.append(f"{int((~once).sum())} atoms that come twice in a residue were left out")
+    keep[keep] = once
+    segment = np.full(len(start), "", dtype=table.segment.dtype)
+    named = np.flatnonzero(table.segment != "")[::-1]
+    segment[row[named]] = table.segment[named]
+    kept = np.flatnonzero(np.bincount(row[keep], minlength=len(start)))
+    whole = Grouped(table.take(keep), row[keep], np.searchsorted(row[keep], np.arange(len(start))), again, segment)
+    return whole if len(kept) == len(start) else whole.take(kept)
+
+
+def _instances(table: AtomTable) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """(n,) residue of each atom, and (R,) whether it is a second one of its name."""
+    keys = ("model", "block", "label_chain", "chain", "number", "insertion_code", "residue_name", "label_number")
+    columns = [getattr(table, key) for key in keys]
+    spot = codes(table.name, table.altloc)
+    width = int(spot.max(initial=0)) + 1
+    run = np.cumsum(changes(*columns)) - 1
+    turn = _occurrence(run * width + spot)
+    if turn.any():  # a name that comes again begins the next residue, unless atoms of both take turns
+        step = len(table) + 1
+        later = np.maximum.accumulate(run * step + turn)
+        mixed = np.zeros(int(run[-1]) + 1, dtype=bool)
+        mixed[run[_occurrence(later * width + spot) > 0]] = True
+        run = codes(np.where(mixed[run], run * step + turn, later))
+    first = np.unique(run, return_index=True)[1]
+    group = codes(*(column[first] for column in columns))
+    n_groups = int(group.max(initial=-1)) + 1
+    if n_groups == len(first):
+        return run, np.zeros(len(first), dtype=bool)
+    opening = np.unique(group, return_index=True)[1]  # first run of each group
+    of_atom = group[run]
+    _, reference, inverse = np.unique(of_atom * width + spot, return_index=True, return_inverse=True)
+    reference = reference[inverse.reshape(-1)]
+    moved = np.linalg.norm(table.coord - table.coord[reference], axis=1) > ALTERNATIVE
+    backbone = np.isin(table.name, BACKBONE)
+    # A residue of the protein is told by its backbone, whose atoms no alternative side chain moves.
+    has_backbone = np.zeros(n_groups, dtype=bool)
+    has_backbone[of_atom[backbone]] = True
+    counted = backbone | ~has_backbone[of_atom]
+    size = np.bincount(run[counted], minlength=len(first))
+    shared = np.bincount(run[counted & (run[reference] != run)], minlength=len(first))
+    gone = np.bincount(run[counted & moved], minlength=len(first))
+    copy = (shared >= np.minimum(size[opening][group], np.where(has_backbone[group], 2, 3))) & (2 * gone > shared)
+    sort = np.argsort(group, kind="stable")
+    number = np.cumsum((copy | np.isin(np.arange(len(first)), opening))[sort]) - 1
+    instance = np.empty(len(first), np.int64)
+    instance[sort] = number
+    again = np.zeros(int(number.max()) + 1, dtype=bool)
+    again[instance[copy]] = True
+    return instance[run], again
+
+
+def _occurrence(key: NDArray[np.int64]) -> NDArray[np.int64]:
+    """(n,) how often the same key came before."""
+    order = np.argsort(key, kind="stable")
+    new = changes(key[order])
+    place = np.arange(len(key))
+    count = np.empty(len(key), np.int64)
+    count[order] = place - place[new][np.cumsum(new) - 1]
+    return count
+
+
+def _one_conformer(row: NDArray[np.int64], group: NDArray[np.int64], table: AtomTable) -> NDArray[np.bool_]:
+    """Mask of the atoms that belong to the residue's best conformer, or to none in particular.
+
+    ``group`` joins residues of one number: with micro-heterogeneity they are conformers of each other.
+    """
+    keep = np.ones(len(row), dtype=bool)
+    alternative = np.flatnonzero(table.altloc != "")
+    if not len(alternative):
+        return keep
+    label = codes(table.altloc[alternative])
+    n_labels = int(label.max()) + 1
+    conformer = row[alternative] * n_labels + label
+    ids, first, inverse = np.unique(conformer, return_index=True, return_inverse=True)
+    inverse = inverse.reshape(-1)
+    mean = np.round(np.bincount(inverse, weights=table.occupancy[alternative]) / np.bincount(inverse), 4)
+    owner = group[alternative][first]
+    order = np.lexsort((first, -mean, owner))
+    best = order[np.r_[True, np.diff(owner[order]) != 0]]
+    chosen = np.full(int(group.max()) + 1, -1, dtype=np.int64)
+    chosen[owner[best]] = ids[best]
+    keep[alternative] = conformer == chosen[group[alternative]]
+    # Of several residues that share a number, only the one of the chosen conformer stays.
+    named = chosen[group] >= 0
+    all_alternative = np.zeros(int(row.max()) + 1, dtype=bool)
+    all_alternative[row[alternative]] = True
+    keep &= ~(named & all_alternative[row] & (row != chosen[group] // n_labels))
+    return keep
+
+
+def _first_of_each(row: NDArray[np.int64], name: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Mask of the first atom of each name in each residue: files with duplicated atoms exist."""
+    return _occurrence(row * (int(name.max(initial=0)) + 1) + name) == 0

@@ -1,0 +1,232 @@
+"""Ids that name one residue each: molecules that a file shows apart under one chain id get ids of their own.
+
+Programs write several chains under one letter or none, start the numbers again, tell chains apart by TER, segment, model, data
+block or ``label_asym_id`` only. Residues are written as ``chain:number`` in every output, so these chains are renamed: the first
+keeps its letter, the others get the next that are free, and a note says which.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import chain as following
+from itertools import product
+from string import ascii_letters, ascii_uppercase, digits
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from s2p.structure.grouping import ALTERNATIVE, Grouped
+from s2p.structure.polymer import Kinds
+from s2p.structure.table import changes, codes
+
+__all__ = ["Identities", "identify"]
+
+CLASH = 0.3
+"""Molecules of which this share of atoms lies on top of others' cannot be there at the same time."""
+
+
+@dataclass(frozen=True, eq=False)
+class Identities:
+    """What each of R residues is called."""
+
+    chain: NDArray[np.str_]
+    number: NDArray[np.int32]
+    insertion_code: NDArray[np.str_]
+    keep: NDArray[np.bool_]
+    """Not for residues of molecules that lie on top of others of their name."""
+
+
+def identify(groups: Grouped, kinds: Kinds, taken: set[str], notes: list[str]) -> Identities:
+    """Unique ids.
+
+    Parameters
+    ----------
+    taken
+        Chain ids of the file, of waters too.
+    """
+    chain = groups.column("chain")
+    found = Identities(
+        chain, groups.column("number").copy(), groups.column("insertion_code").copy(), np.ones(len(chain), dtype=bool)
+    )
+    _number_by_sequence(groups, kinds.protein, found, notes)
+    molecule = _molecules(groups, kinds, found, notes)
+    second = molecule > 0
+    if second.any():
+        keep = ~_on_top(groups, kinds, molecule)
+        n_lost = int((~keep & ~kinds.part).sum())
+        if n_lost:
+            notes.append(
+                f"{n_lost} residues or ligands that lie on top of others (another conformation, pose or model, or the same again) "
+                "were left out"
+            )
+        found = replace(found, keep=keep)
+        found = replace(found, chain=_chain_ids(chain, molecule, keep, taken, notes))
+    return found
+
+
+def _number_by_sequence(groups: Grouped, protein: NDArray[np.bool_], found: Identities, notes: list[str]) -> None:
+    """Number mmCIF chains by ``label_seq_id`` in which the author's numbers repeat."""
+    label, label_chain = groups.column("label_number"), groups.column("label_chain")
+    rows = np.flatnonzero(protein & (label > 0))
+    if not len(rows):
+        return
+    place = codes(*(groups.column(key)[rows] for key in ("model", "block", "label_chain")))
+    key = codes(place, found.number[rows], codes(found.insertion_code[rows]), found.chain[rows])
+    by_label = codes(place, label[rows])
+    repeated = (np.bincount(key)[key] > 1) & (np.bincount(by_label)[by_label] == 1)
+    if repeated.any():
+        wrong = rows[np.isin(place, place[repeated])]
+        found.number[wrong], found.insertion_code[wrong] = label[wrong], ""
+        names = ", ".join(dict.fromkeys(label_chain[wrong].tolist()))
+        notes.append(f"author residue numbers repeat in {names}: residues are numbered by their place in the sequence")
+
+
+def _molecules(groups: Grouped, kinds: Kinds, found: Identities, notes: list[str]) -> NDArray[np.int64]:
+    """(R,) which molecule of its chain id each residue belongs to, from 0."""
+    molecule = np.zeros(len(found.chain), np.int64)
+    letter = codes(found.chain)
+    rows = np.flatnonzero(kinds.protein)
+    rows = rows[np.argsort(letter[rows], kind="stable")]
+    firm, soft = _borders(groups, kinds, rows)
+    key = codes(letter[rows], found.number[rows], codes(found.insertion_code[rows]))
+    twice = np.bincount(key)[key] > 1
+    busy = np.isin(letter[rows], np.r_[letter[rows][twice], letter[rows][firm & ~changes(letter[rows])]])
+    if busy.any():
+        _split_chains(rows[busy], letter[rows][busy], firm[busy], soft[busy], found, molecule, notes)
+    _place_ligands(groups, kinds, letter, found, molecule)
+    return molecule
+
+
+def _borders(groups: Grouped, kinds: Kinds, rows: NDArray[np.int64]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Where, before which of some residues, another molecule begins for sure, and where it may."""
+
+    def differs(key: str) -> NDArray[np.bool_]:
+        return changes(groups.column(key)[rows])
+
+    def other(values: NDArray[np.str_]) -> NDArray[np.bool_]:
+        """Changes from one name to another, not to none."""
+        return changes(values) & np.r_[False, (values[1:] != "") & (values[:-1] != "")]
+
+    number = groups.column("number")[rows]
+    fall = np.r_[False, number[1:] < number[:-1]]
+    ended = np.r_[False, kinds.ends[rows][:-1]]
+    blank = groups.column("chain")[rows] == ""
+    segment, ter = other(groups.has_segment[rows]), differs("part")
+    apart = differs("model") | differs("block") | other(groups.column("label_chain")[rows])
+    open_end = ~kinds.bonded[rows]
+    firm = open_end & (apart | (ter & (ended | blank)) | (blank & (segment | fall | ended)))
+    soft = open_end & (apart | ter | segment | fall | ended | groups.again[rows])
+    return firm | differs("chain"), soft | differs("chain")
+
+
+def _split_chains(
+    rows: NDArray[np.int64],
+    letter: NDArray[np.int64],
+    firm: NDArray[np.bool_],
+    soft: NDArray[np.bool_],
+    found: Identities,
+    molecule: NDArray[np.int64],
+    notes: list[str],
+) -> None:
+    """Give each piece of some chains to a molecule in which its residues are unique."""
+    start = np.flatnonzero(firm | soft)
+    numbers = list(zip(found.number[rows].tolist(), found.insertion_code[rows].tolist(), strict=True))
+    current, held, counted, last = 0, set[tuple[int, str]](), 0, -1
+    for a, b in zip(start.tolist(), [*start[1:].tolist(), len(rows)], strict=True):
+        own = set(numbers[a:b])
+        if letter[a] != last:
+            current, held, last = 0, set(), int(letter[a])
+        elif firm[a] or not own.isdisjoint(held):
+            current, held = current + 1, set()
+        if len(own) < b - a:
+            own = {(k, "") for k in range(1, b - a + 1)}
+            if not own.isdisjoint(held):
+                current, held = current + 1, set()
+            found.number[rows[a:b]], found.insertion_code[rows[a:b]] = np.arange(1, b - a + 1), ""
+            counted += b - a
+        held |= own
+        molecule[rows[a:b]] = current
+    if counted:
+        notes.append(f"residue numbers repeat within a chain: its {counted} residues are numbered from 1")
+
+
+def _place_ligands(
+    groups: Grouped, kinds: Kinds, letter: NDArray[np.int64], found: Identities, molecule: NDArray[np.int64]
+) -> None:
+    """Put what is not protein with the first chain of its letter in its model and block, and apart what has the same id."""
+    region = codes(letter, groups.column("model"), groups.column("block"))
+    rows = np.flatnonzero(kinds.protein)
+    first = np.full(int(region.max(initial=-1)) + 1, np.iinfo(np.int64).max)
+    np.minimum.at(first, region[rows], molecule[rows])
+    others = np.flatnonzero(~kinds.protein & ~kinds.part)
+    home = first[region[others]]
+    molecule[others] = np.where(home == np.iinfo(np.int64).max, 0, home)
+    name = groups.column("residue_name")
+    key = codes(letter[others], name[others], found.number[others], codes(found.insertion_code[others]))
+    twice = np.flatnonzero(np.bincount(key)[key] > 1)
+    taken: dict[int, set[int]] = {}
+    for k, place in zip(key[twice].tolist(), others[twice].tolist(), strict=True):
+        used = taken.setdefault(k, set())
+        at = int(molecule[place])
+        if at in used:
+            at = max(used) + 1
+        used.add(at)
+        molecule[place] = at
+
+
+def _on_top(groups: Grouped, kinds: Kinds, molecule: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """(R,) residues of molecules, but for the first of a chain id, that clash with what comes before.
+
+    A ligand is looked at on its own, protein as a whole molecule.
+    """
+    whole = codes(groups.column("chain"), molecule, groups.column("model"), groups.column("block"))
+    unit = codes(np.where(kinds.protein, whole, -1), np.where(kinds.protein, 0, np.arange(len(molecule)) + 1))
+    of_atom, xyz = unit[groups.row], groups.atoms.coord
+    later = (molecule > 0)[groups.row]
+    lost = np.zeros(int(unit.max()) + 1, dtype=bool)
+    size = np.bincount(of_atom, minlength=len(lost))
+    order = np.full(len(lost), len(molecule))
+    np.minimum.at(order, unit, np.arange(len(unit)))
+    for base, tested, k in ((~later, later, 1), (later, later, 8)):
+        base, tested = base & ~lost[of_atom], tested & ~lost[of_atom]
+        if not base.any() or not tested.any():
+            continue
+        own, earlier = np.flatnonzero(tested), np.flatnonzero(base)
+        _, near = cKDTree(xyz[earlier]).query(xyz[own], k=k, distance_upper_bound=ALTERNATIVE)
+        near = near.reshape(len(own), -1)
+        partner = of_atom[earlier[np.minimum(near, len(earlier) - 1)]]
+        clash = ((near < len(earlier)) & ((k == 1) | (order[partner] < order[of_atom[own]][:, None]))).any(axis=1)
+        lost |= np.bincount(of_atom[own[clash]], minlength=len(lost)) > CLASH * size
+    return lost[unit]
+
+
+def _chain_ids(
+    chain: NDArray[np.str_], molecule: NDArray[np.int64], keep: NDArray[np.bool_], taken: set[str], notes: list[str]
+) -> NDArray[np.str_]:
+    """Names of the molecules: the first of a chain id has that id, the others the next that are free."""
+    free = _free_ids(taken)
+    number = codes(chain, molecule)
+    names: dict[int, str] = {}
+    given: dict[str, list[str]] = {}
+    first = np.unique(number[keep], return_index=True)[1]
+    for k in np.flatnonzero(keep)[np.sort(first)].tolist():
+        letter = str(chain[k])
+        kept = letter if letter and letter not in given else next(free)
+        given.setdefault(letter, []).append(kept)
+        names[int(number[k])] = kept
+    for letter, ids in given.items():
+        if len(ids) == 1:
+            names = {k: letter if name == ids[0] else name for k, name in names.items()}
+        else:
+            shown = ", ".join(ids[:6]) + (f", … ({len(ids)})" if len(ids) > 6 else "")
+            notes.append(f"{len(ids)} molecules share the chain id {letter!r}; they are called {shown}")
+    table = np.array([names.get(k, "") for k in range(int(number.max()) + 1)])
+    return table[number]
+
+
+def _free_ids(taken: set[str]) -> Iterator[str]:
+    letters = following(ascii_uppercase, ascii_letters[:26], digits)
+    longer = ("".join(x) for n in range(2, 6) for x in product(ascii_uppercase + digits, repeat=n))
+    return (name for name in following(letters, longer) if name not in taken)

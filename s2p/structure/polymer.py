@@ -1,0 +1,192 @@
+"""Which residues of a file are protein, by chemistry: names, backbone atoms and peptide bonds.
+
+TER records, HETATM and the entities of mmCIF are what some program thought, so they decide only where chemistry does not: a known
+amino acid that is bonded to nothing is a residue between gaps, or a ligand.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from s2p.structure.grouping import BACKBONE, Grouped
+from s2p.structure.names import CAPS, STANDARD
+from s2p.structure.table import codes
+
+__all__ = ["Kinds", "classify", "residue_facts"]
+
+PEPTIDE_BOND = 2.0
+"""Å: C and N of an amide at most; 1.33 in a good model, and no two atoms that are not bonded come so close."""
+PHOSPHODIESTER = 2.4
+"""Å, O3' and P likewise."""
+CA_DISTANCE = 4.5
+"""Å between the CA of neighbours, 3.8 in a good model; used where C or N is missing."""
+UNKNOWN = ("UNK", "UNL", "UNX")
+SMALL = 4
+"""Heavy atoms of the largest group at the end of a chain that is neither residue nor ligand."""
+
+
+@lru_cache(maxsize=4096)
+def residue_facts(name: str) -> tuple[bool, bool, str]:
+    """(amino acid, nucleotide, one letter of the parent or X) of a residue name."""
+    import gemmi
+
+    info = gemmi.find_tabulated_residue(name)
+    amino = info.is_amino_acid() and name not in CAPS
+    return amino, info.is_nucleic_acid(), (info.one_letter_code.strip().upper() or "X") if amino else "X"
+
+
+@dataclass(frozen=True, eq=False)
+class Kinds:
+    """What each of R residues is; of those that are nothing else, a ligand."""
+
+    protein: NDArray[np.bool_]
+    nucleic: NDArray[np.bool_]
+    """Nucleotides of a chain."""
+    part: NDArray[np.bool_]
+    """Caps and other small groups of a chain: neither residue nor ligand."""
+    bonded: NDArray[np.bool_]
+    """Whether a residue is bonded to the residue of the protein before it in its chain."""
+    ends: NDArray[np.bool_]
+    """Whether a residue ends a chain: it has a second oxygen of a carboxylate, or a cap follows."""
+    letter: NDArray[np.str_]
+
+
+def classify(groups: Grouped) -> Kinds:
+    """Tell protein, nucleic acid and caps from ligands."""
+    name = groups.column("residue_name")
+    distinct, code = np.unique(name, return_inverse=True)
+    code = code.reshape(-1)
+    amino, nucleic, letter = (np.array(x)[code] for x in zip(*map(residue_facts, distinct.tolist()), strict=True))
+    n, ca, c = (groups.of_name(x, element=x[0]) for x in BACKBONE)
+    known = amino & ~np.isin(name, UNKNOWN)
+    standard, cap = np.isin(name, list(STANDARD)), np.isin(name, list(CAPS))
+    whole = (n >= 0) & (ca >= 0) & (c >= 0)
+    some = (n >= 0) | (ca >= 0) | (c >= 0)
+    record = ~groups.column("het")
+    to_n, to_c = _amide_bonds(groups, n, c, (whole | known) & ~nucleic, nucleic)
+    linked = to_n | to_c
+    trace = _ca_trace(groups, n, ca, c)
+
+    protein = (standard & record) | (known & record & some) | (linked & (whole | known)) | (to_n & to_c & (ca >= 0)) | trace
+    protein &= ~nucleic & ~cap
+    end = groups.of_name("OXT") >= 0
+    chain, part = groups.column("chain"), groups.column("part")
+    stretch = codes(groups.column("model"), groups.column("block"), chain, part)
+    inside, between = _place(stretch, protein)
+    closed = inside & (part < part.max(initial=0))  # a TER comes after it
+    alone = known & ~record & some & ~linked & inside
+    protein |= alone & ~nucleic & ~cap & (between | (groups.column("label_number") > 0) | (closed & ~standard & ~end))
+    protein &= ~_free_amino_acids(chain, protein, protein & (linked | trace), end)
+
+    label = groups.column("label_number") > 0
+    chain_part = ~protein & ~nucleic & linked & (cap | label | ((inside & closed) & (_sizes(groups) <= SMALL)))
+    chain_part |= ~protein & ~nucleic & to_n & to_c
+    in_chain = nucleic & (record | label | _phosphodiesters(groups))
+    bonded, capped = _along(groups, protein, n, ca, c, cap)
+    return Kinds(protein, in_chain, chain_part, bonded, (end & protein) | capped, letter)
+
+
+def _sizes(groups: Grouped) -> NDArray[np.int64]:
+    return np.diff(np.r_[groups.start, len(groups.row)])
+
+
+def _amide_bonds(
+    groups: Grouped, n: NDArray[np.int64], c: NDArray[np.int64], amino: NDArray[np.bool_], nucleic: NDArray[np.bool_]
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """(R,) whether the nitrogen, or the carbon, of a residue is bonded to that of another amino acid.
+
+    Of a residue without an atom N any nitrogen counts: chromophores, and what links two residues, name their atoms otherwise.
+    """
+    row, element = groups.row, groups.atoms.element
+    sides = []
+    for symbol, named in (("N", n), ("C", c)):
+        other = (named < 0) & ~nucleic
+        sides.append(np.r_[named[named >= 0], np.flatnonzero((element == symbol) & other[row])])
+    nitrogen, carbon = sides
+    to_n, to_c = np.zeros(len(n), dtype=bool), np.zeros(len(n), dtype=bool)
+    if len(nitrogen) and len(carbon):
+        xyz = groups.atoms.coord
+        _, near = cKDTree(xyz[nitrogen]).query(xyz[carbon], k=min(3, len(nitrogen)), distance_upper_bound=PEPTIDE_BOND)
+        near = near.reshape(len(carbon), -1)
+        which, place = np.nonzero(near < len(nitrogen))
+        a, b = row[carbon[which]], row[nitrogen[near[which, place]]]
+        a, b = a[a != b], b[a != b]
+        to_c[a[amino[b]]] = True
+        to_n[b[amino[a]]] = True
+    return to_n, to_c
+
+
+def _ca_trace(groups: Grouped, n: NDArray[np.int64], ca: NDArray[np.int64], c: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """(R,) residues of one atom, a CA, as far from that of a neighbour as in a protein."""
+    only = (ca >= 0) & (_sizes(groups) == 1)
+    step = np.zeros(len(only), dtype=bool)
+    first, second = np.flatnonzero((ca >= 0)[:-1] & (ca >= 0)[1:] & (only[:-1] | only[1:])), None
+    second = first + 1
+    chain = groups.column("chain")
+    distance = np.linalg.norm(groups.atoms.coord[ca[first]] - groups.atoms.coord[ca[second]], axis=1)
+    near = (chain[first] == chain[second]) & (distance > 2.5) & (distance < CA_DISTANCE)
+    step[first[near]] = step[second[near]] = True
+    return step & only
+
+
+def _place(stretch: NDArray[np.int64], protein: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """(R,) whether there is protein in the same stretch of the file, and whether there is some before and after."""
+    n = int(stretch.max(initial=-1)) + 1
+    place = np.arange(len(stretch))
+    first, last = np.full(n, len(stretch)), np.full(n, -1)
+    np.minimum.at(first, stretch[protein], place[protein])
+    np.maximum.at(last, stretch[protein], place[protein])
+    return last[stretch] >= 0, (place > first[stretch]) & (place < last[stretch])
+
+
+def _free_amino_acids(
+    chain: NDArray[np.str_], protein: NDArray[np.bool_], linked: NDArray[np.bool_], end: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
+    """(R,) amino acids that are molecules of their own: bonded to none, both ends there, and no open end of a chain before them."""
+    free = np.zeros(len(chain), dtype=bool)
+    rows = np.flatnonzero(protein)
+    if linked.any():
+        opens = np.r_[True, (chain[rows][1:] != chain[rows][:-1]) | end[rows][:-1]]
+        free[rows] = opens & end[rows] & ~linked[rows]
+    return free
+
+
+def _phosphodiesters(groups: Grouped) -> NDArray[np.bool_]:
+    """(R,) whether O3' or P is bonded to the other of another residue."""
+    linked = np.zeros(len(groups.start), dtype=bool)
+    oxygen, phosphorus = groups.of_name("O3'", "O3*"), groups.of_name("P")
+    oxygen, phosphorus = oxygen[oxygen >= 0], phosphorus[phosphorus >= 0]
+    if len(oxygen) and len(phosphorus):
+        xyz = groups.atoms.coord
+        distance, near = cKDTree(xyz[phosphorus]).query(xyz[oxygen], distance_upper_bound=PHOSPHODIESTER)
+        found = np.flatnonzero(np.isfinite(distance))
+        a, b = groups.row[oxygen[found]], groups.row[phosphorus[near[found]]]
+        linked[a[a != b]] = linked[b[a != b]] = True
+    return linked
+
+
+def _along(
+    groups: Grouped,
+    protein: NDArray[np.bool_],
+    n: NDArray[np.int64],
+    ca: NDArray[np.int64],
+    c: NDArray[np.int64],
+    cap: NDArray[np.bool_],
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """(R,) which residues are bonded to the one before, and which have a cap behind them, before the next."""
+    bonded, capped = np.zeros(len(protein), dtype=bool), np.zeros(len(protein), dtype=bool)
+    rows = np.flatnonzero(protein)
+    before, after = rows[:-1], rows[1:]
+    chain, xyz = groups.column("chain"), groups.atoms.coord
+    middle = np.where(ca >= 0, ca, groups.start)
+    amide = np.linalg.norm(xyz[c[before]] - xyz[n[after]], axis=1) <= PEPTIDE_BOND
+    close = np.linalg.norm(xyz[middle[before]] - xyz[middle[after]], axis=1) <= CA_DISTANCE
+    bonded[after] = (chain[before] == chain[after]) & np.where((c[before] >= 0) & (n[after] >= 0), amide, close)
+    n_caps = np.cumsum(cap & (groups.column("residue_name") != "ACE"))
+    capped[before] = n_caps[after] > n_caps[before]
+    return bonded, capped
