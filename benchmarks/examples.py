@@ -14,7 +14,7 @@ from pathlib import Path
 from s2p.evaluation.compare import evaluate_complex
 from s2p.io.files import read_csv
 from s2p.predictor import Seq2Pocket
-from s2p.structure.formats import read_sdf_ligand
+from s2p.structure.files.formats import read_sdf_ligand
 from s2p.structure.reading import read_structure
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "data" / "examples"

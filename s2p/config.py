@@ -133,10 +133,6 @@ class ReadConfig(Checked):
     """Most atom records, of all models together."""
     max_values: Count = 20_000_000
     """Most values of an mmCIF file, of all tables together."""
-    max_chain_residues: Count = 60_000
-    """Most residues of one mmCIF chain, or, over several, root of the sum of squares: so gemmi's time grows (a few s here)."""
-    max_chain_parts: Count = 100_000
-    """Most pieces of chains, from one change of the chain id to the next, in a model; likewise."""
 
 
 @dataclass(frozen=True)

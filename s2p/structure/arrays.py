@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from s2p.errors import StructureError
+from s2p.structure.files.table import codes
 
 __all__ = ["Atoms", "Ligand", "Residues", "Structure"]
 
@@ -111,6 +113,17 @@ class Structure:
     ligands: tuple[Ligand, ...] = ()
     notes: tuple[str, ...] = ()
     """Sentences about what was unusual in the file."""
+
+    def __post_init__(self) -> None:
+        """Every output names residues and ligands by their ids, so no two may share one."""
+        residues = self.residues
+        place = codes(residues.chain, residues.number, residues.insertion_code)
+        repeated = np.flatnonzero(np.bincount(place)[place] > 1) if len(place) else place
+        names = [residues.ids()[k] for k in repeated[:1].tolist()]
+        seen = Counter(ligand.id for ligand in self.ligands)
+        names += [name for name, count in seen.items() if count > 1][:1]
+        if names:
+            raise StructureError(f"{self.name}: two residues or ligands are called {names[0]}; give each an id of its own")
 
     @property
     def chains(self) -> list[str]:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from s2p.structure.table import AtomTable, changes, codes
+from s2p.structure.files.table import AtomTable, changes, codes
 
 __all__ = ["Grouped", "group_atoms"]
 
@@ -49,6 +49,11 @@ class Grouped:
         index = np.full(len(self.start), -1, np.int64)
         index[self.row[found]] = found
         return index
+
+    def distance(self, i: int, j: int) -> float:
+        """Å between the nearest atoms of two residues."""
+        a, b = (self.atoms.coord[self.row == k] for k in (i, j))
+        return float(np.linalg.norm(a[:, None] - b[None], axis=-1).min())
 
     def take(self, residues: NDArray[np.int64]) -> Grouped:
         """Some of the residues, in the order given."""
@@ -176,4 +181,5 @@ def _one_conformer(row: NDArray[np.int64], group: NDArray[np.int64], table: Atom
 
 def _first_of_each(row: NDArray[np.int64], name: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Mask of the first atom of each name in each residue: files with duplicated atoms exist."""
-    return _occurrence(row * (int(name.max(initial=0)) + 1) + name) == 0
+    first: NDArray[np.bool_] = _occurrence(row * (int(name.max(initial=0)) + 1) + name) == 0
+    return first

@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from s2p.structure.files.table import changes, codes
 from s2p.structure.grouping import ALTERNATIVE, Grouped
 from s2p.structure.polymer import Kinds
-from s2p.structure.table import changes, codes
 
 __all__ = ["Identities", "identify"]
 
@@ -47,23 +47,18 @@ def identify(groups: Grouped, kinds: Kinds, taken: set[str], notes: list[str]) -
         Chain ids of the file, of waters too.
     """
     chain = groups.column("chain")
-    found = Identities(
-        chain, groups.column("number").copy(), groups.column("insertion_code").copy(), np.ones(len(chain), dtype=bool)
-    )
+    insertion = groups.column("insertion_code").astype("U4")
+    found = Identities(chain, groups.column("number").copy(), insertion, np.ones(len(chain), dtype=bool))
     _number_by_sequence(groups, kinds.protein, found, notes)
     molecule = _molecules(groups, kinds, found, notes)
-    second = molecule > 0
-    if second.any():
-        keep = ~_on_top(groups, kinds, molecule)
-        n_lost = int((~keep & ~kinds.part).sum())
-        if n_lost:
-            notes.append(
-                f"{n_lost} residues or ligands that lie on top of others (another conformation, pose or model, or the same again) "
-                "were left out"
-            )
-        found = replace(found, keep=keep)
-        found = replace(found, chain=_chain_ids(chain, molecule, keep, taken, notes))
-    return found
+    model, block = groups.column("model"), groups.column("block")
+    later = (molecule > 0) | (model != model[0]) | (block != block[0])
+    if not later.any():
+        return found
+    keep = ~_on_top(groups, kinds, molecule, later)
+    if n_lost := int((~keep & ~kinds.part).sum()):
+        notes.append(f"{n_lost} residues or ligands on top of others (other conformations or poses, or the same) were left out")
+    return replace(found, keep=keep, chain=_chain_ids(chain, molecule, keep, taken, notes))
 
 
 def _number_by_sequence(groups: Grouped, protein: NDArray[np.bool_], found: Identities, notes: list[str]) -> None:
@@ -107,7 +102,7 @@ def _borders(groups: Grouped, kinds: Kinds, rows: NDArray[np.int64]) -> tuple[ND
 
     def other(values: NDArray[np.str_]) -> NDArray[np.bool_]:
         """Changes from one name to another, not to none."""
-        return changes(values) & np.r_[False, (values[1:] != "") & (values[:-1] != "")]
+        return changes(values) & np.concatenate(([False], (values[1:] != "") & (values[:-1] != "")))
 
     number = groups.column("number")[rows]
     fall = np.r_[False, number[1:] < number[:-1]]
@@ -141,15 +136,34 @@ def _split_chains(
         elif firm[a] or not own.isdisjoint(held):
             current, held = current + 1, set()
         if len(own) < b - a:
-            own = {(k, "") for k in range(1, b - a + 1)}
+            counted += b - a - len(own)
+            new = _distinct(numbers[a:b])
+            own = set(new)
             if not own.isdisjoint(held):
                 current, held = current + 1, set()
-            found.number[rows[a:b]], found.insertion_code[rows[a:b]] = np.arange(1, b - a + 1), ""
-            counted += b - a
+            found.number[rows[a:b]], found.insertion_code[rows[a:b]] = zip(*new, strict=True)
         held |= own
         molecule[rows[a:b]] = current
     if counted:
-        notes.append(f"residue numbers repeat within a chain: its {counted} residues are numbered from 1")
+        notes.append(
+            f"{counted} residues repeat the number of another of their chain; they got insertion codes, or a count from 1"
+        )
+
+
+def _distinct(numbers: list[tuple[int, str]]) -> list[tuple[int, str]]:
+    """Insertion codes for residue numbers that repeat; from 1 where they do so too often."""
+    seen, new = set(numbers), list[tuple[int, str]]()
+    used = set[tuple[int, str]]()
+    for number, code in numbers:
+        at = (number, code)
+        if at in used:
+            at = next(
+                ((number, letter) for letter in ascii_uppercase if (number, letter) not in seen and (number, letter) not in used),
+                at,
+            )
+        new.append(at)
+        used.add(at)
+    return new if len(used) == len(numbers) else [(k, "") for k in range(1, len(numbers) + 1)]
 
 
 def _place_ligands(
@@ -176,15 +190,15 @@ def _place_ligands(
         molecule[place] = at
 
 
-def _on_top(groups: Grouped, kinds: Kinds, molecule: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """(R,) residues of molecules, but for the first of a chain id, that clash with what comes before.
+def _on_top(groups: Grouped, kinds: Kinds, molecule: NDArray[np.int64], second: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """(R,) residues of molecules, of those that are not the ``second`` of anything, that clash with what comes before.
 
     A ligand is looked at on its own, protein as a whole molecule.
     """
     whole = codes(groups.column("chain"), molecule, groups.column("model"), groups.column("block"))
     unit = codes(np.where(kinds.protein, whole, -1), np.where(kinds.protein, 0, np.arange(len(molecule)) + 1))
     of_atom, xyz = unit[groups.row], groups.atoms.coord
-    later = (molecule > 0)[groups.row]
+    later = second[groups.row]
     lost = np.zeros(int(unit.max()) + 1, dtype=bool)
     size = np.bincount(of_atom, minlength=len(lost))
     order = np.full(len(lost), len(molecule))

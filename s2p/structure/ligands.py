@@ -27,7 +27,8 @@ from scipy.spatial import cKDTree
 from s2p.config import LabelConfig, ReadConfig
 from s2p.structure.arrays import Ligand, Structure
 from s2p.structure.contacts import binding_residues
-from s2p.structure.formats import parse_file
+from s2p.structure.files.formats import read_annotations, read_content
+from s2p.structure.reading import read_molecules
 
 __all__ = [
     "ADDITIVES",
@@ -277,17 +278,28 @@ def label_row(structure: Structure, file: str, name: str, ligand_id: str, residu
 
 
 def file_bonds(path: str | Path) -> frozenset[Bond]:
-    """Pairs of residues that the file itself says are bonded covalently (both orders)."""
+    """Pairs of residues that the file itself says are bonded covalently (both orders), by the ids that the reader gives them."""
     import gemmi
 
+    content, config = read_content(Path(path), ReadConfig()), ReadConfig()
     bonds: set[Bond] = set()
-    for connection in parse_file(Path(path), ReadConfig()).connections:
-        if connection.type != gemmi.ConnectionType.Covale or connection.asu == gemmi.Asu.Different:
-            continue
-        a, b = (
-            (p.chain_name, p.res_id.seqid.num, p.res_id.seqid.icode.strip()) for p in (connection.partner1, connection.partner2)
-        )
-        bonds |= {(a, b), (b, a)}
+    told = [
+        [(p.chain_name, p.res_id.seqid.num, p.res_id.seqid.icode.strip()) for p in (connection.partner1, connection.partner2)]
+        for connection in read_annotations(content, config).connections
+        if connection.type == gemmi.ConnectionType.Covale and connection.asu != gemmi.Asu.Different
+    ]
+    if not told:
+        return frozenset()
+    found = read_molecules(content, config)
+    written = (found.groups.column(key).tolist() for key in ("chain", "number", "insertion_code"))
+    given = (values.tolist() for values in (found.ids.chain, found.ids.number, found.ids.insertion_code))
+    names: dict[Address, list[tuple[int, Address]]] = {}
+    for k, (address, new) in enumerate(zip(zip(*written, strict=True), zip(*given, strict=True), strict=True)):
+        names.setdefault(address, []).append((k, new))
+    for a, b in told:
+        # Of several molecules under one address, those that are closest.
+        pairs = [(found.groups.distance(i, j), x, y) for i, x in names.get(a, []) for j, y in names.get(b, [])]
+        bonds |= {pair for distance, x, y in pairs if distance <= min(pairs)[0] + _SHORTEST for pair in ((x, y), (y, x))}
     return frozenset(bonds)
 
 

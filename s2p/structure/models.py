@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from s2p.config import ReadConfig
 from s2p.errors import StructureError
-from s2p.structure.table import AtomTable, check_count, joined
+from s2p.structure.files.table import AtomTable, check_count, joined
+from s2p.structure.transforms import superposition
 
 __all__ = ["ModelChoice", "build_assembly", "choose_models"]
 
@@ -64,14 +65,16 @@ def _completes(table: AtomTable, first: NDArray[Any], used: NDArray[Any], more: 
     if not np.isin(chain[more], chain[used]).any():
         return True
     a, b = first[np.isin(chain[first], chain[more])], more[np.isin(chain[more], chain[first])]
-    if len(a) != len(b) or len(a) < 3 or any((getattr(table, x)[a] != getattr(table, x)[b]).any() for x in ("chain", "number", "name")):
+    same = ("chain", "number", "name")
+    if len(a) != len(b) or any((getattr(table, key)[a] != getattr(table, key)[b]).any() for key in same):
         return False
     some = np.linspace(0, len(a) - 1, min(len(a), 500)).astype(int)
     x, y = table.coord[a[some]], table.coord[b[some]]
     good = np.isfinite(x).all(axis=1) & np.isfinite(y).all(axis=1)
-    from s2p.structure.transforms import superposition
-
-    return good.sum() >= 3 and superposition(x[good], y[good])[2] < RIGID and np.linalg.norm(x - y, axis=1)[good].mean() > MOVED
+    if good.sum() < 3:
+        return False
+    moved = float(np.linalg.norm(x - y, axis=1)[good].mean())
+    return moved > MOVED and superposition(x[good], y[good])[2] < RIGID
 
 
 def build_assembly(table: AtomTable, number: int, annotations: Any, config: ReadConfig, path: Path) -> AtomTable:
@@ -90,7 +93,9 @@ def build_assembly(table: AtomTable, number: int, annotations: Any, config: Read
     found = {assembly.name: assembly for assembly in annotations.assemblies}
     if str(number) not in found:
         shown = ", ".join(list(found)[:20])
-        raise StructureError(f"{path}: there is no assembly {number}; " + (f"it has {shown}" if shown else "the file describes none"))
+        raise StructureError(
+            f"{path}: there is no assembly {number}; " + (f"it has {shown}" if shown else "the file describes none")
+        )
     pieces: list[tuple[NDArray[Any], Any]] = []
     for generator in found[str(number)].generators:
         names, column = (generator.subchains, table.label_chain) if generator.subchains else (generator.chains, table.chain)

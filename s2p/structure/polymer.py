@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from s2p.structure.files.names import CAPS, STANDARD
+from s2p.structure.files.table import codes
 from s2p.structure.grouping import BACKBONE, Grouped
-from s2p.structure.names import CAPS, STANDARD
-from s2p.structure.table import codes
 
 __all__ = ["Kinds", "classify", "residue_facts"]
 
@@ -92,7 +92,8 @@ def classify(groups: Grouped) -> Kinds:
 
 
 def _sizes(groups: Grouped) -> NDArray[np.int64]:
-    return np.diff(np.r_[groups.start, len(groups.row)])
+    sizes: NDArray[np.int64] = np.diff(np.r_[groups.start, len(groups.row)])
+    return sizes
 
 
 def _amide_bonds(
@@ -125,13 +126,14 @@ def _ca_trace(groups: Grouped, n: NDArray[np.int64], ca: NDArray[np.int64], c: N
     """(R,) residues of one atom, a CA, as far from that of a neighbour as in a protein."""
     only = (ca >= 0) & (_sizes(groups) == 1)
     step = np.zeros(len(only), dtype=bool)
-    first, second = np.flatnonzero((ca >= 0)[:-1] & (ca >= 0)[1:] & (only[:-1] | only[1:])), None
+    first = np.flatnonzero((ca >= 0)[:-1] & (ca >= 0)[1:] & (only[:-1] | only[1:]))
     second = first + 1
     chain = groups.column("chain")
     distance = np.linalg.norm(groups.atoms.coord[ca[first]] - groups.atoms.coord[ca[second]], axis=1)
     near = (chain[first] == chain[second]) & (distance > 2.5) & (distance < CA_DISTANCE)
     step[first[near]] = step[second[near]] = True
-    return step & only
+    step &= only
+    return step
 
 
 def _place(stretch: NDArray[np.int64], protein: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
@@ -147,7 +149,7 @@ def _place(stretch: NDArray[np.int64], protein: NDArray[np.bool_]) -> tuple[NDAr
 def _free_amino_acids(
     chain: NDArray[np.str_], protein: NDArray[np.bool_], linked: NDArray[np.bool_], end: NDArray[np.bool_]
 ) -> NDArray[np.bool_]:
-    """(R,) amino acids that are molecules of their own: bonded to none, both ends there, and no open end of a chain before them."""
+    """(R,) amino acids that are molecules of their own: bonded to none, complete, and no open end of a chain before them."""
     free = np.zeros(len(chain), dtype=bool)
     rows = np.flatnonzero(protein)
     if linked.any():

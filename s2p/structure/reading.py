@@ -1,6 +1,6 @@
 """Read a protein structure into flat arrays.
 
-Every format becomes the same table of atom records (:mod:`s2p.structure.formats`), to which the same rules apply:
+Every format becomes the same table of atom records (:mod:`s2p.structure.files.formats`), to which the same rules apply:
 
 * waters and hydrogens are dropped; of each residue the conformer with the highest mean occupancy is kept (tie: the first),
   conformers are never mixed (:mod:`s2p.structure.grouping`);
@@ -20,13 +20,13 @@ from numpy.typing import NDArray
 from s2p.config import ReadConfig
 from s2p.errors import StructureError
 from s2p.structure.arrays import Atoms, Ligand, Residues, Structure
-from s2p.structure.formats import Content, read_annotations, read_content, read_table
+from s2p.structure.files.formats import Content, read_annotations, read_content, read_table
+from s2p.structure.files.names import DUMMY, STANDARD, standard_names
+from s2p.structure.files.table import AtomTable, changes
 from s2p.structure.grouping import Grouped, group_atoms
 from s2p.structure.identity import Identities, identify
 from s2p.structure.models import ModelChoice, build_assembly, choose_models
-from s2p.structure.names import DUMMY, STANDARD, standard_names
 from s2p.structure.polymer import Kinds, classify
-from s2p.structure.table import AtomTable, changes
 
 __all__ = ["SUFFIXES", "Atoms", "Ligand", "Residues", "Structure", "is_structure_file", "read_atoms", "read_structure", "stem"]
 
@@ -101,9 +101,7 @@ class Molecules:
     notes: tuple[str, ...]
 
 
-def read_molecules(
-    content: Content, config: ReadConfig, model: ModelChoice = None, assembly: int | None = None
-) -> Molecules:
+def read_molecules(content: Content, config: ReadConfig, model: ModelChoice = None, assembly: int | None = None) -> Molecules:
     """Apply the rules to a file."""
     path, table = content.path, read_table(content, config)
     notes = list(table.notes)
@@ -112,7 +110,7 @@ def read_molecules(
     else:
         table = choose_models(table, int(table.model[0]) if model is None else model, path, [])
         table = build_assembly(table, assembly, read_annotations(content, config), config, path)
-    finite = (np.abs(table.coord) < 1e6).all(axis=1)  # not so for NaN
+    finite = np.asarray((np.abs(table.coord) < 1e6).all(axis=1))  # not so for NaN
     if not finite.any():
         raise StructureError(f"{path}: none of its {len(finite)} atoms has usable coordinates and a residue number")
     if not finite.all():
@@ -122,7 +120,7 @@ def read_molecules(
     rank = np.argsort(np.argsort(first))[rank.reshape(-1)]
     heavy = finite & ~np.isin(table.element, ("H", "D", DUMMY)) & (residue_name != "HOH")
     if not heavy.any():
-        raise StructureError(f"{path}: no protein found in it (only water or hydrogens); s2p predicts pockets of proteins")
+        raise _no_protein(path)
     named = replace(table, name=name, residue_name=residue_name, line=np.arange(len(table), dtype=np.int32))
     groups = group_atoms(named.take(heavy), rank[heavy], notes)
     kinds = classify(groups)
@@ -130,42 +128,59 @@ def read_molecules(
     return Molecules(table, groups, kinds, ids, tuple(notes))
 
 
-def read_atoms(path: Path, config: ReadConfig | None = None) -> AtomTable:
-    """All atoms of the default model, waters and hydrogens included, under the ids that :func:`read_structure` gives them."""
-    found = read_molecules(read_content(path, config or ReadConfig()), config or ReadConfig())
-    table, groups = found.table, found.groups
+def _no_protein(path: Path, held: str = "") -> StructureError:
+    held = held or "no amino-acid residues, only other molecules or hydrogens"
+    return StructureError(f"{path}: no protein found in it ({held}); s2p predicts pockets of proteins")
+
+
+def read_atoms(content: Content, config: ReadConfig) -> tuple[AtomTable, NDArray[np.int64]]:
+    """All atoms of the default model, waters, hydrogens and other conformers included, under the ids of :func:`read_structure`.
+
+    Returns
+    -------
+    table, residue
+        (n,) index of the protein's residue that an atom belongs to, -1 for none.
+    """
+    found = read_molecules(content, config)
+    table, groups, ids = found.table, found.groups, found.ids
     n = len(table)
-    same = np.cumsum(changes(*(getattr(table, x) for x in ("model", "block", "label_chain", "chain", "number", "insertion_code", "residue_name"))))
+    keys = ("model", "block", "label_chain", "chain", "number", "insertion_code", "residue_name")
+    run = np.cumsum(changes(*(getattr(table, key) for key in keys)))
     owner = np.full(n, -1)
     owner[groups.atoms.line] = groups.row
-    # Hydrogens and other conformers stand with the atoms of their residue that were kept.
-    for step in (slice(None), slice(None, None, -1)):
-        known, run = owner[step], same[step]
+    for step in (slice(None), slice(None, None, -1)):  # atoms that were dropped stand with those of their residue that were not
+        known, own = owner[step], run[step]
         last = np.maximum.accumulate(np.where(known >= 0, np.arange(n), -1))
-        near = (known < 0) & (last >= 0) & (run == run[last])
-        owner[step] = np.where(near, known[last], known)
+        owner[step] = np.where((known < 0) & (last >= 0) & (own == own[last]), known[last], known)
     given = owner >= 0
-    columns = {}
-    for key, values in (("chain", found.ids.chain), ("number", found.ids.number), ("insertion_code", found.ids.insertion_code)):
-        columns[key] = np.where(given, values[owner], getattr(table, key))
-    return replace(table, **columns, notes=found.notes).take(~given | found.ids.keep[owner])
+    columns = {
+        key: np.where(given, getattr(ids, key)[owner], getattr(table, key)) for key in ("chain", "number", "insertion_code")
+    }
+    order = _order(found)
+    index = np.full(len(groups.start) + 1, -1)
+    index[order[found.kinds.protein[order]]] = np.arange(int(found.kinds.protein[order].sum()))
+    keep = ~given | ids.keep[owner]
+    return replace(table, **columns, notes=found.notes).take(keep), index[owner][keep]
+
+
+def _order(found: Molecules) -> NDArray[np.int64]:
+    """Residues and ligands that stay, chain by chain as these start in the file."""
+    groups, ids = found.groups, found.ids
+    order = np.arange(len(ids.chain))
+    if (ids.chain != groups.column("chain")).any():
+        names, code = np.unique(ids.chain, return_inverse=True)
+        first = np.full(len(names), np.iinfo(np.int64).max)
+        np.minimum.at(first, code.reshape(-1), groups.column("line"))
+        order = np.lexsort((order, first[code.reshape(-1)]))
+    return order[(ids.keep & ~found.kinds.part)[order]]
 
 
 def _structure(name: str, molecules: Molecules, path: Path) -> Structure:
     """The protein and the ligands as arrays; the protein's residues are numbered from 0."""
     groups, kinds, ids, notes = molecules.groups, molecules.kinds, molecules.ids, list(molecules.notes)
     if not (kinds.protein & ids.keep).any():
-        held = "nucleic acid" if kinds.nucleic.any() else "no amino-acid residues, only other molecules or hydrogens"
-        raise StructureError(f"{path}: no protein found in it ({held}); s2p predicts pockets of proteins")
-    rank = np.unique(ids.chain, return_index=True, return_inverse=True)
-    order = np.arange(len(ids.chain))
-    if (ids.chain != groups.column("chain")).any():  # chains come in the order in which they start
-        line = groups.atoms.line[groups.start]
-        names, code = np.unique(ids.chain, return_inverse=True)
-        first = np.full(len(names), np.iinfo(np.int32).max)
-        np.minimum.at(first, code.reshape(-1), line)
-        order = np.lexsort((order, first[code.reshape(-1)]))
-    order = order[(ids.keep & ~kinds.part)[order]]
+        raise _no_protein(path, "nucleic acid" if kinds.nucleic.any() else "")
+    order = _order(molecules)
     groups = groups.take(order)
     protein, nucleic, letter = kinds.protein[order], kinds.nucleic[order], kinds.letter[order]
     chain, number, icode = ids.chain[order], ids.number[order], ids.insertion_code[order]

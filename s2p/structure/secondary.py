@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from s2p.structure.reading import Structure
+from s2p.structure.arrays import Structure
 
 __all__ = ["secondary_structure"]
 

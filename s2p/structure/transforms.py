@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from s2p.structure.reading import Structure
+from s2p.structure.arrays import Structure
 
 __all__ = ["dihedral", "moved", "random_rotation", "superposition"]
 

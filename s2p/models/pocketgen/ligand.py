@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from s2p.errors import S2PError
 from s2p.models.pocketgen.atoms import flat_ring, ligand_bonds
 from s2p.models.pocketgen.data import LigandAtoms
-from s2p.structure.formats import read_sdf_molecule
+from s2p.structure.files.formats import read_sdf_molecule
 
 __all__ = [
     "AROMATIC",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -20,8 +20,9 @@ from s2p.models.pocketgen.design import Design, Measures
 from s2p.models.pocketgen.ligand import dictionary_bonds, sdf_ligand
 from s2p.models.pocketgen.report import design_page
 from s2p.models.pocketgen.scores import Scores, designed_sequences
-from s2p.structure.formats import parse_file
-from s2p.structure.reading import Ligand, Structure
+from s2p.structure.files.formats import read_annotations, read_content
+from s2p.structure.files.table import AtomTable, changes, codes
+from s2p.structure.reading import Ligand, Structure, read_atoms
 
 __all__ = ["complex_text", "design_fasta", "find_ligand", "find_residues", "place_in_pocket", "save_designs"]
 
@@ -101,49 +102,78 @@ def place_in_pocket(
 def complex_text(path: Path, structure: Structure, pocket: Pocket, design: Design, ligand: LigandAtoms | None) -> tuple[str, str]:
     """The file at ``path`` with the designed residues in place, and its suffix: PDB stays PDB, mmCIF mmCIF.
 
-    All other atoms are as in the file. B-factors of designed residues are 100 times the probability of their type. Links to
-    designed residues and the sequence records of their entities are left out, which no longer hold.
+    All other atoms are as in the file, under the ids that the reader gives them. B-factors of designed residues are 100 times the
+    probability of their type. Links to designed residues and sequence records are left out, which no longer hold.
 
     Parameters
     ----------
     ligand
         Added as residue LIG in a chain of its own; ``None`` if the file has it.
     """
-    parsed = parse_file(path, ReadConfig())
-    parsed.setup_entities()
+    content = read_content(path, ReadConfig())
+    table, index = read_atoms(content, ReadConfig())
+    places = {k: place for place, k in enumerate(pocket.residues[pocket.pocket].tolist())}
+    parsed = read_annotations(content, ReadConfig())
+    parsed.entities = gemmi.EntityList()
+    model = gemmi.Model(1)
+    for chain in _gemmi_chains(table, index, design, places):
+        model.add_chain(chain)
     residues = structure.residues
-    rows = {
-        (str(residues.chain[k]), int(residues.number[k]), str(residues.insertion_code[k])): place
-        for place, k in enumerate(pocket.residues[pocket.pocket].tolist())
-    }
-    touched = set()
-    for chain in parsed[0]:
-        done: set[tuple[str, int, str]] = set()
-        for index in reversed(range(len(chain))):
-            residue = chain[index]
-            key = (chain.name, residue.seqid.num, residue.seqid.icode.strip())
-            if key not in rows or residue.entity_type not in (gemmi.EntityType.Polymer, gemmi.EntityType.Unknown):
-                continue
-            if key in done:  # another residue at this place (microheterogeneity)
-                del chain[index]
-                continue
-            done.add(key)
-            touched.add(residue.entity_id)
-            _replace(residue, design, rows[key])
-    for entity in parsed.entities:
-        if entity.name in touched:
-            entity.full_sequence = []
+    ids = set(zip(*(x[list(places)].tolist() for x in (residues.chain, residues.number, residues.insertion_code)), strict=True))
     for k in reversed(range(len(parsed.connections))):
         ends = (parsed.connections[k].partner1, parsed.connections[k].partner2)
-        if any((p.chain_name, p.res_id.seqid.num, p.res_id.seqid.icode.strip()) in rows for p in ends):
+        if any((p.chain_name, p.res_id.seqid.num, p.res_id.seqid.icode.strip()) in ids for p in ends):
             del parsed.connections[k]
     if ligand is not None:
-        _append(parsed[0], ligand)
+        _append(model, ligand)
+    parsed.add_model(model)
     parsed.setup_entities()
     parsed.assign_serial_numbers()
-    if parsed.input_format == gemmi.CoorFormat.Pdb:
+    if content.kind == "pdb":
         return parsed.make_pdb_string(), ".pdb"
     return parsed.make_mmcif_document().as_string(), ".cif"
+
+
+def _gemmi_chains(table: AtomTable, index: NDArray[np.int64], design: Design, places: dict[int, int]) -> Iterator[gemmi.Chain]:
+    """Chains of a file as they stand, the residues of ``places`` designed."""
+    chain = table.chain
+    place = (chain, table.number, table.insertion_code)
+    wanted = np.isin(index, list(places))
+    at = codes(*place)
+    # Another residue at the place of a designed one is its alternative.
+    keep = ~(np.isin(at, at[wanted]) & ~wanted & (table.altloc != ""))
+    start = np.flatnonzero(changes(*place, table.residue_name, table.part, index) & keep | (keep & ~np.r_[False, keep[:-1]]))
+    ends = np.r_[start[1:], len(table)]
+    new: gemmi.Chain | None = None
+    done = set()
+    for a, b in zip(start.tolist(), ends.tolist(), strict=True):
+        if new is None or new.name != chain[a]:
+            if new is not None:
+                yield new
+            new = gemmi.Chain(str(chain[a]))
+        k = int(index[a])
+        if k in done:
+            continue
+        residue = gemmi.Residue()
+        residue.name, residue.het_flag = str(table.residue_name[a]), "H" if table.het[a] else "A"
+        residue.seqid = gemmi.SeqId(int(table.number[a]), str(table.insertion_code[a]) or " ")
+        residue.subchain, residue.label_seq = str(table.label_chain[a]), int(table.label_number[a]) or None
+        if k in places:
+            done.add(k)
+            _replace(residue, design, places[k])
+        else:
+            for row in np.flatnonzero(keep[a:b]) + a:
+                atom = gemmi.Atom()
+                atom.name, atom.element, atom.altloc = (
+                    str(table.name[row]),
+                    gemmi.Element(table.element[row]),
+                    table.altloc[row] or "\0",
+                )
+                atom.pos, atom.occ, atom.b_iso = gemmi.Position(*table.coord[row]), table.occupancy[row], table.b_factor[row]
+                residue.add_atom(atom)
+        new.add_residue(residue)
+    if new is not None:
+        yield new
 
 
 def _replace(residue: gemmi.Residue, design: Design, place: int) -> None:

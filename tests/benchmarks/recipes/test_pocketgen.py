@@ -6,6 +6,7 @@ import csv
 import json
 from pathlib import Path
 
+import gemmi
 import numpy as np
 import pytest
 import torch
@@ -15,7 +16,6 @@ from benchmarks.recipes.data import read_split
 from benchmarks.recipes.pocketgen import PocketRow, choose_share, main, summarise_pockets
 from benchmarks.recipes.pocketgen_data import Protein
 from benchmarks.studies.pocketgen import main as folds_main
-from s2p.config import ReadConfig
 from s2p.errors import WeightsError
 from s2p.language.esm import BACKBONES
 from s2p.models.encoder import start_encoder
@@ -25,7 +25,6 @@ from s2p.models.pocketgen.design import prepare_pocket
 from s2p.models.pocketgen.network import PocketGen
 from s2p.models.pocketgen.output import find_ligand
 from s2p.models.pocketgen.training import validate
-from s2p.structure.formats import parse_file
 from s2p.structure.reading import read_structure
 
 COMPLEXES = {"train": ("1a28.pdb.gz", "STR"), "validation": ("1hpv.pdb.gz", "478"), "test": ("6WQA.cif", "ZMA")}
@@ -41,7 +40,7 @@ def data(tmp_path_factory: pytest.TempPathFactory, examples: Path) -> Path:
         structure = read_structure(examples / file)
         own = place / "set" / split
         own.mkdir(parents=True)
-        parsed = parse_file(examples / file, ReadConfig())
+        parsed = gemmi.read_structure(str(examples / file))
         parsed.setup_entities()
         parsed.remove_ligands_and_waters()
         parsed.write_pdb(str(own / "protein.pdb"))

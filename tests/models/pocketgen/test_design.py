@@ -47,7 +47,7 @@ from s2p.models.pocketgen.output import (
 )
 from s2p.models.pocketgen.scores import score_designs
 from s2p.output.report import script_hash
-from s2p.structure.formats import read_sdf_ligand
+from s2p.structure.files.formats import read_sdf_ligand
 from s2p.structure.reading import Structure, read_structure
 from s2p.structure.transforms import random_rotation
 

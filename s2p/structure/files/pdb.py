@@ -1,4 +1,4 @@
-"""Text of a PDB file, or of the formats made from it (``.pdbqt``, ``.pqr``), to an :class:`~s2p.structure.table.AtomTable`."""
+"""Text of a PDB file, or of the formats made from it (``.pdbqt``, ``.pqr``), to a table of its atoms."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from s2p.config import ReadConfig
 from s2p.errors import StructureError
-from s2p.structure.columns import Bytes, Fields, gather, read_fields
-from s2p.structure.names import DUMMY, STANDARD, element_of, is_residue_name
-from s2p.structure.table import AtomTable
+from s2p.structure.files.columns import Bytes, Fields, gather, read_fields
+from s2p.structure.files.names import DUMMY, STANDARD, element_of, is_residue_name
+from s2p.structure.files.table import AtomTable, check_count
 
 __all__ = ["read_pdb"]
 
@@ -48,8 +48,6 @@ def read_pdb(data: bytes, path: Path, config: ReadConfig) -> AtomTable:
     StructureError
         If there are no atom records, more than ``config.max_atoms``, or one whose fields cannot be told from each other.
     """
-    from s2p.structure.formats import check_count
-
     if not data.isascii():  # columns are characters to whoever wrote the file
         data = data.decode(errors="replace").encode("ascii", errors="replace")
     if b"\t" in data:

@@ -58,8 +58,10 @@ _AMINO = {name: name for name in STANDARD} | {name: parent for parent, names in 
 _AMINO |= {end + name: parent for name, parent in _AMINO.items() if len(name) == 3 for end in "NC"}
 _TERMINI = {"O1": "O", "OT1": "O", "OC1": "O", "O'": "O", "O2": "OXT", "OT2": "OXT", "OC2": "OXT", "O''": "OXT", "OT": "OXT"}
 _BACKBONE = frozenset({"N", "CA", "C", "O", "OXT", *_TERMINI})
-_CAP_NAMES = {"ACE": "ACE", "FOR": "FOR", "NH2": "NH2", "NHE": "NH2", "CT2": "NH2", "NME": "NME", "NMA": "NME", "CT3": "NME"}
 _CAP_ATOMS = frozenset("N C O CA CH3 CT CAT CAY CY OY NT".split())
+_AMINO_ATOMS = _BACKBONE.union(*_SIDE_CHAINS.values(), _CAP_ATOMS)
+"""Of any amino acid: side chains may have been edited under a name. Homoserine (HSE), phosphohistidine (HIP) have others."""
+_CAP_NAMES = {"ACE": "ACE", "FOR": "FOR", "NH2": "NH2", "NHE": "NH2", "CT2": "NH2", "NME": "NME", "NMA": "NME", "CT3": "NME"}
 _WATERS = frozenset(
     "HOH WAT SOL SOLV TIP TIP2 TIP3 TIP4 TIP5 TIP3P TIP4P TIP5P TP3 TP4 TP5 T3P T4P T5P TIP3F SPC SPCE SPC/E SPE OPC OPC3 OPC4"
     " OH2 DOD H2O HHO OHH HO4 W WT4 SWM4 SWM6".split()
@@ -140,7 +142,7 @@ def _translated(name: str, atoms: frozenset[str]) -> str:
     """The standard name of residues whose heavy atoms, those of all of them, are ``atoms``."""
     upper = name.upper()
     amino = _AMINO.get(upper, "")
-    if amino and (upper == amino or atoms <= _BACKBONE | _SIDE_CHAINS[amino] | _CAP_ATOMS):
+    if amino and (upper == amino or atoms <= _AMINO_ATOMS):
         return amino
     if upper in _WATERS and all(x.startswith("O") for x in atoms):
         return "HOH"

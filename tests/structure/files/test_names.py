@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from s2p.structure.names import DUMMY, STANDARD, element_of, standard_names
+from s2p.structure.files.names import DUMMY, STANDARD, element_of, standard_names
 
 HISTIDINE = ("N", "CA", "C", "O", "CB", "CG", "ND1", "CD2", "CE1", "NE2")
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from s2p.config import ReadConfig
 from s2p.errors import StructureError
-from s2p.structure.table import AtomTable
+from s2p.structure.files.table import AtomTable
 
 __all__ = ["Content", "read_annotations", "read_content", "read_sdf_ligand", "read_sdf_molecule", "read_table"]
 
@@ -62,8 +62,8 @@ def read_table(content: Content, config: ReadConfig) -> AtomTable:
     StructureError
         If the file is damaged, too large, or no structure.
     """
-    from s2p.structure.cif import read_binary_cif, read_cif
-    from s2p.structure.pdb import read_pdb
+    from s2p.structure.files.cif import read_binary_cif, read_cif
+    from s2p.structure.files.pdb import read_pdb
 
     path = content.path
     try:
@@ -94,10 +94,12 @@ def read_annotations(content: Content, config: ReadConfig) -> Any:
             return gemmi.read_pdb_string(_ATOM_LINES.sub(b"", text))
         block = gemmi.cif.Document().add_new_block("x")
         if content.kind == "bcif":
-            from s2p.structure.cif import read_categories
+            from s2p.structure.files.cif import read_categories
 
             for name, columns in next(iter(read_categories(content.data, config, _ANNOTATIONS)), {}).items():
-                block.set_mmcif_category(f"_{name}.", {key: [x or None for x in c.astype(str).tolist()] for key, c in columns.items()})
+                block.set_mmcif_category(
+                    f"_{name}.", {key: [x or None for x in c.astype(str).tolist()] for key, c in columns.items()}
+                )
         else:
             whole = gemmi.cif.read_string(content.data.decode(errors="replace"))[0]
             for name in _ANNOTATIONS:

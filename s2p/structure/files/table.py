@@ -14,6 +14,7 @@ from s2p.errors import StructureError
 
 __all__ = ["AtomTable", "changes", "check_count", "codes", "joined"]
 
+
 @dataclass(frozen=True, eq=False)
 class AtomTable:
     """n atom records, in file order, hydrogens and waters included."""
@@ -99,7 +100,7 @@ def changes(*columns: NDArray[Any]) -> NDArray[np.bool_]:
     for column in columns:
         number = _number(column)
         change |= number[1:] != number[:-1]
-    return np.r_[np.ones(min(len(columns[0]), 1), dtype=bool), change]
+    return np.concatenate((np.ones(min(len(columns[0]), 1), dtype=bool), change))
 
 
 def _number(column: NDArray[Any]) -> NDArray[Any]:

@@ -7,10 +7,10 @@ import pytest
 
 from s2p.errors import StructureError
 from s2p.structure.contacts import binding_residues
-from s2p.structure.formats import read_sdf_ligand
+from s2p.structure.files.formats import read_sdf_ligand
 from s2p.structure.reading import read_structure
 
-EXAMPLES = Path(__file__).parents[2] / "data" / "examples"
+EXAMPLES = Path(__file__).parents[3] / "data" / "examples"
 
 
 def test_sdf_ligand_sits_in_its_site():

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from s2p.structure.names import DUMMY, ELEMENTS, is_residue_name
+from s2p.structure.files.names import DUMMY, ELEMENTS, is_residue_name
 
 __all__ = ["Fields", "read_fields"]
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from s2p.config import ReadConfig
 from s2p.errors import StructureError
-from s2p.structure.table import AtomTable, check_count, joined
+from s2p.structure.files.table import AtomTable, check_count, joined
 
 __all__ = ["read_binary_cif", "read_categories", "read_cif"]
 
@@ -52,8 +52,6 @@ def read_cif(data: bytes, path: Path, config: ReadConfig) -> AtomTable:
 
 def read_binary_cif(data: bytes, path: Path, config: ReadConfig) -> AtomTable:
     """The atoms of all data blocks of a BinaryCIF file; raises as :func:`read_cif`."""
-    from s2p.structure.binary_cif import read_categories
-
     tables = []
     for categories in read_categories(data, config, ("atom_site",)):
         columns = categories["atom_site"]
@@ -94,7 +92,9 @@ def _text_columns(block: Any, path: Path) -> Column:
         plain = {value: gemmi.cif.as_string(value) for value in distinct if value[0] in "'\";?."}
         longest = max(map(len, distinct), default=0)
         if longest > MAX_NAME or 4 * longest * len(values) > MOST_BYTES:  # NumPy keeps every name as long as the longest
-            raise StructureError(f"{path}: has a chain, residue or atom name of {longest} characters; it is damaged, or no structure")
+            raise StructureError(
+                f"{path}: has a chain, residue or atom name of {longest} characters; it is damaged, or no structure"
+            )
         return np.array([plain.get(value, value) for value in values] if plain else values)
 
     return column
@@ -126,7 +126,7 @@ def _table(column: Column, n: int) -> AtomTable:
     name, residue_name = text("auth_atom_id", "label_atom_id"), text("auth_comp_id", "label_comp_id")
     element = np.char.upper(text("type_symbol"))
     if (element == "").any():
-        from s2p.structure.names import element_of
+        from s2p.structure.files.names import element_of
 
         kinds, code = np.unique(np.char.add(np.char.add(name, " "), residue_name), return_inverse=True)
         known = np.array([element_of(*kind.split(" ", 1)) for kind in kinds.tolist()])
