@@ -70,4 +70,4 @@ def test_a_prediction_from_the_command_line_imports_little(tmp_path: Path) -> No
     for folder in ("benchmarks", "course", "s2p.evaluation", "s2p.training", "s2p.models"):
         assert not [name for name in ours if name == folder or name.startswith(f"{folder}.")]
     modules = [name for name in ours if not (ROOT / name.replace(".", "/")).is_dir()]
-    assert len(modules) <= 40, "\n".join(modules)
+    assert len(modules) <= 50, "\n".join(modules)
