@@ -101,18 +101,16 @@ def _records(buffer: Bytes, length: int) -> tuple[NDArray[np.int64], NDArray[np.
 def _borders(buffer: Bytes, starts: NDArray[np.int64], kinds: NDArray[np.int8]) -> tuple[NDArray[np.int32], ...]:
     """Model, part and block of every atom."""
     model, closed = 1, False
-    number = np.zeros(len(kinds), np.int32)
+    number = np.ones(len(kinds), np.int32)
     breaks = np.flatnonzero(kinds >= 3)
-    for k, begin in pairwise([*breaks.tolist(), len(kinds)]):
+    for k, end in pairwise([*breaks.tolist(), len(kinds)]):
         if kinds[k] == 5:
             text = gather(buffer, starts[k : k + 1], 40)[5:, 0].tobytes().split()
-            model, closed = int(text[0][:9]) if text and text[0].isdigit() else model + 1, False
-        elif kinds[k] == 4:
-            closed = True
-        if closed and begin > k + 1 and (kinds[k + 1 : begin] <= 1).any():
+            model, closed = int(text[0][:9]) if text and text[0].isdigit() else model + closed, False
+        closed |= bool(kinds[k] == 4)
+        if closed and (kinds[k:end] <= 1).any():
             model, closed = model + 1, False  # models without a MODEL record
-        number[k:begin] = model
-    number[: breaks[0] if len(breaks) else len(kinds)] = 1
+        number[k:end] = model
     is_atom = kinds <= 1
     part, block = np.cumsum((kinds >= 2) & (kinds <= 4)), np.cumsum(kinds == 3)
     return number[is_atom], part[is_atom].astype(np.int32), block[is_atom].astype(np.int32)
@@ -158,14 +156,17 @@ def _settle_numbers(fields: Fields) -> None:
         rows[padded] = True
         number[rows], chain[0, rows] = number[rows] + 10000 * (chain[0, rows] - 48).astype(np.int32), _BLANK
     digit = np.flatnonzero(icode - 48 < 10)
-    if not len(digit) or np.isin(number[digit], number[icode == _BLANK]).any():
+    if not len(digit):
+        return
+    first = digit[0]
+    if same_chain[first] and number[first] == number[first - 1]:
         return  # insertion codes, in the residue that they are inserted behind
     value = number[digit] * 10 + icode[digit] - 48
     steps = np.diff(value)[same_chain[digit][1:]]
     counts = len(np.unique(number[digit])) > 1 and bool(np.isin(steps, (0, 1)).all())
-    if not (after_9999[digit[0]] or counts):
-        k, letter = int(number[digit[0]]), chr(icode[digit[0]])
-        raise _Unclear(int(digit[0]), f"it may be of residue {k}{letter} or of residue {k} with insertion code {letter}")
+    if not (after_9999[first] or counts):
+        k, letter = int(number[first]), chr(icode[first])
+        raise _Unclear(int(first), f"it may be of residue {k}{letter} or of residue {k} with insertion code {letter}")
     number[digit], icode[digit] = value, _BLANK
 
 

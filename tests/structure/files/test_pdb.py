@@ -169,6 +169,11 @@ def test_numbers_in_doubt_are_refused(number: str, icode: str, reason: str) -> N
         read(write(atoms(n=1), lambda a: left(a, number=number, icode=icode) + right(a)))
 
 
+def test_five_digit_numbers_of_a_chain_with_a_residue_1000() -> None:
+    records = [*atoms(1000), *atoms(9998)]
+    assert_same(read(write(records, lambda a: left(a, icode=" " if a.number < 10000 else "") + right(a))), records)
+
+
 def test_digits_as_insertion_codes() -> None:
     table = read(write(atoms(), lambda a: left(a, number="  52", icode=str(a.number - 1 or " ")) + right(a)))
     assert set(table.number.tolist()) == {52}
@@ -221,6 +226,12 @@ def test_borders() -> None:
     assert table.model[first].tolist() == [3, 3, 4, 4, 9]
     assert table.part[first].tolist() == [0, 1, 2, 3, 4]
     assert table.block[first].tolist() == [0, 0, 0, 1, 1]
+
+
+def test_models_without_numbers() -> None:
+    piece = write(atoms(n=1), lambda a: left(a) + right(a), "ENDMDL\n")
+    assert read(f"MODEL\n{piece}MODEL\n{piece}").model[[0, 7]].tolist() == [1, 2]
+    assert read(f"MODEL         0\n{piece}").model[0] == 0
 
 
 def test_segments() -> None:
