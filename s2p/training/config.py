@@ -74,11 +74,6 @@ class FinetuneConfig(Checked):
             eight_bit=True,
         )
 
-    @classmethod
-    def fast(cls) -> FinetuneConfig:
-        """Seconds instead of hours: for tests and notebooks."""
-        return cls(head_epochs=2, full_epochs=1, token_budget=2048, max_residues=256)
-
 
 @dataclass(frozen=True)
 class SmootherTrainConfig(Checked):
@@ -100,8 +95,3 @@ class SmootherTrainConfig(Checked):
     pos_weight_factor: Positive = 2.0
     """Times the balanced weight n / (2 n_pos)."""
     seed: Natural = 0
-
-    @classmethod
-    def fast(cls) -> SmootherTrainConfig:
-        """Seconds instead of minutes: for tests and notebooks."""
-        return cls(width=64, max_epochs=8, patience=3)

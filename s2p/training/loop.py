@@ -277,14 +277,15 @@ class Loop:
         generators = {"torch": torch.get_rng_state()}
         if self.device.type == "cuda":
             generators["cuda"] = torch.cuda.get_rng_state(self.device)
-        state = {
-            "identity": dict(self.identity),
+        log = {
             "stage": stage,
             "step": self.done,
             "closed": self.closed,
             "rows": self.rows,
             "steps": [list(vars(entry).values()) for entry in self.steps],
             "scores": self.scores,
+        }
+        tensors = {
             "weights": self._weights(),
             "best": self.best,
             "average": self.average,
@@ -292,7 +293,7 @@ class Loop:
             "scaler": self.scaler.state_dict(),
             "generators": generators,
         }
-        save_state(self.folder, state)
+        save_state(self.folder, self.identity, log, tensors)
         columns = ("epoch", "step", "loss", "lr")
         if self.rows:
             write_csv(self.folder / "log.csv", self.rows)

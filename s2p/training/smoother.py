@@ -93,7 +93,7 @@ def train_smoother(
         Chains or complexes with known sites. The validation pairs never see a residue in its own context, whatever
         ``config.include_self`` says of the training pairs.
     folder
-        Where the log (``log.csv``) and a resumable state (``state.safetensors``) are written after every epoch. A run that
+        Where the log (``log.csv``) and a resumable state (``state.pt``) are written after every epoch. A run that
         finds there a state of the same configuration and data goes on after its last epoch, with the same result as
         without the break.
     quiet

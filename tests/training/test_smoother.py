@@ -139,7 +139,7 @@ def test_the_state_of_another_run_is_refused(tmp_path: Path) -> None:
         train_smoother(examples[:4], examples[4:], replace(SMALL, lr=1e-3), folder=tmp_path)
     with pytest.raises(S2PError, match="other data"):
         train_smoother(examples[:3], examples[4:], SMALL, folder=tmp_path)
-    state = tmp_path / "state.safetensors"
+    state = tmp_path / "state.pt"
     state.write_bytes(state.read_bytes()[:-100])
     with pytest.raises(S2PError, match="state of a training run"):
         train_smoother(examples[:4], examples[4:], SMALL, folder=tmp_path)

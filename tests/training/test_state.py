@@ -25,13 +25,12 @@ def test_what_goes_in_comes_out(tmp_path: Path) -> None:
     given = {
         "weights": {"a": tied, "b": tied, "turned": tied.T, "half": torch.ones(2, dtype=torch.bfloat16), "none": torch.zeros(0)},
         "optimizer": optimizer.state_dict(),
-        "rows": [{"loss": 0.1 + 0.2, "score": float("nan"), "head": None}],
     }
-    save_state(tmp_path, {"identity": IDENTITY} | given)
+    save_state(tmp_path, IDENTITY, {"rows": [{"loss": np.float64(0.1) + 0.2, "score": float("nan"), "head": None}]}, given)
     found = load_state(tmp_path, IDENTITY)
     assert found is not None
     assert found["rows"][0]["loss"] == 0.1 + 0.2 and np.isnan(found["rows"][0]["score"])
-    for key, value in given["weights"].items():  # type: ignore[union-attr]
+    for key, value in given["weights"].items():
         assert torch.equal(found["weights"][key], value) and found["weights"][key].dtype == value.dtype
     again = torch.optim.AdamW([torch.nn.Parameter(torch.ones(2))])
     again.load_state_dict(found["optimizer"])
@@ -40,14 +39,14 @@ def test_what_goes_in_comes_out(tmp_path: Path) -> None:
 
 
 def test_a_state_is_whole_or_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    save_state(tmp_path, {"identity": IDENTITY, "step": 1})
+    save_state(tmp_path, IDENTITY, {"step": 1}, {})
 
     def full(*_: object) -> None:
         raise OSError("No space left on device")
 
     with monkeypatch.context() as patch, pytest.raises(S2PError, match=r"could not be written .*is the disk full\?"):
         patch.setattr(training_state.os, "replace", full)
-        save_state(tmp_path, {"identity": IDENTITY, "step": 2})
+        save_state(tmp_path, IDENTITY, {"step": 2}, {})
     assert [path.name for path in tmp_path.iterdir()] == [STATE]
     found = load_state(tmp_path, IDENTITY)
     assert found is not None and found["step"] == 1
@@ -63,13 +62,13 @@ def test_a_state_is_whole_or_as_it_was(tmp_path: Path, monkeypatch: pytest.Monke
     ],
 )
 def test_a_state_of_another_run_is_refused(tmp_path: Path, change: dict[str, object], word: str) -> None:
-    save_state(tmp_path, {"identity": IDENTITY})
+    save_state(tmp_path, IDENTITY, {}, {})
     with pytest.raises(S2PError, match=word):
         load_state(tmp_path, IDENTITY | change)
 
 
 def test_a_damaged_state_is_refused(tmp_path: Path) -> None:
-    save_state(tmp_path, {"identity": IDENTITY, "weights": torch.ones(100)})
+    save_state(tmp_path, IDENTITY, {}, {"weights": torch.ones(100)})
     path = tmp_path / STATE
     path.write_bytes(path.read_bytes()[:-9])
     with pytest.raises(S2PError, match="cannot be read as the state of a training run"):
