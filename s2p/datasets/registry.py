@@ -58,15 +58,14 @@ class Dataset:
 
 
 def _read_sets() -> tuple[Dataset, ...]:
+    def remote(name: str, url: str, md5: str | None = None) -> RemoteFile:
+        return RemoteFile(name, url, checksum=None if md5 is None else ("md5", md5))
+
     table = tomllib.loads(Path(__file__).with_name("sets.toml").read_text(encoding="utf-8"))["set"]
-    sets = []
-    for entry in table:
-        files = tuple(
-            RemoteFile(file["name"], file["url"], checksum=("md5", file["md5"]) if "md5" in file else None)
-            for file in entry.pop("files", ())
-        )
-        sets.append(Dataset(**{"licence": None, **entry}, files=files))
-    return tuple(sets)
+    return tuple(
+        Dataset(**{"licence": None, **entry, "files": tuple(remote(**file) for file in entry.get("files", ()))})
+        for entry in table
+    )
 
 
 DATASETS = _read_sets()
@@ -100,10 +99,10 @@ def dataset(name: str) -> Dataset:
     S2PError
         Naming the sets there are.
     """
-    for entry in DATASETS:
-        if entry.name == name.lower():
-            return entry
-    raise S2PError(f"there is no data set {name!r}; the names are {', '.join(entry.name for entry in DATASETS)}")
+    names = {entry.name: entry for entry in DATASETS}
+    if name.lower() not in names:
+        raise S2PError(f"there is no data set {name!r}; the names are {', '.join(names)}")
+    return names[name.lower()]
 
 
 def dataset_folder(name: str, folder: str | Path | None = None) -> Path:

@@ -34,15 +34,7 @@ from s2p.evaluation.word_fits import chance, decoy_words, fits, word_index
 from s2p.io.runtime import progress_bar
 from s2p.io.weights import SHIPPED, weights_path
 
-__all__ = [
-    "CARD_KEY",
-    "TrainedOn",
-    "guard_cases",
-    "knows_training",
-    "trained_on",
-    "training_sketch",
-]
-
+__all__ = ["CARD_KEY", "TrainedOn", "guard_cases", "knows_training", "trained_on", "training_sketch"]
 
 CARD_KEY = "training_sketch"
 """Where a checkpoint's card holds its sketch."""
@@ -146,20 +138,6 @@ def trained_on(card_or_sketch: Mapping[str, Any], sequences: Mapping[str, str]) 
     return found
 
 
-def _refuse(card: Mapping[str, Any], sequences: Mapping[str, str], allow: bool) -> list[TrainedOn]:
-    """Chains that were trained on, where that is allowed; an error that names them, or says that the card cannot tell."""
-    if allow and _sketch(card) is None:
-        return []
-    hits = trained_on(card, sequences)
-    if hits and not allow:
-        more = f" and {len(hits) - _SHOWN} more" if len(hits) > _SHOWN else ""
-        raise S2PError(
-            f"the checkpoint was trained on {len(hits)} of the chains to be evaluated, so the figures would flatter it: "
-            f"{'; '.join(map(str, hits[:_SHOWN]))}{more}; leave them out, or say that you want them (--allow-trained)"
-        )
-    return hits
-
-
 def _hash(sequence: str) -> bytes:
     return hashlib.sha256(sequence.upper().encode()).digest()[:_HASH_BYTES]
 
@@ -253,12 +231,18 @@ def guard_cases(
             continue
         own = {f"{case.id}|{chain}": structure.sequence(chain) for chain in structure.chains}
         sequences |= {key: sequence for key, sequence in own.items() if len(sequence) >= _SHORTEST}
-    hits: set[str] = set()
+    found: set[str] = set()
     for card in cards:
-        # What a card cannot tell cannot be left out.
-        found = _refuse(card, sequences, CARD_KEY in card if skip else allow)
-        hits |= {hit.id.rsplit("|", 1)[0] for hit in found}
-    trained = [case.id for case in cases.cases if case.id in hits]
+        # What a card cannot tell can be allowed, but not left out.
+        hits = [] if allow and _sketch(card) is None else trained_on(card, sequences)
+        if hits and not (allow or skip):
+            more = f" and {len(hits) - _SHOWN} more" if len(hits) > _SHOWN else ""
+            raise S2PError(
+                f"the checkpoint was trained on {len(hits)} of the chains to be evaluated, so the figures would flatter it: "
+                f"{'; '.join(map(str, hits[:_SHOWN]))}{more}; leave them out, or say that you want them (--allow-trained)"
+            )
+        found |= {hit.id.rsplit("|", 1)[0] for hit in hits}
+    trained = [case.id for case in cases.cases if case.id in found]
     if not skip:
         return cases, trained
     kept = tuple(case for case in cases.cases if case.id not in trained)

@@ -18,15 +18,10 @@ PACKAGES = ("torch", "numpy", "scipy", "scikit-learn", "numba", "gemmi", "fair-e
 
 def provenance() -> dict[str, Any]:
     """Date (UTC), versions of Python and the packages that matter for figures, and the machine, but not its name."""
-    versions = {"s2p": __version__, "python": platform.python_version()}
-    for name in PACKAGES:
-        try:
-            versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
+    packages = {name: metadata.version(name) for name in PACKAGES}
     return {
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
-        "versions": versions,
+        "versions": {"s2p": __version__, "python": platform.python_version(), **packages},
         "hardware": {
             "processor": _processor(),
             "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),

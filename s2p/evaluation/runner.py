@@ -201,7 +201,7 @@ def failed_record(answer: Answer[Case], name: str, config: BenchmarkConfig | Non
     n = len(truth.labels)
     empty = Prediction(truth.structure, np.zeros(n, np.float32), np.zeros(n, bool), np.zeros(n, bool), (), name)
     record = record_of(truth, empty, case, config)
-    protein = replace(record.protein, status=answer.status, message=answer.message, seconds=answer.seconds, first=answer.first)
+    protein = replace(record.protein, status=answer.status, message=answer.message, seconds=answer.seconds)
     return replace(record, protein=protein, positive="", scores=())
 
 
@@ -270,7 +270,9 @@ def run_benchmark(
         try:
             with open(path, "a", encoding="utf-8") as handle:
                 for answer in answers:
-                    record = _of_answer(answer, name, config)
+                    record = answer.value if answer.status == "ok" else failed_record(answer, name, config)
+                    if record.protein.status != "unreadable":  # of those, nothing was predicted
+                        record = replace(record, protein=replace(record.protein, first=answer.first))
                     handle.write(record.to_json() + "\n")
                     handle.flush()
                     os.fsync(handle.fileno())
@@ -285,13 +287,6 @@ def run_benchmark(
             records[name] = sorted(found, key=lambda record: order[record.protein.protein])
         write_text(folder / "run.json", json.dumps(facts, indent=1, ensure_ascii=False) + "\n")
     return Run(folder, facts, records)
-
-
-def _of_answer(answer: Answer[Case], name: str, config: BenchmarkConfig) -> Record:
-    if answer.status != "ok":
-        return failed_record(answer, name, config)
-    record: Record = answer.value
-    return replace(record, protein=replace(record.protein, first=answer.first))
 
 
 class _OtherVersion(S2PError):

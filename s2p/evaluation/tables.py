@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 from itertools import combinations
 from typing import TYPE_CHECKING
 
@@ -12,15 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from s2p.evaluation.config import BenchmarkConfig
-from s2p.evaluation.intervals import (
-    Summary,
-    bootstrap,
-    mcnemar,
-    paired_difference,
-    recall_name,
-    site_hits,
-    summary_table,
-)
+from s2p.evaluation.intervals import Summary, bootstrap, mcnemar, paired_difference, recall_name, site_hits, summary_table
 from s2p.evaluation.residues import auprc_trapezoid, average_precision, matthews, roc_auc
 from s2p.evaluation.runner import Record, Run
 from s2p.io.files import write_bytes, write_text
@@ -115,8 +107,7 @@ class Pair:
 
 def pairs(run: Run) -> list[Pair]:
     """Every two predictors compared by recall, over the sites that both were run on."""
-    found = []
-    config = run.config
+    found, config = [], run.config
     _, plus, _ = config.ranks
     for a, b in combinations(run.records, 2):
         rows_a, rows_b = ({(s.protein, s.site): s for r in run.records[x] for s in r.sites} for x in (a, b))
@@ -128,8 +119,7 @@ def pairs(run: Run) -> list[Pair]:
             name = recall_name(measure, cutoff, plus)
             x, y = (site_hits([rows[key] for key in shared], f"{measure}_n_plus", cutoff) for rows in (rows_a, rows_b))
             d = paired_difference(x, y, groups, n=config.n_bootstrap, seed=config.seed)
-            test = mcnemar(x == 1, y == 1)
-            found.append(Pair(a, b, name, len(shared), d.value, d.low, d.high, d.p, test.only_first, test.only_second, test.p))
+            found.append(Pair(a, b, name, len(shared), *astuple(d), *astuple(mcnemar(x == 1, y == 1))))
     return found
 
 

@@ -12,7 +12,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
 
 from s2p.config import WindowConfig
 from s2p.io.downloads import cache_folder
@@ -91,8 +92,9 @@ def embed_residues(
     for batch in progress_bar(batches, "embeddings", quiet):
         chosen = [missing[k] for k in batch]
         for sequence, (logits, embeddings) in zip(chosen, predict_residues(model, chosen, windows), strict=True):
-            stored = embeddings.astype(np.float16)
-            _write(_path(home, sequence), logits, stored)
+            stored, path = embeddings.astype(np.float16), _path(home, sequence)
+            make_folder(path.parent)
+            write_bytes(path, save({"logits": logits, "embeddings": stored}))
             found[sequence] = logits, stored.astype(np.float32)
     return [found[sequence] for sequence in sequences]
 
@@ -102,20 +104,10 @@ def _path(home: Path, sequence: str) -> Path:
     return home / name[:2] / f"{name}.safetensors"
 
 
-def _write(path: Path, logits: NDArray[np.float32], embeddings: NDArray[np.float16]) -> None:
-    from safetensors.numpy import save
-
-    make_folder(path.parent)
-    write_bytes(path, save({"logits": logits, "embeddings": embeddings}))
-
-
 def _read(path: Path, sequence: str, width: int) -> LanguageOutput:
-    """An entry; ``ValueError`` if it is damaged."""
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
-
+    """An entry; ``FileNotFoundError`` without one, ``ValueError`` if it is damaged."""
     try:
-        arrays = load_file(path)
+        arrays = load(path.read_bytes())
         logits, embeddings = arrays["logits"], arrays["embeddings"]
     except FileNotFoundError:
         raise

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -18,10 +18,12 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 from torch.utils.checkpoint import checkpoint
 
 from s2p.config import WindowConfig
 from s2p.errors import WeightsError
+from s2p.io.downloads import download
 
 __all__ = [
     "BACKBONES",
@@ -201,21 +203,25 @@ class ResidueModel(nn.Module):
         return logits, hidden
 
 
-def _windows(lengths: Sequence[int], config: WindowConfig) -> list[tuple[int, int, int]]:
-    """(chain, start, end) of windows that cover every chain; a chain that fits gets one."""
-    step = config.max_residues - config.overlap
+def _windows(lengths: Sequence[int], config: WindowConfig) -> list[tuple[int, int, int, int, int]]:
+    """(chain, start, end, first, last) of windows that cover every chain, and of the part of each whose values are taken.
+
+    Neighbouring windows share out what they have in common at its middle.
+    """
+    size, overlap = config.max_residues, config.overlap
     windows = []
     for chain, n in enumerate(lengths):
-        starts = range(0, n - config.max_residues + step, step) if n > config.max_residues else (0,)
-        windows += [(chain, start, min(start + config.max_residues, n)) for start in starts]
+        for start in range(0, max(n - overlap, 1), size - overlap):
+            end = min(start + size, n)
+            first = start + (overlap + 1) // 2 if start else 0
+            windows.append((chain, start, end, first, n if end == n else end - overlap // 2))
     return windows
 
 
 def token_batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
     """Indices in batches of similar length whose padded size stays within ``budget`` tokens, longest first."""
-    order = sorted(range(len(lengths)), key=lambda k: -lengths[k])
     batch: list[int] = []
-    for k in order:
+    for k in sorted(range(len(lengths)), key=lambda k: -lengths[k]):
         if batch and (len(batch) + 1) * (lengths[batch[0]] + 2) > budget:
             yield batch
             batch = []
@@ -225,12 +231,7 @@ def token_batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
 
 
 def predict_residues(
-    model: ResidueModel,
-    sequences: Sequence[str],
-    config: WindowConfig | None = None,
-    *,
-    head: str | None = None,
-    progress: Callable[[int], None] | None = None,
+    model: ResidueModel, sequences: Sequence[str], config: WindowConfig | None = None, *, head: str | None = None
 ) -> list[LanguageOutput]:
     """Logits and embeddings of every residue of every chain, in one pass of the language model.
 
@@ -243,8 +244,6 @@ def predict_residues(
         One-letter sequences.
     head
         Kind of site, one of ``model.heads``; default the first.
-    progress
-        Called with the number of residues done after each batch.
 
     Returns
     -------
@@ -255,35 +254,21 @@ def predict_residues(
     width = model.head.in_features
     lengths = [len(s) for s in sequences]
     out = [(np.zeros(n, np.float32), np.zeros((n, width), np.float32)) for n in lengths]
-    centrality = [np.full(n, -1, np.int64) for n in lengths]
     windows = _windows(lengths, config)
     model.eval()
     half = torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda")
     with torch.no_grad(), half:
-        for batch in token_batches([end - start for _, start, end in windows], config.token_budget):
+        for batch in token_batches([end - start for _, start, end, *_ in windows], config.token_budget):
             parts = [windows[k] for k in batch]
-            tokens = np.full((len(parts), max(end - start for _, start, end in parts) + 2), PAD, dtype=np.int64)
-            for row, (chain, start, end) in zip(tokens, parts, strict=True):
-                row[: end - start + 2] = tokenize(sequences[chain][start:end])
-            found = model(torch.from_numpy(tokens).to(device), head)
-            for logits, hidden, (chain, start, end) in zip(*(x.float().cpu().numpy() for x in found), parts, strict=True):
-                n = end - start
-                place = np.arange(n)
-                # Distance to the nearest cut; chain ends are no cuts.
-                left = place if start else np.full(n, n)
-                right = n - 1 - place if end < lengths[chain] else np.full(n, n)
-                central = np.minimum(left, right)
-                better = central > centrality[chain][start:end]
-                index = start + np.flatnonzero(better)
-                centrality[chain][index] = central[better]
-                out[chain][0][index] = logits[1 : n + 1][better]
-                out[chain][1][index] = hidden[1 : n + 1][better]
-            if progress is not None:
-                progress(sum(end - start for _, start, end in parts))
+            tokens = [torch.from_numpy(tokenize(sequences[chain][start:end])) for chain, start, end, *_ in parts]
+            found = (x.float().cpu().numpy() for x in model(pad_sequence(tokens, True, PAD).to(device), head))
+            for logits, hidden, (chain, start, _, first, last) in zip(*found, parts, strict=True):
+                inside = slice(1 + first - start, 1 + last - start)
+                out[chain][0][first:last], out[chain][1][first:last] = logits[inside], hidden[inside]
     return out
 
 
-def load_backbone(name: str, weights: str | Path | None = None, *, download: bool = True) -> nn.Module:
+def load_backbone(name: str, weights: str | Path | None = None) -> nn.Module:
     """An ESM-2 with its published (or given) weights.
 
     They are looked for in ``weights`` if given, else in the folder ``$S2P_WEIGHTS``, the torch hub cache, and last
@@ -295,7 +280,7 @@ def load_backbone(name: str, weights: str | Path | None = None, *, download: boo
         If they are found nowhere, damaged, or of another size than ``name``.
     """
     backbone = build_backbone(name)
-    path = Path(weights) if weights is not None else find_weights(name, download)
+    path = Path(weights) if weights is not None else find_weights(name)
     if not path.is_file():
         raise WeightsError(f"{path}: no such weights file")
     state = read_state(path)
@@ -325,23 +310,19 @@ def read_state(path: Path) -> dict[str, Tensor]:
         raise WeightsError(f"{path}: cannot be read as ESM-2 weights ({' '.join(str(error).split())[:200]})") from None
 
 
-def find_weights(name: str, download: bool = True) -> Path:
+def find_weights(name: str) -> Path:
     """File with the weights of a backbone: in ``$S2P_WEIGHTS``, the torch hub cache, or downloaded there.
 
     Raises
     ------
-    WeightsError
-        If they are not here and not to be downloaded.
+    FetchError
+        If they are not here and cannot be downloaded.
     """
-    folder = os.environ.get("S2P_WEIGHTS")
     hub = Path(torch.hub.get_dir()) / "checkpoints" / f"{name}.pt"
-    places: list[Path] = [*([Path(folder) / f"{name}{suffix}" for suffix in (".safetensors", ".pt")] if folder else ()), hub]
+    places = [hub]
+    if folder := os.environ.get("S2P_WEIGHTS"):
+        places = [Path(folder) / f"{name}.safetensors", Path(folder) / f"{name}.pt", hub]
     for path in places:
         if path.is_file():
             return path
-    if not download:
-        raise WeightsError(f"the weights of {name} are not here; looked for {', '.join(map(str, places))}")
-    from s2p.io.downloads import download as fetch
-
-    fetch(WEIGHTS_URL.format(name=name), hub, timeout=60.0, max_bytes=MAX_WEIGHTS_BYTES)
-    return hub
+    return download(WEIGHTS_URL.format(name=name), hub, timeout=60.0, max_bytes=MAX_WEIGHTS_BYTES)

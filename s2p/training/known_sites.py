@@ -70,10 +70,11 @@ def read_known_sites(
         If something is missing, does not fit together, or one of the two would be empty.
     """
     source = Path(source)
-    table = {} if source.is_dir() else _read_table(source)
+    table: dict[str, list[Annotation]] = {}
     if source.is_dir():
         found = read_complexes(source)
     else:
+        table = _read_table(source)
         found = _table_complexes(source, table, source.parent if structures is None else Path(structures), splits is None)
     split = split_complexes(found) if splits is None else read_splits(Path(splits))
     if missing := [x.key for x in found if x.key not in split]:
@@ -108,19 +109,17 @@ def smoothing_examples(
     predicted: Sequence[NDArray[np.bool_]] | None = None,
 ) -> list[SmoothingExample]:
     """Examples for :func:`s2p.training.smoother.train_smoother`."""
-    flags: Sequence[NDArray[np.bool_] | None] = [None] * len(items) if predicted is None else predicted
-    return [
-        SmoothingExample(e, item.structure.residues.ca_coord, item.sites, p)
-        for item, e, p in zip(items, embeddings, flags, strict=True)
-    ]
+    flags = [None] * len(items) if predicted is None else predicted
+    rows = zip(items, embeddings, flags, strict=True)
+    return [SmoothingExample(e, item.structure.residues.ca_coord, item.sites, p) for item, e, p in rows]
 
 
 def frozen_model(name: str, weights: str | Path | None = None, *, device: str | torch.device = "cpu") -> ResidueModel:
     """The pre-trained backbone (:func:`s2p.language.esm.load_backbone`), for its embeddings; head and logits are zero."""
     model = ResidueModel(name)
     model.backbone = load_backbone(name, weights)
-    torch.nn.init.zeros_(model.head.weight)
-    torch.nn.init.zeros_(model.head.bias)
+    for parameter in model.head.parameters():
+        torch.nn.init.zeros_(parameter)
     return model.to(device).eval()
 
 

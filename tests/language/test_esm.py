@@ -17,6 +17,7 @@ from s2p.errors import WeightsError
 from s2p.language.esm import (
     BACKBONES,
     PAD,
+    WEIGHTS_URL,
     ResidueModel,
     build_backbone,
     encode,
@@ -126,7 +127,7 @@ def test_weights_are_found_in_the_environment_folder(
     fair_esm_file: Path, model: ResidueModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("S2P_WEIGHTS", str(fair_esm_file.parent))
-    loaded = load_backbone(NAME, download=False)
+    loaded = load_backbone(NAME)
     torch.testing.assert_close(loaded.state_dict()["layers.3.fc1.weight"], model.backbone.state_dict()["layers.3.fc1.weight"])
 
 
@@ -142,8 +143,11 @@ def test_safetensors_weights(tmp_path: Path, model: ResidueModel) -> None:
 def test_missing_damaged_and_unfit_weights(tmp_path: Path, fair_esm_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("S2P_WEIGHTS", str(tmp_path / "nowhere"))
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "hub"))
-    with pytest.raises(WeightsError, match="are not here; looked for"):
-        load_backbone(NAME, download=False)
+    asked = []
+    monkeypatch.setattr("s2p.language.esm.download", lambda url, target, **_: asked.append((url, target)) or target)
+    with pytest.raises(WeightsError, match="no such weights file"):
+        load_backbone(NAME)
+    assert asked == [(WEIGHTS_URL.format(name=NAME), tmp_path / "hub" / "hub" / "checkpoints" / f"{NAME}.pt")]
     (tmp_path / "bad.pt").write_bytes(b"not a file of weights")
     with pytest.raises(WeightsError, match="cannot be read"):
         load_backbone(NAME, tmp_path / "bad.pt")
