@@ -83,32 +83,19 @@ def chance(x: float, decoys: NDArray[np.float64]) -> float:
     return 0.1 * exp(-(x - edge) / scale)
 
 
-@nb.njit(cache=True)
-def log_tails(
-    words: NDArray[np.int8], matrix: NDArray[np.int32], background: NDArray[np.float64]
-) -> NDArray[np.float64]:  # pragma: no cover - compiled
+def log_tails(words: NDArray[np.int8], matrix: NDArray[np.int32], background: NDArray[np.float64]) -> NDArray[np.float64]:
     """(W, S) log of the probability that a word scores at least s along random letters; column s - lowest possible score."""
     n, width = words.shape
-    low = -_LOWEST * width
-    size = low + 11 * width + 1
-    out = np.zeros((n, size))
-    for k in range(n):
-        now = np.zeros(size)
-        now[low] = 1.0
-        for i in range(width):
-            if words[k, i] < 0:
-                break
-            then = np.zeros(size)
-            for s in range(size):
-                if now[s] > 0:
-                    for letter in range(20):
-                        then[s + matrix[words[k, i], letter]] += now[s] * background[letter]
-            now = then
-        total = 0.0
-        for s in range(size - 1, -1, -1):
-            total += now[s]
-            out[k, s] = np.log(max(total, 1e-300))
-    return out
+    lowest = _LOWEST * width
+    chance = np.zeros((n, 11 * width - lowest + 1))
+    chance[:, -lowest] = 1.0
+    for codes in words.T:
+        for code in np.unique(codes[codes >= 0]):
+            rows, scores = codes == code, matrix[code, :20]
+            # Nothing comes round to the other side: the columns reach from the lowest to the highest score of a whole word.
+            steps = (background[scores == s].sum() * np.roll(chance[rows], s, axis=1) for s in np.unique(scores))
+            chance[rows] = sum(steps)
+    return np.asarray(np.log(np.maximum(np.cumsum(chance[:, ::-1], axis=1)[:, ::-1], 1e-300)))
 
 
 @nb.njit(cache=True)
