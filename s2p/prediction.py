@@ -186,13 +186,7 @@ class Predictor(Protocol):
 
 
 def obeyed(config: PredictConfig | None) -> PredictConfig:
-    """``config``, or the defaults for ``None``.
-
-    Raises
-    ------
-    ConfigError
-        If it is something else, such as a dictionary.
-    """
+    """``config``, or the defaults for ``None``; :class:`ConfigError` for anything else, such as a dictionary."""
     if config is None:
         return PredictConfig()
     if not isinstance(config, PredictConfig):

@@ -92,13 +92,7 @@ LOCAL_LAYOUTS: tuple[tuple[str, str, Callable[[Path], bool]], ...] = (
 
 
 def dataset(name: str) -> Dataset:
-    """The set of that name.
-
-    Raises
-    ------
-    S2PError
-        Naming the sets there are.
-    """
+    """The set of that name; an :class:`S2PError` tells the names there are."""
     names = {entry.name: entry for entry in DATASETS}
     if name.lower() not in names:
         raise S2PError(f"there is no data set {name!r}; the names are {', '.join(names)}")

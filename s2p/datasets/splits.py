@@ -83,13 +83,7 @@ def homologous(
 
 
 def read_splits(path: Path) -> dict[str, str]:
-    """``dataset/id`` -> split, from a table with the columns ``dataset``, ``id`` and ``split``, as in ``data/splits``.
-
-    Raises
-    ------
-    S2PError
-        If it cannot be read, or lacks a column.
-    """
+    """``dataset/id`` -> split, of a table with the columns ``dataset``, ``id`` and ``split`` (:func:`s2p.io.files.read_csv`)."""
     return {f"{row['dataset']}/{row['id']}": row["split"] for row in read_csv(path, ("dataset", "id", "split"))}
 
 

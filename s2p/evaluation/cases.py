@@ -60,13 +60,7 @@ class Case:
     """0-based indices into ``reference``."""
 
     def read(self) -> Truth:
-        """Structure and truth.
-
-        Raises
-        ------
-        S2PError
-            If a file cannot be read, or a ligand that is listed is not there.
-        """
+        """Structure and truth; :class:`S2PError` if a file cannot be read, or a ligand that is listed is not there."""
         structure = replace(read_structure(self.path), name=self.id)
         if self.kind == "residues":
             labels = labels_on_chain(structure.sequence(), self.reference, self.binding).astype(np.bool_)

@@ -57,13 +57,7 @@ class Record:
 
     @classmethod
     def from_json(cls, line: str) -> Record:
-        """From :meth:`to_json`.
-
-        Raises
-        ------
-        S2PError
-            If the line has other columns: a version of s2p wrote it that measured other things.
-        """
+        """From :meth:`to_json`; :class:`S2PError` for a line of another version of s2p, which has other columns."""
         values = json.loads(line)
         try:
             protein, sites = ProteinRow(**values["protein"]), tuple(SiteRow(**row) for row in values["sites"])

@@ -185,13 +185,7 @@ class ResidueModel(nn.Module):
         self.other_heads = nn.ModuleDict({head: nn.Linear(width, 1) for head in self.heads[1:]})
 
     def named_head(self, head: str) -> nn.Module:
-        """The linear map of one kind of site.
-
-        Raises
-        ------
-        WeightsError
-            If the model has no such head.
-        """
+        """The linear map of one kind of site; :class:`WeightsError` if the model has none."""
         if head not in self.heads:
             raise WeightsError(f"this model has no head {head!r} for sites of that kind; it has {', '.join(self.heads)}")
         return self.head if head == self.heads[0] else self.other_heads[head]
@@ -311,13 +305,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
 
 
 def find_weights(name: str) -> Path:
-    """File with the weights of a backbone: in ``$S2P_WEIGHTS``, the torch hub cache, or downloaded there.
-
-    Raises
-    ------
-    FetchError
-        If they are not here and cannot be downloaded.
-    """
+    """File with the weights of a backbone: in ``$S2P_WEIGHTS``, the torch hub cache, or downloaded there."""
     hub = Path(torch.hub.get_dir()) / "checkpoints" / f"{name}.pt"
     places = [hub]
     if folder := os.environ.get("S2P_WEIGHTS"):

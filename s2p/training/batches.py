@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
@@ -23,13 +24,12 @@ ChainsByHead = Mapping[str, Sequence[LabelledChain]]
 """Head (kind of site) -> chains labelled with sites of that kind."""
 
 
-@dataclass(frozen=True)
-class Batch:
+class Batch(NamedTuple):
     """Chains that go through the model together."""
 
     head: str
     """The head that learns from them; the others see nothing of this batch."""
-    members: tuple[int, ...]
+    members: list[int]
     """Indices into the chains of that head."""
 
 
@@ -55,17 +55,16 @@ def by_head(heads: Sequence[str], chains: Sequence[LabelledChain] | ChainsByHead
 
 def balanced_weight(chains: Sequence[LabelledChain]) -> float:
     """Weight of the positive class, n / (2 n_pos) over all chains (published: over the last batch only)."""
-    n = sum(len(c.labels) for c in chains)
     positive = sum(int(c.labels.sum()) for c in chains)
     if positive == 0:
         raise S2PError("no chain of the training set has a binding residue; there is nothing to learn")
-    return n / (2 * positive)
+    return sum(len(c.labels) for c in chains) / (2 * positive)
 
 
 def plan(training: ChainsByHead, config: FinetuneConfig) -> list[Batch]:
     """The batches of an epoch, before they are shuffled; the same in every epoch."""
     return [
-        Batch(head, tuple(members))
+        Batch(head, members)
         for head, chains in training.items()
         for members in token_batches([min(len(c.sequence), config.max_residues) for c in chains], config.token_budget)
     ]
@@ -102,10 +101,9 @@ def parts(tokens: Tensor, labels: Tensor, micro_tokens: int | None) -> list[tupl
 
 def fingerprint(*sets: ChainsByHead) -> str:
     """SHA-256 of the sequences, labels and heads, in order."""
-    parts = (
-        part
-        for chains in sets
-        for head, members in chains.items()
-        for part in (f"[{head}]", *(x for c in members for x in (f">{c.sequence}\n", c.labels.astype(np.uint8))))
-    )
+    parts: list[str | NDArray[np.uint8]] = []
+    for head, members in (pair for chains in sets for pair in chains.items()):
+        parts.append(f"[{head}]")
+        for c in members:
+            parts += [f">{c.sequence}\n", c.labels.astype(np.uint8)]
     return fingerprint_of(parts)

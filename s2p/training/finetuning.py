@@ -241,13 +241,7 @@ def make_optimizer(model: ResidueModel, config: FinetuneConfig, full: bool) -> t
 
 
 def adamw(config: FinetuneConfig, device: torch.device) -> Any:
-    """The class of the optimiser.
-
-    Raises
-    ------
-    S2PError
-        If 8-bit states are asked for on CUDA and bitsandbytes is not installed.
-    """
+    """The class of the optimiser; :class:`S2PError` if 8-bit states need bitsandbytes, which is not installed."""
     if not config.eight_bit or device.type != "cuda":
         return torch.optim.AdamW
     try:

@@ -76,13 +76,7 @@ class LabelSets:
 
 
 def backbone_name(text: str) -> str:
-    """fair-esm name of a backbone given by that or by its size (``8M``, ``650M``, ``3B``).
-
-    Raises
-    ------
-    WeightsError
-        If there is none.
-    """
+    """fair-esm name of a backbone given by that or by its size (``8M``, ``3B``); :class:`WeightsError` if there is none."""
     for name in BACKBONES:
         if text == name or text.lower() == name.split("_")[2].lower():
             return name
@@ -102,7 +96,7 @@ def split_by_cluster(
     S2PError
         If the chains of a head are all in one cluster.
     """
-    everything = {f"{head}|{k}": (head, c) for head, members in chains.items() for k, c in enumerate(members)}
+    everything = _numbered(chains)
     groups = cluster({key: c.sequence for key, (_, c) in everything.items()}, identity=IDENTITY, coverage=COVERAGE)
 
     wanted = {head: max(1, round(VALIDATION_SHARE * len(members))) for head, members in chains.items()}
@@ -115,7 +109,7 @@ def split_by_cluster(
             held |= set(group)
             got += here
     training, validation = (
-        {head: [c for k, c in enumerate(members) if (f"{head}|{k}" in held) == side] for head, members in chains.items()}
+        {head: [c for key, (own, c) in everything.items() if own == head and (key in held) == side] for head in chains}
         for side in (False, True)
     )
     for head in chains:
@@ -127,13 +121,7 @@ def split_by_cluster(
 
 
 def read_sets(job: FinetuneJob) -> LabelSets:
-    """Labels of a job, split into training and validation.
-
-    Raises
-    ------
-    S2PError
-        For label files with mistakes, or none.
-    """
+    """Labels of a job, split into training and validation; :class:`S2PError` for label files with mistakes, or none."""
     files = {GENERAL: (job.labels, job.validation), CRYPTIC: (job.cryptic, job.cryptic_validation)}
     used = {head: pair for head, pair in files.items() if pair[0] is not None}
     if not used:
@@ -252,18 +240,19 @@ def _figures(model: ResidueModel, head: str, chains: Sequence[LabelledChain]) ->
 
 
 def _counts(chains: Sequence[LabelledChain]) -> dict[str, Any]:
-    residues = sum(len(c.labels) for c in chains)
-    positive = sum(int(c.labels.sum()) for c in chains)
-    return {"chains": len(chains), "residues": residues, "positive": round(positive / max(1, residues), 4)}
+    labels = np.concatenate([c.labels for c in chains])
+    return {"chains": len(chains), "residues": len(labels), "positive": round(int(labels.sum()) / max(1, len(labels)), 4)}
 
 
 def _n_homologous(training: Mapping[str, Sequence[LabelledChain]], validation: Mapping[str, Sequence[LabelledChain]]) -> int:
     """Validation chains with at least 30 % identity to a training chain."""
-    queries, targets = (
-        {f"{head}|{k}": c.sequence for head, chains in table.items() for k, c in enumerate(chains)}
-        for table in (training, validation)
-    )
+    queries, targets = ({key: c.sequence for key, (_, c) in _numbered(table).items()} for table in (training, validation))
     return len(homologous(queries, targets, identity=IDENTITY, coverage=COVERAGE))
+
+
+def _numbered(chains: Mapping[str, Sequence[LabelledChain]]) -> dict[str, tuple[str, LabelledChain]]:
+    """Head and chain by a name that no other chain has: ids may repeat."""
+    return {f"{head}|{k}": (head, c) for head, members in chains.items() for k, c in enumerate(members)}
 
 
 def _licence(path: Path, *, given: bool) -> tuple[str, str]:
