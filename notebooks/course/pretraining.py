@@ -19,7 +19,7 @@ from course.span_masking import MaskedNodes, Torsions, mask_and_move, torsions
 from s2p.config import Checked, NonNegative, Positive, Share
 from s2p.models.vabsnet.config import VabsNetTrainConfig
 from s2p.models.vabsnet.graph import N_RESIDUE_TYPES, BilevelGraph, Nodes, build_graph, crop, nodes_of, rotate
-from s2p.models.vabsnet.network import EdgeAttention, Encoded, ResidualHead, VabsNet
+from s2p.models.vabsnet.network import EdgeAttention, ResidualHead, Rows, VabsNet
 from s2p.models.vabsnet.training import fit, spatial_window
 from s2p.structure.reading import Structure
 from s2p.structure.transforms import random_rotation
@@ -98,18 +98,18 @@ class PositionHead(EdgeAttention):
         self.value = nn.Linear(model.config.width, self.heads * self.axes, bias=False)
         nn.init.zeros_(self.value.weight)
 
-    def displacement(self, encoded: Encoded) -> Tensor:
-        """(N, 3) Å."""
-        x = encoded.atoms
+    def displacement(self, x: Tensor, rows: Sequence[Rows], coord: Tensor) -> Tensor:
+        """(N, d) features of the atoms, their edges and (N, 3) Å -> (N, 3) Å."""
         query, key, value = self.query(x), self.key(x), self.value(x).view(len(x), self.heads, self.axes)
         parts = []
-        for block in encoded.rows:
+        for block in rows:
             if block.start >= len(x):
                 continue  # the virtual node
             k = block.neighbours.shape[1] - int(self.virtual)
             near = block.neighbours[:, :k]
             a = self.weights(query[block.centres], F.embedding(near, key), block.edges[:, :k])
-            parts.append(((a[..., None] * value[near]).sum(dim=2) * block.coord[:, :k]).sum(dim=1))
+            arm = coord[block.centres][:, None] - coord[near]
+            parts.append(((a[..., None] * value[near]).sum(dim=2) * arm).sum(dim=1))
         return torch.cat(parts)
 
 
@@ -151,11 +151,11 @@ class Pretraining(nn.Module):
         self, masked: MaskedNodes, graph: BilevelGraph, example: PretrainExample, rng: np.random.Generator
     ) -> dict[str, Tensor]:
         """The losses by :data:`LOSSES`, 0 where there is nothing to restore."""
-        encoded = self.model.encode(graph)
-        device = encoded.atoms.device
+        atoms, edges = self.model.encode(graph)
+        device = atoms.device
         rows = torch.from_numpy(np.flatnonzero(masked.masked)).to(device)
         truth = torch.from_numpy(example.nodes.residue_type).to(device)
-        hidden = encoded.residues[rows]
+        hidden = atoms[torch.from_numpy(graph.nodes.ca).to(device)[rows]]
         out = {
             "type": F.cross_entropy(self.type_head(hidden), truth[rows]),
             "torsion": torsion_loss(self.torsion_head(hidden).view(-1, 7, 2), example.torsions, rows),
@@ -163,8 +163,9 @@ class Pretraining(nn.Module):
         moved = torch.from_numpy(np.flatnonzero(masked.moved)).to(device)
         # The graph is centred on the moved atoms, the clean coordinates have to follow it.
         shift = graph.nodes.coord[0] - masked.nodes.coord[0]
-        clean = torch.from_numpy(masked.clean + shift).to(encoded.atoms)[moved]
-        restored = (torch.from_numpy(graph.nodes.coord).to(encoded.atoms) + self.position_head.displacement(encoded))[moved]
+        clean = torch.from_numpy(masked.clean + shift).to(atoms)[moved]
+        coord = torch.from_numpy(graph.nodes.coord).to(atoms)
+        restored = (coord + self.position_head.displacement(atoms, edges, coord))[moved]
         # The length of a zero vector has no gradient.
         out["position"] = ((restored - clean).square().sum(dim=-1) + 1e-8).sqrt().mean()
         some = torch.from_numpy(np.sort(rng.permutation(len(moved))[:MAX_PAIRED])).to(device)
@@ -172,8 +173,8 @@ class Pretraining(nn.Module):
         pairs = torch.triu(chain[:, None] == chain[None], diagonal=1).nonzero(as_tuple=True)
         apart = [((x[some][pairs[0]] - x[some][pairs[1]]).square().sum(dim=-1) + 1e-8).sqrt() for x in (restored, clean)]
         out["distance"] = (apart[0] - apart[1]).abs().mean() if len(pairs[0]) else restored.sum() * 0
-        area = torch.from_numpy(example.areas[masked.kept] / AREA_SCALE).to(encoded.atoms)
-        out["area"] = (self.area_head(encoded.atoms).squeeze(-1) - area).abs().mean()
+        area = torch.from_numpy(example.areas[masked.kept] / AREA_SCALE).to(atoms)
+        out["area"] = (self.area_head(atoms).squeeze(-1) - area).abs().mean()
         return out
 
     def forward(self, example: PretrainExample, config: VabsNetPretrainConfig, rng: np.random.Generator) -> dict[str, Tensor]:
@@ -235,7 +236,8 @@ def pretraining_figures(
             masked = mask_and_move(example.nodes, config.share, config.span, config.noise, rng)
             graph = build_graph(masked.nodes, task.model.config)
             row = {key: float(value) for key, value in task.losses(masked, graph, example, rng).items()}
-            named = task.type_head(task.model.encode(graph).residues).argmax(dim=-1).cpu().numpy()
+            residues = task.model.encode(graph)[0][torch.from_numpy(graph.nodes.ca)]
+            named = task.type_head(residues).argmax(dim=-1).cpu().numpy()
             hits.append((named == example.nodes.residue_type)[masked.masked])
             still = np.linalg.norm(masked.nodes.coord - masked.clean, axis=1)[masked.moved]
             rows.append(row | {"still": float(still.mean())})

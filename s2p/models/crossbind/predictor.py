@@ -60,13 +60,7 @@ class CrossBindCheckpoint:
 
 
 class CrossBindPredictor(Seq2Pocket):
-    """Residue probabilities of CrossBind, and interface patches by the published clustering of surface points.
-
-    Parameters
-    ----------
-    trained
-        Loaded weights; see :meth:`load`.
-    """
+    """Residue probabilities of a CrossBind, loaded weights (:meth:`load`), and patches by the published clustering."""
 
     def __init__(self, trained: CrossBindCheckpoint) -> None:
         # The shipped smoother and point scorer know sites of small molecules: neither is used for an interface.

@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from s2p import __version__
 from s2p.config import PredictConfig, WindowConfig
 from s2p.errors import S2PError
 from s2p.io.runtime import pick_device
@@ -104,18 +103,11 @@ def _run(model: Kalasanty, grids: list[NDArray[np.float32]], turns: int) -> NDAr
 
 
 class KalasantyPredictor:
-    """Kalasanty with one checkpoint.
-
-    Parameters
-    ----------
-    checkpoint
-        Loaded weights; see :meth:`load`.
-    """
+    """Kalasanty with loaded weights; see :meth:`load`."""
 
     def __init__(self, checkpoint: KalasantyCheckpoint) -> None:
         self.checkpoint = checkpoint
         self.name = checkpoint.name
-        self.version = f"{__version__} ({self.name})"
 
     @classmethod
     def load(cls, model: str | Path = "kalasanty", *, backbone: str | None = None, device: str = "auto") -> KalasantyPredictor:

@@ -18,7 +18,7 @@ from s2p.language.esm import encode_layer, tokenize
 from s2p.models.pocketgen.atoms import LETTERS, N_SLOTS, ligand_features, slot_arrays, slot_mask
 from s2p.models.pocketgen.config import PocketConfig
 from s2p.models.pocketgen.geometry import peptide_bonds
-from s2p.models.pocketgen.surroundings.counts import environment
+from s2p.models.pocketgen.surroundings.counts import beside, environment
 from s2p.models.pocketgen.surroundings.trace import TraceNet, place_trace
 from s2p.structure.reading import Structure
 from s2p.structure.transforms import random_rotation
@@ -197,10 +197,8 @@ def make_pocket(
     seen[pocket] = True
     # Residues beside a designed one in the chain hold its ends.
     chain = structure.residues.chain
-    for step in (-1, 1):
-        beside = pocket + step
-        beside = beside[(beside >= 0) & (beside < len(chain))]
-        seen[beside[chain[beside] == chain[beside - step]]] = True
+    next_to = beside(np.ones(len(chain), bool), chain, pocket[:, None], (-1, 1))
+    seen[next_to[next_to >= 0]] = True
     hidden = np.zeros(0, np.int64) if without is None else without
     seen[hidden] = False
     types, coord, present = slot_arrays(structure)

@@ -31,16 +31,7 @@ from s2p.models.vabsnet.graph import (
     sequence_offsets,
 )
 
-__all__ = [
-    "EdgeAttention",
-    "Encoded",
-    "Gaussians",
-    "ResidualHead",
-    "SparseAttention",
-    "VabsNet",
-    "fourier_angles",
-    "residue_logits",
-]
+__all__ = ["EdgeAttention", "Gaussians", "ResidualHead", "SparseAttention", "VabsNet", "fourier_angles", "residue_logits"]
 
 CHUNK = 4096
 """Rows that go through the edge and attention layers together where no gradient is wanted: bounds the memory."""
@@ -92,8 +83,6 @@ class Rows:
     start: int
     neighbours: Tensor
     edges: Tensor
-    coord: Tensor
-    """(m, k, 3) centre less neighbour, Å."""
 
     @property
     def centres(self) -> slice:
@@ -216,18 +205,6 @@ class ResidualHead(nn.Module):
         return out
 
 
-@dataclass(frozen=True, eq=False)
-class Encoded:
-    """Features of a protein's nodes, without the virtual one."""
-
-    atoms: Tensor
-    """(N, d)."""
-    residues: Tensor
-    """(L, d): the rows of the CA atoms."""
-    rows: list[Rows]
-    """Atom edges, for the position head; with a virtual node it is the last neighbour of each."""
-
-
 class VabsNet(nn.Module):
     """The encoder, and a binding head for each kind of ligand.
 
@@ -290,17 +267,17 @@ class VabsNet(nn.Module):
             if virtual:
                 axes = axes.expand(-1, here.shape[1], -1, -1) * (here != n)[..., None, None]
             edges = encoder(vector, axes, (types[a : a + len(here)], types[here]), offset[a : a + chunk])
-            blocks.append(Rows(a, here, edges, -vector))
+            blocks.append(Rows(a, here, edges))
         if virtual:
             everyone = torch.arange(n + 1, device=index.device)[None]
             vector = coord[None]
             nowhere = frames.new_zeros(1, 1, 3, 3)
             codes = torch.full_like(everyone, VIRTUAL_OFFSET)
-            blocks.append(Rows(n, everyone, encoder(vector, nowhere, (types[-1:], types[everyone]), codes), -vector))
+            blocks.append(Rows(n, everyone, encoder(vector, nowhere, (types[-1:], types[everyone]), codes)))
         return blocks
 
-    def encode(self, graph: BilevelGraph) -> Encoded:
-        """Features of all atoms and residues."""
+    def encode(self, graph: BilevelGraph) -> tuple[Tensor, list[Rows]]:
+        """Features (N, d) of the atoms, a residue's being those of its CA, and the edges of the atom graph."""
         nodes, virtual = graph.nodes, self.config.virtual_node
         owner, ca = self._tensor(nodes.residue), self._tensor(nodes.ca)
         per_residue = self.residue_embedding(self._tensor(nodes.residue_type))
@@ -321,16 +298,14 @@ class VabsNet(nn.Module):
                 x = self.atom_track[k](x, atom_rows)
             if self.config.residue_track:
                 x = x.index_copy(0, ca, self.residue_track[k](x[ca], residue_rows))
-        atoms = x[: len(nodes.coord)]
-        return Encoded(atoms, atoms[ca[: len(nodes.ca)]], atom_rows)
+        return x[: len(nodes.coord)], atom_rows
 
     def forward(self, graph: BilevelGraph, kind: str | None = None) -> tuple[Tensor, Tensor]:
         """Binding logits of the (N,) atoms and the (L,) residues, which are those of the CA atoms.
 
         The paper has two outputs and a softmax; one logit is their difference.
         """
-        encoded = self.encode(graph)
-        logits: Tensor = self.binding[kind or self.config.kinds[0]](encoded.atoms).squeeze(-1)
+        logits: Tensor = self.binding[kind or self.config.kinds[0]](self.encode(graph)[0]).squeeze(-1)
         return logits, logits[self._tensor(graph.nodes.ca)]
 
 

@@ -120,13 +120,7 @@ def combine(checkpoint: VabsNetCheckpoint, base: ResidueScores, own: NDArray[np.
 
 
 class VabsNetPredictor(Seq2Pocket):
-    """Seq2Pocket with Vabs-Net's residue probabilities.
-
-    Parameters
-    ----------
-    network
-        Loaded weights; see :meth:`load`.
-    """
+    """Seq2Pocket with the residue probabilities of a Vabs-Net, loaded weights; see :meth:`load`."""
 
     def __init__(self, network: VabsNetCheckpoint) -> None:
         super().__init__(replace(network.base, threshold=network.threshold))

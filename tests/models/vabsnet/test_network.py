@@ -196,16 +196,16 @@ def test_tracks_meet_in_the_ca_atoms_only(nodes):
     far[list(reach)] = False
     changed = replace(nodes, atom_type=np.where(far, 5, nodes.atom_type))
     with torch.no_grad():
-        a, b = (model.encode(build_graph(x, config)).atoms.numpy() for x in (nodes, changed))
+        a, b = (model.encode(build_graph(x, config))[0].numpy() for x in (nodes, changed))
     np.testing.assert_array_equal(a[0], b[0])
     assert not np.array_equal(a[far], b[far])
     # The residue track alone leaves all other atoms as they were embedded.
     config = replace(FAST, atom_track=False)
     alone = untrained(config)
     with torch.no_grad():
-        encoded = alone.encode(build_graph(nodes, config)).atoms
+        encoded = alone.encode(build_graph(nodes, config))[0]
         alone.config = replace(config, residue_track=False)
-        embedded = alone.encode(build_graph(nodes, config)).atoms
+        embedded = alone.encode(build_graph(nodes, config))[0]
     same = (encoded == embedded).all(dim=1).numpy()
     other = np.setdiff1d(np.arange(len(same)), nodes.ca)
     assert same[other].all() and not same[nodes.ca].any()
@@ -219,7 +219,7 @@ def test_the_virtual_node_joins_what_is_far_apart(nodes):
         config = replace(FAST, virtual_node=virtual, layers=2, atom_neighbours=4, residue_neighbours=4)
         model = untrained(config)
         with torch.no_grad():
-            a, b = (model.encode(build_graph(x, config)).atoms[last] for x in (nodes, changed))
+            a, b = (model.encode(build_graph(x, config))[0][last] for x in (nodes, changed))
         assert torch.equal(a, b) != virtual
 
 

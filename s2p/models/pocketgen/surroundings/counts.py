@@ -7,13 +7,15 @@ distances to them, so that nothing jumps where a coordinate is rounded.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from s2p.models.pocketgen.atoms import N_LIGAND_FEATURES, N_TYPES
 from s2p.models.pocketgen.surroundings.neighbours import N_ATOMS, N_NEIGHBOURS, nearest_atoms, nearest_residues
 
-__all__ = ["N_COUNTS", "N_ENVIRONMENT", "environment"]
+__all__ = ["N_COUNTS", "N_ENVIRONMENT", "beside", "environment"]
 
 SHELLS = (3.0, 5.0, 7.0, 9.0, 11.0)
 """Å from the residue's CA at the start to a neighbour's CB, or to the middle of its side chain."""
@@ -70,7 +72,7 @@ def environment(
     described = np.concatenate([np.ones((len(ligand), 1)), features], axis=1)
     to_beta, to_centre = (np.linalg.norm(place[None] - start[:, None], axis=-1) for place in (beta, centre))
     parts = [_counts(to_beta, SHELLS, kind), _counts(to_centre, SHELLS, kind), _counts(away, LIGAND_SHELLS, described)]
-    trace_at = {step: _beside(placed, chain, pocket, step) for step in (-2, -1, 1, 2)}
+    trace_at = {step: beside(placed, chain, pocket, step) for step in (-2, -1, 1, 2)}
     first = [np.where(trace_at[k][:, None] >= 0, trace[trace_at[k]], start) for k in (-1, 1)]
     second = [np.where(trace_at[k][:, None] >= 0, trace[trace_at[k]], x) for k, x in zip((-2, 2), first, strict=True)]
     # Where the chain bulges is where a side chain goes, as near as the trace tells; short vectors tell little and stay short.
@@ -82,7 +84,7 @@ def environment(
     parts += [(near * above) @ kind, (near * (1 - above)) @ kind]
     lengths = []
     for span in SPANS:
-        a, b = _beside(placed, chain, pocket, -span), _beside(placed, chain, pocket, span)
+        a, b = beside(placed, chain, pocket, -span), beside(placed, chain, pocket, span)
         both = (a >= 0) & (b >= 0)
         lengths += [np.where(both, np.linalg.norm(trace[a] - trace[b], axis=1) / 10, 0.0), both.astype(float)]
     towards = ligand.mean(axis=0) - start if len(ligand) else np.zeros_like(start)
@@ -108,10 +110,9 @@ def _counts(distance: NDArray[np.floating], shells: tuple[float, ...], what: NDA
     return np.asarray(np.einsum("prs,rn->psn", share, what).reshape(len(distance), -1))
 
 
-def _beside(placed: NDArray[np.bool_], chain: NDArray[np.int64], pocket: NDArray[np.int64], step: int) -> NDArray[np.int64]:
-    """(P,) the residue ``step`` further in the chain, or -1 where there is none or its place is not known."""
-    other = pocket + step
+def beside(placed: NDArray[np.bool_], chain: NDArray[Any], pocket: NDArray[np.int64], step: ArrayLike) -> NDArray[np.int64]:
+    """The residues ``step`` further in the chain than those of ``pocket``, -1 where there is none or its place is not known."""
+    other = pocket + np.asarray(step)
     inside = (other >= 0) & (other < len(chain))
     other = np.where(inside, other, 0)
-    good = inside & placed[other] & (chain[other] == chain[pocket])
-    return np.where(good, other, -1).astype(np.int64)
+    return np.where(inside & placed[other] & (chain[other] == chain[pocket]), other, -1)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from s2p.models.pocketgen.layers import zeroed
+from s2p.models.pocketgen.surroundings.counts import beside
 from s2p.structure.reading import Structure
 
 __all__ = ["N_TRACE", "TraceNet", "place_trace", "trace_inputs"]
@@ -65,11 +66,9 @@ def trace_inputs(
     known = residues.has_ca.copy()
     known[np.concatenate([pocket, unseen])] = False
     ca, number = residues.ca_coord.astype(np.float64), residues.number.astype(np.int64)
-    other = pocket[:, None] + OFFSETS
-    inside = (other >= 0) & (other < len(known))
-    other = np.where(inside, other, 0)
-    there = inside & known[other] & (residues.chain[other] == residues.chain[pocket, None])
-    there &= number[other] - number[pocket, None] == OFFSETS  # a gap in the numbers: who knows how the chain goes on
+    other = beside(known, residues.chain, pocket[:, None], OFFSETS)
+    # A gap in the numbers: who knows how the chain goes on.
+    there = (other >= 0) & (number[other] - number[pocket, None] == OFFSETS)
     arm = np.where(there[..., None], ca[other] - start[:, None], 0.0)
     others = ca[known]
     away = others[None] - start[:, None]
