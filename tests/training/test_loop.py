@@ -214,7 +214,7 @@ def crossbind(examples: Path, folder: Path | None) -> tuple[nn.Module, Any]:
     none = np.zeros((len(labels), 0), np.float32)
     cuts = [(70, 130), (230, 290), (130, 190)]
     proteins = [CrossBindExample(f"{a}", crop(cloud, a, b), language[a:b], none[a:b], labels[a:b]) for a, b in cuts]
-    config = replace(CrossBindTrainConfig.fast(), segment_steps=6, cross_steps=8)
+    config = CrossBindTrainConfig(segment_steps=6, cross_steps=8, batch=1, max_residues=96, validate_every=4)
     model = CrossBind(replace(CrossBindConfig.fast(), language_width=3))
     return model, train_crossbind(model, proteins[:2], proteins[2:], config, folder=folder, quiet=True)
 

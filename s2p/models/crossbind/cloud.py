@@ -81,15 +81,10 @@ def crop(cloud: Cloud, start: int, end: int) -> Cloud:
 def join(clouds: Sequence[Cloud]) -> Cloud:
     """Several proteins as one cloud, each a group of its own; residues are numbered through."""
     first = np.cumsum([0] + [c.n_residues for c in clouds])
-    return Cloud(
-        np.concatenate([c.coord for c in clouds]),
-        np.concatenate([c.residue_type for c in clouds]),
-        np.concatenate([c.element for c in clouds]),
-        np.concatenate([c.residue + first[k] for k, c in enumerate(clouds)]),
-        np.concatenate([c.slot for c in clouds]),
-        np.concatenate([np.full(len(c.coord), k, np.int64) for k, c in enumerate(clouds)]),
-        int(first[-1]),
-    )
+    part = {k: np.concatenate([getattr(c, k) for c in clouds]) for k in ("coord", "residue_type", "element", "slot")}
+    residue = np.concatenate([c.residue + start for c, start in zip(clouds, first, strict=False)])
+    group = np.repeat(np.arange(len(clouds)), [len(c.coord) for c in clouds])
+    return Cloud(**part, residue=residue, group=group, n_residues=int(first[-1]))
 
 
 def augment(cloud: Cloud, rng: np.random.Generator) -> Cloud:

@@ -72,11 +72,6 @@ class CrossBindTrainConfig(Checked):
     """A state to go on from is written this often."""
     seed: Natural = 0
 
-    @classmethod
-    def fast(cls) -> CrossBindTrainConfig:
-        """Seconds: for tests and notebooks."""
-        return cls(segment_steps=8, cross_steps=8, batch=1, max_residues=96, validate_every=4)
-
 
 @dataclass(frozen=True)
 class CrossBindFilterConfig(Checked):

@@ -74,14 +74,9 @@ class PointEncoder(nn.Module):
         group = torch.from_numpy(cloud.group).to(device)
         voxels = voxelise(torch.from_numpy(cloud.coord).to(device), self.config.cell, group, spacing=spacing)
         levels = build_levels(voxels.cells, self.config.levels)
-        one_hot = torch.cat(
-            [
-                F.one_hot(torch.from_numpy(code).to(device), n).to(self.norm.weight.dtype)
-                for code, n in ((cloud.residue_type, N_TYPES), (cloud.element, N_ELEMENTS))
-            ],
-            dim=1,
-        )
-        x = self.first(voxels.mean(one_hot), levels[0])
+        codes = ((cloud.residue_type, N_TYPES), (cloud.element, N_ELEMENTS))
+        one_hot = torch.cat([F.one_hot(torch.from_numpy(code).to(device), n) for code, n in codes], dim=1)
+        x = self.first(voxels.mean(one_hot.to(self.norm.weight.dtype)), levels[0])
         x = F.relu(self.norm(self.net(x, levels)))
         return x[voxels.owner]
 

@@ -33,11 +33,6 @@ class KalasantyConfig(Checked):
         """A 70 Å cube of 36³ cells; 23,546,977 parameters."""
         return cls(box=36, base=32, pools=(2, 2, 3, 3), normalise=False, scale_floor=None, output_bias=0.0)
 
-    @classmethod
-    def fast(cls) -> KalasantyConfig:
-        """For tests and notebooks."""
-        return cls(base=3)
-
 
 @dataclass(frozen=True)
 class KalasantyTrainConfig(Checked):
@@ -74,11 +69,6 @@ class KalasantyTrainConfig(Checked):
         return cls(
             epochs=10_000, batch=10, lr=1e-6, warmup_steps=0, decay=False, cross_entropy=0.0, penalty=1e-5, moving_box=False
         )
-
-    @classmethod
-    def fast(cls) -> KalasantyTrainConfig:
-        """Seconds: for tests and notebooks."""
-        return cls(epochs=8, warmup_steps=4)
 
 
 @dataclass(frozen=True)

@@ -79,9 +79,8 @@ def cavity_density(
     for k in range(0, len(held), TILES_AT_ONCE):
         part = held[k : k + TILES_AT_ONCE]
         tiles = [Box(tuple((np.array(box.origin) + np.array(start) * step).tolist()), (n, n, n), step) for start in part]
-        for (a, b, c), p in zip(
-            part, _run(model, [fill_box(channels, coord, tile) for tile in tiles], config.turns), strict=True
-        ):
+        densities = _run(model, [fill_box(channels, coord, tile) for tile in tiles], config.turns)
+        for (a, b, c), p in zip(part, densities, strict=True):
             place = (slice(a, a + n), slice(b, b + n), slice(c, c + n))
             total[place] += weight * p
             weights[place] += weight

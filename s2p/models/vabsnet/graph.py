@@ -131,15 +131,8 @@ def surface_features(structure: Structure) -> NDArray[np.float32]:
 
 def take_atoms(nodes: Nodes, keep: NDArray[np.bool_]) -> Nodes:
     """The nodes with the atoms of the (N,) mask only; residues that lose their ``ca`` must be dropped."""
-    new = np.cumsum(keep) - 1
-    return replace(
-        nodes,
-        coord=nodes.coord[keep],
-        atom_type=nodes.atom_type[keep],
-        residue=nodes.residue[keep],
-        ca=new[nodes.ca],
-        atom_features=nodes.atom_features[keep],
-    )
+    part = {name: getattr(nodes, name)[keep] for name in ("coord", "atom_type", "residue", "atom_features")}
+    return replace(nodes, ca=(np.cumsum(keep) - 1)[nodes.ca], **part)
 
 
 def crop(nodes: Nodes, residues: NDArray[np.integer]) -> tuple[Nodes, NDArray[np.int64]]:
@@ -148,16 +141,8 @@ def crop(nodes: Nodes, residues: NDArray[np.integer]) -> tuple[Nodes, NDArray[np
     inside[residues] = True
     keep = inside[nodes.residue]
     part = take_atoms(nodes, keep)
-    cropped = replace(
-        part,
-        residue=(np.cumsum(inside) - 1)[part.residue],
-        ca=part.ca[inside],
-        residue_type=nodes.residue_type[inside],
-        chain=nodes.chain[inside],
-        position=nodes.position[inside],
-        residue_features=nodes.residue_features[inside],
-    )
-    return cropped, np.flatnonzero(keep)
+    own = {name: getattr(part, name)[inside] for name in ("ca", "residue_type", "chain", "position", "residue_features")}
+    return replace(part, residue=(np.cumsum(inside) - 1)[part.residue], **own), np.flatnonzero(keep)
 
 
 def rotate(nodes: Nodes, rotation: NDArray[np.floating]) -> Nodes:

@@ -10,9 +10,8 @@ import pytest
 from benchmarks.studies import crossbind as crossbind_ligands
 from benchmarks.studies.crossbind import Held, compare
 from course.contrast import ContrastConfig
-from s2p.models.crossbind.config import CrossBindTrainConfig
 from s2p.models.crossbind.training import CrossBindExample
-from tests.models.crossbind.test_training import MODEL, pieces
+from tests.models.crossbind.test_training import FAST, MODEL, pieces
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +26,7 @@ def test_whole_network_and_its_parts_are_compared(
     held = [Held(protein, str(k)) for k, protein in enumerate(proteins)]
     examples = {"train": held[:2], "validation": held[2:], "test": held[1:]}
     out = tmp_path / "out.json"
-    compare(examples, CrossBindTrainConfig.fast(), ContrastConfig.fast(), tmp_path / "work", out, quiet=True)
+    compare(examples, FAST, ContrastConfig.fast(), tmp_path / "work", out, quiet=True)
     table = json.loads(out.read_text())
     assert set(table["variants"]) == set(crossbind_ligands.VARIANTS)
     rows = table["variants"]
@@ -45,7 +44,7 @@ def test_whole_network_and_its_parts_are_compared(
     out.unlink()
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(crossbind_ligands, "paired_difference", stop)
-        compare(examples, CrossBindTrainConfig.fast(), ContrastConfig.fast(), tmp_path / "work", out, quiet=True)
+        compare(examples, FAST, ContrastConfig.fast(), tmp_path / "work", out, quiet=True)
     assert list(json.loads(out.read_text())["variants"]) == ["structure and sequence"]
-    compare(examples, CrossBindTrainConfig.fast(), ContrastConfig.fast(), tmp_path / "work", out, quiet=True)
+    compare(examples, FAST, ContrastConfig.fast(), tmp_path / "work", out, quiet=True)
     assert json.loads(out.read_text()) == table

@@ -20,7 +20,7 @@ from s2p.structure.reading import read_structure
 from s2p.training.loop import EpochLog
 
 MODEL = replace(CrossBindConfig.fast(), language_width=3)
-FAST = CrossBindTrainConfig.fast()
+FAST = CrossBindTrainConfig(segment_steps=8, cross_steps=8, batch=1, max_residues=96, validate_every=4)
 
 
 def pieces(examples: Path) -> list[CrossBindExample]:
