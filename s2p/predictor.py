@@ -18,7 +18,7 @@ from s2p.errors import S2PError, StructureError, WeightsError
 from s2p.io.runtime import pick_device
 from s2p.io.weights import SHIPPED, find_weights
 from s2p.language.esm import BACKBONES, LanguageOutput, predict_residues
-from s2p.pockets.calibration import pocket_features
+from s2p.pockets.calibration import SMALLEST, limits, pocket_features
 from s2p.pockets.ranking import ranked
 from s2p.pockets.scored import find_point_pockets
 from s2p.prediction import Pocket, Prediction, Predictor, import_predictor, names_class, obeyed, predict_with, sigmoid
@@ -105,6 +105,7 @@ class Seq2Pocket:
         """The stages after the language model: cheap, so that thresholds can be changed live."""
         config = obeyed(config)
         checkpoint, parts = self.checkpoint, assemblies(structure, scores.parts)
+        large = [part for part in parts if len(part.residues) >= SMALLEST]
         threshold = checkpoint.threshold if config.threshold is None else config.threshold
         smoothing_threshold = checkpoint.smoothing_threshold if config.smoothing_threshold is None else config.smoothing_threshold
         # Thresholds and clustering make the published pockets; the scored surface has none of them. Whoever sets one wants to see
@@ -143,13 +144,13 @@ class Seq2Pocket:
         }
         if points is not None:
             sequence = sigmoid(scores.sequence_logits).astype(np.float32)
-            pockets = find_point_pockets(points, structure, sequence, scores.embeddings, positive, parts)
+            pockets = find_point_pockets(points, structure, sequence, scores.embeddings, positive, large)
         else:
-            pockets = self._published_pockets(structure, parts, positive, smoothed, scores, config)
-        notes: tuple[str, ...] = ()
+            pockets = self._published_pockets(structure, large, positive, smoothed, scores, config)
+        notes = limits(structure, parts)
         if config.ranking is None and checkpoint.ranking != ranking:
-            notes = ("settings of the published pockets were given, so they are made and ranked as published",)
-        if not pockets and ranking == "published":
+            notes += ("settings of the published pockets were given, so they are made and ranked as published",)
+        if not pockets and large and ranking == "published":
             top = float(scores.probabilities.max())
             notes += (f"no residue is above the threshold {threshold:.2f} (the highest is {top:.2f}): no pockets predicted",)
         return Prediction(structure, scores.probabilities, smoothed, positive, pockets, self.name, settings, notes)
@@ -181,7 +182,7 @@ class Seq2Pocket:
 
         framed, model = config.cluster.frame == "principal", self.checkpoint.pocket_model
         found = []
-        for part in parts if framed else (Surroundings(structure),):
+        for part in parts if framed or not parts else (Surroundings(structure),):
             own, frame = part.residues, part if framed else None
             p, surface = scores.probabilities[own], config.surface
             clusters = find_clusters(part.structure, positive[own], p, surface, config.cluster, part)

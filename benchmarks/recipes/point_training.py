@@ -34,7 +34,7 @@ from s2p.errors import S2PError
 from s2p.evaluation.config import BenchmarkConfig
 from s2p.io.runtime import progress_bar
 from s2p.pockets.calibration import PocketModel
-from s2p.pockets.scored import Peaks, peak_features, peaks
+from s2p.pockets.scored import Peaks, candidates, peaks
 from s2p.pockets.scorer import CLIP, PointPocketConfig, PointScorer
 from s2p.surface.features import PointConfig, families, feature_names
 
@@ -198,15 +198,21 @@ def fit_pocket_model(
 def _pocket_rows(
     item: PreparedPoints, scores: NDArray[np.float32], config: PointPocketConfig, group: Grouping
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Features and hits of a protein's peaks, those on other known sites left out: nobody knows whether they are wrong."""
+    """Features and hits of a protein's peaks.
+
+    A copy of a site that holds a ligand is a hit, too: files often give the ligand of one subunit. Peaks on other known sites are
+    left out: nobody knows whether they are wrong.
+    """
     found = group(item.cloud.coord, scores, config)
+    structure, cloud = item.example.structure, item.cloud
+    _, _, original, features = candidates(found, structure, cloud, scores, item.residue_probability, config)
     if not len(found.height):
-        return peak_features(found, scores, item.probability), np.zeros(0, bool)
+        return features, np.zeros(0, bool)
     distance, _ = cKDTree(np.concatenate(item.example.ligands)).query(found.center)
-    hit = distance < HIT
+    hit = np.isin(original, np.array(original)[distance < HIT])
     known = np.array([np.mean(item.labels[found.basin == k] == -1) > 0.5 for k in range(len(hit))])
     kept = hit | ~known
-    return peak_features(found, scores, item.probability)[kept], hit[kept]
+    return features[kept], hit[kept]
 
 
 def _pocket_model(

@@ -169,8 +169,8 @@ class PreparedPoints:
     cloud: SurfacePoints
     features: NDArray[np.float32]
     labels: NDArray[np.int8]
-    probability: NDArray[np.float32]
-    """(P,) of the owner of each point."""
+    residue_probability: NDArray[np.float32]
+    """(N,) of binding."""
     perturbed: bool
 
 
@@ -185,15 +185,8 @@ def prepare_points(
     """``structure`` is that of the example or a perturbed copy of it, ``scores`` are of its residues."""
     cloud = protein_points(structure, config)
     features = point_features(structure, cloud, encoder, *scores, config)
-    owner = structure.atoms.residue_index[cloud.atom]
-    return PreparedPoints(
-        example,
-        cloud,
-        features,
-        label_points(cloud, example, structure, training),
-        scores[0][owner],
-        structure is not example.structure,
-    )
+    labels = label_points(cloud, example, structure, training)
+    return PreparedPoints(example, cloud, features, labels, scores[0], structure is not example.structure)
 
 
 def perturbed(

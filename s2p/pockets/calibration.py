@@ -12,13 +12,21 @@ from numpy.typing import NDArray
 from s2p.prediction import sigmoid
 from s2p.structure.cells import count_neighbours
 from s2p.structure.reading import Structure
+from s2p.surface.features import BACKBONE
 from s2p.surface.points import swept_volume
 from s2p.surface.surroundings import Surroundings
 
 if TYPE_CHECKING:
     from s2p.pockets.published import Cluster
 
-__all__ = ["FEATURES", "PocketModel", "pocket_features"]
+__all__ = ["FEATURES", "SMALLEST", "PocketModel", "limits", "pocket_features"]
+
+SMALLEST = 20
+"""Residues of an assembly in which pockets are looked for: what is smaller has no inside."""
+CALIBRATED = 85
+"""Residues of the longest chain of the smallest protein that pockets were calibrated on; all of them held a ligand."""
+BARE = 0.4
+"""Share of residues without a side chain beyond CB from which on they count as missing (alanine and glycine: some 15 %)."""
 
 FEATURES = (
     "mean_probability",  # the published score
@@ -47,29 +55,34 @@ def pocket_features(
     """
     if not clusters:
         return np.zeros((0, len(FEATURES))), np.zeros(0)
-    cloud = np.concatenate([c.points for c in clusters])
-    burial = count_neighbours(cloud, structure.atoms.coord, 8.0) / 100
-    own_frame = [c.points if surroundings is None else surroundings.inside(c.points) for c in clusters]
-    volumes = np.array([swept_volume(points, probe_radius) for points in own_frame])
-    rows = []
-    for cluster, near, volume in zip(
-        clusters, np.split(burial, np.cumsum([len(c.points) for c in clusters])[:-1]), volumes.tolist(), strict=True
-    ):
-        p = probabilities[cluster.residues]
-        rows.append(
-            [
-                cluster.score,
-                float(p.max()),
-                float(np.log1p(p.sum())),
-                float(np.log1p(len(cluster.points))),
-                float(np.log1p(volume)),
-                len(cluster.points) / len(cluster.atoms),
-                float(near.mean()),
-                float(np.percentile(near, 90)),
-                float(smoothed[cluster.residues].mean()),
-            ]
+    rows, volumes = [], []
+    for cluster in clusters:
+        p, points = probabilities[cluster.residues], cluster.points
+        burial = count_neighbours(points, structure.atoms.coord, 8.0) / 100
+        volume = swept_volume(points if surroundings is None else surroundings.inside(points), probe_radius)
+        logs = np.log1p(p.sum()), np.log1p(len(points)), np.log1p(volume)
+        exposed, smooth = len(points) / len(cluster.atoms), smoothed[cluster.residues].mean()
+        rows.append([cluster.score, p.max(), *logs, exposed, burial.mean(), np.percentile(burial, 90), smooth])
+        volumes.append(volume)
+    return np.array(rows, np.float64), np.array(volumes)
+
+
+def limits(structure: Structure, parts: Sequence[Surroundings]) -> tuple[str, ...]:
+    """At most one sentence: why the probabilities of a structure with these assemblies mean less than they say."""
+    n, atoms = len(structure.residues), structure.atoms
+    if max(len(part.residues) for part in parts) < SMALLEST:
+        return (f"{n} residue{'s' if n > 1 else ''}: too small for a pocket, so that none is predicted",)
+    beyond = ~np.isin(atoms.name, (*BACKBONE, "CB"))
+    bare = n - len(np.unique(atoms.residue_index[beyond]))
+    if bare > BARE * n and len(atoms) > n:  # the reader has a note on models of CA atoms alone
+        return (f"{bare} of {n} residues have no side chain beyond CB: pockets and their probabilities are rough",)
+    longest = min(int(np.unique(part.structure.residues.chain, return_counts=True)[1].max()) for part in parts)
+    if longest < CALIBRATED and len(atoms) > n:
+        whose = "the longest chain" if len(parts) == 1 else "the longest chain of one of the assemblies"
+        return (
+            f"{whose} has {longest} residues: probabilities were calibrated on proteins with a chain of {CALIBRATED} or more",
         )
-    return np.array(rows), volumes
+    return ()
 
 
 @dataclass(frozen=True)

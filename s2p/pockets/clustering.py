@@ -7,6 +7,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial.distance import cdist
 
 from s2p.config import ClusterConfig
 from s2p.io.kernels import numba
@@ -68,32 +69,13 @@ def _climb(
     return centers, counts
 
 
-@numba.njit(cache=True)
-def _suppress(centers: NDArray[np.float64], bandwidth: float) -> NDArray[np.bool_]:  # pragma: no cover - compiled
-    """Mask of the centres that no earlier kept centre has within the bandwidth (<=)."""
-    keep = np.ones(len(centers), np.bool_)
-    limit = bandwidth * bandwidth
-    for i in range(len(centers)):
-        if keep[i]:
-            for j in range(i + 1, len(centers)):
-                dx, dy, dz = centers[j, 0] - centers[i, 0], centers[j, 1] - centers[i, 1], centers[j, 2] - centers[i, 2]
-                if dx * dx + dy * dy + dz * dz <= limit:
-                    keep[j] = False
-    return keep
-
-
-@numba.njit(cache=True)
-def _nearest(points: NDArray[np.float64], centers: NDArray[np.float64]) -> NDArray[np.int64]:  # pragma: no cover - compiled
-    labels = np.empty(len(points), np.int64)
-    for p in range(len(points)):
-        best, label = np.inf, 0
-        for c in range(len(centers)):
-            dx, dy, dz = points[p, 0] - centers[c, 0], points[p, 1] - centers[c, 1], points[p, 2] - centers[c, 2]
-            d2 = dx * dx + dy * dy + dz * dz
-            if d2 < best:
-                best, label = d2, c
-        labels[p] = label
-    return labels
+def _apart(centers: NDArray[np.float64], bandwidth: float) -> NDArray[np.float64]:
+    """The centres that no earlier one of them has within the bandwidth (<=)."""
+    kept = []
+    while len(centers):
+        kept.append(centers[0])
+        centers = centers[((centers - centers[0]) ** 2).sum(axis=1) > bandwidth * bandwidth]
+    return np.array(kept).reshape(-1, 3)
 
 
 def mean_shift(
@@ -129,10 +111,10 @@ def mean_shift(
     climbed, counts = _climb(seeds, cells.coord, *cells.grid, float(bandwidth), max_iterations)
     climbed, counts = climbed[counts > 0], counts[counts > 0]
     order = np.lexsort((climbed[:, 2], climbed[:, 1], climbed[:, 0], counts))[::-1]
-    # Equal centres have equal counts, so that the copies of a centre follow it and suppression drops them.
-    centers = climbed[order]
-    centers = centers[_suppress(centers, float(bandwidth))]
-    return MeanShiftResult(_nearest(x, centers), centers)
+    # Equal centres have equal counts, so that the copies of a centre follow it and are dropped.
+    centers = _apart(climbed[order], float(bandwidth))
+    nearest = [cdist(part, centers, "sqeuclidean").argmin(axis=1) for part in np.array_split(x, 1 + len(x) // 4096)]
+    return MeanShiftResult(np.concatenate(nearest), centers)
 
 
 def _binned(x: NDArray[np.float64], bandwidth: float) -> NDArray[np.float64]:

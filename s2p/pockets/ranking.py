@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -12,49 +12,61 @@ from s2p.prediction import Pocket
 from s2p.structure.alignment import align
 from s2p.structure.reading import Structure
 
-__all__ = ["ranked"]
+__all__ = ["originals", "places", "ranked"]
 
 ALIKE = 0.5
-"""Share of the residues of two pockets together that they have in common, counted as positions in the protein."""
+"""Share of the residues of two pockets together that they have in common, counted as places in the protein."""
 WORD = 5
 """Two chains are aligned if half the words of so many residues of the one with fewer are in the other."""
 
 
 def ranked(structure: Structure, pockets: Iterable[Pocket]) -> tuple[Pocket, ...]:
-    """The pockets, the highest score first, with ranks and :attr:`~s2p.prediction.Pocket.copy_of`.
+    """The pockets, the highest score first, with ranks and :attr:`~s2p.prediction.Pocket.copy_of`."""
+    ordered = sorted(pockets, key=lambda p: -p.score)
+    first = originals(places(structure), [p.residues for p in ordered])
+    return tuple(replace(p, rank=k + 1, copy_of=0 if first[k] == k else first[k] + 1) for k, p in enumerate(ordered))
+
+
+def originals(place: NDArray[np.int64], pockets: Sequence[NDArray[np.int32]]) -> list[int]:
+    """Index of the first pocket that each is a symmetric copy of, its own for the others.
 
     Two pockets are copies if they consist of the same residues, but for a half, and fewer than half of these are in the same
     chain: those of two identical subunits are, and so are the interfaces of a ring; neighbouring pockets are not.
+
+    Parameters
+    ----------
+    place
+        (N,) :func:`places` of the residues.
+    pockets
+        Indices of the residues of each.
     """
-    protein, position = _places(structure)
-    found: list[tuple[Pocket, set[tuple[int, int]]]] = []
-    for rank, pocket in enumerate(sorted(pockets, key=lambda p: -p.score), start=1):
-        own = set(zip(protein[pocket.residues].tolist(), position[pocket.residues].tolist(), strict=True))
-        original = 0
-        for other, places in found:
-            common, shared = len(own & places), len(np.intersect1d(pocket.residues, other.residues))
-            if not other.copy_of and common >= ALIKE * len(own | places) and shared < common / 2:
-                original = other.rank
+    sets = [frozenset(place[residues].tolist()) for residues in pockets]
+    first: list[int] = []
+    for k, own in enumerate(sets):
+        for other in dict.fromkeys(first):
+            common, shared = len(own & sets[other]), len(np.intersect1d(pockets[k], pockets[other]))
+            if common >= ALIKE * len(own | sets[other]) and shared < common / 2:
+                first.append(other)
                 break
-        found.append((replace(pocket, rank=rank, copy_of=original), own))
-    return tuple(pocket for pocket, _ in found)
+        else:
+            first.append(k)
+    return first
 
 
-def _places(structure: Structure) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """(N,) number of the protein that a residue belongs to, and its position in it; equal for equal residues of two chains."""
-    protein, position = np.zeros(len(structure.residues), np.int64), np.zeros(len(structure.residues), np.int64)
+def places(structure: Structure) -> NDArray[np.int64]:
+    """(N,) number of a place in a protein, the same for the residues of identical chains; chains are aligned if they differ."""
+    found = np.zeros((len(structure.residues), 2), np.int64)
     known: list[tuple[str, set[str]]] = []
     for chain in structure.chains:
         own, sequence = structure.residues.chain == chain, structure.sequence(chain)
         words = {sequence[k : k + WORD] for k in range(len(sequence) - WORD + 1)}
-        place, number = np.arange(len(sequence)), len(known)
+        number, position = len(known), np.arange(len(sequence))
         for k, (other, theirs) in enumerate(known):
             if sequence == other or 2 * len(words & theirs) > min(len(words), len(theirs)):
-                number = k
-                place = align(sequence, other).astype(np.int64)
-                place[place < 0] = -1 - np.flatnonzero(place < 0)  # of this chain alone
+                number, aligned = k, align(sequence, other)
+                position = np.where(aligned < 0, -1 - position, aligned)  # what has no counterpart is a place of its own
                 break
         else:
             known.append((sequence, words))
-        protein[own], position[own] = number, place
-    return protein, position
+        found[own] = np.stack([np.full(len(sequence), number), position], axis=1)
+    return np.asarray(np.unique(found, axis=0, return_inverse=True)[1].reshape(-1), np.int64)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from s2p.io.kernels import numba
 from s2p.pockets.calibration import PocketModel
-from s2p.pockets.ranking import ranked
+from s2p.pockets.ranking import originals, places, ranked
 from s2p.pockets.scorer import PointPocketConfig, PointScorer
 from s2p.prediction import Pocket
 from s2p.structure.cells import build_cells, cell_runs
@@ -27,6 +27,7 @@ from s2p.surface.surroundings import Surroundings, assemblies
 __all__ = [
     "POCKET_FEATURES",
     "Peaks",
+    "candidates",
     "find_point_pockets",
     "peak_features",
     "peaks",
@@ -36,18 +37,18 @@ __all__ = [
 
 POCKET_FEATURES = (
     "log_height",  # smoothed score at the peak
-    "log_relative_height",  # less that of the highest peak of the protein
-    "log_lead",  # less that of the highest other peak
-    "rank",  # by height, 10 at most
+    "log_relative_height",  # less that of the highest peak
+    "log_lead",  # less that of the highest peak that is no copy of this one
+    "rank",  # by height among the sites that are no copies of each other, 10 at most
     "top_score",
     "top_ten_score",  # mean of the ten highest scores
     "log_strong_points",  # that score above 0.5
     "log_score_sum",  # of squared scores
-    "log_points",  # of the protein's surface
+    "log_points",  # of the surface, identical chains counted once
     "probability",  # mean over the points' owners, weighted by squared score: what the language model says
     "top_probability",
 )
-"""What the calibrated model of pockets reads."""
+"""What the calibrated model of pockets reads; in an assembly of chains in contact, where the others make no difference."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,36 +178,69 @@ def peaks(points: NDArray[np.floating], scores: NDArray[np.floating], config: Po
     return Peaks(height[tops], basin, centers)
 
 
-def peak_features(found: Peaks, scores: NDArray[np.float32], probability: NDArray[np.float32]) -> NDArray[np.float64]:
-    """(K, F) of the peaks in the order of :data:`POCKET_FEATURES`.
+def peak_features(
+    found: Peaks,
+    scores: NDArray[np.float32],
+    probability: NDArray[np.float32],
+    original: Sequence[int] | None = None,
+    distinct: float = 1.0,
+) -> NDArray[np.float64]:
+    """(K, F) of the peaks of one assembly in the order of :data:`POCKET_FEATURES`.
 
     Parameters
     ----------
     scores, probability
         (P,) score of each point, and the binding probability of the residue that owns it.
+    original
+        Index of the peak that each is a symmetric copy of, its own for the others (default: all); copies do not compete.
+    distinct
+        Share of the residues that are left where those of identical chains count once.
     """
+    site = np.arange(len(found.height)) if original is None else np.array(original, np.int64)
     rows = []
-    for k in range(len(found.height)):
+    for k, height in enumerate(found.height.tolist()):
         own = found.basin == k
         score = np.sort(scores[own])
         squared = scores[own].astype(np.float64) ** 2
-        others = np.delete(found.height, k)
+        others = found.height[np.unique(site[site != site[k]])]
         rows.append(
             [
-                np.log(found.height[k] + 1e-6),
-                np.log((found.height[k] + 1e-6) / (found.height[0] + 1e-6)),
-                np.log((found.height[k] + 1e-3) / (others.max(initial=0.0) + 1e-3)),
-                min(k, 10),
+                np.log(height + 1e-6),
+                np.log((height + 1e-6) / (found.height[0] + 1e-6)),
+                np.log((height + 1e-3) / (others.max(initial=0.0) + 1e-3)),
+                min((others > height).sum(), 10),
                 score[-1],
                 score[-10:].mean(),
                 np.log1p((score > 0.5).sum()),
                 np.log(squared.sum() + 1e-6),
-                np.log(len(scores)),
+                np.log(len(scores) * distinct),
                 squared @ probability[own] / squared.sum(),
                 probability[own].max(),
             ]
         )
     return np.array(rows, np.float64).reshape(-1, len(POCKET_FEATURES))
+
+
+def candidates(
+    found: Peaks,
+    structure: Structure,
+    cloud: SurfacePoints,
+    scores: NDArray[np.float32],
+    probabilities: NDArray[np.float32],
+    config: PointPocketConfig,
+) -> tuple[list[NDArray[np.bool_]], list[NDArray[np.int32]], list[int], NDArray[np.float64]]:
+    """Peaks of one assembly as pockets: (P,) points and the residues of each, its original, and (K, F) features.
+
+    ``found`` is of the points of ``cloud`` and their (P,) ``scores``; ``probabilities`` (N,) are those of the residues.
+    """
+    basins = [found.basin == k for k in range(len(found.height))]
+    points = [basin & (scores >= config.member * scores[basin].max()) for basin in basins]
+    residues = [binding_residues(structure, cloud.coord[own], config.residue_cutoff) for own in points]
+    place = places(structure)
+    original = originals(place, residues)
+    probability = probabilities[structure.atoms.residue_index[cloud.atom]]
+    features = peak_features(found, scores, probability, original, len(np.unique(place)) / len(place))
+    return points, residues, original, features
 
 
 def score_points(
@@ -283,22 +317,18 @@ def pockets_of_points(
 
     ``found`` is of the points of ``cloud`` and their (P,) ``scores``; residues and atoms of the pockets are those of the file.
     """
-    structure = part.structure
-    owner = structure.atoms.residue_index
-    chance = model.probability(peak_features(found, scores, probabilities[owner[cloud.atom]]))
+    owner = part.structure.atoms.residue_index[cloud.atom]
+    members, residues, _, features = candidates(found, part.structure, cloud, scores, probabilities, config)
+    chance = model.probability(features)
     pockets = []
     for k, p in enumerate(chance.tolist()):
         if p < config.min_probability and k != np.argmax(chance):
             continue
-        basin = found.basin == k
-        own = basin & (scores >= config.member * scores[basin].max())
-        points = cloud.coord[own]
-        residues = binding_residues(structure, points, config.residue_cutoff)
+        points, bound = cloud.coord[members[k]], residues[k]
         if positive is not None:
-            joined = np.unique(owner[cloud.atom[basin]])
-            residues = np.union1d(residues, joined[positive[joined]])
-        volume = swept_volume(part.inside(points), probe_radius)
-        center = found.center[k].astype(np.float32)
-        members = part.atoms[np.unique(cloud.atom[own])]
-        pockets.append(Pocket(0, p, p, part.residues[residues], members, points.astype(np.float32), center, volume))
+            joined = np.unique(owner[found.basin == k])
+            bound = np.union1d(bound, joined[positive[joined]])
+        volume, center = swept_volume(part.inside(points), probe_radius), found.center[k].astype(np.float32)
+        atoms = part.atoms[np.unique(cloud.atom[members[k]])]
+        pockets.append(Pocket(0, p, p, part.residues[bound], atoms, points.astype(np.float32), center, volume))
     return pockets

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from scipy import sparse
 from scipy.spatial import cKDTree
@@ -40,19 +39,6 @@ class Smoother(nn.Module):
         return torch.squeeze(self.layers(x), -1)
 
 
-def _neighbours(
-    rows: NDArray[np.int64], ca_coord: NDArray[np.float32], members: NDArray[np.int64], radius: float
-) -> tuple[NDArray[np.int64], sparse.csr_matrix, NDArray[np.int64]]:
-    """Of :func:`neighbour_mean`: positions in ``rows`` with a member near, their 0/1 matrix against the members, the numbers."""
-    pairs = cKDTree(ca_coord[rows]).sparse_distance_matrix(cKDTree(ca_coord[members]), radius, output_type="ndarray")
-    close = (pairs["v"] < radius) & (rows[pairs["i"]] != members[pairs["j"]])
-    i, j = pairs["i"][close], pairs["j"][close]
-    near = sparse.csr_matrix((np.ones(len(i), np.float32), (i, j)), shape=(len(rows), len(members)))
-    count = np.bincount(i, minlength=len(rows))
-    has = np.flatnonzero(count)
-    return has, near[has], count[has]
-
-
 def neighbour_mean(
     rows: NDArray[np.int64],
     ca_coord: NDArray[np.float32],
@@ -73,9 +59,14 @@ def neighbour_mean(
     -------
     (H,) positions in ``rows`` with at least one such member, (H, d) means, (H,) numbers of members.
     """
-    has, near, count = _neighbours(rows, ca_coord, members, radius)
-    means = (near @ embeddings[members]) / count[:, None]
-    return has, means.astype(np.float32), count
+    pairs = cKDTree(ca_coord[rows]).sparse_distance_matrix(cKDTree(ca_coord[members]), radius, output_type="ndarray")
+    close = (pairs["v"] < radius) & (rows[pairs["i"]] != members[pairs["j"]])
+    i, j = pairs["i"][close], pairs["j"][close]
+    near = sparse.csr_matrix((np.ones(len(i), np.float32), (i, j)), shape=(len(rows), len(members)))
+    count = np.bincount(i, minlength=len(rows))
+    has = np.flatnonzero(count)
+    means = (near[has] @ embeddings[members]) / count[has, None]
+    return has, means.astype(np.float32), count[has]
 
 
 def candidates(
@@ -117,42 +108,9 @@ def smooth(
     Parameters are those of :func:`candidates`; ``threshold`` is on the classifier's probability (strict).
     """
     added = np.zeros(len(positive), dtype=bool)
-    members, others = np.flatnonzero(positive), np.flatnonzero(~positive)
-    if len(members) and len(others):
-        has, near, count = _neighbours(others, ca_coord, members, radius)
-        found = others[has]
-        limit = float(np.log(threshold / (1 - threshold)))
-        added[found[_logits(smoother, embeddings[found], embeddings[members], near, count) > limit]] = True
+    found, x, _ = candidates(ca_coord, positive, embeddings, radius)
+    added[found[smoother_logits(smoother, x) > float(np.log(threshold / (1 - threshold)))]] = True
     return added
-
-
-def _logits(
-    smoother: Smoother,
-    own: NDArray[np.float32],
-    members: NDArray[np.float32],
-    near: sparse.csr_matrix,
-    count: NDArray[np.int64],
-) -> NDArray[np.float32]:
-    """:func:`smoother_logits` of candidates, (C, d), whose context is the mean over ``near`` (C, P) of ``members`` (P, d).
-
-    The first layer is linear, so that its half for the context may be applied to the members, of which there are fewer,
-    and the mean be taken of the results: a third less work at the published sizes. (Of a few candidates, the other way round.)
-    """
-    if len(own) < len(members):
-        context = (near @ members) / count[:, None].astype(np.float32)
-        return smoother_logits(smoother, np.concatenate([own, context], axis=1))
-    smoother.eval()
-    first, rest = smoother.layers[0], smoother.layers[1:]
-    weight, bias = first.get_parameter("weight"), first.get_parameter("bias")
-    logits = np.zeros(len(own), np.float32)
-    with torch.inference_mode():
-        projected = F.linear(torch.from_numpy(members).to(weight.device), weight[:, smoother.dim :]).float().cpu().numpy()
-        for k in range(0, len(own), CHUNK):
-            part = slice(k, k + CHUNK)
-            context = torch.from_numpy((near[part] @ projected) / count[part, None].astype(np.float32)).to(weight)
-            hidden = F.linear(torch.from_numpy(own[part]).to(weight.device), weight[:, : smoother.dim], bias) + context
-            logits[part] = rest(hidden).squeeze(-1).float().cpu().numpy()
-    return logits
 
 
 def smoother_logits(smoother: Smoother, x: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -27,6 +27,8 @@ RADII = {"C": 1.7, "N": 1.55, "O": 1.52, "S": 1.8, "H": 1.2, "P": 1.8, "SE": 1.9
 OTHER_RADIUS = 2.0
 SOFTNESS = 0.3
 """Å inside and outside the other atoms' spheres over which a soft point comes into being."""
+HARD = 1e-7
+"""Å, in its place where points are there or not."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,13 +42,9 @@ class SurfacePoints:
 
 
 @dataclass(frozen=True, eq=False)
-class SoftPoints:
-    """SAS points that appear little by little as they come out of the other atoms, in atom order, then sphere order."""
+class SoftPoints(SurfacePoints):
+    """SAS points that appear little by little as they come out of the other atoms."""
 
-    coord: NDArray[np.float64]
-    """(P, 3), Å."""
-    atom: NDArray[np.int64]
-    """(P,) index of the atom that owns the point, ascending."""
     share: NDArray[np.float64]
     """(P,) in (0, 1]: 1/2 for a point on the sphere of the atom that comes closest, 1 from :data:`SOFTNESS` outside."""
 
@@ -69,59 +67,6 @@ def atom_radii(element: NDArray[np.str_], probe_radius: float) -> NDArray[np.flo
     """(A,) van der Waals radius plus probe, Å."""
     names, inverse = np.unique(element, return_inverse=True)
     return np.array([RADII.get(name, OTHER_RADIUS) for name in names.tolist()])[inverse] + probe_radius
-
-
-@numba.njit(cache=True)
-def _exposed(
-    coord: NDArray[np.float64],
-    radius: NDArray[np.float64],
-    wanted: NDArray[np.int64],
-    points: NDArray[np.float64],
-    sorted_coord: NDArray[np.float64],
-    sorted_radius: NDArray[np.float64],
-    order: NDArray[np.int64],
-    keys: NDArray[np.int64],
-    origin: NDArray[np.float64],
-    shape: NDArray[np.int64],
-    size: float,
-) -> NDArray[np.bool_]:  # pragma: no cover - compiled
-    """(len(wanted), n) mask of exposed sphere points: no atom b with |a-b| < r_a + r_b holds them within r_b (<=)."""
-    n = len(points)
-    mask = np.ones((len(wanted), n), dtype=np.bool_)
-    starts, ends = np.empty(9, np.int64), np.empty(9, np.int64)
-    near = np.empty((len(coord), 4))  # position and squared radius
-    for w in range(len(wanted)):
-        a = wanted[w]
-        x, y, z, r = coord[a, 0], coord[a, 1], coord[a, 2], radius[a]
-        count = 0
-        for run in range(cell_runs(x, y, z, keys, origin, shape, size, starts, ends)):
-            for s in range(starts[run], ends[run]):
-                dx, dy, dz = sorted_coord[s, 0] - x, sorted_coord[s, 1] - y, sorted_coord[s, 2] - z
-                reach = r + sorted_radius[s]
-                if dx * dx + dy * dy + dz * dz < reach * reach and order[s] != a:
-                    near[count, 0], near[count, 1], near[count, 2] = sorted_coord[s, 0], sorted_coord[s, 1], sorted_coord[s, 2]
-                    near[count, 3] = sorted_radius[s] * sorted_radius[s]
-                    count += 1
-        for k in range(n):
-            px, py, pz = x + r * points[k, 0], y + r * points[k, 1], z + r * points[k, 2]
-            for place in range(count):
-                dx, dy, dz = near[place, 0] - px, near[place, 1] - py, near[place, 2] - pz
-                if dx * dx + dy * dy + dz * dz <= near[place, 3]:
-                    mask[w, k] = False
-                    # Few atoms bury most points: those that did move halfway to the front and are looked at sooner.
-                    for c in range(4):
-                        near[place // 2, c], near[place, c] = near[place, c], near[place // 2, c]
-                    break
-    return mask
-
-
-def _exposed_mask(
-    coord: NDArray[np.float32], radius: NDArray[np.float64], wanted: NDArray[np.int64], n_points: int
-) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
-    points = sphere(n_points).astype(np.float64)
-    cells = build_cells(coord, 2 * float(radius.max()))
-    xyz, sorted_radius = coord.astype(np.float64), radius[cells.order]
-    return _exposed(xyz, radius, wanted, points, cells.coord, sorted_radius, cells.order, *cells.grid), points
 
 
 def surface_points(
@@ -149,18 +94,14 @@ def surface_points(
     """
     if not len(wanted):
         return SurfacePoints(np.zeros((0, 3)), np.zeros(0, np.int64))
-    radius = atom_radii(element, probe_radius)
-    wanted = np.asarray(wanted, dtype=np.int64)
-    mask, points = _exposed_mask(coord, radius, wanted, n_points)
-    which, k = np.nonzero(mask)
-    atom = wanted[which]
-    return SurfacePoints(coord[atom].astype(np.float64) + radius[atom, None] * points[k], atom)
+    return _points(coord, element, np.asarray(wanted, dtype=np.int64), n_points, probe_radius, HARD).exposed()
 
 
 @numba.njit(cache=True)
 def _shares(
     coord: NDArray[np.float64],
     radius: NDArray[np.float64],
+    wanted: NDArray[np.int64],
     points: NDArray[np.float64],
     sorted_coord: NDArray[np.float64],
     sorted_radius: NDArray[np.float64],
@@ -171,12 +112,13 @@ def _shares(
     size: float,
     softness: float,
 ) -> NDArray[np.float32]:  # pragma: no cover - compiled
-    """(A, n) shares of sphere points: 0 at ``softness`` inside the atom that comes closest, 1 at as much outside."""
+    """(W, n) shares of sphere points: 0 at ``softness`` inside the atom that comes closest, 1 at as much outside."""
     n = len(points)
-    out = np.zeros((len(coord), n), np.float32)
+    out = np.zeros((len(wanted), n), np.float32)
     starts, ends = np.empty(9, np.int64), np.empty(9, np.int64)
     near = np.empty((len(coord), 6))  # position, radius, and squares of the radius less and plus the softness
-    for a in range(len(coord)):
+    for w in range(len(wanted)):
+        a = wanted[w]
         x, y, z, r = coord[a, 0], coord[a, 1], coord[a, 2], radius[a]
         count = 0
         for run in range(cell_runs(x, y, z, keys, origin, shape, size, starts, ends)):
@@ -203,7 +145,7 @@ def _shares(
                     break
                 if d2 < near[place, 5]:
                     gap = min(gap, np.sqrt(d2) - near[place, 3])
-            out[a, k] = 0.5 + 0.5 * gap / softness
+            out[w, k] = 0.5 + 0.5 * gap / softness
     return out
 
 
@@ -217,22 +159,35 @@ def soft_points(
     Shrake & Rupley's test is yes or no: an atom that moves by a rounding error buries a whole patch of its neighbour. Here the
     patch shrinks as it goes under (ours), so that sums over points are continuous in the coordinates.
     """
-    radius = atom_radii(element, probe_radius)
-    points = sphere(n_points).astype(np.float64)
+    return _points(coord, element, np.arange(len(coord)), n_points, probe_radius, SOFTNESS)
+
+
+def _points(
+    coord: NDArray[np.floating],
+    element: NDArray[np.str_],
+    wanted: NDArray[np.int64],
+    n_points: int,
+    probe_radius: float,
+    softness: float,
+) -> SoftPoints:
+    radius, points = atom_radii(element, probe_radius), sphere(n_points).astype(np.float64)
     xyz = np.ascontiguousarray(coord, dtype=np.float64)
-    cells = build_cells(xyz, 2 * float(radius.max()) + SOFTNESS)
-    shares = _shares(xyz, radius, points, cells.coord, radius[cells.order], cells.order, *cells.grid, SOFTNESS)
-    atom, k = np.nonzero(shares)
-    return SoftPoints(xyz[atom] + radius[atom, None] * points[k], atom, shares[atom, k].astype(np.float64))
+    cells = build_cells(xyz, 2 * float(radius.max()) + softness)
+    shares = _shares(xyz, radius, wanted, points, cells.coord, radius[cells.order], cells.order, *cells.grid, softness)
+    row, k = np.nonzero(shares)
+    atom = wanted[row]
+    return SoftPoints(xyz[atom] + radius[atom, None] * points[k], atom, shares[row, k].astype(np.float64))
 
 
 def accessible_area(
     coord: NDArray[np.float32], element: NDArray[np.str_], *, n_points: int = 960, probe_radius: float = 1.4
 ) -> NDArray[np.float64]:
     """(A,) solvent-accessible surface area of every atom, Å²."""
-    radius = atom_radii(element, probe_radius)
-    mask, _ = _exposed_mask(coord, radius, np.arange(len(coord)), n_points)
-    return np.asarray(mask.sum(axis=1) / n_points * 4 * np.pi * radius**2)
+    exposed = np.zeros(len(coord))
+    for part in np.array_split(np.arange(len(coord)), 1 + len(coord) // 4096):  # bounds memory
+        cloud = surface_points(coord, element, part, n_points=n_points, probe_radius=probe_radius)
+        exposed += np.bincount(cloud.atom, minlength=len(coord))
+    return np.asarray(exposed / n_points * 4 * np.pi * atom_radii(element, probe_radius) ** 2)
 
 
 @numba.njit(cache=True)
