@@ -52,9 +52,14 @@ def identify(groups: Grouped, kinds: Kinds, taken: set[str], notes: list[str]) -
     _number_by_sequence(groups, kinds.protein, found, notes)
     molecule = _molecules(groups, kinds, found, notes)
     model, block = groups.column("model"), groups.column("block")
-    later = (molecule > 0) | (model != model[0]) | (block != block[0])
-    if not later.any():
+    other = (model != model[0]) | (block != block[0])
+    if not (other | (molecule > 0)).any():
         return found
+    # Copies are told by ids that repeat: molecules under numbers of their own were meant to be there.
+    key = codes(
+        chain, found.number, codes(found.insertion_code), codes(np.where(kinds.protein, "", groups.column("residue_name")))
+    )
+    later = other | ((molecule > 0) & (np.bincount(key)[key] > 1))
     keep = ~_on_top(groups, kinds, molecule, later)
     if n_lost := int((~keep & ~kinds.part).sum()):
         notes.append(f"{n_lost} residues or ligands on top of others (other conformations or poses, or the same) were left out")
@@ -111,7 +116,7 @@ def _borders(groups: Grouped, kinds: Kinds, rows: NDArray[np.int64]) -> tuple[ND
     segment, ter = other(groups.has_segment[rows]), differs("part")
     apart = differs("model") | differs("block") | other(groups.column("label_chain")[rows])
     open_end = ~kinds.bonded[rows]
-    firm = open_end & (apart | (ter & (ended | blank)) | (blank & (segment | fall | ended)))
+    firm = open_end & (apart | (ter & (ended | blank | fall)) | (blank & (segment | fall | ended)))
     soft = open_end & (apart | ter | segment | fall | ended | groups.again[rows])
     return firm | differs("chain"), soft | differs("chain")
 
@@ -177,17 +182,18 @@ def _place_ligands(
     others = np.flatnonzero(~kinds.protein & ~kinds.part)
     home = first[region[others]]
     molecule[others] = np.where(home == np.iinfo(np.int64).max, 0, home)
-    name = groups.column("residue_name")
-    key = codes(letter[others], name[others], found.number[others], codes(found.insertion_code[others]))
-    twice = np.flatnonzero(np.bincount(key)[key] > 1)
-    taken: dict[int, set[int]] = {}
-    for k, place in zip(key[twice].tolist(), others[twice].tolist(), strict=True):
-        used = taken.setdefault(k, set())
-        at = int(molecule[place])
-        if at in used:
-            at = max(used) + 1
-        used.add(at)
-        molecule[place] = at
+    place = codes(letter, found.number, codes(found.insertion_code))
+    key = codes(place, codes(groups.column("residue_name")))
+    taken: dict[int, set[int]] = {}  # by residues of the protein, whatever their name, and by ligands of the same name
+    for k in rows[np.isin(place[rows], place[others])].tolist():
+        taken.setdefault(-1 - int(place[k]), set()).add(int(molecule[k]))
+    twice = np.bincount(key[others])[key[others]] > 1
+    for k in others[twice | np.isin(place[others], place[rows])].tolist():
+        used = taken.setdefault(int(key[k]), set())
+        full = used | taken.get(-1 - int(place[k]), set())
+        if int(molecule[k]) in full:
+            molecule[k] = max(full) + 1
+        used.add(int(molecule[k]))
 
 
 def _on_top(groups: Grouped, kinds: Kinds, molecule: NDArray[np.int64], second: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -198,7 +204,7 @@ def _on_top(groups: Grouped, kinds: Kinds, molecule: NDArray[np.int64], second: 
     whole = codes(groups.column("chain"), molecule, groups.column("model"), groups.column("block"))
     unit = codes(np.where(kinds.protein, whole, -1), np.where(kinds.protein, 0, np.arange(len(molecule)) + 1))
     of_atom, xyz = unit[groups.row], groups.atoms.coord
-    later = second[groups.row]
+    later = np.isin(of_atom, unit[second])
     lost = np.zeros(int(unit.max()) + 1, dtype=bool)
     size = np.bincount(of_atom, minlength=len(lost))
     order = np.full(len(lost), len(molecule))

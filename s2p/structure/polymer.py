@@ -27,7 +27,7 @@ CA_DISTANCE = 4.5
 """Å between the CA of neighbours, 3.8 in a good model; used where C or N is missing."""
 UNKNOWN = ("UNK", "UNL", "UNX")
 SMALL = 4
-"""Heavy atoms of the largest group at the end of a chain that is neither residue nor ligand."""
+"""Heavy atoms of the largest group bonded to a chain that is neither residue nor ligand."""
 
 
 @lru_cache(maxsize=4096)
@@ -84,8 +84,8 @@ def classify(groups: Grouped) -> Kinds:
     protein &= ~_free_amino_acids(chain, protein, protein & (linked | trace), end)
 
     label = groups.column("label_number") > 0
-    chain_part = ~protein & ~nucleic & linked & (cap | label | ((inside & closed) & (_sizes(groups) <= SMALL)))
-    chain_part |= ~protein & ~nucleic & to_n & to_c
+    small = _sizes(groups) <= SMALL
+    chain_part = ~protein & ~nucleic & linked & (cap | (small & (label | closed | (to_n & to_c))))
     in_chain = nucleic & (record | label | _phosphodiesters(groups))
     bonded, capped = _along(groups, protein, n, ca, c, cap)
     return Kinds(protein, in_chain, chain_part, bonded, (end & protein) | capped, letter)

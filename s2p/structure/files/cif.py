@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from s2p.config import ReadConfig
 from s2p.errors import StructureError
-from s2p.structure.files.table import AtomTable, check_count, joined
+from s2p.structure.files.names import STANDARD, element_of
+from s2p.structure.files.table import AtomTable, check_count, codes, joined
 
 __all__ = ["read_binary_cif", "read_categories", "read_cif"]
 
@@ -122,15 +123,16 @@ def _table(column: Column, n: int) -> AtomTable:
     label = number("label_seq_id", np.nan)
     place = number("auth_seq_id", np.nan)
     place = np.where(np.isfinite(place), place, label)
-    coord[~(np.abs(place) < 2**31)] = np.nan  # neither author nor sequence says which residue it is
     name, residue_name = text("auth_atom_id", "label_atom_id"), text("auth_comp_id", "label_comp_id")
-    element = np.char.upper(text("type_symbol"))
-    if (element == "").any():
-        from s2p.structure.files.names import element_of
-
-        kinds, code = np.unique(np.char.add(np.char.add(name, " "), residue_name), return_inverse=True)
-        known = np.array([element_of(*kind.split(" ", 1)) for kind in kinds.tolist()])
-        element = np.where(element == "", known[code.reshape(-1)], element)
+    place = np.where(np.isnan(place) & ~np.isin(residue_name, list(STANDARD)), 1, place)  # ligands have no place in a sequence
+    coord[~(np.abs(place) < 2**31)] = np.nan  # neither author nor sequence says which residue it is
+    written = text("type_symbol")
+    kind = codes(name, residue_name, written)
+    first = np.unique(kind, return_index=True)[1]
+    # In known residues the name decides, whatever stands in the column.
+    element = np.array(
+        [element_of(*map(str, atom)) for atom in zip(name[first], residue_name[first], written[first], strict=True)]
+    )[kind]
     return AtomTable(
         coord=coord,
         name=name,
