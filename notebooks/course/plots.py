@@ -14,9 +14,9 @@ from numpy.typing import ArrayLike, NDArray
 from course.charts import Chart, Layer
 from s2p.config import Checked, Count, Natural, Positive
 from s2p.errors import S2PError
-from s2p.output.palette import CARTOON, LIGAND, OUTSIDE, POCKETS
+from s2p.output.palette import CARTOON, LIGAND, OUTSIDE, POCKETS, pocket_color
 from s2p.output.pictures import CA_GAP, facing
-from s2p.output.track import CAPTION, SMOOTHED_HEIGHT, residue_ticks, sequence_track
+from s2p.output.track import CAPTION, SMOOTHED_HEIGHT, in_words, residue_axis, residue_ticks, strips
 from s2p.prediction import Prediction
 from s2p.structure.reading import Structure
 
@@ -55,40 +55,42 @@ SYMBOLS = ("circle", "square", "triangle", "diamond")
 
 def residue_track(prediction: Prediction) -> Chart:
     """Binding probability along the sequence, with pocket spans, smoothed residues, thresholds and secondary structure."""
-    residues, track = prediction.structure.residues, sequence_track(prediction)
+    residues, rank = prediction.structure.residues, prediction.pocket_of_residue.tolist()
+    x, threshold = residue_axis(prediction.structure), prediction.settings.get("threshold")
     hover = [
         f"{i} {name}: {p:.2f}" + (f", pocket {r}" if r else "")
         for i, name, p, r in zip(
             residues.ids(),
             residues.name.tolist(),
             prediction.probabilities.tolist(),
-            prediction.pocket_of_residue.tolist(),
+            rank,
             strict=True,
         )
     ]
     width = 0.9 if len(residues) < 400 else 1.0
-    layers = [Layer("bars", track.x, prediction.probabilities.astype(float), "", track.colors, hover, size=width)]
-    for strip in track.strips:
+    colors = [pocket_color(r) if r else OUTSIDE for r in rank]
+    layers = [Layer("bars", x, prediction.probabilities.astype(float), "", colors, hover, size=width)]
+    for strip in strips(prediction):
         heights = np.tile([strip.low, strip.high], (len(strip.edges), 1))
         layers.append(Layer("boxes", strip.edges, heights, strip.label, strip.color))
-    added = track.x[prediction.smoothed]
+    added = x[prediction.smoothed]
     if len(added):
         low = np.full(len(added), SMOOTHED_HEIGHT)
         layers.append(Layer("points", added, low, "added by smoothing", "#000000", symbol="triangle", size=3.2))
-    ends = (-1.0, float(track.x[-1]) + 1)
-    if track.threshold is not None:
-        level = np.full(2, track.threshold)
-        layers.append(Layer("line", np.array(ends), level, f"threshold {track.threshold:g}", "#000000", dash="dash", size=3.6))
+    ends = (-1.0, float(x[-1]) + 1)
+    if threshold is not None:
+        level = np.full(2, threshold)
+        layers.append(Layer("line", np.array(ends), level, f"threshold {threshold:g}", "#000000", dash="dash", size=3.6))
     return Chart(
         prediction.structure.name,
         "residue number",
         "binding probability",
         tuple(layers),
         CAPTION,
-        track.alt,
+        in_words(prediction),
         x_range=ends,
         y_range=(-0.19, 1.03),
-        x_ticks=track.ticks,
+        x_ticks=residue_ticks(prediction.structure, x),
         size=(9.5, 3.0),
     )
 

@@ -23,7 +23,7 @@ from s2p.config import DEFAULT_MODEL, PredictConfig
 from s2p.errors import S2PError
 from s2p.output.pictures import figure_png, static_png
 from s2p.output.report import embed_json, render, update
-from s2p.output.track import CAPTION, sequence_track, track_figure
+from s2p.output.track import CAPTION, in_words, track_figure
 from s2p.pockets.hits import ligand_hits, pocket_fragmentation_index
 from s2p.prediction import Prediction
 from s2p.predictor import ResidueScores, Seq2Pocket, load, load_structure
@@ -319,7 +319,7 @@ class Explorer:
 
     def still(self) -> dict[str, Any]:
         """The current state as still pictures and tables, by media type."""
-        p, words = self.prediction, sequence_track(self.prediction).alt
+        p, words = self.prediction, in_words(self.prediction)
         picture, track = static_png(p, dpi=90), figure_png(track_figure(p, dpi=90), description=words)
         parts = [
             f"<p>{html.escape(self.summary())}</p>",

@@ -1,9 +1,8 @@
-"""A prediction along the sequence: what its picture holds, for every library that draws it, and the still picture."""
+"""A prediction along the sequence: what a picture of it holds, and the still picture."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +16,7 @@ from s2p.structure.secondary import secondary_structure
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["CAPTION", "Strip", "Track", "residue_ticks", "sequence_track", "track_figure"]
+__all__ = ["CAPTION", "SMOOTHED_HEIGHT", "Strip", "in_words", "residue_axis", "residue_ticks", "strips", "track_figure"]
 
 CAPTION = (
     "Predicted binding probability of each residue, coloured by pocket (grey: in none). Below: pockets, residues added by "
@@ -31,8 +30,7 @@ POCKET_STRIP, SMOOTHED_HEIGHT, STRUCTURE_STRIP = (-0.075, -0.03), -0.105, (-0.17
 """Where the marks below the bars lie, in units of the probability axis."""
 
 
-@dataclass(frozen=True, eq=False)
-class Strip:
+class Strip(NamedTuple):
     """Boxes below the bars that belong together: the residues of a pocket, all helices, or all strands."""
 
     edges: NDArray[np.float64]
@@ -44,47 +42,31 @@ class Strip:
     color: str
 
 
-@dataclass(frozen=True, eq=False)
-class Track:
-    """What a picture of a prediction along the sequence holds."""
-
-    x: NDArray[np.float64]
-    """(N,) position of each residue on the axis."""
-    colors: list[str]
-    """(N,) of the residue's pocket, or grey."""
-    strips: tuple[Strip, ...]
-    ticks: tuple[list[float], list[str]]
-    """Positions and texts of :func:`residue_ticks`."""
-    threshold: float | None
-    """Of the residue probability. The smoothing threshold is of another probability, the classifier's, and has no place here."""
-    alt: str
-    """The finding in words, for those who do not see the picture."""
+def residue_axis(structure: Structure) -> NDArray[np.float64]:
+    """(N,) position of each residue along the sequence, with a gap between chains."""
+    return np.arange(len(structure.residues)) + CHAIN_GAP * (np.cumsum(_chain_starts(structure)) - 1)
 
 
-def sequence_track(prediction: Prediction) -> Track:
-    """Positions, colours and strips of the residues of ``prediction``, with a gap between chains."""
-    residues, rank = prediction.structure.residues, prediction.pocket_of_residue
-    new_chain = _chain_starts(prediction.structure)
-    x = np.arange(len(residues)) + CHAIN_GAP * (np.cumsum(new_chain) - 1)
-    strips = []
+def strips(prediction: Prediction) -> list[Strip]:
+    """Pockets, helices and strands along :func:`residue_axis`; those that no residue belongs to are left out."""
+    new_chain, x = _chain_starts(prediction.structure), residue_axis(prediction.structure)
+    rank, letters = prediction.pocket_of_residue, secondary_structure(prediction.structure)
+    found = []
     for p in prediction.pockets:
         label = f"pocket {p.rank}" if p.rank <= LEGEND_POCKETS else ""
-        strips.append(Strip(_runs(x, rank == p.rank, new_chain), *POCKET_STRIP, label, pocket_color(p.rank)))
-    letters = secondary_structure(prediction.structure)
+        found.append(Strip(_runs(x, rank == p.rank, new_chain), *POCKET_STRIP, label, pocket_color(p.rank)))
     for letter, label, color in (("a", "helix", HELIX), ("b", "strand", STRAND)):
-        strips.append(Strip(_runs(x, letters == letter, new_chain), *STRUCTURE_STRIP, label, color))
-    alt = f"{int((rank > 0).sum())} of {len(residues)} residues lie in {len(prediction.pockets)} pockets"
-    if prediction.pockets:
-        best = prediction.pockets[0]
-        alt += f"; pocket 1 has {len(best.residues)} residues and probability {best.probability:.2f}"
-    return Track(
-        x,
-        [OUTSIDE if r == 0 else pocket_color(r) for r in rank.tolist()],
-        tuple(strip for strip in strips if len(strip.edges)),
-        residue_ticks(prediction.structure, x),
-        prediction.settings.get("threshold"),
-        alt + ".",
-    )
+        found.append(Strip(_runs(x, letters == letter, new_chain), *STRUCTURE_STRIP, label, color))
+    return [strip for strip in found if len(strip.edges)]
+
+
+def in_words(prediction: Prediction) -> str:
+    """The finding, for those who do not see the picture."""
+    rank = prediction.pocket_of_residue
+    text = f"{int((rank > 0).sum())} of {len(rank)} residues lie in {len(prediction.pockets)} pockets"
+    for best in prediction.pockets[:1]:
+        text += f"; pocket 1 has {len(best.residues)} residues and probability {best.probability:.2f}"
+    return text + "."
 
 
 def residue_ticks(structure: Structure, x: NDArray[np.float64], most: int = 24) -> tuple[list[float], list[str]]:
@@ -113,36 +95,27 @@ def residue_ticks(structure: Structure, x: NDArray[np.float64], most: int = 24) 
 
 def track_figure(prediction: Prediction, *, dpi: int = 120) -> Figure:
     """Still picture of the binding probability along the sequence; :data:`CAPTION` says how to read it."""
-    from matplotlib.collections import PolyCollection
     from matplotlib.figure import Figure
 
-    track = sequence_track(prediction)
+    x, threshold = residue_axis(prediction.structure), prediction.settings.get("threshold")
+    colors = [pocket_color(r) if r else OUTSIDE for r in prediction.pocket_of_residue.tolist()]
+    ends = (-1.0, float(x[-1]) + 1)
     figure = Figure(figsize=(9.5, 3.0), dpi=dpi, facecolor="white", layout="constrained")
     ax = figure.add_subplot()
-
-    def boxes(edges: NDArray[np.float64], low: NDArray[np.float64], high: NDArray[np.float64], color: str | list[str]) -> None:
-        left, right = edges.T
-        corners = np.stack([np.stack(c, axis=1) for c in ((left, low), (right, low), (right, high), (left, high))], axis=1)
-        # One collection instead of a patch a box: thousands of residues are drawn in a moment.
-        ax.add_collection(PolyCollection(list(corners), facecolors=color, linewidths=0))
-
-    half = 0.45 if len(track.x) < 400 else 0.5
-    bars = np.stack([track.x - half, track.x + half], axis=1)
-    boxes(bars, np.zeros(len(bars)), prediction.probabilities.astype(float), track.colors)
-    for strip in track.strips:
-        k = len(strip.edges)
-        boxes(strip.edges, np.full(k, strip.low), np.full(k, strip.high), strip.color)
-        if strip.label:
-            ax.scatter([], [], marker="s", s=50, color=strip.color, label=strip.label)
+    # Lines instead of bars, each of which would be a patch: thousands of residues are drawn in a moment.
+    ax.vlines(x, 0, prediction.probabilities.astype(float), colors, linewidth=500 / (ends[1] - ends[0]))
+    for strip in strips(prediction):
+        spans = [(left, right - left) for left, right in strip.edges.tolist()]
+        ax.broken_barh(spans, (strip.low, strip.high - strip.low), color=strip.color, linewidth=0, label=strip.label)
     if prediction.smoothed.any():
-        added = track.x[prediction.smoothed]
+        added = x[prediction.smoothed]
         ax.scatter(added, np.full(len(added), SMOOTHED_HEIGHT), marker="^", s=10, color="black", linewidths=0,
                    label="added by smoothing")  # fmt: skip
-    ends = (-1.0, float(track.x[-1]) + 1)
-    if track.threshold is not None:
-        ax.plot(ends, [track.threshold] * 2, "--", color="black", linewidth=0.9, label=f"threshold {track.threshold:g}")
+    if threshold is not None:
+        ax.plot(ends, [threshold] * 2, "--", color="black", linewidth=0.9, label=f"threshold {threshold:g}")
     ax.set(xlim=ends, ylim=(-0.19, 1.03), xlabel="residue number", ylabel="binding probability")
-    ax.set_xticks(track.ticks[0], [literal(text) for text in track.ticks[1]], fontsize=8)
+    at, text = residue_ticks(prediction.structure, x)
+    ax.set_xticks(at, [literal(label) for label in text], fontsize=8)
     ax.set_title(literal(prediction.structure.name), loc="left", size=11)
     ax.spines[["top", "right"]].set_visible(False)
     if ax.get_legend_handles_labels()[0]:

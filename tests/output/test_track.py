@@ -8,21 +8,21 @@ import numpy as np
 import pytest
 from builders import make_prediction
 
-from s2p.output.palette import OUTSIDE, pocket_color
-from s2p.output.track import SMOOTHED_HEIGHT, sequence_track, track_figure
+from s2p.output.palette import pocket_color
+from s2p.output.track import SMOOTHED_HEIGHT, in_words, residue_axis, strips, track_figure
 
 
 def test_strips_cover_the_residues_of_their_pocket() -> None:
     p = make_prediction()
-    track = sequence_track(p)
-    assert track.x[24] - track.x[23] == 4  # a gap between chains
+    x = residue_axis(p.structure)
+    assert x[24] - x[23] == 4  # a gap between chains
     for pocket in p.pockets:
-        (strip,) = (s for s in track.strips if s.label == f"pocket {pocket.rank}")
+        (strip,) = (s for s in strips(p) if s.label == f"pocket {pocket.rank}")
         # Pocket 1 spans both chains: no box does.
-        covered = [i for i, x in enumerate(track.x) if any(a < x < b for a, b in strip.edges)]
+        covered = [i for i, at in enumerate(x) if any(a < at < b for a, b in strip.edges)]
         assert covered == np.flatnonzero(p.pocket_of_residue == pocket.rank).tolist()
-    assert track.colors == [pocket_color(r) if r else OUTSIDE for r in p.pocket_of_residue.tolist()]
-    assert f"in {len(p.pockets)} pockets; pocket 1 has" in track.alt
+        assert strip.color == pocket_color(pocket.rank)
+    assert f"in {len(p.pockets)} pockets; pocket 1 has" in in_words(p)
 
 
 def test_figure() -> None:
@@ -34,7 +34,7 @@ def test_figure() -> None:
     labels = [text.get_text() for text in ax.get_xticklabels()]
     assert labels[0] == "-3\nchain A" and "1\nchain B" in labels
     (added,) = (c for c in ax.collections if c.get_label() == "added by smoothing")
-    places = [[x, SMOOTHED_HEIGHT] for x in sequence_track(p).x[p.smoothed]]
+    places = [[x, SMOOTHED_HEIGHT] for x in residue_axis(p.structure)[p.smoothed]]
     np.testing.assert_allclose(added.get_offsets(), places)
 
 
