@@ -73,6 +73,11 @@ class Pocket:
     copy_of: int = 0
     """Rank of the pocket that this one is a symmetric copy of, in another chain of the same protein; 0 for none."""
 
+    @property
+    def copy(self) -> str:
+        """``, copy of pocket 1`` for the text that follows a pocket, or nothing."""
+        return f", copy of pocket {self.copy_of}" if self.copy_of else ""
+
 
 @dataclass(frozen=True, eq=False)
 class Density:
@@ -153,7 +158,7 @@ class Prediction:
         )
         rows = [
             f"  {p.rank:>2}  score {p.score:.3f}  probability {p.probability:.2f}  {len(p.residues):>3} residues  "
-            f"centre {p.center[0]:.1f} {p.center[1]:.1f} {p.center[2]:.1f}"
+            f"centre {p.center[0]:.1f} {p.center[1]:.1f} {p.center[2]:.1f}{p.copy}"
             for p in self.pockets[:5]
         ]
         more = [f"  … {len(self.pockets) - 5} more"] if len(self.pockets) > 5 else []
@@ -162,7 +167,7 @@ class Prediction:
     def _repr_html_(self) -> str:
         ids = self.structure.residues.ids()
         body = "".join(
-            f"<tr><td>{p.rank}</td><td>{p.score:.3f}</td><td>{p.probability:.2f}</td><td>{len(p.residues)}</td>"
+            f"<tr><td>{p.rank}{p.copy}</td><td>{p.score:.3f}</td><td>{p.probability:.2f}</td><td>{len(p.residues)}</td>"
             f"<td>{', '.join(f'{x:.1f}' for x in p.center.tolist())}</td><td>{p.volume:.0f}</td>"
             f"<td style='text-align:left'>{html.escape(' '.join(ids[i] for i in p.residues.tolist()))}</td></tr>"
             for p in self.pockets

@@ -86,10 +86,10 @@ def predict_batch(
                 table = [(row.input, row.status, row.n_pockets, f"{row.seconds:.3f}", row.message) for row in found]
                 write_csv(options.folder / "summary.csv", table, SUMMARY_COLUMNS)
                 if "html" in options.formats:
-                    from s2p.output.report_index import IndexEntry, write_index
+                    from s2p.output.report_index import write_index
 
-                    names = [items[index].stem for index in sorted(rows)]
-                    listed = zip(names, found, strict=True)
-                    write_index(
-                        options.folder, [IndexEntry(name, r.input, r.status, r.n_pockets, r.message) for name, r in listed]
-                    )
+                    write_index(options.folder, [items[index].stem for index in sorted(rows)], table)
+                else:
+                    from s2p.output.files import remove_ours
+
+                    remove_ours(options.folder / "index.html")  # its reports are gone

@@ -104,18 +104,20 @@ def explore(
 
 def _config_of(prediction: Prediction) -> PredictConfig:
     """The configuration that a prediction's settings tell of; defaults for what they do not name."""
-    found, base = prediction.settings, PredictConfig()
+    found = prediction.settings
 
-    def named(config: Any, **names: str) -> Any:
-        return replace(config, **{field: found[name] for field, name in names.items() if name in found})
+    def named(config: Any, names: str) -> Any:
+        pairs = (name.partition("=")[::2] for name in names.split())
+        return replace(config, **{field: found[key or field] for field, key in pairs if (key or field) in found})
 
-    own = {"threshold": "threshold", "smoothing_threshold": "smoothing_threshold", "ranking": "ranking"}
-    whole: PredictConfig = named(base, **own, use_context="context", use_smoothing="smoothing")
+    base: PredictConfig = named(
+        PredictConfig(), "threshold smoothing_threshold ranking use_context=context use_smoothing=smoothing"
+    )
     return replace(
-        whole,
-        smoothing=named(base.smoothing, radius="smoothing_radius"),
-        cluster=named(base.cluster, bandwidth="bandwidth", seeding="seeding", frame="frame"),
-        surface=named(base.surface, n_points="n_points", probe_radius="probe_radius", context="buried_by"),
+        base,
+        smoothing=named(base.smoothing, "radius=smoothing_radius"),
+        cluster=named(base.cluster, "bandwidth seeding frame"),
+        surface=named(base.surface, "n_points probe_radius context=buried_by"),
     )
 
 
@@ -170,89 +172,63 @@ class Explorer:
         # A prediction's settings also say what the predictor chooses where the configuration names nothing.
         self._controls = self._make_controls(model.pockets(structure, self.scores, self._start).settings)
         self._applies, self._sender, self._figures, self._message = (ipywidgets.HTML() for _ in range(4))
-        self._grey()
         self._predict()
         frame = ipywidgets.HTML(
             f"<iframe srcdoc='{html.escape(render(self.prediction, channel=self._channel))}' "
             "style='width:100%;height:860px;border:0' title='3D view, table and sequence track of the pockets'></iframe>"
         )
         frame.layout.width = self._sender.layout.width = "100%"
-        self._show_figures()
-        controls = ipywidgets.HBox(list(self._controls.values()), layout=ipywidgets.Layout(flex_flow="row wrap", width="100%"))
+        controls = ipywidgets.HBox(list(self._controls.values()), layout={"flex_flow": "row wrap", "width": "100%"})
         self.widget = ipywidgets.VBox([controls, self._applies, self._figures, self._message, frame, self._sender])
 
     def _make_controls(self, first: dict[str, Any]) -> dict[str, Any]:
-        widgets, checkpoint = self._widgets, self.model.checkpoint
-        controls: dict[str, Any] = {}
+        make, checkpoint = self._widgets, self.model.checkpoint
+        sliders: dict[str, Any] = {}
         for key, (label, tooltip, low, high, step) in SLIDERS.items():
             # A value that is not a whole number of steps would come back from the page a little changed.
-            value = min(max(round(first[key] / step) * step, low), high)
-            controls[key] = widgets.FloatSlider(
-                value=round(value, 6),
-                min=low,
-                max=high,
-                step=step,
-                description=label,
-                tooltip=tooltip,
-                readout_format=".2f" if step < 0.1 else ".1f",
-                style={"description_width": "12em"},
-                layout={"width": "29em"},
-            )
-        controls["smoothing"] = widgets.Checkbox(
-            value=first["smoothing"], description="smoothing", indent=False, disabled=checkpoint.smoother is None
-        )
-        controls["smoothing"].layout.width = "9em"
+            value = round(min(max(round(first[key] / step) * step, low), high), 6)
+            text = {"description": label, "tooltip": tooltip, "readout_format": ".2f" if step < 0.1 else ".1f"}
+            look = {"style": {"description_width": "12em"}, "layout": {"width": "29em"}}
+            sliders[key] = make.FloatSlider(value, min=low, max=high, step=step, **text, **look)
+        smoothing = make.Checkbox(first["smoothing"], description="smoothing", indent=False, layout={"width": "9em"})
+        smoothing.disabled = checkpoint.smoother is None
         # A checkpoint without a scorer of points has published pockets only.
-        rankings = ["published"] if checkpoint.points is None else ["surface", "published"]
-        controls["ranking"] = widgets.Dropdown(
-            options=rankings,
-            value=first["ranking"],
-            description="ranking",
-            tooltip="how pockets are found and ranked",
-            disabled=len(rankings) == 1,
-            style={"description_width": "5em"},
-            layout={"width": "15em"},
-        )
-        controls["reset"] = widgets.Button(description="Reset", tooltip="back to where the sliders began")
-        controls["reset"].on_click(self._reset)
-        order = ("ranking", "threshold", "smoothing", "smoothing_threshold", "bandwidth", "probe_radius")
-        for key in order:
-            controls[key].observe(self._changed, names="value")
-        self._first = {key: controls[key].value for key in order}
-        return {key: controls[key] for key in (*order, "reset")}
-
-    def _grey(self) -> None:
-        """Disable what has no say in the current state, and say so."""
-        controls = self._controls
-        ranking = controls["ranking"].value
-        controls["smoothing_threshold"].disabled = not controls["smoothing"].value
-        for key in ("bandwidth", "probe_radius"):
-            controls[key].disabled = ranking == "surface"
-        self._applies.value = f"<small>{html.escape(APPLIES[ranking])}</small>"
+        options = ["published"] if checkpoint.points is None else ["surface", "published"]
+        text = {"description": "ranking", "tooltip": "how pockets are found and ranked"}
+        look = {"style": {"description_width": "5em"}, "layout": {"width": "15em"}}
+        ranking = make.Dropdown(options=options, value=first["ranking"], disabled=len(options) == 1, **text, **look)
+        reset = make.Button(description="Reset", tooltip="back to where the sliders began")
+        controls = {"ranking": ranking, "threshold": sliders.pop("threshold"), "smoothing": smoothing, **sliders}
+        start = {key: control.value for key, control in controls.items()}
+        for control in controls.values():
+            control.observe(self._changed, names="value")
+        reset.on_click(lambda _: self._reset(start))
+        return {**controls, "reset": reset}
 
     def _settings(self) -> PredictConfig:
         # Rounded, because a default that comes back as 1.6000000000000001 would count as changed.
-        values = {k: c.value for k, c in self._controls.items() if k != "reset"}
-        values |= {k: round(values[k], 6) for k in SLIDERS}
+        v = {key: round(c.value, 6) if key in SLIDERS else c.value for key, c in self._controls.items() if key != "reset"}
         return replace(
             self._start,
-            ranking=values["ranking"],
-            threshold=values["threshold"],
-            use_smoothing=values["smoothing"],
-            smoothing_threshold=values["smoothing_threshold"],
-            cluster=replace(self._start.cluster, bandwidth=values["bandwidth"]),
-            surface=replace(self._start.surface, probe_radius=values["probe_radius"]),
+            **{key: v[key] for key in ("ranking", "threshold", "smoothing_threshold")},
+            use_smoothing=v["smoothing"],
+            cluster=replace(self._start.cluster, bandwidth=v["bandwidth"]),
+            surface=replace(self._start.surface, probe_radius=v["probe_radius"]),
         )
 
     def _predict(self) -> None:
-        start, config = time.perf_counter(), self._settings()
-        self.prediction = self.model.pockets(self.structure, self.scores, config)
-        self.config, self._seconds = config, time.perf_counter() - start
+        """The prediction of the current settings in figures; what has no say in it is disabled, and that is said."""
+        controls, begun, config = self._controls, time.perf_counter(), self._settings()
+        controls["smoothing_threshold"].disabled = not config.use_smoothing
+        controls["bandwidth"].disabled = controls["probe_radius"].disabled = config.ranking == "surface"
+        self._applies.value = f"<small>{html.escape(APPLIES[str(config.ranking)])}</small>"
+        self.prediction, self.config = self.model.pockets(self.structure, self.scores, config), config
+        spent = f"<small>({1000 * (time.perf_counter() - begun):.0f} ms)</small>"
+        self._figures.value = f"<span style='font-variant-numeric:tabular-nums'>{html.escape(self.summary())} {spent}</span>"
 
     def _changed(self, _: Any) -> None:
         if self._quiet:
             return
-        self._grey()
         try:
             self._predict()
         except S2PError as error:
@@ -260,12 +236,11 @@ class Explorer:
             return
         self._message.value = ""
         self._send()
-        self._show_figures()
         self._redraw_later()
 
-    def _reset(self, _: Any) -> None:
+    def _reset(self, start: dict[str, Any]) -> None:
         self._quiet = True
-        for key, value in self._first.items():
+        for key, value in start.items():
             self._controls[key].value = value
         self._quiet = False
         self._changed(None)
@@ -278,12 +253,6 @@ class Explorer:
         )
         page = f"<!DOCTYPE html><meta charset='utf-8'><script>{script}</script>"
         self._sender.value = f"<iframe srcdoc='{html.escape(page)}' style='display:none' aria-hidden='true'></iframe>"
-
-    def _show_figures(self) -> None:
-        self._figures.value = (
-            f"<span style='font-variant-numeric:tabular-nums'>{html.escape(self.summary())} "
-            f"<small>({1000 * self._seconds:.0f} ms)</small></span>"
-        )
 
     def summary(self) -> str:
         """The prediction against the ligands of the structure, in words: distances in Å."""
@@ -303,41 +272,32 @@ class Explorer:
 
     def _redraw_later(self) -> None:
         """The still picture follows when the sliders rest; where no event loop runs, at once."""
+        if self._later is not None:
+            self._later.cancel()
         if self._still is None:
             return
         try:
-            loop = asyncio.get_running_loop()
+            self._later = asyncio.get_running_loop().call_later(REST, lambda: self._still.update(self.still(), raw=True))
         except RuntimeError:
-            self._redraw()
-            return
-        if self._later is not None:
-            self._later.cancel()
-        self._later = loop.call_later(REST, self._redraw)
-
-    def _redraw(self) -> None:
-        self._still.update(self.still(), raw=True)
+            self._still.update(self.still(), raw=True)
 
     def still(self) -> dict[str, Any]:
         """The current state as still pictures and tables, by media type."""
         p, words = self.prediction, in_words(self.prediction)
-        picture, track = static_png(p, dpi=90), figure_png(track_figure(p, dpi=90), description=words)
-        parts = [
-            f"<p>{html.escape(self.summary())}</p>",
-            _image(picture, f"Pockets of {p.structure.name} in 3D. {words}"),
-            f"<figure>{_image(track, words)}<figcaption>{html.escape(CAPTION)}</figcaption></figure>",
-            p._repr_html_(),
-            f"<p>{html.escape(', '.join(f'{key} {value}' for key, value in p.settings.items()))}</p>",
-        ]
-        page = f"<details><summary>Last state as a still picture</summary>{''.join(parts)}</details>"
-        return {"text/plain": self.summary(), "image/png": base64.b64encode(picture).decode(), "text/html": page}
+        image, track = (base64.b64encode(x).decode() for x in (static_png(p, dpi=90), figure_png(track_figure(p, dpi=90))))
+        look = "style='max-width:100%;background:white'"
+        scene = html.escape(f"Pockets of {p.structure.name} in 3D. {words}")
+        page = (
+            f"<details><summary>Last state as a still picture</summary><p>{html.escape(self.summary())}</p>"
+            f"<img src='data:image/png;base64,{image}' alt='{scene}' {look}>"
+            f"<figure><img src='data:image/png;base64,{track}' alt='{html.escape(words)}' {look}>"
+            f"<figcaption>{html.escape(CAPTION)}</figcaption></figure>{p._repr_html_()}"
+            f"<p>{html.escape(', '.join(f'{key} {value}' for key, value in p.settings.items()))}</p></details>"
+        )
+        return {"text/plain": self.summary(), "image/png": image, "text/html": page}
 
     def _ipython_display_(self) -> None:
         from IPython.display import display
 
         display(self.widget)
         self._still = display(self.still(), raw=True, display_id=True)
-
-
-def _image(png: bytes, alt: str) -> str:
-    data = base64.b64encode(png).decode()
-    return f"<img src='data:image/png;base64,{data}' alt='{html.escape(alt)}' style='max-width:100%;background:white'>"

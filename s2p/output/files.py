@@ -45,6 +45,7 @@ __all__ = [
     "as_json",
     "json_text",
     "pocket_rows",
+    "remove_ours",
     "residue_rows",
     "save",
     "scores_order",
@@ -285,9 +286,13 @@ def save(prediction: Prediction, folder: str | Path, formats: Iterable[str] = FO
     make_folder(folder)
     written = [write_bytes(folder / name, content) for name, content in files.items()]
     _WRITER.update((path.absolute(), prediction) for path in written)
-    for path in _ours(folder, stem):
+    ends = ["_pockets.csv", "_residues.csv", ".json", "_scores.pdb", "_scores.cif", ".pml", ".cxc", "_report.html"]
+    earlier = [folder / f"{stem}{end}" for end in (*ends, "_density.cube", "_density.ccp4")]
+    # By name, since the folder of a batch holds very many files.
+    earlier += takewhile(Path.is_file, (folder / f"{stem}_pocket{k}_box.txt" for k in count(1)))
+    for path in earlier:
         if _WRITER.get(path.absolute()) is not prediction:
-            path.unlink()
+            remove_ours(path)
     return written
 
 
@@ -334,14 +339,10 @@ OURS = re.compile(
 """Near the beginning of every file that is ours: others of the same name are the user's."""
 
 
-def _ours(folder: Path, stem: str) -> list[Path]:
-    """Files of ours for this stem; by name, since a batch has a folder of very many."""
-    ends = ["_pockets.csv", "_residues.csv", ".json", "_scores.pdb", "_scores.cif", ".pml", ".cxc", "_report.html"]
-    paths = [folder / f"{stem}{end}" for end in (*ends, "_density.cube", "_density.ccp4")]
-    paths += takewhile(Path.is_file, (folder / f"{stem}_pocket{k}_box.txt" for k in count(1)))
-    return [path for path in paths if path.is_file() and OURS.search(_head(path))]
-
-
-def _head(path: Path) -> bytes:
-    with open(path, "rb") as handle:
-        return handle.read(2000)
+def remove_ours(path: Path) -> None:
+    """Remove what an earlier run wrote at ``path``, but nothing of the user's."""
+    if path.is_file():
+        with open(path, "rb") as handle:
+            ours = OURS.search(handle.read(2000))
+        if ours:
+            path.unlink()

@@ -71,6 +71,7 @@ def static_figure(prediction: Prediction, *, dpi: int = 150) -> Figure:
     """
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
+    from mpl_toolkits.axes_grid1.anchored_artists import AnchoredSizeBar
 
     structure = prediction.structure
     residues = structure.residues
@@ -80,31 +81,27 @@ def static_figure(prediction: Prediction, *, dpi: int = 150) -> Figure:
     def project(x: Any) -> NDArray[np.float64]:
         return np.asarray((np.asarray(x, dtype=float) - origin) @ axes3.T)
 
-    ca = project(residues.ca_coord)
     figure = Figure(figsize=(7.2, 5.4), dpi=dpi, facecolor="white", layout="constrained")
     ax = figure.add_subplot()
-    low, high = float(ca[:, 2].min()), max(float(ca[:, 2].max()), float(ca[:, 2].min()) + 1e-6)
-    _draw_trace(ax, prediction, ca, low, high)
-    handles: list[Any] = []
+    _draw_trace(ax, prediction, project(residues.ca_coord))
     for p in reversed(prediction.pockets):
         color = pocket_color(p.rank)
         if len(p.points):
-            points = project(p.points)
-            ax.scatter(points[:, 0], points[:, 1], s=26, color=color, alpha=0.22, linewidths=0, zorder=4)
+            x, y, _ = project(p.points).T
+            ax.scatter(x, y, s=26, color=color, alpha=0.22, linewidths=0, zorder=4)
         side = np.isin(structure.atoms.residue_index, p.residues) & ~np.isin(structure.atoms.name, ("N", "C", "O"))
         sticks = project(structure.atoms.coord[side])
         draw_bonds(ax, sticks, sticks[:, :2], color, 1.5, zorder=5, edge=2)
+        box = {"boxstyle": "circle,pad=0.25", "facecolor": color, "edgecolor": "white"}
+        x, y, _ = project(p.center)
+        ax.text(x, y, str(p.rank), color=ink(color), weight="bold", size=11, ha="center", va="center", zorder=20, bbox=box)
     for ligand in structure.ligands:
         if ligand.kind == "molecule":
             sticks = project(ligand.coord)
             draw_bonds(ax, sticks, sticks[:, :2], LIGAND, 2.4, zorder=9, edge=2)
-    for p in reversed(prediction.pockets):
-        x, y, _ = project(p.center)
-        color = pocket_color(p.rank)
-        box = {"boxstyle": "circle,pad=0.25", "facecolor": color, "edgecolor": "white"}
-        ax.text(x, y, str(p.rank), color=ink(color), weight="bold", size=11, ha="center", va="center", zorder=20, bbox=box)
+    handles: list[Any] = []
     for p in prediction.pockets[:8]:
-        text = f"pocket {p.rank}: probability {p.probability:.2f}, {len(p.residues)} residues"
+        text = f"pocket {p.rank}: probability {p.probability:.2f}, {len(p.residues)} residues{p.copy}"
         handles.append(Line2D([], [], marker="o", linestyle="", color=pocket_color(p.rank), markersize=8, label=text))
     if len(prediction.pockets) > 8:
         handles.append(Line2D([], [], linestyle="", label=f"and {len(prediction.pockets) - 8} more"))
@@ -114,7 +111,9 @@ def static_figure(prediction: Prediction, *, dpi: int = 150) -> Figure:
     ax.set_aspect("equal")
     ax.margins(0.06)
     ax.set_axis_off()
-    _scale_bar(ax)
+    ax.add_artist(
+        AnchoredSizeBar(ax.transData, 10, "10 Å", "lower right", label_top=True, frameon=False, pad=0, size_vertical=0.3)
+    )
     ax.set_title(literal(structure.name), size=12, weight="bold", loc="left")
     figure.legend(handles=handles, loc="outside lower center", ncols=2, frameon=False, fontsize=9)
     return figure
@@ -136,28 +135,26 @@ def facing(prediction: Prediction, origin: NDArray[np.float64]) -> NDArray[np.fl
     return np.stack([right, np.cross(front, right), front])
 
 
-def _draw_trace(ax: Axes, prediction: Prediction, ca: NDArray[np.float64], low: float, high: float) -> None:
+def _draw_trace(ax: Axes, prediction: Prediction, ca: NDArray[np.float64]) -> None:
     """CA trace as a smooth ribbon, far parts first, each piece with a white edge so that crossings read as depth."""
     from matplotlib.collections import LineCollection
 
     residues = prediction.structure.residues
     gap = np.linalg.norm(np.diff(ca, axis=0), axis=1) > CA_GAP
     breaks = np.flatnonzero(gap | (residues.chain[1:] != residues.chain[:-1])) + 1
-    pieces, shades = [], []
+    pieces, owners = [], []
     for run in np.split(np.arange(len(ca)), breaks):
         curve, owner = _smooth(ca[run])
-        for k in range(len(curve) - 1):
-            pieces.append(curve[k : k + 2])
-            shades.append(int(run[owner[k]]))
-    if not pieces:
+        pieces.append(np.stack([curve[:-1], curve[1:]], axis=1))
+        owners.append(run[owner[:-1]])
+    segments, rank = np.concatenate(pieces), prediction.pocket_of_residue[np.concatenate(owners)]
+    if not len(segments):
         return
-    segments = np.array(pieces)
-    depth = np.clip((segments[:, :, 2].mean(axis=1) - low) / (high - low), 0, 1)
-    rank = prediction.pocket_of_residue
+    depth = np.clip((segments[:, :, 2].mean(axis=1) - ca[:, 2].min()) / max(np.ptp(ca[:, 2]), 1e-6), 0, 1)
     far, near = np.array(rgb("#DDE1E4")), np.array(rgb("#6F7880"))
     colors = far + (near - far) * depth[:, None]
-    for k in np.flatnonzero(rank[shades]).tolist():
-        tint = np.array(rgb(pocket_color(int(rank[shades[k]]))))
+    for k in np.flatnonzero(rank).tolist():
+        tint = np.array(rgb(pocket_color(int(rank[k]))))
         colors[k] = tint + (1 - tint) * 0.45 * (1 - depth[k])
     widths = 2.2 + 2.6 * depth
     # In slabs from far to near: the edges of a slab may hide what is behind it, not their neighbours on the chain.
@@ -203,22 +200,10 @@ def draw_bonds(
 
 
 def _smooth(points: NDArray[np.float64], steps: int = 5) -> tuple[NDArray[np.float64], NDArray[np.int_]]:
-    """Catmull–Rom curve through ``points`` and the index of the nearest point for each piece."""
-    n = len(points)
-    if n < 3:
-        return points, np.arange(n)
-    padded = np.concatenate([2 * points[:1] - points[1:2], points, 2 * points[-1:] - points[-2:-1]])
-    t = np.linspace(0, 1, steps, endpoint=False)[:, None]
-    p0, p1, p2, p3 = (padded[k : k + n - 1, None] for k in range(4))
-    curve = 0.5 * (2 * p1 + (p2 - p0) * t + (2 * p0 - 5 * p1 + 4 * p2 - p3) * t**2 + (3 * p1 - p0 - 3 * p2 + p3) * t**3)
-    owner = (np.arange(n - 1)[:, None] + (t.T >= 0.5)).ravel()
-    return np.concatenate([curve.reshape(-1, 3), points[-1:]]), owner
+    """Curve through ``points`` and the index of the nearest point for each piece."""
+    from scipy.interpolate import CubicSpline
 
-
-def _scale_bar(ax: Axes) -> None:
-    """10 Å at the lower right."""
-    ax.autoscale_view()
-    (x0, x1), (y0, _) = ax.get_xlim(), ax.get_ylim()
-    ax.plot([x1 - 10, x1], [y0, y0], color="black", linewidth=2, solid_capstyle="butt", zorder=12)
-    ax.text(x1 - 5, y0, "10 Å", ha="center", va="bottom", size=9, zorder=12)
-    ax.set_xlim(x0, x1)
+    if len(points) < 3:
+        return points, np.arange(len(points))
+    t = np.linspace(0, len(points) - 1, steps * (len(points) - 1) + 1)
+    return CubicSpline(np.arange(len(points)), points)(t), np.floor(t + 0.5).astype(int)

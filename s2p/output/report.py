@@ -216,7 +216,7 @@ def _pocket_table(prediction: Prediction) -> str:
             f"<tr class='main' data-rank='{p.rank}'>"
             f"<td class='left'><input type='checkbox' data-show='{p.rank}' aria-label='Show pocket {p.rank}'></td>"
             f"<td class='left'><button type='button' class='rank' data-zoom='{p.rank}' aria-label='Zoom to pocket {p.rank}' "
-            f"style='background:{color};color:{ink(color)}'>{p.rank}</button></td>"
+            f"style='background:{color};color:{ink(color)}'>{p.rank}</button>{p.copy.lstrip(',')}</td>"
             f"<td>{p.probability:.2f}</td><td>{p.score:.3f}</td><td>{len(p.residues)}</td><td>{p.volume:.0f}</td></tr>"
             f"<tr data-rank='{p.rank}'><td colspan='6' class='residues'>Copy selection: "
             f"<button type='button' data-copy='pymol' data-rank='{p.rank}'>PyMOL</button> "

@@ -5,51 +5,38 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from s2p.io.files import write_text
 from s2p.output.report import asset, page
 
-__all__ = ["IndexEntry", "write_index"]
+__all__ = ["write_index"]
 
 HEAD = 1 << 18
 """Characters of a report in which its picture is looked for; it stands near the beginning."""
 
 
-@dataclass(frozen=True)
-class IndexEntry:
-    """One input of the batch."""
-
-    stem: str
-    """Start of the names of its files."""
-    input: str
-    """As the user wrote it."""
-    status: str
-    n_pockets: int
-    message: str = ""
-
-
-def write_index(folder: str | Path, entries: Sequence[IndexEntry]) -> Path:
-    """Write ``index.html`` beside the reports of a batch.
+def write_index(folder: str | Path, stems: Sequence[str], rows: Sequence[Sequence[Any]]) -> Path:
+    """Write ``index.html`` beside the reports of a batch, of rows of its summary and the beginnings of their files' names.
 
     Pictures are taken from the reports, so that those which an earlier run wrote (``--resume``) have theirs.
     """
     folder = Path(folder)
     cards, failed = [], []
-    for entry in entries:
-        report = folder / f"{entry.stem}_report.html"
-        if entry.status == "error" or not report.is_file():
-            cells = (f"<td class='left wrap'>{html.escape(text)}</td>" for text in (entry.input, entry.message))
-            failed.append(f"<tr>{''.join(cells)}</tr>")
+    for stem, (name, status, n_pockets, _, message) in zip(stems, rows, strict=True):
+        report = folder / f"{stem}_report.html"
+        if status == "error" or not report.is_file():
+            failed.append("".join(f"<td class='left wrap'>{html.escape(text)}</td>" for text in (name, message)))
         else:
-            cards.append(_card(entry, report))
+            cards.append(_card(stem, n_pockets, report))
     failures = ""
     if failed:
         head = "<thead><tr><th class='left' scope='col'>input</th><th class='left' scope='col'>reason</th></tr></thead>"
-        failures = f"<section><h2>Without a report</h2><table>{head}<tbody>{''.join(failed)}</tbody></table></section>"
-    count = f"{len(cards)} of {len(entries)} inputs have a report"
+        body = "".join(f"<tr>{cells}</tr>" for cells in failed)
+        failures = f"<section><h2>Without a report</h2><table>{head}<tbody>{body}</tbody></table></section>"
+    count = f"{len(cards)} of {len(rows)} inputs have a report"
     title = f"Binding pockets of {len(cards)} structures"
     content = f"""<header><h1>{title}</h1>
 <p class="summary">{count}. Grey: CA trace; colours and numbers: pockets, best first. A card opens its report.</p></header>
@@ -58,15 +45,14 @@ def write_index(folder: str | Path, entries: Sequence[IndexEntry]) -> Path:
     return write_text(folder / "index.html", page(title, content, css=asset("index.css")))
 
 
-def _card(entry: IndexEntry, report: Path) -> str:
+def _card(stem: str, n_pockets: int, report: Path) -> str:
     with open(report, encoding="utf-8") as handle:
         found = re.search(r"<svg class='thumbnail'[^>]*?data-residues='(\d+)' data-best='([\d.]*)'.*?</svg>", handle.read(HEAD))
-    facts = f"{entry.n_pockets} pocket{'' if entry.n_pockets == 1 else 's'}"
+    facts = f"{n_pockets} pocket{'' if n_pockets == 1 else 's'}"
     picture = ""
     if found:
         picture = found[0]
         facts += f", {found[1]} residues" + (f"; best probability {found[2]}" if found[2] else "")
     return (
-        f"<li><a href='{html.escape(quote(report.name))}'>{picture}<b>{html.escape(entry.stem)}</b></a>"
-        f"<p>{html.escape(facts)}</p></li>"
+        f"<li><a href='{html.escape(quote(report.name))}'>{picture}<b>{html.escape(stem)}</b></a><p>{html.escape(facts)}</p></li>"
     )

@@ -72,15 +72,11 @@ def view(
     >>> prediction = s2p.predict("data/examples/1ubi.pdb.gz")
     >>> scene = s2p.view(prediction, style="probability")
     """
-    if style not in ("pocket", "probability"):
-        raise S2PError(f"there is no view style {style!r}; use 'pocket' or 'probability'")
-    if show not in ("surface", "points", "sticks"):
-        raise S2PError(f"a view cannot show {show!r}; use 'surface', 'points' or 'sticks'")
-    if backend == "py3dmol":
-        return _py3dmol(prediction, style, show, width, height)
-    if backend == "nglview":
-        return _nglview(prediction, style, show, width, height)
-    raise S2PError(f"there is no view backend {backend!r}; use 'py3dmol' or 'nglview'")
+    known = {"style": ("pocket", "probability"), "show": ("surface", "points", "sticks"), "backend": ("py3dmol", "nglview")}
+    for (name, values), value in zip(known.items(), (style, show, backend), strict=True):
+        if value not in values:
+            raise S2PError(f"there is no view {name} {value!r}; use {' or '.join(map(repr, values))}")
+    return (_py3dmol if backend == "py3dmol" else _nglview)(prediction, style, show, width, height)
 
 
 def _py3dmol(prediction: Prediction, style: str, show: str, width: int, height: int) -> Any:
@@ -118,11 +114,8 @@ def _py3dmol(prediction: Prediction, style: str, show: str, width: int, height: 
     scene = FramedView(width=width, height=height)
     scene.addModel(text, suffix)
     protein = {"hetflag": False}
-    if style == "probability":
-        gradient = {"prop": "b", "gradient": "linear", "colors": list(PROBABILITY), "min": 0, "max": 100}
-        scene.setStyle(protein, {"cartoon": {"colorscheme": gradient}})
-    else:
-        scene.setStyle(protein, {"cartoon": {"color": CARTOON}})
+    gradient = {"prop": "b", "gradient": "linear", "colors": list(PROBABILITY), "min": 0, "max": 100}
+    scene.setStyle(protein, {"cartoon": {"colorscheme": gradient} if style == "probability" else {"color": CARTOON}})
     owner = scores_order(prediction.structure)
     for p in prediction.pockets:
         color = pocket_color(p.rank)
@@ -132,14 +125,12 @@ def _py3dmol(prediction: Prediction, style: str, show: str, width: int, height: 
             continue
         if style == "pocket":
             scene.addStyle(chosen, {"cartoon": {"color": color}})
-        scene.addStyle(chosen, {"stick": {"radius": 0.16, "colorscheme": {"prop": "elem", "map": {**_ELEMENTS, "C": color}}}})
+        scene.addStyle(chosen, _sticks(0.16, color))
         if show == "surface" and p.rank <= SURFACES:
             scene.addSurface("MS", {"opacity": 0.65, "color": color}, chosen, protein)
         label = {"backgroundColor": color, "fontColor": ink(color), "fontSize": 14, "inFront": True, "alignment": "center"}
         scene.addLabel(str(p.rank), {**label, "position": dict(zip("xyz", p.center.astype(float).tolist(), strict=True))})
-    scene.setStyle(
-        {"hetflag": True}, {"stick": {"radius": 0.22, "colorscheme": {"prop": "elem", "map": {**_ELEMENTS, "C": LIGAND}}}}
-    )
+    scene.setStyle({"hetflag": True}, _sticks(0.22, LIGAND))
     if show == "points":
         for p in prediction.pockets:
             lines = [f"X {x:.2f} {y:.2f} {z:.2f}" for x, y, z in p.points.astype(float).tolist()]
@@ -168,16 +159,14 @@ _STYLE = (
 def _names(prediction: Prediction) -> list[str]:
     """What is said of each atom of the scores file; nothing of ligands."""
     residues, rank = prediction.structure.residues, prediction.pocket_of_residue.tolist()
-    texts = [
-        f"{i} {name}:  probability {p:.2f}" + (f", pocket {r}" if r else "")
-        for i, name, p, r in zip(residues.ids(), residues.name.tolist(), prediction.probabilities.tolist(), rank, strict=True)
-    ]
+    columns = zip(residues.ids(), residues.name.tolist(), prediction.probabilities.tolist(), rank, strict=True)
+    texts = [f"{i} {name}:  probability {p:.2f}" + (f", pocket {r}" if r else "") for i, name, p, r in columns]
     return [texts[k] if k >= 0 else "" for k in scores_order(prediction.structure).tolist()]
 
 
 def _legend(prediction: Prediction, style: str) -> str:
     rows = [
-        f"<div><i style='background:{pocket_color(p.rank)}'></i> pocket {p.rank}: {p.probability:.2f}</div>"
+        f"<div><i style='background:{pocket_color(p.rank)}'></i> pocket {p.rank}: {p.probability:.2f}{p.copy}</div>"
         for p in prediction.pockets[:SURFACES]
     ]
     if len(prediction.pockets) > SURFACES:
@@ -191,6 +180,10 @@ def _legend(prediction: Prediction, style: str) -> str:
 
 
 _ELEMENTS = {"N": "#3050F8", "O": "#FF0D0D", "S": "#C8A800", "P": "#FF8000", "F": "#70B050", "CL": "#1FA01F", "BR": "#A62929"}
+
+
+def _sticks(radius: float, carbon: str) -> dict[str, Any]:
+    return {"stick": {"radius": radius, "colorscheme": {"prop": "elem", "map": {**_ELEMENTS, "C": carbon}}}}
 
 
 def _at(index: NDArray[np.bool_]) -> str:
@@ -217,12 +210,8 @@ def _nglview(prediction: Prediction, style: str, show: str, width: int, height: 
 
     text, suffix = scores_text(prediction)
     scene = PicturedWidget(nglview.TextStructure(text, ext=suffix), default_representation=False)
-    if style == "probability":
-        scene.add_representation(
-            "cartoon", selection="protein", color_scheme="bfactor", color_scale="OrRd", color_domain=[0, 100]
-        )
-    else:
-        scene.add_representation("cartoon", selection="protein", color=CARTOON)
+    ramp = {"color_scheme": "bfactor", "color_scale": "OrRd", "color_domain": [0, 100]}
+    scene.add_representation("cartoon", selection="protein", **(ramp if style == "probability" else {"color": CARTOON}))
     owner = scores_order(prediction.structure)
     for p in prediction.pockets:
         color = pocket_color(p.rank)
@@ -232,13 +221,8 @@ def _nglview(prediction: Prediction, style: str, show: str, width: int, height: 
             if show == "surface" and p.rank <= SURFACES:
                 scene.add_representation("surface", selection=chosen, color=color, opacity=0.5)
         if show == "points" and len(p.points):
-            n = len(p.points)
-            scene.shape.add_buffer(
-                "sphere",
-                position=p.points.astype(float).round(3).ravel().tolist(),
-                color=list(rgb(color)) * n,
-                radius=[0.35] * n,
-            )
+            places, n = p.points.astype(float).round(3).ravel().tolist(), len(p.points)
+            scene.shape.add_buffer("sphere", position=places, color=list(rgb(color)) * n, radius=[0.35] * n)
     if (owner < 0).any():
         scene.add_representation("licorice", selection=_at(owner < 0), color_scheme="element", color_value=LIGAND, radius=0.24)
     scene.layout.width, scene.layout.height = f"{width}px", f"{height}px"

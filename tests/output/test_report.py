@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 from builders import NASTY, make_prediction
 
 from s2p.output.palette import POCKETS, ink, pocket_color, rgb
+from s2p.output.pictures import static_figure
 from s2p.output.report import embed_json, render
 from s2p.pockets.hits import ligand_hits
 from s2p.prediction import Prediction
@@ -125,3 +127,14 @@ def test_numbers_on_pocket_colours_can_be_read(color: str) -> None:
     luminance = float(np.dot(linear, [0.2126, 0.7152, 0.0722]))
     contrast = {"#FFFFFF": 1.05 / (luminance + 0.05), "#000000": (luminance + 0.05) / 0.05}
     assert contrast[ink(color)] == max(contrast.values()) >= 4.5
+
+
+def test_copies_are_named_wherever_a_pocket_is() -> None:
+    p = make_prediction()
+    first, second = p.pockets
+    p = replace(p, pockets=(first, replace(second, copy_of=1)))
+    figure = static_figure(p)
+    legend = [text.get_text() for text in figure.legends[0].get_texts()]
+    for text in (render(p), p._repr_html_(), repr(p), "\n".join(legend), p.view()._make_html()):
+        assert text.count("copy of pocket 1") == 1
+    assert "copy of pocket" not in render(make_prediction())

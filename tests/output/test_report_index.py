@@ -14,7 +14,7 @@ from builders import NASTY, make_prediction
 
 from s2p.batch import run as batch
 from s2p.output.palette import pocket_color
-from s2p.output.report_index import IndexEntry, write_index
+from s2p.output.report_index import write_index
 from s2p.output.thumbnail import thumbnail
 
 
@@ -53,12 +53,8 @@ def test_thumbnail_of_atoms_on_a_line_through_the_pocket() -> None:
 
 def test_index(tmp_path: Path) -> None:
     make_prediction("one").save(tmp_path, ["html"])
-    entries = [
-        IndexEntry("one", "one.pdb", "ok", 2),
-        IndexEntry("gone", "gone.pdb", "ok", 1),
-        IndexEntry("bad", NASTY, "error", 0, f"{NASTY} is bad"),
-    ]
-    text = write_index(tmp_path, entries).read_text(encoding="utf-8")
+    rows = [("one.pdb", "ok", 2, "", ""), ("gone.pdb", "ok", 1, "", ""), (NASTY, "error", 0, "", f"{NASTY} is bad")]
+    text = write_index(tmp_path, ["one", "gone", "bad"], rows).read_text(encoding="utf-8")
     assert (
         text.count("<svg") == 1 and "href='one_report.html'" in text and "2 pockets, 48 residues; best probability 0.80" in text
     )
@@ -88,3 +84,6 @@ def test_batch_writes_it(tmp_path: Path, examples: Path, formats: tuple[str, ...
         # Done already: the pictures come from the reports of the first run.
         again = list(batch.predict_batch(items, replace(options, resume=True)))
         assert [row.status for row in again] == ["skipped", "skipped", "error"] and index.read_text().count("<svg") == 2
+        # Another run without reports.
+        list(batch.predict_batch(items, replace(options, formats=("csv",))))
+        assert not index.exists()

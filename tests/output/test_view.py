@@ -59,7 +59,7 @@ def test_what_a_view_shows() -> None:
     count = {show: page.count(".addSurface(") for show, page in pages.items()}
     assert count["surface"] >= 2 and count["points"] == count["sticks"] == 0
     assert '"xyz"' in pages["points"] and '"xyz"' not in pages["sticks"]
-    with pytest.raises(S2PError, match="cannot show 'x'"):
+    with pytest.raises(S2PError, match="no view show 'x'"):
         view(make_prediction(), show="x")  # type: ignore[arg-type]
 
 
