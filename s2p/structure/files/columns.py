@@ -327,6 +327,8 @@ def _read_wide(fields: Fields, line: bytes, row: int) -> bytes:
         return b""
     for key, start, end in (("name", 12, 16), ("altloc", 16, 17), ("residue", 17, 21), ("chain", 21, 22), ("icode", 26, 27)):
         fields.put(key, row, line[start:end])
+    if line[22:23] == b"0":
+        fields.put("code", row, line[22:26])
     fields.put_numbers(row, int(number[0]), wide[0].groups())
     return line[wide[0].end() :] or b" "
 

@@ -126,7 +126,7 @@ def _settle_names(fields: Fields) -> None:
         four = np.array([is_residue_name(text[:4].strip()) for text in texts])
         three = np.array([is_residue_name(text[:3].strip()) for text in texts])
         # A letter behind ALA that makes no other residue of it is part of the chain id, everywhere in the file.
-        two_letters = np.isin(words[3], words[3, three & ~four])[code.ravel()] & ~fields.displaced[shared]
+        two_letters = np.isin(words[3], words[3, three & ~four])[code.ravel()]
         rows = shared[two_letters]
         chain[1, rows] = chain[0, rows]
         chain[0, rows], residue[3, rows] = residue[3, rows], _BLANK

@@ -9,6 +9,8 @@ from pathlib import Path
 import gemmi
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from s2p.config import ReadConfig
 from s2p.errors import StructureError
@@ -151,6 +153,44 @@ def test_a_record_of_another_layout_is_never_read_wrongly(layout: str) -> None:
         assert f"line {len(records) + 1}: " in str(error)
     else:
         assert_same(table, [*records, odd])
+
+
+@settings(deadline=None, max_examples=150)
+@given(st.data())
+def test_damage_before_the_coordinates_never_changes_them(data: st.DataObject) -> None:
+    """Characters put in, left out or changed before the coordinates: all atoms as they were, or none, or a refusal."""
+    records = atoms(data.draw(st.sampled_from([1, 98, 998, 9997])), data.draw(st.sampled_from(["A", "", "1"])))
+    lines = [left(a) + right(a) for a in records]
+    which = data.draw(st.sampled_from([[4], [4, 5, 6], list(range(len(lines)))]))
+    start, text = data.draw(st.integers(6, 29)), data.draw(st.text("AZ019-* ", max_size=2))
+    removed = data.draw(st.integers(0, 2))
+    for k in which:
+        lines[k] = lines[k][:start] + text + lines[k][start + removed :]
+    try:
+        table = read("\n".join(lines))
+    except StructureError:
+        return
+    expected = np.array([(a.x, a.y, a.z) for a in records if a.serial in table.line])
+    assert ((table.coord == expected) | np.isnan(table.coord)).all()
+
+
+@settings(deadline=None, max_examples=100)
+@given(
+    st.sampled_from(sorted(LAYOUTS)), st.sampled_from([1, 99, 999, 9999, 99999]), st.sampled_from([1, 7]), st.integers(0, 9999)
+)
+def test_any_numbers_in_any_layout(layout: str, size: int, step: int, seed: int) -> None:
+    """Layouts that programs write, with coordinates of any size in all records or in some: as written, or a refusal."""
+    (first, chain), line = LAYOUTS[layout]
+    records, rng = atoms(first, chain), np.random.default_rng(seed)
+    for a in records[::step]:
+        a.x, a.y, a.z = rng.uniform(-size, size, 3).round(3).tolist()
+        a.b = 1234.5 if size > 99 else 12.25
+    try:
+        table = read(write(records, line))
+    except StructureError:
+        assert size > 99
+    else:
+        assert_same(table, records)
 
 
 @pytest.mark.parametrize(
