@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 
 from benchmarks.command import reported
 from s2p.checkpoint import Checkpoint, load_checkpoint
-from s2p.commands import positive
+from s2p.commands import number
 from s2p.commands.training import add_finetuning, finetune_config
-from s2p.config import PredictConfig
+from s2p.config import Count, PredictConfig
 from s2p.datasets.labelled import LabelledChain
 from s2p.errors import FetchError, S2PError, StructureError
 from s2p.evaluation.metrics import best_overlap
@@ -299,9 +299,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--validation", type=Path, metavar="FILE", help="label file (default: clusters of the training chains)")
     parser.add_argument("--structures", type=Path, metavar="DIR", help="structure files (default: fetched from the PDB)")
     parser.add_argument("--weights", type=Path, metavar="PATH", help="weights of the backbone (default: found or downloaded)")
-    parser.add_argument("--limit", type=positive(int), metavar="N", help="use the first N chains only")
+    parser.add_argument("--limit", type=number(Count), metavar="N", help="use the first N chains only")
     parser.add_argument(
-        "--smoother-epochs", type=positive(int), metavar="N", help="at most so many for the smoother (default: as published)"
+        "--smoother-epochs", type=number(Count), metavar="N", help="at most so many for the smoother (default: as published)"
     )
     add_finetuning(parser, "runs/published", config="published")
     return parser

@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from benchmarks.command import reported
 from benchmarks.studies.smoother_figures import PairFigures, candidate_figures, pair_figures
 from s2p.checkpoint import Checkpoint
-from s2p.commands import positive
-from s2p.commands.training import add_smoothing, known_examples, note, open_sites, silent, smoother_config, write_smoother
-from s2p.config import Checked, Natural
+from s2p.commands import chosen, number
+from s2p.commands.training import add_smoothing, known_examples, note, open_sites, silent, write_smoother
+from s2p.config import Checked, Count, Natural
 from s2p.errors import S2PError
 from s2p.io.files import make_folder, write_csv
 from s2p.prediction import sigmoid
@@ -283,7 +283,7 @@ def _search(options: argparse.Namespace) -> None:
     best = random_search(
         training,
         validation,
-        trial_configs(smoother_config(options), options.trials),
+        trial_configs(chosen(SmootherTrainConfig(), options), options.trials),
         options.work / "search",
         device=next(checkpoint.model.parameters()).device,
         quiet=options.quiet,
@@ -314,7 +314,7 @@ def predicted_examples(
 
 
 def _ablation(options: argparse.Namespace) -> None:
-    config = smoother_config(options)
+    config = chosen(SmootherTrainConfig(), options)
     checkpoint, sites = open_sites(options)
     ablation(
         partial(predicted_examples, options, checkpoint, sites),
@@ -341,11 +341,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         add_smoothing(part, "runs/smooth-train")
         part.set_defaults(run=run, output=None)
     search.add_argument(
-        "--trials", type=positive(int), default=20, metavar="N", help="besides the default (default: %(default)s)"
+        "--trials", type=number(Count), default=20, metavar="N", help="besides the default (default: %(default)s)"
     )
     search.add_argument("-o", "--output", type=Path, metavar="CKPT", help="checkpoint to write (.safetensors)")
     study.add_argument("--embeddings", choices=("finetuned", "frozen"), action="append", help="default: both")
-    study.add_argument("--seeds", type=positive(int), default=3, metavar="N", help="default: %(default)s")
+    study.add_argument("--seeds", type=number(Count), default=3, metavar="N", help="default: %(default)s")
     options = parser.parse_args(argv)
     options.run(options)
 

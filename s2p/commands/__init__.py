@@ -14,15 +14,19 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import fields, replace
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, get_args
 
 from s2p import __version__
+from s2p.config import Checked, Natural
 from s2p.errors import S2PError
 
-__all__ = ["Moved", "build_parser", "epochs", "formats", "main", "names", "number", "positive", "probability"]
+__all__ = ["Moved", "build_parser", "chosen", "epochs", "formats", "main", "moved", "names", "number"]
 
+C = TypeVar("C", bound=Checked)
 HOMES = {
     "predict": "predict",
     "design": "design",
@@ -140,9 +144,8 @@ def build_parser(command: str = "") -> argparse.ArgumentParser:
     _add_notebook(commands)
     for name, command in MOVED.items():
         # No option is known here, so that all that follows the name is one positional argument.
-        commands.add_parser(name, add_help=False, prefix_chars="\0").add_argument(
-            "rest", nargs="*", action=Moved, command=command
-        )
+        gone = commands.add_parser(name, add_help=False, prefix_chars="\0")
+        gone.add_argument("rest", nargs="*", action=Moved, now=moved(command))
     return parser
 
 
@@ -222,17 +225,25 @@ def _run_notebook(arguments: argparse.Namespace) -> int:
 
 
 class Moved(argparse.Action):
-    """An option or subcommand that has become a command of its own: names that, and stops with the status of wrong usage."""
+    """An option or subcommand that is gone: says what to do instead, and stops with the status of wrong usage."""
 
-    def __init__(
-        self, option_strings: Sequence[str], dest: str, *, command: str, nargs: str = "?", required: bool = False
-    ) -> None:
+    def __init__(self, option_strings: Sequence[str], dest: str, *, now: str, nargs: str = "?", required: bool = False) -> None:
         super().__init__(option_strings, dest, nargs=nargs, required=required, help=argparse.SUPPRESS)
-        self.command = command
+        self.now = now
 
     def __call__(self, parser: argparse.ArgumentParser, namespace: object, values: object, option: str | None = None) -> None:
-        name = option or parser.prog
-        parser.exit(2, f"s2p: error: {name} is now `{self.command}`, run from a copy of the repository\n")
+        parser.exit(2, f"s2p: error: {option or parser.prog} is {self.now}\n")
+
+
+def moved(command: str) -> str:
+    """What :class:`Moved` says of something that has become a command of its own."""
+    return f"now `{command}`, run from a copy of the repository"
+
+
+def chosen(config: C, arguments: argparse.Namespace) -> C:
+    """A configuration with what was given for its fields, by options whose ``dest`` they are."""
+    given = {entry.name: getattr(arguments, entry.name, None) for entry in fields(config)}  # type: ignore[arg-type]
+    return replace(config, **{name: value for name, value in given.items() if value is not None})  # type: ignore[type-var]
 
 
 def names(text: str) -> tuple[str, ...]:
@@ -260,35 +271,20 @@ def epochs(text: str) -> tuple[int, int]:
     parts = text.split(",")
     if len(parts) != 2:
         raise argparse.ArgumentTypeError(f"{text!r} is not two whole numbers, e.g. 2,1: of the head alone, and of everything")
-    head, full = (number(part, int) for part in parts)
-    if head < 0 or full < 0 or head + full == 0:
-        raise argparse.ArgumentTypeError(f"{text!r}: at least one epoch is needed, and none can be negative")
+    head, full = map(number(Natural), parts)
+    if head + full == 0:
+        raise argparse.ArgumentTypeError(f"{text!r}: at least one epoch is needed")
     return head, full
 
 
-def probability(text: str) -> float:
-    """A number from 0 to 1."""
-    value: float = number(text, float)
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
-    return value
-
-
-def positive(kind: type[int] | type[float]) -> Callable[[str], Any]:
-    """A finite number above zero."""
+def number(wanted: Any) -> Callable[[str], Any]:
+    """A number as a configuration wants it: ``number(Share)``."""
+    kind, bounds = get_args(wanted)
 
     def parse(text: str) -> Any:
-        value = number(text, kind)
-        if not 0 < value < float("inf"):
-            raise argparse.ArgumentTypeError(f"{text} is not positive")
-        return value
+        with suppress(ValueError):
+            if bounds.holds(value := kind(text)):
+                return value
+        raise argparse.ArgumentTypeError(f"{text!r} is not a {'whole number' if kind is int else 'number'} {bounds}")
 
     return parse
-
-
-def number(text: str, kind: type[int] | type[float]) -> Any:
-    """A number of this kind."""
-    try:
-        return kind(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not {'a whole number' if kind is int else 'a number'}") from None

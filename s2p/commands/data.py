@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from s2p.commands import positive
-from s2p.config import LabelConfig
+from s2p.commands import number
+from s2p.config import LabelConfig, Positive
 
 if TYPE_CHECKING:
     from s2p.datasets.label_files import Annotation
@@ -46,7 +46,7 @@ def _add_labels(commands: Any) -> None:
     parser.add_argument("--ions", action="store_true", help="ions that proteins bind for their function count as ligands")
     parser.add_argument("--peptides", action="store_true", help="short protein chains at longer ones count as ligands")
     parser.add_argument(
-        "--cutoff", type=positive(float), default=LabelConfig.cutoff, metavar="A", help="in angstrom (default: %(default)g)"
+        "--cutoff", type=number(Positive), default=LabelConfig.cutoff, metavar="A", help="in angstrom (default: %(default)g)"
     )
     parser.add_argument(
         "--enhance", action="store_true", help="join the labels of all structures of a protein (95 %% identity, 80 %% coverage)"

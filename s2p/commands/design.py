@@ -8,18 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from s2p.commands import number, positive
+from s2p.commands import Moved, number
+from s2p.config import Count, NonNegative
 
 __all__ = ["add"]
-
-
-class _Gone(argparse.Action):
-    """``--fold`` asked a public service, which the package no longer does."""
-
-    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
-        parser.error(
-            "--fold is gone: fold the sequences of X_designs.fasta with a program of yours and name the folder: --folded DIR"
-        )
 
 
 def add(commands: Any) -> None:
@@ -42,10 +34,10 @@ def add(commands: Any) -> None:
         help="residues to design; 'predicted': the best pocket of `s2p predict`, in whose centre a ligand from a file is "
         "placed (default: all with an atom within 3.5 angstrom of the ligand)",
     )
-    parser.add_argument("-n", type=positive(int), default=8, metavar="N", help="number of designs (default: %(default)s)")
+    parser.add_argument("-n", type=number(Count), default=8, metavar="N", help="number of designs (default: %(default)s)")
     parser.add_argument(
         "--temperature",
-        type=_temperature,
+        type=number(NonNegative),
         default=1.0,
         metavar="T",
         help="of the types that are drawn; 0 takes the likeliest (default: %(default)g)",
@@ -64,7 +56,8 @@ def add(commands: Any) -> None:
         help="folder with a folded structure of each design, named like it (X_design_1.pdb): adds its scRMSD. Design once, fold "
         "the sequences of X_designs.fasta, then give the same options and this",
     )
-    parser.add_argument("--fold", action=_Gone, nargs=0, help=argparse.SUPPRESS)
+    folded = "gone: fold the sequences of X_designs.fasta with a program of yours and name the folder: --folded DIR"
+    parser.add_argument("--fold", action=Moved, now=folded)
     parser.add_argument("--no-idealise", action="store_true", help="leave atoms where the network puts them")
     parser.add_argument("--model", default="pocketgen", metavar="NAME|PATH", help="checkpoint (default: %(default)s)")
     parser.add_argument(
@@ -75,13 +68,6 @@ def add(commands: Any) -> None:
     )
     parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
     parser.set_defaults(run=_run)
-
-
-def _temperature(text: str) -> float:
-    value: float = number(text, float)
-    if not 0 <= value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text} is negative or not finite")
-    return value
 
 
 def _run(arguments: argparse.Namespace) -> int:

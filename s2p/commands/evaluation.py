@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from s2p.commands import Moved, names, positive
-from s2p.config import DEFAULT_MODEL
+from s2p.commands import Moved, moved, names, number
+from s2p.config import DEFAULT_MODEL, Count, Positive
 from s2p.evaluation.config import OURS, BenchmarkConfig
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def add_cases(parser: argparse.ArgumentParser) -> None:
         "--split-table", type=Path, metavar="CSV", help="dataset,id,split of complexes (default: the repository's)"
     )
     parser.add_argument("--model", default=DEFAULT_MODEL, metavar="NAME|PATH", help="our checkpoint (default: %(default)s)")
-    parser.add_argument("--limit", type=positive(int), metavar="N", help="at most N proteins, spread over clusters")
+    parser.add_argument("--limit", type=number(Count), metavar="N", help="at most N proteins, spread over clusters")
     trained = parser.add_mutually_exclusive_group()
     trained.add_argument("--allow-trained", action="store_true", help="continue where the checkpoint was trained on the proteins")
     trained.add_argument("--skip-trained", action="store_true", help="leave such proteins out")
@@ -65,16 +65,16 @@ def add(commands: Any) -> None:
         "vabsnet, the path of a checkpoint, 'all' of those named, or package.module:Class, as other people's programs and "
         f"baselines are in a clone of the repository: benchmarks.peers:{', '.join(PEERS)} (default: s2p)",
     )
-    parser.add_argument("--workers", type=positive(int), default=1, metavar="N", help="processes (default: %(default)s)")
+    parser.add_argument("--workers", type=number(Count), default=1, metavar="N", help="processes (default: %(default)s)")
     parser.add_argument(
         "--timeout",
-        type=positive(float),
+        type=number(Positive),
         default=BenchmarkConfig.timeout,
         metavar="S",
         help="seconds for one structure (default: %(default)g)",
     )
     parser.add_argument("--resume", action="store_true", help="resume the run in the output folder")
-    parser.add_argument("--page", action=Moved, command="python -m benchmarks.report.results RUN -o FILE")
+    parser.add_argument("--page", action=Moved, now=moved("python -m benchmarks.report.results RUN -o FILE"))
     parser.add_argument("-o", "--output", type=Path, default=Path("runs/evaluate"), metavar="DIR", help="default: %(default)s")
     parser.set_defaults(run=_run_evaluate)
 

@@ -11,8 +11,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from s2p.commands import formats, names, positive, probability
-from s2p.config import DEFAULT_MODEL, ClusterConfig, PredictConfig
+from s2p.commands import formats, names, number
+from s2p.config import DEFAULT_MODEL, ClusterConfig, Count, Positive, PredictConfig, Share
 
 if TYPE_CHECKING:
     from s2p.batch.run import Row
@@ -45,11 +45,11 @@ def add(commands: Any) -> None:
     )
     parser.add_argument("--backbone", metavar="NAME", help="ESM-2 backbone, where the checkpoint does not bring its own")
     parser.add_argument(
-        "--threshold", type=probability, metavar="P", help="residues above this probability bind (default: the checkpoint's)"
+        "--threshold", type=number(Share), metavar="P", help="residues above this probability bind (default: the checkpoint's)"
     )
     parser.add_argument(
         "--bandwidth",
-        type=positive(float),
+        type=number(Positive),
         default=ClusterConfig.bandwidth,
         metavar="A",
         help="of the mean-shift clustering, in angstrom (default: %(default)g)",
@@ -74,7 +74,7 @@ def add(commands: Any) -> None:
         "(default: csv,json,html; csv is always written)",
     )
     parser.add_argument(
-        "--jobs", type=positive(int), default=1, metavar="N", help="worker processes beside this one (default: %(default)s, none)"
+        "--jobs", type=number(Count), default=1, metavar="N", help="worker processes beside this one (default: %(default)s, none)"
     )
     parser.add_argument(
         "--resume",

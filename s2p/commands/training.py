@@ -14,8 +14,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from s2p.commands import Moved, epochs, positive, probability
-from s2p.config import DEFAULT_MODEL, SmoothingConfig
+from s2p.commands import Moved, chosen, epochs, moved, number
+from s2p.config import DEFAULT_MODEL, Count, Positive, Share, SmoothingConfig
 from s2p.errors import S2PError
 from s2p.training.config import FinetuneConfig, SmootherTrainConfig
 
@@ -36,7 +36,6 @@ __all__ = [
     "note",
     "open_sites",
     "silent",
-    "smoother_config",
     "write_smoother",
 ]
 
@@ -79,15 +78,25 @@ def add_finetuning(parser: argparse.ArgumentParser, work: str, config: str | Non
     parser.add_argument(
         "--epochs", type=epochs, metavar="H,A", help="epochs of the head alone, and of all (default: the config's)"
     )
-    parser.add_argument("--lora", type=positive(int), metavar="RANK", help="train low-rank updates in place of the weights")
-    parser.add_argument("--checkpointing", action="store_true", help="store less, compute more: for large backbones")
+    parser.add_argument(
+        "--lora", dest="lora_rank", type=number(Count), metavar="RANK", help="train low-rank updates in place of the weights"
+    )
+    parser.add_argument(
+        "--checkpointing", action="store_true", default=None, help="store less, compute more: for large backbones"
+    )
     parser.add_argument(
         "--eight-bit", action=argparse.BooleanOptionalAction, help="AdamW with 8-bit states on CUDA (default: the config's)"
     )
-    parser.add_argument("--batch-tokens", type=positive(int), metavar="N", help="tokens in a batch (default: the config's)")
-    parser.add_argument("--micro-tokens", type=positive(int), metavar="N", help="tokens that go through at once")
-    parser.add_argument("--ema", type=probability, metavar="D", help="keep a moving average of the weights, of this decay")
-    parser.add_argument("--label-smoothing", type=probability, metavar="S", help="share of each label moved to the other class")
+    parser.add_argument(
+        "--batch-tokens", dest="token_budget", type=number(Count), metavar="N", help="tokens in a batch (default: the config's)"
+    )
+    parser.add_argument(
+        "--micro-tokens", dest="micro_tokens", type=number(Count), metavar="N", help="tokens that go through at once"
+    )
+    parser.add_argument(
+        "--ema", dest="ema_decay", type=number(Share), metavar="D", help="keep a moving average of the weights, of this decay"
+    )
+    parser.add_argument("--label-smoothing", type=number(Share), metavar="S", help="share of each label moved to the other class")
     parser.add_argument("--seed", type=int, metavar="K", help="default: the config's")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: %(default)s")
     parser.add_argument("--work", type=Path, default=Path(work), metavar="DIR", help="logs and states (default: %(default)s)")
@@ -97,20 +106,9 @@ def add_finetuning(parser: argparse.ArgumentParser, work: str, config: str | Non
 
 def finetune_config(arguments: argparse.Namespace) -> FinetuneConfig:
     """The configuration that the options of :func:`add_finetuning` ask for."""
-    config = FinetuneConfig.published() if arguments.config == "published" else FinetuneConfig()
-    given = {
-        "lora_rank": arguments.lora,
-        "eight_bit": arguments.eight_bit,
-        "token_budget": arguments.batch_tokens,
-        "micro_tokens": arguments.micro_tokens,
-        "ema_decay": arguments.ema,
-        "label_smoothing": arguments.label_smoothing,
-        "seed": arguments.seed,
-        "checkpointing": arguments.checkpointing or None,
-    }
     if arguments.epochs:
-        given["head_epochs"], given["full_epochs"] = arguments.epochs
-    return replace(config, **{key: value for key, value in given.items() if value is not None})
+        arguments.head_epochs, arguments.full_epochs = arguments.epochs
+    return chosen(FinetuneConfig.published() if arguments.config == "published" else FinetuneConfig(), arguments)
 
 
 def _run_finetune(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
@@ -166,7 +164,7 @@ def _add_smooth_train(commands: Any) -> None:
     )
     parser.add_argument("-o", "--output", type=Path, metavar="CKPT", help="checkpoint to write (.safetensors)")
     for option, command in (("--search", "search"), ("--ablation", "ablation"), ("--seeds", "ablation … --seeds N")):
-        parser.add_argument(option, action=Moved, command=f"python -m benchmarks.studies.smoothing {command}")
+        parser.add_argument(option, action=Moved, now=moved(f"python -m benchmarks.studies.smoothing {command}"))
     parser.set_defaults(run=partial(_run_smooth_train, parser))
 
 
@@ -189,24 +187,25 @@ def add_smoothing(parser: argparse.ArgumentParser, work: str) -> None:
     parser.add_argument("--weights", type=Path, metavar="PATH", help="weights of the pre-trained backbone, for frozen embeddings")
     parser.add_argument(
         "--radius",
-        type=positive(float),
+        dest="context_radius",
+        type=number(Positive),
         default=SmootherTrainConfig.context_radius,
         metavar="A",
         help="residues this close form the context, in angstrom (published: 10 and 15; default: %(default)g)",
     )
     parser.add_argument(
         "--negative-radius",
-        type=positive(float),
+        type=number(Positive),
         default=SmootherTrainConfig.negative_radius,
         metavar="A",
         help="non-binding residues this close to a binding one are learned from (published: 10 and 15; default: %(default)g)",
     )
     parser.add_argument(
-        "--own-context", action="store_true", help="let a binding residue into its own context when training, as published"
+        "--own-context", dest="include_self", action="store_true", help="let a binding residue into its own context, as published"
     )
     parser.add_argument("--seed", type=int, default=SmootherTrainConfig.seed, metavar="K", help="default: %(default)s")
     parser.add_argument(
-        "--max-epochs", type=positive(int), default=SmootherTrainConfig.max_epochs, metavar="N", help="default: %(default)s"
+        "--max-epochs", type=number(Count), default=SmootherTrainConfig.max_epochs, metavar="N", help="default: %(default)s"
     )
     parser.add_argument(
         "--work",
@@ -222,17 +221,6 @@ def add_smoothing(parser: argparse.ArgumentParser, work: str) -> None:
     parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
 
 
-def smoother_config(arguments: argparse.Namespace) -> SmootherTrainConfig:
-    """The configuration that the options of :func:`add_smoothing` ask for."""
-    return SmootherTrainConfig(
-        max_epochs=arguments.max_epochs,
-        context_radius=arguments.radius,
-        negative_radius=arguments.negative_radius,
-        include_self=arguments.own_context,
-        seed=arguments.seed,
-    )
-
-
 def _run_smooth_train(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
     if arguments.embeddings == "frozen" and arguments.output:
         parser.error("a smoother of frozen embeddings cannot go into a checkpoint: leave -o out, or use --embeddings finetuned")
@@ -246,7 +234,7 @@ def _run_smooth_train(parser: argparse.ArgumentParser, arguments: argparse.Names
 
     started = time.perf_counter()
     checkpoint, sites = open_sites(arguments)
-    config = smoother_config(arguments)
+    config = chosen(SmootherTrainConfig(), arguments)
     training, validation = known_examples(arguments, checkpoint, sites, arguments.embeddings)
     device = next(checkpoint.model.parameters()).device
     smoother, log = train_smoother(training, validation, config, folder=arguments.work, device=device, quiet=arguments.quiet)

@@ -87,8 +87,9 @@ def test_frozen_embeddings_are_judged_but_not_written(
         (["-o", "x.pt"], "a checkpoint is a .safetensors file, not x.pt"),
         (["--embeddings", "frozen", "-o", "x.safetensors"], "cannot go into a checkpoint"),
         (["--ablation", "--seeds", "2"], "--ablation is now `python -m benchmarks.studies.smoothing ablation`"),
+        (["--seeds", "2"], "--seeds is now `python -m benchmarks.studies.smoothing ablation"),
         (["-o", "x.safetensors", "--search", "3"], "--search is now `python -m benchmarks.studies.smoothing search`"),
-        (["-o", "x.safetensors", "--radius", "0"], "0 is not positive"),
+        (["-o", "x.safetensors", "--radius", "0"], "'0' is not a number above 0"),
     ],
 )
 def test_wrong_usage(arguments: list[str], why: str, capsys: pytest.CaptureFixture[str]) -> None:
