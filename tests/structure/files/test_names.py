@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from s2p import read_structure
 from s2p.structure.files.names import DUMMY, STANDARD, element_of, standard_names
 
 HISTIDINE = ("N", "CA", "C", "O", "CB", "CG", "ND1", "CD2", "CE1", "NE2")
@@ -121,3 +125,36 @@ def test_standard_names_of_nothing_and_the_twenty() -> None:
     empty = np.array([], dtype=str)
     assert len(standard_names(empty, empty, empty)[0]) == 0
     assert len(STANDARD) == 20
+
+
+RENAMED = {
+    "HIS": ("HSD", "HIE", "HIP", "HISB", "HSP"), "CYS": ("CYX", "CYM", "CYSH", "CYS2"), "ASP": ("ASH", "ASPH", "ASPP"),
+    "GLU": ("GLH", "GLUH"), "LYS": ("LYN", "LYSH"), "ARG": ("ARN", "ARGN"), "TYR": ("TYM",), "ALA": ("CALA", "NALA"),
+    "HOH": ("SOL", "TIP3", "SPC", "OPC", "WAT", "TIP"),
+}  # fmt: skip
+
+
+def test_names_of_force_fields_give_the_same_structure(tmp_path: Path) -> None:
+    lines = gzip.decompress((Path(__file__).parents[3] / "data" / "examples" / "1s3v.pdb.gz").read_bytes()).decode().splitlines()
+    lines = [line for line in lines if line[:6] in ("ATOM  ", "HETATM", "TER   ")]
+    renamed = []
+    for line in lines:
+        names = RENAMED.get(line[17:20])
+        if names:
+            name = names[int(line[22:26]) % len(names)]
+            line = f"{line[:17]}{name:>3}{line[20:]}" if len(name) == 3 else line[:17] + name + line[21:]
+        elif line[17:20] == "ILE":
+            line = line.replace(" CD1 ", " CD  ")
+        renamed.append(line[:76])  # no elements
+    assert {line[17:21].strip() for line in renamed} >= {"HSD", "ASPP", "LYSH", "NALA"}
+    found = []
+    for name, text in (("a", lines), ("b", renamed)):
+        path = tmp_path / name / "x.pdb"
+        path.parent.mkdir()
+        path.write_text("\n".join(text))
+        found.append(read_structure(path))
+    for part in ("atoms", "residues"):
+        for key, value in vars(getattr(found[0], part)).items():
+            assert value.tolist() == getattr(getattr(found[1], part), key).tolist(), key
+    assert [x.id for x in found[0].ligands] == [x.id for x in found[1].ligands]
+    assert found[0].notes == found[1].notes
