@@ -59,7 +59,7 @@ class Pocket:
     score: float
     """What the pockets are ranked by (see :attr:`Prediction.settings`)."""
     probability: float
-    """Calibrated chance that a ligand atom lies within 4 Å of the centre."""
+    """Chance that a ligand atom lies within 4 Å of the centre, calibrated on proteins that hold a ligand."""
     residues: NDArray[np.int32]
     """Indices of residues, ascending."""
     atoms: NDArray[np.int32]

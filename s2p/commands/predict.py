@@ -26,7 +26,8 @@ def add(commands: Any) -> None:
     parser = commands.add_parser(
         "predict",
         help="find the pockets of structures",
-        description="Find the pockets of structures and write them as tables, reports and scripts for viewers.",
+        description="Find the pockets of structures and write them as tables, reports and scripts for viewers. A pocket's "
+        "probability is the chance that a ligand is there, calibrated on proteins that hold a ligand.",
     )
     parser.add_argument(
         "inputs",
