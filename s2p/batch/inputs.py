@@ -94,7 +94,7 @@ def _expand_list(text: str, path: Path) -> list[Item]:
             items.append(Item(entry, entry, identifier=entry))
         else:
             error = f"{entry}: no such file, neither from the folder of {text} nor from the current one"
-            items.append(Item(entry, stem(beside), error=error))
+            items.append(Item(entry, stem(beside), path=beside, error=error))
     return items
 
 

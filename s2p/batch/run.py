@@ -71,7 +71,7 @@ def predict_batch(
 
             done = run_in_processes(items, order, sizes, options, find, jobs)
         else:
-            done = run_here(((index, items[index]) for index in order), options, find, [], staged=several)
+            done = run_here(((index, items[index]) for index in order), options, find, [])
         stack.enter_context(announcing(options.quiet))
         stack.enter_context(closing(done))
         try:

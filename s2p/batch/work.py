@@ -6,7 +6,7 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -24,7 +24,6 @@ from s2p.structure.reading import Structure, read_structure
 if TYPE_CHECKING:
     from s2p.batch.journal import Finished
     from s2p.batch.language import LanguageStage, StagedPredictor
-    from s2p.language.esm import LanguageOutput
 
 __all__ = [
     "BatchConfig",
@@ -56,7 +55,8 @@ class BatchConfig(Checked):
     """Times a task on a cluster is tried again after an error; one whose worker is lost is, as often as the scheduler allows."""
 
 
-Predict = Callable[[Structure, PredictConfig], Prediction]
+Predict = Callable[..., Prediction]
+"""``predict(structure, config=...)``."""
 Find = Callable[[str], "Finished | None"]
 """What an earlier run noted of an output name."""
 Task = list[tuple[int, Item, "Finished | None"]]
@@ -185,7 +185,7 @@ def work(loaded: Loaded, options: BatchOptions, predict: Predict, spent: float =
     """
     start, item = time.perf_counter() - loaded.seconds - spent, loaded.item
     try:
-        prediction = predict(loaded.structure, options.config)
+        prediction = predict(loaded.structure, config=options.config)
         paths = tuple(prediction.save(options.folder, options.formats))
         n_pockets = len(prediction.pockets)
         finished = None
@@ -202,30 +202,8 @@ def work(loaded: Loaded, options: BatchOptions, predict: Predict, spent: float =
     return Row(item.input, "ok", n_pockets, time.perf_counter() - start, message, paths, prediction, finished)
 
 
-def finish(
-    loaded: Loaded,
-    outputs: Mapping[str, LanguageOutput | S2PError],
-    options: BatchOptions,
-    predictor: StagedPredictor,
-    spent: float = 0.0,
-) -> Row:
-    """Like :func:`work`, with what the language model said of the structure's sequences."""
-    good: dict[str, LanguageOutput] = {}
-    for sequence in loaded.sequences:
-        output = outputs[sequence]
-        if isinstance(output, S2PError):
-            return _failed(loaded.item, f"{loaded.item.input}: {output}", loaded.seconds + spent)
-        good[sequence] = output
-    return work(loaded, options, lambda structure, config: predictor.finish(structure, good, config), spent)
-
-
 def run_here(
-    indexed: Iterable[tuple[int, Item]],
-    options: BatchOptions,
-    find: Find,
-    held: list[Any],
-    *,
-    staged: bool = True,
+    indexed: Iterable[tuple[int, Item]], options: BatchOptions, find: Find, held: list[Any]
 ) -> Generator[tuple[int, Row], None, None]:
     """Rows of items, worked on in this process; the language model runs over as many as :attr:`BatchConfig.gather` allows.
 
@@ -235,8 +213,6 @@ def run_here(
         Items with their places in the batch, similar sizes together.
     held
         The loaded predictor and its :class:`LanguageStage`, or nothing yet; filled here.
-    staged
-        ``False``: one item after the other, for a predictor as for a single input.
     """
     gathered: list[tuple[int, Loaded]] = []
     residues = 0
@@ -246,28 +222,35 @@ def run_here(
             yield index, loaded
             continue
         if not held:  # outside any try block: without a predictor no input can succeed, so this stops the batch
-            held += load_held(options) if staged else [options.load(), None]
-        if not staged or held[1] is None:
+            held += load_held(options)
+        if held[1] is None:
             yield index, work(loaded, options, partial(predict_with, held[0]))
             continue
         size = len(loaded.structure.residues)
         if gathered and residues + size > options.batch.gather:
-            yield from _finish_gathered(gathered, options, *held)
+            yield from _finish(gathered, options, *held)
             gathered, residues = [], 0
         gathered.append((index, loaded))
         residues += size
     if gathered:
-        yield from _finish_gathered(gathered, options, *held)
+        yield from _finish(gathered, options, *held)
 
 
-def _finish_gathered(
+def _finish(
     gathered: list[tuple[int, Loaded]], options: BatchOptions, predictor: StagedPredictor, stage: LanguageStage
 ) -> Generator[tuple[int, Row], None, None]:
+    """The language model over all of them, then one after the other what follows."""
     start = time.perf_counter()
     outputs = stage.read(sequence for _, loaded in gathered for sequence in loaded.sequences)
     each = (time.perf_counter() - start) / max(1, sum(len(loaded.structure.residues) for _, loaded in gathered))
     for index, loaded in gathered:
-        yield index, finish(loaded, outputs, options, predictor, each * len(loaded.structure.residues))
+        spent = each * len(loaded.structure.residues)
+        own = {sequence: outputs[sequence] for sequence in loaded.sequences}
+        failures = [output for output in own.values() if isinstance(output, S2PError)]
+        if failures:
+            yield index, _failed(loaded.item, f"{loaded.item.input}: {failures[0]}", loaded.seconds + spent)
+        else:
+            yield index, work(loaded, options, partial(predictor.finish, outputs=own), spent)  # type: ignore[arg-type]
 
 
 def make_task(items: Sequence[Item], group: Sequence[int], find: Find) -> Task:
