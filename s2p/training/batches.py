@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -18,19 +17,14 @@ from s2p.language.esm import PAD, token_batches, tokenize
 from s2p.training.config import FinetuneConfig
 from s2p.training.state import fingerprint_of
 
-__all__ = ["Batch", "ChainsByHead", "balanced_weight", "batches", "by_head", "fingerprint", "parts", "plan"]
+__all__ = ["Batch", "ChainsByHead", "balanced_weight", "by_head", "fingerprint", "padded", "parts", "plan"]
 
 ChainsByHead = Mapping[str, Sequence[LabelledChain]]
 """Head (kind of site) -> chains labelled with sites of that kind."""
 
 
-class Batch(NamedTuple):
-    """Chains that go through the model together."""
-
-    head: str
-    """The head that learns from them; the others see nothing of this batch."""
-    members: list[int]
-    """Indices into the chains of that head."""
+Batch = tuple[str, list[LabelledChain]]
+"""Chains that go through the model together, and the head that learns from them; the others see nothing of it."""
 
 
 def by_head(heads: Sequence[str], chains: Sequence[LabelledChain] | ChainsByHead, what: str) -> dict[str, list[LabelledChain]]:
@@ -64,27 +58,21 @@ def balanced_weight(chains: Sequence[LabelledChain]) -> float:
 def plan(training: ChainsByHead, config: FinetuneConfig) -> list[Batch]:
     """The batches of an epoch, before they are shuffled; the same in every epoch."""
     return [
-        Batch(head, members)
+        (head, [chains[k] for k in members])
         for head, chains in training.items()
         for members in token_batches([min(len(c.sequence), config.max_residues) for c in chains], config.token_budget)
     ]
 
 
-def batches(
-    training: ChainsByHead, planned: Sequence[Batch], longest: int, rng: np.random.Generator, order: Sequence[int]
-) -> Iterator[tuple[str, Tensor, Tensor]]:
-    """Head, tokens (B, T) and labels (B, T) of the planned batches in the given order.
-
-    Labels are -1 where there is no residue. Chains over ``longest`` are cropped at random places drawn from ``rng``.
-    """
-    for k in order:
-        batch, pieces = planned[k], []
-        for c in (training[batch.head][i] for i in batch.members):
-            start = int(rng.integers(0, max(1, len(c.sequence) - longest + 1)))
-            pieces.append((c.sequence[start : start + longest], c.labels[start : start + longest]))
-        tokens = [torch.from_numpy(tokenize(sequence)) for sequence, _ in pieces]
-        labels = [F.pad(torch.tensor(flags, dtype=torch.float32), (1, 1), value=-1.0) for _, flags in pieces]
-        yield batch.head, pad_sequence(tokens, True, PAD), pad_sequence(labels, True, -1.0)
+def padded(chains: Sequence[LabelledChain], longest: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """Tokens (B, T) and labels (B, T), -1 where there is no residue; chains over ``longest`` are cropped at random places."""
+    tokens, labels = [], []
+    for c in chains:
+        start = int(rng.integers(0, max(1, len(c.sequence) - longest + 1)))
+        flags = torch.tensor(c.labels[start : start + longest], dtype=torch.float32)
+        tokens.append(torch.from_numpy(tokenize(c.sequence[start : start + longest])))
+        labels.append(F.pad(flags, (1, 1), value=-1.0))
+    return pad_sequence(tokens, True, PAD), pad_sequence(labels, True, -1.0)
 
 
 def parts(tokens: Tensor, labels: Tensor, micro_tokens: int | None) -> list[tuple[Tensor, Tensor]]:

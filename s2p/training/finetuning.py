@@ -18,7 +18,7 @@ from s2p.errors import S2PError
 from s2p.evaluation.residues import auprc_trapezoid
 from s2p.io.weights import digest
 from s2p.language.esm import ResidueModel, predict_residues
-from s2p.training.batches import ChainsByHead, balanced_weight, batches, by_head, fingerprint, parts, plan
+from s2p.training.batches import ChainsByHead, balanced_weight, by_head, fingerprint, padded, parts, plan
 from s2p.training.config import FinetuneConfig
 from s2p.training.curves import learning_curves
 from s2p.training.loop import Backward, EpochLog, Loop, Stage, StepLog, constant, memory_decay, warm_up_and_decay
@@ -116,10 +116,8 @@ class Task:
         config: FinetuneConfig,
     ) -> None:
         if not 0 <= config.label_smoothing < 0.5 or not 0 <= config.ema_decay < 1:
-            given = f"{config.label_smoothing:g} and {config.ema_decay:g}"
-            raise S2PError(
-                f"label smoothing must be below 0.5 and the decay of the average below 1, neither below 0; got {given}"
-            )
+            given = f"label smoothing {config.label_smoothing:g} and a decay of the average of {config.ema_decay:g}"
+            raise S2PError(f"{given} were asked for: they must be below 0.5 and below 1, and not negative")
         if config.head_epochs + config.full_epochs < 1:
             raise S2PError("fine-tuning needs at least one epoch")
         self.model, self.config = model, config
@@ -134,8 +132,7 @@ class Task:
 
     def stages(self) -> list[Stage[tuple[str, Tensor, Tensor]]]:
         """The head alone, then everything; either may have no epochs."""
-        config = self.config
-        stages = []
+        config, stages = self.config, []
         for full, epochs, first in ((False, config.head_epochs, 0), (True, config.full_epochs, config.head_epochs)):
             if epochs:
                 total = epochs * len(self.planned)
@@ -159,11 +156,11 @@ class Task:
 
     def batches(self, first: int, epoch: int) -> Iterator[tuple[str, Tensor, Tensor]]:
         """In an order, and with dropout, that follow from seed and epoch."""
-        config = self.config
-        rng = np.random.default_rng((config.seed, first + epoch))
-        torch.manual_seed(config.seed * 1000 + first + epoch)
-        order = rng.permutation(len(self.planned)).tolist()
-        yield from batches(self.training, self.planned, config.max_residues, rng, order)
+        rng = np.random.default_rng((self.config.seed, first + epoch))
+        torch.manual_seed(self.config.seed * 1000 + first + epoch)
+        for k in rng.permutation(len(self.planned)).tolist():
+            head, chains = self.planned[k]
+            yield head, *padded(chains, self.config.max_residues, rng)
 
     def loss(self, full: bool, batch: tuple[str, Tensor, Tensor], backward: Backward) -> dict[str, float]:
         """Mean loss of the known residues of one batch, in parts if need be."""

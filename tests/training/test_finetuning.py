@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from s2p.datasets.labelled import LabelledChain
 from s2p.errors import S2PError
 from s2p.language.esm import ResidueModel, token_batches, tokenize
-from s2p.training.batches import balanced_weight, batches
+from s2p.training.batches import balanced_weight
 from s2p.training.config import FinetuneConfig
 from s2p.training.finetuning import Task, adamw, evaluate, finetune, make_optimizer
 from s2p.training.state import STATE
@@ -175,7 +175,7 @@ def test_parts_of_a_batch_give_the_gradients_of_the_whole() -> None:
     for micro in (None, 100, 1):
         task = Task(model, uneven, uneven, replace(CONFIG, micro_tokens=micro, token_budget=1000))
         make_optimizer(model, task.config, True).zero_grad()
-        (batch,) = batches(task.training, task.planned, 60, np.random.default_rng(0), [0])
+        (batch,) = task.batches(0, 0)
         loss = task.loss(True, batch, backward)["loss"]
         gradients.append((loss, [p.grad.clone() for p in model.parameters() if p.grad is not None]))
     for loss, values in gradients[1:]:
@@ -211,7 +211,7 @@ def test_label_smoothing_moves_the_targets() -> None:
     model.dropout.p = 0.0
     config = replace(CONFIG, label_smoothing=0.1, pos_weight=3.0)
     task = Task(model, [chain], [chain], config)
-    (batch,) = batches(task.training, task.planned, 60, np.random.default_rng(0), [0])
+    (batch,) = task.batches(0, 0)
     p = torch.sigmoid(model(batch[1])[0][0, 1:-1]).double()
     y = torch.from_numpy(np.where(chain.labels, 0.9, 0.1))
     by_hand = -(3 * y * p.log() + (1 - y) * (1 - p).log()).mean()
@@ -234,7 +234,7 @@ def test_a_head_is_not_touched_by_the_chains_of_another() -> None:
     model = ResidueModel("esm2_t6_8M_UR50D", heads=("general", "cryptic"))
     table = {"general": chains(2, 0), "cryptic": chains(2, 1)}
     task = Task(model, table, table, CONFIG)
-    for batch in batches(task.training, task.planned, 60, np.random.default_rng(0), [0, 1]):
+    for batch in task.batches(0, 0):
         head = batch[0]
         model.zero_grad()
         task.loss(True, batch, backward)

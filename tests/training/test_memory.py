@@ -26,7 +26,6 @@ from s2p.training.config import FinetuneConfig
 from s2p.datasets.labelled import LabelledChain
 from s2p.training.finetuning import Task, make_optimizer
 from s2p.language.esm import ResidueModel
-from s2p.training.batches import batches
 
 torch.set_num_threads(1)
 
@@ -42,7 +41,7 @@ def step(tokens, checkpointing):
     task = Task(ResidueModel("esm2_t6_8M_UR50D"), chains, chains, config)
     task.model.checkpointing = checkpointing
     optimizer = make_optimizer(task.model, config, True)
-    for batch in batches(task.training, task.planned, 1022, np.random.default_rng(0), [0]):
+    for batch in task.batches(0, 0):
         task.loss(True, batch, lambda loss: loss.backward())
         optimizer.step()
 
