@@ -19,7 +19,7 @@ from scipy.cluster.hierarchy import fcluster, linkage
 
 from benchmarks.recipes.data import MIN_HELD_OUT_CHAIN, example_files, read_ligysis
 from benchmarks.recipes.pocketgen_heads import Places, TraceRows
-from s2p.datasets.labelled import Complex
+from s2p.datasets.labelled import Complex, read_ligand
 from s2p.datasets.splits import cluster, homologous
 from s2p.errors import S2PError
 from s2p.io.runtime import progress_bar
@@ -83,17 +83,9 @@ class Protein:
     @classmethod
     def read(cls, source: Complex) -> Protein:
         """A complex on disk."""
-        return cls(source.key, source.clusters[0], source.read(), [read_ligand(path) for path in source.ligands])
-
-
-def read_ligand(path: Path) -> LigandAtoms:
-    """Heavy atoms of a ligand file in PDB format."""
-    import gemmi
-
-    flat = gemmi.FlatStructure(gemmi.read_structure(str(path)))
-    element = np.char.upper(np.asarray(flat.element_names).astype(str))
-    heavy = ~np.isin(element, ("H", "D"))
-    return LigandAtoms(np.asarray(flat.pos)[heavy].astype(np.float32), element[heavy])
+        return cls(
+            source.key, source.clusters[0], source.read(), [LigandAtoms(*read_ligand(x)) for x in source.ligands]
+        )
 
 
 def few_of_each(complexes: Sequence[Protein], per_cluster: int) -> list[Protein]:

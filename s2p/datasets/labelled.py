@@ -16,7 +16,7 @@ from s2p.errors import S2PError
 from s2p.io.files import read_csv
 from s2p.structure.reading import Structure, read_structure
 
-__all__ = ["Complex", "LabelledChain", "read_complexes"]
+__all__ = ["Complex", "LabelledChain", "read_complexes", "read_ligand"]
 
 LETTERS = frozenset("ACDEFGHIKLMNPQRSTVWYXBUZO")
 """One-letter codes a sequence may hold."""
@@ -59,14 +59,17 @@ class Complex:
 
     def ligand_coords(self) -> list[NDArray[np.float32]]:
         """Heavy-atom coordinates (L, 3) Å of each ligand."""
-        import gemmi
+        return [read_ligand(path)[0] for path in self.ligands]
 
-        coords = []
-        for path in self.ligands:
-            flat = gemmi.FlatStructure(gemmi.read_structure(str(path)))
-            heavy = ~np.isin(np.asarray(flat.element_names), (b"H", b"D"))
-            coords.append(np.asarray(flat.pos)[heavy].astype(np.float32))
-        return coords
+
+def read_ligand(path: Path) -> tuple[NDArray[np.float32], NDArray[np.str_]]:
+    """Coordinates (L, 3) Å and elements (L,), upper case, of the heavy atoms of a ligand file in PDB format."""
+    import gemmi
+
+    flat = gemmi.FlatStructure(gemmi.read_structure(str(path)))
+    element = np.char.upper(np.asarray(flat.element_names).astype(str))
+    heavy = ~np.isin(element, ("H", "D"))
+    return np.asarray(flat.pos)[heavy].astype(np.float32), element[heavy]
 
 
 def read_complexes(folder: str | Path) -> list[Complex]:

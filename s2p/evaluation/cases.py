@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from s2p.datasets.labelled import Complex, read_complexes
+from s2p.datasets.labelled import read_complexes, read_ligand
 from s2p.datasets.splits import read_splits
 from s2p.errors import S2PError
 from s2p.io.files import read_csv
@@ -66,8 +66,7 @@ class Case:
             labels = labels_on_chain(structure.sequence(), self.reference, self.binding).astype(np.bool_)
             return Truth(replace(structure, ligands=()), (), (), labels)
         if self.kind == "files":
-            source = Complex("", self.id, self.path, tuple(map(Path, self.ligands)), ())
-            names, coords = [Path(name).stem for name in self.ligands], source.ligand_coords()
+            names, coords = [Path(name).stem for name in self.ligands], [read_ligand(Path(name))[0] for name in self.ligands]
         elif self.kind == "listed":
             inside = {ligand.id: ligand.coord for ligand in structure.ligands}
             names, coords = list(self.ligands), []

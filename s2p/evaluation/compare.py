@@ -23,7 +23,7 @@ from s2p.evaluation.metrics import (
     volume_overlap,
     voxels,
 )
-from s2p.evaluation.residues import coverage, dice, iou
+from s2p.evaluation.residues import overlap_figures
 from s2p.evaluation.rows import ProteinRow, SiteRow
 from s2p.pockets.hits import dca, dcc, site_center, site_overlaps
 from s2p.prediction import Prediction
@@ -83,7 +83,8 @@ def evaluate_complex(
     }
     rows = [SiteRow(**who, site=k, **{key: column[k] for key, column in columns.items()}) for k in range(len(ligands))]
     strict, nearest = (detections(centers, centroids, config.strict_hit, one_to_one=flag) for flag in (True, False))
-    bound, found = _union(sites), _union(residues)
+    nothing = np.zeros(0, np.int32)
+    coverage, dice, iou = overlap_figures(np.concatenate([nothing, *sites]), np.concatenate([nothing, *residues]))
     protein = ProteinRow(
         **who,
         n_chains=len(structure.chains),
@@ -99,9 +100,9 @@ def evaluate_complex(
         fp_nearest=nearest.false_positives,
         fn_nearest=nearest.false_negatives,
         ap=pocket_average_precision(matched_pockets(joint, config.iou), len(ligands)),
-        coverage=coverage(bound, found),
-        dice=dice(bound, found),
-        iou=iou(bound, found),
+        coverage=coverage,
+        dice=dice,
+        iou=iou,
     )
     return ComplexResult(tuple(rows), protein, config)
 
@@ -144,10 +145,6 @@ def _overlaps(
         "gyration": [radius_of_gyration(ca[site]) for site in sites],
         "gyration_pocket": [radius_of_gyration(ca[pocket]) for pocket in most],
     }
-
-
-def _union(sets: Sequence[NDArray[np.int32]]) -> NDArray[np.int32]:
-    return np.unique(np.concatenate([np.zeros(0, np.int32), *sets]))
 
 
 def _volume_overlaps(

@@ -18,11 +18,9 @@ __all__ = [
     "average_precision",
     "best_mcc_threshold",
     "best_threshold",
-    "coverage",
-    "dice",
     "f1",
-    "iou",
     "matthews",
+    "overlap_figures",
     "residue_figures",
     "roc_auc",
 ]
@@ -150,27 +148,19 @@ def residue_figures(labels: ArrayLike, scores: ArrayLike, predicted: ArrayLike) 
     )
 
 
-def _sets(true: ArrayLike, predicted: ArrayLike) -> tuple[set[int], set[int]]:
-    return set(np.asarray(true, np.int64).tolist()), set(np.asarray(predicted, np.int64).tolist())
+def overlap_figures(true: ArrayLike, predicted: ArrayLike) -> tuple[float, float, float]:
+    """Coverage, Dice and IoU of two sets of residue indices.
 
+    Of a whole protein: give the residues of all its sites and of all its pockets; those that two sites share count once.
 
-def coverage(true: ArrayLike, predicted: ArrayLike) -> float:
-    """|true ∩ predicted| / |true| of residue indices; NaN without true residues."""
-    a, b = _sets(true, predicted)
-    return len(a & b) / len(a) if a else float("nan")
-
-
-def dice(true: ArrayLike, predicted: ArrayLike) -> float:
-    """2 |true ∩ predicted| / (|true| + |predicted|) of residue indices; NaN if both are empty."""
-    a, b = _sets(true, predicted)
-    return 2 * len(a & b) / (len(a) + len(b)) if a or b else float("nan")
-
-
-def iou(true: ArrayLike, predicted: ArrayLike) -> float:
-    """|true ∩ predicted| / |true ∪ predicted| of residue indices; NaN if both are empty.
-
-    Of a whole protein: give the union of its sites and the union of its pockets, so that residues that two sites share
-    count once.
+    Returns
+    -------
+    |true ∩ predicted| over |true|, over the mean of |true| and |predicted|, and over |true ∪ predicted|; NaN where that is 0.
     """
-    a, b = _sets(true, predicted)
-    return len(a & b) / len(a | b) if a or b else float("nan")
+    a, b = (set(np.asarray(x, np.int64).tolist()) for x in (true, predicted))
+    shared, nan = len(a & b), float("nan")
+    return (
+        shared / len(a) if a else nan,
+        2 * shared / (len(a) + len(b)) if a or b else nan,
+        shared / len(a | b) if a or b else nan,
+    )

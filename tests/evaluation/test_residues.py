@@ -12,11 +12,9 @@ from s2p.evaluation.residues import (
     auprc_trapezoid,
     average_precision,
     best_mcc_threshold,
-    coverage,
-    dice,
     f1,
-    iou,
     matthews,
+    overlap_figures,
     residue_figures,
     roc_auc,
 )
@@ -62,12 +60,10 @@ def test_best_threshold_separates() -> None:
 
 
 def test_sets_by_hand() -> None:
-    assert coverage([1, 2, 3, 4], [3, 4, 5]) == 0.5
-    assert dice([1, 2, 3, 4], [3, 4, 5]) == pytest.approx(4 / 7)
-    assert iou([1, 2, 3, 4], [3, 4, 5]) == pytest.approx(2 / 5)
-    assert coverage([1], []) == dice([1], []) == iou([1], []) == 0
-    assert np.isnan([coverage([], [1]), dice([], []), iou([], [])]).all()
-    assert iou([], [1]) == 0
+    assert overlap_figures([1, 2, 3, 4, 4], [5, 3, 4]) == pytest.approx((1 / 2, 4 / 7, 2 / 5))
+    assert overlap_figures([1], []) == (0, 0, 0)
+    assert np.isnan(overlap_figures([], [])).all()
+    np.testing.assert_array_equal(overlap_figures([], [1]), (np.nan, 0, 0))
 
 
 @pytest.mark.filterwarnings("ignore:A single label was found")
