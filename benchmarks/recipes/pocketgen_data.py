@@ -83,9 +83,7 @@ class Protein:
     @classmethod
     def read(cls, source: Complex) -> Protein:
         """A complex on disk."""
-        return cls(
-            source.key, source.clusters[0], source.read(), [LigandAtoms(*read_ligand(x)) for x in source.ligands]
-        )
+        return cls(source.key, source.clusters[0], source.read(), [LigandAtoms(*read_ligand(x)) for x in source.ligands])
 
 
 def few_of_each(complexes: Sequence[Protein], per_cluster: int) -> list[Protein]:
