@@ -19,6 +19,7 @@ from s2p.io.files import sha256_file
 from s2p.io.kernels import announcing
 from s2p.io.weights import weights_path
 from s2p.prediction import Prediction, predict_with
+from s2p.structure.models import ModelChoice
 from s2p.structure.reading import Structure, read_structure
 
 if TYPE_CHECKING:
@@ -93,6 +94,9 @@ class BatchOptions:
     """Makes the predictor; called once a process, when the first good input needs it."""
     formats: tuple[str, ...] = ("csv", "json", "html")
     chains: tuple[str, ...] | None = None
+    number: ModelChoice = None
+    assembly: int | None = None
+    """Model and assembly as in :func:`~s2p.structure.reading.read_structure`."""
     config: PredictConfig = field(default_factory=PredictConfig)
     resume: bool = False
     quiet: bool = False
@@ -108,7 +112,8 @@ class BatchOptions:
         from s2p import __version__
         from s2p.batch.journal import digest
 
-        return digest([__version__, self.model, self.chains, asdict(self.config)])
+        chosen = [] if self.number is self.assembly is None else [self.number, self.assembly]
+        return digest([__version__, self.model, self.chains, asdict(self.config), *chosen])
 
 
 @dataclass(frozen=True)
@@ -164,7 +169,9 @@ def read(item: Item, options: BatchOptions, known: Finished | None = None) -> Lo
             from s2p.io.fetch import fetch_structure
 
             path = fetch_structure(item.identifier or item.input)
-        structure = replace(read_structure(path, chains=options.chains), name=item.stem)
+        structure = replace(
+            read_structure(path, chains=options.chains, model=options.number, assembly=options.assembly), name=item.stem
+        )
         source = ""
         if options.noted:
             from s2p.batch.journal import digest_input

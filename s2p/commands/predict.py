@@ -38,6 +38,16 @@ def add(commands: Any) -> None:
     )
     parser.add_argument("--chain", type=names, metavar="A,B", help="only these chains (default: all that hold protein)")
     parser.add_argument(
+        "--model-number",
+        type=_model_number,
+        metavar="N|all-chains",
+        help="this model of the file, or all models as one structure (default: the first, with those that hold other chains or "
+        "copies of its chains elsewhere)",
+    )
+    parser.add_argument(
+        "--assembly", type=positive(int), metavar="N", help="this biological assembly of the file, with all its copies of chains"
+    )
+    parser.add_argument(
         "--model",
         default=DEFAULT_MODEL,
         metavar="NAME|PATH",
@@ -91,6 +101,12 @@ def add(commands: Any) -> None:
     parser.set_defaults(run=_run)
 
 
+def _model_number(text: str) -> int | str:
+    if text != "all-chains" and not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"a number or all-chains is wanted, not {text!r}")
+    return text if text == "all-chains" else int(text)
+
+
 def _run(arguments: argparse.Namespace) -> int:
     from s2p.batch import run as batch
     from s2p.batch.inputs import estimate_residues
@@ -106,6 +122,8 @@ def _run(arguments: argparse.Namespace) -> int:
         load=partial(batch.load_predictor, arguments.model, arguments.backbone, arguments.device),
         formats=arguments.format,
         chains=arguments.chain,
+        number=arguments.model_number,
+        assembly=arguments.assembly,
         config=config,
         resume=arguments.resume,
         quiet=arguments.quiet,
