@@ -45,7 +45,7 @@ def add(commands: Any) -> None:
         "copies of its chains elsewhere)",
     )
     parser.add_argument(
-        "--assembly", type=positive(int), metavar="N", help="this biological assembly of the file, with all its copies of chains"
+        "--assembly", type=number(Count), metavar="N", help="this biological assembly of the file, with all its copies of chains"
     )
     parser.add_argument(
         "--model",
@@ -102,9 +102,7 @@ def add(commands: Any) -> None:
 
 
 def _model_number(text: str) -> int | str:
-    if text != "all-chains" and not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"a number or all-chains is wanted, not {text!r}")
-    return text if text == "all-chains" else int(text)
+    return text if text == "all-chains" else int(number(Count)(text))
 
 
 def _run(arguments: argparse.Namespace) -> int:

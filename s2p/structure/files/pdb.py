@@ -100,13 +100,15 @@ def _records(buffer: Bytes, length: int) -> tuple[NDArray[np.int64], NDArray[np.
 
 def _borders(buffer: Bytes, starts: NDArray[np.int64], kinds: NDArray[np.int8]) -> tuple[NDArray[np.int32], ...]:
     """Model, part and block of every atom."""
-    model, closed = 1, False
+    model, closed, used = 1, False, set[int]()
     number = np.ones(len(kinds), np.int32)
     breaks = np.flatnonzero(kinds >= 3)
     for k, end in pairwise([*breaks.tolist(), len(kinds)]):
         if kinds[k] == 5:
             text = gather(buffer, starts[k : k + 1], 40)[5:, 0].tobytes().split()
             model, closed = int(text[0][:9]) if text and text[0].isdigit() else model + closed, False
+            model = max(used) + 1 if model in used else model  # files put together
+            used.add(model)
         closed |= bool(kinds[k] == 4)
         if closed and (kinds[k:end] <= 1).any():
             model, closed = model + 1, False  # models without a MODEL record
