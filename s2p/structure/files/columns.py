@@ -56,15 +56,6 @@ class Fields:
     n: int
     text: dict[str, Bytes] = field(init=False)
     """(width, n) characters, blanks where there are none. ``code`` is a residue number with letters or leading zeros."""
-    number: NDArray[np.int32] = field(init=False)
-    coord: NDArray[np.float64] = field(init=False)
-    """(3, n) Å, NaN where there is no number."""
-    occupancy: NDArray[np.float64] = field(init=False)
-    b_factor: NDArray[np.float64] = field(init=False)
-    read: Mask = field(init=False)
-    """(n,) whether the record could be read."""
-    displaced: Mask = field(init=False)
-    """(n,) whether its fields stand in other columns than those of the format."""
     aligned: bool = True
     """Whether names keep to the columns."""
 
@@ -72,8 +63,10 @@ class Fields:
         self.text = {key: np.full((width, self.n), _BLANK, np.uint8) for key, width in _WIDTHS.items()}
         self.number = np.zeros(self.n, np.int32)
         self.coord = np.full((3, self.n), np.nan)
+        """(3, n) Å, NaN where there is no number."""
         self.occupancy, self.b_factor = np.ones(self.n), np.zeros(self.n)
         self.read, self.displaced = np.zeros(self.n, bool), np.zeros(self.n, bool)
+        """(n,) whether the record could be read, and whether its fields are in other columns than those of the format."""
 
     def put(self, key: str, row: int, value: bytes) -> None:
         """Text of one record."""
@@ -120,16 +113,9 @@ class _Layout:
             # A serial of six digits may use the blank before the name, a residue name of four letters that behind it.
             return fits & (blank[name - 1] | (columns[6:name] - 48 < 10).all(axis=0))
         fits &= blank[name - 1] & blank[chain - 1]
-        for width, usual, start in (
-            (self.serial, 5, 6),
-            (self.name, 4, name),
-            (self.residue, 3, residue),
-            (self.chain, 1, chain),
-        ):
-            if width > usual:
+        for key, start in (("serial", 6), ("name", name), ("residue", residue), ("chain", chain), ("number", number)):
+            if (width := getattr(self, key)) > getattr(_STANDARD, key):
                 fits &= ~blank[start : start + width].any(axis=0)
-        if self.number > 4:
-            fits &= ~blank[number]
         if self.chain > 1:
             digit = columns[number - 1 : icode] - 48 < 10
             digit[0] = False  # the chain id
@@ -138,11 +124,8 @@ class _Layout:
 
 
 _STANDARD = _Layout()
-_LAYOUTS = [_Layout(chain=2, number=3), _Layout(places=4)] + [
-    layout
-    for layout in (_Layout(*widths) for widths in product((5, 6, 7), (4, 5), (3, 4), (1, 2, 3, 4), (4, 5, 6), (3, 4)))
-    if 30 < layout.starts[-1] <= 34
-]
+_LAYOUTS = [_Layout(*widths) for widths in product((5, 6, 7), (4, 5), (3, 4), (1, 2, 3, 4), (4, 5, 6), (3, 4))]
+_LAYOUTS = [_Layout(chain=2, number=3)] + [x for x in _LAYOUTS if x != _STANDARD and x.starts[-1] <= 34]
 
 
 def _alphanumeric(columns: Bytes) -> Any:
@@ -180,7 +163,7 @@ def read_fields(buffer: Bytes, starts: NDArray[np.int64], charges: bool) -> Fiel
     Parameters
     ----------
     buffer
-        The file, with 100 bytes or more after its last line.
+        The file, with 128 bytes after its last line.
     starts
         (n,) places of first characters.
     charges
@@ -190,7 +173,7 @@ def read_fields(buffer: Bytes, starts: NDArray[np.int64], charges: bool) -> Fiel
     fields = Fields(len(starts))
     _fill(fields, columns, _STANDARD, np.arange(len(starts)), charges)
     if len(rows := np.flatnonzero(~fields.read)):
-        columns = gather(buffer, starts[rows], WIDTH + 16)
+        columns = gather(buffer, starts[rows], 128)
         fields.displaced[rows] = True
         _choose(fields, columns, rows, charges)
         unread = np.flatnonzero(~fields.read[rows])
@@ -318,7 +301,9 @@ def _choose(fields: Fields, columns: Bytes, rows: NDArray[np.int_], charges: boo
 
 def _read_wide(fields: Fields, line: bytes, row: int) -> bytes:
     """Read a record some of whose coordinates need more than eight columns; what stands behind them."""
-    wide = [found for pattern in _WIDE if (found := pattern.match(line, 30)) and all(map(_is_filled, found.groups()))]
+    wide = [found for pattern in _WIDE if (found := pattern.match(line, 30))]
+    # A number fills its eight columns, or more without blanks.
+    wide = [found for found in wide if all(len(x) == 8 or (len(x) > 8 and x[0] != _BLANK) for x in found.groups())]
     if len(wide) != 1:
         return b""
     columns = np.frombuffer(line.ljust(WIDTH), np.uint8)[:, None]
@@ -348,11 +333,6 @@ def _read_words(fields: Fields, line: bytes, row: int) -> bytes:
         fields.put(key, row, text)
     fields.put_numbers(row, int(found["number"]), found.group("x", "y", "z"))
     return _tail_in_columns(found["rest"] or b" ")
-
-
-def _is_filled(text: bytes) -> bool:
-    """Whether a number fills eight columns, or more without blanks."""
-    return len(text) == 8 or (len(text) > 8 and text[0] != _BLANK)
 
 
 def _is_certain(found: re.Match[bytes]) -> bool:

@@ -13,13 +13,14 @@ from s2p.config import ReadConfig
 from s2p.errors import StructureError
 from s2p.structure.files.columns import Bytes, Fields, gather, read_fields
 from s2p.structure.files.names import DUMMY, STANDARD, element_of, is_residue_name
-from s2p.structure.files.table import AtomTable, check_count
+from s2p.structure.files.table import AtomTable, changes, check_count, codes
 
 __all__ = ["read_pdb"]
 
 _PIECE = 1 << 22
 _BLANK = 32
 _INDENTED = re.compile(rb"\n +(?:ATOM  |HETATM)", re.IGNORECASE)
+_KINDS = (b"ATOM", b"HETATM", b"TER", b"END", b"ENDMDL", b"MODEL")
 _WAY_OUT = "save the structure as mmCIF, or write the PDB file again with another program"
 
 
@@ -50,13 +51,13 @@ def read_pdb(data: bytes, path: Path, config: ReadConfig) -> AtomTable:
     """
     if not data.isascii():  # columns are characters to whoever wrote the file
         data = data.decode(errors="replace").encode("ascii", errors="replace")
-    if b"\t" in data:
+    if 0 < 8 * data.count(b"\t") < config.max_bytes:
         data = data.expandtabs(8)
     if indented := _INDENTED.search(b"\n" + data):
         number = data.count(b"\n", 0, indented.start()) + 1
         raise StructureError(f"{path}, line {number}: a blank stands before the atom record; remove the blanks at line starts")
     buffer = np.frombuffer(b"".join((data, b"\n", b" " * 128)), np.uint8)
-    starts, lines, kinds = _records(buffer, len(data))
+    starts, lines, kinds = _records(buffer, len(data), path, config)
     is_atom = kinds <= 1
     check_count(int(is_atom.sum()), config.max_atoms, "atom records", path)
     if not is_atom.any():
@@ -74,28 +75,31 @@ def read_pdb(data: bytes, path: Path, config: ReadConfig) -> AtomTable:
         _settle_numbers(fields)
     except _Unclear as error:
         raise StructureError(f"{path}, line {line[error.row]}: {error}; {_WAY_OUT}") from None
-    return _table(fields, line, kinds[is_atom] == 1, *_borders(buffer, starts, kinds))
+    return _table(fields, line, kinds[is_atom] == 1, _borders(buffer, starts, kinds))
 
 
-def _records(buffer: Bytes, length: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int8]]:
-    """First byte, line number and kind of the records in use: ATOM 0, HETATM 1, TER 2, END 3, ENDMDL 4, MODEL 5."""
-    found, seen = [], 0
+def _records(
+    buffer: Bytes, length: int, path: Path, config: ReadConfig
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int8]]:
+    """First byte, line number and kind of the records in use, from :data:`_KINDS`."""
+    found, seen, count = [], 0, 0
     for piece in range(0, length, _PIECE):
         starts = np.flatnonzero(buffer[piece : min(piece + _PIECE, length)] == 10) + piece + 1
         if piece == 0:
             starts = np.concatenate(([0], starts))
-        letter = buffer[starts] & 0xDF
-        wanted = (letter == 65) | (letter == 69) | (letter == 72) | (letter == 77) | (letter == 84)
-        found.append((starts[wanted], np.flatnonzero(wanted) + seen + 1))
-        seen += len(starts)
-    starts, lines = (np.concatenate(column) for column in zip(*found, strict=True))
-    word = gather(buffer, starts, 7)
-    word = np.where((word | 0x20) - 97 < 26, word & 0xDF, word)
-    kinds = np.full(len(starts), -1, np.int8)
-    for kind, text in enumerate((b"ATOM", b"HETATM", b"TER", b"END", b"ENDMDL", b"MODEL")):
-        ends = (word[len(text)] - 65 >= 26) & (word[len(text)] != 95)  # not within a longer word
-        kinds[(word[: len(text)] == np.frombuffer(text, np.uint8)[:, None]).all(axis=0) & ends] = kind
-    return starts[kinds >= 0], lines[kinds >= 0], kinds[kinds >= 0]
+        lines = np.flatnonzero(np.isin(buffer[starts] & 0xDF, [text[0] for text in _KINDS]))
+        word = gather(buffer, starts[lines], 7)
+        word = np.where((word | 0x20) - 97 < 26, word & 0xDF, word)
+        kinds = np.full(len(lines), -1, np.int8)
+        for kind, text in enumerate(_KINDS):
+            ends = (word[len(text)] - 65 >= 26) & (word[len(text)] != 95)  # not within a longer word
+            kinds[(word[: len(text)] == np.frombuffer(text, np.uint8)[:, None]).all(axis=0) & ends] = kind
+        used = kinds >= 0
+        found.append((starts[lines[used]], lines[used] + seen + 1, kinds[used]))
+        seen, count = seen + len(starts), count + int(used.sum())
+        check_count(count, 4 * config.max_atoms, "records", path)
+    starts, lines, kinds = (np.concatenate(column) for column in zip(*found, strict=True))
+    return starts, lines, kinds
 
 
 def _borders(buffer: Bytes, starts: NDArray[np.int64], kinds: NDArray[np.int8]) -> tuple[NDArray[np.int32], ...]:
@@ -121,30 +125,29 @@ def _borders(buffer: Bytes, starts: NDArray[np.int64], kinds: NDArray[np.int8]) 
 def _settle_names(fields: Fields) -> None:
     """Tell residue names of four letters from chain ids of two, which share a column, and from altlocs."""
     residue, chain, altloc = fields.text["residue"], fields.text["chain"], fields.text["altloc"]
-    shared = np.flatnonzero(residue[3] != _BLANK)
-    if len(shared):
-        words, code = np.unique(np.concatenate((residue[:, shared], chain[:1, shared])), axis=1, return_inverse=True)
-        texts = [word.tobytes().decode() for word in words.T]
-        four = np.array([is_residue_name(text[:4].strip()) for text in texts])
-        three = np.array([is_residue_name(text[:3].strip()) for text in texts])
+    rows = np.flatnonzero(residue[3] != _BLANK)
+    if len(rows):
         # A letter behind ALA that makes no other residue of it is part of the chain id, everywhere in the file.
-        two_letters = np.isin(words[3], words[3, three & ~four])[code.ravel()]
-        rows = shared[two_letters]
-        chain[1, rows] = chain[0, rows]
-        chain[0, rows], residue[3, rows] = residue[3, rows], _BLANK
-    split = np.flatnonzero((altloc[0] != _BLANK) & (residue[3] == _BLANK))
-    if len(split):
-        words, code = np.unique(np.concatenate((altloc[:, split], residue[:3, split])), axis=1, return_inverse=True)
-        texts = [word.tobytes().decode() for word in words.T]
-        joined = np.array([is_residue_name(text) and not is_residue_name(text[1:].strip()) for text in texts])[code.ravel()]
-        rows = split[joined]
-        residue[1:, rows], residue[0, rows], altloc[0, rows] = residue[:3, rows], altloc[0, rows], _BLANK
+        proof = residue[3, rows[_are_residues(residue[:3, rows]) & ~_are_residues(residue[:, rows])]]
+        rows = rows[np.isin(residue[3, rows], proof)]
+        chain[1, rows], chain[0, rows], residue[3, rows] = chain[0, rows], residue[3, rows], _BLANK
+    rows = np.flatnonzero((altloc[0] != _BLANK) & (residue[:3] != _BLANK).all(axis=0) & (residue[3] == _BLANK))
+    if len(rows):
+        whole = np.concatenate((altloc, residue[:3]))
+        rows = rows[_are_residues(whole[:, rows]) & ~_are_residues(residue[:3, rows])]
+        residue[:, rows], altloc[0, rows] = whole[:, rows], _BLANK
+
+
+def _are_residues(columns: Bytes) -> NDArray[np.bool_]:
+    """(n,) whether a force field has a residue of that name."""
+    names, code = np.unique(_text(columns), return_inverse=True)
+    return np.array([is_residue_name(name) for name in names.tolist()])[code]
 
 
 def _settle_numbers(fields: Fields) -> None:
     """Residue numbers over 9999 that keep to four columns: hybrid-36, hexadecimal, or with a digit in a column beside."""
     number, chain, icode = fields.number, fields.text["chain"], fields.text["icode"][0]
-    same_chain = np.concatenate(([False], (chain[:, 1:] == chain[:, :-1]).all(axis=0)))
+    same_chain = ~changes(*chain)
     after_9999 = same_chain & np.concatenate(([False], number[:-1] == 9999))
     code = fields.text["code"]
     texts = {row: code[:, row].tobytes().decode() for row in np.flatnonzero(code[0] != _BLANK).tolist()}
@@ -218,60 +221,46 @@ def _text(columns: Bytes) -> NDArray[np.str_]:
     return np.ascontiguousarray(columns.T, dtype=np.uint32).view(f"U{len(columns)}").ravel()
 
 
-def _table(
-    fields: Fields,
-    line: NDArray[np.int32],
-    het: NDArray[np.bool_],
-    model: NDArray[np.int32],
-    part: NDArray[np.int32],
-    block: NDArray[np.int32],
-) -> AtomTable:
+def _table(fields: Fields, line: NDArray[np.int32], het: NDArray[np.bool_], borders: tuple[NDArray[np.int32], ...]) -> AtomTable:
     """The table of all atoms; points that are no atoms are left out."""
     element = _elements(fields)
     text = {key: _text(columns) for key, columns in fields.text.items()}
-    keep = element != DUMMY
+    model, part, block = borders
     notes = []
     if displaced := int(fields.displaced.sum()):
         notes.append(f"{displaced} atom records have displaced or unusual fields; they were read where that is certain")
-    if not keep.all():
-        notes.append(f"{int((~keep).sum())} lone pairs and other points that are no atoms were left out")
-    segment = _whole_segments(text, fields.number, part)
-    empty = np.zeros(len(line), "<U1")
-    columns = (
-        fields.coord.T,
-        text["name"],
-        element,
-        text["altloc"],
-        text["residue"],
-        text["chain"],
-        fields.number,
-        text["icode"],
-        segment,
-        fields.occupancy.astype(np.float32),
-        fields.b_factor.astype(np.float32),
-        het,
-        model,
-        part,
-        block,
-        empty,
-        np.zeros(len(line), np.int32),
-        line,
+    if dummies := int((element == DUMMY).sum()):
+        notes.append(f"{dummies} lone pairs and other points that are no atoms were left out")
+    table = AtomTable(
+        coord=fields.coord.T,
+        name=text["name"],
+        element=element,
+        altloc=text["altloc"],
+        residue_name=text["residue"],
+        chain=text["chain"],
+        number=fields.number,
+        insertion_code=text["icode"],
+        segment=_whole_segments(text, fields.number, part),
+        occupancy=fields.occupancy.astype(np.float32),
+        b_factor=fields.b_factor.astype(np.float32),
+        het=het,
+        model=model,
+        part=part,
+        block=block,
+        label_chain=np.zeros(len(line), "<U1"),
+        label_number=np.zeros(len(line), np.int32),
+        line=line,
+        notes=tuple(notes),
     )
-    if not keep.all():
-        columns = tuple(column[keep] for column in columns)
-    return AtomTable(*columns, tuple(notes))
+    return table.take(element != DUMMY) if dummies else table
 
 
 def _elements(fields: Fields) -> NDArray[np.str_]:
     """(n,) symbols, looked up once for every kind of atom."""
     name, residue = fields.text["name"], fields.text["residue"]
     halves = (np.concatenate((name[:4], residue)), np.concatenate((name[4:], fields.text["element"], residue)))
-    code = np.zeros(len(fields.number), np.int64)
-    for half in halves:
-        packed = np.ascontiguousarray(half.T).view(np.uint64).ravel()
-        known, place = np.unique(packed, return_inverse=True)
-        code = code * len(known) + place
-    _, first, place = np.unique(code, return_index=True, return_inverse=True)
+    code = codes(*(np.ascontiguousarray(half.T).view(np.uint64).ravel() for half in halves))
+    first = np.unique(code, return_index=True)[1]
     kinds = [tuple(fields.text[key][:, k].tobytes().decode() for key in ("name", "residue", "element")) for k in first.tolist()]
     # In standard residues all heavy atoms have symbols of one letter: where do their names start?
     starts = [atom[0] for atom, res, _ in kinds if res.strip() in STANDARD and atom.strip() in ("N", "CA", "C", "O", "CB")]
@@ -279,7 +268,7 @@ def _elements(fields: Fields) -> NDArray[np.str_]:
     aligned = fields.aligned and starts.count(" ") * 2 > len(starts)
     return np.array(
         [element_of(atom[:4] if aligned else atom.strip(), res.strip(), column, aligned) for atom, res, column in kinds]
-    )[place]
+    )[code]
 
 
 def _whole_segments(text: dict[str, NDArray[np.str_]], number: NDArray[np.int32], part: NDArray[np.int32]) -> NDArray[np.str_]:
@@ -288,10 +277,7 @@ def _whole_segments(text: dict[str, NDArray[np.str_]], number: NDArray[np.int32]
     given = segment != ""
     if given.all() or not given.any():
         return segment
-    change = np.zeros(len(segment) - 1, bool)
-    for column in (text["residue"], text["chain"], text["icode"], number, part):
-        change |= column[1:] != column[:-1]
-    residue = np.cumsum(np.concatenate(([False], change)))
+    residue = np.cumsum(changes(text["residue"], text["chain"], text["icode"], number, part)) - 1
     own = np.zeros(int(residue[-1]) + 1, segment.dtype)
     own[residue[given][::-1]] = segment[given][::-1]
     return np.where(given, segment, own[residue])
