@@ -20,7 +20,6 @@ A prediction of the structure ``S`` becomes, by format:
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Collection, Iterable
 from itertools import count, takewhile
@@ -245,18 +244,9 @@ def _fits_pdb(structure: Structure) -> bool:
 def json_text(value: Any, indent: int | None = None) -> str:
     """JSON with NumPy scalars as numbers and NaN or infinity, which JSON lacks, as null."""
 
-    def clean(x: Any) -> Any:
-        if isinstance(x, dict):
-            return {str(k): clean(v) for k, v in x.items()}
-        if isinstance(x, (list, tuple, set, frozenset)):
-            return [clean(v) for v in x]
-        if isinstance(x, (np.generic, np.ndarray)):
-            return clean(x.tolist())
-        if isinstance(x, float) and not math.isfinite(x):
-            return None
-        return x if isinstance(x, (str, int, float, bool, type(None))) else str(x)
-
-    return json.dumps(clean(value), indent=indent, ensure_ascii=False, allow_nan=False)
+    plain = json.dumps(value, default=lambda x: x.tolist() if isinstance(x, (np.generic, np.ndarray)) else str(x))
+    finite = json.loads(plain, parse_constant=lambda _: None)
+    return json.dumps(finite, indent=indent, ensure_ascii=False, allow_nan=False)
 
 
 def save(prediction: Prediction, folder: str | Path, formats: Iterable[str] = FORMATS) -> list[Path]:

@@ -111,9 +111,9 @@ def static_figure(prediction: Prediction, *, dpi: int = 150) -> Figure:
     ax.set_aspect("equal")
     ax.margins(0.06)
     ax.set_axis_off()
-    ax.add_artist(
-        AnchoredSizeBar(ax.transData, 10, "10 Å", "lower right", label_top=True, frameon=False, pad=0, size_vertical=0.3)
-    )
+    bar = AnchoredSizeBar(ax.transData, 10, "10 Å", "lower right", label_top=True, frameon=False, pad=0, size_vertical=0.3)
+    bar.set_in_layout(False)  # it may be longer than a tiny structure
+    ax.add_artist(bar)
     ax.set_title(literal(structure.name), size=12, weight="bold", loc="left")
     figure.legend(handles=handles, loc="outside lower center", ncols=2, frameon=False, fontsize=9)
     return figure

@@ -11,6 +11,7 @@ import base64
 import hashlib
 import html
 import re
+from collections.abc import Mapping
 from importlib import resources
 from typing import Any
 
@@ -24,7 +25,7 @@ from s2p.output.viewers import chimerax_selection, pymol_selection
 from s2p.pockets.hits import HIT, ligand_hits
 from s2p.prediction import Prediction
 
-__all__ = ["CITATION", "asset", "embed_json", "library", "page", "render", "script_hash", "update"]
+__all__ = ["CITATION", "asset", "embed_json", "fill", "library", "page", "render", "script_hash", "update"]
 
 CITATION = (
     "Method: Škrhák, Polák, Novotný, Hoksza (2026) Seq2Pocket, bioRxiv 2026.01.28.702257. "
@@ -46,6 +47,11 @@ def asset(name: str) -> str:
 def library() -> str:
     """3Dmol.js, so that a ``<script>`` can hold it: a parser ends the element at the first closing tag in it."""
     return re.sub(r"</(script)", r"<\\/\1", asset("3Dmol-min.js"), flags=re.IGNORECASE)
+
+
+def fill(name: str, values: Mapping[str, str]) -> str:
+    """A template of ours with HTML in place of ``{{names}}``: in one pass, so that text that looks like one is left alone."""
+    return re.sub(r"\{\{(\w+)\}\}", lambda match: values[match[1]], asset(name))
 
 
 def embed_json(value: Any) -> str:
@@ -80,10 +86,10 @@ def render(prediction: Prediction, *, channel: str = "") -> str:
         "settings": _settings_table(prediction),
         "citation": html.escape(CITATION),
     }
-    # One pass, so that text which happens to look like a placeholder is left alone.
-    content = re.sub(r"\{\{(\w+)\}\}", lambda match: values[match[1]], asset("report.html"))
     scene = _scene(prediction) | _found(prediction) | {"channel": channel}
-    return page(f"{structure.name} – binding pockets", content, kind="embedded" if channel else "page", scene=scene)
+    return page(
+        f"{structure.name} – binding pockets", fill("report.html", values), kind="embedded" if channel else "page", scene=scene
+    )
 
 
 def page(title: str, content: str, *, css: str = "", kind: str = "", scene: Any = None, script: str | None = None) -> str:
@@ -116,21 +122,8 @@ def page(title: str, content: str, *, css: str = "", kind: str = "", scene: Any 
 <script>{viewer}</script>
 <script>{script}</script>
 """
-    return f"""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{policy}">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<meta name="generator" content="s2p {__version__}">
-<title>{html.escape(title)}</title>
-<style>{asset("report.css")}{css}</style>
-</head>
-<body{f' class="{kind}"' if kind else ""}>
-{content}{scripts}</body>
-</html>
-"""
+    values = {"policy": policy, "version": __version__, "title": html.escape(title), "style": asset("report.css") + css}
+    return fill("page.html", values | {"kind": kind, "content": content, "scripts": scripts})
 
 
 def update(prediction: Prediction) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from s2p.io.runtime import in_colab
 from s2p.output.files import scores_order, scores_text
 from s2p.output.palette import CARTOON, LIGAND, PROBABILITY, ink, pocket_color, rgb
 from s2p.output.pictures import static_png
-from s2p.output.report import embed_json, library
+from s2p.output.report import embed_json, fill, library
 from s2p.prediction import Prediction
 
 __all__ = ["view"]
@@ -91,14 +91,8 @@ def _py3dmol(prediction: Prediction, style: str, show: str, width: int, height: 
         def _make_html(self) -> str:
             # Residue and chain names come from files: no text among them may end the script element.
             self.startjs: str = re.sub(r"<(?=/script|!--)", r"\\x3c", self.startjs, flags=re.IGNORECASE)
-            # py3Dmol fetches the library from the network unless this promise exists.
-            ready = "$3Dmol.setSyncSurface(true); var $3Dmolpromise = Promise.resolve();"
-            names = f"const s2pResidues = {embed_json(_names(prediction))};"
-            page = (
-                f"<!DOCTYPE html><meta charset='utf-8'><style>{_STYLE}</style><body>"
-                f"<script>{library()}</script><script>{ready}{names}</script>{super()._make_html()}"
-                f"{_legend(prediction, style)}<output id='picked'>Click a residue for its number and probability.</output></body>"
-            )
+            values = {"library": library(), "names": embed_json(_names(prediction)), "legend": _legend(prediction, style)}
+            page = fill("view.html", values | {"view": super()._make_html()})
             return (
                 f'<iframe srcdoc="{html.escape(page)}" width="{width}" height="{height}" style="border:0;max-width:100%" '
                 'title="3D view of the predicted pockets"></iframe>'
@@ -136,24 +130,11 @@ def _py3dmol(prediction: Prediction, style: str, show: str, width: int, height: 
             lines = [f"X {x:.2f} {y:.2f} {z:.2f}" for x, y, z in p.points.astype(float).tolist()]
             scene.addModel("\n".join([str(len(lines)), "", *lines]), "xyz")
             scene.setStyle({"model": -1}, {"sphere": {"radius": 0.35, "color": pocket_color(p.rank)}})
-    scene.setHoverable(
-        protein, True, _HOVER, "function(atom, viewer) { if (atom.s2p) { viewer.removeLabel(atom.s2p); delete atom.s2p; } }"
-    )
-    scene.setClickable(protein, True, _CLICK)
+    call = "function(atom, viewer) {{ {}(atom, viewer); }}".format
+    scene.setHoverable(protein, True, call("s2pHover"), call("s2pLeave"))
+    scene.setClickable(protein, True, call("s2pClick"))
     scene.zoomTo({"model": 0, **protein})
     return scene
-
-
-_NAME = "const text = atom.model === 0 && s2pResidues[atom.index]; if (!text) return; "
-_LABEL = "{position: atom, backgroundColor: '#222222', backgroundOpacity: 0.85, fontColor: 'white', fontSize: 13, inFront: true}"
-_HOVER = f"function(atom, viewer) {{ {_NAME} if (!atom.s2p) atom.s2p = viewer.addLabel(text.split(':  ')[0], {_LABEL}); }}"
-_CLICK = f"function(atom, viewer) {{ {_NAME} document.getElementById('picked').textContent = text; }}"
-_STYLE = (
-    "body { margin: 0; overflow: hidden; font: 13px system-ui, sans-serif; } "
-    "#legend, #picked { position: absolute; left: 8px; padding: 2px 6px; background: #ffffffdd; color: #1b1f23; z-index: 9; } "
-    "#legend { top: 8px; } #picked { bottom: 8px; } #legend i { display: inline-block; width: 11px; height: 11px; } "
-    "#legend .ramp { width: 90px; }"
-)
 
 
 def _names(prediction: Prediction) -> list[str]:
@@ -176,7 +157,7 @@ def _legend(prediction: Prediction, style: str) -> str:
     if style == "probability":
         ramp = f"linear-gradient(90deg,{','.join(PROBABILITY)})"
         rows.append(f"<div>0 <i class='ramp' style='background:{ramp}'></i> 1 residue probability</div>")
-    return f"<div id='legend'>{''.join(rows)}</div>"
+    return "".join(rows)
 
 
 _ELEMENTS = {"N": "#3050F8", "O": "#FF0D0D", "S": "#C8A800", "P": "#FF8000", "F": "#70B050", "CL": "#1FA01F", "BR": "#A62929"}
