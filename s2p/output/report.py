@@ -12,6 +12,7 @@ import hashlib
 import html
 import re
 from collections.abc import Mapping
+from functools import cache
 from importlib import resources
 from typing import Any
 
@@ -39,6 +40,7 @@ CLUSTERING = ("bandwidth", "seeding", "frame", "n_points", "probe_radius", "buri
 """Settings that have no part in pockets of the scored surface."""
 
 
+@cache
 def asset(name: str) -> str:
     """Text of a file in ``s2p/output``."""
     return resources.files("s2p.output").joinpath(name).read_text(encoding="utf-8")
@@ -78,7 +80,6 @@ def render(prediction: Prediction, *, channel: str = "") -> str:
         "name": html.escape(structure.name),
         "summary": html.escape(_summary(prediction)),
         "notes": "".join(f"<p class='note'>{html.escape(note)}</p>" for note in notes),
-        "ligand_carbons": "black (dark mode: white)",
         "pockets": _pocket_table(prediction),
         "n_residues": str(len(structure.residues)),
         "threshold": "" if prediction.settings.get("threshold") is None else "Dashed line: the threshold.",
@@ -110,18 +111,13 @@ def page(title: str, content: str, *, css: str = "", kind: str = "", scene: Any 
     script
         What draws ``scene`` with 3Dmol.js; default: that of the report.
     """
-    policy, scripts = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'", ""
+    policy, scripts = "default-src 'none'; ", ""
     if scene is not None:
-        viewer, script = library(), asset("report.js") if script is None else script
-        hashes = " ".join(map(script_hash, (viewer, script)))
-        policy = (
-            f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; img-src data: blob:; base-uri 'none'; "
-            "form-action 'none'"
-        )
-        scripts = f"""<script type="application/json" id="data">{embed_json(scene)}</script>
-<script>{viewer}</script>
-<script>{script}</script>
-"""
+        sources = library(), asset("report.js") if script is None else script
+        policy += f"script-src {' '.join(map(script_hash, sources))}; img-src data: blob:; "
+        scripts = f'<script type="application/json" id="data">{embed_json(scene)}</script>\n'
+        scripts += "".join(f"<script>{source}</script>\n" for source in sources)
+    policy += "style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
     values = {"policy": policy, "version": __version__, "title": html.escape(title), "style": asset("report.css") + css}
     return fill("page.html", values | {"kind": kind, "content": content, "scripts": scripts})
 
@@ -199,74 +195,39 @@ def _found(prediction: Prediction) -> dict[str, Any]:
 def _pocket_table(prediction: Prediction) -> str:
     if not prediction.pockets:
         return "<p>No pocket was predicted: no residue passed the threshold.</p>"
-    ids = prediction.structure.residues.ids()
-    rows = []
+    ids, rows = prediction.structure.residues.ids(), []
     for p in prediction.pockets:
-        color = pocket_color(p.rank)
-        center = ", ".join(f"{x:.1f}" for x in p.center.tolist())
-        residues = html.escape(" ".join(ids[i] for i in p.residues.tolist()))
-        rows.append(
-            f"<tr class='main' data-rank='{p.rank}'>"
-            f"<td class='left'><input type='checkbox' data-show='{p.rank}' aria-label='Show pocket {p.rank}'></td>"
-            f"<td class='left'><button type='button' class='rank' data-zoom='{p.rank}' aria-label='Zoom to pocket {p.rank}' "
-            f"style='background:{color};color:{ink(color)}'>{p.rank}</button>{p.copy.lstrip(',')}</td>"
-            f"<td>{p.probability:.2f}</td><td>{p.score:.3f}</td><td>{len(p.residues)}</td><td>{p.volume:.0f}</td></tr>"
-            f"<tr data-rank='{p.rank}'><td colspan='6' class='residues'>Copy selection: "
-            f"<button type='button' data-copy='pymol' data-rank='{p.rank}'>PyMOL</button> "
-            f"<button type='button' data-copy='chimerax' data-rank='{p.rank}'>ChimeraX</button>"
-            f"<details><summary>Residues and centre</summary>{residues}<br>centre {center} Å</details></td></tr>"
-        )
-    columns = {"rank": "pocket", "probability": "probability", "score": "score", "size": "residues", "volume": "volume"}
-    heads = [
-        f"<button type='button' class='sort' data-sort='{key}'>{label}<span aria-hidden='true'></span></button>"
-        for key, label in columns.items()
-    ]
-    return _table("Pockets", ["show", heads[0]], heads[1:], rows)
+        values = {
+            "rank": str(p.rank),
+            "color": pocket_color(p.rank),
+            "ink": ink(pocket_color(p.rank)),
+            "copy": p.copy.lstrip(","),
+        }
+        values |= {"probability": f"{p.probability:.2f}", "score": f"{p.score:.3f}", "volume": f"{p.volume:.0f}"}
+        values |= {"size": str(len(p.residues)), "residues": html.escape(" ".join(ids[i] for i in p.residues.tolist()))}
+        rows.append(fill("pocket.html", values | {"center": ", ".join(f"{x:.1f}" for x in p.center.tolist())}))
+    return fill("pockets.html", {"rows": "".join(rows)})
 
 
 def _ligand_table(prediction: Prediction) -> str:
     found = ligand_hits(prediction, [ligand for ligand in prediction.structure.ligands if ligand.kind == "molecule"])
     if not found:
         return "<p>The structure holds no ligand molecule to compare with.</p>"
-    rows = [
-        f"<tr><td class='left'><button type='button' data-ligand='{k}' aria-label='Zoom to {html.escape(hit.ligand)}'>"
-        f"{html.escape(hit.ligand)}</button></td><td>{hit.n_atoms}</td>"
-        + (
-            f"<td>{'yes' if hit.found else 'no'}</td><td>{hit.pocket}</td><td>{hit.dca:.1f}</td><td>{hit.dcc:.1f}</td></tr>"
-            if hit.pocket
-            else "<td>no</td><td>–</td><td>–</td><td>–</td></tr>"
-        )
-        for k, hit in enumerate(found)
-    ]
-    columns = ["heavy atoms", "found", "pocket", "centre to closest atom (Å)", "centre to centroid (Å)"]
-    return _table("Ligands", ["ligand"], columns, rows) + (
-        "<p class='caption'><b>Table 2.</b> Molecules in the file, buffer and additives included, and the best-ranked pocket "
-        f"that finds them (its centre is within {HIT:g} Å of an atom), or else the nearest. The predictor does not see them.</p>"
-    )
-
-
-def _table(label: str, left: list[str], right: list[str], rows: list[str]) -> str:
-    head = "".join(f"<th class='left' scope='col'>{x}</th>" for x in left) + "".join(f"<th scope='col'>{x}</th>" for x in right)
-    return (
-        f"<div class='scroll' tabindex='0' role='region' aria-label='{label}'><table><thead><tr>{head}</tr></thead>"
-        f"<tbody>{''.join(rows)}</tbody></table></div>"
-    )
+    rows = []
+    for k, hit in enumerate(found):
+        name, best = html.escape(hit.ligand), (hit.pocket, f"{hit.dca:.1f}", f"{hit.dcc:.1f}") if hit.pocket else "–––"
+        cells = "".join(f"<td>{text}</td>" for text in (hit.n_atoms, "yes" if hit.found else "no", *best))
+        button = f"<button type='button' data-ligand='{k}' aria-label='Zoom to {name}'>{name}</button>"
+        rows.append(f"<tr><td class='left'>{button}</td>{cells}</tr>")
+    return fill("ligands.html", {"rows": "".join(rows), "hit": f"{HIT:g}"})
 
 
 def _settings_table(prediction: Prediction) -> str:
-    values: dict[str, Any] = {"model": prediction.model, "s2p": __version__, **prediction.settings}
     idle = CLUSTERING if prediction.settings.get("ranking") == "surface" else ()
-    rows = "".join(
-        f"<tr><th scope='row'>{html.escape(str(key))}</th><td>{html.escape(_plain(value))}"
-        f"{' (published pockets only)' if key in idle else ''}</td></tr>"
-        for key, value in values.items()
-    )
-    return f"<table class='settings'><tbody>{rows}</tbody></table>"
-
-
-def _plain(value: Any) -> str:
-    if isinstance(value, str):
-        return value
-    if isinstance(value, (float, np.floating)):
-        return f"{float(value):g}"
-    return json_text(value)
+    rows = []
+    for key, value in {"model": prediction.model, "s2p": __version__, **prediction.settings}.items():
+        number = isinstance(value, (float, np.floating))
+        text = f"{float(value):g}" if number else value if isinstance(value, str) else json_text(value)
+        text += " (published pockets only)" if key in idle else ""
+        rows.append(f"<tr><th scope='row'>{html.escape(str(key))}</th><td>{html.escape(text)}</td></tr>")
+    return f"<table class='settings'><tbody>{''.join(rows)}</tbody></table>"
