@@ -21,7 +21,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
+from functools import cache
+from importlib import resources
 from itertools import count, takewhile
 from pathlib import Path
 from typing import Any
@@ -42,6 +44,8 @@ __all__ = [
     "POCKET_COLUMNS",
     "RESIDUE_COLUMNS",
     "as_json",
+    "asset",
+    "fill",
     "json_text",
     "pocket_rows",
     "remove_ours",
@@ -69,6 +73,17 @@ POCKET_COLUMNS = (
     "copy_of",
 )
 RESIDUE_COLUMNS = ("chain", "number", "insertion_code", "name", "probability", "smoothed", "pocket")
+
+
+@cache
+def asset(name: str) -> str:
+    """Text of a file in ``s2p/output``."""
+    return resources.files("s2p.output").joinpath(name).read_text(encoding="utf-8")
+
+
+def fill(name: str, values: Mapping[str, str]) -> str:
+    """A template of ours with values in place of ``{{names}}``: in one pass, so that text that looks like one is left alone."""
+    return re.sub(r"\{\{(\w+)\}\}", lambda match: values[match[1]], asset(name))
 
 
 def pocket_rows(prediction: Prediction) -> list[tuple[Any, ...]]:
@@ -164,12 +179,10 @@ def scores_order(structure: Structure) -> NDArray[np.int32]:
 
     Viewers are told by this which atom is which: not all of them read insertion codes.
     """
-    chain_of_atom = structure.residues.chain[structure.atoms.residue_index]
-    parts: list[NDArray[np.int32]] = []
-    for chain in _chain_order(structure):
-        parts.append(structure.atoms.residue_index[chain_of_atom == chain])
-        parts.append(np.full(sum(len(x.coord) for x in structure.ligands if x.chain == chain), -1, dtype=np.int32))
-    return np.concatenate(parts) if parts else np.zeros(0, dtype=np.int32)
+    atoms, place = structure.atoms, {name: k for k, name in enumerate(_chain_order(structure))}
+    chains = [*structure.residues.chain[atoms.residue_index].tolist(), *(x.chain for x in structure.ligands for _ in x.coord)]
+    owner = np.append(atoms.residue_index, np.full(len(chains) - len(atoms), -1)).astype(np.int32)
+    return owner[np.argsort([place[name] for name in chains], kind="stable")]
 
 
 def _chain_order(structure: Structure) -> list[str]:

@@ -11,22 +11,19 @@ import base64
 import hashlib
 import html
 import re
-from collections.abc import Mapping
-from functools import cache
-from importlib import resources
 from typing import Any
 
 import numpy as np
 
 from s2p import __version__
-from s2p.output.files import json_text, scores_order, scores_text
+from s2p.output.files import asset, fill, json_text, scores_order, scores_text
 from s2p.output.palette import CARTOON, LIGAND, PROBABILITY, ink, pocket_color
 from s2p.output.thumbnail import thumbnail
 from s2p.output.viewers import chimerax_selection, pymol_selection
 from s2p.pockets.hits import HIT, ligand_hits
 from s2p.prediction import Prediction
 
-__all__ = ["CITATION", "asset", "embed_json", "fill", "library", "page", "render", "script_hash", "update"]
+__all__ = ["CITATION", "embed_json", "library", "page", "render", "script_hash", "update"]
 
 CITATION = (
     "Method: Škrhák, Polák, Novotný, Hoksza (2026) Seq2Pocket, bioRxiv 2026.01.28.702257. "
@@ -40,20 +37,9 @@ CLUSTERING = ("bandwidth", "seeding", "frame", "n_points", "probe_radius", "buri
 """Settings that have no part in pockets of the scored surface."""
 
 
-@cache
-def asset(name: str) -> str:
-    """Text of a file in ``s2p/output``."""
-    return resources.files("s2p.output").joinpath(name).read_text(encoding="utf-8")
-
-
 def library() -> str:
     """3Dmol.js, so that a ``<script>`` can hold it: a parser ends the element at the first closing tag in it."""
     return re.sub(r"</(script)", r"<\\/\1", asset("3Dmol-min.js"), flags=re.IGNORECASE)
-
-
-def fill(name: str, values: Mapping[str, str]) -> str:
-    """A template of ours with HTML in place of ``{{names}}``: in one pass, so that text that looks like one is left alone."""
-    return re.sub(r"\{\{(\w+)\}\}", lambda match: values[match[1]], asset(name))
 
 
 def embed_json(value: Any) -> str:

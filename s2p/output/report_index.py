@@ -10,7 +10,8 @@ from typing import Any
 from urllib.parse import quote
 
 from s2p.io.files import write_text
-from s2p.output.report import asset, page
+from s2p.output.files import asset
+from s2p.output.report import page
 
 __all__ = ["write_index"]
 

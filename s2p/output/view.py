@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 
 from s2p.errors import S2PError
 from s2p.io.runtime import in_colab
-from s2p.output.files import scores_order, scores_text
+from s2p.output.files import fill, scores_order, scores_text
 from s2p.output.palette import CARTOON, LIGAND, PROBABILITY, ink, pocket_color, rgb
 from s2p.output.pictures import static_png
-from s2p.output.report import embed_json, fill, library
+from s2p.output.report import embed_json, library
 from s2p.prediction import Prediction
 
 __all__ = ["view"]

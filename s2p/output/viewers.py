@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from s2p.output.files import scores_order
+from s2p.output.files import fill, scores_order
 from s2p.output.palette import PROBABILITY, pocket_color, rgb
 from s2p.prediction import Pocket, Prediction
 
@@ -81,68 +81,28 @@ def chimerax_selection(prediction: Prediction, pocket: Pocket) -> str:
 
 def pymol_script(prediction: Prediction, stem: str, suffix: str) -> str:
     """PyMOL commands that load ``{stem}_scores.{suffix}`` from the script's folder and show every pocket."""
-    name = "s2p_" + re.sub(r"[^A-Za-z0-9_]", "_", stem)
-    low, high = PROBABILITY[0], PROBABILITY[-1]
-    lines = [
-        f"# Pockets of {stem} for PyMOL: open this file, with {stem}_scores.{suffix} beside it.",
-        "import os, pymol",
-        f"cmd.load(os.path.join(os.path.dirname(pymol.__script__), {f'{stem}_scores.{suffix}'!r}), {name!r})",
-        f"hide everything, {name}",
-        f"show cartoon, {name} and not hetatm",
-        f"show sticks, {name} and organic",
-        f"set_color s2p_low, [{_numbers(rgb(low))}]",
-        f"set_color s2p_high, [{_numbers(rgb(high))}]",
-        "# B-factor = residue probability x 100",
-        f"spectrum b, s2p_low s2p_high, {name} and not hetatm, minimum=0, maximum=100",
-    ]
+    values = {"stem": stem, "file": f"{stem}_scores.{suffix}", "name": "s2p_" + re.sub(r"[^A-Za-z0-9_]", "_", stem), "case": ""}
     ids = [i.lower() for i in prediction.structure.residues.ids()]
-    if len(set(ids)) < len(ids):
-        lines += [
-            "# Some residues are told apart by upper and lower case only.",
-            "set ignore_case, off",
-            "set ignore_case_chain, off",
-        ]
+    if len(set(ids)) < len(ids):  # told apart by upper and lower case only
+        values["case"] = "set ignore_case, off\nset ignore_case_chain, off\n"
+    pockets = ""
     for p in prediction.pockets:
-        color, pocket = f"s2p_color{p.rank}", f"{name}_pocket{p.rank}"
         # Not "and polymer": what PyMOL takes for polymer lacks some modified residues.
-        selection = f"{name} and ({pymol_selection(prediction, p)})"
-        lines += [
-            f"set_color {color}, [{_numbers(rgb(pocket_color(p.rank)))}]",
-            f"select {pocket}, {selection}",
-            f"color {color}, {pocket}",
-            f"show sticks, {pocket} and not name N+C+O",
-            f"pseudoatom {name}_center{p.rank}, pos=[{_numbers(p.center.tolist())}], color={color}, label={p.rank}",
-            f"show spheres, {name}_center{p.rank}",
-        ]
-    lines += ["set label_size, 24", "deselect", f"orient {name}", ""]
-    return "\n".join(lines)
+        own = {"rank": str(p.rank), "selection": pymol_selection(prediction, p), "center": _numbers(p.center.tolist())}
+        pockets += fill("script_pocket.pml", values | own | {"color": _numbers(rgb(pocket_color(p.rank)))})
+    ends = {"low": _numbers(rgb(PROBABILITY[0])), "high": _numbers(rgb(PROBABILITY[-1]))}
+    return fill("script.pml", values | ends | {"pockets": pockets})
 
 
 def chimerax_script(prediction: Prediction, stem: str, suffix: str) -> str:
     """ChimeraX commands that do the same; ChimeraX runs a script in the script's folder."""
     ramp = ":".join(f"{100 * k / (len(PROBABILITY) - 1):.0f},{color}" for k, color in enumerate(PROBABILITY))
-    lines = [
-        f"# Pockets of {stem} for ChimeraX: open this file in a new session, with {stem}_scores.{suffix} beside it.",
-        f'open "{stem}_scores.{suffix}"',
-        "hide atoms",
-        "show protein cartoons",
-        "show ligand atoms",
-        "style ligand stick",
-        "# B-factor = residue probability x 100",
-        f"color byattribute bfactor protein palette {ramp}",
-    ]
+    pockets = ""
     for p in prediction.pockets:
-        color, selection = pocket_color(p.rank), chimerax_selection(prediction, p)
-        if selection:
-            lines += [
-                f"name pocket{p.rank} {selection}",
-                f"color {selection} {color}",
-                f"show {selection} atoms",
-                f"style {selection} stick",
-            ]
-        center = ",".join(f"{x:.3f}" for x in p.center.tolist())
-        lines.append(f'shape sphere radius 1 center {center} color {color} name "centre {p.rank}"')
-    return "\n".join([*lines, "view", ""])
+        own = {"rank": str(p.rank), "color": pocket_color(p.rank), "center": _numbers(p.center.tolist(), ",")}
+        text = fill("script_pocket.cxc", own | {"selection": chimerax_selection(prediction, p)})
+        pockets += text if len(p.residues) else text.splitlines(keepends=True)[-1]  # a centre without residues
+    return fill("script.cxc", {"stem": stem, "file": f"{stem}_scores.{suffix}", "ramp": ramp, "pockets": pockets})
 
 
 def docking_box(prediction: Prediction, pocket: Pocket) -> tuple[list[float], list[float]]:
@@ -169,5 +129,5 @@ def box_text(prediction: Prediction, pocket: Pocket) -> str:
     return "\n".join([head, *lines, ""])
 
 
-def _numbers(values: Iterable[float]) -> str:
-    return ", ".join(f"{x:.3f}" for x in values)
+def _numbers(values: Iterable[float], between: str = ", ") -> str:
+    return between.join(f"{x:.3f}" for x in values)

@@ -12,8 +12,9 @@ from s2p.models.pocketgen.atoms import slot_elements, slot_mask
 from s2p.models.pocketgen.data import LigandAtoms, Pocket
 from s2p.models.pocketgen.design import Design, Measures, diversity
 from s2p.models.pocketgen.scores import Scores, asked
+from s2p.output.files import asset
 from s2p.output.palette import CARTOON, LIGAND, pocket_color
-from s2p.output.report import asset, page
+from s2p.output.report import page
 from s2p.structure.reading import Structure
 
 __all__ = ["design_page", "xyz_text"]
