@@ -21,6 +21,7 @@ from uuid import uuid4
 
 from s2p.config import DEFAULT_MODEL, PredictConfig
 from s2p.errors import S2PError
+from s2p.output.files import fill
 from s2p.output.pictures import figure_png, static_png
 from s2p.output.report import embed_json, render, update
 from s2p.output.track import CAPTION, in_words, track_figure
@@ -247,11 +248,7 @@ class Explorer:
 
     def _send(self) -> None:
         """Pass the pockets to the frame: at once, and again when a frame that is still loading says it is ready."""
-        script = (
-            f"const c = new BroadcastChannel({embed_json(self._channel)}), m = {embed_json(update(self.prediction))};"
-            'c.onmessage = e => { if (e.data === "ready") c.postMessage(m); }; c.postMessage(m);'
-        )
-        page = f"<!DOCTYPE html><meta charset='utf-8'><script>{script}</script>"
+        page = fill("send.html", {"channel": embed_json(self._channel), "message": embed_json(update(self.prediction))})
         self._sender.value = f"<iframe srcdoc='{html.escape(page)}' style='display:none' aria-hidden='true'></iframe>"
 
     def summary(self) -> str:
@@ -285,15 +282,10 @@ class Explorer:
         """The current state as still pictures and tables, by media type."""
         p, words = self.prediction, in_words(self.prediction)
         image, track = (base64.b64encode(x).decode() for x in (static_png(p, dpi=90), figure_png(track_figure(p, dpi=90))))
-        look = "style='max-width:100%;background:white'"
-        scene = html.escape(f"Pockets of {p.structure.name} in 3D. {words}")
-        page = (
-            f"<details><summary>Last state as a still picture</summary><p>{html.escape(self.summary())}</p>"
-            f"<img src='data:image/png;base64,{image}' alt='{scene}' {look}>"
-            f"<figure><img src='data:image/png;base64,{track}' alt='{html.escape(words)}' {look}>"
-            f"<figcaption>{html.escape(CAPTION)}</figcaption></figure>{p._repr_html_()}"
-            f"<p>{html.escape(', '.join(f'{key} {value}' for key, value in p.settings.items()))}</p></details>"
-        )
+        settings = ", ".join(f"{key} {value}" for key, value in p.settings.items())
+        texts = {"summary": self.summary(), "scene": f"Pockets of {p.structure.name} in 3D. {words}", "words": words}
+        values = {key: html.escape(text) for key, text in (texts | {"caption": CAPTION, "settings": settings}).items()}
+        page = fill("still.html", values | {"picture": image, "track": track, "table": p._repr_html_()})
         return {"text/plain": self.summary(), "image/png": image, "text/html": page}
 
     def _ipython_display_(self) -> None:

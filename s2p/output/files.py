@@ -60,18 +60,7 @@ FORMATS = ("csv", "json", "pdb", "pml", "cxc", "html", "box")
 MAPS = ("cube", "ccp4")
 """What it can write of a density."""
 
-POCKET_COLUMNS = (
-    "rank",
-    "score",
-    "probability",
-    "center_x",
-    "center_y",
-    "center_z",
-    "n_residues",
-    "volume",
-    "residues",
-    "copy_of",
-)
+POCKET_COLUMNS = tuple("rank score probability center_x center_y center_z n_residues volume residues copy_of".split())
 RESIDUE_COLUMNS = ("chain", "number", "insertion_code", "name", "probability", "smoothed", "pocket")
 
 
@@ -106,19 +95,10 @@ def pocket_rows(prediction: Prediction) -> list[tuple[Any, ...]]:
 
 def residue_rows(prediction: Prediction) -> list[tuple[Any, ...]]:
     """One tuple a residue in the order of :data:`RESIDUE_COLUMNS`; ``smoothed`` is 0 or 1, ``pocket`` a rank or 0."""
-    r = prediction.structure.residues
-    return list(
-        zip(
-            r.chain.tolist(),
-            r.number.tolist(),
-            r.insertion_code.tolist(),
-            r.name.tolist(),
-            [round(p, 5) for p in prediction.probabilities.astype(float).tolist()],
-            prediction.smoothed.astype(int).tolist(),
-            prediction.pocket_of_residue.tolist(),
-            strict=True,
-        )
-    )
+    r, p = prediction.structure.residues, [round(p, 5) for p in prediction.probabilities.astype(float).tolist()]
+    columns = (r.chain, r.number, r.insertion_code, r.name, prediction.smoothed.astype(int), prediction.pocket_of_residue)
+    chain, number, code, name, smoothed, pocket = (column.tolist() for column in columns)
+    return list(zip(chain, number, code, name, p, smoothed, pocket, strict=True))
 
 
 def as_json(prediction: Prediction) -> dict[str, Any]:

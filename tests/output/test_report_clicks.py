@@ -13,7 +13,7 @@ from browsing import open_page
 from builders import NASTY, make_prediction
 
 from s2p.output.report import embed_json, render, update
-from s2p.output.report_index import IndexEntry, write_index
+from s2p.output.report_index import write_index
 from s2p.output.viewers import chimerax_selection, pymol_selection
 from s2p.prediction import Prediction
 from s2p.structure.reading import Structure, read_structure
@@ -129,7 +129,7 @@ def test_accessibility_rules(tmp_path: Path, scheme: str) -> None:
     (report,) = p.save(tmp_path, ["html"])
     explorer = tmp_path / "explorer.html"
     explorer.write_text(render(p, channel="c2"), encoding="utf-8")
-    index = write_index(tmp_path, [IndexEntry("demo", "demo.pdb", "ok", 2), IndexEntry("bad", "x", "error", 0, "is bad")])
+    index = write_index(tmp_path, ["demo", "bad"], [("demo.pdb", "ok", 2, "", ""), ("x", "error", 0, "", "is bad")])
     # The rules are a script of their own, which the pages' policy would rightly not run.
     with open_page(color_scheme=scheme, bypass_csp=True) as (page, _):
         for path in (report, explorer, index):
