@@ -25,7 +25,7 @@ from s2p.models.pocketgen.data import (
     start_ligand,
     start_pocket,
 )
-from s2p.models.pocketgen.geometry import Surroundings, ideal_of, idealise
+from s2p.models.pocketgen.geometry import ideal_of, idealise
 from s2p.models.pocketgen.surroundings.trace import TraceNet
 from s2p.structure.reading import Structure
 
@@ -188,16 +188,9 @@ def cleaned(checkpoint: PocketGenCheckpoint, pocket: Pocket, design: Design) -> 
     """(P, 14, 3) Å of a design after the clean-up (:func:`s2p.models.pocketgen.geometry.idealise`)."""
     types, coord, there = whole(pocket, design)
     ideal = ideal_of(checkpoint.geometry, types, pocket.pocket, pocket.links)
-    moving = np.zeros_like(there)
-    moving[pocket.pocket] = there[pocket.pocket]
     polar = np.isin(slot_elements()[types], ("N", "O"))
-    fixed = there & ~moving
-    around = Surroundings(
-        np.concatenate([coord[fixed], pocket.ligand]),
-        np.concatenate([polar[fixed], (pocket.features[:, 1:3] > 0).any(axis=1)]),
-        np.concatenate([np.nonzero(fixed)[0], np.full(len(pocket.ligand), -1)]),
-    )
-    return idealise(coord, moving, ideal, around, polar)[pocket.pocket]
+    ligand = pocket.ligand, np.asarray((pocket.features[:, 1:3] > 0).any(axis=1))
+    return idealise(coord, there, polar, pocket.pocket, ideal, ligand)[pocket.pocket]
 
 
 def backbone_rmsd(pocket: Pocket, coord: NDArray[np.floating]) -> float:

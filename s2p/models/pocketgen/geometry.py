@@ -13,7 +13,7 @@ from s2p.models.pocketgen.atoms import CHIRAL, N_SLOTS, RESIDUES, SLOTS
 from s2p.models.pocketgen.layers import length
 from s2p.structure.reading import Structure
 
-__all__ = ["BONDED", "Geometry", "Ideal", "Surroundings", "ideal_of", "idealise", "peptide_bonds"]
+__all__ = ["BONDED", "Geometry", "Ideal", "ideal_of", "idealise", "peptide_bonds"]
 
 BONDED = 2.0
 """Å: rigid pairs below this are bonds; the shortest angle distance is 2.1."""
@@ -58,18 +58,6 @@ class Ideal:
     volume: NDArray[np.float64]
 
 
-@dataclass(frozen=True, eq=False)
-class Surroundings:
-    """What designed atoms must keep clear of."""
-
-    coord: NDArray[np.floating]
-    """(E, 3) Å: atoms of other residues and of the ligand."""
-    polar: NDArray[np.bool_]
-    """(E,) oxygen and nitrogen."""
-    residue: NDArray[np.int64]
-    """(E,) row of the residue, -1 of the ligand: what is bonded to a designed residue may be near."""
-
-
 def peptide_bonds(structure: Structure, coord: NDArray[np.floating], longest: float = 2.0) -> NDArray[np.int64]:
     """Residues that are bonded to the next one: of one chain, consecutive in the file, C at most ``longest`` Å from N.
 
@@ -109,23 +97,31 @@ def ideal_of(geometry: Geometry, types: NDArray[np.int64], rows: NDArray[np.int6
 
 
 def idealise(
-    coord: NDArray[np.floating], moving: NDArray[np.bool_], ideal: Ideal, surroundings: Surroundings, polar: NDArray[np.bool_]
+    coord: NDArray[np.floating],
+    there: NDArray[np.bool_],
+    polar: NDArray[np.bool_],
+    rows: NDArray[np.int64],
+    ideal: Ideal,
+    ligand: tuple[NDArray[np.floating], NDArray[np.bool_]],
 ) -> NDArray[np.float64]:
     """Move atoms to ideal bonds, angles, planes and hands, and out of each other's way, near to where they were.
 
     Parameters
     ----------
-    coord
-        (R, 14, 3) Å.
-    moving
-        (R, 14) atoms that may move; the others keep their places to the last bit.
-    polar
-        (R, 14) oxygen and nitrogen.
+    coord, there, polar
+        (R, 14, 3) Å; (R, 14) which atoms there are; and (R, 14) those that are oxygen or nitrogen.
+    rows
+        Residues whose atoms may move; the others keep their places to the last bit.
+    ligand
+        (M, 3) Å and (M,) polar atoms, which keep their places as well.
 
     Returns
     -------
     (R, 14, 3) Å.
     """
+    moving = np.zeros_like(there)
+    moving[rows] = there[rows]
+    fixed = there & ~moving
     start = torch.as_tensor(np.asarray(coord, np.float64).reshape(-1, 3))
     free = torch.from_numpy(np.flatnonzero(moving.ravel()))
     if not len(free):
@@ -133,8 +129,9 @@ def idealise(
     pairs, wanted = torch.from_numpy(ideal.pairs), torch.from_numpy(ideal.length)
     centres, volume = torch.from_numpy(ideal.centres), torch.from_numpy(ideal.volume)
     weight = torch.where(torch.from_numpy(ideal.bonded), BOND, ANGLE).double()
-    around = torch.as_tensor(np.asarray(surroundings.coord, np.float64))
-    floor, inner = _floors(free, pairs, polar, surroundings)
+    around = torch.from_numpy(np.concatenate([np.asarray(coord, np.float64)[fixed], ligand[0]]).astype(np.float64))
+    owner = np.concatenate([np.nonzero(fixed)[0], np.full(len(ligand[0]), -1)])
+    floor, inner = _floors(free, pairs, polar, np.concatenate([polar[fixed], ligand[1]]), owner)
     # A fourth coordinate, pressed flat and after half of the steps dropped, lets atoms pass each other and centres change hands.
     generator = torch.Generator().manual_seed(0)
     aside = 0.5 * torch.randn(len(free), 1, generator=generator, dtype=torch.float64)
@@ -166,10 +163,12 @@ def idealise(
     return out.numpy().reshape(coord.shape)
 
 
-def _floors(free: Tensor, pairs: Tensor, polar: NDArray[np.bool_], surroundings: Surroundings) -> tuple[Tensor, Tensor]:
-    """Least distances (F, E) to the surroundings and (F, F) among the atoms that move; 0 where there is none."""
+def _floors(
+    free: Tensor, pairs: Tensor, polar: NDArray[np.bool_], around: NDArray[np.bool_], owner: NDArray[np.int64]
+) -> tuple[Tensor, Tensor]:
+    """Least distances (F, E) to atoms around, polar or not and of which residue, and (F, F) among those that move; 0: none."""
     own = torch.from_numpy(polar.ravel())[free]
-    other = torch.from_numpy(surroundings.polar)
+    other = torch.from_numpy(around)
     floor = torch.where(own[:, None] & other[None], POLAR, APART).double()
     inner = torch.where(own[:, None] & own[None], POLAR, APART).double()
     # Atoms three bonds apart are nearer than that, and those of rigid pairs have their distances.
@@ -186,5 +185,5 @@ def _floors(free: Tensor, pairs: Tensor, polar: NDArray[np.bool_], surroundings:
     both = (first >= 0) & (second >= 0)
     inner[first[both], second[both]] = inner[second[both], first[both]] = 0
     inner.fill_diagonal_(0)
-    floor[linked[residue[:, None], torch.from_numpy(surroundings.residue)[None]]] = 0
+    floor[linked[residue[:, None], torch.from_numpy(owner)[None]]] = 0
     return floor, inner

@@ -9,10 +9,10 @@ import pytest
 
 from course.geometry import measure_geometry
 from s2p.models.pocketgen.atoms import RESIDUES, SLOTS, slot_arrays
-from s2p.models.pocketgen.geometry import BONDED, Geometry, Surroundings, ideal_of, idealise
+from s2p.models.pocketgen.geometry import BONDED, Geometry, ideal_of, idealise
 from s2p.structure.reading import Structure, read_structure
 
-NOTHING = Surroundings(np.zeros((0, 3)), np.zeros(0, bool), np.zeros(0, np.int64))
+NOTHING = np.zeros((0, 3)), np.zeros(0, bool)
 
 
 @pytest.fixture(scope="module")
@@ -81,11 +81,11 @@ def test_native_residues_are_ideal_and_stretched_ones_are_put_right(structures: 
     noisy = native.copy()
     noisy[rows] += rng.normal(0, 0.4, noisy[rows].shape)
     assert (error(noisy) > 0.1).mean() > 0.5
-    moving = np.zeros_like(present)
-    moving[rows] = present[rows]
-    out = idealise(noisy, moving, ideal, NOTHING, np.zeros_like(present))
+    there = np.zeros_like(present)
+    there[rows] = present[rows]
+    out = idealise(noisy, there, np.zeros_like(present), rows, ideal, NOTHING)
     assert (error(out) < 0.1).mean() >= 0.95
-    assert np.array_equal(out[~moving], noisy[~moving])
+    assert np.array_equal(out[~there], noisy[~there])
     a, b, c, d = (out.reshape(-1, 3)[ideal.centres[:, k]] for k in range(4))
     volume = np.einsum("ni,ni->n", np.cross(b - a, c - a), d - a)
     assert np.allclose(volume, ideal.volume, atol=0.5)
@@ -95,16 +95,15 @@ def test_clashes_are_pushed_apart_but_not_bonds(structures: list[Structure], geo
     types, coord, present = slot_arrays(structures[1])
     rows = np.array([30])
     ideal = ideal_of(geometry, types, rows, np.array([[29, 30], [30, 31]]))
-    moving = np.zeros_like(present)
-    moving[rows] = present[rows]
+    there = np.zeros_like(present)
+    there[rows] = present[rows]
     last = int(present[30].sum()) - 1
     wall = coord[30, last][None].astype(float) + np.array([0.5, 0.5, 0.0])
-    around = Surroundings(wall, np.zeros(1, bool), np.full(1, -1))
     before = np.linalg.norm(coord[30, : last + 1] - wall, axis=1).min()
-    out = idealise(coord, moving, ideal, around, np.zeros_like(present))
+    out = idealise(coord, there, np.zeros_like(present), rows, ideal, (wall, np.zeros(1, bool)))
     after = np.linalg.norm(out[30, : last + 1] - wall, axis=1).min()
     assert before < 1
     assert after > 2
-    bonded = Surroundings(coord[29, 2][None].astype(float), np.zeros(1, bool), np.array([29]))
-    kept = idealise(coord, moving, ideal, bonded, np.zeros_like(present))
+    there[29, 2] = True  # the carbon that the residue is bonded to
+    kept = idealise(coord, there, np.zeros_like(present), rows, ideal, NOTHING)
     assert np.linalg.norm(kept[30, 0] - coord[29, 2]) == pytest.approx(1.33, abs=0.05)
