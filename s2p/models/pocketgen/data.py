@@ -347,16 +347,13 @@ def collate(
         return pad_sequence([torch.from_numpy(part) for part in parts], batch_first=True)
 
     return Batch(
-        joined(kinds),
-        joined(slots),
-        joined(coords),
-        joined(p.number for p in pockets),
-        joined(p.chain for p in pockets),
-        torch.from_numpy(np.repeat(np.arange(len(pockets)), size)),
-        joined(p.pocket + begin for p, begin in zip(pockets, first, strict=True)),
-        padded(ligands),
-        padded(np.ones(len(x), bool) for x in ligands),
-        padded(p.features for p in pockets),
-        joined(p.language for p in pockets),
-        joined(p.environment for p in pockets),
+        types=joined(kinds),
+        slots=joined(slots),
+        coord=joined(coords),
+        owner=torch.from_numpy(np.repeat(np.arange(len(pockets)), size)),
+        pocket=joined(p.pocket + begin for p, begin in zip(pockets, first, strict=True)),
+        ligand=padded(ligands),
+        ligand_mask=padded(np.ones(len(x), bool) for x in ligands),
+        features=padded(p.features for p in pockets),
+        **{name: joined(getattr(p, name) for p in pockets) for name in ("number", "chain", "language", "environment")},
     )

@@ -16,7 +16,6 @@ from torch import Tensor, nn
 
 from s2p.errors import S2PError
 from s2p.evaluation.residues import auprc_trapezoid
-from s2p.io.files import sha256_of
 from s2p.models.vabsnet.config import VabsNetTrainConfig
 from s2p.models.vabsnet.graph import Nodes, build_graph, crop, rotate
 from s2p.models.vabsnet.network import VabsNet, residue_logits
@@ -163,7 +162,7 @@ def fit(
     optimizer = partial(torch.optim.AdamW, list(module.parameters()), lr=config.lr, weight_decay=config.weight_decay)
     rate = partial(warm_up_and_decay, total=total, warmup=config.warmup_steps)
     torch.manual_seed(config.seed)
-    shape = sha256_of([repr([(key, tuple(value.shape)) for key, value in module.state_dict().items()]).encode()])
+    shape = fingerprint_of([repr([(key, tuple(value.shape)) for key, value in module.state_dict().items()])])
     loop = Loop(
         module,
         [Stage(phase, total, per_epoch, optimizer, batches, loss_of, row, rate)],
