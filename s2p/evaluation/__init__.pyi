@@ -10,7 +10,6 @@ from .intervals import mcnemar as mcnemar
 from .intervals import paired_difference as paired_difference
 from .intervals import recall_name as recall_name
 from .intervals import site_hits as site_hits
-from .metrics import Detections as Detections
 from .metrics import detections as detections
 from .metrics import rank_limits as rank_limits
 from .metrics import recall as recall

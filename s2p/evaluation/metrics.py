@@ -13,7 +13,7 @@ Conventions, the same for every function and predictor:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -48,22 +48,12 @@ def recall(distances: ArrayLike, cutoff: float) -> float:
     return float((d < cutoff).mean()) if d.size else float("nan")
 
 
-@dataclass(frozen=True)
-class Detections:
-    """Hits and misses, of one protein or summed over many (``+``)."""
+class Detections(NamedTuple):
+    """Hits and misses of one protein."""
 
-    true_positives: int = 0
-    false_positives: int = 0
-    false_negatives: int = 0
-
-    def __add__(self, other: Detections) -> Detections:
-        return Detections(*(getattr(self, name) + getattr(other, name) for name in self.__dataclass_fields__))
-
-    @property
-    def f1(self) -> float:
-        """NaN with neither sites nor predictions."""
-        bottom = 2 * self.true_positives + self.false_positives + self.false_negatives
-        return 2 * self.true_positives / bottom if bottom else float("nan")
+    true_positives: int
+    false_positives: int
+    false_negatives: int
 
 
 def detections(
