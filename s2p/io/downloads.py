@@ -7,7 +7,6 @@ not mix; a transfer that breaks starts anew.
 from __future__ import annotations
 
 import hashlib
-import ipaddress
 import json
 import os
 import time
@@ -173,7 +172,9 @@ def _chunks(
     response: Any, what: str, timeout: float, max_bytes: int, expected: int | None = None, progress: bool = False
 ) -> Iterator[bytes]:
     """The body in pieces, never more than ``max_bytes``, never less than the server announced."""
-    from s2p.io.runtime import byte_bar
+    from tqdm.auto import tqdm
+
+    from s2p.io.runtime import watched
 
     host = str(urllib.parse.urlsplit(response.url).hostname)
     announced = response.headers.get("Content-Length")
@@ -184,7 +185,7 @@ def _chunks(
     if size is not None and size > max_bytes:
         raise too_large
     received = 0
-    with byte_bar(what, size, quiet=not progress) as bar:
+    with tqdm(total=size, desc=what, unit="B", unit_scale=True, leave=False, disable=not (progress and watched())) as bar:
         while True:
             try:
                 chunk = response.read(_CHUNK)
@@ -209,16 +210,10 @@ def _check_url(url: str, what: str) -> None:
         host = parts.hostname
     except ValueError:
         raise FetchError(f"{what}: {url!r} is not a web address") from None
-    if host and parts.username is None and (parts.scheme == "https" or (parts.scheme == "http" and _is_loopback(host))):
+    here = parts.scheme == "http" and host in ("localhost", "127.0.0.1", "::1")
+    if host and parts.username is None and (parts.scheme == "https" or here):
         return
     raise FetchError(f"{what}: refused to download from {url!r}; only https addresses are used")
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 class _CheckedRedirects(urllib.request.HTTPRedirectHandler):

@@ -7,12 +7,12 @@ import re
 import sys
 import time
 from collections.abc import Callable, Iterable, Sized
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["byte_bar", "in_colab", "measure", "peak_megabytes", "pick_device", "progress_bar"]
+__all__ = ["in_colab", "measure", "peak_megabytes", "pick_device", "progress_bar", "watched"]
 
 T = TypeVar("T")
 
@@ -48,17 +48,11 @@ def progress_bar(items: Iterable[T], label: str, quiet: bool = False) -> Iterabl
     from tqdm.auto import tqdm
 
     total = len(items) if isinstance(items, Sized) else None
-    return tqdm(items, desc=label, total=total, disable=quiet or not _watched(), leave=False)
+    return tqdm(items, desc=label, total=total, disable=quiet or not watched(), leave=False)
 
 
-def byte_bar(label: str, total: int | None, quiet: bool = False) -> Any:
-    """A bar for bytes that arrive, as :func:`progress_bar`; a context manager, told of them by ``update``."""
-    from tqdm.auto import tqdm
-
-    return tqdm(total=total, desc=label, unit="B", unit_scale=True, disable=quiet or not _watched(), leave=False)
-
-
-def _watched() -> bool:
+def watched() -> bool:
+    """Whether a person looks on, at a terminal or in a notebook."""
     return sys.stderr.isatty() or "ipykernel" in sys.modules
 
 
