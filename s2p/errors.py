@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-__all__ = ["ConfigError", "FetchError", "S2PError", "StructureError", "TargetError", "WeightsError"]
+import os
+import sys
+
+__all__ = ["ConfigError", "FetchError", "S2PError", "StructureError", "TargetError", "WeightsError", "sentence"]
 
 
 class S2PError(Exception):
@@ -37,3 +40,15 @@ class TargetError(S2PError):
 
 class WeightsError(S2PError):
     """Weights or a checkpoint that are missing, damaged or of the wrong kind."""
+
+
+def sentence(error: Exception) -> str:
+    """An error as one line of text; of one that is none of these, ``S2P_DEBUG=1`` prints where it happened."""
+    text = " ".join(str(error).split())
+    if isinstance(error, S2PError):
+        return text
+    if os.environ.get("S2P_DEBUG"):
+        import traceback
+
+        traceback.print_exception(error, file=sys.stderr)
+    return f"unexpected {type(error).__name__}: {text} (S2P_DEBUG=1 shows where)"

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import sys
 import time
-import traceback
 from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -14,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from s2p.batch.inputs import Item
 from s2p.config import Checked, Count, Natural, PredictConfig
-from s2p.errors import S2PError, TargetError
+from s2p.errors import S2PError, TargetError, sentence
 from s2p.io.files import sha256_file
 from s2p.io.kernels import announcing
 from s2p.io.weights import weights_path
@@ -281,12 +278,8 @@ def _failed(item: Item, message: str, seconds: float = 0.0) -> Row:
 
 
 def _sentence(item: Item, error: Exception) -> str:
-    if isinstance(error, S2PError):
-        return str(error)
-    if os.environ.get("S2P_DEBUG"):
-        traceback.print_exception(error, file=sys.stderr)
     from s2p.batch.language import out_of_memory
 
     if out_of_memory(error):
         return f"{item.input}: not enough memory; give fewer --jobs, or only some chains (--chain)"
-    return f"{item.input}: unexpected {type(error).__name__}: {error} (S2P_DEBUG=1 shows where)"
+    return sentence(error) if isinstance(error, S2PError) else f"{item.input}: {sentence(error)}"

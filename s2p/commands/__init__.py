@@ -12,7 +12,6 @@ import difflib
 import logging
 import os
 import sys
-import traceback
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import fields, replace
@@ -22,7 +21,7 @@ from typing import Any, TypeVar, get_args
 
 from s2p import __version__
 from s2p.config import Checked, Natural
-from s2p.errors import S2PError
+from s2p.errors import S2PError, sentence
 
 __all__ = ["Moved", "build_parser", "chosen", "epochs", "formats", "main", "moved", "names", "number"]
 
@@ -60,17 +59,13 @@ def _run(argv: Sequence[str]) -> int:
             logging.getLogger("s2p").setLevel(logging.ERROR)
         status: int = arguments.run(arguments)
         return status
-    except S2PError as error:
-        return _fail(str(error))
     except KeyboardInterrupt as interrupt:
         _fail(str(interrupt) or "interrupted")
         return 130
     except Exception as error:
         if isinstance(error, OSError) and not _printed("\n"):  # not so if it was something else that could not be written
             return 1
-        if os.environ.get("S2P_DEBUG"):
-            traceback.print_exc()
-        return _fail(f"unexpected {type(error).__name__}: {error} (S2P_DEBUG=1 shows where)")
+        return _fail(sentence(error))
 
 
 def _open_streams() -> None:

@@ -14,7 +14,6 @@ import signal
 import sys
 import threading
 import time
-import traceback
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import CancelledError, Future, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -26,7 +25,7 @@ from typing import Any, Generic, TypeVar
 
 from pebble import ProcessExpired, ProcessPool
 
-from s2p.errors import S2PError
+from s2p.errors import S2PError, sentence
 
 __all__ = ["Answer", "isolated"]
 
@@ -270,7 +269,7 @@ def _load(load: Callable[[], Any], describe: Callable[[Any], Any] | None) -> tup
     except S2PError:
         raise
     except Exception as error:
-        raise S2PError(_sentence(error)) from None
+        raise S2PError(sentence(error)) from None
     if torch := sys.modules.get("torch"):
         torch.set_num_threads(1)
     return (os.getpgid(0) if hasattr(os, "getpgid") else 0), described
@@ -279,14 +278,5 @@ def _load(load: Callable[[], Any], describe: Callable[[Any], Any] | None) -> tup
 def _work(job: Job, item: Any) -> tuple[str, Any, str]:
     try:
         return "ok", job(_loaded, item), ""
-    except S2PError as error:
-        return "error", error, _sentence(error)
     except Exception as error:
-        return "error", None, _sentence(error)
-
-
-def _sentence(error: Exception) -> str:
-    if os.environ.get("S2P_DEBUG"):
-        traceback.print_exception(error, file=sys.stderr)
-    text = " ".join(str(error).split())
-    return text if isinstance(error, S2PError) else f"{type(error).__name__}: {text}"
+        return "error", error if isinstance(error, S2PError) else None, sentence(error)

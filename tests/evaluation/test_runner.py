@@ -134,7 +134,7 @@ def test_what_cannot_be_loaded_is_said_and_the_others_run(folder: Path, tmp_path
     run = run_benchmark(subset(folder, "fine"), names, tmp_path / "run", config=QUICK)
     assert list(run.records) == ["awkward:Center"]
     errors = {name: entry.get("error") for name, entry in run.facts["predictors"].items()}
-    assert errors["awkward:Unloadable"] == "RuntimeError: no licence file"
+    assert errors["awkward:Unloadable"] == "unexpected RuntimeError: no licence file (S2P_DEBUG=1 shows where)"
     assert "it needs a name and a method" in errors["awkward:NoPredictor"]
     assert "cannot be imported" in errors["nowhere:Thing"]
     assert errors["awkward:Center"] is None
