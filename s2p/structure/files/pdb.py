@@ -87,7 +87,8 @@ def _records(
         starts = np.flatnonzero(buffer[piece : min(piece + _PIECE, length)] == 10) + piece + 1
         if piece == 0:
             starts = np.concatenate(([0], starts))
-        lines = np.flatnonzero(np.isin(buffer[starts] & 0xDF, [text[0] for text in _KINDS]))
+        head = sum((buffer[starts + k] & 0xDF).astype(np.uint32) << 8 * k for k in range(3))
+        lines = np.flatnonzero(np.isin(head, [int.from_bytes(text[:3], "little") for text in _KINDS]))
         word = gather(buffer, starts[lines], 7)
         word = np.where((word | 0x20) - 97 < 26, word & 0xDF, word)
         kinds = np.full(len(lines), -1, np.int8)
