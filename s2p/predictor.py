@@ -309,8 +309,8 @@ def predict(
     Parameters
     ----------
     source
-        A structure file (.pdb .ent .cif .mmcif .bcif, each also .gz), a PDB id, a UniProt accession, an ``AF-`` id, or
-        a :class:`~s2p.structure.reading.Structure`.
+        A structure file (.pdb .ent .cif .mmcif .bcif .pdbqt .pqr, each also .gz), a PDB id, a UniProt accession, an ``AF-``
+        id, or a :class:`~s2p.structure.reading.Structure`.
     chain
         Author chain ids, as a list or as ``"A,B"``; default all.
     model

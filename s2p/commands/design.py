@@ -21,7 +21,8 @@ def add(commands: Any) -> None:
         help="design a pocket around a ligand",
         description="Design the residues around a ligand, types and atoms, with PocketGen. Everything else stays as it is.",
     )
-    parser.add_argument("structure", metavar="STRUCTURE", type=Path, help="structure file (.pdb .ent .cif .mmcif .bcif, or .gz)")
+    kinds = "structure file (.pdb .ent .cif .mmcif .bcif .pdbqt .pqr, or .gz)"
+    parser.add_argument("structure", metavar="STRUCTURE", type=Path, help=kinds)
     parser.add_argument(
         "--ligand",
         required=True,

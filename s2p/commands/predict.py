@@ -33,8 +33,8 @@ def add(commands: Any) -> None:
         "inputs",
         metavar="INPUT",
         nargs="+",
-        help="structure file (.pdb .ent .cif .mmcif .bcif, or .gz), folder, list file (.txt .lst: a line a path, from the folder "
-        "of the list or the current one, or an id), PDB id, UniProt accession, AF- id",
+        help="structure file (.pdb .ent .cif .mmcif .bcif .pdbqt .pqr, or .gz), folder, list file (.txt .lst: a line a path, "
+        "from the folder of the list or the current one, or an id), PDB id, UniProt accession, AF- id",
     )
     parser.add_argument("--chain", type=names, metavar="A,B", help="only these chains (default: all that hold protein)")
     parser.add_argument(

@@ -30,7 +30,7 @@ from s2p.structure.polymer import Kinds, classify
 
 __all__ = ["SUFFIXES", "Atoms", "Ligand", "Residues", "Structure", "is_structure_file", "read_atoms", "read_structure", "stem"]
 
-SUFFIXES = (".pdb", ".ent", ".cif", ".mmcif", ".bcif")
+SUFFIXES = (".pdb", ".ent", ".cif", ".mmcif", ".bcif", ".pdbqt", ".pqr")
 """File name endings that are read, each also with ``.gz``."""
 
 

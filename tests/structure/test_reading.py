@@ -641,6 +641,8 @@ def test_names_of_any_length_do_not_fill_the_memory(read):
         ("a/b/pdb1abc.ent", "pdb1abc"),
         ("x.PDB", "x"),
         ("v1.2.bcif.gz", "v1.2"),
+        ("x.pdbqt", "x"),
+        ("x.pqr.gz", "x"),
         ("notes", "notes"),
         (".pdb", ".pdb"),
     ],
