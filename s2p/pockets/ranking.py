@@ -22,7 +22,7 @@ WORD = 5
 
 def ranked(structure: Structure, pockets: Iterable[Pocket]) -> tuple[Pocket, ...]:
     """The pockets, the highest score first, with ranks and :attr:`~s2p.prediction.Pocket.copy_of`."""
-    ordered = sorted(pockets, key=lambda p: -p.score)
+    ordered = sorted(pockets, key=lambda p: -round(p.score, 6))  # copies that rounding errors set apart stay in the file's order
     first = originals(places(structure), [p.residues for p in ordered])
     return tuple(replace(p, rank=k + 1, copy_of=0 if first[k] == k else first[k] + 1) for k, p in enumerate(ordered))
 

@@ -36,6 +36,12 @@ def test_the_same_residues_in_another_chain_are_a_copy() -> None:
     assert found(dimer(), *pockets) == [(0.8, 1, 0), (0.7, 2, 1), (0.5, 3, 0)]
 
 
+def test_copies_that_differ_by_rounding_errors_stay_in_the_order_of_the_file() -> None:
+    pockets = (pocket(0.8, 2, 3, 4), pocket(0.8 + 1e-8, 26, 27, 28), pocket(0.9, 10, 11, 12))
+    assert [rank for *_, rank in found(dimer(), *pockets)] == [0, 0, 2]
+    assert [p.residues[0] for p in ranked(dimer(), pockets)] == [10, 2, 26]
+
+
 def test_neighbours_in_a_chain_and_sites_of_other_proteins_are_none() -> None:
     pockets = (pocket(0.8, 2, 3, 4), pocket(0.7, 3, 4, 5), pocket(0.6, 26, 27, 28))
     assert [copy for *_, copy in found(dimer("GGSPLDWWNVTCPEHGMDPWLAVN"), *pockets)] == [0, 0, 0]
