@@ -120,17 +120,16 @@ def standard_names(
         return residue_name, atom_name
     first = np.flatnonzero(np.r_[True, residue_name[1:] != residue_name[:-1]])
     names, code = np.unique(residue_name[first], return_inverse=True)
+    if any(name not in STANDARD and name.upper() in STANDARD for name in names.tolist()):  # a program that writes small letters
+        return standard_names(np.char.upper(residue_name), np.char.upper(atom_name), element)
     code = np.repeat(code, np.diff(np.r_[first, len(residue_name)]))
     heavy = ~np.isin(element, ("H", "D", DUMMY))
     new = names.astype(object)
     for k, name in enumerate(names.tolist()):
         if is_residue_name(name):
             own = (code == k) & heavy
-            new[k] = _translated(name, frozenset(np.char.upper(np.unique(atom_name[own])).tolist()))
-    known = np.isin(new.astype(str), [*STANDARD, *CAPS])[code]
+            new[k] = _translated(name, frozenset(np.unique(atom_name[own]).tolist()))
     renamed = atom_name.astype(f"<U{max(3, atom_name.dtype.itemsize // 4)}")
-    lower = np.flatnonzero(known & (np.char.upper(atom_name) != atom_name)) if any(n != n.upper() for n in names) else first[:0]
-    renamed[lower] = np.char.upper(atom_name[lower])
     amino = np.isin(new.astype(str), list(STANDARD))[code]
     for old, standard in _TERMINI.items():
         renamed[amino & (renamed == old)] = standard

@@ -121,6 +121,12 @@ def test_elements(name: str, residue: str, column: str, aligned: bool, element: 
     assert element_of(name, residue, column, aligned) == element
 
 
+def test_names_in_small_letters() -> None:
+    names, atoms = standard_names(np.array(["ala", "so4", "Gly"]), np.array(["ca", "o1", "n"]), np.array(["C", "O", "N"]))
+    assert (names.tolist(), atoms.tolist()) == (["ALA", "SO4", "GLY"], ["CA", "O1", "N"])
+    assert standard_names(np.array(["ALA", "so4"]), np.array(["CA", "o1"]), np.array(["C", "O"]))[0].tolist() == ["ALA", "so4"]
+
+
 def test_standard_names_of_nothing_and_the_twenty() -> None:
     empty = np.array([], dtype=str)
     assert len(standard_names(empty, empty, empty)[0]) == 0
