@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from s2p.commands import formats, names, number
-from s2p.config import DEFAULT_MODEL, ClusterConfig, Count, Positive, PredictConfig, Share
+from s2p.config import DEFAULT_MODEL, ClusterConfig, Count, Natural, Positive, PredictConfig, Share
 
 if TYPE_CHECKING:
     from s2p.batch.run import Row
@@ -102,7 +102,7 @@ def add(commands: Any) -> None:
 
 
 def _model_number(text: str) -> int | str:
-    return text if text == "all-chains" else int(number(Count)(text))
+    return text if text == "all-chains" else int(number(Natural)(text))
 
 
 def _run(arguments: argparse.Namespace) -> int:

@@ -84,8 +84,7 @@ def classify(groups: Grouped) -> Kinds:
     protein &= ~_free_amino_acids(chain, protein, protein & (linked | trace), end)
 
     label = groups.column("label_number") > 0
-    small = _sizes(groups) <= SMALL
-    chain_part = ~protein & ~nucleic & linked & (cap | (small & (label | closed | (to_n & to_c))))
+    chain_part = ~protein & ~nucleic & linked & (cap | (_sizes(groups) <= SMALL))
     in_chain = nucleic & (record | label | _phosphodiesters(groups))
     bonded, capped = _along(groups, protein, n, ca, c, cap)
     return Kinds(protein, in_chain, chain_part, bonded, (end & protein) | capped, letter)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,8 @@ import pytest
 
 from s2p.config import ReadConfig
 from s2p.errors import StructureError
-from s2p.structure.reading import Structure, read_structure, stem
+from s2p.structure.files.formats import read_content
+from s2p.structure.reading import Structure, read_atoms, read_structure, stem
 
 
 def atom(
@@ -649,3 +651,131 @@ def test_names_of_any_length_do_not_fill_the_memory(read):
 )
 def test_stem(name, expected):
     assert stem(name) == expected
+
+
+# ---------------------------------------------------------------------------------------------- what is polymer
+
+
+def cap(name: str, atoms: str, number: int, at: float, record: str = "ATOM") -> list[str]:
+    """A cap at a place on the x axis, its first atom bonded to what is there."""
+    return [
+        atom(80 + k, n, name, num=number, xyz=(at + 1.3 * k, -0.4 * k, 0.3), record=record) for k, n in enumerate(atoms.split())
+    ]
+
+
+@pytest.mark.parametrize("record", ["ATOM", "HETATM"])
+@pytest.mark.parametrize(
+    ("name", "atoms", "number"), [("NMA", "N CA", 3), ("NME", "N C", 4), ("NH2", "N", 4), ("NMA", "N CA", 4)]
+)
+def test_caps_are_neither_residue_nor_ligand(read, name, atoms, number, record):
+    s = read([*peptide(["ALA", "GLY", "SER"]), *cap(name, atoms, number, 3 * 3.8 + 2.4, record), "TER"])
+    assert s.sequence() == "AGS" and s.ligands == ()
+    assert s.residues.ids() == ["A:1", "A:2", "A:3"]
+
+
+@pytest.mark.parametrize("record", ["ATOM", "HETATM"])
+@pytest.mark.parametrize("chain", ["A", "L"])
+@pytest.mark.parametrize("ter", [(), ("TER",)])
+def test_a_free_amino_acid_is_a_ligand(read, record, chain, ter):
+    ended = [*peptide(["ALA", "GLY"]), atom(9, "OXT", "GLY", num=2, xyz=(9.6, 1.0, 0.9))]
+    free = [
+        *backbone("TRP", chain, 90, record=record),
+        atom(99, "OXT", "TRP", chain, 90, xyz=(3.8 * 90 + 2.0, 1, 1), record=record),
+    ]
+    s = read([*ended, *ter, *free])
+    assert s.sequence() == "AG"
+    assert [x.id for x in s.ligands] == [f"TRP {chain}:90"]
+
+
+def test_a_molecule_with_an_atom_ca_is_a_ligand(read):
+    lone = [atom(90 + k, name, "LIG", "A", 40, xyz=(30 + 1.5 * k, 0, 0)) for k, name in enumerate(("CA", "CB", "C1", "O1"))]
+    for lines in (
+        [*peptide(["ALA", "GLY"]), *lone, "TER"],
+        [*peptide(["ALA", "GLY"]), "TER", *lone],
+        [*lone, *peptide(["ALA", "GLY"])],
+    ):
+        s = read(lines)
+        assert s.sequence() == "AG" and [x.id for x in s.ligands] == ["LIG A:40"]
+
+
+def test_unknown_residues_are_protein_where_they_are_bonded(read):
+    far = [atom(90 + k, name, "UNK", "A", 9, xyz=(60 + 1.5 * k, 0, 0)) for k, name in enumerate(("N", "CA", "C", "O"))]
+    s = read([*peptide(["ALA", "UNK", "SER"]), *far])
+    assert s.sequence() == "AXS"
+    assert [x.id for x in s.ligands] == ["UNK A:9"]
+
+
+def test_residues_between_gaps_stay_protein(read):
+    lines = [*peptide(["ALA", "GLY"]), "TER", *backbone("SER", num=20), "TER", *peptide(["TRP", "LYS"], start=40)]
+    s = read(lines)
+    assert s.sequence() == "AGSWK" and s.chains == ["A"]
+    modified = [*peptide(["ALA", "GLY"]), *backbone("SEP", num=20, record="HETATM"), *peptide(["TRP", "LYS"], start=40), "TER"]
+    assert read(modified).sequence() == "AGSWK"
+
+
+# ---------------------------------------------------------------------------------------------- identity
+
+
+def shifted(lines: list[str], by: float) -> list[str]:
+    return [f"{x[:38]}{float(x[38:46]) + by:8.3f}{x[46:]}" for x in lines]
+
+
+def test_numbers_that_repeat_in_a_bonded_chain_get_insertion_codes(read):
+    lines = peptide(["LEU", "TYR", "PRO", "TRP"])
+    number = {"   2": "   1", "   3": "   1", "   4": "   2"}
+    s = read([x[:22] + number.get(x[22:26], x[22:26]) + x[26:] for x in lines])
+    assert s.residues.ids() == ["A:1", "A:1A", "A:1B", "A:2"]
+    assert s.notes == ("2 residues repeat the number of another of their chain; they got insertion codes, or a count from 1",)
+
+
+def test_a_whole_chain_of_one_number_is_counted(read):
+    names = ["ALA", "GLY", "SER"] * 12
+    s = read([x[:22] + "   7" + x[26:] for x in peptide(names)])
+    assert s.sequence() == "AGS" * 12
+    assert s.residues.number.tolist() == list(range(1, 37))
+
+
+@pytest.mark.parametrize("chain", ["A", "X", " "])
+def test_chains_of_one_letter_are_told_apart(read, chain):
+    first = peptide(["ALA", "GLY", "SER"], chain)
+    s = read([*first, *shifted(peptide(["TRP", "LYS", "ASP"], chain), 30), "TER"])
+    assert [s.sequence(c) for c in s.chains] == ["AGS", "WKD"]
+    assert s.chains == (["A", "B"] if chain != "X" else ["X", "A"])
+    assert any(f"share the chain id {chain.strip()!r}" in note for note in s.notes)
+
+
+def test_a_ligand_with_the_number_of_a_residue_gets_a_chain_of_its_own(read):
+    ligand = [x[:22] + "   2" + x[26:] for x in LIGAND]
+    s = read([*peptide(["ALA", "GLY"]), "TER", *ligand])
+    assert s.residues.ids() == ["A:1", "A:2"]
+    assert [x.id for x in s.ligands] == ["LIG B:2"]
+
+
+def test_interleaved_atoms_and_late_atoms_are_of_their_residue(read):
+    lines = peptide(["ALA", "GLY", "SER"])
+    by_name = sorted(lines, key=lambda x: x[12:16])
+    assert read(by_name).residues.ids() == ["A:1", "A:2", "A:3"]
+    late = [*lines, "TER", atom(70, "OXT", "SER", num=3, xyz=(13.6, 0, 0.5))]
+    s = read(late)
+    assert s.residues.ids() == ["A:1", "A:2", "A:3"] and s.atoms.name[-1] == "OXT"
+
+
+def test_structures_refuse_ids_that_repeat(read):
+    s = read(peptide(["ALA", "GLY"]))
+    with pytest.raises(StructureError, match="two residues or ligands are called A:1"):
+        replace(s, residues=replace(s.residues, number=np.array([1, 1], np.int32)))
+    ligand = read([*peptide(["ALA"]), *LIGAND]).ligands[0]
+    with pytest.raises(StructureError, match="are called LIG A:501"):
+        replace(s, ligands=(ligand, ligand))
+
+
+def test_all_atoms_come_with_the_ids_of_the_reader(tmp_path):
+    one = [*peptide(["ALA", "GLY"]), atom(9, "HA", "GLY", num=2, element="H", xyz=(8, 1, 0))]
+    water = atom(50, "O", "HOH", num=90, record="HETATM", xyz=(50, 0, 0))
+    path = tmp_path / "x.pdb"
+    path.write_text("\n".join([*one, "TER", *shifted(one, 30), "TER", water, "END", ""]))
+    config = ReadConfig()
+    table, residue = read_atoms(read_content(path, config), config)
+    assert table.chain.tolist() == ["A"] * 9 + ["B"] * 9 + ["A"]
+    assert residue.tolist() == [0] * 4 + [1] * 5 + [2] * 4 + [3] * 5 + [-1]
+    assert read_structure(path).residues.ids() == ["A:1", "A:2", "B:1", "B:2"]

@@ -115,6 +115,8 @@ def complex_text(path: Path, structure: Structure, pocket: Pocket, design: Desig
     places = {k: place for place, k in enumerate(pocket.residues[pocket.pocket].tolist())}
     parsed = read_annotations(content, ReadConfig())
     parsed.entities = gemmi.EntityList()
+    while len(parsed):  # an empty one
+        del parsed[0]
     model = gemmi.Model(1)
     for chain in _gemmi_chains(table, index, design, places):
         model.add_chain(chain)

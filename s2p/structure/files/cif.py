@@ -21,6 +21,7 @@ MAX_NAME = 200
 """Characters of a name."""
 MOST_BYTES = 1 << 28
 """Of one column."""
+_NUMBERS = frozenset("cartn_x cartn_y cartn_z occupancy b_iso_or_equiv auth_seq_id label_seq_id pdbx_pdb_model_num".split())
 _UNUSED = frozenset({"id", "label_entity_id", "pdbx_formal_charge", "cartn_x_esd", "cartn_y_esd", "cartn_z_esd", "occupancy_esd"})
 Column = Callable[[str], "NDArray[Any] | None"]
 """A column of ``_atom_site`` by its lower-case name; ``None`` where the file lacks it, ``""`` where a value is missing."""
@@ -89,14 +90,18 @@ def _text_columns(block: Any, path: Path) -> Column:
         if tag is None:
             return None
         values = list(block.find_values(tag))
-        distinct = set(values)
-        plain = {value: gemmi.cif.as_string(value) for value in distinct if value[0] in "'\";?."}
-        longest = max(map(len, distinct), default=0)
+        if name in _NUMBERS:
+            try:
+                return np.array(list(map(float, values)))
+            except ValueError:
+                pass
+        place = {value: k for k, value in enumerate(dict.fromkeys(values))}
+        longest = max(map(len, place), default=0)
         if longest > MAX_NAME or 4 * longest * len(values) > MOST_BYTES:  # NumPy keeps every name as long as the longest
             raise StructureError(
                 f"{path}: has a chain, residue or atom name of {longest} characters; it is damaged, or no structure"
             )
-        return np.array([plain.get(value, value) for value in values] if plain else values)
+        return np.array(list(map(gemmi.cif.as_string, place)))[np.fromiter(map(place.__getitem__, values), np.int64, len(values))]
 
     return column
 
@@ -107,13 +112,12 @@ def _table(column: Column, n: int) -> AtomTable:
     def text(*names: str, default: str = "") -> NDArray[np.str_]:
         """The first of some columns, its gaps filled from the next."""
         found = np.full(n, "", dtype="U1")
-        for values in _given(column, names):
+        for values in (given for name in names if (given := column(name)) is not None):
             gap = found == ""
-            if gap.all():
-                found = values.astype(str)
-            elif gap.any():
-                found = np.where(gap, values, found)
-        return np.where(found == "", default, found) if default and (found == "").any() else found
+            found = values.astype(str) if gap.all() else np.where(gap, values, found)
+            if (found != "").all():
+                return found
+        return np.where(found == "", default, found) if default else found
 
     def number(name: str, default: float) -> NDArray[np.float64]:
         values = column(name)
@@ -153,13 +157,6 @@ def _table(column: Column, n: int) -> AtomTable:
         label_number=_integers(label),
         line=np.arange(1, n + 1, dtype=np.int32),
     )
-
-
-def _given(column: Column, names: tuple[str, ...]) -> Iterator[NDArray[Any]]:
-    for name in names:
-        values = column(name)
-        if values is not None:
-            yield values
 
 
 def _floats(values: NDArray[Any], missing: float) -> NDArray[np.float64]:
