@@ -244,26 +244,16 @@ def candidates(
 
 
 def score_points(
-    scorer: PointScorer,
-    structure: Structure,
-    probabilities: NDArray[np.float32],
-    embeddings: NDArray[np.float32],
-    surroundings: Surroundings | None = None,
+    scorer: PointScorer, part: Surroundings, probabilities: NDArray[np.float32], embeddings: NDArray[np.float32]
 ) -> tuple[SurfacePoints, NDArray[np.float32]]:
-    """Surface points of the whole protein, and the (P,) chance of each that a ligand atom is there.
+    """Surface points of one assembly, and the (P,) chance of each that a ligand atom is there.
 
-    Parameters
-    ----------
-    probabilities, embeddings
-        (N,) and (N, d) of the residues, from the language model alone: what the scorer was trained on.
-    surroundings
-        Of the structure, where they have been made.
+    ``probabilities`` (N,) and ``embeddings`` (N, d) are those of its residues, as in :func:`find_point_pockets`.
     """
-    around = Surroundings.of(structure, surroundings)
-    cloud = protein_points(structure, scorer.points, around)
+    cloud = protein_points(part.structure, scorer.points, part)
     if not len(cloud.coord):
         return cloud, np.zeros(0, np.float32)
-    features = point_features(structure, cloud, scorer.encoder, probabilities, embeddings, scorer.points, around)
+    features = point_features(part.structure, cloud, scorer.encoder, probabilities, embeddings, scorer.points, part)
     return cloud, scorer.scores(features)
 
 
@@ -295,7 +285,7 @@ def find_point_pockets(
     found = []
     for part in assemblies(structure, parts):
         p, chosen = probabilities[part.residues], None if positive is None else positive[part.residues]
-        cloud, scores = score_points(scorer, part.structure, p, embeddings[part.residues], part)
+        cloud, scores = score_points(scorer, part, p, embeddings[part.residues])
         tops = peaks(cloud.coord, scores, scorer.pockets)
         model, config, probe = scorer.pocket_model, scorer.pockets, scorer.points.probe_radius
         found += pockets_of_points(tops, part, cloud, scores, p, chosen, model, config, probe)

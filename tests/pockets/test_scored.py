@@ -15,6 +15,7 @@ from s2p.pockets.calibration import PocketModel
 from s2p.pockets.scored import POCKET_FEATURES, find_point_pockets, peak_features, peaks, score_points
 from s2p.pockets.scorer import PointPocketConfig, PointScorer
 from s2p.surface.features import PointEncoder, feature_names
+from s2p.surface.surroundings import Surroundings
 
 NEVER = PointPocketConfig(merge=1.0)
 
@@ -107,7 +108,7 @@ def test_pockets_of_a_structure() -> None:
     structure = make_structure()
     p, e = np.full(48, 0.3, np.float32), np.zeros((48, 3), np.float32)
     scorer = make_scorer()
-    cloud, scores = score_points(scorer, structure, p, e)
+    cloud, scores = score_points(scorer, Surroundings(structure), p, e)
     pockets = find_point_pockets(scorer, structure, p, e)
     assert pockets and [q.rank for q in pockets] == list(range(1, len(pockets) + 1))
     assert all(a.probability >= b.probability for a, b in itertools.pairwise(pockets))

@@ -15,6 +15,7 @@ from s2p.errors import S2PError
 from s2p.pockets.scored import find_point_pockets, score_points
 from s2p.surface.features import PointConfig, protein_points
 from s2p.surface.points import SurfacePoints
+from s2p.surface.surroundings import Surroundings
 
 FAST = PointTrainConfig.fast()
 
@@ -115,7 +116,7 @@ def test_training_finds_the_sites_of_a_protein_it_has_not_seen(training_set) -> 
     examples, scores = training_set
     scorer = train_point_scorer(examples, scores, training=replace(FAST, epochs=20, perturbed_copies=1), quiet=True)
     fresh, (probability, embeddings) = example(99)
-    cloud, score = score_points(scorer, fresh.structure, probability, embeddings)
+    cloud, score = score_points(scorer, Surroundings(fresh.structure), probability, embeddings)
     labels = label_points(cloud, fresh, fresh.structure, FAST)
     assert score[labels == 1].mean() > 2 * score[labels == 0].mean()
     pocket = find_point_pockets(scorer, fresh.structure, probability, embeddings)[0]
