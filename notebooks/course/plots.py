@@ -70,9 +70,8 @@ def residue_track(prediction: Prediction) -> Chart:
     width = 0.9 if len(residues) < 400 else 1.0
     colors = [pocket_color(r) if r else OUTSIDE for r in rank]
     layers = [Layer("bars", x, prediction.probabilities.astype(float), "", colors, hover, size=width)]
-    for strip in strips(prediction):
-        heights = np.tile([strip.low, strip.high], (len(strip.edges), 1))
-        layers.append(Layer("boxes", strip.edges, heights, strip.label, strip.color))
+    for edges, ends, label, color in strips(prediction):
+        layers.append(Layer("boxes", edges, np.tile(ends, (len(edges), 1)), label, color))
     added = x[prediction.smoothed]
     if len(added):
         low = np.full(len(added), SMOOTHED_HEIGHT)

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 from s2p.io.files import write_text
-from s2p.output.files import asset
+from s2p.output.files import asset, fill
 from s2p.output.report import page
 
 __all__ = ["write_index"]
@@ -29,21 +29,14 @@ def write_index(folder: str | Path, stems: Sequence[str], rows: Sequence[Sequenc
     for stem, (name, status, n_pockets, _, message) in zip(stems, rows, strict=True):
         report = folder / f"{stem}_report.html"
         if status == "error" or not report.is_file():
-            failed.append("".join(f"<td class='left wrap'>{html.escape(text)}</td>" for text in (name, message)))
+            cells = (f"<td class='left wrap'>{html.escape(text)}</td>" for text in (name, message))
+            failed.append(f"<tr>{''.join(cells)}</tr>")
         else:
             cards.append(_card(stem, n_pockets, report))
-    failures = ""
-    if failed:
-        head = "<thead><tr><th class='left' scope='col'>input</th><th class='left' scope='col'>reason</th></tr></thead>"
-        body = "".join(f"<tr>{cells}</tr>" for cells in failed)
-        failures = f"<section><h2>Without a report</h2><table>{head}<tbody>{body}</tbody></table></section>"
-    count = f"{len(cards)} of {len(rows)} inputs have a report"
     title = f"Binding pockets of {len(cards)} structures"
-    content = f"""<header><h1>{title}</h1>
-<p class="summary">{count}. Grey: CA trace; colours and numbers: pockets, best first. A card opens its report.</p></header>
-<main><ul class="cards">{"".join(cards)}</ul>{failures}</main>
-"""
-    return write_text(folder / "index.html", page(title, content, css=asset("index.css")))
+    values = {"title": title, "count": f"{len(cards)} of {len(rows)} inputs have a report", "cards": "".join(cards)}
+    values["failures"] = fill("failures.html", {"rows": "".join(failed)}) if failed else ""
+    return write_text(folder / "index.html", page(title, fill("batch.html", values), css=asset("index.css")))
 
 
 def _card(stem: str, n_pockets: int, report: Path) -> str:

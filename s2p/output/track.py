@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,7 @@ from s2p.structure.secondary import secondary_structure
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["CAPTION", "SMOOTHED_HEIGHT", "Strip", "in_words", "residue_axis", "residue_ticks", "strips", "track_figure"]
+__all__ = ["CAPTION", "SMOOTHED_HEIGHT", "in_words", "residue_axis", "residue_ticks", "strips", "track_figure"]
 
 CAPTION = (
     "Predicted binding probability of each residue, coloured by pocket (grey: in none). Below: pockets, residues added by "
@@ -30,34 +30,25 @@ POCKET_STRIP, SMOOTHED_HEIGHT, STRUCTURE_STRIP = (-0.075, -0.03), -0.105, (-0.17
 """Where the marks below the bars lie, in units of the probability axis."""
 
 
-class Strip(NamedTuple):
-    """Boxes below the bars that belong together: the residues of a pocket, all helices, or all strands."""
-
-    edges: NDArray[np.float64]
-    """(K, 2) left and right end of each box on the axis of residues."""
-    low: float
-    high: float
-    label: str
-    """In the legend; not there if empty."""
-    color: str
-
-
 def residue_axis(structure: Structure) -> NDArray[np.float64]:
     """(N,) position of each residue along the sequence, with a gap between chains."""
     return np.arange(len(structure.residues)) + CHAIN_GAP * (np.cumsum(_chain_starts(structure)) - 1)
 
 
-def strips(prediction: Prediction) -> list[Strip]:
-    """Pockets, helices and strands along :func:`residue_axis`; those that no residue belongs to are left out."""
+def strips(prediction: Prediction) -> list[tuple[NDArray[np.float64], tuple[float, float], str, str]]:
+    """Boxes below the bars of each pocket, all helices and all strands, as far as there are any.
+
+    (K, 2) left and right end of each box along :func:`residue_axis`; lower and upper end of all; label, maybe empty; colour.
+    """
     new_chain, x = _chain_starts(prediction.structure), residue_axis(prediction.structure)
     rank, letters = prediction.pocket_of_residue, secondary_structure(prediction.structure)
     found = []
     for p in prediction.pockets:
         label = f"pocket {p.rank}" if p.rank <= LEGEND_POCKETS else ""
-        found.append(Strip(_runs(x, rank == p.rank, new_chain), *POCKET_STRIP, label, pocket_color(p.rank)))
+        found.append((_runs(x, rank == p.rank, new_chain), POCKET_STRIP, label, pocket_color(p.rank)))
     for letter, label, color in (("a", "helix", HELIX), ("b", "strand", STRAND)):
-        found.append(Strip(_runs(x, letters == letter, new_chain), *STRUCTURE_STRIP, label, color))
-    return [strip for strip in found if len(strip.edges)]
+        found.append((_runs(x, letters == letter, new_chain), STRUCTURE_STRIP, label, color))
+    return [strip for strip in found if len(strip[0])]
 
 
 def in_words(prediction: Prediction) -> str:
@@ -104,9 +95,9 @@ def track_figure(prediction: Prediction, *, dpi: int = 120) -> Figure:
     ax = figure.add_subplot()
     # Lines instead of bars, each of which would be a patch: thousands of residues are drawn in a moment.
     ax.vlines(x, 0, prediction.probabilities.astype(float), colors, linewidth=500 / (ends[1] - ends[0]))
-    for strip in strips(prediction):
-        spans = [(left, right - left) for left, right in strip.edges.tolist()]
-        ax.broken_barh(spans, (strip.low, strip.high - strip.low), color=strip.color, linewidth=0, label=strip.label)
+    for edges, (low, high), label, color in strips(prediction):
+        spans = [(left, right - left) for left, right in edges.tolist()]
+        ax.broken_barh(spans, (low, high - low), color=color, linewidth=0, label=label)
     if prediction.smoothed.any():
         added = x[prediction.smoothed]
         ax.scatter(added, np.full(len(added), SMOOTHED_HEIGHT), marker="^", s=10, color="black", linewidths=0,
@@ -115,7 +106,7 @@ def track_figure(prediction: Prediction, *, dpi: int = 120) -> Figure:
         ax.plot(ends, [threshold] * 2, "--", color="black", linewidth=0.9, label=f"threshold {threshold:g}")
     ax.set(xlim=ends, ylim=(-0.19, 1.03), xlabel="residue number", ylabel="binding probability")
     at, text = residue_ticks(prediction.structure, x)
-    ax.set_xticks(at, [literal(label) for label in text], fontsize=8)
+    ax.set_xticks(at, [literal(tick) for tick in text], fontsize=8)
     ax.set_title(literal(prediction.structure.name), loc="left", size=11)
     ax.spines[["top", "right"]].set_visible(False)
     if ax.get_legend_handles_labels()[0]:

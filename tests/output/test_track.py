@@ -17,11 +17,11 @@ def test_strips_cover_the_residues_of_their_pocket() -> None:
     x = residue_axis(p.structure)
     assert x[24] - x[23] == 4  # a gap between chains
     for pocket in p.pockets:
-        (strip,) = (s for s in strips(p) if s.label == f"pocket {pocket.rank}")
+        ((edges, _, _, color),) = (s for s in strips(p) if s[2] == f"pocket {pocket.rank}")
         # Pocket 1 spans both chains: no box does.
-        covered = [i for i, at in enumerate(x) if any(a < at < b for a, b in strip.edges)]
+        covered = [i for i, at in enumerate(x) if any(a < at < b for a, b in edges)]
         assert covered == np.flatnonzero(p.pocket_of_residue == pocket.rank).tolist()
-        assert strip.color == pocket_color(pocket.rank)
+        assert color == pocket_color(pocket.rank)
     assert f"in {len(p.pockets)} pockets; pocket 1 has" in in_words(p)
 
 
