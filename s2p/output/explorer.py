@@ -34,7 +34,6 @@ from s2p.structure.reading import Structure
 
 __all__ = ["Explorer", "explore"]
 
-
 SLIDERS = {
     "threshold": ("residue threshold", "residues with a probability above this bind", 0.05, 0.95, 0.01),
     "smoothing_threshold": ("smoothing threshold", "neighbours that the classifier puts above this are added", 0.05, 0.95, 0.01),

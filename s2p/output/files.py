@@ -44,11 +44,8 @@ __all__ = [
     "POCKET_COLUMNS",
     "RESIDUE_COLUMNS",
     "as_json",
-    "asset",
-    "fill",
     "json_text",
     "pocket_rows",
-    "remove_ours",
     "residue_rows",
     "save",
     "scores_order",
@@ -180,17 +177,15 @@ def _to_gemmi(structure: Structure, probabilities: Any) -> Any:
     place_of = {name: k for k, name in enumerate(chains, start=1)}
     b_factor = np.clip(np.nan_to_num(np.asarray(probabilities, dtype=float)) * 100, 0, 100).round(2).tolist()
 
-    def add(chain: str, number: int, code: str, name: str, label: int | None, polymer: bool, where: Any, b: float) -> None:
+    def add(chain: str, number: int, code: str, name: str, label: int | None, polymer: bool, content: Any, b: float) -> None:
         new = gemmi.Residue()
         new.name, new.seqid, new.label_seq = name, gemmi.SeqId(number, code or " "), label
         new.entity_type = gemmi.EntityType.Polymer if polymer else gemmi.EntityType.NonPolymer
         new.het_flag = "A" if polymer else "H"
         # gemmi makes these from the chain's name, and leaves them without quotes in a table of mmCIF.
         new.subchain = f"{place_of[chain]}p" if polymer else f"{place_of[chain]}n{len(chains[chain])}"
-        names, elements, coord = where
-        for atom_name, element, position in zip(
-            names.tolist(), elements.tolist(), coord.astype(float).round(3).tolist(), strict=True
-        ):
+        names, elements, coord = content
+        for atom_name, element, position in zip(names, elements, coord.astype(float).round(3).tolist(), strict=True):
             atom = gemmi.Atom()
             atom.name, atom.element, atom.pos, atom.b_iso = atom_name, gemmi.Element(element), gemmi.Position(*position), b
             new.add_atom(atom)
@@ -236,7 +231,6 @@ def _fits_pdb(structure: Structure) -> bool:
 
 def json_text(value: Any, indent: int | None = None) -> str:
     """JSON with NumPy scalars as numbers and NaN or infinity, which JSON lacks, as null."""
-
     plain = json.dumps(value, default=lambda x: x.tolist() if isinstance(x, (np.generic, np.ndarray)) else str(x))
     finite = json.loads(plain, parse_constant=lambda _: None)
     return json.dumps(finite, indent=indent, ensure_ascii=False, allow_nan=False)
@@ -324,8 +318,5 @@ OURS = re.compile(
 
 def remove_ours(path: Path) -> None:
     """Remove what an earlier run wrote at ``path``, but nothing of the user's."""
-    if path.is_file():
-        with open(path, "rb") as handle:
-            ours = OURS.search(handle.read(2000))
-        if ours:
-            path.unlink()
+    if path.is_file() and OURS.search(path.read_bytes()[:2000]):
+        path.unlink()

@@ -25,8 +25,7 @@ def cube_text(values: NDArray[np.floating], origin: Sequence[float], step: float
     """
     x, y, z = (value * BOHR for value in origin)
     head = ["density of binding cavities", "written by s2p; Bohr; loops: x, y, z", f"{1:5d}{x:14.8f}{y:14.8f}{z:14.8f}"]
-    for axis, size in enumerate(values.shape):
-        vector = [step * BOHR if k == axis else 0.0 for k in range(3)]
+    for size, vector in zip(values.shape, (step * BOHR * np.eye(3)).tolist(), strict=True):
         head.append(f"{size:5d}" + "".join(f"{value:14.8f}" for value in vector))
     head.append(f"{1:5d}{0.0:14.8f}{x:14.8f}{y:14.8f}{z:14.8f}")
     lines = []

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ["CA_GAP", "draw_bonds", "facing", "figure_png", "literal", "static_figure", "static_png"]
 
+Rows = NDArray[np.floating]
+
 SLABS = 24
 """Depth steps of the still picture."""
 BOND = 1.95
@@ -167,26 +169,10 @@ def _draw_trace(ax: Axes, prediction: Prediction, ca: NDArray[np.float64]) -> No
     ax.update_datalim(segments[:, :, :2].reshape(-1, 2))
 
 
-def draw_bonds(
-    ax: Axes,
-    coord: NDArray[np.floating],
-    flat: NDArray[np.floating],
-    color: str,
-    width: float,
-    *,
-    zorder: float = 3,
-    edge: float = 0,
-) -> None:
-    """Lines between atoms closer than :data:`BOND`.
+def draw_bonds(ax: Axes, coord: Rows, flat: Rows, color: str, width: float, *, zorder: float = 3, edge: float = 0) -> None:
+    """Lines between atoms closer than :data:`BOND`: ``coord``, (n, 3) Å, tells which; ``flat``, (n, 2), where they are drawn.
 
-    Parameters
-    ----------
-    coord
-        (n, 3) Å, in which atoms are close.
-    flat
-        (n, 2), where they lie on the page.
-    width, edge
-        Of a line, and of the white edge around it, in points.
+    ``width`` is of a line and ``edge`` of the white edge around it, in points.
     """
     from matplotlib.collections import LineCollection
     from scipy.spatial import cKDTree

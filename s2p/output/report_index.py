@@ -42,11 +42,9 @@ def write_index(folder: str | Path, stems: Sequence[str], rows: Sequence[Sequenc
 def _card(stem: str, n_pockets: int, report: Path) -> str:
     with open(report, encoding="utf-8") as handle:
         found = re.search(r"<svg class='thumbnail'[^>]*?data-residues='(\d+)' data-best='([\d.]*)'.*?</svg>", handle.read(HEAD))
-    facts = f"{n_pockets} pocket{'' if n_pockets == 1 else 's'}"
-    picture = ""
-    if found:
-        picture = found[0]
-        facts += f", {found[1]} residues" + (f"; best probability {found[2]}" if found[2] else "")
+    picture, size, best = found.group(0, 1, 2) if found else ("", "", "")
+    facts = f"{n_pockets} pocket{'' if n_pockets == 1 else 's'}" + (f", {size} residues" if size else "")
+    facts += f"; best probability {best}" if best else ""
     return (
         f"<li><a href='{html.escape(quote(report.name))}'>{picture}<b>{html.escape(stem)}</b></a><p>{html.escape(facts)}</p></li>"
     )

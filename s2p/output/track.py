@@ -61,13 +61,7 @@ def in_words(prediction: Prediction) -> str:
 
 
 def residue_ticks(structure: Structure, x: NDArray[np.float64], most: int = 24) -> tuple[list[float], list[str]]:
-    """Ticks of an axis of residues: about ``most`` round residue numbers, and the first residue of each chain with its name.
-
-    Parameters
-    ----------
-    x
-        (N,) position of each residue on the axis.
-    """
+    """Ticks of an axis where residues are at ``x``, (N,): about ``most`` round numbers, and the first residue of each chain."""
     residues, new_chain = structure.residues, _chain_starts(structure)
     n = len(residues)
     every = next((k for k in (1, 2, 5, 10, 20, 50, 100, 200, 500) if n / k <= most), 1000)

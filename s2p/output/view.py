@@ -98,8 +98,7 @@ def _py3dmol(prediction: Prediction, style: str, show: str, width: int, height: 
                 'title="3D view of the predicted pockets"></iframe>'
             )
 
-        def _repr_html_(self) -> str:
-            return self._make_html()
+        _repr_html_ = _make_html
 
         def _repr_png_(self) -> bytes:
             return static_png(prediction, dpi=100)
