@@ -194,7 +194,9 @@ def _one_report(row: Row) -> str:
         lines.append(f"{'rank':>4}  {'score':>7}  {'probability':>11}  {'residues':>8}  centre (Å)")
     for p in prediction.pockets[:SHOWN]:
         x, y, z = p.center.tolist()
-        lines.append(f"{p.rank:>4}  {p.score:>7.3f}  {p.probability:>11.2f}  {len(p.residues):>8}  {x:8.1f} {y:8.1f} {z:8.1f}")
+        lines.append(
+            f"{p.rank:>4}  {p.score:>7.3f}  {p.probability:>11.2f}  {len(p.residues):>8}  {x:8.1f} {y:8.1f} {z:8.1f}{p.copy}"
+        )
     if row.n_pockets > SHOWN:
         lines.append(f"   … {row.n_pockets - SHOWN} more")
     # A model of other sites, say of nucleic acids, was not asked for ligands.

@@ -68,6 +68,9 @@ def test_json(tmp_path: Path) -> None:
         ({"numbers": (9990, 1)}, "cif"),
         ({"numbers": (-1200, 1)}, "cif"),
         ({"chains": (" ", "B")}, "pdb"),
+        ({"chains": ("#", '"')}, "pdb"),
+        ({"chains": ("A#", "'x y")}, "cif"),
+        ({"chains": ("_a", "data_")}, "cif"),
     ],
 )
 def test_scores_round_trip(tmp_path: Path, options: dict[str, object], suffix: str) -> None:
@@ -81,6 +84,15 @@ def test_scores_round_trip(tmp_path: Path, options: dict[str, object], suffix: s
     np.testing.assert_allclose(again.plddt, p.probabilities * 100, atol=0.006)
     np.testing.assert_allclose(again.atoms.coord, p.structure.atoms.coord, atol=1e-3)
     assert [(x.name, x.number, x.kind) for x in again.ligands] == [("BNZ", 900, "molecule"), ("ZN", 901, "ion")]
+
+
+def test_residue_names_of_four_letters_make_it_mmcif(tmp_path: Path) -> None:
+    p = make_prediction()
+    name = p.structure.residues.name.astype("<U4")
+    name[3] = "A1BC"
+    p = replace(p, structure=replace(p.structure, residues=replace(p.structure.residues, name=name)))
+    (path,) = p.save(tmp_path, ["pdb"])
+    assert path.suffix == ".cif" and read_structure(path).residues.name.tolist() == name.tolist()
 
 
 def test_scores_order_is_the_order_of_the_file() -> None:
