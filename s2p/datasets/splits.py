@@ -18,10 +18,12 @@ from s2p.datasets.labelled import Complex
 from s2p.errors import S2PError
 from s2p.io.files import read_csv
 
-__all__ = ["Method", "cluster", "drawn", "homologous", "read_splits", "search_method", "split_complexes"]
+__all__ = ["COVERAGE", "IDENTITY", "Method", "cluster", "drawn", "homologous", "read_splits", "search_method", "split_complexes"]
 
 Method = Literal["auto", "mmseqs2", "kmer"]
 """``auto``: mmseqs2 where it is on the PATH."""
+IDENTITY, COVERAGE = 0.3, 0.5
+"""Chains that share this much of their sequence are relatives: they are never on both sides of a split."""
 
 
 def search_method(method: Method = "auto") -> Literal["mmseqs2", "kmer"]:
@@ -40,8 +42,8 @@ def homologous(
     queries: Mapping[str, str],
     targets: Mapping[str, str],
     *,
-    identity: float = 0.3,
-    coverage: float = 0.5,
+    identity: float = IDENTITY,
+    coverage: float = COVERAGE,
     method: Method = "auto",
 ) -> dict[str, set[str]]:
     """Targets that share sequence with a query, by mmseqs2 at its highest sensitivity or by the k-mer search.

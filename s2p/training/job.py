@@ -14,7 +14,7 @@ import torch
 from s2p.checkpoint import Checkpoint, save_checkpoint
 from s2p.datasets.label_files import read_labels
 from s2p.datasets.labelled import LabelledChain
-from s2p.datasets.splits import cluster, homologous, search_method
+from s2p.datasets.splits import COVERAGE, IDENTITY, cluster, homologous, search_method
 from s2p.errors import S2PError, WeightsError
 from s2p.evaluation.guard import CARD_KEY, training_sketch
 from s2p.evaluation.residues import auprc_trapezoid, best_mcc_threshold
@@ -32,8 +32,6 @@ __all__ = ["FinetuneJob", "LabelSets", "backbone_name", "describe", "read_sets",
 
 GENERAL, CRYPTIC = DEFAULT_HEADS[0], "cryptic"
 VALIDATION_SHARE = 0.1
-IDENTITY, COVERAGE = 0.3, 0.5
-"""Chains that share this much of their sequence are never on both sides of a split."""
 LICENCES = {
     "e70bfe266a520950f207624ead9a97336362d7cda6dd44442acdde882ce5411b": (
         "GPL-3.0",
@@ -245,9 +243,9 @@ def _counts(chains: Sequence[LabelledChain]) -> dict[str, Any]:
 
 
 def _n_homologous(training: Mapping[str, Sequence[LabelledChain]], validation: Mapping[str, Sequence[LabelledChain]]) -> int:
-    """Validation chains with at least 30 % identity to a training chain."""
+    """Validation chains that are relatives of a training chain."""
     queries, targets = ({key: c.sequence for key, (_, c) in _numbered(table).items()} for table in (training, validation))
-    return len(homologous(queries, targets, identity=IDENTITY, coverage=COVERAGE))
+    return len(homologous(queries, targets))
 
 
 def _numbered(chains: Mapping[str, Sequence[LabelledChain]]) -> dict[str, tuple[str, LabelledChain]]:

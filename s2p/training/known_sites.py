@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from s2p.config import LabelConfig
 from s2p.datasets.label_files import Annotation, read_annotations
 from s2p.datasets.labelled import Complex, read_complexes
-from s2p.datasets.splits import cluster, read_splits, split_complexes
+from s2p.datasets.splits import COVERAGE, IDENTITY, cluster, read_splits, split_complexes
 from s2p.errors import S2PError
 from s2p.io.runtime import progress_bar
 from s2p.language.cache import embed_residues
@@ -26,8 +26,6 @@ from s2p.training.smoother import SmoothingExample
 
 __all__ = ["KnownSites", "embed_structures", "frozen_model", "read_known_sites", "smoothing_examples"]
 
-IDENTITY, COVERAGE = 0.3, 0.5
-"""Chains of a label table that share this much of their sequence are one cluster."""
 USED = ("train", "validation")
 """Splits that are read; test clusters are not even opened."""
 
