@@ -264,9 +264,7 @@ def run_benchmark(
         try:
             with open(path, "a", encoding="utf-8") as handle:
                 for answer in answers:
-                    record = answer.value if answer.status == "ok" else failed_record(answer, name, config)
-                    if record.protein.status != "unreadable":  # of those, nothing was predicted
-                        record = replace(record, protein=replace(record.protein, first=answer.first))
+                    record = _record_of_answer(answer, name, config)
                     handle.write(record.to_json() + "\n")
                     handle.flush()
                     os.fsync(handle.fileno())
@@ -281,6 +279,12 @@ def run_benchmark(
             records[name] = sorted(found, key=lambda record: order[record.protein.protein])
         write_text(folder / "run.json", json.dumps(facts, indent=1, ensure_ascii=False) + "\n")
     return Run(folder, facts, records)
+
+
+def _record_of_answer(answer: Answer[Case], name: str, config: BenchmarkConfig) -> Record:
+    record: Record = answer.value if answer.status == "ok" else failed_record(answer, name, config)
+    first = answer.first and record.protein.status != "unreadable"  # of those, nothing was predicted
+    return replace(record, protein=replace(record.protein, first=first))
 
 
 class _OtherVersion(S2PError):

@@ -23,7 +23,6 @@ from torch.utils.checkpoint import checkpoint
 
 from s2p.config import WindowConfig
 from s2p.errors import WeightsError
-from s2p.io.downloads import download
 
 __all__ = [
     "BACKBONES",
@@ -306,6 +305,8 @@ def read_state(path: Path) -> dict[str, Tensor]:
 
 def find_weights(name: str) -> Path:
     """File with the weights of a backbone: in ``$S2P_WEIGHTS``, the torch hub cache, or downloaded there."""
+    from s2p.io.downloads import download  # most predictions come with their weights
+
     hub = Path(torch.hub.get_dir()) / "checkpoints" / f"{name}.pt"
     places = [hub]
     if folder := os.environ.get("S2P_WEIGHTS"):

@@ -144,7 +144,7 @@ def test_missing_damaged_and_unfit_weights(tmp_path: Path, fair_esm_file: Path, 
     monkeypatch.setenv("S2P_WEIGHTS", str(tmp_path / "nowhere"))
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "hub"))
     asked = []
-    monkeypatch.setattr("s2p.language.esm.download", lambda url, target, **_: asked.append((url, target)) or target)
+    monkeypatch.setattr("s2p.io.downloads.download", lambda url, target, **_: asked.append((url, target)) or target)
     with pytest.raises(WeightsError, match="no such weights file"):
         load_backbone(NAME)
     assert asked == [(WEIGHTS_URL.format(name=NAME), tmp_path / "hub" / "hub" / "checkpoints" / f"{NAME}.pt")]
