@@ -46,13 +46,13 @@ DUMMY = "EP"
 """What :func:`element_of` gives for lone pairs, virtual sites and other points that are no atoms."""
 
 _STATES = {
-    "ARG": "ARN ARGN",
-    "ASP": "ASH ASPH ASPP",
-    "CYS": "CYD CYM CYN CYP CYT CYX CYZ CYS1 CYS2 CYSH CYSS",
-    "GLU": "GLH GLUH GLUP",
-    "HIS": "H1S H2S HID HIE HIP HSC HSD HSE HSP HIS1 HIS2 HISA HISB HISD HISE HISH HISP",
-    "LYS": "LSN LYN LYP LYSH LYSN",
-    "TYR": "TYM TYO TYRU",
+    "ARG": "AR0 ARN ARGN",
+    "ASP": "AS0 ASH ASPH ASPP",
+    "CYS": "CY- CYD CYM CYN CYP CYT CYX CYZ CYS1 CYS2 CYSH CYSS",
+    "GLU": "GL0 GLH GLUH GLUP",
+    "HIS": "H1S H2S HI+ HID HIE HIP HSC HSD HSE HSP HIS1 HIS2 HISA HISB HISD HISE HISH HISP",
+    "LYS": "LSN LY0 LYN LYP LYSH LYSN",
+    "TYR": "TY- TYM TYO TYRU",
 }
 _AMINO = {name: name for name in STANDARD} | {name: parent for parent, names in _STATES.items() for name in names.split()}
 _AMINO |= {end + name: parent for name, parent in _AMINO.items() if len(name) == 3 for end in "NC"}
@@ -185,7 +185,7 @@ def element_of(name: str, residue: str, column: str = "", aligned: bool = False)
         return DUMMY
     if residue in _AMINO and first in ("H", "D", "C", "N", "O", "S") and not letters == column == "SE":
         return first
-    if residue in _AMINO and first in ("Q", "E", "L"):  # pseudo-atoms of NMR, lone pairs
+    if residue in _AMINO and first in ("Q", "E", "L", "M"):  # pseudo-atoms of NMR, lone pairs, masses of GROMACS
         return DUMMY
     symbol = _ion(residue)
     if (
