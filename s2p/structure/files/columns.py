@@ -150,7 +150,9 @@ def _decimals(columns: Bytes, places: int) -> tuple[NDArray[np.float64], Mask]:
 
 def gather(buffer: Bytes, starts: NDArray[np.int64], width: int) -> Bytes:
     """(width, n) bytes of the lines that begin at ``starts``, blanks behind their ends."""
-    columns = buffer[np.add.outer(np.arange(width), starts)]
+    columns = np.empty((width, len(starts)), np.uint8)
+    for k in range(width):
+        columns[k] = buffer[starts + k]
     ended = columns == 10
     if ended.any():
         columns[np.logical_or.accumulate(ended, axis=0)] = _BLANK
