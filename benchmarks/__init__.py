@@ -6,5 +6,5 @@ Run its commands from the folder of the repository (``python -m benchmarks.studi
 import sys
 from pathlib import Path
 
-# Some studies compare what the notebooks show: their code lies beside them.
+# Some recipes and studies train or compare as the notebooks do: that code lies beside them.
 sys.path.append(str(Path(__file__).resolve().parents[1] / "notebooks"))
