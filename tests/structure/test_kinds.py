@@ -144,6 +144,7 @@ SAME: dict[str, tuple[str, list[Atom]]] = {
     "elements are numbers": (pdb(change(ENDED, element=lambda a: a.element if a.het else "17")), WHOLE),
     "no elements in mmCIF": (cif(hydrogens(WHOLE), drop=("type_symbol",)), WHOLE),
     "serials are stars": (pdb(ENDED, text="*****"), WHOLE),
+    "serials begin with a letter": (pdb(ENDED, text="A{:04d}"), WHOLE),
     "serials of six digits": (pdb(ENDED, text="1{:05d}").replace("ATOM  1", "ATOM 1"), WHOLE),
     "short lines": ("\n".join(line[:54] for line in pdb(ENDED).splitlines()), WHOLE),
     "no TER": (pdb(WHOLE), WHOLE),

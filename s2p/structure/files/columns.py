@@ -230,7 +230,7 @@ def _unusual_numbers(
         # Four digits without a point may have lost it.
         if np.isfinite(numbers).all() and not any(re.search(rb"^ *[-+]?\d{4}", text) for text in texts):
             coord[:, k], is_coord[:, k] = numbers, True
-    lone_chain = _alphanumeric(columns[21]) & (columns[21] > 57)
+    lone_chain = (_alphanumeric(columns[21]) & (columns[21] > 57)) | (columns[21] == _BLANK)
     for k in np.flatnonzero(~is_number & lone_chain & (text[0] != _BLANK) & (text[3] == _BLANK)).tolist():
         if text[:, k].tobytes().rstrip().isdigit():  # at the left
             value[k], is_number[k] = int(text[:, k].tobytes()), True

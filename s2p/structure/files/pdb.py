@@ -90,10 +90,13 @@ def _records(
         head = sum((buffer[starts + k] & 0xDF).astype(np.uint32) << 8 * k for k in range(3))
         lines = np.flatnonzero(np.isin(head, [int.from_bytes(text[:3], "little") for text in _KINDS]))
         word = gather(buffer, starts[lines], 7)
+        coded = word[6] - 65 < 26
         word = np.where((word | 0x20) - 97 < 26, word & 0xDF, word)
         kinds = np.full(len(lines), -1, np.int8)
         for kind, text in enumerate(_KINDS):
             ends = (word[len(text)] - 65 >= 26) & (word[len(text)] != 95)  # not within a longer word
+            if text == b"HETATM":
+                ends |= coded  # a serial number in letters begins right behind the word
             kinds[(word[: len(text)] == np.frombuffer(text, np.uint8)[:, None]).all(axis=0) & ends] = kind
         used = kinds >= 0
         found.append((starts[lines[used]], lines[used] + seen + 1, kinds[used]))

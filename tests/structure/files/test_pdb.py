@@ -110,6 +110,7 @@ LAYOUTS = {
     "five-digit numbers take the chain id": ((9999, ""), lambda a: left(a, chain="", number=f"{a.number:>5}") + right(a)),
     "numbers take the insertion code": ((28, "A"), lambda a: left(a, number=f"{a.number:>5}", icode="") + right(a)),
     "numbers at the left": ((98, "A"), lambda a: left(a, number=f"{a.number:<4}") + right(a)),
+    "numbers at the left, no chain": ((98, ""), lambda a: left(a, number=f"{a.number:<4}") + right(a)),
     "hybrid-36 numbers": ((9999, "A"), lambda a: left(a, number={9999: "9999"}.get(a.number, f"A00{a.number % 10}")) + right(a)),
     "hexadecimal numbers": ((9999, "A"), lambda a: left(a, number=f"{a.number:{'d' if a.number < 10000 else 'x'}}") + right(a)),
     "serials in hexadecimal": ((1, "A"), lambda a: left(a, serial=f"{a.serial + 1000000:5x}") + right(a)),
