@@ -16,6 +16,7 @@ from builders import NASTY, make_prediction
 from hypothesis import given
 from hypothesis import strategies as st
 
+from s2p.commands import main
 from s2p.errors import S2PError
 from s2p.io.files import file_stem
 from s2p.output import files as export
@@ -309,3 +310,12 @@ def test_files_of_the_user_stay(tmp_path: Path) -> None:
     make_prediction().save(tmp_path, ["csv"])
     assert {x.name for x in tmp_path.iterdir()} == set(names)
     assert (tmp_path / "demo.json").read_text() == "the user's own"
+
+
+def test_a_second_run_of_an_input_leaves_nothing_of_the_first(tmp_path: Path, examples: Path) -> None:
+    command = ["predict", str(examples / "4CUP.cif"), "-o", str(tmp_path), "--device", "cpu", "--quiet"]
+    assert main([*command, "--format", "csv,box,pml,json,html"]) == 0
+    first = {x.name.removeprefix("4CUP") for x in tmp_path.iterdir()}
+    assert {"_scores.pdb", ".pml", ".json", "_report.html", "_pocket1_box.txt"} <= first
+    assert main([*command, "--ranking", "published", "--bandwidth", "12", "--format", "json"]) == 0
+    assert {x.name for x in tmp_path.iterdir()} == {"4CUP.json", "4CUP_pockets.csv", "4CUP_residues.csv"}

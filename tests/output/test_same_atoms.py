@@ -15,6 +15,7 @@ from builders import make_prediction
 from s2p.output.report import render
 from s2p.output.viewers import chimerax_selection
 from s2p.prediction import Prediction
+from s2p.structure.reading import read_structure
 from tests.output.test_chimerax import chosen
 from tests.output.test_pymol import PYMOL, selected
 
@@ -50,6 +51,16 @@ def modified() -> Prediction:
     return replace(p, structure=structure)
 
 
+def chromophore() -> Prediction:
+    """Residues that PyMOL does not take for polymer, in the middle of a chain of a real structure."""
+    structure = read_structure(Path(__file__).parents[1] / "data" / "cases" / "output" / "cro.pdb.gz")
+    own = np.flatnonzero(np.isin(structure.residues.number, range(7, 15)) & (structure.residues.chain == "A")).astype(np.int32)
+    assert structure.residues.name[own].tolist().count("CRO") == 3
+    none = np.zeros(len(structure.residues), bool)
+    pocket = replace(make_prediction().pockets[0], residues=own, atoms=np.zeros(1, np.int32))
+    return Prediction(structure, none.astype(np.float32), none, none, (pocket,), "test")
+
+
 CASES = {
     "negative numbers, zero, 0A": make_prediction("case"),
     "insertion codes": antibody_loop(),
@@ -57,6 +68,7 @@ CASES = {
     "long chains, numbers of five digits": make_prediction("case", chains=("AA", "ABC"), numbers=(-20, 9990)),
     "chains of operators": make_prediction("case", chains=("A-B", "x.1")),
     "a modified residue, a ligand of its number": modified(),
+    "chromophore": chromophore(),
 }
 
 
