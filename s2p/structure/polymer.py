@@ -63,6 +63,8 @@ def classify(groups: Grouped) -> Kinds:
     code = code.reshape(-1)
     amino, nucleic, letter = (np.array(x)[code] for x in zip(*map(residue_facts, distinct.tolist()), strict=True))
     n, ca, c = (groups.of_name(x, element=x[0]) for x in BACKBONE)
+    backbone_of_dna = _phosphodiesters(groups)
+    nucleic |= backbone_of_dna & ~amino & (groups.of_name("C1'", "C1*") >= 0)
     known = amino & ~np.isin(name, UNKNOWN)
     standard, cap = np.isin(name, list(STANDARD)), np.isin(name, list(CAPS))
     whole = (n >= 0) & (ca >= 0) & (c >= 0)
@@ -81,12 +83,16 @@ def classify(groups: Grouped) -> Kinds:
     closed = inside & (part < part.max(initial=0))  # a TER comes after it
     alone = known & ~record & some & ~linked & inside
     protein |= alone & ~nucleic & ~cap & (between | (groups.column("label_number") > 0) | (closed & ~standard & ~end))
+    bonded, capped = _along(groups, protein, n, ca, c, cap)
+    if (protein & record).any():  # peptides of HETATM records only, behind a chain, are ligands, as in the files of the PDB
+        run = np.cumsum(protein & ~bonded)
+        of_records = np.bincount(run, weights=protein & record)[run] > 0
+        protein &= of_records | ~standard | _place(stretch, protein & record)[1] | (groups.column("label_number") > 0)
     protein &= ~_free_amino_acids(chain, protein, protein & (linked | trace), end)
 
     label = groups.column("label_number") > 0
     chain_part = ~protein & ~nucleic & linked & (cap | (_sizes(groups) <= SMALL))
-    in_chain = nucleic & (record | label | _phosphodiesters(groups))
-    bonded, capped = _along(groups, protein, n, ca, c, cap)
+    in_chain = nucleic & (record | label | backbone_of_dna)
     return Kinds(protein, in_chain, chain_part, bonded, (end & protein) | capped, letter)
 
 

@@ -116,6 +116,9 @@ def read_molecules(content: Content, config: ReadConfig, model: ModelChoice = No
     if not finite.all():
         notes.append(f"{int((~finite).sum())} atoms without usable coordinates or residue number were left out")
     residue_name, name = standard_names(table.residue_name, table.name, table.element)
+    place = np.cumsum(changes(table.chain, table.number, table.insertion_code, table.residue_name))
+    second = (name == "O") & (table.name != "O") & np.isin(place, place[table.name == "O"])
+    name = np.where(second, table.name, name)  # of O and O1, the second is not the O
     chain, first, rank = np.unique(table.chain, return_index=True, return_inverse=True)
     rank = np.argsort(np.argsort(first))[rank.reshape(-1)]
     heavy = finite & ~np.isin(table.element, ("H", "D", DUMMY)) & (residue_name != "HOH")

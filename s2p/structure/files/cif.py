@@ -39,12 +39,11 @@ def read_cif(data: bytes, path: Path, config: ReadConfig) -> AtomTable:
 
     check_count(_count_words(data), config.max_values, "values", path)
     try:
-        text = data.decode()
+        data.decode()
     except UnicodeDecodeError:  # gemmi hands names on as UTF-8 and fails on anything else
-        text = data.decode("latin-1")
-    document = gemmi.cif.read_string(text)
+        data = data.decode("latin-1").encode()
     tables = []
-    for block in document:
+    for block in gemmi.cif.read_string(data):
         n_atoms = len(block.find_values("_atom_site.Cartn_x"))
         if n_atoms:
             check_count(n_atoms, config.max_atoms, "atom records", path)

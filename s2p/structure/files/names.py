@@ -59,7 +59,7 @@ _AMINO |= {end + name: parent for name, parent in _AMINO.items() if len(name) ==
 _TERMINI = {"O1": "O", "OT1": "O", "OC1": "O", "O'": "O", "O2": "OXT", "OT2": "OXT", "OC2": "OXT", "O''": "OXT", "OT": "OXT"}
 _BACKBONE = frozenset({"N", "CA", "C", "O", "OXT", *_TERMINI})
 _CAP_ATOMS = frozenset("N C O CA CH3 CT CAT CAY CY OY NT".split())
-_AMINO_ATOMS = _BACKBONE.union(*_SIDE_CHAINS.values(), _CAP_ATOMS)
+_AMINO_ATOMS = _BACKBONE.union(*_SIDE_CHAINS.values(), _CAP_ATOMS, ("BB", "SC1", "SC2", "SC3", "SC4", "SC5"))
 """Of any amino acid: side chains may have been edited under a name. Homoserine (HSE), phosphohistidine (HIP) have others."""
 _CAP_NAMES = {"ACE": "ACE", "FOR": "FOR", "NH2": "NH2", "NHE": "NH2", "CT2": "NH2", "NME": "NME", "NMA": "NME", "CT3": "NME"}
 _WATERS = frozenset(
