@@ -314,4 +314,5 @@ def find_weights(name: str) -> Path:
     for path in places:
         if path.is_file():
             return path
+
     return download(WEIGHTS_URL.format(name=name), hub, timeout=60.0, max_bytes=MAX_WEIGHTS_BYTES)

@@ -279,7 +279,7 @@ _WRITER: WeakValueDictionary[Path, Prediction] = WeakValueDictionary()
 
 def _compose(prediction: Prediction, stem: str, wanted: Collection[str]) -> dict[str, bytes]:
     """Content of every file by name."""
-    from s2p.output import maps, report, viewers
+    from s2p.output import viewers
 
     files: dict[str, str | bytes] = {}
     if "csv" in wanted:
@@ -296,10 +296,14 @@ def _compose(prediction: Prediction, stem: str, wanted: Collection[str]) -> dict
         if "cxc" in wanted:
             files[f"{stem}.cxc"] = viewers.chimerax_script(prediction, stem, suffix)
     if "html" in wanted:
+        from s2p.output import report
+
         files[f"{stem}_report.html"] = report.render(prediction)
     if "box" in wanted:
         files |= {f"{stem}_pocket{p.rank}_box.txt": viewers.box_text(prediction, p) for p in prediction.pockets}
     if prediction.density is not None:
+        from s2p.output import maps
+
         grid = prediction.density.values, prediction.density.origin, prediction.density.step
         if "cube" in wanted:
             files[f"{stem}_density.cube"] = maps.cube_text(*grid)
