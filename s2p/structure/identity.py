@@ -7,6 +7,7 @@ keeps its letter, the others get the next that are free, and a note says which.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import chain as following
@@ -230,18 +231,20 @@ def _chain_ids(
     number = codes(chain, molecule)
     names: dict[int, str] = {}
     given: dict[str, list[str]] = {}
-    first = np.unique(number[keep], return_index=True)[1]
-    for k in np.flatnonzero(keep)[np.sort(first)].tolist():
+    firsts = np.flatnonzero(keep)[np.sort(np.unique(number[keep], return_index=True)[1])]
+    count = Counter(chain[firsts].tolist())
+    for k in firsts.tolist():
         letter = str(chain[k])
-        kept = letter if letter and letter not in given else next(free)
-        given.setdefault(letter, []).append(kept)
-        names[int(number[k])] = kept
-    for letter, ids in given.items():
-        if len(ids) == 1:
-            names = {k: letter if name == ids[0] else name for k, name in names.items()}
-        else:
-            shown = ", ".join(ids[:6]) + (f", … ({len(ids)})" if len(ids) > 6 else "")
-            notes.append(f"{len(ids)} molecules share the chain id {letter!r}; they are called {shown}")
+        kept = letter not in given and (letter != "" or count[letter] == 1)
+        names[int(number[k])] = letter if kept else next(free)
+        given.setdefault(letter, []).append(names[int(number[k])])
+    shared = [
+        f"{len(ids)} molecules share the chain id {letter!r} and are called {', '.join(ids[:6])}{', …' if len(ids) > 6 else ''}"
+        for letter, ids in given.items()
+        if len(ids) > 1
+    ]
+    if shared:
+        notes.append("; ".join(shared[:4]) + (f"; and so on for {len(shared) - 4} more ids" if len(shared) > 4 else ""))
     table = np.array([names.get(k, "") for k in range(int(number.max()) + 1)])
     return table[number]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -186,6 +187,21 @@ def test_options_reach_the_predictor():
     assert config is not None
     assert (config.threshold, config.cluster.bandwidth, config.use_smoothing, config.ranking) == (0.3, 7.0, False, "published")
     assert Path("there/a_pockets.csv").is_file()
+
+
+def test_models_and_assemblies_are_chosen(examples: Path, capsys):
+    shutil.copy(examples / "4CUP.cif", "x.cif")
+    assert predict("x.cif", "--assembly", "1") == 0
+    assert "230 residues" in capsys.readouterr().out
+    for arguments, why in (
+        (("--assembly", "7"), "there is no assembly 7"),
+        (("--model-number", "2"), "there is no model 2; it has 1"),
+    ):
+        assert predict("x.cif", *arguments) == 1
+        assert why in capsys.readouterr().err
+    assert predict("x.cif", "--model-number", "all-chains") == 0
+    with pytest.raises(SystemExit):
+        predict("x.cif", "--model-number", "some")
 
 
 def test_defaults_leave_the_choice_to_the_checkpoint():
