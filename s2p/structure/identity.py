@@ -2,7 +2,8 @@
 
 Programs write several chains under one letter or none, start the numbers again, tell chains apart by TER, segment, model, data
 block or ``label_asym_id`` only. Residues are written as ``chain:number`` in every output, so these chains are renamed: the first
-keeps its letter, the others get the next that are free, and a note says which.
+keeps its letter, the others get the next that are free, and a note says which. In a chain with an id, a TER alone splits nothing:
+programs write it at gaps, too. Without an id it ends a molecule unless the next residue is bonded to the last.
 """
 
 from __future__ import annotations

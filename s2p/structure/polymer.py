@@ -69,7 +69,7 @@ def classify(groups: Grouped) -> Kinds:
     standard, cap = np.isin(name, list(STANDARD)), np.isin(name, list(CAPS))
     whole = (n >= 0) & (ca >= 0) & (c >= 0)
     some = (n >= 0) | (ca >= 0) | (c >= 0)
-    record = ~groups.column("het")
+    record, label = ~groups.column("het"), groups.column("label_number") > 0
     to_n, to_c = _amide_bonds(groups, n, c, (whole | known) & ~nucleic, nucleic)
     linked = to_n | to_c
     trace = _ca_trace(groups, n, ca, c)
@@ -82,15 +82,14 @@ def classify(groups: Grouped) -> Kinds:
     inside, between = _place(stretch, protein)
     closed = inside & (part < part.max(initial=0))  # a TER comes after it
     alone = known & ~record & some & ~linked & inside
-    protein |= alone & ~nucleic & ~cap & (between | (groups.column("label_number") > 0) | (closed & ~standard & ~end))
+    protein |= alone & ~nucleic & ~cap & (between | label | (closed & ~standard & ~end))
     bonded, capped = _along(groups, protein, n, ca, c, cap)
     if (protein & record).any():  # peptides of HETATM records only, behind a chain, are ligands, as in the files of the PDB
         run = np.cumsum(protein & ~bonded)
         of_records = np.bincount(run, weights=protein & record)[run] > 0
-        protein &= of_records | ~standard | _place(stretch, protein & record)[1] | (groups.column("label_number") > 0)
+        protein &= of_records | ~standard | _place(stretch, protein & record)[1] | label
     protein &= ~_free_amino_acids(chain, protein, protein & (linked | trace), end)
 
-    label = groups.column("label_number") > 0
     chain_part = ~protein & ~nucleic & linked & (cap | (_sizes(groups) <= SMALL))
     in_chain = nucleic & (record | label | backbone_of_dna)
     return Kinds(protein, in_chain, chain_part, bonded, (end & protein) | capped, letter)

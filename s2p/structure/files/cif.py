@@ -194,18 +194,22 @@ def read_categories(data: bytes, config: ReadConfig, wanted: Collection[str]) ->
     tree = msgpack.unpackb(data, use_list=True, raw=False, max_array_len=1 << 16, max_map_len=1 << 16)
     for block in tree["dataBlocks"]:
         categories = {str(category["name"]).lstrip("_").lower(): category for category in block["categories"]}
-        found = {name: _binary_columns(categories[name], config) for name in wanted if name in categories}
+        found = {
+            name: _binary_columns(categories[name], config, _UNUSED if name == "atom_site" else frozenset())
+            for name in wanted
+            if name in categories
+        }
         if found:
             yield found
 
 
-def _binary_columns(category: dict[str, Any], config: ReadConfig) -> dict[str, NDArray[Any]]:
+def _binary_columns(category: dict[str, Any], config: ReadConfig, unused: frozenset[str]) -> dict[str, NDArray[Any]]:
     n_rows = category["rowCount"]
     if not isinstance(n_rows, int) or not 0 <= n_rows <= config.max_atoms:
         raise ValueError(f"a table of {n_rows} rows; at most {config.max_atoms} are read")
     # mmCIF names do not distinguish capitals.
     columns = {str(column["name"]).lower(): column for column in category["columns"]}
-    found = {name: _decode(column, n_rows, config) for name, column in columns.items() if name not in _UNUSED}
+    found = {name: _decode(column, n_rows, config) for name, column in columns.items() if name not in unused}
     for name, values in found.items():
         if len(values) != n_rows:
             raise ValueError(f"column {name} has {len(values)} values for {n_rows} rows")

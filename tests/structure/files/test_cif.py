@@ -6,16 +6,18 @@ import copy
 import io
 import tracemalloc
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import msgpack
 import numpy as np
 import pytest
-from biotite.structure.io.pdbx import BinaryCIFFile
-from mutations import seeds
+from biotite.structure.io.pdbx import BinaryCIFFile, CIFFile
+from mutations import _binary_block, seeds
 
 from s2p.config import ReadConfig
 from s2p.structure.files.cif import read_categories
+from s2p.structure.reading import read_structure
 
 GOOD = seeds()["bare.bcif"]
 TREE: dict[str, Any] = msgpack.unpackb(GOOD)
@@ -70,6 +72,20 @@ def test_run_lengths_and_masks() -> None:
     (found,) = read_categories(changed(change), CONFIG, ("atom_site",))
     numbers = found["atom_site"]["auth_seq_id"].tolist()
     assert numbers == ["7"] * (len(numbers) - 2) + ["9", ""]
+
+
+def test_assemblies_and_bonds_come_from_binary_cif_too(tmp_path: Path) -> None:
+    examples = Path(__file__).parents[3] / "data" / "examples"
+    block = CIFFile.read(examples / "4CUP.cif").block
+    for name in list(block):
+        if name not in ("atom_site", "pdbx_struct_assembly", "pdbx_struct_assembly_gen", "pdbx_struct_oper_list"):
+            del block[name]
+    file = BinaryCIFFile()
+    file["x"] = _binary_block(block)
+    file.write(tmp_path / "x.bcif")
+    found, expected = (read_structure(path, assembly=1) for path in (tmp_path / "x.bcif", examples / "4CUP.cif"))
+    assert found.residues.ids() == expected.residues.ids() and len(found.residues) == 230
+    np.testing.assert_allclose(found.atoms.coord, expected.atoms.coord, atol=1e-4)
 
 
 def test_no_atoms() -> None:
