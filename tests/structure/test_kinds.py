@@ -168,7 +168,7 @@ SAME: dict[str, tuple[str, list[Atom]]] = {
             pdb(with_ter(PROTEIN + change(LIGAND, residue=name, het=het, chain=chain, number=number), where)),
             PROTEIN + change(LIGAND, residue=name),
         )
-        for name in ("UNK", "UNL", "LIG", "LIG1")
+        for name in ("UNK", "UNL", "LIG", "SERO")
         for het in (True, False)
         for how, chain, number, where in (
             ("with a TER", "L", 1, at_both),

@@ -12,7 +12,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["CAPS", "DUMMY", "ELEMENTS", "STANDARD", "element_of", "is_residue_name", "standard_names"]
+__all__ = ["AMINO_ATOMS", "CAPS", "DUMMY", "ELEMENTS", "STANDARD", "element_of", "is_residue_name", "standard_names"]
 
 _SIDE_CHAINS = {
     line.split()[0]: frozenset(line.split()[1:])
@@ -59,7 +59,7 @@ _AMINO |= {end + name: parent for name, parent in _AMINO.items() if len(name) ==
 _TERMINI = {"O1": "O", "OT1": "O", "OC1": "O", "O'": "O", "O2": "OXT", "OT2": "OXT", "OC2": "OXT", "O''": "OXT", "OT": "OXT"}
 _BACKBONE = frozenset({"N", "CA", "C", "O", "OXT", *_TERMINI})
 _CAP_ATOMS = frozenset("N C O CA CH3 CT CAT CAY CY OY NT".split())
-_AMINO_ATOMS = _BACKBONE.union(*_SIDE_CHAINS.values(), _CAP_ATOMS, ("BB", "SC1", "SC2", "SC3", "SC4", "SC5"))
+AMINO_ATOMS = _BACKBONE.union(*_SIDE_CHAINS.values(), _CAP_ATOMS, ("BB", "SC1", "SC2", "SC3", "SC4", "SC5"))
 """Of any amino acid: side chains may have been edited under a name. Homoserine (HSE), phosphohistidine (HIP) have others."""
 _CAP_NAMES = {"ACE": "ACE", "FOR": "FOR", "NH2": "NH2", "NHE": "NH2", "CT2": "NH2", "NME": "NME", "NMA": "NME", "CT3": "NME"}
 _WATERS = frozenset(
@@ -141,7 +141,7 @@ def _translated(name: str, atoms: frozenset[str]) -> str:
     """The standard name of residues whose heavy atoms, those of all of them, are ``atoms``."""
     upper = name.upper()
     amino = _AMINO.get(upper, "")
-    if amino and (upper == amino or atoms <= _AMINO_ATOMS):
+    if amino and (upper == amino or atoms <= AMINO_ATOMS):
         return amino
     if upper in _WATERS and all(x.startswith("O") for x in atoms):
         return "HOH"

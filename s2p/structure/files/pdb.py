@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from s2p.config import ReadConfig
 from s2p.errors import StructureError
 from s2p.structure.files.columns import Bytes, Fields, gather, read_fields
-from s2p.structure.files.names import DUMMY, STANDARD, element_of, is_residue_name
+from s2p.structure.files.names import AMINO_ATOMS, DUMMY, STANDARD, element_of, is_residue_name
 from s2p.structure.files.table import AtomTable, changes, check_count, codes
 
 __all__ = ["read_pdb"]
@@ -131,8 +131,12 @@ def _settle_names(fields: Fields) -> None:
     residue, chain, altloc = fields.text["residue"], fields.text["chain"], fields.text["altloc"]
     rows = np.flatnonzero(residue[3] != _BLANK)
     if len(rows):
-        # A letter behind ALA that makes no other residue of it is part of the chain id, everywhere in the file.
-        proof = residue[3, rows[_are_residues(residue[:3, rows]) & ~_are_residues(residue[:, rows])]]
+        # A letter behind ALA that makes no other residue of it is part of the chain id, everywhere in the file; not so behind
+        # the first letters of a ligand, SERO, which has other atoms.
+        odd = rows[_are_residues(residue[:3, rows]) & ~_are_residues(residue[:, rows])]
+        words, atoms = _text(residue[:, odd]), _text(fields.text["name"][:, odd])
+        foreign = ~np.isin(atoms, list(AMINO_ATOMS)) & ~np.char.startswith(np.char.lstrip(atoms, "0123456789"), "H")
+        proof = residue[3, odd[~np.isin(words, words[foreign])]]
         rows = rows[np.isin(residue[3, rows], proof)]
         chain[1, rows], chain[0, rows], residue[3, rows] = chain[0, rows], residue[3, rows], _BLANK
     rows = np.flatnonzero((altloc[0] != _BLANK) & (residue[:3] != _BLANK).all(axis=0) & (residue[3] == _BLANK))
