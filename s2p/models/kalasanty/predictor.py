@@ -19,6 +19,7 @@ from s2p.models.kalasanty.grid import Box, atom_channels, central_box, covering_
 from s2p.models.kalasanty.network import Kalasanty
 from s2p.models.kalasanty.pockets import cavity_features, find_cavities, near_cavity, residue_probabilities
 from s2p.pockets.calibration import PocketModel
+from s2p.pockets.ranking import ranked
 from s2p.prediction import Density, Pocket, Prediction
 from s2p.structure.reading import Structure
 
@@ -152,15 +153,13 @@ class KalasantyPredictor:
         model = self.checkpoint.pocket_model
         chance = np.full(len(cavities), np.nan) if model is None else model.probability(cavity_features(cavities))
         pockets = []
-        for k, cavity in enumerate(cavities):
+        for cavity, probability in zip(cavities, chance.tolist(), strict=True):
             points = box.coordinates(cavity.voxels)
             atoms = near_cavity(structure, points, own.residue_distance)
             residues = np.unique(structure.atoms.residue_index[atoms])
             volume = len(points) * box.step**3
             center = points.mean(axis=0).astype(np.float32)
-            pockets.append(
-                Pocket(k + 1, cavity.score, float(chance[k]), residues, atoms, points.astype(np.float32), center, volume)
-            )
+            pockets.append(Pocket(0, cavity.score, probability, residues, atoms, points.astype(np.float32), center, volume))
         probabilities = residue_probabilities(structure, density, box, own.residue_distance)
         positive = np.zeros(len(probabilities), np.bool_)
         for pocket in pockets:
@@ -169,7 +168,7 @@ class KalasantyPredictor:
         settings |= {"tiles": own.tiles, "turns": own.turns, "min_volume": own.min_volume}
         notes = _notes(structure, density, box, own, len(pockets), config)
         none, grid = np.zeros_like(positive), Density(density, box.origin, box.step)
-        return Prediction(structure, probabilities, none, positive, tuple(pockets), self.name, settings, notes, grid)
+        return Prediction(structure, probabilities, none, positive, ranked(structure, pockets), self.name, settings, notes, grid)
 
 
 def _notes(
