@@ -13,7 +13,7 @@ from dataclasses import replace
 from s2p.batch.inputs import Item, estimate_residues, expand_inputs, longest_first
 from s2p.batch.work import BatchOptions, Row, load_predictor, model_identity, run_here
 from s2p.io.files import remove_leftovers, write_csv
-from s2p.io.kernels import announcing
+from s2p.io.runtime import announcing
 
 __all__ = ["SUMMARY_COLUMNS", "BatchOptions", "Item", "Row", "expand_inputs", "load_predictor", "model_identity", "predict_batch"]
 

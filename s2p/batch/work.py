@@ -13,7 +13,7 @@ from s2p.batch.inputs import Item
 from s2p.config import Checked, Count, Natural, PredictConfig
 from s2p.errors import S2PError, TargetError, sentence
 from s2p.io.files import sha256_file
-from s2p.io.kernels import announcing
+from s2p.io.runtime import announcing
 from s2p.io.weights import weights_path
 from s2p.prediction import Prediction, predict_with
 from s2p.structure.models import ModelChoice

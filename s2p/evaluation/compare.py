@@ -27,7 +27,7 @@ from s2p.evaluation.residues import overlap_figures
 from s2p.evaluation.rows import ProteinRow, SiteRow
 from s2p.pockets.hits import dca, dcc, site_center, site_overlaps
 from s2p.prediction import Prediction
-from s2p.structure.contacts import binding_residues
+from s2p.structure.cells import binding_residues
 
 __all__ = ["ComplexResult", "evaluate_complex", "summarise"]
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from s2p.datasets.homology import blosum62, encode
-from s2p.io.kernels import numba as nb
+from s2p.io.runtime import numba as nb
 
 __all__ = ["BACKGROUND", "WordIndex", "chance", "decoy_words", "fits", "log_tails", "word_index"]
 

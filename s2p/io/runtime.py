@@ -1,18 +1,33 @@
-"""Device, progress bars, time and memory of a call, and where we run."""
+"""Where we run: the device, a place for numba's compiled kernels, progress bars, time and memory of a call.
+
+The package's kernels import numba from here, so that its cache has a place before the first kernel asks for one. numba keeps
+compiled kernels beside their source or in the user's cache folder, and fails where it can write neither, as in many containers
+and on clusters. ``NUMBA_CACHE_DIR`` names another place; without it they go into a folder for temporary files then.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import logging
+import os
 import re
+import stat
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Sized
-from typing import TYPE_CHECKING, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numba
+from numba.core import dispatcher, event
+
+from s2p.errors import S2PError
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["in_colab", "measure", "peak_megabytes", "pick_device", "progress_bar", "watched"]
+__all__ = ["announcing", "in_colab", "measure", "numba", "peak_megabytes", "pick_device", "progress_bar", "watched"]
 
 T = TypeVar("T")
 
@@ -26,8 +41,6 @@ def pick_device(wanted: str = "auto") -> torch.device:
         If there is no such device here.
     """
     import torch
-
-    from s2p.errors import S2PError
 
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", wanted):
         raise S2PError(f"there is no device {wanted!r}; use auto, cpu or cuda")
@@ -78,3 +91,57 @@ def peak_megabytes() -> float:
         own = next(float(line.split()[1]) * 1024 for line in handle if line.startswith("VmHWM"))
     children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * unit
     return max(own, children) / 1e6
+
+
+PREFIX = "s2p-numba-"
+"""Start of the name of the folder for temporary files."""
+
+
+class _Line(event.Listener):
+    said = False
+
+    def on_start(self, event: Any) -> None:
+        if not self.said:
+            print("compiling kernels (first use only, about 10 s) ...", file=sys.stderr, flush=True)
+        self.said = True
+
+    def on_end(self, event: Any) -> None:
+        pass
+
+
+def announcing(quiet: bool = False) -> contextlib.AbstractContextManager[Any]:
+    """While this lasts, the first kernel that is compiled and not found in the cache says why that takes long."""
+    return contextlib.nullcontext() if quiet else event.install_listener("numba:compile", _Line())
+
+
+def _probe() -> None:
+    """What numba is asked with whether it has a place for compiled kernels."""
+
+
+def _private_folder() -> str:
+    """A folder that nobody else can write, since what is cached there is run: that of an earlier process, or a new one."""
+    for path in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+        found = path.lstat()
+        if hasattr(os, "getuid") and found.st_uid == os.getuid() and stat.S_ISDIR(found.st_mode) and not found.st_mode & 0o077:
+            return str(path)
+    return tempfile.mkdtemp(prefix=PREFIX)
+
+
+def _find_place() -> None:
+    try:
+        numba.njit(cache=True)(_probe)
+        return
+    except RuntimeError:
+        reason = "neither the package's folder nor the user's cache can be written; NUMBA_CACHE_DIR names a lasting place"
+    try:
+        folder = _private_folder()
+        numba.config.CACHE_DIR = folder  # type: ignore[attr-defined]  # made from the environment
+        os.environ["NUMBA_CACHE_DIR"] = folder  # for worker processes
+        where = f"are kept in {folder}"
+    except OSError:  # no folder for temporary files either
+        dispatcher.Dispatcher.enable_caching = lambda self: None  # type: ignore[method-assign]
+        where = "are not kept, so that every start takes some 10 s longer"
+    logging.getLogger("s2p").warning("compiled kernels %s: %s", where, reason)
+
+
+_find_place()

@@ -279,7 +279,8 @@ _WRITER: WeakValueDictionary[Path, Prediction] = WeakValueDictionary()
 
 def _compose(prediction: Prediction, stem: str, wanted: Collection[str]) -> dict[str, bytes]:
     """Content of every file by name."""
-    from s2p.output import viewers
+    if {"pml", "cxc", "box"} & set(wanted):
+        from s2p.output import viewers
 
     files: dict[str, str | bytes] = {}
     if "csv" in wanted:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 
 from s2p.config import ClusterConfig
-from s2p.io.kernels import numba
+from s2p.io.runtime import numba
 from s2p.structure.cells import build_cells, cell_runs
 
 __all__ = ["MeanShiftResult", "mean_shift", "vote"]

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from s2p.prediction import Pocket
-from s2p.structure.alignment import align
 from s2p.structure.reading import Structure
 
 __all__ = ["originals", "places", "ranked"]
@@ -63,6 +62,8 @@ def places(structure: Structure) -> NDArray[np.int64]:
         number, position = len(known), np.arange(len(sequence))
         for k, (other, theirs) in enumerate(known):
             if sequence == other or 2 * len(words & theirs) > min(len(words), len(theirs)):
+                from s2p.structure.alignment import align  # a single chain needs none
+
                 number, aligned = k, align(sequence, other)
                 position = np.where(aligned < 0, -1 - position, aligned)  # what has no counterpart is a place of its own
                 break

@@ -12,13 +12,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from s2p.io.kernels import numba
+from s2p.io.runtime import numba
 from s2p.pockets.calibration import PocketModel
 from s2p.pockets.ranking import originals, places, ranked
 from s2p.pockets.scorer import PointPocketConfig, PointScorer
 from s2p.prediction import Pocket
-from s2p.structure.cells import build_cells, cell_runs
-from s2p.structure.contacts import binding_residues
+from s2p.structure.cells import binding_residues, build_cells, cell_runs
 from s2p.structure.reading import Structure
 from s2p.surface.features import PointConfig, point_features, protein_points
 from s2p.surface.points import SurfacePoints, swept_volume

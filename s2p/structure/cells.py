@@ -1,4 +1,4 @@
-"""A sorted cell list: neighbours of a point in time that does not grow with the cloud, memory linear in its size.
+"""Who is near whom: a sorted cell list, in time that does not grow with the cloud, and the residues that touch a ligand.
 
 Points are sorted by the cell of a cubic grid they fall in, z fastest. The cells around a point are then nine runs of
 consecutive points, found by bisection, so that empty space costs nothing however far points lie apart.
@@ -9,11 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
+from scipy.spatial import cKDTree
 
-from s2p.io.kernels import numba
+from s2p.config import LabelConfig
+from s2p.io.runtime import numba
+from s2p.structure.arrays import Atoms, Structure
 
-__all__ = ["CellList", "build_cells", "cell_runs", "count_neighbours"]
+__all__ = ["CellList", "binding_residues", "build_cells", "cell_runs", "count_neighbours"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,3 +110,30 @@ def count_neighbours(points: NDArray[np.floating], coord: NDArray[np.floating], 
     cells = build_cells(coord, radius)
     counts: NDArray[np.int64] = _count(np.ascontiguousarray(points, dtype=np.float64), cells.coord, *cells.grid)
     return counts
+
+
+def binding_residues(
+    structure: Structure | Atoms, ligand_coord: ArrayLike, cutoff: float = LabelConfig.cutoff
+) -> NDArray[np.int32]:
+    """Residues with a heavy atom within ``cutoff`` of a ligand heavy atom.
+
+    Parameters
+    ----------
+    structure
+        Or its ``atoms``.
+    ligand_coord
+        (L, 3) heavy-atom coordinates, Å.
+    cutoff
+        Å, inclusive.
+
+    Returns
+    -------
+    (K,) int32
+        0-based residue indices, ascending.
+    """
+    atoms = structure.atoms if isinstance(structure, Structure) else structure
+    ligand = np.asarray(ligand_coord, dtype=np.float64).reshape(-1, 3)
+    if not len(ligand) or not len(atoms):
+        return np.empty(0, dtype=np.int32)
+    distance, _ = cKDTree(ligand).query(atoms.coord.astype(np.float64), distance_upper_bound=np.nextafter(cutoff, np.inf))
+    return np.unique(atoms.residue_index[distance <= cutoff]).astype(np.int32)

@@ -1,7 +1,7 @@
 """Ligands of a structure: which of its molecules count, what they are bonded to, and which residues bind them.
 
 A residue binds when one of its heavy atoms lies within a cutoff (4.5 Å, our choice) of a heavy atom of a ligand that counts
-(:mod:`s2p.structure.contacts`). Which molecules of a crystal structure count is a convention, and this module holds it:
+(:mod:`s2p.structure.cells`). Which molecules of a crystal structure count is a convention, and this module holds it:
 :func:`relevant_ligands` takes molecules that are large enough and none of :data:`ADDITIVES`, one residue at a time. It is what
 evaluation, explorer and notebooks call a true ligand. :func:`ligand_sites`, which makes labels for training, starts from the
 same molecules and looks at their bonds: those bonded to each other become one ligand, and a sugar of a glycan on the protein is
@@ -26,7 +26,7 @@ from scipy.spatial import cKDTree
 
 from s2p.config import LabelConfig, ReadConfig
 from s2p.structure.arrays import Ligand, Structure
-from s2p.structure.contacts import binding_residues
+from s2p.structure.cells import binding_residues
 from s2p.structure.files.formats import read_annotations, read_content
 from s2p.structure.reading import read_molecules
 

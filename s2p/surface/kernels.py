@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from s2p.io.kernels import numba
+from s2p.io.runtime import numba
 from s2p.structure.cells import cell_runs
 
 __all__ = ["among_points", "around_points", "soft_crowd"]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from s2p.io.kernels import numba
+from s2p.io.runtime import numba
 from s2p.structure.cells import build_cells, cell_runs
 
 __all__ = [

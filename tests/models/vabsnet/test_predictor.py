@@ -31,7 +31,7 @@ from s2p.models.vabsnet.predictor import (
 from s2p.pockets.hits import dca
 from s2p.prediction import Predictor
 from s2p.predictor import Seq2Pocket
-from s2p.structure.contacts import binding_residues
+from s2p.structure.cells import binding_residues
 from s2p.structure.reading import read_structure
 
 
