@@ -26,6 +26,8 @@ PHOSPHODIESTER = 2.4
 CA_DISTANCE = 4.5
 """Å between the CA of neighbours, 3.8 in a good model; used where C or N is missing."""
 UNKNOWN = ("UNK", "UNL", "UNX")
+BEADS = 6
+"""Beads of the largest amino acid in coarse-grained models."""
 SMALL = 4
 """Heavy atoms of the largest group bonded to a chain that is neither residue nor ligand."""
 
@@ -74,7 +76,9 @@ def classify(groups: Grouped) -> Kinds:
     linked = to_n | to_c
     trace = _ca_trace(groups, n, ca, c)
 
-    protein = (standard & record) | (known & record & some) | (linked & (whole | known)) | (to_n & to_c & (ca >= 0)) | trace
+    # A ligand may be called like an amino acid; a few atoms of other names are what is left of one, or beads.
+    bare = standard & (_sizes(groups) <= BEADS)
+    protein = (record & ((known & some) | bare)) | (linked & (whole | known)) | (to_n & to_c & (ca >= 0)) | trace
     protein &= ~nucleic & ~cap
     end = groups.of_name("OXT") >= 0
     chain, part = groups.column("chain"), groups.column("part")
