@@ -16,8 +16,7 @@ from s2p.io.files import sha256_file
 from s2p.io.runtime import announcing
 from s2p.io.weights import weights_path
 from s2p.prediction import Prediction, predict_with
-from s2p.structure.models import ModelChoice
-from s2p.structure.reading import Structure, read_structure
+from s2p.structure.reading import ModelChoice, Structure, read_structure
 
 if TYPE_CHECKING:
     from s2p.batch.journal import Finished

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,10 +14,7 @@ from s2p.errors import StructureError
 from s2p.structure.files.table import AtomTable, check_count, joined
 from s2p.structure.transforms import superposition
 
-__all__ = ["ModelChoice", "build_assembly", "choose_models"]
-
-ModelChoice = int | Literal["all-chains"] | None
-"""Number of a model as the file writes it; all of them as one structure; or the first, with those that complete it."""
+__all__ = ["build_assembly", "choose_models"]
 
 RIGID = 0.05
 """Å, RMSD below which a model is a copy of another: coordinates are written with three decimals, and no two conformers are so
@@ -26,7 +23,7 @@ MOVED = 2.0
 """Å by which such a copy must be somewhere else, on average."""
 
 
-def choose_models(table: AtomTable, wanted: ModelChoice, path: Path, notes: list[str]) -> AtomTable:
+def choose_models(table: AtomTable, wanted: int | str | None, path: Path, notes: list[str]) -> AtomTable:
     """The models that are asked for; else the first, and those with other chains or with copies of its chains elsewhere.
 
     Raises

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,10 +26,24 @@ from s2p.structure.files.names import DUMMY, STANDARD, standard_names
 from s2p.structure.files.table import AtomTable, changes
 from s2p.structure.grouping import Grouped, group_atoms
 from s2p.structure.identity import Identities, identify
-from s2p.structure.models import ModelChoice, build_assembly, choose_models
 from s2p.structure.polymer import Kinds, classify
 
-__all__ = ["SUFFIXES", "Atoms", "Ligand", "Residues", "Structure", "is_structure_file", "read_atoms", "read_structure", "stem"]
+__all__ = [
+    "SUFFIXES",
+    "Atoms",
+    "Ligand",
+    "ModelChoice",
+    "Residues",
+    "Structure",
+    "is_structure_file",
+    "read_atoms",
+    "read_molecules",
+    "read_structure",
+    "stem",
+]
+
+ModelChoice = int | Literal["all-chains"] | None
+"""Number of a model as the file writes it; all of them as one structure; or the first, with those that complete it."""
 
 SUFFIXES = (".pdb", ".ent", ".cif", ".mmcif", ".bcif", ".pdbqt", ".pqr")
 """File name endings that are read, each also with ``.gz``."""
@@ -105,11 +120,14 @@ def read_molecules(content: Content, config: ReadConfig, model: ModelChoice = No
     """Apply the rules to a file."""
     path, table = content.path, read_table(content, config)
     notes = list(table.notes)
-    if assembly is None:
-        table = choose_models(table, model, path, notes)
-    else:
-        table = choose_models(table, int(table.model[0]) if model is None else model, path, [])
-        table = build_assembly(table, assembly, read_annotations(content, config), config, path)
+    if model is not None or assembly is not None or (table.model != table.model[0]).any():
+        from s2p.structure.models import build_assembly, choose_models
+
+        if assembly is None:
+            table = choose_models(table, model, path, notes)
+        else:
+            table = choose_models(table, int(table.model[0]) if model is None else model, path, [])
+            table = build_assembly(table, assembly, read_annotations(content, config), config, path)
     finite = np.asarray((np.abs(table.coord) < 1e6).all(axis=1))  # not so for NaN
     if not finite.any():
         raise StructureError(f"{path}: none of its {len(finite)} atoms has usable coordinates and a residue number")

@@ -62,12 +62,15 @@ def read_table(content: Content, config: ReadConfig) -> AtomTable:
     StructureError
         If the file is damaged, too large, or no structure.
     """
-    from s2p.structure.files.cif import read_binary_cif, read_cif
-    from s2p.structure.files.pdb import read_pdb
-
+    if content.kind == "pdb":
+        from s2p.structure.files.pdb import read_pdb as read
+    elif content.kind == "cif":
+        from s2p.structure.files.cif import read_cif as read
+    else:
+        from s2p.structure.files.cif import read_binary_cif as read
     path = content.path
     try:
-        table = {"pdb": read_pdb, "cif": read_cif, "bcif": read_binary_cif}[content.kind](content.data, path, config)
+        table = read(content.data, path, config)
     except StructureError:
         raise
     except Exception as error:  # gemmi raises RuntimeError, ValueError, IndexError by the kind of damage, biotite still others
