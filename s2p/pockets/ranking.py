@@ -56,8 +56,9 @@ def places(structure: Structure) -> NDArray[np.int64]:
     """(N,) number of a place in a protein, the same for the residues of identical chains; chains are aligned if they differ."""
     found = np.zeros((len(structure.residues), 2), np.int64)
     known: list[tuple[str, set[str]]] = []
-    for chain in structure.chains:
-        own, sequence = structure.residues.chain == chain, structure.sequence(chain)
+    # The longest first, whatever the order in the file: the others are aligned to it.
+    for sequence, chain in sorted(((structure.sequence(c), c) for c in structure.chains), key=lambda x: (-len(x[0]), x[0])):
+        own = structure.residues.chain == chain
         words = {sequence[k : k + WORD] for k in range(len(sequence) - WORD + 1)}
         number, position = len(known), np.arange(len(sequence))
         for k, (other, theirs) in enumerate(known):

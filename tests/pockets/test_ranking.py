@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from builders import make_structure
 
-from s2p.pockets.ranking import ranked
+from s2p.pockets.ranking import places, ranked
 from s2p.prediction import Pocket
 from s2p.structure.reading import Structure, read_structure
 
@@ -70,3 +70,19 @@ def test_a_third_copy_names_the_first(examples: Path) -> None:
     three = replace(structure, residues=replace(residues, **(columns | {"chain": np.repeat(chains, n)})), atoms=atoms)
     pockets = [pocket(0.9 - k / 10, *(k * n + np.arange(20, 40)).tolist()) for k in range(3)]
     assert found(three, *pockets) == [(0.9, 1, 0), (0.8, 2, 1), (0.9 - 0.2, 3, 1)]
+
+
+def test_places_do_not_depend_on_the_order_of_chains() -> None:
+    sequence = "MKTAYIAKQRQISFVKSHFSRQLEGGSWDPNYTRCLEEMKLAQ"
+    chains = {"A": sequence[3:31] + sequence[36:41], "B": sequence[:16] + sequence[18:], "C": sequence[3:11] + sequence[17:38]}
+
+    def distinct(order: str) -> int:
+        letters = np.array(list("".join(chains[c] for c in order)))
+        chain = np.repeat(list(order), [len(chains[c]) for c in order])
+        one = make_structure().residues
+        columns = {name: column[np.zeros(len(letters), int)] for name, column in vars(one).items()}
+        number = np.arange(len(letters), dtype=np.int32)
+        residues = replace(one, **columns | {"number": number, "one_letter": letters, "chain": chain})
+        return len(np.unique(places(replace(make_structure(), residues=residues, ligands=()))))
+
+    assert {distinct(order) for order in ("ABC", "CAB", "BCA", "CBA")} == {distinct("ABC")}
