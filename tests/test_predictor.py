@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import save_file
 
 import s2p
+from course.kalasanty_training import save_kalasanty
 from s2p.checkpoint import load_checkpoint, save_checkpoint
 from s2p.config import ClusterConfig, PredictConfig, SurfaceConfig
 from s2p.errors import S2PError, WeightsError
@@ -21,7 +22,7 @@ from s2p.evaluation.compare import evaluate_complex, summarise
 from s2p.evaluation.config import BenchmarkConfig
 from s2p.models.kalasanty.config import KalasantyConfig, KalasantyPocketConfig
 from s2p.models.kalasanty.network import Kalasanty
-from s2p.models.kalasanty.predictor import KalasantyCheckpoint, KalasantyPredictor, save_kalasanty
+from s2p.models.kalasanty.predictor import KalasantyCheckpoint, KalasantyPredictor
 from s2p.pockets.published import positive_points
 from s2p.prediction import Predictor
 from s2p.predictor import METHODS, Seq2Pocket

@@ -36,6 +36,7 @@ from benchmarks.recipes.nucleic import (
     train_sequence_branch,
 )
 from benchmarks.recipes.window_baseline import fit_window_baseline
+from course.crossbind_training import save_crossbind
 from s2p.checkpoint import load_checkpoint
 from s2p.config import DEFAULT_MODEL
 from s2p.datasets.labelled import LabelledChain
@@ -46,7 +47,7 @@ from s2p.io.weights import read_weights, write_weights
 from s2p.language.esm import ResidueModel, predict_residues
 from s2p.models.crossbind.config import CrossBindFilterConfig
 from s2p.models.crossbind.filter import filter_probabilities, log_propensities, sequence_neighbours
-from s2p.models.crossbind.predictor import FOREIGN, FORMAT, CrossBindCheckpoint, base_model, load_crossbind, save_crossbind
+from s2p.models.crossbind.predictor import FOREIGN, FORMAT, CrossBindCheckpoint, base_model, load_crossbind
 from s2p.models.encoder import ENCODER
 from s2p.prediction import sigmoid
 from s2p.training.loop import EpochLog

@@ -23,6 +23,14 @@ from numpy.typing import NDArray
 from benchmarks.command import reported
 from benchmarks.recipes.data import MIN_CHAIN, read_split
 from benchmarks.recipes.point_training import fit_pocket_model
+from course.kalasanty_training import (
+    CavityExample,
+    KalasantyLog,
+    KalasantyTrainConfig,
+    cavity_example,
+    fit_kalasanty,
+    save_kalasanty,
+)
 from s2p.datasets.labelled import Complex
 from s2p.errors import S2PError
 from s2p.evaluation.compare import ComplexResult, evaluate_complex, summarise
@@ -32,17 +40,11 @@ from s2p.evaluation.metrics import recall
 from s2p.evaluation.provenance import provenance
 from s2p.io.files import make_folder, write_bytes
 from s2p.io.runtime import pick_device, progress_bar
-from s2p.models.kalasanty.config import KalasantyConfig, KalasantyPocketConfig, KalasantyTrainConfig
+from s2p.models.kalasanty.config import KalasantyConfig, KalasantyPocketConfig
 from s2p.models.kalasanty.grid import Box
 from s2p.models.kalasanty.network import Kalasanty
 from s2p.models.kalasanty.pockets import cavity_features, find_cavities
-from s2p.models.kalasanty.predictor import KalasantyCheckpoint, KalasantyPredictor, save_kalasanty
-from s2p.models.kalasanty.training import (
-    CavityExample,
-    KalasantyLog,
-    cavity_example,
-    fit_kalasanty,
-)
+from s2p.models.kalasanty.predictor import KalasantyCheckpoint, KalasantyPredictor
 from s2p.pockets.calibration import PocketModel
 from s2p.pockets.hits import HIT, dca, dcc, site_center
 from s2p.structure.reading import Structure

@@ -34,6 +34,7 @@ from benchmarks.recipes.pocketgen_data import (
 )
 from benchmarks.recipes.pocketgen_heads import KINDS, Places, fit_heads, fit_trace, trace_error
 from course.geometry import measure_geometry
+from course.pocketgen_training import PocketGenTrainConfig, StepRecord, fit_pocketgen, save_pocketgen, validate
 from s2p.config import DEFAULT_MODEL
 from s2p.errors import S2PError
 from s2p.evaluation.intervals import Summary, bootstrap_mean, bootstrap_ratio
@@ -42,14 +43,13 @@ from s2p.io.files import make_folder
 from s2p.io.runtime import progress_bar
 from s2p.language.esm import BACKBONES, load_backbone
 from s2p.models.encoder import BACKBONE, start_encoder
-from s2p.models.pocketgen.checkpoint import PocketGenCheckpoint, load_pocketgen, save_pocketgen
-from s2p.models.pocketgen.config import DesignConfig, PocketConfig, PocketGenConfig, PocketGenTrainConfig
+from s2p.models.pocketgen.checkpoint import PocketGenCheckpoint, load_pocketgen
+from s2p.models.pocketgen.config import DesignConfig, PocketConfig, PocketGenConfig
 from s2p.models.pocketgen.data import Pocket
 from s2p.models.pocketgen.design import backbone_rmsd, cleaned, design_pocket, diversity, draw_starts, measure
 from s2p.models.pocketgen.geometry import Geometry
 from s2p.models.pocketgen.network import PocketGen
 from s2p.models.pocketgen.surroundings.trace import TraceNet
-from s2p.models.pocketgen.training import StepRecord, fit_pocketgen, validate
 
 __all__ = ["PocketRow", "Prepared", "choose_share", "evaluate_pockets", "main", "prepare", "summarise_pockets", "train"]
 

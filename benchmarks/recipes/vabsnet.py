@@ -28,6 +28,7 @@ from benchmarks.recipes.data import N_FOLDS, Data, Site, prepare, union
 from benchmarks.recipes.seq2pocket import RANKINGS, evaluate, residue_figures, rounded
 from benchmarks.recipes.unseen import BACKBONE, known_by_key, out_of_fold, score_complexes
 from course.pretraining import VabsNetPretrainConfig, pretrain_example, pretrain_vabsnet, pretraining_figures
+from course.vabsnet_training import VabsExample, VabsNetTrainConfig, finetune_vabsnet, save_vabsnet
 from s2p.checkpoint import load_checkpoint
 from s2p.config import DEFAULT_MODEL, PredictConfig
 from s2p.errors import S2PError
@@ -36,20 +37,10 @@ from s2p.evaluation.guard import CARD_KEY
 from s2p.evaluation.intervals import paired_difference, site_hits
 from s2p.evaluation.residues import best_mcc_threshold
 from s2p.language.esm import ResidueModel
-from s2p.models.vabsnet.config import VabsNetConfig, VabsNetTrainConfig
+from s2p.models.vabsnet.config import VabsNetConfig
 from s2p.models.vabsnet.graph import nodes_of
 from s2p.models.vabsnet.network import VabsNet, residue_logits
-from s2p.models.vabsnet.predictor import (
-    Blend,
-    Stack,
-    VabsNetCheckpoint,
-    VabsNetPredictor,
-    combine,
-    language_features,
-    logit,
-    save_vabsnet,
-)
-from s2p.models.vabsnet.training import VabsExample, finetune_vabsnet
+from s2p.models.vabsnet.predictor import Blend, Stack, VabsNetCheckpoint, VabsNetPredictor, combine, language_features, logit
 from s2p.prediction import sigmoid
 from s2p.predictor import ResidueScores, Seq2Pocket
 from s2p.structure.reading import Structure

@@ -23,6 +23,7 @@ from safetensors.numpy import load_file, save_file
 
 from benchmarks.command import reported
 from course.contrast import ContrastConfig, ProjectionHead, contrast_views, pretrain_crossbind, top1_retrieval
+from course.crossbind_training import CrossBindExample, CrossBindTrainConfig, train_crossbind
 from s2p.datasets.labelled import Complex, read_complexes
 from s2p.datasets.splits import read_splits
 from s2p.errors import S2PError
@@ -32,9 +33,8 @@ from s2p.io.files import make_folder, write_text
 from s2p.io.runtime import progress_bar
 from s2p.language.esm import ResidueModel, load_backbone, predict_residues
 from s2p.models.crossbind.cloud import cloud_of
-from s2p.models.crossbind.config import CrossBindConfig, CrossBindTrainConfig
+from s2p.models.crossbind.config import CrossBindConfig
 from s2p.models.crossbind.network import CrossBind, residue_logits
-from s2p.models.crossbind.training import CrossBindExample, train_crossbind
 from s2p.models.encoder import BACKBONE
 from s2p.prediction import sigmoid
 from s2p.structure.cells import binding_residues

@@ -23,6 +23,7 @@ from benchmarks.peers.config import PatchConfig
 from benchmarks.recipes.data import read_split
 from benchmarks.recipes.kalasanty import CavityComplex
 from course.consensus import Agreement, agreement, consensus
+from course.kalasanty_training import ball
 from s2p import __version__
 from s2p.config import DEFAULT_MODEL
 from s2p.evaluation.compare import ComplexResult, evaluate_complex
@@ -33,7 +34,6 @@ from s2p.evaluation.rows import SiteRow
 from s2p.io.files import make_folder, write_text
 from s2p.io.runtime import progress_bar
 from s2p.models.kalasanty.config import KalasantyPocketConfig
-from s2p.models.kalasanty.grid import ball
 from s2p.models.kalasanty.pockets import near_cavity
 from s2p.models.kalasanty.predictor import KalasantyPredictor
 from s2p.prediction import Pocket, Prediction

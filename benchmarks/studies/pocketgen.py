@@ -38,6 +38,7 @@ from benchmarks.recipes.pocketgen_data import (
     trace_rows,
 )
 from benchmarks.recipes.pocketgen_heads import KINDS, Places, TraceRows, fit_heads, fit_trace, trace_error
+from course.pocketgen_training import PocketGenTrainConfig
 from s2p.datasets.splits import read_splits
 from s2p.errors import S2PError
 from s2p.evaluation.intervals import bootstrap_mean, paired_difference
@@ -45,7 +46,7 @@ from s2p.evaluation.provenance import provenance
 from s2p.io.files import csv_text, make_folder, write_text
 from s2p.io.runtime import progress_bar
 from s2p.models.encoder import start_encoder
-from s2p.models.pocketgen.config import PocketConfig, PocketGenConfig, PocketGenTrainConfig
+from s2p.models.pocketgen.config import PocketConfig, PocketGenConfig
 from s2p.models.pocketgen.data import Pocket
 from s2p.models.pocketgen.network import PocketGen
 from s2p.models.pocketgen.surroundings.trace import TraceNet

@@ -23,15 +23,15 @@ from benchmarks.recipes.data import Data, prepare
 from benchmarks.recipes.seq2pocket import residue_figures
 from benchmarks.recipes.vabsnet import Settings, held_out, pretrain, training_examples, unseen_logits
 from course.pretraining import VabsNetPretrainConfig
+from course.vabsnet_training import VabsExample, VabsNetTrainConfig, finetune_vabsnet
 from s2p.checkpoint import load_checkpoint
 from s2p.config import DEFAULT_MODEL
 from s2p.evaluation.intervals import paired_difference
 from s2p.evaluation.provenance import provenance
 from s2p.evaluation.residues import auprc_trapezoid
 from s2p.io.files import make_folder, write_text
-from s2p.models.vabsnet.config import VabsNetConfig, VabsNetTrainConfig
+from s2p.models.vabsnet.config import VabsNetConfig
 from s2p.models.vabsnet.network import VabsNet, residue_logits
-from s2p.models.vabsnet.training import VabsExample, finetune_vabsnet
 from s2p.prediction import sigmoid
 from s2p.predictor import Seq2Pocket
 

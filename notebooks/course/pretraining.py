@@ -16,11 +16,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from course.span_masking import MaskedNodes, Torsions, mask_and_move, torsions
+from course.vabsnet_training import VabsNetTrainConfig, crop, fit, rotate, spatial_window
 from s2p.config import Checked, NonNegative, Positive, Share
-from s2p.models.vabsnet.config import VabsNetTrainConfig
-from s2p.models.vabsnet.graph import N_RESIDUE_TYPES, BilevelGraph, Nodes, build_graph, crop, nodes_of, rotate
+from s2p.models.vabsnet.graph import N_RESIDUE_TYPES, BilevelGraph, Nodes, build_graph, nodes_of
 from s2p.models.vabsnet.network import EdgeAttention, ResidualHead, Rows, VabsNet
-from s2p.models.vabsnet.training import fit, spatial_window
 from s2p.structure.reading import Structure
 from s2p.structure.transforms import random_rotation
 from s2p.surface.points import accessible_area

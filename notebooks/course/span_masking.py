@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from s2p.models.vabsnet.graph import ATOM_NAMES, LETTERS, MASKED_RESIDUE, Nodes, take_atoms
+from course.vabsnet_training import take_atoms
+from s2p.models.vabsnet.graph import ATOM_NAMES, LETTERS, MASKED_RESIDUE, Nodes
 from s2p.structure.transforms import dihedral
 
 __all__ = [

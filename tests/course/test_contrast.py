@@ -22,12 +22,12 @@ from course.contrast import (
     pretrain_crossbind,
     top1_retrieval,
 )
+from course.crossbind_training import CrossBindExample
 from s2p.errors import S2PError
 from s2p.models.crossbind.cloud import cloud_of
 from s2p.models.crossbind.network import CrossBind
-from s2p.models.crossbind.training import CrossBindExample
 from s2p.structure.reading import read_structure
-from tests.models.crossbind.test_training import MODEL, pieces
+from tests.course.test_crossbind_training import MODEL, pieces
 
 
 @pytest.fixture(scope="module")

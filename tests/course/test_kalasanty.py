@@ -9,9 +9,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from course.consensus import Agreement
 from course.kalasanty import agreement_bars, density_projections, density_view, grid_slices, read_cube, write_cube
+from course.kalasanty_training import site_mask
 from s2p.errors import S2PError
 from s2p.evaluation.intervals import McNemar
-from s2p.models.kalasanty.grid import Box, atom_channels, central_box, fill_box, site_mask
+from s2p.models.kalasanty.grid import Box, atom_channels, central_box, fill_box
 from s2p.output.maps import BOHR
 
 BOX = Box((-3.5, 10.25, 0.125), (3, 4, 7), 2.0)

@@ -22,8 +22,9 @@ from course.pretraining import (
     torsion_loss,
 )
 from course.span_masking import draw_spans, mask_and_move, mask_nodes, torsions
-from s2p.models.vabsnet.config import VabsNetConfig, VabsNetTrainConfig
-from s2p.models.vabsnet.graph import ATOM_NAMES, MASKED_RESIDUE, BilevelGraph, build_graph, nodes_of, rotate
+from course.vabsnet_training import VabsNetTrainConfig, rotate
+from s2p.models.vabsnet.config import VabsNetConfig
+from s2p.models.vabsnet.graph import ATOM_NAMES, MASKED_RESIDUE, BilevelGraph, build_graph, nodes_of
 from s2p.models.vabsnet.network import VabsNet
 from s2p.structure.reading import Structure, read_structure
 from s2p.surface.points import accessible_area

@@ -15,30 +15,30 @@ from torch import nn
 
 from course.contrast import ContrastConfig, ProjectionHead, pretrain_crossbind
 from course.crossbind import nucleic_contacts
+from course.crossbind_training import CrossBindExample, CrossBindTrainConfig, crop, train_crossbind
 from course.geometry import measure_geometry
+from course.kalasanty_training import cavity_example, fit_kalasanty
+from course.pocketgen_training import fit_pocketgen
 from course.pretraining import VabsNetPretrainConfig, pretrain_example, pretrain_vabsnet
+from course.vabsnet_training import VabsExample, VabsNetTrainConfig, finetune_vabsnet
 from s2p.errors import S2PError
-from s2p.models.crossbind.cloud import cloud_of, crop
-from s2p.models.crossbind.config import CrossBindConfig, CrossBindTrainConfig
+from s2p.models.crossbind.cloud import cloud_of
+from s2p.models.crossbind.config import CrossBindConfig
 from s2p.models.crossbind.network import CrossBind
-from s2p.models.crossbind.training import CrossBindExample, train_crossbind
-from s2p.models.kalasanty.training import cavity_example, fit_kalasanty
 from s2p.models.pocketgen.config import PocketConfig
 from s2p.models.pocketgen.data import LigandAtoms, make_pocket, pocket_residues
 from s2p.models.pocketgen.network import PocketGen
-from s2p.models.pocketgen.training import fit_pocketgen
-from s2p.models.vabsnet.config import VabsNetConfig, VabsNetTrainConfig
+from s2p.models.vabsnet.config import VabsNetConfig
 from s2p.models.vabsnet.graph import nodes_of
 from s2p.models.vabsnet.network import VabsNet
-from s2p.models.vabsnet.training import VabsExample, finetune_vabsnet
 from s2p.structure.reading import read_structure
 from s2p.training.finetuning import finetune
 from s2p.training.loop import Backward, Loop, Stage, StepLog, memory_decay, warm_up_and_decay
 from s2p.training.smoother import train_smoother
 from s2p.training.state import STATE
-from tests.models.kalasanty.test_training import QUICK, TINY, Kalasanty
-from tests.models.pocketgen.test_training import CONFIG as POCKETGEN
-from tests.models.pocketgen.test_training import TRAINING as POCKETGEN_TRAINING
+from tests.course.test_kalasanty_training import QUICK, TINY, Kalasanty
+from tests.course.test_pocketgen_training import CONFIG as POCKETGEN
+from tests.course.test_pocketgen_training import TRAINING as POCKETGEN_TRAINING
 from tests.training.test_finetuning import CONFIG as FINETUNE
 from tests.training.test_finetuning import ResidueModel, chains
 from tests.training.test_smoother import SMALL, pockets

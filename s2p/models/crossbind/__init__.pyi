@@ -1,7 +1,6 @@
 from .cloud import cloud_of as cloud_of
 from .config import CrossBindConfig as CrossBindConfig
 from .config import CrossBindFilterConfig as CrossBindFilterConfig
-from .config import CrossBindTrainConfig as CrossBindTrainConfig
 from .filter import filter_probabilities as filter_probabilities
 from .filter import geodesic_neighbours as geodesic_neighbours
 from .filter import log_propensities as log_propensities
@@ -12,5 +11,3 @@ from .predictor import CrossBindPredictor as CrossBindPredictor
 from .sparse_conv import SubmanifoldConv as SubmanifoldConv
 from .sparse_conv import build_levels as build_levels
 from .sparse_conv import voxelise as voxelise
-from .training import CrossBindExample as CrossBindExample
-from .training import train_crossbind as train_crossbind

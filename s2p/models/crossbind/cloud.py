@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,16 +11,12 @@ from numpy.typing import NDArray
 from s2p.models.crossbind.config import CrossBindConfig
 from s2p.structure.reading import Structure
 
-__all__ = ["N_ELEMENTS", "N_TYPES", "Cloud", "anywhere", "augment", "cloud_of", "crop", "join"]
+__all__ = ["N_ELEMENTS", "N_TYPES", "Cloud", "cloud_of", "join"]
 
 LETTERS = "GAVLIMCSTNQDEKRHFYWPX"
 """Residue types in the order of the public code; what is none of the twenty is X."""
 ELEMENTS = ("N", "C", "O", "S", "H", "other")
 N_TYPES, N_ELEMENTS = len(LETTERS), len(ELEMENTS)
-FIELD = 1024.0
-"""Å: the origin of the voxels is drawn from a cube of this side."""
-SHEAR = 0.1
-"""Standard deviation of what is added to the entries of the identity in training (public code)."""
 _TYPE = np.full(128, LETTERS.index("X"))
 _TYPE[[ord(letter) for letter in LETTERS]] = np.arange(N_TYPES)
 
@@ -69,15 +65,6 @@ def cloud_of(structure: Structure, config: CrossBindConfig | None = None) -> Clo
     )
 
 
-def crop(cloud: Cloud, start: int, end: int) -> Cloud:
-    """Residues ``start`` to ``end`` (exclusive) of the cloud of one protein, centred anew."""
-    kept = (cloud.residue >= start) & (cloud.residue < end)
-    part = {name: getattr(cloud, name)[kept] for name in ("coord", "residue_type", "element", "residue", "slot", "group")}
-    if kept.any():
-        part["coord"] = part["coord"] - part["coord"].mean(axis=0)
-    return Cloud(**part | {"residue": part["residue"] - start}, n_residues=end - start)
-
-
 def join(clouds: Sequence[Cloud]) -> Cloud:
     """Several proteins as one cloud, each a group of its own; residues are numbered through."""
     first = np.cumsum([0] + [c.n_residues for c in clouds])
@@ -85,19 +72,3 @@ def join(clouds: Sequence[Cloud]) -> Cloud:
     residue = np.concatenate([c.residue + start for c, start in zip(clouds, first, strict=False)])
     group = np.repeat(np.arange(len(clouds)), [len(c.coord) for c in clouds])
     return Cloud(**part, residue=residue, group=group, n_residues=int(first[-1]))
-
-
-def augment(cloud: Cloud, rng: np.random.Generator) -> Cloud:
-    """The cloud of one protein turned about the z axis and sheared (public code), and somewhere among the voxels.
-
-    No reflections (public code: half the time): they turn L amino acids into D.
-    """
-    angle = rng.uniform(0, 2 * np.pi)
-    turn = np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]])
-    turn = turn @ (np.eye(3) + SHEAR * rng.standard_normal((3, 3)))
-    return replace(cloud, coord=anywhere(cloud.coord @ turn.T, rng))
-
-
-def anywhere(coord: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
-    """(A, 3) Å, moved at random: pooled voxels depend on where the protein lies among them."""
-    return coord + rng.uniform(0, FIELD, 3)

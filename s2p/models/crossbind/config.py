@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from s2p.config import Checked, Count, Natural, NonNegative, Positive, Share
+from s2p.config import Checked, Count, Natural, Positive, Share
 
-__all__ = ["CrossBindConfig", "CrossBindFilterConfig", "CrossBindTrainConfig"]
+__all__ = ["CrossBindConfig", "CrossBindFilterConfig"]
 
 
 @dataclass(frozen=True)
@@ -42,35 +42,6 @@ class CrossBindConfig(Checked):
     def fast(cls) -> CrossBindConfig:
         """For tests and notebooks."""
         return cls(levels=4, width=4, head_widths=(16, 8))
-
-
-@dataclass(frozen=True)
-class CrossBindTrainConfig(Checked):
-    """The supervised stages of a CrossBind. Defaults are ours, for the small network and some hundred chains."""
-
-    segment_steps: Natural = 400
-    """Of the encoder with a linear head."""
-    cross_steps: Natural = 400
-    """Of the whole network."""
-    batch: Count = 2
-    """Chains of one step."""
-    max_residues: Count = 320
-    """Of a longer chain, so many residues in a row are taken."""
-    lr: Positive = 1e-3
-    """Of the encoder with the linear head (paper)."""
-    cross_lr: Positive = 1e-3
-    """Of the whole network, all but the encoder (paper, with its steps: 1e-4)."""
-    encoder_lr: Positive = 1e-4
-    """Of the encoder in the whole network (public code: a tenth of the others)."""
-    min_lr: Positive = 1e-6
-    """At the end of each stage's cosine (public code)."""
-    weight_decay: NonNegative = 1e-4
-    """Paper; public code: 1e-6."""
-    validate_every: Count = 50
-    """Steps; the weights of the best validation AUPRC are kept."""
-    save_minutes: NonNegative = 2.0
-    """A state to go on from is written this often."""
-    seed: Natural = 0
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from s2p.checkpoint import Checkpoint, load_checkpoint
 from s2p.config import PredictConfig
 from s2p.errors import WeightsError
 from s2p.io.runtime import pick_device
-from s2p.io.weights import fill, find_weights, read_weights, write_weights
+from s2p.io.weights import fill, find_weights, read_weights
 from s2p.language.esm import LanguageOutput, ResidueModel
 from s2p.models.crossbind.cloud import cloud_of
 from s2p.models.crossbind.config import CrossBindConfig, CrossBindFilterConfig
@@ -27,7 +27,7 @@ from s2p.prediction import Prediction, sigmoid
 from s2p.predictor import ResidueScores, Seq2Pocket
 from s2p.structure.reading import Structure
 
-__all__ = ["CrossBindCheckpoint", "CrossBindPredictor", "base_model", "load_crossbind", "save_crossbind"]
+__all__ = ["CrossBindCheckpoint", "CrossBindPredictor", "base_model", "load_crossbind"]
 
 FORMAT = "s2p-crossbind-1"
 FOREIGN = "not a CrossBind checkpoint; `python -m benchmarks.recipes.crossbind` writes them"
@@ -93,32 +93,6 @@ class CrossBindPredictor(Seq2Pocket):
         settings = prediction.settings | {"filter": asdict(self.trained.filter) if self.trained.filter else None, "sites": SITES}
         notes = prediction.notes if self.trained.network is not None else (SEQUENCE_ONLY, *prediction.notes)
         return replace(prediction, settings=settings, notes=notes)
-
-
-def save_crossbind(trained: CrossBindCheckpoint, update: Mapping[str, torch.Tensor], path: str | Path) -> None:
-    """Write ``path`` (``.safetensors``, fp16) and its card beside it; the base is named, not copied.
-
-    Parameters
-    ----------
-    update
-        What turns the language model of ``trained.base`` into the trained one (``low_rank_update`` of
-        ``benchmarks/recipes/nucleic.py`` gives it, :func:`s2p.models.crossbind.sequence.apply_update` reads it).
-    """
-    arrays = {f"update.{key}": value for key, value in update.items()}
-    if trained.network is not None:
-        arrays |= {f"network.{key}": value for key, value in trained.network.state_dict().items()}
-    arrays = {key: value.half() if value.is_floating_point() else value for key, value in arrays.items()}
-    header = {
-        "format": FORMAT,
-        "name": trained.name,
-        "base": trained.base,
-        "base_weights": encoder_digest(base_model(trained.base).backbone),
-        "network": asdict(trained.network.config) if trained.network is not None else None,
-        "propensities": trained.propensities,
-        "filter": asdict(trained.filter) if trained.filter is not None else None,
-        "threshold": trained.threshold,
-    }
-    write_weights(Path(path), arrays, header, trained.card)
 
 
 def base_model(name: str, *, backbone: str | Path | None = None, device: str | torch.device = "cpu") -> ResidueModel:

@@ -1,15 +1,10 @@
 from .config import KalasantyConfig as KalasantyConfig
-from .config import KalasantyTrainConfig as KalasantyTrainConfig
 from .grid import CHANNELS as CHANNELS
 from .grid import atom_channels as atom_channels
 from .grid import central_box as central_box
 from .grid import fill_box as fill_box
 from .grid import rotations as rotations
-from .grid import site_mask as site_mask
 from .grid import turn_grid as turn_grid
 from .network import Kalasanty as Kalasanty
-from .network import soft_dice as soft_dice
 from .predictor import KalasantyPredictor as KalasantyPredictor
 from .predictor import cavity_density as cavity_density
-from .training import cavity_example as cavity_example
-from .training import fit_kalasanty as fit_kalasanty

@@ -1,4 +1,4 @@
-"""What Kalasanty sees and learns: atoms as 18 channels on a cubic grid, and true sites as masks on the same grid.
+"""What Kalasanty sees: atoms as 18 channels on a cubic grid.
 
 Channels are those of the public code's featuriser (tfbio), in its order, without Open Babel: what depends on a residue's
 chemistry comes from a table of the twenty residues, which Open Babel 3.1 wrote once (charges by Gasteiger on GLY-X-GLY; HIS as
@@ -23,12 +23,10 @@ __all__ = [
     "Box",
     "atom_channels",
     "atom_table",
-    "ball",
     "central_box",
     "covering_box",
     "fill_box",
     "rotations",
-    "site_mask",
     "turn_grid",
 ]
 
@@ -40,8 +38,6 @@ CHANNELS = (
 TABLE = Path(__file__).with_name("atoms.csv")
 ELEMENTS = {5: 0, 6: 1, 7: 2, 8: 3, 15: 4, 16: 5, 34: 6} | dict.fromkeys((9, 17, 35, 53), 7)
 METALS = (3, 4, *range(11, 14), *range(19, 32), *range(37, 51), *range(55, 84), *range(87, 104))
-DILATION = 2.0
-"""Å by which the points of a site are widened (public code)."""
 
 
 @dataclass(frozen=True)
@@ -150,37 +146,6 @@ def fill_box(channels: NDArray[np.float32], coord: ArrayLike, box: Box) -> NDArr
         starts = np.flatnonzero(np.r_[True, np.diff(inverse[order]) != 0])
         grid[:, place] = np.add.reduceat(channels[kept][order], starts, axis=0).T
     return grid.reshape(-1, *box.shape)
-
-
-@cache
-def ball(radius: float = DILATION) -> NDArray[np.int64]:
-    """(K, 3) offsets of the points of a 1 Å grid within ``radius``, inclusive; 33 for 2 Å."""
-    reach = int(radius)
-    steps = np.indices((2 * reach + 1,) * 3).reshape(3, -1).T - reach
-    return np.asarray(steps[(steps**2).sum(axis=1) <= radius**2])
-
-
-def site_mask(points: ArrayLike, box: Box) -> NDArray[np.bool_]:
-    """(nx, ny, nz) cells of a true site.
-
-    Parameters
-    ----------
-    points
-        (P, 3) heavy atoms of ligands, or points of a cavity, of all sites of the structure together.
-
-    Notes
-    -----
-    The public code puts the points on a grid of half the step, widens them by a ball, clips, and resamples by a cubic zoom.
-    That zoom lands on every second point of the finer grid and reproduces it, so here those points are taken.
-    """
-    fine = Box(box.origin, (2 * box.shape[0] - 1, 2 * box.shape[1] - 1, 2 * box.shape[2] - 1), box.step / 2)
-    seeds = fine.cells(points)
-    seeds = np.unique(seeds[fine.inside(seeds)], axis=0)
-    cells = (seeds[:, None] + ball()).reshape(-1, 3)
-    cells = cells[fine.inside(cells) & (cells % 2 == 0).all(axis=1)] // 2
-    mask = np.zeros(box.shape, np.bool_)
-    mask[tuple(cells.T)] = True
-    return mask
 
 
 @cache

@@ -1,4 +1,4 @@
-"""Kalasanty's network: a U-Net that turns the atoms in a cube into the density of binding cavities, and its loss.
+"""Kalasanty's network: a U-Net that turns the atoms in a cube into the density of binding cavities.
 
 Stepniewska-Dziubinska, Zielenkiewicz & Siedlecki, Sci. Rep. 10, 5035 (2020). Defaults are a small network for a CPU, which needs
 batch normalisation, scaled inputs and a cross-entropy beside the Dice loss to learn in hundreds of steps; ``published()`` of
@@ -14,9 +14,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from s2p.errors import S2PError
-from s2p.models.kalasanty.config import KalasantyConfig, KalasantyTrainConfig
+from s2p.models.kalasanty.config import KalasantyConfig
 
-__all__ = ["Kalasanty", "cavity_loss", "kernel_groups", "scale_channels", "soft_dice"]
+__all__ = ["Kalasanty", "scale_channels"]
 
 N_CHANNELS = 18
 
@@ -103,35 +103,3 @@ class Kalasanty(nn.Module):
             x = block(torch.cat([F.interpolate(x, scale_factor=pool, mode="nearest"), skip], dim=1))
         logits: Tensor = self.out(x)
         return logits
-
-
-def soft_dice(density: Tensor, target: Tensor, smoothing: float = KalasantyTrainConfig.smoothing) -> Tensor:
-    """Soft Dice coefficient, 1 for a perfect density, summed over the whole batch.
-
-    (2 Σ y t + ε) / (Σ y + Σ t + ε): the smoothing ε makes two empty maps perfect and keeps the gradient finite (paper, ε 0.01).
-    The sum over the batch, not a mean over structures, is the public code's: one large cavity weighs more than a small one.
-    """
-    return (2 * (density * target).sum() + smoothing) / (density.sum() + target.sum() + smoothing)
-
-
-def cavity_loss(logits: Tensor, target: Tensor, config: KalasantyTrainConfig) -> Tensor:
-    """Minus the soft Dice coefficient and, with ``config.cross_entropy``, so much of a weighted cross-entropy per voxel.
-
-    The cross-entropy is ours: where the sigmoid is saturated at 0 everywhere, Dice alone has hardly a gradient left.
-    """
-    loss = -soft_dice(torch.sigmoid(logits), target, config.smoothing)
-    if config.cross_entropy:
-        weight = torch.tensor(config.positive_weight, device=logits.device)
-        loss = loss + config.cross_entropy * F.binary_cross_entropy_with_logits(logits, target, pos_weight=weight)
-    return loss
-
-
-def kernel_groups(model: nn.Module, penalty: float) -> list[dict[str, object]]:
-    """Parameter groups for :class:`torch.optim.Adam`: kernels with the weight decay that λ Σ w² amounts to, the rest without.
-
-    The gradient of λ w² is 2 λ w, so Adam's coupled decay is 2 λ (Keras adds the sum to the loss).
-    """
-    kernels = [module.weight for module in model.modules() if isinstance(module, nn.Conv3d)]
-    chosen = {id(p) for p in kernels}
-    rest = [p for p in model.parameters() if id(p) not in chosen]
-    return [{"params": kernels, "weight_decay": 2 * penalty}, {"params": rest, "weight_decay": 0.0}]

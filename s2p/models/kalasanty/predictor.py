@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from s2p.config import PredictConfig, WindowConfig
 from s2p.errors import S2PError
 from s2p.io.runtime import pick_device
-from s2p.io.weights import fill, find_weights, read_weights, write_weights
+from s2p.io.weights import fill, find_weights, read_weights
 from s2p.models.kalasanty.config import KalasantyConfig, KalasantyPocketConfig
 from s2p.models.kalasanty.grid import Box, atom_channels, central_box, covering_box, fill_box, rotations, turn_grid
 from s2p.models.kalasanty.network import Kalasanty
@@ -23,7 +23,7 @@ from s2p.pockets.ranking import ranked
 from s2p.prediction import Density, Pocket, Prediction
 from s2p.structure.reading import Structure
 
-__all__ = ["KalasantyCheckpoint", "KalasantyPredictor", "cavity_density", "load_kalasanty", "save_kalasanty"]
+__all__ = ["KalasantyCheckpoint", "KalasantyPredictor", "cavity_density", "load_kalasanty"]
 
 FORMAT = "s2p-kalasanty-1"
 TILES_AT_ONCE = 8
@@ -184,20 +184,6 @@ def _notes(
     if replace(config, threshold=None, windows=WindowConfig()) != PredictConfig():
         notes.append("of the prediction's settings only the threshold says something to this model")
     return tuple(notes)
-
-
-def save_kalasanty(checkpoint: KalasantyCheckpoint, path: str | Path) -> None:
-    """Write ``path`` (``.safetensors``, kernels in fp16) and its card beside it."""
-    # Vectors (biases, batch normalisation) are small, and running variances may leave the range of fp16.
-    arrays = {key: value.half() if value.ndim > 1 else value for key, value in checkpoint.model.state_dict().items()}
-    header = {
-        "format": FORMAT,
-        "name": checkpoint.name,
-        "config": asdict(checkpoint.model.config),
-        "pockets": asdict(checkpoint.pockets),
-        "pocket_model": asdict(checkpoint.pocket_model) if checkpoint.pocket_model else None,
-    }
-    write_weights(Path(path), arrays, header, checkpoint.card)
 
 
 def load_kalasanty(model: str | Path = "kalasanty", *, device: str | torch.device = "cpu") -> KalasantyCheckpoint:

@@ -3,7 +3,6 @@ from .checkpoint import load_pocketgen as load_pocketgen
 from .config import DesignConfig as DesignConfig
 from .config import PocketConfig as PocketConfig
 from .config import PocketGenConfig as PocketGenConfig
-from .config import PocketGenTrainConfig as PocketGenTrainConfig
 from .data import make_pocket as make_pocket
 from .data import pocket_residues as pocket_residues
 from .design import Starts as Starts
@@ -16,4 +15,3 @@ from .design import prepare_pocket as prepare_pocket
 from .layers import shorten as shorten
 from .network import PocketGen as PocketGen
 from .output import find_ligand as find_ligand
-from .training import fit_pocketgen as fit_pocketgen

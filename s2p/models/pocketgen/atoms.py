@@ -19,7 +19,6 @@ __all__ = [
     "N_TYPES",
     "RESIDUES",
     "SLOTS",
-    "SWAPS",
     "atom_codes",
     "flat_ring",
     "ligand_bonds",
@@ -60,16 +59,6 @@ SLOTS = {name: (*BACKBONE, *rest.split()) for name, rest in _SIDE_CHAINS.items()
 N_SLOTS, N_TYPES = 14, 21
 ATOM_NAMES = tuple(dict.fromkeys(name for names in SLOTS.values() for name in names))
 """Code 1 and up; 0 is an atom without a name yet."""
-SWAPS = {
-    "ARG": (("NH1", "NH2"),),
-    "ASP": (("OD1", "OD2"),),
-    "GLU": (("OE1", "OE2"),),
-    "LEU": (("CD1", "CD2"),),
-    "PHE": (("CD1", "CD2"), ("CE1", "CE2")),
-    "TYR": (("CD1", "CD2"), ("CE1", "CE2")),
-    "VAL": (("CG1", "CG2"),),
-}
-"""Atoms whose names may be exchanged without a change worth learning."""
 CHIRAL = (("CA", "N", "C", "CB"), ("CB", "CA", "OG1", "CG2"), ("CB", "CA", "CG1", "CG2"))
 """Centre and three neighbours of the chiral carbons: of all residues but glycine, of threonine, of isoleucine."""
 

@@ -5,23 +5,22 @@ That is the small ESM-2 that is shipped, see :mod:`s2p.models.encoder`, or any p
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import nn
 
 from s2p.errors import WeightsError
-from s2p.io.weights import find_weights, read_weights, write_weights
+from s2p.io.weights import find_weights, read_weights
 from s2p.language.esm import load_backbone
 from s2p.models.encoder import ENCODER, encoder_digest, start_encoder
 from s2p.models.pocketgen.config import PocketConfig, PocketGenConfig
 from s2p.models.pocketgen.geometry import Geometry
 from s2p.models.pocketgen.network import PocketGen
 
-__all__ = ["PocketGenCheckpoint", "load_pocketgen", "save_pocketgen"]
+__all__ = ["PocketGenCheckpoint", "load_pocketgen"]
 
 FORMAT = "s2p-pocketgen-1"
 TABLES = ("distance", "peptide", "volume")
@@ -40,21 +39,6 @@ class PocketGenCheckpoint:
     card: dict[str, Any] = field(default_factory=dict)
     published: str | None = None
     """Name of the published encoder that ``backbone`` is, which is looked for or fetched; ``None``: the shipped one."""
-
-
-def save_pocketgen(checkpoint: PocketGenCheckpoint, path: str | Path) -> None:
-    """Write ``path`` (``.safetensors``, weights fp16) and its card beside it; the language model is named."""
-    arrays = {f"model.{key}": value.half() for key, value in checkpoint.model.state_dict().items()}
-    arrays |= {f"geometry.{key}": torch.from_numpy(getattr(checkpoint.geometry, key)) for key in TABLES}
-    header = {
-        "format": FORMAT,
-        "name": checkpoint.name,
-        "published": checkpoint.published,
-        "base_weights": encoder_digest(checkpoint.backbone),
-        "config": asdict(checkpoint.model.config),
-        "pocket": asdict(checkpoint.pocket),
-    }
-    write_weights(Path(path), arrays, header, checkpoint.card)
 
 
 def load_pocketgen(model: str | Path = "pocketgen", *, encoder: str | Path | None = None) -> PocketGenCheckpoint:

@@ -6,11 +6,11 @@ Source: PocketGen (Zhang et al. 2024) and its public code; what neither states, 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Literal
 
-from s2p.config import Checked, Count, Natural, NonNegative, Positive, Range, Share
+from s2p.config import Checked, Count, Natural, NonNegative, Positive, Share
 
-__all__ = ["DesignConfig", "PocketConfig", "PocketGenConfig", "PocketGenTrainConfig"]
+__all__ = ["DesignConfig", "PocketConfig", "PocketGenConfig"]
 
 
 @dataclass(frozen=True)
@@ -68,40 +68,6 @@ class PocketGenConfig(Checked):
     def published(cls) -> PocketGenConfig:
         """The paper's."""
         return cls(width=128, layers=4, neighbours=8, n_gaussians=64, language_width=1280)
-
-
-@dataclass(frozen=True)
-class PocketGenTrainConfig(Checked):
-    """Training. The paper's: rate 1e-4, batches of 64, 300,000 steps on 100,000 complexes."""
-
-    steps: Count = 3000
-    """May be raised later: a run goes on. One on fewer proteins lost its way at 3,474, where the loss of places rose to 20 Å."""
-    batch: Count = 4
-    lr: Positive = 1e-3
-    warmup_steps: Natural = 100
-    plateau_steps: Natural = 600
-    """After these the rate falls with the root of the step: a run may be stopped, and gone on with, at any step."""
-    ema_decay: Share = 0.995
-    """Of the moving average of the weights, which is what is kept (ours)."""
-    clip_norm: Annotated[float, Range(0, strict=True, finite=False)] = 5.0
-    """Published: 400."""
-    weight_decay: NonNegative = 0.01
-    """Published: none."""
-    max_passes: Natural = 1
-    """Passes without gradients before the one with them are drawn from 0 to this (published: 1 to 3)."""
-    known_types: Share = 0.35
-    """Share of batches that are given the residue types and learn to place their atoms (ours): what a design ends with."""
-    decoys: Natural = 36
-    """Pockets around a stretch of the protein itself, that takes the ligand's place, for each protein (ours): for the heads."""
-    whole_decoys: Natural = 12
-    """So many of them for the network."""
-    decoy_share: Share = 0.7
-    """Share of the examples drawn that are such pockets."""
-    geometry_weight: NonNegative = 2.0
-    ligand_noise: NonNegative = 0.5
-    """Å: the ligand starts at its pose and a normal displacement."""
-    seed: Natural = 0
-    save_minutes: NonNegative = 2.0
 
 
 @dataclass(frozen=True)

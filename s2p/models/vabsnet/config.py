@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
 
-from s2p.config import Checked, Count, Natural, NonNegative, Positive, Range, Share
+from s2p.config import Checked, Count, Natural, Positive, Share
 
-__all__ = ["VabsNetConfig", "VabsNetTrainConfig"]
+__all__ = ["VabsNetConfig"]
 
 
 @dataclass(frozen=True)
@@ -72,39 +71,3 @@ class VabsNetConfig(Checked):
     def fast(cls) -> VabsNetConfig:
         """For tests and notebooks."""
         return cls(layers=2, width=16, edge_width=8, ffn_width=32, head_width=16, atom_neighbours=10, residue_neighbours=10)
-
-
-@dataclass(frozen=True)
-class VabsNetTrainConfig(Checked):
-    """Training of a Vabs-Net. Defaults are ours, for a small network and some thousand chains."""
-
-    epochs: Count = 8
-    batch: Count = 4
-    """Structures of one step of the optimiser."""
-    max_residues: Count = 320
-    """Of a larger structure, so many residues around a random one are taken (paper: chains are cut at 600 to 800)."""
-    core: Share = 0.75
-    """Share of such a window, its middle, that counts in the loss."""
-    noised: Share = 0.2
-    """Share of the residues whose atoms are moved in fine-tuning (paper)."""
-    noise: NonNegative = 0.5
-    """Å: standard deviation of the shift along each axis (paper)."""
-    drop_language: Share = 0.25
-    """Chance that a structure is shown without its language features, so that the network does not rest on them alone."""
-    atom_loss: NonNegative = 0.5
-    """Weight of the loss of all atoms beside that of the CA atoms (paper: all atoms, the CA atoms among them)."""
-    lr: Positive = 1e-3
-    """Highest rate (paper: 1e-5 for its size)."""
-    weight_decay: NonNegative = 0.02
-    warmup_steps: Natural = 100
-    clip_norm: Annotated[float, Range(0, strict=True, finite=False)] = 5.0
-    ema_decay: Share = 0.998
-    """Of the moving average of the weights that is validated and kept."""
-    save_minutes: NonNegative = 5.0
-    """A state to go on from is written this often within an epoch, and after each."""
-    seed: Natural = 0
-
-    @classmethod
-    def fast(cls) -> VabsNetTrainConfig:
-        """Seconds: for tests and notebooks."""
-        return cls(epochs=2, batch=2, max_residues=96, warmup_steps=4, ema_decay=0.9, lr=2e-3)

@@ -20,13 +20,10 @@ __all__ = [
     "BilevelGraph",
     "Nodes",
     "build_graph",
-    "crop",
     "local_frames",
     "nodes_of",
-    "rotate",
     "sequence_offsets",
     "surface_features",
-    "take_atoms",
 ]
 
 LETTERS = "ARNDCQEGHILKMFPSTWYV"
@@ -127,27 +124,6 @@ def surface_features(structure: Structure) -> NDArray[np.float32]:
         around = count_neighbours(cloud.coord, atoms.coord, radius) if len(cloud.coord) else np.zeros(0)
         columns.append(np.bincount(cloud.atom, around, len(atoms)) / np.maximum(points, 1) / scale)
     return np.stack(columns, axis=1).astype(np.float32)
-
-
-def take_atoms(nodes: Nodes, keep: NDArray[np.bool_]) -> Nodes:
-    """The nodes with the atoms of the (N,) mask only; residues that lose their ``ca`` must be dropped."""
-    part = {name: getattr(nodes, name)[keep] for name in ("coord", "atom_type", "residue", "atom_features")}
-    return replace(nodes, ca=(np.cumsum(keep) - 1)[nodes.ca], **part)
-
-
-def crop(nodes: Nodes, residues: NDArray[np.integer]) -> tuple[Nodes, NDArray[np.int64]]:
-    """The nodes of some residues (ascending indices), and the (n,) indices of their atoms."""
-    inside = np.zeros(len(nodes.ca), bool)
-    inside[residues] = True
-    keep = inside[nodes.residue]
-    part = take_atoms(nodes, keep)
-    own = {name: getattr(part, name)[inside] for name in ("ca", "residue_type", "chain", "position", "residue_features")}
-    return replace(part, residue=(np.cumsum(inside) - 1)[part.residue], **own), np.flatnonzero(keep)
-
-
-def rotate(nodes: Nodes, rotation: NDArray[np.floating]) -> Nodes:
-    """Turned by a (3, 3) rotation."""
-    return replace(nodes, coord=(nodes.coord @ rotation.T).astype(nodes.coord.dtype))
 
 
 def _axes(back: NDArray[np.floating], ahead: NDArray[np.floating]) -> NDArray[np.floating]:

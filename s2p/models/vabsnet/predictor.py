@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,10 @@ import torch
 from numpy.typing import NDArray
 
 from s2p.checkpoint import Checkpoint, load_checkpoint
-from s2p.config import DEFAULT_MODEL, PredictConfig
+from s2p.config import PredictConfig
 from s2p.errors import WeightsError
 from s2p.io.runtime import pick_device
-from s2p.io.weights import digest, fill, find_weights, read_weights, write_weights
+from s2p.io.weights import digest, fill, find_weights, read_weights
 from s2p.language.esm import LanguageOutput
 from s2p.models.vabsnet.config import VabsNetConfig
 from s2p.models.vabsnet.graph import nodes_of
@@ -31,9 +31,9 @@ __all__ = [
     "VabsNetPredictor",
     "combine",
     "language_features",
+    "language_hash",
     "load_vabsnet",
     "logit",
-    "save_vabsnet",
 ]
 
 FORMAT = "s2p-vabsnet-1"
@@ -140,28 +140,6 @@ class VabsNetPredictor(Seq2Pocket):
         return combine(self.network, base, own)
 
 
-def save_vabsnet(checkpoint: VabsNetCheckpoint, path: str | Path, *, base: str = DEFAULT_MODEL) -> None:
-    """Write ``path`` (``.safetensors``, fp16) and its card beside it; the base checkpoint is named, not copied.
-
-    Parameters
-    ----------
-    base
-        Name of the shipped checkpoint, or path of one, that is loaded with it.
-    """
-    arrays = {key: value.half() for key, value in checkpoint.model.state_dict().items()}
-    header = {
-        "format": FORMAT,
-        "name": checkpoint.name,
-        "base": base,
-        "base_weights": _language_hash(checkpoint.base),
-        "config": asdict(checkpoint.model.config),
-        "stack": asdict(checkpoint.stack),
-        "blend": asdict(checkpoint.blend),
-        "threshold": checkpoint.threshold,
-    }
-    write_weights(Path(path), arrays, header, checkpoint.card)
-
-
 def load_vabsnet(
     model: str | Path, *, backbone: str | Path | None = None, device: str | torch.device = "cpu"
 ) -> VabsNetCheckpoint:
@@ -178,13 +156,13 @@ def load_vabsnet(
     network = VabsNet(config)
     fill(network, arrays, path)
     base = load_checkpoint(header["base"], backbone=backbone, device=device)
-    if config.language_width and _language_hash(base) != header["base_weights"]:
+    if config.language_width and language_hash(base) != header["base_weights"]:
         raise WeightsError(f"{path} was trained with another version of {header['base']}; train it again or use the older one")
     stack, blend = Stack(**header["stack"]), Blend(**header["blend"])
     return VabsNetCheckpoint(header["name"], network.to(device).eval(), base, stack, header["threshold"], blend, header["card"])
 
 
-def _language_hash(checkpoint: Checkpoint) -> str:
+def language_hash(checkpoint: Checkpoint) -> str:
     """A hash of the first numbers of every array of the language model that is in use."""
     unused = ("backbone.lm_head", "backbone.contact_head")
     return digest(value for key, value in checkpoint.model.state_dict().items() if not key.startswith(unused))

@@ -6,8 +6,8 @@ import pytest
 from builders import make_structure
 
 from benchmarks.recipes.kalasanty import load_examples, save_examples
+from course.kalasanty_training import cavity_example
 from s2p.errors import S2PError
-from s2p.models.kalasanty.training import cavity_example
 
 
 def test_examples_are_read_again_as_they_were(tmp_path):

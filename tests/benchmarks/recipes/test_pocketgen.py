@@ -16,15 +16,15 @@ from benchmarks.recipes.data import read_split
 from benchmarks.recipes.pocketgen import PocketRow, choose_share, main, summarise_pockets
 from benchmarks.recipes.pocketgen_data import Protein
 from benchmarks.studies.pocketgen import main as folds_main
+from course.pocketgen_training import PocketGenTrainConfig, validate
 from s2p.errors import WeightsError
 from s2p.language.esm import BACKBONES
 from s2p.models.encoder import start_encoder
 from s2p.models.pocketgen.checkpoint import load_pocketgen
-from s2p.models.pocketgen.config import PocketGenConfig, PocketGenTrainConfig
+from s2p.models.pocketgen.config import PocketGenConfig
 from s2p.models.pocketgen.design import prepare_pocket
 from s2p.models.pocketgen.network import PocketGen
 from s2p.models.pocketgen.output import find_ligand
-from s2p.models.pocketgen.training import validate
 from s2p.structure.reading import read_structure
 
 COMPLEXES = {"train": ("1a28.pdb.gz", "STR"), "validation": ("1hpv.pdb.gz", "478"), "test": ("6WQA.cif", "ZMA")}
@@ -40,7 +40,8 @@ def data(tmp_path_factory: pytest.TempPathFactory, examples: Path) -> Path:
         structure = read_structure(examples / file)
         own = place / "set" / split
         own.mkdir(parents=True)
-        parsed = gemmi.read_structure(str(examples / file))
+        # Old PDB files hold their name and line number where gemmi reads an atom's charge.
+        parsed = gemmi.read_pdb(str(examples / file), 72) if ".pdb" in file else gemmi.read_structure(str(examples / file))
         parsed.setup_entities()
         parsed.remove_ligands_and_waters()
         parsed.write_pdb(str(own / "protein.pdb"))

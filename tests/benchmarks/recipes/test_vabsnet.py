@@ -14,9 +14,10 @@ from benchmarks.recipes.data import Data, Site
 from benchmarks.recipes.vabsnet import Settings, fit_stack, labelled_chains, run
 from benchmarks.studies import vabsnet as vabsnet_study
 from course.pretraining import VabsNetPretrainConfig
+from course.vabsnet_training import VabsNetTrainConfig
 from s2p.datasets.labelled import Complex, LabelledChain
 from s2p.errors import S2PError
-from s2p.models.vabsnet.config import VabsNetConfig, VabsNetTrainConfig
+from s2p.models.vabsnet.config import VabsNetConfig
 from s2p.models.vabsnet.predictor import VabsNetPredictor
 from s2p.structure.cells import binding_residues
 from s2p.structure.reading import read_structure

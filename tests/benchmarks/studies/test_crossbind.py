@@ -10,8 +10,8 @@ import pytest
 from benchmarks.studies import crossbind as crossbind_ligands
 from benchmarks.studies.crossbind import Held, compare
 from course.contrast import ContrastConfig
-from s2p.models.crossbind.training import CrossBindExample
-from tests.models.crossbind.test_training import FAST, MODEL, pieces
+from course.crossbind_training import CrossBindExample
+from tests.course.test_crossbind_training import FAST, MODEL, pieces
 
 
 @pytest.fixture(scope="module")

@@ -10,9 +10,10 @@ from builders import make_structure
 from benchmarks.recipes.kalasanty import CavityComplex, calibrate, chains_of, choose_threshold, finish
 from benchmarks.report.systems import kalasanty_section
 from benchmarks.studies.kalasanty import CenterBall, RandomSurfacePoints, study
+from course.kalasanty_training import KalasantyTrainConfig, site_mask
 from s2p.evaluation.guard import trained_on
-from s2p.models.kalasanty.config import KalasantyConfig, KalasantyPocketConfig, KalasantyTrainConfig
-from s2p.models.kalasanty.grid import Box, central_box, site_mask
+from s2p.models.kalasanty.config import KalasantyConfig, KalasantyPocketConfig
+from s2p.models.kalasanty.grid import Box, central_box
 from s2p.models.kalasanty.network import Kalasanty
 from s2p.models.kalasanty.predictor import KalasantyCheckpoint, KalasantyPredictor, load_kalasanty
 from s2p.pockets.calibration import PocketModel

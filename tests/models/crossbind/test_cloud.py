@@ -1,15 +1,13 @@
-"""The point cloud of a protein and how it is changed in training."""
+"""The point cloud of a protein."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
 import numpy as np
-import pytest
 
-from s2p.models.crossbind import cloud as stage
 from s2p.models.crossbind.cloud import LETTERS as CLOUD_LETTERS
-from s2p.models.crossbind.cloud import augment, cloud_of
+from s2p.models.crossbind.cloud import cloud_of
 from s2p.models.crossbind.config import CrossBindConfig
 from s2p.structure.reading import Atoms, Residues, Structure
 
@@ -58,24 +56,3 @@ def test_extra_atoms_and_unknown_letters() -> None:
     assert cloud.residue.tolist() == [0, 1, 1] and cloud.slot.tolist() == [0, 0, 1]
     assert cloud.element.tolist() == [1, 1, 5]
     assert len(cloud_of(structure, many).coord) == 2
-
-
-def test_augmentation_changes_coordinates_only(ubiquitin: Structure) -> None:
-    cloud = cloud_of(ubiquitin)
-    before = cloud.coord.copy()
-    changed = augment(cloud, np.random.default_rng(0))
-    assert np.array_equal(cloud.coord, before)
-    assert changed.residue is cloud.residue and changed.coord.shape == cloud.coord.shape
-    assert not np.allclose(changed.coord, before)
-    assert np.array_equal(changed.coord, augment(cloud, np.random.default_rng(0)).coord)
-
-
-def test_augmentation_without_shear_is_a_turn_about_z(ubiquitin: Structure, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stage, "SHEAR", 0.0)
-    cloud = cloud_of(ubiquitin)
-    own, turned = (x - x[0] for x in (cloud.coord, augment(cloud, np.random.default_rng(1)).coord))
-    np.testing.assert_allclose(turned[:, 2], own[:, 2], atol=1e-9)
-    turn = np.linalg.lstsq(own, turned, rcond=None)[0]
-    np.testing.assert_allclose(turn @ turn.T, np.eye(3), atol=1e-9)
-    # No mirror image: it would be made of D amino acids.
-    assert np.linalg.det(turn) == pytest.approx(1) and not np.allclose(turn, np.eye(3))

@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from benchmarks.recipes import crossbind as crossbind_recipe
 from benchmarks.recipes.nucleic import low_rank_update
 from course.crossbind import nucleic_contacts
+from course.crossbind_training import save_crossbind
 from s2p.checkpoint import load_checkpoint
 from s2p.commands import main
 from s2p.config import DEFAULT_MODEL, PredictConfig
@@ -24,7 +25,7 @@ from s2p.models.crossbind.cloud import cloud_of
 from s2p.models.crossbind.config import CrossBindConfig, CrossBindFilterConfig
 from s2p.models.crossbind.filter import filter_probabilities, geodesic_neighbours, log_propensities
 from s2p.models.crossbind.network import CrossBind
-from s2p.models.crossbind.predictor import SEQUENCE_ONLY, CrossBindCheckpoint, CrossBindPredictor, load_crossbind, save_crossbind
+from s2p.models.crossbind.predictor import SEQUENCE_ONLY, CrossBindCheckpoint, CrossBindPredictor, load_crossbind
 from s2p.models.crossbind.sequence import apply_update, encoder_weights
 from s2p.models.encoder import start_model
 from s2p.prediction import Predictor

@@ -1,4 +1,4 @@
-"""Channels, boxes, masks and the 24 rotations."""
+"""Channels, boxes and the 24 rotations."""
 
 from dataclasses import replace
 
@@ -8,19 +8,16 @@ import pytest
 from builders import make_structure
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import ndimage
 
 from s2p.models.kalasanty.grid import (
     CHANNELS,
     Box,
     atom_channels,
     atom_table,
-    ball,
     central_box,
     covering_box,
     fill_box,
     rotations,
-    site_mask,
     turn_grid,
 )
 from s2p.structure.reading import STANDARD, read_structure
@@ -125,35 +122,6 @@ def test_atoms_of_one_cell_are_summed_and_those_outside_dropped():
     assert (grid[:, 2, 2, 2] == rows[0] + rows[1]).all()
     assert grid.sum() == rows[:2].sum()
     assert not fill_box(rows[:1], [[90.0, 0, 0]], box).any()
-
-
-def test_a_ball_of_2_angstrom_has_33_points():
-    assert len(ball()) == 33
-    assert sorted(map(tuple, ball(1.0).tolist())) == sorted(
-        [(0, 0, 0), (1, 0, 0), (-1, 0, 0), (0, 1, 0), (0, -1, 0), (0, 0, 1), (0, 0, -1)]
-    )
-
-
-def test_the_mask_equals_the_published_recipe():
-    """Points on a 71³ grid, widened by a ball, clipped, resampled by a cubic zoom: another route to the same cells."""
-    points = np.random.default_rng(3).uniform(-36, 36, (60, 3))
-    points = points[(np.abs(points) < 35).all(axis=1)]
-    fine = np.zeros((71, 71, 71))
-    fine[tuple(np.round(points + 35).astype(int).T)] = 1
-    element = np.zeros((5, 5, 5))
-    element[tuple((ball() + 2).T)] = 1
-    wide = np.clip(ndimage.convolve(fine, element, mode="constant"), 0, 1)
-    coarse = ndimage.zoom(wide, 36 / 71, order=3)
-    assert coarse.shape == (36, 36, 36)
-    assert np.abs(coarse - site_mask(points, central_box((0, 0, 0), 36))).max() < 1e-12
-
-
-def test_sites_are_merged_and_may_be_absent_or_outside():
-    box = central_box((0, 0, 0), 12)
-    a, b = np.array([[1.0, 1.0, 1.0]]), np.array([[-5.0, 3.0, 1.0]])
-    assert (site_mask(np.concatenate([a, b]), box) == (site_mask(a, box) | site_mask(b, box))).all()
-    assert not site_mask(np.zeros((0, 3)), box).any()
-    assert not site_mask([[400.0, 0, 0]], box).any()
 
 
 def test_24_rotations():

@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from course.kalasanty import read_cube
+from course.kalasanty_training import save_kalasanty
 from s2p.commands import main
 from s2p.config import PredictConfig
 from s2p.errors import S2PError, WeightsError
@@ -21,13 +22,7 @@ from s2p.io.weights import SHIPPED
 from s2p.models.kalasanty.config import KalasantyConfig, KalasantyPocketConfig
 from s2p.models.kalasanty.grid import atom_channels, central_box, fill_box, rotations, turn_grid
 from s2p.models.kalasanty.network import Kalasanty
-from s2p.models.kalasanty.predictor import (
-    KalasantyCheckpoint,
-    KalasantyPredictor,
-    cavity_density,
-    load_kalasanty,
-    save_kalasanty,
-)
+from s2p.models.kalasanty.predictor import KalasantyCheckpoint, KalasantyPredictor, cavity_density, load_kalasanty
 from s2p.pockets.calibration import PocketModel
 from s2p.pockets.hits import ligand_hits
 from s2p.prediction import Predictor

@@ -68,7 +68,10 @@ def test_interpolation_goes_by_number_and_never_from_chain_to_chain() -> None:
 
 def test_insertion_codes_repeat_numbers() -> None:
     structure = straight([1, 2, 3], "AAA")
-    structure = replace(structure, residues=replace(structure.residues, number=np.array([1, 1, 1], np.int32)))
+    structure = replace(
+        structure,
+        residues=replace(structure.residues, number=np.array([1, 1, 1], np.int32), insertion_code=np.array(["", "A", "B"])),
+    )
     assert np.allclose(interpolate(structure, np.array([1])), structure.residues.ca_coord[[1]], atol=1e-5)
 
 

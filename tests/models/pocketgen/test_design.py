@@ -15,13 +15,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from course.geometry import measure_geometry
+from course.pocketgen_training import save_pocketgen
 from s2p.commands import main
 from s2p.config import DEFAULT_MODEL
 from s2p.errors import S2PError, WeightsError
 from s2p.models.encoder import start_encoder
 from s2p.models.pocketgen import docking as pocketgen_docking
 from s2p.models.pocketgen.atoms import LETTERS, SLOTS
-from s2p.models.pocketgen.checkpoint import PocketGenCheckpoint, load_pocketgen, save_pocketgen
+from s2p.models.pocketgen.checkpoint import PocketGenCheckpoint, load_pocketgen
 from s2p.models.pocketgen.config import DesignConfig, PocketConfig, PocketGenConfig
 from s2p.models.pocketgen.data import LigandAtoms, Pocket, start_pocket
 from s2p.models.pocketgen.design import (

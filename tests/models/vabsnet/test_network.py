@@ -11,6 +11,7 @@ import torch
 from builders import make_structure
 from scipy.spatial.transform import Rotation
 
+from course.vabsnet_training import crop, rotate
 from s2p.models.vabsnet import network as vabsnet
 from s2p.models.vabsnet.config import VabsNetConfig
 from s2p.models.vabsnet.graph import (
@@ -18,10 +19,8 @@ from s2p.models.vabsnet.graph import (
     OTHER_CHAIN,
     Nodes,
     build_graph,
-    crop,
     local_frames,
     nodes_of,
-    rotate,
     sequence_offsets,
     surface_features,
 )
@@ -114,14 +113,6 @@ def test_sequence_offsets():
     neighbours, chain = np.array([[0, 1, 2]]), np.array([0, 0, 1])
     offsets = sequence_offsets(np.arange(3), neighbours, chain, np.array([0, 900, 901]))[:1]
     assert offsets.tolist() == [[256, 512, OTHER_CHAIN]]
-
-
-def test_crop_keeps_rows_together(nodes):
-    chosen = np.arange(10, 30)
-    part, atoms = crop(nodes, chosen)
-    np.testing.assert_array_equal(part.coord[part.ca], nodes.coord[nodes.ca[chosen]])
-    np.testing.assert_array_equal(part.atom_type, nodes.atom_type[atoms])
-    np.testing.assert_array_equal(chosen[part.residue], nodes.residue[atoms])
 
 
 def test_exposure_is_higher_outside(protein):

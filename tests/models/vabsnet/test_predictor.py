@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 
 import s2p
 from benchmarks.recipes.vabsnet import fit_blend
+from course.vabsnet_training import save_vabsnet
 from s2p.checkpoint import load_checkpoint
 from s2p.config import DEFAULT_MODEL, PredictConfig
 from s2p.errors import WeightsError
@@ -19,15 +20,7 @@ from s2p.evaluation.guard import CARD_KEY
 from s2p.evaluation.residues import auprc_trapezoid
 from s2p.models.vabsnet.config import VabsNetConfig
 from s2p.models.vabsnet.network import VabsNet
-from s2p.models.vabsnet.predictor import (
-    Blend,
-    Stack,
-    VabsNetCheckpoint,
-    VabsNetPredictor,
-    language_features,
-    load_vabsnet,
-    save_vabsnet,
-)
+from s2p.models.vabsnet.predictor import Blend, Stack, VabsNetCheckpoint, VabsNetPredictor, language_features, load_vabsnet
 from s2p.pockets.hits import dca
 from s2p.prediction import Predictor
 from s2p.predictor import Seq2Pocket

@@ -6,8 +6,8 @@ The paper trains the encoder without labels before that; the course does so (not
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -18,15 +18,83 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from s2p.config import Checked, Count, Natural, NonNegative, Positive
 from s2p.errors import S2PError
 from s2p.evaluation.residues import auprc_trapezoid
-from s2p.models.crossbind.cloud import Cloud, augment, crop, join
-from s2p.models.crossbind.config import CrossBindTrainConfig
+from s2p.io.weights import write_weights
+from s2p.models.crossbind.cloud import Cloud, join
 from s2p.models.crossbind.network import CrossBind, residue_logits
+from s2p.models.crossbind.predictor import FORMAT, CrossBindCheckpoint, base_model
+from s2p.models.encoder import encoder_digest
 from s2p.training.loop import Backward, EpochLog, Loop, Stage, StepLog
 from s2p.training.state import fingerprint_of, settings_of
 
-__all__ = ["CrossBindExample", "cosine", "draw", "fingerprint", "train_crossbind"]
+__all__ = [
+    "CrossBindExample",
+    "CrossBindTrainConfig",
+    "anywhere",
+    "augment",
+    "cosine",
+    "crop",
+    "draw",
+    "fingerprint",
+    "save_crossbind",
+    "train_crossbind",
+]
+
+
+@dataclass(frozen=True)
+class CrossBindTrainConfig(Checked):
+    """The supervised stages of a CrossBind. Defaults are ours, for the small network and some hundred chains."""
+
+    segment_steps: Natural = 400
+    """Of the encoder with a linear head."""
+    cross_steps: Natural = 400
+    """Of the whole network."""
+    batch: Count = 2
+    """Chains of one step."""
+    max_residues: Count = 320
+    """Of a longer chain, so many residues in a row are taken."""
+    lr: Positive = 1e-3
+    """Of the encoder with the linear head (paper)."""
+    cross_lr: Positive = 1e-3
+    """Of the whole network, all but the encoder (paper, with its steps: 1e-4)."""
+    encoder_lr: Positive = 1e-4
+    """Of the encoder in the whole network (public code: a tenth of the others)."""
+    min_lr: Positive = 1e-6
+    """At the end of each stage's cosine (public code)."""
+    weight_decay: NonNegative = 1e-4
+    """Paper; public code: 1e-6."""
+    validate_every: Count = 50
+    """Steps; the weights of the best validation AUPRC are kept."""
+    save_minutes: NonNegative = 2.0
+    """A state to go on from is written this often."""
+    seed: Natural = 0
+
+
+FIELD = 1024.0
+"""Å: the origin of the voxels is drawn from a cube of this side."""
+
+
+SHEAR = 0.1
+"""Standard deviation of what is added to the entries of the identity in training (public code)."""
+
+
+def augment(cloud: Cloud, rng: np.random.Generator) -> Cloud:
+    """The cloud of one protein turned about the z axis and sheared (public code), and somewhere among the voxels.
+
+    No reflections (public code: half the time): they turn L amino acids into D.
+    """
+    angle = rng.uniform(0, 2 * np.pi)
+    turn = np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]])
+    turn = turn @ (np.eye(3) + SHEAR * rng.standard_normal((3, 3)))
+    return replace(cloud, coord=anywhere(cloud.coord @ turn.T, rng))
+
+
+def anywhere(coord: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
+    """(A, 3) Å, moved at random: pooled voxels depend on where the protein lies among them."""
+    return coord + rng.uniform(0, FIELD, 3)
+
 
 Phase = Literal["segment", "cross"]
 SEEDS = {"segment": 1, "cross": 2}
@@ -169,3 +237,38 @@ def _loss(model: CrossBind, phase: Phase, drawn: Sequence[CrossBindExample], rng
         logits = model(cloud, *(torch.from_numpy(np.concatenate(arrays)) for arrays in inputs))
     labels = np.concatenate([x.labels for x in drawn]).astype(np.float32)
     return F.binary_cross_entropy_with_logits(logits, torch.from_numpy(labels))
+
+
+def save_crossbind(trained: CrossBindCheckpoint, update: Mapping[str, torch.Tensor], path: str | Path) -> None:
+    """Write ``path`` (``.safetensors``, fp16) and its card beside it; the base is named, not copied.
+
+    Parameters
+    ----------
+    update
+        What turns the language model of ``trained.base`` into the trained one (``low_rank_update`` of
+        ``benchmarks/recipes/nucleic.py`` gives it, :func:`s2p.models.crossbind.sequence.apply_update` reads it).
+    """
+    arrays = {f"update.{key}": value for key, value in update.items()}
+    if trained.network is not None:
+        arrays |= {f"network.{key}": value for key, value in trained.network.state_dict().items()}
+    arrays = {key: value.half() if value.is_floating_point() else value for key, value in arrays.items()}
+    header = {
+        "format": FORMAT,
+        "name": trained.name,
+        "base": trained.base,
+        "base_weights": encoder_digest(base_model(trained.base).backbone),
+        "network": asdict(trained.network.config) if trained.network is not None else None,
+        "propensities": trained.propensities,
+        "filter": asdict(trained.filter) if trained.filter is not None else None,
+        "threshold": trained.threshold,
+    }
+    write_weights(Path(path), arrays, header, trained.card)
+
+
+def crop(cloud: Cloud, start: int, end: int) -> Cloud:
+    """Residues ``start`` to ``end`` (exclusive) of the cloud of one protein, centred anew."""
+    kept = (cloud.residue >= start) & (cloud.residue < end)
+    part = {name: getattr(cloud, name)[kept] for name in ("coord", "residue_type", "element", "residue", "slot", "group")}
+    if kept.any():
+        part["coord"] = part["coord"] - part["coord"].mean(axis=0)
+    return Cloud(**part | {"residue": part["residue"] - start}, n_residues=end - start)

@@ -1,27 +1,150 @@
-"""Training of Kalasanty: boxes of complexes, turned and moved."""
+"""Training of Kalasanty: true sites as masks, boxes of complexes turned and moved, the loss, and the checkpoint."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor
+import torch.nn.functional as F
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor, nn
 
+from s2p.config import Checked, Count, Natural, NonNegative, Positive, Share
 from s2p.errors import S2PError
-from s2p.models.kalasanty.config import KalasantyConfig, KalasantyTrainConfig
-from s2p.models.kalasanty.grid import atom_channels, central_box, fill_box, rotations, site_mask
-from s2p.models.kalasanty.network import Kalasanty, cavity_loss, kernel_groups, soft_dice
+from s2p.io.weights import write_weights
+from s2p.models.kalasanty.config import KalasantyConfig
+from s2p.models.kalasanty.grid import Box, atom_channels, central_box, fill_box, rotations
+from s2p.models.kalasanty.network import Kalasanty
+from s2p.models.kalasanty.predictor import FORMAT, KalasantyCheckpoint
 from s2p.structure.reading import Structure
 from s2p.training.loop import Backward, Loop, Stage, StepLog, warm_up_and_decay
 from s2p.training.state import fingerprint_of
 
-__all__ = ["CavityExample", "KalasantyLog", "cavity_example", "draw_box", "fit_kalasanty", "validation_dice"]
+__all__ = [
+    "CavityExample",
+    "KalasantyLog",
+    "KalasantyTrainConfig",
+    "ball",
+    "cavity_example",
+    "cavity_loss",
+    "draw_box",
+    "fit_kalasanty",
+    "kernel_groups",
+    "save_kalasanty",
+    "site_mask",
+    "soft_dice",
+    "validation_dice",
+]
+
+
+@dataclass(frozen=True)
+class KalasantyTrainConfig(Checked):
+    """Training of Kalasanty. Defaults are ours, for the small network; :meth:`published` holds the paper's."""
+
+    epochs: Count = 24
+    """Times every structure gives one box."""
+    batch: Count = 4
+    lr: Positive = 3e-3
+    warmup_steps: Natural = 20
+    decay: bool = True
+    """Let the rate fall to 0, linearly, over the run."""
+    smoothing: Positive = 0.01
+    """ε of the Dice loss (paper)."""
+    cross_entropy: NonNegative = 3.0
+    """Weight of the cross-entropy beside the Dice loss; 0: Dice alone, as published."""
+    positive_weight: NonNegative = 10.0
+    """Of a cavity's voxels in the cross-entropy."""
+    penalty: NonNegative = 0.0
+    """λ of the penalty λ Σ w² on kernels (paper: 1e-5; the public code's default is 1e-3)."""
+    rotate: bool = True
+    """Turn every box by one of the 24 rotations that map a cube onto itself (public code)."""
+    shift: NonNegative = 5.0
+    """Å: the box is moved by up to this along each axis, to either side (public code: to one side)."""
+    moving_box: bool = True
+    """Place boxes anywhere on a protein larger than the box; off: at its centre, as published."""
+    toward_site: Share = 0.75
+    """Share of moving boxes that are placed around a site; the others lie anywhere on the protein."""
+    seed: Natural = 0
+
+    @classmethod
+    def published(cls) -> KalasantyTrainConfig:
+        """10,000 epochs of 150 batches of 10 there; an epoch here is one pass over the structures."""
+        return cls(
+            epochs=10_000, batch=10, lr=1e-6, warmup_steps=0, decay=False, cross_entropy=0.0, penalty=1e-5, moving_box=False
+        )
+
+
+DILATION = 2.0
+"""Å by which the points of a site are widened (public code)."""
+
+
+@cache
+def ball(radius: float = DILATION) -> NDArray[np.int64]:
+    """(K, 3) offsets of the points of a 1 Å grid within ``radius``, inclusive; 33 for 2 Å."""
+    reach = int(radius)
+    steps = np.indices((2 * reach + 1,) * 3).reshape(3, -1).T - reach
+    return np.asarray(steps[(steps**2).sum(axis=1) <= radius**2])
+
+
+def site_mask(points: ArrayLike, box: Box) -> NDArray[np.bool_]:
+    """(nx, ny, nz) cells of a true site.
+
+    Parameters
+    ----------
+    points
+        (P, 3) heavy atoms of ligands, or points of a cavity, of all sites of the structure together.
+
+    Notes
+    -----
+    The public code puts the points on a grid of half the step, widens them by a ball, clips, and resamples by a cubic zoom.
+    That zoom lands on every second point of the finer grid and reproduces it, so here those points are taken.
+    """
+    fine = Box(box.origin, (2 * box.shape[0] - 1, 2 * box.shape[1] - 1, 2 * box.shape[2] - 1), box.step / 2)
+    seeds = fine.cells(points)
+    seeds = np.unique(seeds[fine.inside(seeds)], axis=0)
+    cells = (seeds[:, None] + ball()).reshape(-1, 3)
+    cells = cells[fine.inside(cells) & (cells % 2 == 0).all(axis=1)] // 2
+    mask = np.zeros(box.shape, np.bool_)
+    mask[tuple(cells.T)] = True
+    return mask
+
+
+def soft_dice(density: Tensor, target: Tensor, smoothing: float = KalasantyTrainConfig.smoothing) -> Tensor:
+    """Soft Dice coefficient, 1 for a perfect density, summed over the whole batch.
+
+    (2 Σ y t + ε) / (Σ y + Σ t + ε): the smoothing ε makes two empty maps perfect and keeps the gradient finite (paper, ε 0.01).
+    The sum over the batch, not a mean over structures, is the public code's: one large cavity weighs more than a small one.
+    """
+    return (2 * (density * target).sum() + smoothing) / (density.sum() + target.sum() + smoothing)
+
+
+def cavity_loss(logits: Tensor, target: Tensor, config: KalasantyTrainConfig) -> Tensor:
+    """Minus the soft Dice coefficient and, with ``config.cross_entropy``, so much of a weighted cross-entropy per voxel.
+
+    The cross-entropy is ours: where the sigmoid is saturated at 0 everywhere, Dice alone has hardly a gradient left.
+    """
+    loss = -soft_dice(torch.sigmoid(logits), target, config.smoothing)
+    if config.cross_entropy:
+        weight = torch.tensor(config.positive_weight, device=logits.device)
+        loss = loss + config.cross_entropy * F.binary_cross_entropy_with_logits(logits, target, pos_weight=weight)
+    return loss
+
+
+def kernel_groups(model: nn.Module, penalty: float) -> list[dict[str, object]]:
+    """Parameter groups for :class:`torch.optim.Adam`: kernels with the weight decay that λ Σ w² amounts to, the rest without.
+
+    The gradient of λ w² is 2 λ w, so Adam's coupled decay is 2 λ (Keras adds the sum to the loss).
+    """
+    kernels = [module.weight for module in model.modules() if isinstance(module, nn.Conv3d)]
+    chosen = {id(p) for p in kernels}
+    rest = [p for p in model.parameters() if id(p) not in chosen]
+    return [{"params": kernels, "weight_decay": 2 * penalty}, {"params": rest, "weight_decay": 0.0}]
+
 
 SITE_REACH = 0.5
 """A box toward a site has the site's centre within this share of half the box from its own centre, along each axis."""
@@ -164,3 +287,17 @@ def validation_dice(model: Kalasanty, examples: Sequence[CavityExample], config:
         if target.any():
             scores.append(float(soft_dice(torch.sigmoid(model(grid)), target, config.smoothing)))
     return float(np.mean(scores)) if scores else float("nan")
+
+
+def save_kalasanty(checkpoint: KalasantyCheckpoint, path: str | Path) -> None:
+    """Write ``path`` (``.safetensors``, kernels in fp16) and its card beside it."""
+    # Vectors (biases, batch normalisation) are small, and running variances may leave the range of fp16.
+    arrays = {key: value.half() if value.ndim > 1 else value for key, value in checkpoint.model.state_dict().items()}
+    header = {
+        "format": FORMAT,
+        "name": checkpoint.name,
+        "config": asdict(checkpoint.model.config),
+        "pockets": asdict(checkpoint.pockets),
+        "pocket_model": asdict(checkpoint.pocket_model) if checkpoint.pocket_model else None,
+    }
+    write_weights(Path(path), arrays, header, checkpoint.card)

@@ -9,19 +9,13 @@ import numpy as np
 import pytest
 import torch
 
+from course import vabsnet_training as vabsnet_train
+from course.vabsnet_training import VabsExample, VabsNetTrainConfig, binding_loss, crop, finetune_vabsnet, noisy, spatial_window
 from s2p.errors import S2PError
 from s2p.evaluation.residues import auprc_trapezoid
-from s2p.models.vabsnet import training as vabsnet_train
-from s2p.models.vabsnet.config import VabsNetConfig, VabsNetTrainConfig
+from s2p.models.vabsnet.config import VabsNetConfig
 from s2p.models.vabsnet.graph import Nodes, nodes_of
 from s2p.models.vabsnet.network import VabsNet, residue_logits
-from s2p.models.vabsnet.training import (
-    VabsExample,
-    binding_loss,
-    finetune_vabsnet,
-    noisy,
-    spatial_window,
-)
 from s2p.structure.reading import read_structure
 
 FAST = VabsNetTrainConfig.fast()
@@ -126,3 +120,11 @@ def test_each_kind_of_ligand_trains_its_own_head(nodes):
     finetune_vabsnet(net, [replace(example(nodes), kind="nucleic")], [], replace(FAST, weight_decay=0.0), quiet=True)
     changed = {key.split(".")[0] for key, value in net.binding.state_dict().items() if not torch.equal(value, before[key])}
     assert changed == {"nucleic"}
+
+
+def test_crop_keeps_rows_together(nodes):
+    chosen = np.arange(10, 30)
+    part, atoms = crop(nodes, chosen)
+    np.testing.assert_array_equal(part.coord[part.ca], nodes.coord[nodes.ca[chosen]])
+    np.testing.assert_array_equal(part.atom_type, nodes.atom_type[atoms])
+    np.testing.assert_array_equal(chosen[part.residue], nodes.residue[atoms])

@@ -10,10 +10,11 @@ import pytest
 import torch
 
 from course.geometry import measure_geometry
+from course.pocketgen_training import PocketGenTrainConfig, _swapped, fit_pocketgen, geometry_loss, pocket_loss, validate
 from s2p.errors import S2PError
 from s2p.language.esm import build_backbone
 from s2p.models.pocketgen.atoms import RESIDUES, SLOTS
-from s2p.models.pocketgen.config import PocketConfig, PocketGenConfig, PocketGenTrainConfig
+from s2p.models.pocketgen.config import PocketConfig, PocketGenConfig
 from s2p.models.pocketgen.data import (
     LigandAtoms,
     Pocket,
@@ -27,7 +28,6 @@ from s2p.models.pocketgen.data import (
 from s2p.models.pocketgen.design import backbone_rmsd
 from s2p.models.pocketgen.geometry import Geometry
 from s2p.models.pocketgen.network import PocketGen
-from s2p.models.pocketgen.training import _swapped, fit_pocketgen, geometry_loss, pocket_loss, validate
 from s2p.structure.reading import Structure, read_structure
 
 CONFIG = PocketGenConfig(width=32, heads=2, language_width=20, language_heads=2, dropout=0.0, passes=1)

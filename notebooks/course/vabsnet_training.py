@@ -1,12 +1,12 @@
-"""Training of a Vabs-Net on labelled residues: examples, windows and noise, the loss, and the loop around it."""
+"""Training of a Vabs-Net on labelled residues: examples, windows and noise, the loss, the loop around it, and the checkpoint."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import numpy as np
 import torch
@@ -14,16 +14,71 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from s2p.config import DEFAULT_MODEL, Checked, Count, Natural, NonNegative, Positive, Range, Share
 from s2p.errors import S2PError
 from s2p.evaluation.residues import auprc_trapezoid
-from s2p.models.vabsnet.config import VabsNetTrainConfig
-from s2p.models.vabsnet.graph import Nodes, build_graph, crop, rotate
+from s2p.io.weights import write_weights
+from s2p.models.vabsnet.graph import Nodes, build_graph
 from s2p.models.vabsnet.network import VabsNet, residue_logits
+from s2p.models.vabsnet.predictor import FORMAT, VabsNetCheckpoint, language_hash
 from s2p.structure.transforms import random_rotation
 from s2p.training.loop import Backward, EpochLog, Loop, Stage, StepLog, memory_decay, warm_up_and_decay
 from s2p.training.state import fingerprint_of, settings_of
 
-__all__ = ["VabsExample", "binding_loss", "finetune_vabsnet", "fit", "spatial_window"]
+__all__ = [
+    "VabsExample",
+    "VabsNetTrainConfig",
+    "binding_loss",
+    "crop",
+    "finetune_vabsnet",
+    "fit",
+    "rotate",
+    "save_vabsnet",
+    "spatial_window",
+    "take_atoms",
+]
+
+
+@dataclass(frozen=True)
+class VabsNetTrainConfig(Checked):
+    """Training of a Vabs-Net. Defaults are ours, for a small network and some thousand chains."""
+
+    epochs: Count = 8
+    batch: Count = 4
+    """Structures of one step of the optimiser."""
+    max_residues: Count = 320
+    """Of a larger structure, so many residues around a random one are taken (paper: chains are cut at 600 to 800)."""
+    core: Share = 0.75
+    """Share of such a window, its middle, that counts in the loss."""
+    noised: Share = 0.2
+    """Share of the residues whose atoms are moved in fine-tuning (paper)."""
+    noise: NonNegative = 0.5
+    """Å: standard deviation of the shift along each axis (paper)."""
+    drop_language: Share = 0.25
+    """Chance that a structure is shown without its language features, so that the network does not rest on them alone."""
+    atom_loss: NonNegative = 0.5
+    """Weight of the loss of all atoms beside that of the CA atoms (paper: all atoms, the CA atoms among them)."""
+    lr: Positive = 1e-3
+    """Highest rate (paper: 1e-5 for its size)."""
+    weight_decay: NonNegative = 0.02
+    warmup_steps: Natural = 100
+    clip_norm: Annotated[float, Range(0, strict=True, finite=False)] = 5.0
+    ema_decay: Share = 0.998
+    """Of the moving average of the weights that is validated and kept."""
+    save_minutes: NonNegative = 5.0
+    """A state to go on from is written this often within an epoch, and after each."""
+    seed: Natural = 0
+
+    @classmethod
+    def fast(cls) -> VabsNetTrainConfig:
+        """Seconds: for tests and notebooks."""
+        return cls(epochs=2, batch=2, max_residues=96, warmup_steps=4, ema_decay=0.9, lr=2e-3)
+
+
+def rotate(nodes: Nodes, rotation: NDArray[np.floating]) -> Nodes:
+    """Turned by a (3, 3) rotation."""
+    return replace(nodes, coord=(nodes.coord @ rotation.T).astype(nodes.coord.dtype))
+
 
 T = TypeVar("T")
 
@@ -210,3 +265,41 @@ def finetune_vabsnet(
         part for e in training for part in (e.nodes.coord, e.nodes.residue_type, e.labels, e.judged, e.nodes.residue_features[:8])
     )
     return fit(model, training, loss, config, data=data, folder=folder, validate=validate if validation else None, quiet=quiet)
+
+
+def save_vabsnet(checkpoint: VabsNetCheckpoint, path: str | Path, *, base: str = DEFAULT_MODEL) -> None:
+    """Write ``path`` (``.safetensors``, fp16) and its card beside it; the base checkpoint is named, not copied.
+
+    Parameters
+    ----------
+    base
+        Name of the shipped checkpoint, or path of one, that is loaded with it.
+    """
+    arrays = {key: value.half() for key, value in checkpoint.model.state_dict().items()}
+    header = {
+        "format": FORMAT,
+        "name": checkpoint.name,
+        "base": base,
+        "base_weights": language_hash(checkpoint.base),
+        "config": asdict(checkpoint.model.config),
+        "stack": asdict(checkpoint.stack),
+        "blend": asdict(checkpoint.blend),
+        "threshold": checkpoint.threshold,
+    }
+    write_weights(Path(path), arrays, header, checkpoint.card)
+
+
+def take_atoms(nodes: Nodes, keep: NDArray[np.bool_]) -> Nodes:
+    """The nodes with the atoms of the (N,) mask only; residues that lose their ``ca`` must be dropped."""
+    part = {name: getattr(nodes, name)[keep] for name in ("coord", "atom_type", "residue", "atom_features")}
+    return replace(nodes, ca=(np.cumsum(keep) - 1)[nodes.ca], **part)
+
+
+def crop(nodes: Nodes, residues: NDArray[np.integer]) -> tuple[Nodes, NDArray[np.int64]]:
+    """The nodes of some residues (ascending indices), and the (n,) indices of their atoms."""
+    inside = np.zeros(len(nodes.ca), bool)
+    inside[residues] = True
+    keep = inside[nodes.residue]
+    part = take_atoms(nodes, keep)
+    own = {name: getattr(part, name)[inside] for name in ("ca", "residue_type", "chain", "position", "residue_features")}
+    return replace(part, residue=(np.cumsum(inside) - 1)[part.residue], **own), np.flatnonzero(keep)

@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 import torch
 
+from course import crossbind_training
 from course.crossbind import nucleic_contacts
+from course.crossbind_training import CrossBindExample, CrossBindTrainConfig, augment, crop, draw, train_crossbind
 from s2p.errors import S2PError
 from s2p.evaluation.residues import auprc_trapezoid
-from s2p.models.crossbind.cloud import cloud_of, crop
-from s2p.models.crossbind.config import CrossBindConfig, CrossBindTrainConfig
+from s2p.models.crossbind.cloud import cloud_of
+from s2p.models.crossbind.config import CrossBindConfig
 from s2p.models.crossbind.network import CrossBind, residue_logits
-from s2p.models.crossbind.training import CrossBindExample, draw, train_crossbind
 from s2p.structure.reading import read_structure
 from s2p.training.loop import EpochLog
 
@@ -111,3 +112,24 @@ def test_training_without_anything_to_learn(proteins: list[CrossBindExample]) ->
         trained(proteins, blank)
     with pytest.raises(S2PError, match="training proteins"):
         trained([], proteins)
+
+
+def test_augmentation_changes_coordinates_only(examples: Path) -> None:
+    cloud = cloud_of(read_structure(examples / "1ubi.pdb.gz"))
+    before = cloud.coord.copy()
+    changed = augment(cloud, np.random.default_rng(0))
+    assert np.array_equal(cloud.coord, before)
+    assert changed.residue is cloud.residue and changed.coord.shape == cloud.coord.shape
+    assert not np.allclose(changed.coord, before)
+    assert np.array_equal(changed.coord, augment(cloud, np.random.default_rng(0)).coord)
+
+
+def test_augmentation_without_shear_is_a_turn_about_z(examples: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(crossbind_training, "SHEAR", 0.0)
+    cloud = cloud_of(read_structure(examples / "1ubi.pdb.gz"))
+    own, turned = (x - x[0] for x in (cloud.coord, augment(cloud, np.random.default_rng(1)).coord))
+    np.testing.assert_allclose(turned[:, 2], own[:, 2], atol=1e-9)
+    turn = np.linalg.lstsq(own, turned, rcond=None)[0]
+    np.testing.assert_allclose(turn @ turn.T, np.eye(3), atol=1e-9)
+    # No mirror image: it would be made of D amino acids.
+    assert np.linalg.det(turn) == pytest.approx(1) and not np.allclose(turn, np.eye(3))
