@@ -18,8 +18,9 @@ from course.kalasanty_training import save_kalasanty
 from s2p.checkpoint import load_checkpoint, save_checkpoint
 from s2p.config import ClusterConfig, PredictConfig, SurfaceConfig
 from s2p.errors import S2PError, WeightsError
-from s2p.evaluation.compare import evaluate_complex, summarise
+from s2p.evaluation.compare import evaluate_complex
 from s2p.evaluation.config import BenchmarkConfig
+from s2p.evaluation.intervals import summarise
 from s2p.models.kalasanty.config import KalasantyConfig, KalasantyPocketConfig
 from s2p.models.kalasanty.network import Kalasanty
 from s2p.models.kalasanty.predictor import KalasantyCheckpoint, KalasantyPredictor

@@ -33,11 +33,13 @@ from course.kalasanty_training import (
 )
 from s2p.datasets.labelled import Complex
 from s2p.errors import S2PError
-from s2p.evaluation.compare import ComplexResult, evaluate_complex, summarise
+from s2p.evaluation.compare import evaluate_complex
 from s2p.evaluation.config import BenchmarkConfig
 from s2p.evaluation.guard import CARD_KEY, training_sketch
+from s2p.evaluation.intervals import summarise
 from s2p.evaluation.metrics import recall
 from s2p.evaluation.provenance import provenance
+from s2p.evaluation.rows import ComplexResult
 from s2p.io.files import make_folder, write_bytes
 from s2p.io.runtime import pick_device, progress_bar
 from s2p.models.kalasanty.config import KalasantyConfig, KalasantyPocketConfig

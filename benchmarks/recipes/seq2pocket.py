@@ -32,10 +32,12 @@ from benchmarks.recipes.window_baseline import fit_window_baseline
 from s2p.checkpoint import Checkpoint, save_checkpoint
 from s2p.config import DEFAULT_MODEL, ClusterConfig, PredictConfig
 from s2p.datasets.labelled import LabelledChain
-from s2p.evaluation.compare import ComplexResult, Summary, evaluate_complex, summarise
+from s2p.evaluation.compare import evaluate_complex
 from s2p.evaluation.config import BenchmarkConfig
 from s2p.evaluation.guard import CARD_KEY, training_sketch
+from s2p.evaluation.intervals import Summary, summarise
 from s2p.evaluation.residues import auprc_trapezoid, best_mcc_threshold
+from s2p.evaluation.rows import ComplexResult
 from s2p.language.esm import ResidueModel, load_backbone
 from s2p.pockets.calibration import pocket_features
 from s2p.pockets.hits import HIT, dca

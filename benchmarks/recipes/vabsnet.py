@@ -32,9 +32,8 @@ from course.vabsnet_training import VabsExample, VabsNetTrainConfig, finetune_va
 from s2p.checkpoint import load_checkpoint
 from s2p.config import DEFAULT_MODEL, PredictConfig
 from s2p.errors import S2PError
-from s2p.evaluation.compare import summarise
 from s2p.evaluation.guard import CARD_KEY
-from s2p.evaluation.intervals import paired_difference, site_hits
+from s2p.evaluation.intervals import paired_difference, site_hits, summarise
 from s2p.evaluation.residues import best_mcc_threshold
 from s2p.language.esm import ResidueModel
 from s2p.models.vabsnet.config import VabsNetConfig

@@ -23,7 +23,7 @@ from benchmarks.report.studies import STUDY_FILES, study_sections
 from course.recall_pfi import Mark, dcc_against_pfi
 from s2p.errors import S2PError
 from s2p.evaluation.config import OURS, BenchmarkConfig
-from s2p.evaluation.intervals import Summary, recall_name, summary_table
+from s2p.evaluation.intervals import Summary, recall_name, summarise
 from s2p.evaluation.runner import Run, read_lines
 from s2p.evaluation.tables import cost, pairs, predictor_figures
 from s2p.io.files import file_stem, make_folder, write_bytes, write_text
@@ -203,7 +203,7 @@ def _strata(run: Run) -> list[str]:
             sites = [site for r in own for site in r.sites]
             if sites and len(own) < len(usable):
                 counts.add((len(own), len({r.protein.cluster for r in own}), len(sites)))
-                table = summary_table(sites, [r.protein for r in own], run.config)
+                table = summarise(own, run.config)
                 rows.append([f"`{name}`", *(cell(table.get(key)) for key in titles)])
         if rows:
             size = "; ".join(f"{proteins} proteins in {clusters} clusters, {n} sites" for proteins, clusters, n in sorted(counts))

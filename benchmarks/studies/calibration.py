@@ -21,7 +21,8 @@ from benchmarks.recipes.data import read_chains, read_split
 from s2p.datasets.labelled import Complex
 from s2p.datasets.splits import homologous, read_splits
 from s2p.errors import S2PError
-from s2p.evaluation.compare import evaluate_complex, summarise
+from s2p.evaluation.compare import evaluate_complex
+from s2p.evaluation.intervals import summarise
 from s2p.io.files import read_csv, write_text
 from s2p.pockets.hits import HIT, dca
 from s2p.prediction import Prediction

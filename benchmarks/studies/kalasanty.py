@@ -26,11 +26,11 @@ from course.consensus import Agreement, agreement, consensus
 from course.kalasanty_training import ball
 from s2p import __version__
 from s2p.config import DEFAULT_MODEL
-from s2p.evaluation.compare import ComplexResult, evaluate_complex
+from s2p.evaluation.compare import evaluate_complex
 from s2p.evaluation.config import BenchmarkConfig
-from s2p.evaluation.intervals import paired_difference, site_hits, summary_table
+from s2p.evaluation.intervals import paired_difference, site_hits, summarise
 from s2p.evaluation.provenance import provenance
-from s2p.evaluation.rows import SiteRow
+from s2p.evaluation.rows import ComplexResult, SiteRow
 from s2p.io.files import make_folder, write_text
 from s2p.io.runtime import progress_bar
 from s2p.models.kalasanty.config import KalasantyPocketConfig
@@ -134,10 +134,7 @@ def study(held: Sequence[CavityComplex], kalasanty: KalasantyPredictor, other: S
             row = evaluate_complex(replace(prediction, model=name), x.ligands, name=x.key, cluster=x.cluster)
             results[name].append(row)
     sites = {name: [row for result in rows for row in result.sites] for name, rows in results.items()}
-    figures = {
-        name: {key: [s.value, s.low, s.high] for key, s in summary_table(sites[name], [r.protein for r in rows]).items()}
-        for name, rows in results.items()
-    }
+    figures = {name: {key: [s.value, s.low, s.high] for key, s in summarise(rows).items()} for name, rows in results.items()}
     pairs = {column: _as_json(agreement(sites["s2p"], sites["kalasanty"], column=column)) for column in COMPARED}
     counts = {"n_complexes": len(held), "n_sites": len(sites["s2p"]), "n_clusters": len({x.cluster for x in held})}
     differences = {f"{a} − {b}": {c: _difference(sites[a], sites[b], c) for c in COMPARED} for a, b in PAIRS}

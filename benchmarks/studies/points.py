@@ -24,8 +24,9 @@ from benchmarks.studies.rows import Outcome, StudyRow, outcome_row
 from s2p.config import LabelConfig, PredictConfig
 from s2p.errors import S2PError
 from s2p.evaluation.cases import Case, Truth
-from s2p.evaluation.compare import ComplexResult, evaluate_complex
+from s2p.evaluation.compare import evaluate_complex
 from s2p.evaluation.config import BenchmarkConfig
+from s2p.evaluation.rows import ComplexResult
 from s2p.io.runtime import progress_bar
 from s2p.pockets.calibration import PocketModel
 from s2p.pockets.ranking import ranked

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from s2p.evaluation.compare import ComplexResult, summarise
 from s2p.evaluation.config import BenchmarkConfig
-from s2p.evaluation.intervals import Difference, Summary, bootstrap_mean, paired_difference, recall_name, site_hits
+from s2p.evaluation.intervals import Difference, Summary, bootstrap_mean, paired_difference, recall_name, site_hits, summarise
+from s2p.evaluation.rows import ComplexResult
 from s2p.io.files import csv_text
 
 __all__ = ["FIGURES", "Outcome", "StudyRow", "outcome_row", "row_from_json", "row_to_json", "rows_csv"]

@@ -31,7 +31,8 @@ from s2p.residues.smoothing import Smoother
 from s2p.structure.reading import Structure
 from s2p.training.config import SmootherTrainConfig
 from s2p.training.known_sites import KnownSites, embed_structures
-from s2p.training.smoother import SmootherEpoch, SmoothingExample, train_smoother
+from s2p.training.loop import EpochLog
+from s2p.training.smoother import SmoothingExample, train_smoother
 
 __all__ = [
     "AblationRow",
@@ -82,7 +83,7 @@ class Trial:
 
     config: SmootherTrainConfig
     smoother: Smoother
-    log: list[SmootherEpoch]
+    log: list[EpochLog]
 
     @property
     def auprc(self) -> float:

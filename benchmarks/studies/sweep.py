@@ -27,10 +27,11 @@ from s2p.commands.evaluation import add_cases, guard
 from s2p.config import Checked, PredictConfig
 from s2p.errors import S2PError
 from s2p.evaluation.cases import CaseSet, Truth, find_cases
-from s2p.evaluation.compare import ComplexResult, evaluate_complex, summarise
+from s2p.evaluation.compare import evaluate_complex
 from s2p.evaluation.config import BenchmarkConfig
-from s2p.evaluation.intervals import recall_name
+from s2p.evaluation.intervals import recall_name, summarise
 from s2p.evaluation.provenance import provenance
+from s2p.evaluation.rows import ComplexResult
 from s2p.io.files import make_folder, write_bytes, write_text
 from s2p.io.runtime import progress_bar
 from s2p.prediction import Prediction

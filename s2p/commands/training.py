@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from s2p.checkpoint import Checkpoint
     from s2p.residues.smoothing import Smoother
     from s2p.training.known_sites import KnownSites
-    from s2p.training.smoother import SmootherEpoch, SmoothingExample
+    from s2p.training.loop import EpochLog
+    from s2p.training.smoother import SmoothingExample
 
 __all__ = [
     "add",
@@ -301,7 +302,7 @@ def write_smoother(
     sites: dict[str, list[KnownSites]],
     config: SmootherTrainConfig,
     smoother: Smoother,
-    log: Sequence[SmootherEpoch],
+    log: Sequence[EpochLog],
 ) -> None:
     """Draw the learning curve and, where an output is asked for, write the checkpoint with its new smoother.
 
@@ -311,11 +312,12 @@ def write_smoother(
         If the checkpoint cannot be written.
     """
     from s2p.checkpoint import save_checkpoint
-    from s2p.training.curves import write_learning_curve
+    from s2p.training.curves import learning_curves
 
     say = silent if arguments.quiet else print
-    auprc = max(entry.validation_auprc for entry in log)
-    curve = write_learning_curve(arguments.work / "learning_curve.png", log)
+    kept = max(log, key=lambda entry: entry.validation_auprc)
+    auprc, curve = kept.validation_auprc, arguments.work / "learning_curve.png"
+    learning_curves(log, [], curve, kept=kept)
     say(f"validation AUPRC {auprc:.4f} over the pairs, {len(log)} epochs; {curve}")
     if arguments.output is None:
         return

@@ -1,6 +1,5 @@
 from .cases import find_cases as find_cases
 from .compare import evaluate_complex as evaluate_complex
-from .compare import summarise as summarise
 from .config import OURS as OURS
 from .config import BenchmarkConfig as BenchmarkConfig
 from .guard import guard_cases as guard_cases
@@ -10,6 +9,7 @@ from .intervals import mcnemar as mcnemar
 from .intervals import paired_difference as paired_difference
 from .intervals import recall_name as recall_name
 from .intervals import site_hits as site_hits
+from .intervals import summarise as summarise
 from .metrics import detections as detections
 from .metrics import rank_limits as rank_limits
 from .metrics import recall as recall

@@ -129,9 +129,9 @@ def trained_on(card_or_sketch: Mapping[str, Any], sequences: Mapping[str, str]) 
             continue
         query = encode(sequence)
         value, identity = fits(query, index)
-        best = int(np.argmax(value)) if len(value) else 0
-        if not len(value) or value[best] <= 0:
+        if not value.any():
             continue
+        best = int(np.argmax(value))
         e_value = len(ids) * chance(float(value[best]), fits(query, decoys)[0])
         if e_value <= E_VALUE:
             found.append(TrainedOn(name, "near", ids[best], float(identity[best]), e_value))

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.stats import binomtest
 
 from s2p.evaluation.config import BenchmarkConfig
-from s2p.evaluation.rows import ProteinRow, SiteRow
+from s2p.evaluation.rows import ComplexResult, ProteinRow, Rows, SiteRow
 
 __all__ = [
     "Difference",
@@ -27,7 +27,7 @@ __all__ = [
     "paired_difference",
     "recall_name",
     "site_hits",
-    "summary_table",
+    "summarise",
 ]
 
 
@@ -183,15 +183,14 @@ def recall_name(measure: str, cutoff: float, rank: str) -> str:
     return f"{measure} < {cutoff:g} Å, top {rank}"
 
 
-def summary_table(
-    sites: Sequence[SiteRow], proteins: Sequence[ProteinRow], config: BenchmarkConfig | None = None
-) -> dict[str, Summary]:
+def summarise(results: Sequence[Rows], config: BenchmarkConfig | None = None) -> dict[str, Summary]:
     """Every figure of one predictor with its 95 % interval over clusters.
 
     Parameters
     ----------
     config
-        Of the run that the rows are from: its distances, ranks and overlaps are in the names.
+        Default: that of the first result that knows its own. Its distances, ranks and overlaps are in the names; ranks and
+        overlaps were fixed when the results were made.
 
     Returns
     -------
@@ -201,9 +200,10 @@ def summary_table(
     """
     import pandas as pd
 
-    config = config or BenchmarkConfig()
+    config = config or next((x.config for x in results if isinstance(x, ComplexResult)), BenchmarkConfig())
+    sites = [row for result in results for row in result.sites]
     site = pd.DataFrame(sites, columns=list(SiteRow.__dataclass_fields__))
-    protein = pd.DataFrame(proteins, columns=list(ProteinRow.__dataclass_fields__))
+    protein = pd.DataFrame([result.protein for result in results], columns=list(ProteinRow.__dataclass_fields__))
 
     def mean(rows: pd.DataFrame, values: ArrayLike, where: ArrayLike = True) -> Summary:
         return bootstrap_mean(np.where(where, values, np.nan), rows.cluster, n=config.n_bootstrap, seed=config.seed)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["ProteinRow", "SiteRow"]
+from s2p.evaluation.config import BenchmarkConfig
+
+__all__ = ["ComplexResult", "ProteinRow", "Rows", "SiteRow"]
 
 NAN = float("nan")
 
@@ -99,3 +101,18 @@ class ProteinRow:
     auc: float = NAN
     mcc: float = NAN
     f1: float = NAN
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """One protein under one predictor: its row, and one for each of its true sites."""
+
+    protein: ProteinRow
+    sites: tuple[SiteRow, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class ComplexResult(Rows):
+    """The same, with what it was measured by."""
+
+    config: BenchmarkConfig

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from s2p.evaluation.config import BenchmarkConfig
-from s2p.evaluation.intervals import Summary, bootstrap, mcnemar, paired_difference, recall_name, site_hits, summary_table
+from s2p.evaluation.intervals import Summary, bootstrap, mcnemar, paired_difference, recall_name, site_hits, summarise
 from s2p.evaluation.residues import auprc_trapezoid, average_precision, matthews, roc_auc
 from s2p.evaluation.runner import Record, Run
 from s2p.io.files import write_bytes, write_text
@@ -50,7 +50,7 @@ def cost(records: Sequence[Record]) -> Cost:
 
 
 def predictor_figures(records: Sequence[Record], config: BenchmarkConfig | None = None) -> dict[str, Summary]:
-    """Figures of pockets (:func:`s2p.evaluation.intervals.summary_table`), where there are sites, and of residues, pooled over
+    """Figures of pockets (:func:`s2p.evaluation.intervals.summarise`), where there are sites, and of residues, pooled over
     proteins.
 
     Residue figures need scores: a protein on which the predictor failed counts with all residues scored 0. They are absent
@@ -58,8 +58,7 @@ def predictor_figures(records: Sequence[Record], config: BenchmarkConfig | None 
     """
     config = config or BenchmarkConfig()
     usable = [r for r in records if r.protein.status != "unreadable"]
-    sites = [site for r in usable for site in r.sites]
-    table = summary_table(sites, [r.protein for r in usable], config) if sites else {}
+    table = summarise(usable, config) if any(r.sites for r in usable) else {}
     labels = [_mask(r.labels) for r in usable]
     scores = [np.array(r.scores) if r.scores else np.zeros(len(r.labels)) for r in usable]
     positive = [_mask(r.positive) if r.positive else np.zeros(len(r.labels), bool) for r in usable]

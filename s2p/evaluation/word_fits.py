@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from s2p.datasets.homology import blosum62, encode
-from s2p.io.runtime import numba as nb
 
 __all__ = ["BACKGROUND", "WordIndex", "chance", "decoy_words", "fits", "log_tails", "word_index"]
 
@@ -22,6 +21,8 @@ _LOWEST = -4
 """Least score of BLOSUM62."""
 _DECOYS = 2000
 """Chains of decoys, about."""
+_AT_ONCE = 512
+"""Places along a sequence that are scored at once."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +30,7 @@ class WordIndex:
     """Words of n chains, ready to be looked for."""
 
     codes: NDArray[np.int8]
-    """(W, length), -1 after the end of a short word."""
+    """(W, length); words of chains that are shorter than a word are left out, since such chains have one word only."""
     owner: NDArray[np.int_]
     """(W,), index of the chain."""
     tails: NDArray[np.float64]
@@ -38,12 +39,11 @@ class WordIndex:
 
 
 def word_index(words: Sequence[Sequence[str]]) -> WordIndex:
-    flat = [word for chain in words for word in chain]
-    codes = np.full((len(flat), max(map(len, flat), default=1)), -1, dtype=np.int8)
-    for k, word in enumerate(flat):
-        codes[k, : len(word)] = encode(word)
-    owner = np.repeat(np.arange(len(words)), [len(chain) for chain in words])
-    return WordIndex(codes, owner, log_tails(codes, blosum62(), BACKGROUND / BACKGROUND.sum()), len(words))
+    length = max((len(word) for chain in words for word in chain), default=1)
+    flat = [(k, word) for k, chain in enumerate(words) for word in chain if len(word) == length]
+    codes = np.array([encode(word) for _, word in flat], np.int8).reshape(-1, length)
+    tails = log_tails(codes, blosum62(), BACKGROUND / BACKGROUND.sum())
+    return WordIndex(codes, np.array([k for k, _ in flat], int), tails, len(words))
 
 
 def decoy_words(words: Sequence[Sequence[str]]) -> list[list[str]]:
@@ -59,16 +59,26 @@ def decoy_words(words: Sequence[Sequence[str]]) -> list[list[str]]:
 
 def fits(query: NDArray[np.int8], index: WordIndex) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """How surprisingly well the words of each chain fit, without the best of them (nats), and the share of identical residues."""
-    if not len(index.codes) or not len(query):
-        return np.zeros(0), np.zeros(0)
-    score, same, used = _best_fits(query, index.codes, blosum62())
-    places = np.maximum(len(query) - used + 1, 1)
-    column = score - _LOWEST * index.codes.shape[1]
-    surprise = np.maximum(-index.tails[np.arange(len(score)), column] - np.log(places), 0.0)
+    length = index.codes.shape[1]
+    if not len(index.codes) or len(query) < length:
+        return np.zeros(index.n), np.zeros(index.n)
+    matrix = blosum62()
+    profiles = matrix[index.codes].reshape(len(index.codes), -1).astype(np.float32)
+    score, place = np.zeros(len(index.codes)), np.zeros(len(index.codes), int)
+    windows = np.lib.stride_tricks.sliding_window_view(query, length)
+    for start in range(0, len(windows), _AT_ONCE):
+        letters = np.eye(len(matrix), dtype=np.float32)[windows[start : start + _AT_ONCE]]
+        found = letters.reshape(len(letters), -1) @ profiles.T
+        best = found.max(axis=0)
+        place = np.where(best > score, start + found.argmax(axis=0), place)
+        score = np.maximum(score, best)
+    same = ((windows[place] == index.codes).sum(axis=1)) * (score > 0)
+    column = score.astype(int) - _LOWEST * length
+    surprise = np.maximum(-index.tails[np.arange(len(score)), column] - np.log(len(windows)), 0.0)
     largest = np.zeros(index.n)
     np.maximum.at(largest, index.owner, surprise)
     value = np.bincount(index.owner, weights=surprise, minlength=index.n) - largest
-    total = np.maximum(np.bincount(index.owner, weights=used, minlength=index.n), 1)
+    total = np.maximum(np.bincount(index.owner, minlength=index.n), 1) * length
     return value, np.bincount(index.owner, weights=same, minlength=index.n) / total
 
 
@@ -90,36 +100,9 @@ def log_tails(words: NDArray[np.int8], matrix: NDArray[np.int32], background: ND
     chance = np.zeros((n, 11 * width - lowest + 1))
     chance[:, -lowest] = 1.0
     for codes in words.T:
-        for code in np.unique(codes[codes >= 0]):
+        for code in np.unique(codes):
             rows, scores = codes == code, matrix[code, :20]
             # Nothing comes round to the other side: the columns reach from the lowest to the highest score of a whole word.
             steps = (background[scores == s].sum() * np.roll(chance[rows], s, axis=1) for s in np.unique(scores))
             chance[rows] = sum(steps)
     return np.asarray(np.log(np.maximum(np.cumsum(chance[:, ::-1], axis=1)[:, ::-1], 1e-300)))
-
-
-@nb.njit(cache=True)
-def _best_fits(
-    query: NDArray[np.int8], words: NDArray[np.int8], matrix: NDArray[np.int32]
-) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]:  # pragma: no cover - compiled
-    """Best score of each word along the query without gaps, identical residues there, and length of the word."""
-    n, width = words.shape
-    score = np.zeros(n, np.int32)
-    same = np.zeros(n, np.int32)
-    used = np.zeros(n, np.int32)
-    for k in range(n):
-        length = 0
-        while length < width and words[k, length] >= 0:
-            length += 1
-        used[k] = length
-        for start in range(len(query) - length + 1):
-            s = 0
-            for i in range(length):
-                s += matrix[query[start + i], words[k, i]]
-            if s > score[k]:
-                score[k] = s
-                count = 0
-                for i in range(length):
-                    count += query[start + i] == words[k, i]
-                same[k] = count
-    return score, same, used

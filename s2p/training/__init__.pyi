@@ -2,7 +2,6 @@ from .batches import balanced_weight as balanced_weight
 from .config import FinetuneConfig as FinetuneConfig
 from .config import SmootherTrainConfig as SmootherTrainConfig
 from .curves import learning_curves as learning_curves
-from .curves import write_learning_curve as write_learning_curve
 from .finetuning import evaluate as evaluate
 from .finetuning import finetune as finetune
 from .known_sites import embed_structures as embed_structures

@@ -16,19 +16,20 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from s2p.training.loop import EpochLog, StepLog
-    from s2p.training.smoother import SmootherEpoch
 
-__all__ = ["learning_curves", "write_learning_curve"]
+__all__ = ["learning_curves"]
 
 WINDOW = 50
 """Steps that the loss is averaged over, at most."""
 MARKERS = "osD^v"
 
 
-def learning_curves(epochs: Sequence[EpochLog], steps: Sequence[StepLog], path: str | Path) -> Figure:
+def learning_curves(
+    epochs: Sequence[EpochLog], steps: Sequence[StepLog], path: str | Path, *, kept: EpochLog | None = None
+) -> Figure:
     """Training loss by step and validation AUPRC by epoch, one above the other, and as a PNG at ``path``.
 
-    Epochs in which only the head learns are shaded; the epoch that is kept is marked.
+    Epochs in which only the head learns are shaded; the epoch that is kept, by default the best (the later of two), is marked.
     """
     from matplotlib.figure import Figure
 
@@ -48,7 +49,7 @@ def learning_curves(epochs: Sequence[EpochLog], steps: Sequence[StepLog], path: 
     for k, head in enumerate(epochs[0].auprc_by_head, start=1):
         style = {"color": POCKETS[k % len(POCKETS)], "marker": MARKERS[k % len(MARKERS)], "linestyle": ":"}
         lower.plot(ends, [e.auprc_by_head[head] for e in epochs], label=f"{head} sites", **style)
-    best = max(epochs, key=lambda e: (e.validation_auprc, e.epoch))
+    best = kept or max(epochs, key=lambda e: (e.validation_auprc, e.epoch))
     lower.axvline(best.epoch + 1, color="black", linewidth=0.9, linestyle="--", label=f"kept: {best.validation_auprc:.3f}")
     frozen = [entry.epoch for entry in epochs if entry.phase == "head"]
     for axes in (upper, lower):
@@ -60,22 +61,3 @@ def learning_curves(epochs: Sequence[EpochLog], steps: Sequence[StepLog], path: 
     lower.set(xlabel="epoch", ylabel="AUPRC")
     figure_png(figure, path)
     return figure
-
-
-def write_learning_curve(path: str | Path, log: Sequence[SmootherEpoch]) -> Path:
-    """PNG of a smoother's training loss and validation AUPRC by epoch, the epoch that was kept marked."""
-    from matplotlib.figure import Figure
-
-    epochs = [entry.epoch for entry in log]
-    auprc = [entry.validation_auprc for entry in log]
-    figure = Figure(figsize=(6.4, 3.6), dpi=120, facecolor="white", layout="constrained")
-    left = figure.add_subplot()
-    right = left.twinx()
-    left.plot(epochs, [entry.train_loss for entry in log], color="#0072B2", marker=".", label="training loss")
-    right.plot(epochs, auprc, color="#D55E00", marker=".", label="validation AUPRC")
-    right.axvline(int(np.argmax(auprc)), color="black", linewidth=0.9, linestyle=":", label="kept")
-    left.set(xlabel="epoch", ylabel="training loss (weighted)")
-    right.set_ylabel("validation AUPRC")
-    figure.legend(loc="outside upper center", ncols=3, frameon=False)
-    figure_png(figure, path)
-    return Path(path)

@@ -16,10 +16,10 @@ from s2p.errors import S2PError
 from s2p.evaluation.residues import auprc_trapezoid
 from s2p.residues.smoothing import Smoother, candidates, neighbour_mean, smoother_logits
 from s2p.training.config import SmootherTrainConfig
-from s2p.training.loop import Backward, Loop, Stage, StepLog
+from s2p.training.loop import Backward, EpochLog, Loop, Stage, StepLog
 from s2p.training.state import fingerprint_of
 
-__all__ = ["SmootherEpoch", "SmoothingExample", "train_smoother", "training_pairs"]
+__all__ = ["SmoothingExample", "train_smoother", "training_pairs"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,16 +42,6 @@ class SmoothingExample:
         for site in self.sites:
             flags[site] = True
         return flags
-
-
-@dataclass(frozen=True)
-class SmootherEpoch:
-    """One line of the training log."""
-
-    epoch: int
-    train_loss: float
-    validation_auprc: float
-    """Over the validation pairs, whose context never holds the residue itself."""
 
 
 def training_pairs(example: SmoothingExample, config: SmootherTrainConfig) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -84,7 +74,7 @@ def train_smoother(
     folder: str | Path | None = None,
     device: str | torch.device = "cpu",
     quiet: bool = True,
-) -> tuple[Smoother, list[SmootherEpoch]]:
+) -> tuple[Smoother, list[EpochLog]]:
     """Train the classifier with early stopping on validation AUPRC.
 
     Parameters
@@ -101,7 +91,7 @@ def train_smoother(
 
     Returns
     -------
-    The classifier of the best epoch, and the log.
+    The classifier of the best epoch, and the log; its AUPRC is over the validation pairs.
 
     Raises
     ------
@@ -131,7 +121,8 @@ def train_smoother(
 
     def validate(epoch: int, steps: Sequence[StepLog]) -> tuple[dict[str, float], float]:
         auprc = auprc_trapezoid(y_validation, smoother_logits(smoother, x_validation))
-        return asdict(SmootherEpoch(epoch, sum(s.loss * s.figures["pairs"] for s in steps) / len(y), auprc)), auprc
+        loss = sum(s.loss * s.figures["pairs"] for s in steps) / len(y)
+        return {"epoch": epoch, "train_loss": loss, "validation_auprc": auprc}, auprc
 
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(config.seed)
@@ -151,7 +142,7 @@ def train_smoother(
         data = "" if folder is None else fingerprint_of((x, y, x_validation, y_validation))
         identity = {"config": asdict(config), "data": data}
         rows = Loop(smoother, [stage], identity, None if folder is None else Path(folder), quiet=quiet).train()
-    return smoother.eval(), [SmootherEpoch(**row) for row in rows]
+    return smoother.eval(), [EpochLog(phase="smoother", **row) for row in rows]
 
 
 def _stack(examples: Sequence[SmoothingExample], config: SmootherTrainConfig) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

@@ -7,8 +7,9 @@ from dataclasses import replace
 import numpy as np
 from builders import make_prediction
 
-from s2p.evaluation.compare import evaluate_complex, summarise
+from s2p.evaluation.compare import evaluate_complex
 from s2p.evaluation.config import BenchmarkConfig
+from s2p.evaluation.intervals import summarise
 
 
 def test_a_protein_without_ligands_has_pockets_but_no_sites():

@@ -17,9 +17,9 @@ from s2p.evaluation.intervals import (
     mcnemar,
     paired_difference,
     site_hits,
-    summary_table,
+    summarise,
 )
-from s2p.evaluation.rows import ProteinRow, SiteRow
+from s2p.evaluation.rows import ProteinRow, Rows, SiteRow
 
 FEW = BenchmarkConfig(n_bootstrap=20)
 
@@ -115,6 +115,10 @@ def protein(name: str, **changes: Any) -> ProteinRow:
     return replace(ProteinRow("p", name, name, 1, 100, 1, 2, 1, 1, 1, 0, 0, 1, 0, 0, 1.0, 0.5, 0.4, 0.3), **changes)
 
 
+def results(sites: list[SiteRow], proteins: list[ProteinRow]) -> list[Rows]:
+    return [Rows(own, tuple(row for row in sites if row.protein == own.protein)) for own in proteins]
+
+
 def test_figures_by_hand() -> None:
     """A: found, two pockets on it. B: missed by a failed prediction. C: 5 Å off, small, and its pocket merges two sites."""
     sites = [
@@ -127,7 +131,7 @@ def test_figures_by_hand() -> None:
         protein("B", n_pockets=0, pockets_on_sites=0, touches=0, tp=0, fn=1, ap=0.0, iou=0.0),
         protein("C", pockets_on_sites=1, touches=2, tp=0, fp=1, fn=1),
     ]
-    table = {key: figure.value for key, figure in summary_table(sites, proteins, FEW).items()}
+    table = {key: figure.value for key, figure in summarise(results(sites, proteins), FEW).items()}
     for key, value in {
         "dcc < 4 Å, top N": 1 / 3,
         "dcc < 12 Å, top N+2": 2 / 3,
@@ -160,17 +164,17 @@ def test_hits_are_strict_and_know_missing_distances() -> None:
 def test_sites_without_residues_and_proteins_without_sites_leave_the_means() -> None:
     sites = [site("A"), site("B", n_residues=0, pockets_touching=0, best_overlap=np.nan, dcc_ca_n=np.nan)]
     proteins = [protein("A"), protein("B"), protein("C", n_sites=0, ap=np.nan, iou=0.0)]
-    table = summary_table(sites, proteins, FEW)
+    table = summarise(results(sites, proteins), FEW)
     assert table["sites missed"].value == 0
     assert table["dcc CA < 4 Å, top N"].value == 1
     assert table["IoU"].value == pytest.approx(0.3)
-    assert np.isnan(summary_table([], [], FEW)["PFI"].value)
+    assert np.isnan(summarise([], FEW)["PFI"].value)
 
 
 def test_the_names_of_figures_say_the_distances_ranks_and_overlaps_that_were_asked_for() -> None:
     config = BenchmarkConfig(extra_ranks=3, strict_hit=5, loose_hit=10, iou=0.3, n_bootstrap=20)
     sites = [site("A", dcc_n=4.5, dca_n_plus=4.5), site("B", FAR, dcc_n_plus=9.0)]
-    table = summary_table(sites, [protein("A"), protein("B")], config)
+    table = summarise(results(sites, [protein("A"), protein("B")]), config)
     assert table["dcc < 5 Å, top N"].value == table["dca < 5 Å, top N+3"].value == table["dvo, sites with dcc < 5 Å"].value / 0.6
     assert table["dcc < 10 Å, top N+3"].value == table["dcc < 10 Å, top N+3, large sites"].value == 1
     assert {"dcc CA < 5 Å, top all", "F1, dcc <= 5 Å", "recall, dcc <= 5 Å", "AP, IoU >= 0.3"} <= set(table)

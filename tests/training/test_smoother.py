@@ -16,9 +16,9 @@ from s2p.errors import S2PError
 from s2p.evaluation.residues import auprc_trapezoid
 from s2p.residues.smoothing import smoother_logits
 from s2p.training.config import SmootherTrainConfig
-from s2p.training.curves import write_learning_curve
-from s2p.training.loop import Loop
-from s2p.training.smoother import SmootherEpoch, SmoothingExample, train_smoother, training_pairs
+from s2p.training.curves import learning_curves
+from s2p.training.loop import EpochLog, Loop
+from s2p.training.smoother import SmoothingExample, train_smoother, training_pairs
 
 SMALL = SmootherTrainConfig(width=16, max_epochs=12, patience=4, lr=3e-3, batch_size=64)
 
@@ -123,7 +123,8 @@ def test_a_finished_run_is_not_trained_again(tmp_path: Path, monkeypatch: pytest
     smoother, log = train_smoother(examples[:4], examples[4:], SMALL, folder=tmp_path)
     with open(tmp_path / "log.csv", newline="") as handle:
         rows = [
-            SmootherEpoch(int(r["epoch"]), float(r["train_loss"]), float(r["validation_auprc"])) for r in csv.DictReader(handle)
+            EpochLog(int(r["epoch"]), "smoother", float(r["train_loss"]), float(r["validation_auprc"]))
+            for r in csv.DictReader(handle)
         ]
     assert rows == log
     monkeypatch.setattr(Loop, "_step", lambda *_: pytest.fail("trained"))
@@ -158,7 +159,9 @@ def test_learning_curve_marks_the_epoch_that_was_kept(tmp_path: Path, monkeypatc
 
     marked = []
     monkeypatch.setattr(Axes, "axvline", lambda _, x, **__: marked.append(x))
-    log = [SmootherEpoch(k, 1 / (k + 1), value) for k, value in enumerate([0.2, 0.5, 0.4])]
-    path = write_learning_curve(tmp_path / "curve.png", log)
-    assert path.read_bytes().startswith(b"\x89PNG") and len(path.read_bytes()) > 5000
-    assert marked == [1]
+    log = [EpochLog(k, "smoother", 1 / (k + 1), value) for k, value in enumerate([0.2, 0.5, 0.4, 0.5])]
+    for kept in (None, log[1]):
+        path = tmp_path / "curve.png"
+        learning_curves(log, [], path, kept=kept)
+        assert path.read_bytes().startswith(b"\x89PNG") and len(path.read_bytes()) > 5000
+    assert marked == [4, 2]  # the end of the epoch: the later of the best, or what was said

@@ -12,8 +12,10 @@ import pytest
 from builders import make_prediction
 
 from benchmarks.studies.rows import Outcome, outcome_row, row_from_json, row_to_json, rows_csv
-from s2p.evaluation.compare import ComplexResult, evaluate_complex, summarise
+from s2p.evaluation.compare import evaluate_complex
 from s2p.evaluation.config import BenchmarkConfig
+from s2p.evaluation.intervals import summarise
+from s2p.evaluation.rows import ComplexResult
 
 FEW = BenchmarkConfig(n_bootstrap=50)
 

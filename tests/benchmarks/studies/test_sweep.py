@@ -16,7 +16,8 @@ from course.clusterings import ALTERNATIVES, AlternativeConfig, cluster_ca
 from s2p.config import PredictConfig
 from s2p.errors import S2PError
 from s2p.evaluation.cases import Case, CaseSet, find_cases
-from s2p.evaluation.compare import evaluate_complex, summarise
+from s2p.evaluation.compare import evaluate_complex
+from s2p.evaluation.intervals import summarise
 from s2p.predictor import Seq2Pocket
 
 
