@@ -6,7 +6,7 @@ mends that, and every residue that is added keeps the chain and the ligand it wa
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,30 +21,18 @@ from s2p.structure.alignment import align
 from s2p.structure.ligands import ligand_sites
 from s2p.structure.reading import Structure
 
-__all__ = [
-    "EVIDENCE_COLUMNS",
-    "EnhanceConfig",
-    "EnhancedChain",
-    "Evidence",
-    "enhance_structures",
-    "evidence_table",
-    "join_chains",
-]
+__all__ = ["EnhanceConfig", "EnhancedChain", "Evidence", "enhance_structures", "evidence_table", "join_chains"]
 
 
 @dataclass(frozen=True)
 class EnhanceConfig(Checked):
-    """Which chains are one protein, where no accession says so (spec of the enhanced sc-PDB; identity and coverage ours)."""
+    """Which chains are one protein (identity and coverage are ours), and whether ions count."""
 
     identity: Share = 0.95
     coverage: Share = 0.8
     """Share of both sequences that the alignment covers."""
     include_ions: bool = True
     """Count the ions of the structures too, as the enhanced sc-PDB does."""
-
-
-EVIDENCE_COLUMNS = ("chain", "index", "letter", "source", "source_index", "source_letter", "ligand")
-"""Columns of :func:`evidence_table`."""
 
 
 @dataclass(frozen=True)
@@ -76,11 +64,7 @@ class EnhancedChain:
 
 
 def enhance_structures(
-    structures: Sequence[Structure],
-    proteins: Mapping[str, str] | None = None,
-    *,
-    config: EnhanceConfig | None = None,
-    labels: LabelConfig | None = None,
+    structures: Sequence[Structure], *, config: EnhanceConfig | None = None, labels: LabelConfig | None = None
 ) -> list[EnhancedChain]:
     """Labels of the chains of structures, joined protein by protein.
 
@@ -88,8 +72,6 @@ def enhance_structures(
     ----------
     structures
         With their ligands; ``NAME_CHAIN`` is the id of a chain.
-    proteins
-        Chain id -> accession of its protein. Chains without one, or all by default, are grouped by identity and coverage.
     config
         When chains are one protein, and whether ions count.
     labels
@@ -121,27 +103,19 @@ def enhance_structures(
             # Labels are set where sites are joined.
             unlabelled = LabelledChain(name, structure.sequence(chain), np.zeros(len(own), np.uint8), structure.name)
             found[name] = unlabelled, inside
-    proteins = proteins or {}
-    groups: dict[str, list[str]] = {}
-    for name in filter(proteins.__contains__, found):
-        groups.setdefault(proteins[name], []).append(name)
-    rest = {name: chain.sequence for name, (chain, _) in found.items() if name not in proteins}
-    together = list(groups.values()) + (cluster(rest, identity=config.identity, coverage=config.coverage) if rest else [])
+    sequences = {name: chain.sequence for name, (chain, _) in found.items()}
+    groups = cluster(sequences, identity=config.identity, coverage=config.coverage) if found else []
     order = {name: k for k, name in enumerate(found)}
     # The longest chain first, since what the representative lacks is lost; then as the structures came.
-    ordered = [sorted(group, key=lambda name: (-len(found[name][0].sequence), order[name])) for group in together]
+    ordered = [sorted(group, key=lambda name: (-len(sequences[name]), order[name])) for group in groups]
     ordered.sort(key=lambda group: min(order[name] for name in group))
     return [join_chains([found[name] for name in group]) for group in ordered]
 
 
 def evidence_table(chains: Sequence[EnhancedChain]) -> str:
-    """All evidence as CSV text with the columns :data:`EVIDENCE_COLUMNS`: which structure and ligand gave each residue."""
-    rows = [
-        (chain.chain.id, e.index, chain.chain.sequence[e.index], e.source, e.source_index, e.source_letter, e.ligand)
-        for chain in chains
-        for e in chain.evidence
-    ]
-    return csv_text(rows, EVIDENCE_COLUMNS)
+    """All evidence as CSV text: which structure and ligand gave each residue."""
+    rows = [{"chain": x.chain.id, "letter": x.chain.sequence[e.index], **vars(e)} for x in chains for e in x.evidence]
+    return csv_text(rows, ("chain", "index", "letter", "source", "source_index", "source_letter", "ligand"))
 
 
 def join_chains(members: Sequence[tuple[LabelledChain, Sequence[tuple[str, NDArray[np.int_]]]]]) -> EnhancedChain:
@@ -155,20 +129,17 @@ def join_chains(members: Sequence[tuple[LabelledChain, Sequence[tuple[str, NDArr
     first = members[0][0]
     labels = first.labels.copy()
     evidence: list[Evidence] = []
-    lost = 0
-    for chain, sites in members:
+    lost: set[tuple[int, int]] = set()
+    for number, (chain, sites) in enumerate(members):
         same = chain.sequence == first.sequence
         position = np.arange(len(chain.sequence)) if same else align(chain.sequence, first.sequence)
-        missing = set()
-        for ligand, residues in sites:
-            for k in residues.tolist():
-                index = int(position[k])
-                if index < 0:
-                    missing.add(k)
-                    continue
+        for ligand, k in ((ligand, k) for ligand, residues in sites for k in residues.tolist()):
+            index = int(position[k])
+            if index < 0:
+                lost.add((number, k))
+            else:
                 labels[index] = 1
                 evidence.append(Evidence(index, chain.id, k, chain.sequence[k], ligand))
-        lost += len(missing)
     evidence.sort(key=lambda e: e.index)
     joined = LabelledChain(first.id, first.sequence, labels, first.source)
-    return EnhancedChain(joined, tuple(chain.id for chain, _ in members), tuple(evidence), lost)
+    return EnhancedChain(joined, tuple(chain.id for chain, _ in members), tuple(evidence), len(lost))
