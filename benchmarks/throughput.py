@@ -117,7 +117,8 @@ def memory_of(atoms: int) -> dict[str, float]:
 
 
 def _peak(atoms: int) -> dict[str, float]:
-    from s2p.batch.run import BatchOptions, expand_inputs, load_predictor, predict_batch
+    from s2p.batch.inputs import BatchOptions, expand_inputs, load_predictor
+    from s2p.batch.run import predict_batch
     from s2p.config import DEFAULT_MODEL
     from s2p.io.runtime import peak_megabytes
     from s2p.structure.reading import read_structure
@@ -159,30 +160,26 @@ def bookkeeping(n: int) -> Rows:
     """Time and memory of everything in a batch but reading, predicting and writing: order, journal, rows, summary, resuming."""
     import psutil
 
-    from s2p.batch import work as batch_work
-    from s2p.batch.inputs import Item
-    from s2p.batch.run import BatchOptions, predict_batch
+    from s2p.batch import journal, run
+    from s2p.batch.inputs import BatchOptions, Item
     from s2p.structure.reading import read_structure
 
     structure = read_structure(EXAMPLES / "1ubi.pdb.gz")
     # Functions, not mocks, which would remember every call.
-    stands_in: dict[str, Callable[..., Any]] = {
-        "read_structure": lambda path, chains: structure,
-        "digest_input": lambda item: "0" * 64,
-        "intact": lambda *_: True,
-    }
+    unchanged: dict[str, Callable[..., Any]] = {"digest_input": lambda item: "0" * 64, "intact": lambda *_: True}
     process = psutil.Process()
     rows = []
     with (
         tempfile.TemporaryDirectory() as folder,
-        mock.patch.multiple(batch_work, **stands_in),
+        mock.patch.multiple(run, read_structure=lambda *_, **__: structure),
+        mock.patch.multiple(journal, **unchanged),
     ):
         for resume in (False, True):
             before, start = process.memory_info().rss, time.process_time()
             items = [Item(f"in/structure_{k}.pdb", f"structure_{k}", path=Path(f"in/structure_{k}.pdb")) for k in range(n)]
             options = BatchOptions(Path(folder), Instant, ("csv",), resume=resume, quiet=True)
             peak = before
-            for k, row in enumerate(predict_batch(items, options)):
+            for k, row in enumerate(run.predict_batch(items, options)):
                 assert row.status == ("skipped" if resume else "ok"), row.message
                 if k % 1000 == 0 or k == n - 1:
                     peak = max(peak, process.memory_info().rss)

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from s2p.batch.run import BatchOptions, expand_inputs, predict_batch
-from s2p.batch.work import BatchConfig
+from s2p.batch.inputs import BatchConfig, BatchOptions, expand_inputs
+from s2p.batch.run import predict_batch
 from s2p.config import PredictConfig
 from s2p.errors import WeightsError
 from s2p.prediction import Pocket, Prediction

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from s2p.batch.run import BatchOptions, Item, load_predictor, predict_batch
+from s2p.batch.inputs import BatchOptions, Item, load_predictor
+from s2p.batch.run import predict_batch
 from s2p.config import DEFAULT_MODEL
 from s2p.errors import S2PError
 from s2p.output.files import FORMATS, save

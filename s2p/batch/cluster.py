@@ -1,6 +1,6 @@
 """A batch on a Dask cluster: the scheduler of one that exists, or one started on this machine.
 
-A task is some structures of similar length, worked on by one worker from reading to writing (:func:`s2p.batch.work.run_task`), so
+A task is some structures of similar length, worked on by one worker from reading to writing (:func:`s2p.batch.run.run_task`), so
 that only names and rows travel; the folder is the one place of results. Whatever a worker leaves unfinished when it is lost,
 another does; a row is given once.
 """
@@ -18,9 +18,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from s2p.batch.inputs import Item, groups
+from s2p.batch.inputs import BatchOptions, Find, Item, Task, groups, make_task
 from s2p.batch.journal import JOURNAL
-from s2p.batch.work import BatchOptions, Find, Row, Task, make_task, run_task
+from s2p.batch.run import Row, run_task
 from s2p.errors import S2PError
 from s2p.io.processes import THREADS
 

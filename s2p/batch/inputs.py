@@ -1,17 +1,37 @@
-"""What the user names as inputs, as a list of structures to predict, and the order in which they are worked on."""
+"""What a batch is given: the user's inputs as a list of structures to predict, options, and in which order they are worked on."""
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from s2p.io.files import file_stem
+from s2p.config import Checked, Count, Natural, PredictConfig
+from s2p.io.files import file_stem, sha256_file
+from s2p.io.weights import weights_path
 from s2p.structure.reading import SUFFIXES, is_structure_file, stem
 
-__all__ = ["Item", "estimate_residues", "expand_inputs", "groups", "longest_first"]
+if TYPE_CHECKING:
+    from s2p.batch.journal import Finished
+    from s2p.structure.models import ModelChoice
+
+__all__ = [
+    "BatchConfig",
+    "BatchOptions",
+    "Find",
+    "Item",
+    "Task",
+    "estimate_residues",
+    "expand_inputs",
+    "groups",
+    "load_predictor",
+    "longest_first",
+    "make_task",
+    "model_identity",
+]
 
 BYTES_PER_RESIDUE = 800
 """Of PDB and mmCIF files: eight atoms a residue, 80 to 100 bytes a line, and headers."""
@@ -19,6 +39,21 @@ COMPRESSION = 4
 """How many times smaller .gz and BinaryCIF files are, about."""
 UNKNOWN = 300
 """Residues assumed of what is still to be downloaded."""
+
+
+@dataclass(frozen=True)
+class BatchConfig(Checked):
+    """How many structures are in work at once; none of it changes a result."""
+
+    gather: Count = 8192
+    """Residues gathered, of similar length, before the language model runs, which takes them in batches of
+    :attr:`WindowConfig.token_budget`; what bounds the memory of each process."""
+    cluster_task: Count = 8192
+    """Residues of one task on a cluster."""
+    cluster_queue: Count = 3
+    """Tasks given to a scheduler at any time, for each thread of its workers."""
+    retries: Natural = 2
+    """Times a task on a cluster is tried again after an error; one whose worker is lost is, as often as the scheduler allows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +68,64 @@ class Item:
     identifier: str | None = None
     error: str = ""
     note: str = ""
+
+    def file(self) -> Path:
+        """Its structure file, which is fetched for an identifier."""
+        if self.path is not None:
+            return self.path
+        from s2p.io.fetch import fetch_structure
+
+        return fetch_structure(self.identifier or self.input)
+
+
+Find = Callable[[str], "Finished | None"]
+"""What an earlier run noted of an output name."""
+Task = list[tuple[int, Item, "Finished | None"]]
+"""What another process is given: inputs, their places in the batch, and what an earlier run noted of them."""
+
+
+@dataclass(frozen=True)
+class BatchOptions:
+    """How inputs are predicted and written; sent to worker processes, so ``load`` must be importable by name."""
+
+    folder: Path
+    load: Callable[[], Any]
+    """Makes the predictor; called once a process, when the first good input needs it."""
+    formats: tuple[str, ...] = ("csv", "json", "html")
+    chains: tuple[str, ...] | None = None
+    number: ModelChoice = None
+    assembly: int | None = None
+    """Model and assembly as in :func:`~s2p.structure.reading.read_structure`."""
+    config: PredictConfig = field(default_factory=PredictConfig)
+    resume: bool = False
+    quiet: bool = False
+    """Do not say on standard error why the first prediction takes long."""
+    model: str = ""
+    """What tells models apart; part of :attr:`settings`."""
+    noted: bool = True
+    """Rows are for a journal: with checksums of inputs and outputs."""
+    batch: BatchConfig = field(default_factory=BatchConfig)
+
+    def settings(self) -> str:
+        """SHA-256 of what a result depends on, besides its input."""
+        from s2p import __version__
+        from s2p.batch.journal import digest
+
+        chosen = [] if self.number is self.assembly is None else [self.number, self.assembly]
+        return digest([__version__, self.model, self.chains, asdict(self.config), *chosen])
+
+
+def load_predictor(model: str, backbone: str | None, device: str) -> Any:
+    """:func:`s2p.load`; PyTorch is imported here and not before."""
+    from s2p.predictor import load
+
+    return load(model, backbone=backbone, device=device)
+
+
+def model_identity(model: str, backbone: str | None) -> str:
+    """What tells a checkpoint from others: its checksum, so that a file replaced by another under its name is noticed."""
+    path = weights_path(model)
+    return f"{sha256_file(path) if path.is_file() else model} {backbone or ''}"
 
 
 def expand_inputs(inputs: Iterable[str]) -> list[Item]:
@@ -140,3 +233,11 @@ def groups(order: Sequence[int], sizes: Sequence[int], budget: int) -> Iterator[
         held += sizes[index]
     if group:
         yield group
+
+
+def make_task(items: Sequence[Item], group: Sequence[int], find: Find) -> Task:
+    """Some inputs as another process, maybe in another folder, finds them."""
+    return [
+        (index, replace(item, path=item.path and item.path.resolve()), find(item.stem))
+        for index, item in ((index, items[index]) for index in group)
+    ]

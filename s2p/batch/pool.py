@@ -11,8 +11,8 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from s2p.batch.inputs import Item, groups
-from s2p.batch.work import BatchOptions, Find, Row, Task, load_held, make_task, run_here, run_task
+from s2p.batch.inputs import BatchOptions, Find, Item, Task, groups, make_task
+from s2p.batch.run import Row, load_held, run_here, run_task
 from s2p.errors import S2PError
 from s2p.io.processes import Answer, isolated
 

@@ -1,23 +1,69 @@
 """Run a predictor over many inputs: what the command line does between parsing and printing.
 
-Each input becomes one :class:`Row`; a bad input is a row with status ``error`` and never stops the others. The work is done in
-this process (:mod:`s2p.batch.work`), in several (:mod:`s2p.batch.pool`), or on a cluster (:mod:`s2p.batch.cluster`).
+Each input is read, predicted and written, and becomes one :class:`Row`; a bad input is a row with status ``error`` and never
+stops the others. The work is done in this process, in several (:mod:`s2p.batch.pool`), or on a cluster
+(:mod:`s2p.batch.cluster`). The language model reads the sequences of many structures in one go, and less at once where memory
+ends.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
-from contextlib import ExitStack, closing
-from dataclasses import replace
+import ctypes
+import sys
+import time
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import ExitStack, closing, suppress
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from s2p.batch.inputs import Item, estimate_residues, expand_inputs, longest_first
-from s2p.batch.work import BatchOptions, Row, load_predictor, model_identity, run_here
-from s2p.io.files import remove_leftovers, write_csv
+from s2p.batch.inputs import BatchOptions, Find, Item, Task, estimate_residues, longest_first
+from s2p.config import PredictConfig
+from s2p.errors import S2PError, TargetError, sentence
+from s2p.io.files import remove_leftovers, sha256_file, write_csv
 from s2p.io.runtime import announcing
+from s2p.prediction import Prediction, predict_with
+from s2p.structure.reading import Structure, read_structure
 
-__all__ = ["SUMMARY_COLUMNS", "BatchOptions", "Item", "Row", "expand_inputs", "load_predictor", "model_identity", "predict_batch"]
+if TYPE_CHECKING:
+    from s2p.batch.journal import Finished
+    from s2p.language.esm import LanguageOutput
+
+__all__ = [
+    "SUMMARY_COLUMNS",
+    "LanguageStage",
+    "Row",
+    "StagedPredictor",
+    "load_held",
+    "out_of_memory",
+    "predict_batch",
+    "run_here",
+    "run_task",
+]
 
 SUMMARY_COLUMNS = ("input", "status", "n_pockets", "seconds", "message")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What became of one input."""
+
+    input: str
+    status: str
+    """``ok``, ``skipped`` (``--resume`` found it done) or ``error``."""
+    n_pockets: int = 0
+    seconds: float = 0.0
+    """Of work on it; its share of what several inputs had in common included."""
+    message: str = ""
+    paths: tuple[Path, ...] = ()
+    """Files written."""
+    prediction: Prediction | None = field(default=None, repr=False)
+    """Only where it was the one input."""
+    finished: Finished | None = field(default=None, repr=False)
+    """For the journal."""
+    size: int = 0
+    """Residues, estimated before it was read: its share of the batch."""
 
 
 def predict_batch(
@@ -93,3 +139,219 @@ def predict_batch(
                     from s2p.output.files import remove_ours
 
                     remove_ours(options.folder / "index.html")  # its reports are gone
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """An input that was read, in so many seconds."""
+
+    item: Item
+    structure: Structure
+    source: str
+    """SHA-256 of the file, where rows are for a journal."""
+    seconds: float
+
+    @property
+    def sequences(self) -> list[str]:
+        """Distinct sequences of its chains."""
+        return list(dict.fromkeys(self.structure.sequence(chain) for chain in self.structure.chains))
+
+
+def load_held(options: BatchOptions) -> list[Any]:
+    """The predictor and, where it has stages, its :class:`LanguageStage`."""
+    predictor = options.load()
+    return [predictor, LanguageStage(predictor, options.config) if isinstance(predictor, StagedPredictor) else None]
+
+
+def read(item: Item, options: BatchOptions, known: Finished | None = None) -> Loaded | Row:
+    """The structure of an item; or its row, if it is wrong, or done already as ``known`` says."""
+    start = time.perf_counter()
+    if item.error:
+        return _failed(item, item.error)
+    try:
+        if known is not None:
+            from s2p.batch.journal import intact
+
+            if intact(known, item, options.folder, options.formats, options.settings()):
+                return Row(item.input, "skipped", known.n_pockets, message="already done (--resume)", finished=known)
+        source, read = "", partial(read_structure, chains=options.chains, model=options.number, assembly=options.assembly)
+        structure = replace(read(item.file()), name=item.stem)
+        if options.noted:
+            from s2p.batch.journal import digest_input
+
+            source = digest_input(item)
+        return Loaded(item, structure, source, time.perf_counter() - start)
+    except Exception as error:
+        return _failed(item, error, time.perf_counter() - start)
+
+
+def work(loaded: Loaded, options: BatchOptions, predict: Callable[..., Prediction], spent: float = 0.0) -> Row:
+    """Predict what was read and write it; ``spent`` are seconds of work on it elsewhere, reading apart.
+
+    Raises
+    ------
+    TargetError
+        If nothing can be written: no other input could be, either.
+    """
+    start, item = time.perf_counter() - loaded.seconds - spent, loaded.item
+    try:
+        prediction = predict(loaded.structure, config=options.config)
+        paths = tuple(prediction.save(options.folder, options.formats))
+        n_pockets = len(prediction.pockets)
+        finished = None
+        if options.noted:
+            from s2p.batch.journal import Finished
+
+            outputs = {path.name: sha256_file(path) for path in paths}
+            finished = Finished(item.stem, loaded.source, options.settings(), options.formats, outputs, n_pockets)
+    except TargetError:
+        raise
+    except Exception as error:
+        return _failed(item, error, time.perf_counter() - start)
+    message = "; ".join(part for part in (item.note, *loaded.structure.notes, *prediction.notes) if part)
+    return Row(item.input, "ok", n_pockets, time.perf_counter() - start, message, paths, prediction, finished)
+
+
+def run_here(
+    indexed: Iterable[tuple[int, Item]], options: BatchOptions, find: Find, held: list[Any]
+) -> Generator[tuple[int, Row], None, None]:
+    """Rows of items, worked on in this process; the language model runs over as many as :attr:`BatchConfig.gather` allows.
+
+    Parameters
+    ----------
+    indexed
+        Items with their places in the batch, similar sizes together.
+    held
+        The loaded predictor and its :class:`LanguageStage`, or nothing yet; filled here.
+    """
+    gathered: list[tuple[int, Loaded]] = []
+    residues = 0
+    for index, item in indexed:
+        loaded = read(item, options, find(item.stem))
+        if isinstance(loaded, Row):
+            yield index, loaded
+            continue
+        if not held:  # outside any try block: without a predictor no input can succeed, so this stops the batch
+            held += load_held(options)
+        if held[1] is None:
+            yield index, work(loaded, options, partial(predict_with, held[0]))
+            continue
+        size = len(loaded.structure.residues)
+        if gathered and residues + size > options.batch.gather:
+            yield from _finish(gathered, options, *held)
+            gathered, residues = [], 0
+        gathered.append((index, loaded))
+        residues += size
+    if gathered:
+        yield from _finish(gathered, options, *held)
+
+
+def _finish(
+    gathered: list[tuple[int, Loaded]], options: BatchOptions, predictor: StagedPredictor, stage: LanguageStage
+) -> Generator[tuple[int, Row], None, None]:
+    """The language model over all of them, then one after the other what follows."""
+    start = time.perf_counter()
+    outputs = stage.read(sequence for _, loaded in gathered for sequence in loaded.sequences)
+    each = (time.perf_counter() - start) / max(1, sum(len(loaded.structure.residues) for _, loaded in gathered))
+    for index, loaded in gathered:
+        spent = each * len(loaded.structure.residues)
+        own = {sequence: outputs[sequence] for sequence in loaded.sequences}
+        failures = [output for output in own.values() if isinstance(output, S2PError)]
+        if failures:
+            yield index, _failed(loaded.item, f"{loaded.item.input}: {failures[0]}", loaded.seconds + spent)
+        else:
+            yield index, work(loaded, options, partial(predictor.finish, outputs=own), spent)  # type: ignore[arg-type]
+
+
+def run_task(held: list[Any], task: Task, options: BatchOptions) -> list[tuple[int, Row]]:
+    """Rows of a task, without what only the process that did it can use."""
+    known = {item.stem: finished for _, item, finished in task}
+    with announcing(options.quiet):
+        rows = run_here([(index, item) for index, item, _ in task], options, known.get, held)
+        return [(index, replace(row, prediction=None, paths=())) for index, row in rows]
+
+
+def _failed(item: Item, why: str | Exception, seconds: float = 0.0) -> Row:
+    if isinstance(why, Exception) and out_of_memory(why):
+        why = f"{item.input}: not enough memory; give fewer --jobs, or only some chains (--chain)"
+    elif isinstance(why, Exception):
+        why = sentence(why) if isinstance(why, S2PError) else f"{item.input}: {sentence(why)}"
+    return Row(item.input, "error", 0, seconds, " ".join(why.split()))
+
+
+@runtime_checkable
+class StagedPredictor(Protocol):
+    """A predictor whose language model can work on many structures at once."""
+
+    def read_sequences(self, sequences: Sequence[str], config: PredictConfig | None = None) -> list[LanguageOutput]:
+        """Of each sequence (n,) logits and (n, d) embeddings."""
+        ...
+
+    def finish(
+        self, structure: Structure, outputs: Mapping[str, LanguageOutput], config: PredictConfig | None = None
+    ) -> Prediction:
+        """The prediction, from what the language model said of each sequence of the structure."""
+        ...
+
+
+class LanguageStage:
+    """Runs the language model, each sequence once, within the memory there is.
+
+    What does not fit is tried again in batches of half the size, down to one window at a time; the size that worked is kept.
+    """
+
+    def __init__(self, predictor: StagedPredictor, config: PredictConfig) -> None:
+        self._predictor, self._config, self._budget = predictor, config, config.windows.token_budget
+
+    def read(self, sequences: Iterable[str]) -> dict[str, LanguageOutput | S2PError]:
+        """What the model says of each sequence, or why it could not."""
+        outputs: dict[str, LanguageOutput | S2PError] = {}
+        todo = [(list(dict.fromkeys(sequences)), self._budget)]
+        while todo:
+            part, budget = todo.pop()
+            if not part:
+                continue
+            windows = replace(self._config.windows, token_budget=budget)
+            failure: tuple[bool, str] | None = None
+            try:
+                found = self._predictor.read_sequences(part, replace(self._config, windows=windows))
+                outputs.update(zip(part, found, strict=True))
+            except Exception as error:
+                failure = out_of_memory(error), f"{type(error).__name__}: {error}"
+            if failure is None:
+                self._budget = min(self._budget, budget)
+                continue
+            # Not in the except block: until that ends, the traceback keeps the arrays of the failed attempt alive.
+            full, text = failure
+            if (torch := sys.modules.get("torch")) is not None and torch.cuda.is_available():
+                torch.cuda.empty_cache()
+            longest = max(map(len, part))
+            window = min(longest, windows.max_residues) + 2
+            if full and budget > window and (len(part) > 1 or longest > windows.max_residues):
+                todo.append((part, max(budget // 2, window)))
+            elif len(part) > 1:
+                half = len(part) // 2
+                todo += [(part[half:], budget), (part[:half], budget)]
+            elif full:
+                outputs[part[0]] = S2PError(
+                    f"not enough memory for the language model, even for one chain of {len(part[0])} residues alone; "
+                    "try --device cpu, or a machine with more memory"
+                )
+            else:
+                outputs[part[0]] = S2PError(f"the language model failed on a chain of {len(part[0])} residues ({text})")
+        # The C library keeps what was freed, and batches of ever new shapes do not fit into it: a process that needs 370 MB grew
+        # to 790 MB over a thousand structures.
+        with suppress(OSError, AttributeError, TypeError):  # only glibc has it
+            ctypes.CDLL(None).malloc_trim(0)
+        return outputs
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory, the computer's or the GPU's, did not suffice."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    # PyTorch's allocator for the CPU has no class of its own for it.
+    text = str(error).lower()
+    return isinstance(error, RuntimeError) and any(
+        part in text for part in ("out of memory", "not enough memory", "can't allocate memory", "cannot allocate memory")
+    )

@@ -23,7 +23,7 @@ from s2p import __version__
 from s2p.config import Checked, Natural
 from s2p.errors import S2PError, sentence
 
-__all__ = ["Moved", "build_parser", "chosen", "epochs", "formats", "main", "moved", "names", "number"]
+__all__ = ["Moved", "build_parser", "chosen", "epochs", "flag", "formats", "main", "moved", "names", "number", "option"]
 
 C = TypeVar("C", bound=Checked)
 HOMES = {
@@ -150,10 +150,8 @@ def _add_view(commands: Any) -> None:
         help="open the report of a prediction",
         description="Open the HTML report of a prediction, or the index of the reports of several.",
     )
-    parser.add_argument(
-        "folder", type=Path, metavar="PREDICTION_DIR", help="folder that `s2p predict` wrote, or one report in it"
-    )
-    parser.add_argument("--no-open", action="store_true", help="only print the path of what would be opened")
+    option(parser, "folder", "PREDICTION_DIR", "folder that `s2p predict` wrote, or one report in it", Path)
+    flag(parser, "--no-open", "only print the path of what would be opened")
     parser.set_defaults(run=_run_view)
 
 
@@ -163,24 +161,10 @@ def _add_notebook(commands: Any) -> None:
         help="run a numbered notebook",
         description="Run a notebook of the repository from top to bottom with papermill.",
     )
-    parser.add_argument("name", metavar="NN", help="number of the notebook, or its name, e.g. quickstart")
-    parser.add_argument(
-        "-r",
-        nargs=2,
-        action="append",
-        default=[],
-        metavar=("KEY", "VALUE"),
-        dest="parameters",
-        help="set a parameter (repeatable)",
-    )
-    parser.add_argument(
-        "-o",
-        "--output",
-        type=Path,
-        default=Path("runs"),
-        metavar="DIR",
-        help="folder of the executed notebook (default: %(default)s)",
-    )
+    option(parser, "name", "NN", "number of the notebook, or its name, e.g. quickstart")
+    pair = ("KEY", "VALUE")
+    option(parser, "-r", pair, "set a parameter (repeatable)", default=[], nargs=2, action="append", dest="parameters")
+    option(parser, "-o --output", "DIR", "folder of the executed notebook", Path, Path("runs"))
     parser.set_defaults(run=_run_notebook)
 
 
@@ -216,7 +200,29 @@ def _run_notebook(arguments: argparse.Namespace) -> int:
     return 0
 
 
-# Types of arguments: what is wrong with a value is said before anything runs.
+# Options and the types of their values: what is wrong with a value is said before anything runs.
+
+
+def option(
+    parser: argparse._ActionsContainer,
+    names: str,
+    metavar: str | tuple[str, ...] | None,
+    text: str = "",
+    kind: Callable[[str], Any] | None = None,
+    default: Any = None,
+    **more: Any,
+) -> None:
+    """Add an argument with a value, whose help ends with its default unless it speaks of one; ``more`` is for argparse."""
+    if default not in (None, []) and "default" not in text:
+        shown = f"default: %(default){'g' if isinstance(default, float) else 's'}"
+        text = f"{text} ({shown})" if text else shown
+    values = {"metavar": metavar, "help": text or None, "type": kind, "default": default} | more
+    parser.add_argument(*names.split(), **{key: value for key, value in values.items() if value is not None})
+
+
+def flag(parser: argparse._ActionsContainer, names: str, text: str, **more: Any) -> None:
+    """Add an option without a value."""
+    parser.add_argument(*names.split(), action="store_true", help=text, **more)
 
 
 class Moved(argparse.Action):

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from s2p.commands import number
+from s2p.commands import flag, number, option
 from s2p.config import LabelConfig, Positive
+from s2p.errors import S2PError
 
 if TYPE_CHECKING:
     from s2p.datasets.label_files import Annotation
@@ -17,8 +19,6 @@ if TYPE_CHECKING:
     from s2p.structure.reading import Structure
 
 __all__ = ["add"]
-
-_FORMATS = ("table", "published", "csv", "records")
 
 
 def add(commands: Any) -> None:
@@ -33,26 +33,17 @@ def _add_labels(commands: Any) -> None:
         help="print the residues that bind the ligands of structures",
         description="Residues with a heavy atom near a heavy atom of a relevant ligand: a table, or a file to train on.",
     )
-    parser.add_argument("inputs", metavar="STRUCTURE", nargs="+", help="structure file, folder, list file, PDB id")
-    parser.add_argument(
-        "--format",
-        choices=_FORMATS,
-        default="table",
-        help="table: a row a ligand, author numbering; published (;), csv, records: to train on, 0-based (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--per", choices=("chain", "ligand"), default="chain", help="lines of a training file (default: %(default)s)"
-    )
-    parser.add_argument("--ions", action="store_true", help="ions that proteins bind for their function count as ligands")
-    parser.add_argument("--peptides", action="store_true", help="short protein chains at longer ones count as ligands")
-    parser.add_argument(
-        "--cutoff", type=number(Positive), default=LabelConfig.cutoff, metavar="A", help="in angstrom (default: %(default)g)"
-    )
-    parser.add_argument(
-        "--enhance", action="store_true", help="join the labels of all structures of a protein (95 %% identity, 80 %% coverage)"
-    )
-    parser.add_argument("--evidence", type=Path, metavar="FILE", help="with --enhance: which structure gave each residue, as CSV")
-    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="write here instead of printing")
+    add = partial(option, parser)
+    add("inputs", "STRUCTURE", "structure file, folder, list file, PDB id", nargs="+")
+    forms = "table: a row a ligand, author numbering; published (;), csv, records: to train on, 0-based"
+    add("--format", None, forms, choices=("table", "published", "csv", "records"), default="table")
+    add("--per", None, "lines of a training file", choices=("chain", "ligand"), default="chain")
+    flag(parser, "--ions", "ions that proteins bind for their function count as ligands")
+    flag(parser, "--peptides", "short protein chains at longer ones count as ligands")
+    add("--cutoff", "A", "in angstrom", number(Positive), LabelConfig.cutoff)
+    flag(parser, "--enhance", "join the labels of all structures of a protein (95 %% identity, 80 %% coverage)")
+    add("--evidence", "FILE", "with --enhance: which structure gave each residue, as CSV", Path)
+    add("-o --output", "FILE", "write here instead of printing", Path)
     parser.set_defaults(run=_run_labels)
 
 
@@ -64,19 +55,19 @@ def _add_datasets(commands: Any) -> None:
     )
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     listing = actions.add_parser("list", help="names, sources, licences, sizes, checksums")
-    listing.add_argument("folder", type=Path, nargs="?", metavar="DIR", help="also look for local sets in this folder")
+    option(listing, "folder", "DIR", "also look for local sets in this folder", Path, nargs="?")
     listing.set_defaults(run=_run_list)
     fetch = actions.add_parser("fetch", help="download a set, check and unpack it")
-    fetch.add_argument("name", metavar="NAME")
-    fetch.add_argument("-o", "--output", type=Path, metavar="DIR", help="folder to put the set's folder in (default: the cache)")
-    fetch.add_argument("--quiet", action="store_true", help="no progress bar")
+    option(fetch, "name", "NAME")
+    option(fetch, "-o --output", "DIR", "folder to put the set's folder in (default: the cache)", Path)
+    flag(fetch, "--quiet", "no progress bar")
     fetch.set_defaults(run=_run_fetch)
 
 
 def _run_labels(arguments: argparse.Namespace) -> int:
+    from s2p.batch.inputs import expand_inputs
     from s2p.datasets.enhancement import EnhanceConfig, enhance_structures, evidence_table
     from s2p.datasets.label_files import format_annotations
-    from s2p.errors import S2PError
     from s2p.io.files import write_text
     from s2p.structure.ligands import file_bonds, ligand_sites
     from s2p.structure.reading import read_structure
@@ -89,7 +80,10 @@ def _run_labels(arguments: argparse.Namespace) -> int:
     options = {"include_ions": arguments.ions, "include_peptides": arguments.peptides}
     reports: list[tuple[Path, Structure, LigandReport]] = []
     failed = 0
-    for item, path in _structure_files(arguments.inputs):
+    items = expand_inputs(arguments.inputs)
+    for error in (item.error for item in items if item.error):
+        raise S2PError(error)
+    for item, path in [(item.input, item.file()) for item in items]:
         try:
             structure = read_structure(path)
             report = ligand_sites(structure, config, bonds=file_bonds(path), **options)
@@ -127,21 +121,6 @@ def _run_labels(arguments: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-def _structure_files(inputs: list[str]) -> list[tuple[str, Path]]:
-    """Name and file of each input; ids are fetched."""
-    from s2p.batch.run import expand_inputs
-    from s2p.errors import S2PError
-    from s2p.io.fetch import fetch_structure
-
-    found = []
-    for item in expand_inputs(inputs):
-        if item.error:
-            raise S2PError(item.error)
-        path = item.path if item.path is not None else fetch_structure(item.identifier or item.input)
-        found.append((item.input, path))
-    return found
-
-
 def _table(reports: list[tuple[Path, Structure, LigandReport]]) -> str:
     from s2p.io.files import csv_text
     from s2p.structure.ligands import LABEL_COLUMNS, label_row
@@ -165,12 +144,12 @@ def _annotations(structure: Structure, report: LigandReport, per: str) -> list[A
     for chain in structure.chains:
         own = np.flatnonzero(structure.residues.chain == chain)
         sequence = structure.sequence(chain)
-        inside = [(s.ligand.name, np.flatnonzero(np.isin(own, s.residues)).astype(np.int32)) for s in report.sites]
+        inside = [(s.ligand.name, np.flatnonzero(np.isin(own, s.residues))) for s in report.sites]
         inside = [(name, indices) for name, indices in inside if len(indices)]
         if per == "chain" and inside:
             names = " ".join(dict.fromkeys(name for name, _ in inside))
-            inside = [(names, np.unique(np.concatenate([indices for _, indices in inside])).astype(np.int32))]
-        rows += [Annotation(structure.name, chain, name, indices, sequence) for name, indices in inside]
+            inside = [(names, np.unique(np.concatenate([indices for _, indices in inside])))]
+        rows += [Annotation(structure.name, chain, name, indices.astype(np.int32), sequence) for name, indices in inside]
     return rows
 
 

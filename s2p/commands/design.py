@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from s2p.commands import Moved, number
+from s2p.commands import Moved, flag, number, option
 from s2p.config import Count, NonNegative
 
 __all__ = ["add"]
@@ -22,52 +23,35 @@ def add(commands: Any) -> None:
         description="Design the residues around a ligand, types and atoms, with PocketGen. Everything else stays as it is.",
     )
     kinds = "structure file (.pdb .ent .cif .mmcif .bcif .pdbqt .pqr, or .gz)"
-    parser.add_argument("structure", metavar="STRUCTURE", type=Path, help=kinds)
-    parser.add_argument(
-        "--ligand",
-        required=True,
-        metavar="FILE|HET",
-        help="SDF or MOL file, or the residue name of a ligand in the structure (STR, or 'STR A:401' where there are several)",
+    add = partial(option, parser)
+    add("structure", "STRUCTURE", kinds, Path)
+    ligand = "SDF or MOL file, or the residue name of a ligand in the structure (STR, or 'STR A:401' where there are several)"
+    add("--ligand", "FILE|HET", ligand, required=True)
+    pocket = (
+        "residues to design; 'predicted': the best pocket of `s2p predict`, in whose centre a ligand from a file is "
+        "placed (default: all with an atom within 3.5 angstrom of the ligand)"
     )
-    parser.add_argument(
-        "--pocket",
-        metavar="A:45,A:46|predicted",
-        help="residues to design; 'predicted': the best pocket of `s2p predict`, in whose centre a ligand from a file is "
-        "placed (default: all with an atom within 3.5 angstrom of the ligand)",
+    add("--pocket", "A:45,A:46|predicted", pocket)
+    add("-n", "N", "number of designs", number(Count), 8)
+    add("--temperature", "T", "of the types that are drawn; 0 takes the likeliest", number(NonNegative), 1.0)
+    add("--seed", None, "", int, 0)
+    vina = (
+        "score designs and native pocket with AutoDock Vina, the pose locally optimised (needs the program vina or the "
+        "package of that name, and the extra s2p[design])"
     )
-    parser.add_argument("-n", type=number(Count), default=8, metavar="N", help="number of designs (default: %(default)s)")
-    parser.add_argument(
-        "--temperature",
-        type=number(NonNegative),
-        default=1.0,
-        metavar="T",
-        help="of the types that are drawn; 0 takes the likeliest (default: %(default)g)",
+    flag(parser, "--vina", vina)
+    folded = (
+        "folder with a folded structure of each design, named like it (X_design_1.pdb): adds its scRMSD. Design once, fold "
+        "the sequences of X_designs.fasta, then give the same options and this"
     )
-    parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
-    parser.add_argument(
-        "--vina",
-        action="store_true",
-        help="score designs and native pocket with AutoDock Vina, the pose locally optimised (needs the program vina or the "
-        "package of that name, and the extra s2p[design])",
-    )
-    parser.add_argument(
-        "--folded",
-        metavar="DIR",
-        type=Path,
-        help="folder with a folded structure of each design, named like it (X_design_1.pdb): adds its scRMSD. Design once, fold "
-        "the sequences of X_designs.fasta, then give the same options and this",
-    )
-    folded = "gone: fold the sequences of X_designs.fasta with a program of yours and name the folder: --folded DIR"
-    parser.add_argument("--fold", action=Moved, now=folded)
-    parser.add_argument("--no-idealise", action="store_true", help="leave atoms where the network puts them")
-    parser.add_argument("--model", default="pocketgen", metavar="NAME|PATH", help="checkpoint (default: %(default)s)")
-    parser.add_argument(
-        "--encoder", type=Path, metavar="FILE", help="weights of the language model, for a checkpoint that does not hold them"
-    )
-    parser.add_argument(
-        "-o", "--output", type=Path, default=Path("s2p_design"), metavar="DIR", help="folder to write to (default: %(default)s)"
-    )
-    parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
+    add("--folded", "DIR", folded, Path)
+    gone = "gone: fold the sequences of X_designs.fasta with a program of yours and name the folder: --folded DIR"
+    parser.add_argument("--fold", action=Moved, now=gone)
+    flag(parser, "--no-idealise", "leave atoms where the network puts them")
+    add("--model", "NAME|PATH", "checkpoint", default="pocketgen")
+    add("--encoder", "FILE", "weights of the language model, for a checkpoint that does not hold them", Path)
+    add("-o --output", "DIR", "folder to write to", Path, Path("s2p_design"))
+    flag(parser, "--quiet", "print nothing but errors")
     parser.set_defaults(run=_run)
 
 

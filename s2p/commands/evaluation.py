@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from s2p.commands import Moved, moved, names, number
+from s2p.commands import Moved, flag, moved, names, number, option
 from s2p.config import DEFAULT_MODEL, Count, Positive
 from s2p.evaluation.config import OURS, BenchmarkConfig
 
@@ -25,24 +25,22 @@ ALL = (*OURS, "kalasanty", "vabsnet")
 """What ``--predictor all`` stands for: the models that find pockets of small molecules."""
 PEERS = "PocketNet Fpocket FpocketRs FpocketRsDruggability P2Rank PyKVFinder Pocketeer RandomPatch LargestCavity".split()
 """Classes of ``benchmarks.peers``: other people's programs and baselines, in a clone of the repository."""
-DATASET_HELP = (
-    "'mini' (the bundled complexes), or a folder: complexes with index.csv and chain_clusters.csv, LIGYSIS with chains.csv, "
-    "structures with labels.csv, or structure files with ligands inside"
-)
 
 
 def add_cases(parser: argparse.ArgumentParser) -> None:
     """Options that say what is evaluated, and on which proteins."""
-    parser.add_argument("--dataset", required=True, metavar="NAME|DIR", help=DATASET_HELP)
-    parser.add_argument(
-        "--split-table", type=Path, metavar="CSV", help="dataset,id,split of complexes (default: the repository's)"
+    dataset = (
+        "'mini' (the bundled complexes), or a folder: complexes with index.csv and chain_clusters.csv, LIGYSIS with chains.csv, "
+        "structures with labels.csv, or structure files with ligands inside"
     )
-    parser.add_argument("--model", default=DEFAULT_MODEL, metavar="NAME|PATH", help="our checkpoint (default: %(default)s)")
-    parser.add_argument("--limit", type=number(Count), metavar="N", help="at most N proteins, spread over clusters")
+    option(parser, "--dataset", "NAME|DIR", dataset, required=True)
+    option(parser, "--split-table", "CSV", "dataset,id,split of complexes (default: the repository's)", Path)
+    option(parser, "--model", "NAME|PATH", "our checkpoint", default=DEFAULT_MODEL)
+    option(parser, "--limit", "N", "at most N proteins, spread over clusters", number(Count))
     trained = parser.add_mutually_exclusive_group()
-    trained.add_argument("--allow-trained", action="store_true", help="continue where the checkpoint was trained on the proteins")
-    trained.add_argument("--skip-trained", action="store_true", help="leave such proteins out")
-    parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
+    flag(trained, "--allow-trained", "continue where the checkpoint was trained on the proteins")
+    flag(trained, "--skip-trained", "leave such proteins out")
+    flag(parser, "--quiet", "print nothing but errors")
 
 
 def add(commands: Any) -> None:
@@ -54,28 +52,18 @@ def add(commands: Any) -> None:
         "A predictor that crashes or hangs on a structure misses the sites of that structure.",
     )
     add_cases(parser)
-    parser.add_argument("--split", metavar="NAME", help="of complexes (default: test) or LIGYSIS (default: validation)")
-    parser.add_argument(
-        "--predictor",
-        action="append",
-        type=names,
-        default=[],
-        metavar="NAME",
-        help="repeatable or comma-separated: s2p, s2p-published or s2p-no-smoothing (--model with these settings), kalasanty, "
+    option(parser, "--split", "NAME", "of complexes (default: test) or LIGYSIS (default: validation)")
+    predictor = (
+        "repeatable or comma-separated: s2p, s2p-published or s2p-no-smoothing (--model with these settings), kalasanty, "
         "vabsnet, the path of a checkpoint, 'all' of those named, or package.module:Class, as other people's programs and "
-        f"baselines are in a clone of the repository: benchmarks.peers:{', '.join(PEERS)} (default: s2p)",
+        f"baselines are in a clone of the repository: benchmarks.peers:{', '.join(PEERS)} (default: s2p)"
     )
-    parser.add_argument("--workers", type=number(Count), default=1, metavar="N", help="processes (default: %(default)s)")
-    parser.add_argument(
-        "--timeout",
-        type=number(Positive),
-        default=BenchmarkConfig.timeout,
-        metavar="S",
-        help="seconds for one structure (default: %(default)g)",
-    )
-    parser.add_argument("--resume", action="store_true", help="resume the run in the output folder")
+    option(parser, "--predictor", "NAME", predictor, names, [], action="append")
+    option(parser, "--workers", "N", "processes", number(Count), 1)
+    option(parser, "--timeout", "S", "seconds for one structure", number(Positive), BenchmarkConfig.timeout)
+    flag(parser, "--resume", "resume the run in the output folder")
     parser.add_argument("--page", action=Moved, now=moved("python -m benchmarks.report.results RUN -o FILE"))
-    parser.add_argument("-o", "--output", type=Path, default=Path("runs/evaluate"), metavar="DIR", help="default: %(default)s")
+    option(parser, "-o --output", "DIR", "", Path, Path("runs/evaluate"))
     parser.set_defaults(run=_run_evaluate)
 
 

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from s2p.commands import formats, names, number
+from s2p.commands import flag, formats, names, number, option
 from s2p.config import DEFAULT_MODEL, ClusterConfig, Count, Natural, Positive, PredictConfig, Share
 
 if TYPE_CHECKING:
@@ -29,75 +29,44 @@ def add(commands: Any) -> None:
         description="Find the pockets of structures and write them as tables, reports and scripts for viewers. A pocket's "
         "probability is the chance that a ligand is there, calibrated on proteins that hold a ligand.",
     )
-    parser.add_argument(
-        "inputs",
-        metavar="INPUT",
-        nargs="+",
-        help="structure file (.pdb .ent .cif .mmcif .bcif .pdbqt .pqr, or .gz), folder, list file (.txt .lst: a line a path, "
-        "from the folder of the list or the current one, or an id), PDB id, UniProt accession, AF- id",
+    add = partial(option, parser)
+    inputs = (
+        "structure file (.pdb .ent .cif .mmcif .bcif .pdbqt .pqr, or .gz), folder, list file (.txt .lst: a line a path, "
+        "from the folder of the list or the current one, or an id), PDB id, UniProt accession, AF- id"
     )
-    parser.add_argument("--chain", type=names, metavar="A,B", help="only these chains (default: all that hold protein)")
-    parser.add_argument(
-        "--model-number",
-        type=_model_number,
-        metavar="N|all-chains",
-        help="this model of the file, or all models as one structure (default: the first, with those that hold other chains or "
-        "copies of its chains elsewhere)",
+    add("inputs", "INPUT", inputs, nargs="+")
+    add("--chain", "A,B", "only these chains (default: all that hold protein)", names)
+    model_number = (
+        "this model of the file, or all models as one structure (default: the first, with those that hold other chains or "
+        "copies of its chains elsewhere)"
     )
-    parser.add_argument(
-        "--assembly", type=number(Count), metavar="N", help="this biological assembly of the file, with all its copies of chains"
+    add("--model-number", "N|all-chains", model_number, _model_number)
+    add("--assembly", "N", "this biological assembly of the file, with all its copies of chains", number(Count))
+    model = "s2p-esm2-8m, kalasanty, vabsnet, crossbind-dna, crossbind-rna, the path of a checkpoint, or package.module:Class"
+    add("--model", "NAME|PATH", model, default=DEFAULT_MODEL)
+    add("--backbone", "NAME", "ESM-2 backbone, where the checkpoint does not bring its own")
+    add("--threshold", "P", "residues above this probability bind (default: the checkpoint's)", number(Share))
+    add("--bandwidth", "A", "of the mean-shift clustering, in angstrom", number(Positive), ClusterConfig.bandwidth)
+    flag(parser, "--no-smoothing", "do not add residues by embedding-supported smoothing")
+    ranking = (
+        "how pockets are found and ranked: by a learned score of the surface, or as published (default: the checkpoint's; "
+        "published where --threshold, --bandwidth or --no-smoothing is given, which shape those pockets only)"
     )
-    parser.add_argument(
-        "--model",
-        default=DEFAULT_MODEL,
-        metavar="NAME|PATH",
-        help="s2p-esm2-8m, kalasanty, vabsnet, crossbind-dna, crossbind-rna, the path of a checkpoint, or package.module:Class "
-        "(default: %(default)s)",
+    add("--ranking", None, ranking, choices=("surface", "published"))
+    add("--device", None, choices=("auto", "cpu", "cuda"), default="auto")
+    add("-o --output", "DIR", "folder to write to", Path, Path("s2p_out"))
+    listed = (
+        "of csv,json,pdb,pml,cxc,html,box, and cube,ccp4 with --model kalasanty, which predicts a density "
+        "(default: csv,json,html; csv is always written)"
     )
-    parser.add_argument("--backbone", metavar="NAME", help="ESM-2 backbone, where the checkpoint does not bring its own")
-    parser.add_argument(
-        "--threshold", type=number(Share), metavar="P", help="residues above this probability bind (default: the checkpoint's)"
-    )
-    parser.add_argument(
-        "--bandwidth",
-        type=number(Positive),
-        default=ClusterConfig.bandwidth,
-        metavar="A",
-        help="of the mean-shift clustering, in angstrom (default: %(default)g)",
-    )
-    parser.add_argument("--no-smoothing", action="store_true", help="do not add residues by embedding-supported smoothing")
-    parser.add_argument(
-        "--ranking",
-        choices=("surface", "published"),
-        help="how pockets are found and ranked: by a learned score of the surface, or as published (default: the checkpoint's; "
-        "published where --threshold, --bandwidth or --no-smoothing is given, which shape those pockets only)",
-    )
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: %(default)s")
-    parser.add_argument(
-        "-o", "--output", type=Path, default=Path("s2p_out"), metavar="DIR", help="folder to write to (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--format",
-        type=formats,
-        default=("csv", "json", "html"),
-        metavar="F,G",
-        help="of csv,json,pdb,pml,cxc,html,box, and cube,ccp4 with --model kalasanty, which predicts a density "
-        "(default: csv,json,html; csv is always written)",
-    )
-    parser.add_argument(
-        "--jobs", type=number(Count), default=1, metavar="N", help="worker processes beside this one (default: %(default)s, none)"
-    )
-    parser.add_argument(
-        "--resume",
-        action="store_true",
-        help="skip inputs that an earlier run finished, if input, settings and outputs are what they were then (checksums)",
-    )
+    add("--format", "F,G", listed, formats, ("csv", "json", "html"))
+    add("--jobs", "N", "worker processes beside this one (default: %(default)s, none)", number(Count), 1)
+    resume = "skip inputs that an earlier run finished, if input, settings and outputs are what they were then (checksums)"
+    flag(parser, "--resume", resume)
     cluster = parser.add_mutually_exclusive_group()
-    cluster.add_argument(
-        "--scheduler", metavar="ADDRESS", help="work on the Dask cluster with this scheduler, e.g. tcp://host:8786"
-    )
-    cluster.add_argument("--local-cluster", action="store_true", help="work on a Dask cluster of --jobs workers started here")
-    parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
+    option(cluster, "--scheduler", "ADDRESS", "work on the Dask cluster with this scheduler, e.g. tcp://host:8786")
+    flag(cluster, "--local-cluster", "work on a Dask cluster of --jobs workers started here")
+    flag(parser, "--quiet", "print nothing but errors")
     parser.set_defaults(run=_run)
 
 
@@ -107,7 +76,7 @@ def _model_number(text: str) -> int | str:
 
 def _run(arguments: argparse.Namespace) -> int:
     from s2p.batch import run as batch
-    from s2p.batch.inputs import estimate_residues
+    from s2p.batch.inputs import BatchOptions, estimate_residues, expand_inputs, load_predictor, model_identity
 
     config = PredictConfig(
         threshold=arguments.threshold,
@@ -115,9 +84,9 @@ def _run(arguments: argparse.Namespace) -> int:
         ranking=arguments.ranking,
         cluster=ClusterConfig(bandwidth=arguments.bandwidth),
     )
-    options = batch.BatchOptions(
+    options = BatchOptions(
         folder=arguments.output,
-        load=partial(batch.load_predictor, arguments.model, arguments.backbone, arguments.device),
+        load=partial(load_predictor, arguments.model, arguments.backbone, arguments.device),
         formats=arguments.format,
         chains=arguments.chain,
         number=arguments.model_number,
@@ -126,10 +95,10 @@ def _run(arguments: argparse.Namespace) -> int:
         resume=arguments.resume,
         quiet=arguments.quiet,
     )
-    items = batch.expand_inputs(arguments.inputs)
+    items = expand_inputs(arguments.inputs)
     single = len(items) == 1
     if not single or arguments.resume:  # who predicts one structure does not wait for a checksum
-        options = replace(options, model=batch.model_identity(arguments.model, arguments.backbone))
+        options = replace(options, model=model_identity(arguments.model, arguments.backbone))
     say: Callable[[str], None] = partial(print, flush=True)  # a log shows each line as it comes
     bar = None
     if not single and not arguments.quiet and sys.stderr.isatty():

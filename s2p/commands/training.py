@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from s2p.commands import Moved, chosen, epochs, moved, number
+from s2p.commands import Moved, chosen, epochs, flag, moved, number, option
 from s2p.config import DEFAULT_MODEL, Count, Positive, Share, SmoothingConfig
 from s2p.errors import S2PError
 from s2p.training.config import FinetuneConfig, SmootherTrainConfig
@@ -56,53 +56,40 @@ def _add_finetune(commands: Any) -> None:
         epilog="Label files: lines of pdb;chain;TYPE;A12 G13;SEQUENCE (0-based indices), the same as CSV, or records of three "
         "lines (>id, sequence, 0/1). A checkpoint carries the licence of the weights it starts from; its card says which.",
     )
-    parser.add_argument("labels", type=Path, metavar="LABELS", help="chains with their binding residues")
-    parser.add_argument(
-        "--validation", type=Path, metavar="LABELS", help="validation chains (default: a tenth of LABELS, by whole clusters)"
-    )
-    parser.add_argument("--cryptic", type=Path, metavar="LABELS", help="chains with cryptic sites: they get a head of their own")
-    parser.add_argument("--cryptic-validation", type=Path, metavar="LABELS", help="validation chains with cryptic sites")
-    parser.add_argument("--backbone", required=True, metavar="NAME", help="fair-esm name or size, e.g. 8M, 650M, 3B")
-    parser.add_argument("--weights", type=Path, metavar="PATH", help="weights of the backbone (default: found or downloaded)")
-    parser.add_argument("-o", "--output", type=Path, metavar="CKPT", help="checkpoint (default: model.safetensors in --work)")
+    add = partial(option, parser)
+    add("labels", "LABELS", "chains with their binding residues", Path)
+    add("--validation", "LABELS", "validation chains (default: a tenth of LABELS, by whole clusters)", Path)
+    add("--cryptic", "LABELS", "chains with cryptic sites: they get a head of their own", Path)
+    add("--cryptic-validation", "LABELS", "validation chains with cryptic sites", Path)
+    add("--backbone", "NAME", "fair-esm name or size, e.g. 8M, 650M, 3B", required=True)
+    add("--weights", "PATH", "weights of the backbone (default: found or downloaded)", Path)
+    add("-o --output", "CKPT", "checkpoint (default: model.safetensors in --work)", Path)
     add_finetuning(parser, "runs/finetune")
-    parser.add_argument("--resume", action="store_true", help="resume the run in the work folder")
+    flag(parser, "--resume", "resume the run in the work folder")
     parser.set_defaults(run=partial(_run_finetune, parser))
 
 
 def add_finetuning(parser: argparse.ArgumentParser, work: str, config: str | None = None) -> None:
     """Options of a fine-tuning; without ``config`` the user chooses it."""
+    add = partial(option, parser)
     if config is None:
-        parser.add_argument("--config", choices=("default", "published"), default="default", help="default: %(default)s")
+        add("--config", None, choices=("default", "published"), default="default")
     else:
         parser.set_defaults(config=config)
-    parser.add_argument(
-        "--epochs", type=epochs, metavar="H,A", help="epochs of the head alone, and of all (default: the config's)"
-    )
-    parser.add_argument(
-        "--lora", dest="lora_rank", type=number(Count), metavar="RANK", help="train low-rank updates in place of the weights"
-    )
-    parser.add_argument(
-        "--checkpointing", action="store_true", default=None, help="store less, compute more: for large backbones"
-    )
-    parser.add_argument(
-        "--eight-bit", action=argparse.BooleanOptionalAction, help="AdamW with 8-bit states on CUDA (default: the config's)"
-    )
-    parser.add_argument(
-        "--batch-tokens", dest="token_budget", type=number(Count), metavar="N", help="tokens in a batch (default: the config's)"
-    )
-    parser.add_argument(
-        "--micro-tokens", dest="micro_tokens", type=number(Count), metavar="N", help="tokens that go through at once"
-    )
-    parser.add_argument(
-        "--ema", dest="ema_decay", type=number(Share), metavar="D", help="keep a moving average of the weights, of this decay"
-    )
-    parser.add_argument("--label-smoothing", type=number(Share), metavar="S", help="share of each label moved to the other class")
-    parser.add_argument("--seed", type=int, metavar="K", help="default: the config's")
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: %(default)s")
-    parser.add_argument("--work", type=Path, default=Path(work), metavar="DIR", help="logs and states (default: %(default)s)")
-    parser.add_argument("--dry-run", action="store_true", help="print counts, steps, memory and time, and stop")
-    parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
+    add("--epochs", "H,A", "epochs of the head alone, and of all (default: the config's)", epochs)
+    add("--lora", "RANK", "train low-rank updates in place of the weights", number(Count), dest="lora_rank")
+    flag(parser, "--checkpointing", "store less, compute more: for large backbones", default=None)
+    bits = "AdamW with 8-bit states on CUDA (default: the config's)"
+    parser.add_argument("--eight-bit", action=argparse.BooleanOptionalAction, help=bits)
+    add("--batch-tokens", "N", "tokens in a batch (default: the config's)", number(Count), dest="token_budget")
+    add("--micro-tokens", "N", "tokens that go through at once", number(Count))
+    add("--ema", "D", "keep a moving average of the weights, of this decay", number(Share), dest="ema_decay")
+    add("--label-smoothing", "S", "share of each label moved to the other class", number(Share))
+    add("--seed", "K", "default: the config's", int)
+    add("--device", None, choices=("auto", "cpu", "cuda"), default="auto")
+    add("--work", "DIR", "logs and states", Path, Path(work))
+    flag(parser, "--dry-run", "print counts, steps, memory and time, and stop")
+    flag(parser, "--quiet", "print nothing but errors")
 
 
 def finetune_config(arguments: argparse.Namespace) -> FinetuneConfig:
@@ -156,70 +143,40 @@ def _add_smooth_train(commands: Any) -> None:
         "that neither it nor the smoother has seen. Give the split the checkpoint was trained with (--split).",
     )
     add_smoothing(parser, "runs/smooth-train")
-    parser.add_argument(
-        "--embeddings",
-        choices=("finetuned", "frozen"),
-        default="finetuned",
-        help="of the checkpoint's own language model, or of the pre-trained one; `s2p predict` runs one language model only, so "
-        "a smoother of frozen embeddings is trained and judged but not written (default: %(default)s)",
+    embeddings = (
+        "of the checkpoint's own language model, or of the pre-trained one; `s2p predict` runs one language model only, so "
+        "a smoother of frozen embeddings is trained and judged but not written"
     )
-    parser.add_argument("-o", "--output", type=Path, metavar="CKPT", help="checkpoint to write (.safetensors)")
-    for option, command in (("--search", "search"), ("--ablation", "ablation"), ("--seeds", "ablation … --seeds N")):
-        parser.add_argument(option, action=Moved, now=moved(f"python -m benchmarks.studies.smoothing {command}"))
+    option(parser, "--embeddings", None, embeddings, choices=("finetuned", "frozen"), default="finetuned")
+    option(parser, "-o --output", "CKPT", "checkpoint to write (.safetensors)", Path)
+    for gone, command in (("--search", "search"), ("--ablation", "ablation"), ("--seeds", "ablation … --seeds N")):
+        parser.add_argument(gone, action=Moved, now=moved(f"python -m benchmarks.studies.smoothing {command}"))
     parser.set_defaults(run=partial(_run_smooth_train, parser))
 
 
 def add_smoothing(parser: argparse.ArgumentParser, work: str) -> None:
     """Data and options of a training of the smoothing classifier."""
-    parser.add_argument(
-        "source",
-        type=Path,
-        metavar="COMPLEXES|LABELS",
-        help="folder of complexes (index.csv, chain_clusters.csv), sites being the contacts of the ligands; or a label file, "
-        "lines of pdb;chain;TYPE;A12 G13;SEQUENCE or the same as CSV, every line a site",
+    add, given = partial(option, parser), SmootherTrainConfig
+    source = (
+        "folder of complexes (index.csv, chain_clusters.csv), sites being the contacts of the ligands; or a label file, "
+        "lines of pdb;chain;TYPE;A12 G13;SEQUENCE or the same as CSV, every line a site"
     )
-    parser.add_argument(
-        "--model", default=DEFAULT_MODEL, metavar="CKPT", help="checkpoint, by name or path (default: %(default)s)"
-    )
-    parser.add_argument("--structures", type=Path, metavar="DIR", help="structure files of a label file (default: beside it)")
-    parser.add_argument(
-        "--split", type=Path, metavar="CSV", help="columns dataset,id,split (default: by a hash of the 30 %% identity cluster)"
-    )
-    parser.add_argument("--weights", type=Path, metavar="PATH", help="weights of the pre-trained backbone, for frozen embeddings")
-    parser.add_argument(
-        "--radius",
-        dest="context_radius",
-        type=number(Positive),
-        default=SmootherTrainConfig.context_radius,
-        metavar="A",
-        help="residues this close form the context, in angstrom (published: 10 and 15; default: %(default)g)",
-    )
-    parser.add_argument(
-        "--negative-radius",
-        type=number(Positive),
-        default=SmootherTrainConfig.negative_radius,
-        metavar="A",
-        help="non-binding residues this close to a binding one are learned from (published: 10 and 15; default: %(default)g)",
-    )
-    parser.add_argument(
-        "--own-context", dest="include_self", action="store_true", help="let a binding residue into its own context, as published"
-    )
-    parser.add_argument("--seed", type=int, default=SmootherTrainConfig.seed, metavar="K", help="default: %(default)s")
-    parser.add_argument(
-        "--max-epochs", type=number(Count), default=SmootherTrainConfig.max_epochs, metavar="N", help="default: %(default)s"
-    )
-    parser.add_argument(
-        "--work",
-        type=Path,
-        default=Path(work),
-        metavar="DIR",
-        help="log, learning curve, tables, and states: a stopped run resumes from there (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--cache", type=Path, metavar="DIR", help="folder of embeddings (default: embeddings in s2p's cache folder)"
-    )
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: %(default)s")
-    parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
+    add("source", "COMPLEXES|LABELS", source, Path)
+    add("--model", "CKPT", "checkpoint, by name or path", default=DEFAULT_MODEL)
+    add("--structures", "DIR", "structure files of a label file (default: beside it)", Path)
+    add("--split", "CSV", "columns dataset,id,split (default: by a hash of the 30 %% identity cluster)", Path)
+    add("--weights", "PATH", "weights of the pre-trained backbone, for frozen embeddings", Path)
+    close = "residues this close form the context, in angstrom (published: 10 and 15; default: %(default)g)"
+    add("--radius", "A", close, number(Positive), given.context_radius, dest="context_radius")
+    negative = "non-binding residues this close to a binding one are learned from (published: 10 and 15; default: %(default)g)"
+    add("--negative-radius", "A", negative, number(Positive), given.negative_radius)
+    flag(parser, "--own-context", "let a binding residue into its own context, as published", dest="include_self")
+    add("--seed", "K", "", int, given.seed)
+    add("--max-epochs", "N", "", number(Count), given.max_epochs)
+    add("--work", "DIR", "log, learning curve, tables, and states: a stopped run resumes from there", Path, Path(work))
+    add("--cache", "DIR", "folder of embeddings (default: embeddings in s2p's cache folder)", Path)
+    add("--device", None, choices=("auto", "cpu", "cuda"), default="auto")
+    flag(parser, "--quiet", "print nothing but errors")
 
 
 def _run_smooth_train(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:

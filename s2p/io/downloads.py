@@ -6,21 +6,19 @@ not mix; a transfer that breaks starts anew.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import time
 import urllib.error
 import urllib.parse
 import urllib.request
-import uuid
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from http.client import HTTPException
 from pathlib import Path
 from typing import IO, Any
 
 from s2p.errors import FetchError
+from s2p.io.files import replacing, sha256_file
 
 __all__ = ["Checksum", "Unreachable", "cache_folder", "download", "read_json", "readable_size"]
 
@@ -88,33 +86,30 @@ def download(
         With one sentence about what went wrong.
     """
     target, what = Path(target), what or url
-    if checksum is not None and target.is_file() and _digest(target, checksum[0]) == checksum[1].lower():
+    if checksum is not None and target.is_file() and sha256_file(target, checksum[0]) == checksum[1].lower():
         return target
-    part = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.part")
     try:
-        for attempt in range(attempts):
-            try:
-                with _open(url, what, timeout) as response:
-                    target.parent.mkdir(parents=True, exist_ok=True)
-                    with open(part, "wb") as handle:
-                        handle.writelines(_chunks(response, what, timeout, max_bytes, size, progress))
-                break
-            except Unreachable as error:
-                if attempt + 1 == attempts:
+        with replacing(target) as part:
+            for attempt in range(1, attempts + 1):
+                try:
+                    with _open(url, what, timeout) as response:
+                        target.parent.mkdir(parents=True, exist_ok=True)
+                        with open(part, "wb") as handle:
+                            handle.writelines(_chunks(response, what, timeout, max_bytes, size, progress))
+                    break
+                except Unreachable as error:
                     if attempts == 1:
                         raise
-                    raise Unreachable(f"{error}; gave up after {attempts} attempts") from None
-            time.sleep(PAUSE * 2**attempt)
-        if checksum is not None and (found := _digest(part, checksum[0])) != checksum[1].lower():
-            raise FetchError(f"{what}: wrong checksum ({checksum[0]} {found[:12]}…, expected {checksum[1][:12]}…); thrown away")
-        if check is not None and (reason := check(part)):
-            raise FetchError(f"{what}: {reason}; the download from {url} was thrown away")
-        os.replace(part, target)
+                    if attempt == attempts:
+                        raise Unreachable(f"{error}; gave up after {attempts} attempts") from None
+                time.sleep(PAUSE * 2 ** (attempt - 1))
+            if checksum is not None and (found := sha256_file(part, checksum[0])) != checksum[1].lower():
+                wrong = f"wrong checksum ({checksum[0]} {found[:12]}…, expected {checksum[1][:12]}…); thrown away"
+                raise FetchError(f"{what}: {wrong}")
+            if check is not None and (reason := check(part)):
+                raise FetchError(f"{what}: {reason}; the download from {url} was thrown away")
     except OSError as error:  # network trouble became a FetchError already, so this is the disk
         raise FetchError(f"{what}: cannot be written to {target} ({error.strerror or error})") from None
-    finally:
-        with suppress(OSError):
-            part.unlink()
     return target
 
 
@@ -137,11 +132,6 @@ def read_json(url: str, what: str, timeout: float) -> Any:
 def readable_size(n_bytes: int) -> str:
     """``3 MiB``, or ``12 bytes`` below one."""
     return f"{n_bytes >> 20} MiB" if n_bytes >= 1 << 20 else f"{n_bytes} bytes"
-
-
-def _digest(path: Path, algorithm: str) -> str:
-    with open(path, "rb") as handle:
-        return hashlib.file_digest(handle, algorithm).hexdigest()
 
 
 def _open(url: str, what: str, timeout: float) -> Any:

@@ -9,7 +9,8 @@ import io
 import os
 import re
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ __all__ = [
     "read_csv",
     "read_text",
     "remove_leftovers",
+    "replacing",
     "sha256_file",
     "sha256_of",
     "write_bytes",
@@ -58,17 +60,27 @@ def write_text(path: Path, text: str) -> Path:
 
 def write_bytes(path: Path, data: bytes) -> Path:
     """Write ``data`` so that ``path`` is either the whole new file or as it was before."""
-    temporary = path.with_name(f".s2p-{secrets.token_hex(8)}.tmp")
     try:
-        try:
-            with open(temporary, "xb") as handle:
-                handle.write(data)
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with replacing(path) as temporary, open(temporary, "xb") as handle:
+            handle.write(data)
     except OSError as error:
         raise writing_error(path, error) from None
     return path
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A new name beside ``path``: what was written there takes its place at the end, unless there was an error.
+
+    The name is of this call alone, since two runs may write the same file at once.
+    """
+    temporary = path.with_name(f".s2p-{secrets.token_hex(8)}.tmp")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        with suppress(OSError):
+            temporary.unlink()
 
 
 def read_text(path: Path, missing: str = "") -> str:
@@ -152,10 +164,10 @@ def sha256_of(parts: Iterable[bytes | memoryview]) -> str:
     return digest.hexdigest()
 
 
-def sha256_file(path: Path) -> str:
-    """SHA-256 in hex of what a file holds."""
+def sha256_file(path: Path, algorithm: str = "sha256") -> str:
+    """SHA-256, or another checksum, in hex of what a file holds."""
     with open(path, "rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
+        return hashlib.file_digest(handle, algorithm).hexdigest()
 
 
 def remove_leftovers(folder: Path) -> None:

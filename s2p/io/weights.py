@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import secrets
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from s2p.errors import WeightsError
-from s2p.io.files import sha256_of, write_text
+from s2p.io.files import replacing, sha256_of, write_text
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -46,15 +44,10 @@ def write_weights(path: Path, arrays: Mapping[str, Tensor], header: Mapping[str,
     from safetensors.torch import save_file
 
     text = json.dumps({**header, "card": dict(card)})
-    # Of this call alone: two runs may write the same checkpoint at once.
-    partial = path.with_name(f".s2p-{secrets.token_hex(8)}.tmp")
-    try:
-        own = {key: value.detach().cpu().contiguous().clone() for key, value in arrays.items()}  # no two may share memory
+    own = {key: value.detach().cpu().contiguous().clone() for key, value in arrays.items()}  # no two may share memory
+    with replacing(path) as partial:
         save_file(own, partial, metadata={"s2p": text, "sha256": checksum(text, own)})
         partial.chmod(0o644)  # safetensors makes files only their owner can read
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
     write_text(path.with_suffix(".json"), json.dumps({**header, **card}, indent=1, ensure_ascii=False) + "\n")
 
 

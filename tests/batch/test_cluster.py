@@ -19,9 +19,9 @@ import pytest
 from batch_stub import Stub, pdb, unusable
 
 from s2p.batch import cluster as batch_cluster
+from s2p.batch.inputs import BatchConfig, BatchOptions, expand_inputs
 from s2p.batch.journal import JOURNAL
-from s2p.batch.run import BatchOptions, Row, expand_inputs, predict_batch
-from s2p.batch.work import BatchConfig
+from s2p.batch.run import Row, predict_batch
 from s2p.errors import S2PError, WeightsError
 
 pytest.importorskip("distributed", reason="needs the extra 'dask'")

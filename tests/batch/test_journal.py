@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from batch_stub import Stub, pdb
 
-from s2p.batch.inputs import Item
+from s2p.batch.inputs import BatchOptions, Item, expand_inputs
 from s2p.batch.journal import JOURNAL, Finished, Journal, intact
-from s2p.batch.run import BatchOptions, expand_inputs, predict_batch
+from s2p.batch.run import predict_batch
 from s2p.config import PredictConfig
 from s2p.errors import S2PError, TargetError
 from s2p.io import files

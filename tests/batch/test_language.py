@@ -9,7 +9,7 @@ import pytest
 import torch
 from batch_stub import Stub
 
-from s2p.batch.language import LanguageStage, StagedPredictor, out_of_memory
+from s2p.batch.run import LanguageStage, StagedPredictor, out_of_memory
 from s2p.config import PredictConfig, WindowConfig
 from s2p.errors import S2PError
 from s2p.language.esm import LanguageOutput, token_batches

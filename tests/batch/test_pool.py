@@ -14,9 +14,8 @@ import pytest
 from batch_stub import Stub, pdb
 
 from s2p.batch import pool
-from s2p.batch.inputs import estimate_residues
-from s2p.batch.run import BatchOptions, expand_inputs, load_predictor, predict_batch
-from s2p.batch.work import BatchConfig, make_task
+from s2p.batch.inputs import BatchConfig, BatchOptions, estimate_residues, expand_inputs, load_predictor, make_task
+from s2p.batch.run import predict_batch
 from s2p.config import DEFAULT_MODEL
 from s2p.errors import WeightsError
 

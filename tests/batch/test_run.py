@@ -14,8 +14,9 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
-from s2p.batch import work as batch_work
-from s2p.batch.run import BatchOptions, Item, expand_inputs, predict_batch
+from s2p.batch import run as batch_run
+from s2p.batch.inputs import BatchOptions, Item, expand_inputs
+from s2p.batch.run import predict_batch
 from s2p.config import PredictConfig
 from s2p.errors import FetchError, S2PError, StructureError, WeightsError
 from s2p.io import fetch as io_fetch
@@ -352,6 +353,6 @@ def test_errors_of_the_reader_are_what_the_user_sees(inputs, tmp_path, monkeypat
     def broken(*_: object, **__: object) -> Structure:
         raise StructureError("plain words")
 
-    monkeypatch.setattr(batch_work, "read_structure", broken)
+    monkeypatch.setattr(batch_run, "read_structure", broken)
     (row,) = predict_batch(expand_inputs([str(inputs / "a.pdb")]), options(tmp_path))
     assert row.message == "plain words"

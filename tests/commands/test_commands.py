@@ -322,7 +322,7 @@ def test_a_cluster_is_asked_for(monkeypatch, capsys):
 
 
 def test_another_model_under_the_same_name_is_noticed(capsys):
-    from s2p.batch.run import model_identity
+    from s2p.batch.inputs import model_identity
 
     Path("own.safetensors").write_bytes(b"one")
     assert predict("a.pdb", "b.pdb", "--model", "own.safetensors") == 0

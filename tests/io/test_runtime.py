@@ -13,7 +13,8 @@ import numba
 import pytest
 from builders import make_prediction
 
-from s2p.batch.run import BatchOptions, expand_inputs, predict_batch
+from s2p.batch.inputs import BatchOptions, expand_inputs
+from s2p.batch.run import predict_batch
 from s2p.io import runtime
 from s2p.io.runtime import measure, peak_megabytes
 from s2p.prediction import Prediction

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from builders import NASTY, make_prediction
 
-from s2p.batch import run as batch
+from s2p.batch.inputs import BatchOptions, expand_inputs
+from s2p.batch.run import predict_batch
 from s2p.output.palette import pocket_color
 from s2p.output.report_index import write_index
 from s2p.output.thumbnail import thumbnail
@@ -73,17 +74,17 @@ class Fake:
 
 @pytest.mark.parametrize(("formats", "there"), [(("csv", "html"), True), (("csv",), False)])
 def test_batch_writes_it(tmp_path: Path, examples: Path, formats: tuple[str, ...], there: bool) -> None:
-    items = batch.expand_inputs([str(examples / "1ubi.pdb.gz"), str(examples / "4CUP.cif"), str(tmp_path / "none.pdb")])
-    options = batch.BatchOptions(tmp_path / "out", Fake, formats, quiet=True)
-    rows = list(batch.predict_batch(items, options))
+    items = expand_inputs([str(examples / "1ubi.pdb.gz"), str(examples / "4CUP.cif"), str(tmp_path / "none.pdb")])
+    options = BatchOptions(tmp_path / "out", Fake, formats, quiet=True)
+    rows = list(predict_batch(items, options))
     assert [row.status for row in rows] == ["ok", "ok", "error"]
     index = tmp_path / "out" / "index.html"
     assert index.exists() is there
     if there:
         assert index.read_text().count("<svg") == 2
         # Done already: the pictures come from the reports of the first run.
-        again = list(batch.predict_batch(items, replace(options, resume=True)))
+        again = list(predict_batch(items, replace(options, resume=True)))
         assert [row.status for row in again] == ["skipped", "skipped", "error"] and index.read_text().count("<svg") == 2
         # Another run without reports.
-        list(batch.predict_batch(items, replace(options, formats=("csv",))))
+        list(predict_batch(items, replace(options, formats=("csv",))))
         assert not index.exists()
