@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -115,16 +116,13 @@ class Journal:
         line = json.dumps(asdict(finished), ensure_ascii=False).encode("utf-8", errors="replace") + b"\n"
         try:
             # A run that was killed while it wrote, or a full disk, may have left half a line.
-            if self._handle.seek(0, 2) and not self._ends_a_line():
-                line = b"\n" + line
+            if size := self._handle.seek(0, 2):
+                self._handle.seek(size - 1)
+                line = line if self._handle.read(1) == b"\n" else b"\n" + line
             if self._handle.write(line) != len(line):
                 raise OSError(28, "No space left on device")
         except OSError as error:
             raise writing_error(self._path, error) from None
-
-    def _ends_a_line(self) -> bool:
-        self._handle.seek(-1, 2)
-        return self._handle.read(1) == b"\n"
 
 
 def _parse(line: bytes) -> Finished | None:
@@ -138,14 +136,11 @@ def _parse(line: bytes) -> Finished | None:
 
 def _lock(handle: BinaryIO) -> bool:
     """Take the file for this process; it is given back when the process ends, however it ends."""
-    try:
+    with suppress(ImportError, OSError):  # Windows, where nobody checks, or a file system without locks
         import fcntl
-    except ImportError:  # Windows: nobody checks
-        return True
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:  # a file system without locks
-        return True
+
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
     return True

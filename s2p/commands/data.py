@@ -14,7 +14,6 @@ from s2p.errors import S2PError
 
 if TYPE_CHECKING:
     from s2p.datasets.label_files import Annotation
-    from s2p.datasets.labelled import LabelledChain
     from s2p.structure.ligands import LigandReport
     from s2p.structure.reading import Structure
 
@@ -65,9 +64,11 @@ def _add_datasets(commands: Any) -> None:
 
 
 def _run_labels(arguments: argparse.Namespace) -> int:
+    import numpy as np
+
     from s2p.batch.inputs import expand_inputs
     from s2p.datasets.enhancement import EnhanceConfig, enhance_structures, evidence_table
-    from s2p.datasets.label_files import format_annotations
+    from s2p.datasets.label_files import Annotation, format_annotations
     from s2p.io.files import write_text
     from s2p.structure.ligands import file_bonds, ligand_sites
     from s2p.structure.reading import read_structure
@@ -108,7 +109,11 @@ def _run_labels(arguments: argparse.Namespace) -> int:
             elif len(e.members) > 1:
                 lost = f"; {e.lost} binding residues are not observed in it" if e.lost else ""
                 print(f"{e.chain.id}: joined with {', '.join(e.members[1:])}{lost}", file=sys.stderr)
-        text = format_annotations([_from_chain(e.chain) for e in enhanced if e.evidence], arguments.format)
+        parts = ((*e.chain.id.rpartition("_")[::2], e.chain) for e in enhanced if e.evidence)
+        joined = [
+            Annotation(pdb, name, "enhanced", np.flatnonzero(x.labels).astype(np.int32), x.sequence) for pdb, name, x in parts
+        ]
+        text = format_annotations(joined, arguments.format)
     elif arguments.format == "table":
         text = _table(reports)
     else:
@@ -151,15 +156,6 @@ def _annotations(structure: Structure, report: LigandReport, per: str) -> list[A
             inside = [(names, np.unique(np.concatenate([indices for _, indices in inside])))]
         rows += [Annotation(structure.name, chain, name, indices.astype(np.int32), sequence) for name, indices in inside]
     return rows
-
-
-def _from_chain(chain: LabelledChain) -> Annotation:
-    import numpy as np
-
-    from s2p.datasets.label_files import Annotation
-
-    pdb, _, name = chain.id.rpartition("_")
-    return Annotation(pdb, name, "enhanced", np.flatnonzero(chain.labels).astype(np.int32), chain.sequence)
 
 
 def _run_list(arguments: argparse.Namespace) -> int:

@@ -75,6 +75,8 @@ def _model_number(text: str) -> int | str:
 
 
 def _run(arguments: argparse.Namespace) -> int:
+    from tqdm import tqdm
+
     from s2p.batch import run as batch
     from s2p.batch.inputs import BatchOptions, estimate_residues, expand_inputs, load_predictor, model_identity
 
@@ -99,21 +101,18 @@ def _run(arguments: argparse.Namespace) -> int:
     single = len(items) == 1
     if not single or arguments.resume:  # who predicts one structure does not wait for a checksum
         options = replace(options, model=model_identity(arguments.model, arguments.backbone))
-    say: Callable[[str], None] = partial(print, flush=True)  # a log shows each line as it comes
-    bar = None
-    if not single and not arguments.quiet and sys.stderr.isatty():
-        from tqdm import tqdm
-
-        # By residues: structures are begun with the largest, so that their number says too little about the time left.
-        shape = "{desc}|{bar}| {elapsed}, {remaining} left"
-        bar = tqdm(total=sum(map(estimate_residues, items)), file=sys.stderr, bar_format=shape)
-        say = tqdm.write  # prints above the bar
+    watched = not single and not arguments.quiet and sys.stderr.isatty()
+    # By residues: structures are begun with the largest, so that their number says too little about the time left.
+    total, shape = sum(map(estimate_residues, items)), "{desc}|{bar}| {elapsed}, {remaining} left"
+    # A log shows each line as it comes; what tqdm writes stands above the bar.
+    say: Callable[[str], None] = tqdm.write if watched else partial(print, flush=True)
     done = failed = 0
     try:
-        rows = batch.predict_batch(
-            items, options, jobs=arguments.jobs, scheduler=arguments.scheduler, local_cluster=arguments.local_cluster
-        )
-        with closing(rows):
+        where = {"jobs": arguments.jobs, "scheduler": arguments.scheduler, "local_cluster": arguments.local_cluster}
+        with (
+            tqdm(total=total, file=sys.stderr, bar_format=shape, disable=not watched) as bar,
+            closing(batch.predict_batch(items, options, **where)) as rows,
+        ):
             for row in rows:
                 done += 1
                 if row.status == "error":
@@ -121,16 +120,13 @@ def _run(arguments: argparse.Namespace) -> int:
                     print(f"s2p: error: {row.message}", file=sys.stderr)
                 elif not arguments.quiet:
                     say(_one_report(row) if single else _one_line(row))
-                if bar is not None:
-                    bar.set_description_str(f"{done}/{len(items)} ", refresh=False)
-                    if row.status == "skipped":  # which says nothing about the speed
-                        bar.total = (bar.total or 0) - row.size
-                        bar.refresh()
-                    else:
-                        bar.update(row.size)
+                bar.set_description_str(f"{done}/{len(items)} ", refresh=False)
+                if row.status == "skipped":  # which says nothing about the speed
+                    bar.total = (bar.total or 0) - row.size
+                    bar.refresh()
+                else:
+                    bar.update(row.size)
     finally:
-        if bar is not None:
-            bar.close()
         if not single and done and not arguments.quiet:
             print(f"{done - failed} of {len(items)} predicted, {failed} failed; {arguments.output / 'summary.csv'}")
     return 1 if failed else 0

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 from s2p.commands import Moved, chosen, epochs, flag, moved, number, option
 from s2p.config import DEFAULT_MODEL, Count, Positive, Share, SmoothingConfig
-from s2p.errors import S2PError
 from s2p.training.config import FinetuneConfig, SmootherTrainConfig
 
 if TYPE_CHECKING:
@@ -107,18 +106,9 @@ def _run_finetune(parser: argparse.ArgumentParser, arguments: argparse.Namespace
         parser.error(f"-o {out}: a checkpoint is a .safetensors file")
     from s2p.training.job import FinetuneJob, backbone_name, describe, read_sets, run_finetune
 
-    job = FinetuneJob(
-        arguments.labels,
-        backbone_name(arguments.backbone),
-        out,
-        arguments.work,
-        arguments.validation,
-        arguments.cryptic,
-        arguments.cryptic_validation,
-        arguments.weights,
-        finetune_config(arguments),
-        arguments.device,
-    )
+    paths = (arguments.work, arguments.validation, arguments.cryptic, arguments.cryptic_validation, arguments.weights)
+    backbone, config = backbone_name(arguments.backbone), finetune_config(arguments)
+    job = FinetuneJob(arguments.labels, backbone, out, *paths, config, arguments.device)
     sets = read_sets(job)
     if arguments.dry_run or not arguments.quiet:
         print(describe(job, sets, timed=arguments.dry_run), flush=True)
@@ -237,10 +227,7 @@ def open_sites(arguments: argparse.Namespace) -> tuple[Checkpoint, dict[str, lis
 
 
 def known_examples(
-    arguments: argparse.Namespace,
-    checkpoint: Checkpoint,
-    sites: dict[str, list[KnownSites]],
-    kind: str,
+    arguments: argparse.Namespace, checkpoint: Checkpoint, sites: dict[str, list[KnownSites]], kind: str
 ) -> tuple[Sequence[SmoothingExample], Sequence[SmoothingExample]]:
     """Training and validation examples with ``finetuned`` or ``frozen`` embeddings."""
     from s2p.training.known_sites import embed_structures, frozen_model, smoothing_examples
@@ -285,11 +272,7 @@ def write_smoother(
         "note": "embeddings are in-sample for chains the language model was trained on; thresholds are those of the old smoother",
     }
     card = checkpoint.card | {"smoother": training, "smoother_of": checkpoint.name}
-    written = replace(checkpoint, name=arguments.output.stem, smoother=smoother, card=card)
-    try:
-        save_checkpoint(written, arguments.output)
-    except OSError as error:
-        raise S2PError(f"cannot write {arguments.output} ({error.strerror or error})") from None
+    save_checkpoint(replace(checkpoint, name=arguments.output.stem, smoother=smoother, card=card), arguments.output)
     if config.context_radius != SmoothingConfig.radius:
         say(f"note: `s2p predict` forms contexts within {SmoothingConfig.radius:g} Å, not {config.context_radius:g}")
     say(f"wrote {arguments.output}; its thresholds are unchanged: tune them again on validation before relying on them")

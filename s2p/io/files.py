@@ -136,16 +136,13 @@ def csv_text(rows: Iterable[Sequence[Any]] | Iterable[Mapping[str, Any]], column
     columns
         Names of the columns; may be left out where there is a mapping, whose keys are the columns then.
     """
-    table: list[Any] = list(rows)
-    keyed = bool(table) and isinstance(table[0], Mapping)
+    table, out = list[Any](rows), io.StringIO()
     names = columns if columns is not None else list(table[0])
-    out = io.StringIO()
-    if keyed:
-        writer = csv.DictWriter(out, names, lineterminator="\n")  # complains of a key that is no column
-        writer.writeheader()
-        writer.writerows(table)
+    csv.writer(out, lineterminator="\n").writerow(names)
+    if table and isinstance(table[0], Mapping):
+        csv.DictWriter(out, names, lineterminator="\n").writerows(table)  # complains of a key that is no column
     else:
-        csv.writer(out, lineterminator="\n").writerows([names, *table])
+        csv.writer(out, lineterminator="\n").writerows(table)
     return out.getvalue()
 
 

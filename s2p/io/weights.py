@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from s2p.errors import WeightsError
-from s2p.io.files import replacing, sha256_of, write_text
+from s2p.io.files import replacing, sha256_of, write_text, writing_error
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -45,9 +45,12 @@ def write_weights(path: Path, arrays: Mapping[str, Tensor], header: Mapping[str,
 
     text = json.dumps({**header, "card": dict(card)})
     own = {key: value.detach().cpu().contiguous().clone() for key, value in arrays.items()}  # no two may share memory
-    with replacing(path) as partial:
-        save_file(own, partial, metadata={"s2p": text, "sha256": checksum(text, own)})
-        partial.chmod(0o644)  # safetensors makes files only their owner can read
+    try:
+        with replacing(path) as partial:
+            save_file(own, partial, metadata={"s2p": text, "sha256": checksum(text, own)})
+            partial.chmod(0o644)  # safetensors makes files only their owner can read
+    except OSError as error:
+        raise writing_error(path, error) from None
     write_text(path.with_suffix(".json"), json.dumps({**header, **card}, indent=1, ensure_ascii=False) + "\n")
 
 
