@@ -22,9 +22,9 @@ from typing import Any
 import numpy as np
 
 from s2p.config import SurfaceConfig
-from s2p.pockets.calibration import pocket_features
 from s2p.pockets.clustering import mean_shift, vote
 from s2p.pockets.published import Cluster, find_clusters, positive_points, rank_clusters
+from s2p.pockets.ranking import pocket_features
 from s2p.structure.arrays import Atoms, Residues, Structure
 from s2p.structure.reading import read_structure
 

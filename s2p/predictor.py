@@ -18,8 +18,7 @@ from s2p.errors import S2PError, StructureError, WeightsError
 from s2p.io.runtime import pick_device
 from s2p.io.weights import SHIPPED, find_weights
 from s2p.language.esm import BACKBONES, LanguageOutput, predict_residues
-from s2p.pockets.calibration import SMALLEST, limits, pocket_features
-from s2p.pockets.ranking import ranked
+from s2p.pockets.ranking import SMALLEST, limits, pocket_features, ranked
 from s2p.pockets.scored import find_point_pockets
 from s2p.prediction import Pocket, Prediction, Predictor, import_predictor, names_class, obeyed, predict_with, sigmoid
 from s2p.residues.context import context_features, context_logits

@@ -47,8 +47,8 @@ from s2p.models.kalasanty.grid import Box
 from s2p.models.kalasanty.network import Kalasanty
 from s2p.models.kalasanty.pockets import cavity_features, find_cavities
 from s2p.models.kalasanty.predictor import KalasantyCheckpoint, KalasantyPredictor
-from s2p.pockets.calibration import PocketModel
 from s2p.pockets.hits import HIT, dca, dcc, site_center
+from s2p.pockets.ranking import PocketModel
 from s2p.structure.reading import Structure
 
 __all__ = [

@@ -33,9 +33,8 @@ from benchmarks.recipes.points import (
 from s2p.errors import S2PError
 from s2p.evaluation.config import BenchmarkConfig
 from s2p.io.runtime import progress_bar
-from s2p.pockets.calibration import PocketModel
+from s2p.pockets.ranking import CLIP, PocketModel, PointPocketConfig, PointScorer
 from s2p.pockets.scored import Peaks, candidates, peaks
-from s2p.pockets.scorer import CLIP, PointPocketConfig, PointScorer
 from s2p.surface.features import PointConfig, families, feature_names
 
 __all__ = [
@@ -56,7 +55,7 @@ Grouping = Callable[[NDArray[np.floating], NDArray[np.floating], PointPocketConf
 
 @dataclass(frozen=True, eq=False)
 class Network:
-    """Standardisation and layers of M perceptrons, as in :class:`~s2p.pockets.scorer.PointScorer`."""
+    """Standardisation and layers of M perceptrons, as in :class:`~s2p.pockets.ranking.PointScorer`."""
 
     mean: NDArray[np.float32]
     scale: NDArray[np.float32]

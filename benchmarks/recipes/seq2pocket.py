@@ -39,10 +39,9 @@ from s2p.evaluation.intervals import Summary, summarise
 from s2p.evaluation.residues import auprc_trapezoid, best_mcc_threshold
 from s2p.evaluation.rows import ComplexResult
 from s2p.language.esm import ResidueModel, load_backbone
-from s2p.pockets.calibration import pocket_features
 from s2p.pockets.hits import HIT, dca
 from s2p.pockets.published import find_clusters
-from s2p.pockets.scorer import PointScorer
+from s2p.pockets.ranking import PointScorer, pocket_features
 from s2p.prediction import sigmoid
 from s2p.predictor import ResidueScores, Seq2Pocket
 from s2p.residues.context import context_features

@@ -19,8 +19,8 @@ from benchmarks.recipes.point_training import Builder, Grouping
 from benchmarks.recipes.points import PointSet, PointTrainConfig
 from s2p.config import Checked, Count, Positive
 from s2p.pockets.clustering import mean_shift
+from s2p.pockets.ranking import PointPocketConfig
 from s2p.pockets.scored import Peaks
-from s2p.pockets.scorer import PointPocketConfig
 from s2p.surface.features import feature_names
 
 __all__ = ["EstimatorScorer", "PointStudyConfig", "grouped", "linked", "shifted", "tree_builders"]

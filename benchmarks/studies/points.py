@@ -28,10 +28,8 @@ from s2p.evaluation.compare import evaluate_complex
 from s2p.evaluation.config import BenchmarkConfig
 from s2p.evaluation.rows import ComplexResult
 from s2p.io.runtime import progress_bar
-from s2p.pockets.calibration import PocketModel
-from s2p.pockets.ranking import ranked
+from s2p.pockets.ranking import PocketModel, PointPocketConfig, ranked
 from s2p.pockets.scored import peaks, pockets_of_points
-from s2p.pockets.scorer import PointPocketConfig
 from s2p.prediction import Prediction, sigmoid
 from s2p.predictor import ResidueScores, Seq2Pocket
 from s2p.surface.surroundings import Surroundings

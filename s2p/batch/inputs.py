@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING, Any
 from s2p.config import Checked, Count, Natural, PredictConfig
 from s2p.io.files import file_stem, sha256_file
 from s2p.io.weights import weights_path
-from s2p.structure.reading import SUFFIXES, is_structure_file, stem
+from s2p.structure.reading import SUFFIXES, ModelChoice, is_structure_file, stem
 
 if TYPE_CHECKING:
     from s2p.batch.journal import Finished
-    from s2p.structure.models import ModelChoice
 
 __all__ = [
     "BatchConfig",

@@ -13,9 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from s2p.io.runtime import numba
-from s2p.pockets.calibration import PocketModel
-from s2p.pockets.ranking import originals, places, ranked
-from s2p.pockets.scorer import PointPocketConfig, PointScorer
+from s2p.pockets.ranking import PocketModel, PointPocketConfig, PointScorer, originals, places, ranked
 from s2p.prediction import Pocket
 from s2p.structure.cells import binding_residues, build_cells, cell_runs
 from s2p.structure.reading import Structure

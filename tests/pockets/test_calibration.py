@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from s2p.config import PredictConfig
-from s2p.pockets.calibration import CALIBRATED, SMALLEST
+from s2p.pockets.ranking import CALIBRATED, SMALLEST
 from s2p.prediction import Prediction, Predictor
 from s2p.predictor import load
 from s2p.structure.reading import Structure, read_structure

@@ -11,9 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from s2p.pockets.calibration import PocketModel
+from s2p.pockets.ranking import PocketModel, PointPocketConfig, PointScorer
 from s2p.pockets.scored import POCKET_FEATURES, find_point_pockets, peak_features, peaks, score_points
-from s2p.pockets.scorer import PointPocketConfig, PointScorer
 from s2p.surface.features import PointEncoder, feature_names
 from s2p.surface.surroundings import Surroundings
 

@@ -10,8 +10,7 @@ import pytest
 import torch
 
 from s2p.errors import WeightsError
-from s2p.pockets.calibration import PocketModel
-from s2p.pockets.scorer import PointPocketConfig, PointScorer
+from s2p.pockets.ranking import PocketModel, PointPocketConfig, PointScorer
 from s2p.surface.features import PointConfig, PointEncoder, feature_names
 
 

@@ -18,8 +18,7 @@ from s2p.models.kalasanty.config import KalasantyConfig, KalasantyPocketConfig
 from s2p.models.kalasanty.grid import Box, atom_channels, central_box, covering_box, fill_box, rotations, turn_grid
 from s2p.models.kalasanty.network import Kalasanty
 from s2p.models.kalasanty.pockets import cavity_features, find_cavities, near_cavity, residue_probabilities
-from s2p.pockets.calibration import PocketModel
-from s2p.pockets.ranking import ranked
+from s2p.pockets.ranking import PocketModel, ranked
 from s2p.prediction import Density, Pocket, Prediction
 from s2p.structure.reading import Structure
 

@@ -16,7 +16,7 @@ from s2p.models.kalasanty.config import KalasantyConfig, KalasantyPocketConfig
 from s2p.models.kalasanty.grid import Box, central_box
 from s2p.models.kalasanty.network import Kalasanty
 from s2p.models.kalasanty.predictor import KalasantyCheckpoint, KalasantyPredictor, load_kalasanty
-from s2p.pockets.calibration import PocketModel
+from s2p.pockets.ranking import PocketModel
 from s2p.prediction import Predictor
 from s2p.predictor import Seq2Pocket
 from s2p.structure.ligands import relevant_ligands

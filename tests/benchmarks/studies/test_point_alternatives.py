@@ -8,7 +8,7 @@ from scipy.cluster.hierarchy import fcluster, linkage
 
 from benchmarks.recipes.points import PointSet, PointTrainConfig
 from benchmarks.studies.point_alternatives import PointStudyConfig, linked, shifted, tree_builders
-from s2p.pockets.scorer import PointPocketConfig
+from s2p.pockets.ranking import PointPocketConfig
 from s2p.surface.features import PointConfig, PointEncoder, feature_names
 
 

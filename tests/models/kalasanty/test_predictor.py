@@ -23,8 +23,8 @@ from s2p.models.kalasanty.config import KalasantyConfig, KalasantyPocketConfig
 from s2p.models.kalasanty.grid import atom_channels, central_box, fill_box, rotations, turn_grid
 from s2p.models.kalasanty.network import Kalasanty
 from s2p.models.kalasanty.predictor import KalasantyCheckpoint, KalasantyPredictor, cavity_density, load_kalasanty
-from s2p.pockets.calibration import PocketModel
 from s2p.pockets.hits import ligand_hits
+from s2p.pockets.ranking import PocketModel
 from s2p.prediction import Predictor
 from s2p.structure.reading import Structure, read_structure
 
