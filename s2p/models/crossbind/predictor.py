@@ -18,7 +18,6 @@ from s2p.io.weights import fill, find_weights, read_weights
 from s2p.language.esm import LanguageOutput, ResidueModel
 from s2p.models.crossbind.cloud import cloud_of
 from s2p.models.crossbind.config import CrossBindConfig, CrossBindFilterConfig
-from s2p.models.crossbind.features import residue_features
 from s2p.models.crossbind.filter import filter_probabilities, geodesic_neighbours, log_propensities, sequence_neighbours
 from s2p.models.crossbind.network import CrossBind, residue_logits
 from s2p.models.crossbind.sequence import apply_update
@@ -78,8 +77,8 @@ class CrossBindPredictor(Seq2Pocket):
         base = super()._scores(structure, outputs, config)
         p, network = base.probabilities, self.trained.network
         if network is not None:
-            features = residue_features(structure)[:, : network.config.feature_width]
-            logits = residue_logits(network, cloud_of(structure, network.config), base.embeddings, features)
+            none = np.zeros((len(p), 0), np.float32)
+            logits = residue_logits(network, cloud_of(structure, network.config), base.embeddings, none)
             p = sigmoid(logits).astype(np.float32)
         if (rule := self.trained.filter) is not None:
             chain, letters = structure.residues.chain, "".join(structure.residues.one_letter.tolist())
@@ -129,6 +128,10 @@ def load_crossbind(
     base = apply_update(base, update).to(device)
     network = None
     if header["network"] is not None:
+        if width := header["network"]["feature_width"]:
+            raise WeightsError(
+                f"{path} reads {width} evolutionary numbers of each residue, which predictions lack; train it without"
+            )
         network = CrossBind(CrossBindConfig(**header["network"] | {"head_widths": tuple(header["network"]["head_widths"])}))
         fill(network, {key.removeprefix("network."): arrays[key] for key in arrays if key.startswith("network.")}, path)
         network = network.to(device).eval()

@@ -1,4 +1,4 @@
-"""Every knob of PocketGen, with its default: the small configuration that a processor trains; :meth:`PocketGenConfig.published`.
+"""Every knob of PocketGen, with its default: the small configuration that a processor trains, and the paper's in words.
 
 Source: PocketGen (Zhang et al. 2024) and its public code; what neither states, or where we differ, is marked as ours.
 """
@@ -63,11 +63,6 @@ class PocketGenConfig(Checked):
     trained at 1 and chosen on validation, for on few complexes this part learns by heart."""
     passes: Count = 3
     """Times the network is applied, each to what it gave before."""
-
-    @classmethod
-    def published(cls) -> PocketGenConfig:
-        """The paper's."""
-        return cls(width=128, layers=4, neighbours=8, n_gaussians=64, language_width=1280)
 
 
 @dataclass(frozen=True)

@@ -81,11 +81,8 @@ def test_sequence_branch_makes_patches_and_says_what_it_is(sequence_only: CrossB
         predictor.predict(hhai, PredictConfig(ranking="surface"))
 
 
-@pytest.mark.parametrize("feature_width", [0, 54])
-def test_the_whole_network_reads_the_structure(
-    sequence_only: CrossBindCheckpoint, hhai: Structure, examples: Path, feature_width: int
-) -> None:
-    predictor = CrossBindPredictor(whole(sequence_only, feature_width))
+def test_the_whole_network_reads_the_structure(sequence_only: CrossBindCheckpoint, hhai: Structure, examples: Path) -> None:
+    predictor = CrossBindPredictor(whole(sequence_only))
     found = predictor.predict(hhai)
     assert SEQUENCE_ONLY not in found.notes
     assert np.corrcoef(found.probabilities, CrossBindPredictor(sequence_only).predict(hhai).probabilities)[0, 1] < 0.99
@@ -152,6 +149,9 @@ def test_wrong_files(sequence_only: CrossBindCheckpoint, update: dict[str, torch
     path = tmp_path / "c.safetensors"
     save_crossbind(sequence_only, {key: value for key, value in update.items() if not key.endswith(".down")}, path)
     with pytest.raises(WeightsError, match="damaged"):
+        load_crossbind(path)
+    save_crossbind(whole(sequence_only, feature_width=54), update, path)
+    with pytest.raises(WeightsError, match="reads 54 evolutionary numbers of each residue, which predictions lack"):
         load_crossbind(path)
 
 

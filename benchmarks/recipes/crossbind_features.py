@@ -1,4 +1,7 @@
-"""Evolutionary and structural numbers of residues, 54 of them as in the paper, with stand-ins for those of an alignment."""
+"""Evolutionary and structural numbers of residues, 54 of them as in CrossBind's paper, with stand-ins for those of an alignment.
+
+A network reads them if its ``feature_width`` says so. Nothing that is shipped or compared does, and predictions do not make them.
+"""
 
 from __future__ import annotations
 

@@ -5,9 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 
-from s2p.models.crossbind.features import backbone_angles, residue_features
-from s2p.structure.reading import Structure
+from benchmarks.recipes.crossbind_features import backbone_angles, residue_features
+from s2p.structure.reading import Structure, read_structure
+
+
+@pytest.fixture(scope="module")
+def ubiquitin(examples: Path) -> Structure:
+    return read_structure(examples / "1ubi.pdb.gz")
 
 
 def test_residue_features(ubiquitin: Structure) -> None:
