@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -162,35 +162,31 @@ def _gemmi_chains(table: AtomTable, index: NDArray[np.int64], design: Design, pl
         residue.subchain, residue.label_seq = str(table.label_chain[a]), int(table.label_number[a]) or None
         if k in places:
             done.add(k)
-            _replace(residue, design, places[k])
-        else:
-            for row in np.flatnonzero(keep[a:b]) + a:
-                atom = gemmi.Atom()
-                atom.name, atom.element, atom.altloc = (
-                    str(table.name[row]),
-                    gemmi.Element(table.element[row]),
-                    table.altloc[row] or "\0",
-                )
-                atom.pos, atom.occ, atom.b_iso = gemmi.Position(*table.coord[row]), table.occupancy[row], table.b_factor[row]
-                residue.add_atom(atom)
+            _design(residue, design, places[k])
+        for row in np.flatnonzero(keep[a:b]) + a if k not in places else ():
+            numbers = table.coord[row], table.b_factor[row], table.occupancy[row]
+            residue.add_atom(_atom(str(table.name[row]), table.element[row], *numbers, table.altloc[row]))
         new.add_residue(residue)
     if new is not None:
         yield new
 
 
-def _replace(residue: gemmi.Residue, design: Design, place: int) -> None:
-    """Name and atoms of one residue."""
+def _atom(
+    name: str, element: str, place: Iterable[float], b_factor: float = 20.0, occupancy: float = 1.0, altloc: str = ""
+) -> gemmi.Atom:
+    atom = gemmi.Atom()
+    atom.name, atom.element, atom.altloc = name, gemmi.Element(element), altloc or "\0"
+    atom.pos, atom.occ, atom.b_iso = gemmi.Position(*place), occupancy, b_factor
+    return atom
+
+
+def _design(residue: gemmi.Residue, design: Design, place: int) -> None:
+    """Name and atoms of one designed residue."""
     kind = int(design.types[place])
-    name = RESIDUES[kind - 1]
-    while len(residue):
-        del residue[0]
-    residue.name = name
-    for slot, atom_name in enumerate(SLOTS[name]):
-        atom = gemmi.Atom()
-        atom.name, atom.element = atom_name, gemmi.Element(atom_name[0])
-        atom.pos = gemmi.Position(*design.coord[place, slot].tolist())
-        atom.occ, atom.b_iso = 1.0, float(100 * design.probabilities[place, kind - 1])
-        residue.add_atom(atom)
+    residue.name = RESIDUES[kind - 1]
+    b_factor = float(100 * design.probabilities[place, kind - 1])
+    for name, coord in zip(SLOTS[residue.name], design.coord[place].tolist(), strict=False):
+        residue.add_atom(_atom(name, name[0], coord, b_factor))
 
 
 def _append(model: gemmi.Model, ligand: LigandAtoms) -> None:
@@ -202,10 +198,7 @@ def _append(model: gemmi.Model, ligand: LigandAtoms) -> None:
     count: dict[str, int] = {}
     for place, element in zip(ligand.coord.tolist(), ligand.element.tolist(), strict=True):
         count[element] = count.get(element, 0) + 1
-        atom = gemmi.Atom()
-        atom.name, atom.element, atom.occ = f"{element}{count[element]}"[:4], gemmi.Element(element), 1.0
-        atom.pos = gemmi.Position(*place)
-        residue.add_atom(atom)
+        residue.add_atom(_atom(f"{element}{count[element]}"[:4], element, place))
     chain.add_residue(residue)
     model.add_chain(chain)
 
