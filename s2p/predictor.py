@@ -96,8 +96,7 @@ class Seq2Pocket:
         final, parts, head = logits.copy(), assemblies(structure), self.checkpoint.context
         if head is not None and config.use_context:
             for part in parts:
-                features = context_features(part.structure, logits[part.residues], part)
-                final[part.residues] = context_logits(head, features)
+                final[part.residues] = context_logits(head, context_features(part, logits[part.residues]))
         return ResidueScores(sigmoid(final).astype(np.float32), embeddings, logits, parts)
 
     def pockets(self, structure: Structure, scores: ResidueScores, config: PredictConfig | None = None) -> Prediction:
@@ -184,7 +183,7 @@ class Seq2Pocket:
         for part in parts if framed or not parts else (Surroundings(structure),):
             own, frame = part.residues, part if framed else None
             p, surface = scores.probabilities[own], config.surface
-            clusters = find_clusters(part.structure, positive[own], p, surface, config.cluster, part)
+            clusters = find_clusters(part, positive[own], p, surface, config.cluster)
             features, volumes = pocket_features(part.structure, clusters, p, smoothed[own], surface.probe_radius, frame)
             chance = model.probability(features) if model is not None else np.array([c.score for c in clusters])
             for cluster, probability, volume in zip(clusters, chance.tolist(), volumes.tolist(), strict=True):

@@ -65,25 +65,23 @@ def positive_points(
 
 
 def find_clusters(
-    structure: Structure,
+    structure: Structure | Surroundings,
     positive: NDArray[np.bool_],
     probabilities: NDArray[np.float32],
     surface: SurfaceConfig | None = None,
     cluster: ClusterConfig | None = None,
-    surroundings: Surroundings | None = None,
 ) -> list[Cluster]:
     """Pockets of the positive residues, best published score first; none if nothing is positive.
 
-    Points of all chains are pooled and clustered once, so that a pocket may span chains. ``surroundings`` of the structure, where
-    they have been made, give the frame that is not the file's.
+    Points of all chains are pooled and clustered once, so that a pocket may span chains. The structure may be given as its
+    surroundings, where they have been made.
     """
-    surface, cluster = surface or SurfaceConfig(), cluster or ClusterConfig()
-    atoms = structure.atoms
-    around = Surroundings.of(structure, surroundings) if cluster.frame == "principal" else None
-    cloud = positive_points(structure, positive, surface, around.coord if around else None)
+    surface, cluster, around = surface or SurfaceConfig(), cluster or ClusterConfig(), Surroundings.of(structure)
+    framed, atoms = cluster.frame == "principal", around.structure.atoms
+    cloud = positive_points(around.structure, positive, surface, around.coord if framed else None)
     labels = mean_shift(cloud.coord, cluster.bandwidth, cluster.max_iterations, seeding=cluster.seeding).labels
     members, member_labels = vote(cloud.atom, labels)
-    points = around.outside(cloud.coord) if around else cloud.coord
+    points = around.outside(cloud.coord) if framed else cloud.coord
     return rank_clusters(points, labels, members, member_labels, atoms.coord, atoms.residue_index, probabilities)
 
 

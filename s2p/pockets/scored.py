@@ -247,10 +247,10 @@ def score_points(
 
     ``probabilities`` (N,) and ``embeddings`` (N, d) are those of its residues, as in :func:`find_point_pockets`.
     """
-    cloud = protein_points(part.structure, scorer.points, part)
+    cloud = protein_points(part, scorer.points)
     if not len(cloud.coord):
         return cloud, np.zeros(0, np.float32)
-    features = point_features(part.structure, cloud, scorer.encoder, probabilities, embeddings, scorer.points, part)
+    features = point_features(part, cloud, scorer.encoder, probabilities, embeddings, scorer.points)
     return cloud, scorer.scores(features)
 
 

@@ -113,19 +113,16 @@ def _geometry(
     return np.stack([area, side_area, *counts, *halves, *points], axis=1)
 
 
-def context_features(
-    structure: Structure, logits: NDArray[np.float32], surroundings: Surroundings | None = None
-) -> NDArray[np.float32]:
+def context_features(structure: Structure | Surroundings, logits: NDArray[np.float32]) -> NDArray[np.float32]:
     """What the structure-context head sees of every residue.
 
     Parameters
     ----------
     structure
-        All chains together: a partner chain buries a residue and counts as its neighbour.
+        All chains together: a partner chain buries a residue and counts as its neighbour. Or its surroundings, where they have
+        been made.
     logits
         (N,) of the language model.
-    surroundings
-        Of the structure, where they have been made.
 
     Returns
     -------
@@ -133,8 +130,8 @@ def context_features(
     Gaussian-weighted means over the residues around it, itself included. Geometry follows P2Rank's (protrusion) and
     half-sphere exposure. Turning the structure changes nothing but rounding errors.
     """
-    around = Surroundings.of(structure, surroundings)
-    residues, ca = structure.residues, around.ca_coord
+    around = Surroundings.of(structure)
+    residues, ca = around.structure.residues, around.ca_coord
     n = len(residues)
     reach = max(*COUNT_RADII, HALF_SPHERE, 2 * max(MEAN_SIGMAS)) + SOFTNESS
     pairs = cKDTree(ca).query_pairs(reach, output_type="ndarray").astype(np.int64).reshape(-1, 2)

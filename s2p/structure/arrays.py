@@ -156,10 +156,13 @@ class Structure:
                     f"{self.name}: there is no protein chain {chain!r}; the chains are {', '.join(map(repr, self.chains))}"
                 )
         keep = np.isin(self.residues.chain, list(chains))
-        new_index = np.cumsum(keep, dtype=np.int32) - 1
-        atoms = _take(self.atoms, keep[self.atoms.residue_index])
-        atoms = replace(atoms, residue_index=new_index[atoms.residue_index].astype(np.int32))
-        return replace(self, atoms=atoms, residues=_take(self.residues, keep))
+        return self.part(np.flatnonzero(keep), np.flatnonzero(keep[self.atoms.residue_index]))
+
+    def part(self, residues: NDArray[np.integer], atoms: NDArray[np.integer]) -> Structure:
+        """The same structure with the residues and all their atoms of these ascending indices only (ligands all stay)."""
+        kept = _take(self.atoms, atoms)
+        kept = replace(kept, residue_index=np.searchsorted(residues, kept.residue_index).astype(np.int32))
+        return replace(self, atoms=kept, residues=_take(self.residues, residues))
 
     def __repr__(self) -> str:
         return (
@@ -168,7 +171,7 @@ class Structure:
         )
 
 
-def _take(table: _Table, mask: NDArray[np.bool_]) -> _Table:
+def _take(table: _Table, rows: NDArray[np.integer]) -> _Table:
     """Rows of a dataclass of equally long arrays."""
-    columns: dict[str, Any] = {key: value[mask] for key, value in vars(table).items()}
+    columns: dict[str, Any] = {key: value[rows] for key, value in vars(table).items()}
     return type(table)(**columns)

@@ -160,15 +160,12 @@ def atom_chemistry(structure: Structure, encoder: PointEncoder) -> NDArray[np.fl
     return np.array(rows, np.float32)[inverse]
 
 
-def protein_points(
-    structure: Structure, config: PointConfig | None = None, surroundings: Surroundings | None = None
-) -> SurfacePoints:
+def protein_points(structure: Structure | Surroundings, config: PointConfig | None = None) -> SurfacePoints:
     """SAS points of the whole protein, all chains burying each other's, in the coordinates of the file.
 
     They are made in the protein's own frame (:class:`~s2p.surface.surroundings.Surroundings`), so that they turn with it.
     """
-    config = config or PointConfig()
-    around = Surroundings.of(structure, surroundings)
+    config, around = config or PointConfig(), Surroundings.of(structure)
     cloud = around.points(config.n_points, config.probe_radius).exposed()
     return SurfacePoints(around.outside(cloud.coord), cloud.atom)
 
@@ -210,26 +207,23 @@ def _channels(
 
 
 def point_features(
-    structure: Structure,
+    structure: Structure | Surroundings,
     cloud: SurfacePoints,
     encoder: PointEncoder,
     probabilities: NDArray[np.float32],
     embeddings: NDArray[np.float32],
     config: PointConfig | None = None,
-    surroundings: Surroundings | None = None,
 ) -> NDArray[np.float32]:
     """Features of surface points, columns as in :func:`feature_names`.
 
     Parameters
     ----------
     structure
-        All its atoms count.
+        All its atoms count; or its surroundings, where they have been made.
     cloud
         P points, those of :func:`protein_points`.
     probabilities, embeddings
         (N,) and (N, d) of the residues, from the language model.
-    surroundings
-        Of the structure, where they have been made.
 
     Returns
     -------
@@ -240,17 +234,16 @@ def point_features(
     Properties are averaged with weights 1 - d/R over the atoms within R = ``config.near`` and ``config.far`` Å (P2Rank). Time
     and memory are linear in the number of points.
     """
-    config = config or PointConfig()
-    atoms = structure.atoms
+    config, around = config or PointConfig(), Surroundings.of(structure)
+    atoms = around.structure.atoms
     if not len(cloud.coord):
         return np.zeros((0, len(feature_names(len(encoder.components)))), np.float32)
-    around = Surroundings.of(structure, surroundings)
     points = around.inside(cloud.coord)
     half = sphere(config.n_rays)[: config.n_rays // 2].astype(np.float64)
     rays = np.concatenate([half, -half])
     cells = around.cells(REACH)
     block = atom_radii(atoms.element, RAY_WIDTH)[cells.order] ** 2
-    channels = _channels(structure, encoder, probabilities, embeddings)[cells.order]
+    channels = _channels(around.structure, encoder, probabilities, embeddings)[cells.order]
     top = probabilities[atoms.residue_index[cells.order]].astype(np.float32)
     form, mean, highest = around_points(
         points, cells.coord, *cells.grid, block, channels, top, config.near, config.far, SHELLS, rays, RAY_LENGTH

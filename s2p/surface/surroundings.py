@@ -7,9 +7,8 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 
-from s2p.structure.cells import CellList, build_cells
+from s2p.structure.cells import CellList, build_cells, count_neighbours
 from s2p.structure.reading import Structure
 from s2p.surface.points import SoftPoints, soft_points
 
@@ -36,17 +35,15 @@ class Surroundings:
     ----------
     whole
         What the file holds.
-    chains
-        Those that are looked at; default all.
+    part
+        (N,) residues that are looked at, and their (A,) atoms, ascending indices in the file; default all.
     """
 
-    def __init__(self, whole: Structure, chains: Sequence[str] | None = None) -> None:
+    def __init__(self, whole: Structure, part: tuple[NDArray[np.int32], NDArray[np.int32]] | None = None) -> None:
         self.whole = whole
-        self.structure = structure = whole if chains is None else whole.select_chains(chains)
-        kept = np.ones(len(whole.residues), bool) if chains is None else np.isin(whole.residues.chain, list(chains))
-        self.residues, self.atoms = (np.flatnonzero(x).astype(np.int32) for x in (kept, kept[whole.atoms.residue_index]))
-        """(N,) and (A,) indices in the file."""
-        self.origin, self.axes = principal_frame(structure.residues.ca_coord)
+        self.structure = whole if part is None else whole.part(*part)
+        self.residues, self.atoms = part or (np.arange(len(x), dtype=np.int32) for x in (whole.residues, whole.atoms))
+        self.origin, self.axes = principal_frame(self.structure.residues.ca_coord)
         self._cells: dict[float, CellList] = {}
         self._points: dict[tuple[int, float], SoftPoints] = {}
 
@@ -83,9 +80,9 @@ class Surroundings:
         return self._points[key]
 
     @classmethod
-    def of(cls, structure: Structure, made: Surroundings | None) -> Surroundings:
-        """``made`` where it is this structure's, else new ones."""
-        return made if made is not None and made.structure is structure else cls(structure)
+    def of(cls, structure: Structure | Surroundings) -> Surroundings:
+        """Those of a structure, or the same ones where they have been made."""
+        return structure if isinstance(structure, cls) else cls(structure)
 
 
 def assemblies(structure: Structure, made: Sequence[Surroundings] | None = None) -> Sequence[Surroundings]:
@@ -95,23 +92,30 @@ def assemblies(structure: Structure, made: Sequence[Surroundings] | None = None)
     """
     if made is not None and all(part.whole is structure for part in made):
         return made
-    group, chain = _in_contact(structure), structure.residues.chain
-    names = [list(dict.fromkeys(chain[group == k].tolist())) for k in dict.fromkeys(group.tolist())]
-    return [Surroundings(structure, own) for own in names] if len(names) > 1 else [Surroundings(structure)]
+    group = _in_contact(structure)
+    parts = list(zip(members(group), members(group[structure.atoms.residue_index]), strict=True))
+    parts.sort(key=lambda part: part[0][0])
+    return [Surroundings(structure, part) for part in parts] if len(parts) > 1 else [Surroundings(structure)]
+
+
+def members(group: NDArray[np.integer]) -> list[NDArray[np.int32]]:
+    """Ascending indices of the members of each group that occurs, from an (n,) array of the groups' numbers."""
+    order = np.argsort(group, kind="stable")
+    return np.split(order.astype(np.int32), np.flatnonzero(np.diff(group[order])) + 1)
 
 
 def _in_contact(structure: Structure) -> NDArray[np.int64]:
     """(N,) number of the group of chains that a residue belongs to."""
     chain = np.unique(structure.residues.chain, return_inverse=True)[1]
-    owner = chain[structure.atoms.residue_index]
-    order = np.argsort(owner, kind="stable")
-    clouds = np.split(structure.atoms.coord[order].astype(np.float64), np.flatnonzero(np.diff(owner[order])) + 1)
+    clouds = [structure.atoms.coord[own].astype(np.float64) for own in members(chain[structure.atoms.residue_index])]
     low, high = (np.stack([f(c, axis=0) for c in clouds]) for f in (np.min, np.max))
     group = np.arange(len(clouds))
-    for a, cloud in enumerate(clouds):
-        tree = cKDTree(cloud)
-        for b in np.flatnonzero(((low[a] - CONTACT <= high) & (high[a] + CONTACT >= low)).all(axis=1)).tolist():
-            if group[a] != group[b] and tree.query(clouds[b], distance_upper_bound=CONTACT)[0].min() <= CONTACT:
+    for a in range(len(clouds)):
+        # Atoms of two chains in contact lie where their boxes meet.
+        first, last = np.maximum(low[a], low) - CONTACT, np.minimum(high[a], high) + CONTACT
+        for b in np.flatnonzero((first <= last).all(axis=1) & (group != group[a])).tolist():
+            near = [x[((x >= first[b]) & (x <= last[b])).all(axis=1)] for x in (clouds[a], clouds[b])]
+            if all(map(len, near)) and count_neighbours(*near, CONTACT).any():
                 group[group == group[b]] = group[a]
     return np.asarray(group[chain])
 

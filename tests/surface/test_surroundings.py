@@ -7,13 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from builders import make_structure
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import s2p.residues.context as context
 import s2p.surface.surroundings as module
 from s2p.predictor import load
-from s2p.structure.reading import Structure, read_structure
+from s2p.structure.reading import Atoms, Residues, Structure, read_structure
 from s2p.structure.transforms import moved, random_rotation
 from s2p.surface.points import SOFTNESS, atom_radii, soft_points, sphere, surface_points
 from s2p.surface.surroundings import CONTACT, Surroundings, assemblies, principal_frame
@@ -168,6 +169,24 @@ def test_chains_in_contact_are_one_assembly(examples: Path) -> None:
     assert whole.structure is dimer and len(whole.atoms) == len(dimer.atoms)
     assert assemblies(dimer, [whole])[0] is whole
     assert assemblies(dimer.select_chains(["A"]), [whole])[0] is not whole
+
+
+def test_assemblies_keep_the_order_of_the_file_and_join_chains_that_stand_apart_in_it() -> None:
+    first = make_structure(chains=("D", "B"), n=5)
+    second = make_structure(chains=("C", "A"), n=5)
+    tables = [
+        {k: np.concatenate([v, vars(y)[k]]) for k, v in vars(x).items()}
+        for x, y in zip(*((s.atoms, s.residues) for s in (first, second)), strict=True)
+    ]
+    tables[0]["residue_index"][len(first.atoms) :] += 10
+    shift = np.repeat([[0, 0, 0], [0, 300, 0], [0, 0, 0], [0, 300, 0]], 25, axis=0)
+    tables[0]["coord"] = (tables[0]["coord"] + shift).astype(np.float32)
+    mixed = replace(first, atoms=Atoms(**tables[0]), residues=Residues(**tables[1]))
+    parts = assemblies(mixed)
+    assert [part.structure.chains for part in parts] == [["D", "C"], ["B", "A"]]
+    for part in parts:
+        np.testing.assert_array_equal(mixed.atoms.coord[part.atoms], part.structure.atoms.coord)
+        np.testing.assert_array_equal(mixed.atoms.residue_index[part.atoms], part.residues[part.structure.atoms.residue_index])
 
 
 def test_chains_apart_are_assemblies_of_their_own(examples: Path) -> None:
