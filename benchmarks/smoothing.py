@@ -39,7 +39,7 @@ def make_smoother(dim: int, width: int) -> Any:
     """A classifier with random weights whose logits spread over several units around the threshold, as trained ones do."""
     import torch
 
-    from s2p.residues.smoothing import Smoother
+    from s2p.residues import Smoother
 
     torch.manual_seed(0)
     smoother = Smoother(dim, width).eval()
@@ -50,13 +50,13 @@ def make_smoother(dim: int, width: int) -> Any:
 
 
 def time_smoothing(sizes: Sequence[int], threads: Sequence[int], repeats: int, budget_s: float = 20.0) -> list[dict[str, Any]]:
-    """Milliseconds of :func:`s2p.residues.smoothing.smooth` and of the loop, run in turns, by classifier and number of threads.
+    """Milliseconds of :func:`s2p.residues.smooth` and of the loop, run in turns, by classifier and number of threads.
 
     With one thread its processor time is taken, which other programs disturb less; two threads need the clock on the wall.
     """
     import torch
 
-    from s2p.residues.smoothing import smooth
+    from s2p.residues import smooth
 
     rows = []
     for name, (dim, width) in SMOOTHERS.items():

@@ -12,8 +12,7 @@ from s2p.errors import WeightsError
 from s2p.io.weights import SHIPPED, fill, find_weights, read_weights, write_weights
 from s2p.language.esm import DEFAULT_HEADS, ResidueModel, load_backbone
 from s2p.pockets.ranking import PocketModel, PointScorer
-from s2p.residues.context import ContextHead
-from s2p.residues.smoothing import Smoother
+from s2p.residues import ContextHead, Smoother
 
 __all__ = ["Checkpoint", "load_checkpoint", "save_checkpoint"]
 

@@ -21,8 +21,7 @@ from s2p.language.esm import BACKBONES, LanguageOutput, predict_residues
 from s2p.pockets.ranking import SMALLEST, limits, pocket_features, ranked
 from s2p.pockets.scored import find_point_pockets
 from s2p.prediction import Pocket, Prediction, Predictor, import_predictor, names_class, obeyed, predict_with, sigmoid
-from s2p.residues.context import context_features, context_logits
-from s2p.residues.smoothing import smooth
+from s2p.residues import context_features, context_logits, smooth
 from s2p.structure.reading import Structure, read_structure
 from s2p.surface.surroundings import Surroundings, assemblies
 

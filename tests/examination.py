@@ -15,7 +15,7 @@ from s2p.config import DEFAULT_MODEL
 from s2p.errors import S2PError
 from s2p.output.files import FORMATS, save
 from s2p.prediction import Pocket, Prediction
-from s2p.residues.context import context_features
+from s2p.residues import context_features
 from s2p.structure.reading import Structure, read_structure
 from s2p.surface.points import surface_points
 

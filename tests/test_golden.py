@@ -19,7 +19,7 @@ import torch
 from s2p.config import ClusterConfig, SurfaceConfig
 from s2p.pockets.clustering import mean_shift, vote
 from s2p.pockets.published import Cluster, find_clusters, positive_points, rank_clusters
-from s2p.residues.smoothing import Smoother, candidates, smooth, smoother_logits
+from s2p.residues import Smoother, candidates, smooth, smoother_logits
 from s2p.structure.reading import Structure, read_structure
 from s2p.surface.points import surface_points
 

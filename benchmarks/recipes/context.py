@@ -16,7 +16,7 @@ from torch import Tensor
 from s2p.config import Checked, Count, Natural, NonNegative, Positive, Share
 from s2p.errors import S2PError
 from s2p.evaluation.residues import auprc_trapezoid
-from s2p.residues.context import ContextHead, context_logits
+from s2p.residues import ContextHead, context_logits
 from s2p.training.loop import Backward, Loop, Stage, StepLog
 
 __all__ = ["ContextExample", "ContextTrainConfig", "train_context_head"]

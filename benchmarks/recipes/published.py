@@ -34,7 +34,7 @@ from s2p.language.esm import ResidueModel
 from s2p.pockets.hits import dcc, pocket_fragmentation_index, site_center
 from s2p.prediction import Prediction
 from s2p.predictor import ResidueScores, Seq2Pocket
-from s2p.residues.smoothing import Smoother
+from s2p.residues import Smoother
 from s2p.structure.alignment import align, labels_on_chain
 from s2p.structure.reading import SUFFIXES, Structure, read_structure
 from s2p.training.config import FinetuneConfig, SmootherTrainConfig

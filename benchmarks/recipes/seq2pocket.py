@@ -44,8 +44,7 @@ from s2p.pockets.published import find_clusters
 from s2p.pockets.ranking import PointScorer, pocket_features
 from s2p.prediction import sigmoid
 from s2p.predictor import ResidueScores, Seq2Pocket
-from s2p.residues.context import context_features
-from s2p.residues.smoothing import Smoother
+from s2p.residues import Smoother, context_features
 from s2p.training.config import FinetuneConfig, SmootherTrainConfig
 from s2p.training.finetuning import finetune
 from s2p.training.smoother import SmoothingExample, train_smoother

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from s2p.errors import S2PError
 from s2p.evaluation.residues import auprc_trapezoid, best_mcc_threshold
 from s2p.prediction import sigmoid
-from s2p.residues.smoothing import Smoother, candidates, neighbour_mean, smoother_logits
+from s2p.residues import Smoother, candidates, neighbour_mean, smoother_logits
 from s2p.training.smoother import SmoothingExample
 
 __all__ = ["PairFigures", "candidate_figures", "pair_figures"]

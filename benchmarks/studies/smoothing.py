@@ -26,8 +26,7 @@ from s2p.config import Checked, Count, Natural
 from s2p.errors import S2PError
 from s2p.io.files import make_folder, write_csv
 from s2p.prediction import sigmoid
-from s2p.residues.context import context_features, context_logits
-from s2p.residues.smoothing import Smoother
+from s2p.residues import Smoother, context_features, context_logits
 from s2p.structure.reading import Structure
 from s2p.training.config import SmootherTrainConfig
 from s2p.training.known_sites import KnownSites, embed_structures

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from s2p.checkpoint import Checkpoint
-    from s2p.residues.smoothing import Smoother
+    from s2p.residues import Smoother
     from s2p.training.known_sites import KnownSites
     from s2p.training.loop import EpochLog
     from s2p.training.smoother import SmoothingExample

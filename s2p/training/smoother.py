@@ -14,7 +14,7 @@ from torch import Tensor
 
 from s2p.errors import S2PError
 from s2p.evaluation.residues import auprc_trapezoid
-from s2p.residues.smoothing import Smoother, candidates, neighbour_mean, smoother_logits
+from s2p.residues import Smoother, candidates, neighbour_mean, smoother_logits
 from s2p.training.config import SmootherTrainConfig
 from s2p.training.loop import Backward, EpochLog, Loop, Stage, StepLog
 from s2p.training.state import fingerprint_of

@@ -187,11 +187,11 @@ real = stage.mean_shift
 stage.mean_shift = lambda points, bandwidth, *rest, **options: real(points, bandwidth + 2, *rest, **options)
 """
 SMOOTHING = """
-import s2p.residues.smoothing as stage
+import s2p.residues as stage
 stage.smooth = lambda smoother, ca_coord, positive, embeddings, **options: positive & False
 """
 SMOOTHING_RADIUS = """
-import s2p.residues.smoothing as stage
+import s2p.residues as stage
 real = stage.candidates
 stage.candidates = lambda ca, positive, embeddings, radius=15.0: real(ca, positive, embeddings, {15.0: 10.0, 10.0: 15.0}[radius])
 """

@@ -11,7 +11,7 @@ from builders import make_structure
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import s2p.residues.context as context
+import s2p.residues as context
 import s2p.surface.surroundings as module
 from s2p.predictor import load
 from s2p.structure.reading import Atoms, Residues, Structure, read_structure

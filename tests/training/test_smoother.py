@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from s2p.errors import S2PError
 from s2p.evaluation.residues import auprc_trapezoid
-from s2p.residues.smoothing import smoother_logits
+from s2p.residues import smoother_logits
 from s2p.training.config import SmootherTrainConfig
 from s2p.training.curves import learning_curves
 from s2p.training.loop import EpochLog, Loop

@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks.recipes.context import ContextExample, ContextTrainConfig, train_context_head
 from s2p.errors import S2PError
-from s2p.residues.context import context_logits
+from s2p.residues import context_logits
 
 
 def _examples(n: int, seed: int) -> list[ContextExample]:

@@ -11,7 +11,7 @@ import torch
 from benchmarks.studies.smoother_figures import candidate_figures, pair_figures
 from s2p.errors import S2PError
 from s2p.evaluation.residues import auprc_trapezoid, matthews
-from s2p.residues.smoothing import Smoother
+from s2p.residues import Smoother
 from s2p.training.smoother import SmoothingExample
 
 

@@ -1,4 +1,4 @@
-"""Surroundings of a residue, against plain loops, and the head that reads them."""
+"""Surroundings of a residue, against plain loops, the head that reads them; candidates of the smoother, and what it adds."""
 
 from __future__ import annotations
 
@@ -7,19 +7,26 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from builders import make_structure
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from s2p.checkpoint import load_checkpoint, save_checkpoint
 from s2p.config import PredictConfig
 from s2p.predictor import Seq2Pocket
-from s2p.residues.context import (
+from s2p.residues import (
     CONTEXT_FEATURES,
     COUNT_RADII,
     LETTERS,
     MEAN_SIGMAS,
     ContextHead,
+    Smoother,
+    candidates,
     context_features,
     context_logits,
+    smooth,
+    smoother_logits,
 )
 from s2p.structure.reading import Structure, read_structure
 from s2p.structure.transforms import moved, random_rotation
@@ -140,3 +147,78 @@ def test_in_a_checkpoint(protein, tmp_path):
     np.testing.assert_allclose(without.probabilities, 1 / (1 + np.exp(-without.sequence_logits)), atol=1e-6)
     assert predictor.pockets(protein, scores).settings["context"] is True
     assert predictor.pockets(protein, scores, PredictConfig(use_context=False)).settings["context"] is False
+
+
+def by_loops(ca, positive, embeddings, radius):
+    rows = []
+    for i in range(len(ca)):
+        near = [j for j in range(len(ca)) if positive[j] and np.linalg.norm(ca[i].astype(float) - ca[j].astype(float)) < radius]
+        if not positive[i] and near:
+            rows.append((i, np.concatenate([embeddings[i], embeddings[near].mean(axis=0)]), len(near)))
+    return rows
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(1, 60), st.integers(0, 2**32 - 1))
+def test_candidates_equal_a_loop(n: int, seed: int) -> None:
+    draw = np.random.default_rng(seed)
+    ca = draw.uniform(-20, 20, (n, 3)).astype(np.float32)
+    positive = draw.random(n) < 0.3
+    embeddings = draw.normal(size=(n, 5)).astype(np.float32)
+    index, x, count = candidates(ca, positive, embeddings, 15.0)
+    expected = by_loops(ca, positive, embeddings, 15.0)
+    assert index.tolist() == [i for i, *_ in expected]
+    assert count.tolist() == [c for *_, c in expected]
+    np.testing.assert_allclose(x, np.array([v for _, v, _ in expected]).reshape(-1, 10), atol=1e-5)
+
+
+def test_radius_is_strict() -> None:
+    ca = np.array([[0, 0, 0], [15, 0, 0], [14.9, 0, 0]], np.float32)
+    index, *_ = candidates(ca, np.array([True, False, False]), np.ones((3, 2), np.float32), 15.0)
+    assert index.tolist() == [2]
+
+
+def test_dropout_is_off_even_in_train_mode() -> None:
+    torch.manual_seed(0)
+    smoother = Smoother(4, 16, 0.5).train()
+    x = np.random.default_rng(0).normal(size=(50, 8)).astype(np.float32)
+    np.testing.assert_array_equal(smoother_logits(smoother, x), smoother_logits(smoother, x))
+
+
+def test_all_candidates_see_the_same_positives() -> None:
+    """A chain of residues 10 Å apart with a classifier that always says yes: only the direct neighbours are added."""
+    smoother = Smoother(2, 4, 0.0)
+    with torch.no_grad():
+        for parameter in smoother.parameters():
+            parameter.zero_()
+        list(smoother.parameters())[-1].fill_(5.0)
+    ca = np.stack([np.arange(6) * 10.0, np.zeros(6), np.zeros(6)], axis=1).astype(np.float32)
+    added = smooth(smoother, ca, np.array([True] + [False] * 5), np.ones((6, 2), np.float32))
+    assert np.flatnonzero(added).tolist() == [1]
+
+
+@pytest.mark.parametrize("share", [0.1, 0.6])
+def test_smoothing_takes_the_shortcut_to_the_same_logits(share: float) -> None:
+    """Applying half of the first layer to the predicted residues, then averaging, is averaging, then applying it."""
+    torch.manual_seed(1)
+    smoother = Smoother(8, 32, 0.5).train()
+    draw = np.random.default_rng(0)
+    ca = draw.uniform(0, 60, (400, 3)).astype(np.float32)
+    positive = draw.random(400) < share
+    embeddings = draw.normal(size=(400, 8)).astype(np.float32)
+    index, x, _ = candidates(ca, positive, embeddings, 15.0)
+    logits = smoother_logits(smoother, x)
+    for threshold in np.quantile(1 / (1 + np.exp(-logits)), [0.1, 0.5, 0.9]):
+        close = np.abs(logits - np.log(threshold / (1 - threshold))) < 1e-5
+        added = smooth(smoother, ca, positive, embeddings, threshold=float(threshold))
+        expected = np.isin(np.arange(400), index[logits > np.log(threshold / (1 - threshold))])
+        unsure = np.isin(np.arange(400), index[close])
+        assert close.sum() < 5
+        np.testing.assert_array_equal(added[~unsure], expected[~unsure])
+
+
+def test_nothing_or_everything_positive_adds_nothing() -> None:
+    smoother = Smoother(2, 4)
+    ca, embeddings = np.zeros((3, 3), np.float32), np.ones((3, 2), np.float32)
+    for value in (False, True):
+        assert not smooth(smoother, ca, np.full(3, value), embeddings).any()

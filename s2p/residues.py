@@ -1,5 +1,8 @@
-"""What surrounds a residue in space, geometry and neighbours, and the structure-context head: a small network that turns it into
-the residue's binding probability."""
+"""Residues that bind: the structure-context head, which corrects the language model's probabilities, and the smoothing after it.
+
+What surrounds a residue in space, geometry and neighbours, becomes its binding probability in a small network. Then residues near
+predicted ones join them if a classifier of their embeddings agrees (paper, embedding-supported smoothing).
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,17 @@ from s2p.surface.kernels import soft_crowd
 from s2p.surface.points import atom_radii
 from s2p.surface.surroundings import Surroundings
 
-__all__ = ["CONTEXT_FEATURES", "ContextHead", "context_features", "context_logits"]
+__all__ = [
+    "CONTEXT_FEATURES",
+    "ContextHead",
+    "Smoother",
+    "candidates",
+    "context_features",
+    "context_logits",
+    "neighbour_mean",
+    "smooth",
+    "smoother_logits",
+]
 
 LETTERS = "ACDEFGHIKLMNPQRSTVWY"
 COUNT_RADII = (6.0, 10.0, 14.0)
@@ -203,3 +216,114 @@ def context_logits(head: ContextHead, features: NDArray[np.float32]) -> NDArray[
     with torch.inference_mode():
         out: NDArray[np.float32] = head(torch.from_numpy(features).to(head.mean)).mean(dim=0).float().cpu().numpy()
     return out
+
+
+CHUNK = 4096
+
+
+class Smoother(nn.Module):
+    """Does residue i belong to the pocket around it? Linear(2d, w) ReLU Linear(w, w) ReLU Linear(w, 1), dropout after ReLU.
+
+    Its input is [e_i ; mean of e_j over the predicted residues j near i] (paper, smoothing).
+    """
+
+    def __init__(self, dim: int, width: int = 2048, dropout: float = 0.5) -> None:
+        super().__init__()
+        self.dim = dim
+        self.width = width
+        self.layers = nn.Sequential(
+            nn.Linear(2 * dim, width),
+            nn.ReLU(),
+            nn.Dropout(dropout),
+            nn.Linear(width, width),
+            nn.ReLU(),
+            nn.Dropout(dropout),
+            nn.Linear(width, 1),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(n, 2d) -> (n,) logits."""
+        return torch.squeeze(self.layers(x), -1)
+
+
+def neighbour_mean(
+    rows: NDArray[np.int64],
+    ca_coord: NDArray[np.float32],
+    members: NDArray[np.int64],
+    radius: float,
+    embeddings: NDArray[np.float32],
+) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.int64]]:
+    """Mean embedding of the ``members`` closer than ``radius`` (Å, CA, strict) to each of ``rows``, itself left out.
+
+    Parameters
+    ----------
+    rows, members
+        (R,) and (M,) residue indices, not empty.
+    ca_coord, embeddings
+        (N, 3) Å and (N, d).
+
+    Returns
+    -------
+    (H,) positions in ``rows`` with at least one such member, (H, d) means, (H,) numbers of members.
+    """
+    pairs = cKDTree(ca_coord[rows]).sparse_distance_matrix(cKDTree(ca_coord[members]), radius, output_type="ndarray")
+    close = (pairs["v"] < radius) & (rows[pairs["i"]] != members[pairs["j"]])
+    i, j = pairs["i"][close], pairs["j"][close]
+    near = sparse.csr_matrix((np.ones(len(i), np.float32), (i, j)), shape=(len(rows), len(members)))
+    count = np.bincount(i, minlength=len(rows))
+    has = np.flatnonzero(count)
+    means = (near[has] @ embeddings[members]) / count[has, None]
+    return has, means.astype(np.float32), count[has]
+
+
+def candidates(
+    ca_coord: NDArray[np.float32], positive: NDArray[np.bool_], embeddings: NDArray[np.float32], radius: float = 15.0
+) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.int64]]:
+    """Residues that smoothing may add, and what the classifier sees of each.
+
+    Parameters
+    ----------
+    ca_coord, positive, embeddings
+        (N, 3) Å, (N,) residues predicted from the sequence, and (N, d).
+    radius
+        A candidate has a predicted residue closer than this (Å, strict).
+
+    Returns
+    -------
+    (C,) residue indices ascending, (C, 2d) classifier inputs, (C,) numbers of predicted residues in reach.
+    """
+    members = np.flatnonzero(positive)
+    others = np.flatnonzero(~positive)
+    if not len(members) or not len(others):
+        return np.zeros(0, np.int64), np.zeros((0, 2 * embeddings.shape[1]), np.float32), np.zeros(0, np.int64)
+    has, context, count = neighbour_mean(others, ca_coord, members, radius, embeddings)
+    found = others[has]
+    return found, np.concatenate([embeddings[found], context], axis=1), count
+
+
+def smooth(
+    smoother: Smoother,
+    ca_coord: NDArray[np.float32],
+    positive: NDArray[np.bool_],
+    embeddings: NDArray[np.float32],
+    *,
+    radius: float = 15.0,
+    threshold: float = 0.4,
+) -> NDArray[np.bool_]:
+    """(N,) residues to add to ``positive``; all are judged against the same ``positive``, in one batch.
+
+    Parameters are those of :func:`candidates`; ``threshold`` is on the classifier's probability (strict).
+    """
+    added = np.zeros(len(positive), dtype=bool)
+    found, x, _ = candidates(ca_coord, positive, embeddings, radius)
+    added[found[smoother_logits(smoother, x) > float(np.log(threshold / (1 - threshold)))]] = True
+    return added
+
+
+def smoother_logits(smoother: Smoother, x: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(n,) logits of (n, 2d) inputs, dropout off whatever the mode of the module (published code forgets that in places)."""
+    smoother.eval()
+    device = next(smoother.parameters()).device
+    with torch.inference_mode():
+        parts = [smoother(torch.from_numpy(x[k : k + CHUNK]).to(device)).float().cpu().numpy() for k in range(0, len(x), CHUNK)]
+    return np.concatenate(parts) if parts else np.zeros(0, np.float32)
