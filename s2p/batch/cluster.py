@@ -18,7 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from s2p.batch.inputs import BatchOptions, Find, Item, Task, groups, make_task
+from s2p.batch.inputs import BatchOptions, Entry, Find, Task, groups, make_task
 from s2p.batch.journal import JOURNAL
 from s2p.batch.run import Row, run_task
 from s2p.errors import S2PError
@@ -35,16 +35,14 @@ GPU = "GPU"
 
 
 def run_on_cluster(
-    items: Sequence[Item],
-    order: Sequence[int],
-    sizes: Sequence[int],
+    entries: Sequence[Entry],
     options: BatchOptions,
     find: Find,
     *,
     scheduler: str | None,
     local_workers: int,
 ) -> Generator[tuple[int, Row], None, None]:
-    """Rows of all items, as they are done.
+    """Rows of all items, as they are done; begun in this order.
 
     Where some of the workers there are at the start offer the resource :data:`GPU`, only such are given work, one task for each
     unit of it. A task that keeps killing its workers is taken apart, until the structure that does it is alone and becomes an
@@ -52,8 +50,6 @@ def run_on_cluster(
 
     Parameters
     ----------
-    order, sizes
-        In which order they are begun, and their residues, estimated.
     scheduler
         Address, e.g. ``tcp://10.0.0.1:8786``; ``None`` starts one here, with ``local_workers`` processes.
 
@@ -70,9 +66,9 @@ def run_on_cluster(
     options = replace(options, folder=options.folder.resolve())
     with _client(scheduler, local_workers) as client:
         resources = _check_workers(client, options.folder)
-        waiting = deque(groups(order, sizes, options.batch.cluster_task))
-        suspects: deque[int] = deque()  # given last and one at a time: a worker that dies is held against all tasks it had
-        given: dict[Any, list[int]] = {}
+        waiting = deque(groups(entries, options.batch.cluster_task))
+        suspects: deque[Entry] = deque()  # given last and one at a time: a worker that dies is held against all tasks it had
+        given: dict[Any, list[Entry]] = {}
         try:
             while waiting or given or suspects:
                 alone = not waiting and not given
@@ -80,7 +76,7 @@ def run_on_cluster(
                     waiting.append([suspects.popleft()])
                 while waiting and len(given) < options.batch.cluster_queue * max(1, sum(client.nthreads().values())):
                     group = waiting.popleft()
-                    task = make_task(items, group, find)
+                    task = make_task(group, find)
                     # Not pure: a task of the same content, given again, has to run again.
                     again = options.batch.retries
                     given[client.submit(_run_task, task, options, pure=False, retries=again, resources=resources)] = group
@@ -90,13 +86,14 @@ def run_on_cluster(
                     yield from future.result()
                 except distributed.scheduler.KilledWorker:
                     if len(group) > 1:
-                        waiting.extendleft([index] for index in reversed(group))
+                        waiting.extendleft([entry] for entry in reversed(group))
                         continue
                     if not alone:
                         suspects.append(group[0])
                         continue
-                    text = f"{items[group[0]].input}: the worker died each time (out of memory, or a crash in compiled code)"
-                    yield group[0], Row(items[group[0]].input, "error", message=text)
+                    ((index, item),) = group
+                    text = f"{item.input}: the worker died each time (out of memory, or a crash in compiled code)"
+                    yield index, Row(item.input, "error", message=text)
                 finally:
                     future.release()
         finally:

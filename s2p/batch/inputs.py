@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BatchConfig",
     "BatchOptions",
+    "Entry",
     "Find",
     "Item",
     "Task",
@@ -67,6 +68,8 @@ class Item:
     identifier: str | None = None
     error: str = ""
     note: str = ""
+    size: int = 0
+    """Residues, estimated by :func:`longest_first`."""
 
     def file(self) -> Path:
         """Its structure file, which is fetched for an identifier."""
@@ -77,6 +80,8 @@ class Item:
         return fetch_structure(self.identifier or self.input)
 
 
+Entry = tuple[int, Item]
+"""An input with its place in the batch."""
 Find = Callable[[str], "Finished | None"]
 """What an earlier run noted of an output name."""
 Task = list[tuple[int, Item, "Finished | None"]]
@@ -211,32 +216,30 @@ def estimate_residues(item: Item) -> int:
     return 1 + size * (COMPRESSION if small else 1) // BYTES_PER_RESIDUE
 
 
-def longest_first(sizes: Sequence[int]) -> list[int]:
-    """Indices from the largest to the smallest, equals in their order.
+def longest_first(items: Iterable[Item]) -> list[Entry]:
+    """The inputs with their sizes, from the largest to the smallest, equals in their order.
 
     Neighbours are of similar length, so that batches hold little padding; what might not fit into memory is met at once and
     not after a night; and no process is left with a large one at the end.
     """
-    return sorted(range(len(sizes)), key=lambda k: -sizes[k])
+    entries = [(index, replace(item, size=estimate_residues(item))) for index, item in enumerate(items)]
+    return sorted(entries, key=lambda entry: -entry[1].size)
 
 
-def groups(order: Sequence[int], sizes: Sequence[int], budget: int) -> Iterator[list[int]]:
-    """``order`` cut into runs of at most ``budget`` residues, but one item at least."""
-    group: list[int] = []
+def groups(entries: Iterable[Entry], budget: int) -> Iterator[list[Entry]]:
+    """Entries cut into runs of at most ``budget`` residues, but one entry at least."""
+    group: list[Entry] = []
     held = 0
-    for index in order:
-        if group and held + sizes[index] > budget:
+    for index, item in entries:
+        if group and held + item.size > budget:
             yield group
             group, held = [], 0
-        group.append(index)
-        held += sizes[index]
+        group.append((index, item))
+        held += item.size
     if group:
         yield group
 
 
-def make_task(items: Sequence[Item], group: Sequence[int], find: Find) -> Task:
+def make_task(group: Iterable[Entry], find: Find) -> Task:
     """Some inputs as another process, maybe in another folder, finds them."""
-    return [
-        (index, replace(item, path=item.path and item.path.resolve()), find(item.stem))
-        for index, item in ((index, items[index]) for index in group)
-    ]
+    return [(index, replace(item, path=item.path and item.path.resolve()), find(item.stem)) for index, item in group]

@@ -11,7 +11,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from s2p.batch.inputs import BatchOptions, Find, Item, Task, groups, make_task
+from s2p.batch.inputs import BatchOptions, Entry, Find, Task, groups, make_task
 from s2p.batch.run import Row, load_held, run_here, run_task
 from s2p.errors import S2PError
 from s2p.io.processes import Answer, isolated
@@ -23,19 +23,19 @@ SHARES = 8
 
 
 def run_in_processes(
-    items: Sequence[Item], order: Sequence[int], sizes: Sequence[int], options: BatchOptions, find: Find, jobs: int
+    entries: Sequence[Entry], options: BatchOptions, find: Find, jobs: int
 ) -> Generator[tuple[int, Row], None, None]:
-    """Rows of all items, as they are done by ``jobs`` processes, each with one thread; begun in this ``order``.
+    """Rows of all items, as they are done by ``jobs`` processes, each with one thread; begun in this order.
 
     What a process had in hand when it died is tried again one by one; the input whose process dies again is an error.
     """
-    if all(item.error for item in items):
-        yield from run_here(((index, items[index]) for index in order), options, find, [])
+    if all(item.error for _, item in entries):
+        yield from run_here(entries, options, find, [])
         return
-    budget = min(options.batch.gather, sum(sizes) // (SHARES * jobs))
+    budget = min(options.batch.gather, sum(item.size for _, item in entries) // (SHARES * jobs))
     lost: list[Task] = []
-    tasks = (make_task(items, group, find) for group in groups(order, sizes, budget))
-    for answer in _answers(tasks, options, jobs, announcer=order[0]):
+    tasks = (make_task(group, find) for group in groups(entries, budget))
+    for answer in _answers(tasks, options, jobs, announcer=entries[0][0]):
         if answer.status == "died":
             lost += [[entry] for entry in answer.item]
         else:

@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from s2p.batch.inputs import BatchOptions, Find, Item, Task, estimate_residues, longest_first
+from s2p.batch.inputs import BatchOptions, Entry, Find, Item, Task, longest_first
 from s2p.config import PredictConfig
 from s2p.errors import S2PError, TargetError, sentence
 from s2p.io.files import remove_leftovers, sha256_file, write_csv
@@ -95,8 +95,8 @@ def predict_batch(
         If the predictor cannot be loaded, the folder cannot be made or written, or the disk is full.
     """
     several, on_cluster = len(items) > 1, scheduler is not None or local_cluster
-    sizes = [estimate_residues(item) for item in items]
-    order = longest_first(sizes)
+    entries = longest_first(items)
+    sizes = {index: item.size for index, item in entries}
     rows: dict[int, Row] = {}
     with ExitStack() as stack:
         journal = None
@@ -111,13 +111,13 @@ def predict_batch(
         if on_cluster:
             from s2p.batch.cluster import run_on_cluster
 
-            done = run_on_cluster(items, order, sizes, options, find, scheduler=scheduler, local_workers=jobs)
+            done = run_on_cluster(entries, options, find, scheduler=scheduler, local_workers=jobs)
         elif jobs > 1 and several:
             from s2p.batch.pool import run_in_processes
 
-            done = run_in_processes(items, order, sizes, options, find, jobs)
+            done = run_in_processes(entries, options, find, jobs)
         else:
-            done = run_here(((index, items[index]) for index in order), options, find, [])
+            done = run_here(entries, options, find, [])
         stack.enter_context(announcing(options.quiet))
         stack.enter_context(closing(done))
         try:
@@ -213,20 +213,20 @@ def work(loaded: Loaded, options: BatchOptions, predict: Callable[..., Predictio
 
 
 def run_here(
-    indexed: Iterable[tuple[int, Item]], options: BatchOptions, find: Find, held: list[Any]
+    entries: Iterable[Entry], options: BatchOptions, find: Find, held: list[Any]
 ) -> Generator[tuple[int, Row], None, None]:
     """Rows of items, worked on in this process; the language model runs over as many as :attr:`BatchConfig.gather` allows.
 
     Parameters
     ----------
-    indexed
-        Items with their places in the batch, similar sizes together.
+    entries
+        Similar sizes together.
     held
         The loaded predictor and its :class:`LanguageStage`, or nothing yet; filled here.
     """
     gathered: list[tuple[int, Loaded]] = []
     residues = 0
-    for index, item in indexed:
+    for index, item in entries:
         loaded = read(item, options, find(item.stem))
         if isinstance(loaded, Row):
             yield index, loaded

@@ -19,19 +19,22 @@ SIZES = st.lists(st.integers(1, 50), max_size=40)
 
 @given(SIZES, st.integers(1, 120))
 def test_groups_hold_everything_once_and_keep_the_budget(sizes: list[int], budget: int) -> None:
-    order = longest_first(sizes)
-    assert sorted(order) == list(range(len(sizes)))
-    assert [sizes[k] for k in order] == sorted(sizes, reverse=True)
-    found = list(groups(order, sizes, budget))
-    assert [k for group in found for k in group] == order
-    for group in found:
-        assert len(group) == 1 or sum(sizes[k] for k in group) <= budget
-    for group, following in pairwise(found):
-        assert sum(sizes[k] for k in group) + sizes[following[0]] > budget, "there was room for more"
+    entries = [(k, Item(str(k), str(k), size=size)) for k, size in enumerate(sizes)]
+    found = list(groups(entries, budget))
+    assert [entry for group in found for entry in group] == entries
+    held = [[item.size for _, item in group] for group in found]
+    for own in held:
+        assert len(own) == 1 or sum(own) <= budget
+    for own, following in pairwise(held):
+        assert sum(own) + following[0] > budget, "there was room for more"
 
 
-def test_equals_stay_in_order() -> None:
-    assert longest_first([3, 5, 3, 5]) == [1, 3, 0, 2]
+def test_the_largest_come_first_and_equals_stay_in_order(tmp_path: Path) -> None:
+    for name, n in (("a", 30), ("b", 50), ("c", 30), ("d", 50)):
+        (tmp_path / f"{name}.pdb").write_text(pdb(n))
+    entries = longest_first(expand_inputs([str(tmp_path)]))
+    assert [(index, item.stem) for index, item in entries] == [(1, "b"), (3, "d"), (0, "a"), (2, "c")]
+    assert [item.size for _, item in entries] == [estimate_residues(item) for _, item in entries]
 
 
 def test_sizes_are_guessed_from_files(tmp_path: Path, examples: Path) -> None:

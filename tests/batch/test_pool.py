@@ -14,7 +14,7 @@ import pytest
 from batch_stub import Stub, pdb
 
 from s2p.batch import pool
-from s2p.batch.inputs import BatchConfig, BatchOptions, estimate_residues, expand_inputs, load_predictor, make_task
+from s2p.batch.inputs import BatchConfig, BatchOptions, Entry, expand_inputs, load_predictor, make_task
 from s2p.batch.run import predict_batch
 from s2p.config import DEFAULT_MODEL
 from s2p.errors import WeightsError
@@ -83,17 +83,17 @@ def test_all_are_done_though_some_kill_their_process(tmp_path: Path) -> None:
 
 
 def test_a_task_is_little_and_there_are_enough_for_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[list[int]] = []
+    seen: list[list[Entry]] = []
 
-    def watched(items: Any, group: list[int], find: Any) -> Any:
+    def watched(group: list[Entry], find: Any) -> Any:
         seen.append(group)
-        return make_task(items, group, find)
+        return make_task(group, find)
 
     monkeypatch.setattr(pool, "make_task", watched)
     items = expand_inputs(inputs(tmp_path, tuple(f"s{k}" for k in range(40))))
     own = options(tmp_path, batch=BatchConfig(gather=60))
     assert sum(1 for row in predict_batch(items, own, jobs=2) if row.status == "ok") == 40
-    sizes = [sum(estimate_residues(items[index]) for index in group) for group in seen]
+    sizes = [sum(item.size for _, item in group) for group in seen]
     assert max(sizes) <= 60 and max(map(len, seen)) > 1
     seen.clear()
     assert sum(1 for row in predict_batch(items, options(tmp_path, batch=BatchConfig()), jobs=2) if row.status == "ok") == 40
