@@ -85,6 +85,8 @@ def evaluate_complex(
     rows = (SiteRow(**who, site=k, **{key: column[k] for key, column in columns.items()}) for k in range(n))
     strict, nearest = (detections(centers, centroids, config.strict_hit, one_to_one=flag) for flag in (True, False))
     coverage, dice, iou = overlap_figures(np.concatenate([nothing, *sites]), np.concatenate([nothing, *residues]))
+    names = ("tp", "fp", "fn", "tp_nearest", "fp_nearest", "fn_nearest")
+    counts: dict[str, Any] = dict(zip(names, (*strict, *nearest), strict=True))
     protein = ProteinRow(
         **who,
         n_chains=len(structure.chains),
@@ -93,7 +95,7 @@ def evaluate_complex(
         n_pockets=len(pockets),
         pockets_on_sites=int((shared > 0).any(axis=0).sum()),
         touches=int((shared > 0).sum()),
-        **dict(zip(("tp", "fp", "fn", "tp_nearest", "fp_nearest", "fn_nearest"), (*strict, *nearest), strict=True)),
+        **counts,
         ap=pocket_average_precision(matched_pockets(joint, config.iou), n),
         coverage=coverage,
         dice=dice,

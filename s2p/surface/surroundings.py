@@ -42,7 +42,8 @@ class Surroundings:
     def __init__(self, whole: Structure, part: tuple[NDArray[np.int32], NDArray[np.int32]] | None = None) -> None:
         self.whole = whole
         self.structure = whole if part is None else whole.part(*part)
-        self.residues, self.atoms = part or (np.arange(len(x), dtype=np.int32) for x in (whole.residues, whole.atoms))
+        everything = (np.arange(len(whole.residues), dtype=np.int32), np.arange(len(whole.atoms), dtype=np.int32))
+        self.residues, self.atoms = part or everything
         self.origin, self.axes = principal_frame(self.structure.residues.ca_coord)
         self._cells: dict[float, CellList] = {}
         self._points: dict[tuple[int, float], SoftPoints] = {}
@@ -82,7 +83,7 @@ class Surroundings:
     @classmethod
     def of(cls, structure: Structure | Surroundings) -> Surroundings:
         """Those of a structure, or the same ones where they have been made."""
-        return structure if isinstance(structure, cls) else cls(structure)
+        return structure if isinstance(structure, Surroundings) else cls(structure)
 
 
 def assemblies(structure: Structure, made: Sequence[Surroundings] | None = None) -> Sequence[Surroundings]:
@@ -114,8 +115,8 @@ def _in_contact(structure: Structure) -> NDArray[np.int64]:
         # Atoms of two chains in contact lie where their boxes meet.
         first, last = np.maximum(low[a], low) - CONTACT, np.minimum(high[a], high) + CONTACT
         for b in np.flatnonzero((first <= last).all(axis=1) & (group != group[a])).tolist():
-            near = [x[((x >= first[b]) & (x <= last[b])).all(axis=1)] for x in (clouds[a], clouds[b])]
-            if all(map(len, near)) and count_neighbours(*near, CONTACT).any():
+            one, other = (x[((x >= first[b]) & (x <= last[b])).all(axis=1)] for x in (clouds[a], clouds[b]))
+            if len(one) and len(other) and count_neighbours(one, other, CONTACT).any():
                 group[group == group[b]] = group[a]
     return np.asarray(group[chain])
 
