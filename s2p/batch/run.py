@@ -306,44 +306,41 @@ class LanguageStage:
     def read(self, sequences: Iterable[str]) -> dict[str, LanguageOutput | S2PError]:
         """What the model says of each sequence, or why it could not."""
         outputs: dict[str, LanguageOutput | S2PError] = {}
-        todo = [(list(dict.fromkeys(sequences)), self._budget)]
-        while todo:
-            part, budget = todo.pop()
-            if not part:
-                continue
-            windows = replace(self._config.windows, token_budget=budget)
-            failure: tuple[bool, str] | None = None
-            try:
-                found = self._predictor.read_sequences(part, replace(self._config, windows=windows))
-                outputs.update(zip(part, found, strict=True))
-            except Exception as error:
-                failure = out_of_memory(error), f"{type(error).__name__}: {error}"
-            if failure is None:
-                self._budget = min(self._budget, budget)
-                continue
-            # Not in the except block: until that ends, the traceback keeps the arrays of the failed attempt alive.
-            full, text = failure
-            if (torch := sys.modules.get("torch")) is not None and torch.cuda.is_available():
-                torch.cuda.empty_cache()
-            longest = max(map(len, part))
-            window = min(longest, windows.max_residues) + 2
-            if full and budget > window and (len(part) > 1 or longest > windows.max_residues):
-                todo.append((part, max(budget // 2, window)))
-            elif len(part) > 1:
-                half = len(part) // 2
-                todo += [(part[half:], budget), (part[:half], budget)]
-            elif full:
-                outputs[part[0]] = S2PError(
-                    f"not enough memory for the language model, even for one chain of {len(part[0])} residues alone; "
-                    "try --device cpu, or a machine with more memory"
-                )
-            else:
-                outputs[part[0]] = S2PError(f"the language model failed on a chain of {len(part[0])} residues ({text})")
+        self._read(list(dict.fromkeys(sequences)), self._budget, outputs)
         # The C library keeps what was freed, and batches of ever new shapes do not fit into it: a process that needs 370 MB grew
         # to 790 MB over a thousand structures.
         with suppress(OSError, AttributeError, TypeError):  # only glibc has it
             ctypes.CDLL(None).malloc_trim(0)
         return outputs
+
+    def _read(self, part: list[str], budget: int, outputs: dict[str, LanguageOutput | S2PError]) -> None:
+        if not part:
+            return
+        windows = replace(self._config.windows, token_budget=budget)
+        try:
+            found = self._predictor.read_sequences(part, replace(self._config, windows=windows))
+            outputs.update(zip(part, found, strict=True))
+            self._budget = min(self._budget, budget)
+            return
+        except Exception as error:
+            full, text = out_of_memory(error), f"{type(error).__name__}: {error}"
+        # Not in the except block: until that ends, the traceback keeps the arrays of the failed attempt alive.
+        if (torch := sys.modules.get("torch")) is not None and torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        longest = max(map(len, part))
+        window = min(longest, windows.max_residues) + 2
+        if full and budget > window and (len(part) > 1 or longest > windows.max_residues):
+            self._read(part, max(budget // 2, window), outputs)
+        elif len(part) > 1:
+            for half in (part[: len(part) // 2], part[len(part) // 2 :]):
+                self._read(half, budget, outputs)
+        elif full:
+            outputs[part[0]] = S2PError(
+                f"not enough memory for the language model, even for one chain of {longest} residues alone; "
+                "try --device cpu, or a machine with more memory"
+            )
+        else:
+            outputs[part[0]] = S2PError(f"the language model failed on a chain of {longest} residues ({text})")
 
 
 def out_of_memory(error: BaseException) -> bool:

@@ -58,7 +58,7 @@ def add(commands: Any) -> None:
         "vabsnet, the path of a checkpoint, 'all' of those named, or package.module:Class, as other people's programs and "
         f"baselines are in a clone of the repository: benchmarks.peers:{', '.join(PEERS)} (default: s2p)"
     )
-    option(parser, "--predictor", "NAME", predictor, names, [], action="append")
+    option(parser, "--predictor", "NAME", predictor, names, [], action="extend")
     option(parser, "--workers", "N", "processes", number(Count), 1)
     option(parser, "--timeout", "S", "seconds for one structure", number(Positive), BenchmarkConfig.timeout)
     flag(parser, "--resume", "resume the run in the output folder")
@@ -87,15 +87,13 @@ def guard(cases: CaseSet, predictors: Sequence[str], arguments: argparse.Namespa
 
 
 def _run_evaluate(arguments: argparse.Namespace) -> int:
-    from dataclasses import replace
-
     from tqdm import tqdm
 
     from s2p.evaluation.cases import find_cases
     from s2p.evaluation.runner import run_benchmark
     from s2p.evaluation.tables import cost, write_tables
 
-    wanted = _predictors([name for group in arguments.predictor for name in group] or ["s2p"])
+    wanted = _predictors(arguments.predictor or ["s2p"])
     cases = find_cases(arguments.dataset, arguments.split, limit=arguments.limit, splits=arguments.split_table)
     cases, trained = guard(cases, wanted, arguments)
     hide = arguments.quiet or not sys.stderr.isatty()
@@ -105,17 +103,9 @@ def _run_evaluate(arguments: argparse.Namespace) -> int:
         bar.update()
 
     with tqdm(total=len(cases.cases) * len(wanted), unit="protein", disable=hide, leave=False) as bar:
-        run = run_benchmark(
-            cases,
-            wanted,
-            arguments.output,
-            model=arguments.model,
-            workers=arguments.workers,
-            resume=arguments.resume,
-            config=replace(BenchmarkConfig(), timeout=arguments.timeout),
-            report=step,
-            trained=trained,
-        )
+        how = {"model": arguments.model, "workers": arguments.workers, "resume": arguments.resume, "trained": trained}
+        config = BenchmarkConfig(timeout=arguments.timeout)
+        run = run_benchmark(cases, wanted, arguments.output, config=config, report=step, **how)
     figures = write_tables(run)
     costs = {name: cost(records) for name, records in run.records.items()}
     if not arguments.quiet:

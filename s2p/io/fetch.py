@@ -120,6 +120,4 @@ def _check_cif(path: Path) -> str | None:
             start: bytes = stream.read(ReadConfig.max_bytes + 1)[:4096]
     except (EOFError, gzip.BadGzipFile, zlib.error):
         return "damaged gzip data"
-    lines = (line.strip() for line in start.splitlines())
-    first = next((line for line in lines if line and not line.startswith(b"#")), b"")
-    return None if first[:5].lower() == b"data_" else "the answer is not an mmCIF file"
+    return None if re.match(rb"(?:\s|#.*\n)*data_", start, re.IGNORECASE) else "the answer is not an mmCIF file"

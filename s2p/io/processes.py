@@ -176,20 +176,19 @@ class _Worker(threading.Thread, Generic[T]):
 
     def _begin(self) -> None:
         run = self._run
-        for again in (False, True):
+        for _ in range(2):  # once may have been an accident
             context: Any = multiprocessing.get_context("spawn")
             self._pool = ProcessPool(1, initializer=_start, initargs=(run.log,), context=context)
             try:
                 self._group, described = self._ask(_load, (run.load, run.describe), run.load_timeout)
+                run.said.put(("loaded", described))
+                return
             except TimeoutError:
                 raise S2PError(f"the predictor could not be loaded: no answer after {run.load_timeout:g} s") from None
             except (ProcessExpired, RuntimeError) as error:
                 self._end()
-                if again:  # once may have been an accident
-                    raise S2PError(f"the predictor could not be loaded: {_how(error)}") from None
-                continue
-            run.said.put(("loaded", described))
-            return
+                how = _how(error)
+        raise S2PError(f"the predictor could not be loaded: {how}")
 
     def _answer(self, item: T) -> Answer[T]:
         run, start, first = self._run, time.monotonic(), self._n_done == 0
