@@ -125,7 +125,10 @@ def _guess(word: str, known: Iterable[str]) -> str:
 
 
 def build_parser(command: str = "") -> argparse.ArgumentParser:
-    """The parser with the subcommand that is asked for, or with all if that is none of :data:`HOMES`."""
+    """The parser with the subcommand that is asked for, or with all if that is none of :data:`HOMES`.
+
+    One of :data:`MOVED` ends the program with the status of wrong usage.
+    """
     parser = Parser(
         prog="s2p",
         description="Ligand-binding pockets of a protein structure, found with a protein language model (Seq2Pocket).",
@@ -137,10 +140,8 @@ def build_parser(command: str = "") -> argparse.ArgumentParser:
         import_module(f"s2p.commands.{home}").add(commands)
     _add_view(commands)
     _add_notebook(commands)
-    for name, command in MOVED.items():
-        # No option is known here, so that all that follows the name is one positional argument.
-        gone = commands.add_parser(name, add_help=False, prefix_chars="\0")
-        gone.add_argument("rest", nargs="*", action=Moved, now=moved(command))
+    if command in MOVED:
+        parser.exit(2, f"s2p: error: s2p {command} is {moved(MOVED[command])}\n")
     return parser
 
 
@@ -226,14 +227,14 @@ def flag(parser: argparse._ActionsContainer, names: str, text: str, **more: Any)
 
 
 class Moved(argparse.Action):
-    """An option or subcommand that is gone: says what to do instead, and stops with the status of wrong usage."""
+    """An option that is gone: says what to do instead, and stops with the status of wrong usage."""
 
-    def __init__(self, option_strings: Sequence[str], dest: str, *, now: str, nargs: str = "?", required: bool = False) -> None:
-        super().__init__(option_strings, dest, nargs=nargs, required=required, help=argparse.SUPPRESS)
+    def __init__(self, option_strings: Sequence[str], dest: str, now: str) -> None:
+        super().__init__(option_strings, dest, nargs="?", help=argparse.SUPPRESS)
         self.now = now
 
     def __call__(self, parser: argparse.ArgumentParser, namespace: object, values: object, option: str | None = None) -> None:
-        parser.exit(2, f"s2p: error: {option or parser.prog} is {self.now}\n")
+        parser.exit(2, f"s2p: error: {option} is {self.now}\n")
 
 
 def moved(command: str) -> str:

@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
-from s2p.commands import HOMES, MOVED, build_parser, main
+from s2p.commands import HOMES, build_parser, main
 from s2p.config import PredictConfig
 from s2p.errors import WeightsError
 from s2p.prediction import Pocket, Prediction
@@ -422,7 +422,7 @@ def test_missing_notebook(capsys):
 def test_every_subcommand_has_a_home_and_is_the_same_alone():
     """Only the module of the command that is asked for is imported."""
     (every,) = (a for a in build_parser()._actions if isinstance(a, argparse._SubParsersAction))
-    assert {*HOMES, "view", "notebook", *MOVED} == set(every.choices)
+    assert {*HOMES, "view", "notebook"} == set(every.choices)
     for name in HOMES:
         (alone,) = (a for a in build_parser(name)._actions if isinstance(a, argparse._SubParsersAction))
         assert alone.choices[name].format_help() == every.choices[name].format_help()
