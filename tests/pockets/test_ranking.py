@@ -1,16 +1,26 @@
-"""Ranks, and pockets that are symmetric copies of one site."""
+"""What pockets are ranked by: the point scorer, ranks and symmetric copies of one site, and the calibrated probability."""
 
 from __future__ import annotations
 
+import gzip
+import itertools
+import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
+import torch
 from builders import make_structure
 
-from s2p.pockets.ranking import places, ranked
-from s2p.prediction import Pocket
+from s2p.config import PredictConfig
+from s2p.errors import WeightsError
+from s2p.pockets.ranking import CALIBRATED, SMALLEST, PocketModel, PointPocketConfig, PointScorer, places, ranked
+from s2p.prediction import Pocket, Prediction, Predictor
+from s2p.predictor import load
 from s2p.structure.reading import Structure, read_structure
+from s2p.surface.features import PointConfig, PointEncoder, feature_names
 
 
 def pocket(score: float, *residues: int) -> Pocket:
@@ -86,3 +96,194 @@ def test_places_do_not_depend_on_the_order_of_chains() -> None:
         return len(np.unique(places(replace(make_structure(), residues=residues, ligands=()))))
 
     assert {distinct(order) for order in ("ABC", "CAB", "BCA", "CBA")} == {distinct("ABC")}
+
+
+@pytest.fixture
+def scorer() -> PointScorer:
+    rng = np.random.default_rng(0)
+    names = feature_names(2)[3:40]
+    sizes = (len(names), 16, 8, 1)
+    weights = tuple(rng.normal(size=(3, a, b)).astype(np.float32) / a**0.5 for a, b in itertools.pairwise(sizes))
+    biases = tuple(rng.normal(size=(3, 1, b)).astype(np.float32) for b in sizes[1:])
+    encoder = PointEncoder(
+        ("A:CB", "K:NZ"),
+        np.array([0.1, 1.5], np.float32),
+        rng.normal(size=6).astype(np.float32),
+        rng.normal(size=(2, 6)).astype(np.float32),
+    )
+    mean, scale = rng.normal(size=len(names)).astype(np.float32), rng.uniform(0.5, 2, len(names)).astype(np.float32)
+    model = PocketModel((0.0, 1.0), (1.0, 2.0), (0.5, -0.5), 0.25)
+    settings = PointConfig(n_points=30), PointPocketConfig(sigma=2.0)
+    return PointScorer(encoder, names, mean, scale, weights, biases, model, *settings, {"note": "é"})
+
+
+def rows(n: int) -> np.ndarray:
+    return np.random.default_rng(1).normal(size=(n, len(feature_names(2)))).astype(np.float32) * 4
+
+
+def test_scores_are_those_of_pytorch_layers(scorer: PointScorer) -> None:
+    x = rows(50)
+    z = torch.from_numpy(np.clip((x[:, 3:40] - scorer.mean) / scorer.scale, -5, 5))
+    logits = []
+    for member in range(3):
+        h = z
+        for k in range(3):
+            h = h @ torch.from_numpy(scorer.weights[k][member]) + torch.from_numpy(scorer.biases[k][member])
+            h = torch.nn.functional.silu(h) if k < 2 else h
+        logits.append(h[:, 0])
+    expected = torch.sigmoid(torch.stack(logits).mean(dim=0)).numpy()
+    np.testing.assert_allclose(scorer.scores(x), expected, atol=1e-5)
+
+
+def test_points_are_scored_on_their_own(scorer: PointScorer) -> None:
+    x = rows(20_000)
+    together = scorer.scores(x)
+    np.testing.assert_allclose(together[19_990:], scorer.scores(x[19_990:]), atol=1e-5)
+    assert scorer.scores(x[:0]).shape == (0,)
+
+
+def test_arrays_and_header_hold_everything(scorer: PointScorer) -> None:
+    loaded = PointScorer.from_parts(scorer.arrays(), json.loads(json.dumps(scorer.header())))
+    assert json.loads(json.dumps(loaded.header())) == json.loads(json.dumps(scorer.header()))
+    assert set(loaded.arrays()) == set(scorer.arrays())
+    for key, value in scorer.arrays().items():
+        np.testing.assert_array_equal(loaded.arrays()[key], value)
+    np.testing.assert_array_equal(loaded.scores(rows(9)), scorer.scores(rows(9)))
+    assert loaded.points == scorer.points and loaded.pockets == scorer.pockets and loaded.pocket_model == scorer.pocket_model
+
+
+def test_damage_and_other_versions_are_named(scorer: PointScorer) -> None:
+    arrays, header = scorer.arrays(), scorer.header()
+    with pytest.raises(WeightsError, match="damaged or of another version: 'scale'"):
+        PointScorer.from_parts({k: v for k, v in arrays.items() if k != "scale"}, header)
+    with pytest.raises(WeightsError, match="damaged or of another version"):
+        PointScorer.from_parts(arrays, header | {"points": {"n_rings": 3}})
+    with pytest.raises(WeightsError, match="other features"):
+        PointScorer.from_parts(arrays, header | {"features": ["taste", *header["features"][1:]]})
+    with pytest.raises(WeightsError, match="other features"):
+        PointScorer.from_parts(arrays, header | {"features": header["features"][1:]})
+
+
+@pytest.fixture(scope="module")
+def model() -> Predictor:
+    return load(device="cpu")
+
+
+@pytest.fixture(scope="module")
+def kinase(examples: Path) -> Structure:
+    """One chain of the dimer 1AKE, whose two chains hold a ligand each."""
+    return read_structure(examples / "1ake.cif.gz", chains=["A"])
+
+
+@pytest.fixture(scope="module")
+def alone(model: Predictor, kinase: Structure) -> Prediction:
+    return model.predict(kinase)
+
+
+def together(*parts: tuple[Structure, str, Sequence[float]]) -> Structure:
+    """Structures of one chain as chains of one, each with its new name and shift in Å."""
+    residues, atoms, start = [], [], 0
+    for structure, name, shift in parts:
+        n = len(structure.residues)
+        move = np.array(shift, np.float32)
+        ca = structure.residues.ca_coord + move
+        residues.append(vars(replace(structure.residues, chain=np.full(n, name), ca_coord=ca)))
+        own = structure.atoms
+        atoms.append(vars(replace(own, coord=own.coord + move, residue_index=own.residue_index + np.int32(start))))
+        start += n
+    tables = [{key: np.concatenate([part[key] for part in table]) for key in table[0]} for table in (residues, atoms)]
+    first = parts[0][0]
+    return replace(first, residues=replace(first.residues, **tables[0]), atoms=replace(first.atoms, **tables[1]))
+
+
+def with_atoms(structure: Structure, kept: np.ndarray) -> Structure:
+    return replace(structure, atoms=type(structure.atoms)(**{key: value[kept] for key, value in vars(structure.atoms).items()}))
+
+
+def first_residues(structure: Structure, n: int) -> Structure:
+    residues = type(structure.residues)(**{key: value[:n] for key, value in vars(structure.residues).items()})
+    return replace(with_atoms(structure, structure.atoms.residue_index < n), residues=residues)
+
+
+def assert_equal_pockets(found: Prediction, alone: Prediction, chain: str) -> None:
+    """The pockets of the chain are those of the same chain in a file of its own."""
+    chains = found.structure.residues.chain
+    own = [p for p in found.pockets if chains[p.residues[0]] == chain]
+    start = int(np.flatnonzero(chains == chain)[0])
+    assert len(own) == len(alone.pockets)
+    for p, expected in zip(own, alone.pockets, strict=True):
+        assert p.probability == pytest.approx(expected.probability, abs=1e-6)
+        np.testing.assert_array_equal(p.residues - start, expected.residues)
+        assert p.volume == pytest.approx(expected.volume)
+    np.testing.assert_allclose(found.probabilities[chains == chain], alone.probabilities, atol=1e-5)
+
+
+def test_copies_far_away_change_nothing_and_are_marked(model: Predictor, kinase: Structure, alone: Prediction) -> None:
+    assert alone.pockets[0].probability > 0.85
+    for n in (2, 3):
+        parts = [(kinase, name, (128.0 * k, 0, 0)) for k, name in enumerate("ABC"[:n])]
+        found = model.predict(together(*parts))
+        assert_equal_pockets(found, alone, "A")
+        assert [p.copy_of for p in found.pockets if p.probability > 0.5] == [0] + [1] * (n - 1)
+        assert [p.probability for p in found.pockets[:n]] == pytest.approx([alone.pockets[0].probability] * n, abs=1e-4)
+
+
+def test_another_protein_far_away_changes_nothing(model: Predictor, kinase: Structure, alone: Prediction, examples: Path) -> None:
+    other = read_structure(examples / "1pwc.pdb.gz")
+    assert len(other.chains) == 1
+    for order in (1, -1):
+        found = model.predict(together(*[(kinase, "A", (0, 0, 0)), (other, "Z", (0, 256.0, 0))][::order]))
+        assert_equal_pockets(found, alone, "A")
+        assert all(p.copy_of == 0 for p in found.pockets)
+
+
+def test_published_pockets_do_not_depend_on_a_copy_either(model: Predictor, kinase: Structure) -> None:
+    config = PredictConfig(ranking="published")
+    scores = model.score(kinase)
+    pair = together((kinase, "A", (0, 0, 0)), (kinase, "B", (0, 0, 128.0)))
+    assert_equal_pockets(model.pockets(pair, model.score(pair), config), model.pockets(kinase, scores, config), "A")
+
+
+def test_both_sites_of_a_true_dimer_keep_their_probability(model: Predictor, alone: Prediction, examples: Path) -> None:
+    found = model.predict(read_structure(examples / "1ake.cif.gz"))
+    first, second = found.pockets[:2]
+    assert (first.copy_of, second.copy_of) == (0, 1)
+    assert min(first.probability, second.probability) > 0.95 * alone.pockets[0].probability
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 10, SMALLEST - 1])
+def test_a_few_residues_have_no_pocket(model: Predictor, kinase: Structure, n: int) -> None:
+    for config in (PredictConfig(), PredictConfig(ranking="published", threshold=0.0)):
+        found = model.pockets(first_residues(kinase, n), model.score(first_residues(kinase, n)), config)
+        assert found.pockets == ()
+        (note,) = found.notes
+        assert note.startswith(f"{n} residue{'s' if n > 1 else ''}: too small for a pocket")
+
+
+def test_a_short_chain_is_said_to_be_beyond_the_calibration(model: Predictor, kinase: Structure) -> None:
+    (note,) = model.predict(first_residues(kinase, CALIBRATED - 1)).notes
+    assert note.startswith(f"the longest chain has {CALIBRATED - 1} residues")
+    assert model.predict(first_residues(kinase, CALIBRATED)).notes == ()
+    peptide = together((kinase, "A", (0, 0, 0)), (first_residues(kinase, 12), "P", (256.0, 0, 0)))
+    found = model.predict(peptide)
+    assert found.notes[0].startswith("the longest chain of one of the assemblies has 12 residues")
+    assert found.pockets and max(int(p.residues.max()) for p in found.pockets) < len(kinase.residues)
+
+
+def test_missing_side_chains_are_said(model: Predictor, kinase: Structure) -> None:
+    bare = np.isin(kinase.atoms.name, ("N", "CA", "C", "O", "CB"))
+    (note,) = model.predict(with_atoms(kinase, bare)).notes
+    assert note.startswith("214 of 214 residues have no side chain")
+    alanine = replace(kinase.residues, one_letter=np.full(214, "A"), name=np.full(214, "ALA"))
+    assert model.predict(replace(with_atoms(kinase, bare), residues=alanine)).notes == (note,)
+    assert model.predict(with_atoms(kinase, bare | (kinase.atoms.residue_index > 40))).notes == ()
+
+
+def test_a_model_of_ca_atoms_has_one_note(model: Predictor, examples: Path, tmp_path: Path) -> None:
+    with gzip.open(examples / "1ubi.pdb.gz", "rt") as handle:
+        lines = [line for line in handle if line.startswith("ATOM") and line[12:16] == " CA "]
+    path = tmp_path / "ca.pdb"
+    path.write_text("".join(lines))
+    found = model.predict(read_structure(path))
+    (note,) = (*found.structure.notes, *found.notes)
+    assert "one atom per residue" in note
