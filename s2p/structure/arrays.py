@@ -5,19 +5,18 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from s2p.errors import StructureError
-from s2p.structure.files.table import codes
+from s2p.structure.files.table import Columns, codes
 
 __all__ = ["Atoms", "Ligand", "Residues", "Structure"]
 
 
 @dataclass(frozen=True, eq=False)
-class Atoms:
+class Atoms(Columns):
     """Heavy atoms of the protein, in file order, A of them."""
 
     coord: NDArray[np.float32]
@@ -31,12 +30,9 @@ class Atoms:
     b_factor: NDArray[np.float32]
     """(A,)."""
 
-    def __len__(self) -> int:
-        return len(self.coord)
-
 
 @dataclass(frozen=True, eq=False)
-class Residues:
+class Residues(Columns):
     """Amino-acid residues of the protein, N of them; identified outside by ``(chain, number, insertion_code)``."""
 
     chain: NDArray[np.str_]
@@ -58,17 +54,11 @@ class Residues:
     standard: NDArray[np.bool_]
     """(N,), one of the twenty standard amino acids."""
 
-    def __len__(self) -> int:
-        return len(self.chain)
-
     def ids(self) -> list[str]:
         """``A:45``, ``A:46A`` ... for every residue: how residues are written at every border."""
         return [
             f"{c}:{n}{i}" for c, n, i in zip(self.chain.tolist(), self.number.tolist(), self.insertion_code.tolist(), strict=True)
         ]
-
-
-_Table = TypeVar("_Table", Atoms, Residues)
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,18 +150,12 @@ class Structure:
 
     def part(self, residues: NDArray[np.integer], atoms: NDArray[np.integer]) -> Structure:
         """The same structure with the residues and all their atoms of these ascending indices only (ligands all stay)."""
-        kept = _take(self.atoms, atoms)
+        kept = self.atoms.take(atoms)
         kept = replace(kept, residue_index=np.searchsorted(residues, kept.residue_index).astype(np.int32))
-        return replace(self, atoms=kept, residues=_take(self.residues, residues))
+        return replace(self, atoms=kept, residues=self.residues.take(residues))
 
     def __repr__(self) -> str:
         return (
             f"Structure({self.name!r}: {len(self.residues)} residues and {len(self.atoms)} atoms in chains "
             f"{', '.join(self.chains)}; {len(self.ligands)} ligands)"
         )
-
-
-def _take(table: _Table, rows: NDArray[np.integer]) -> _Table:
-    """Rows of a dataclass of equally long arrays."""
-    columns: dict[str, Any] = {key: value[rows] for key, value in vars(table).items()}
-    return type(table)(**columns)

@@ -15,17 +15,16 @@ than the sum of their covalent radii and a tolerance. Coordination of metals is 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from s2p.config import LabelConfig, ReadConfig
-from s2p.structure.arrays import Ligand, Structure
+from s2p.structure.arrays import Atoms, Ligand, Structure
 from s2p.structure.cells import binding_residues
 from s2p.structure.files.formats import read_annotations, read_content
 from s2p.structure.reading import read_molecules
@@ -44,7 +43,7 @@ __all__ = [
     "label_row",
     "ligand_labels",
     "ligand_sites",
-    "peptide_chains",
+    "peptides",
     "relevant_ligands",
 ]
 
@@ -93,8 +92,8 @@ class LigandSite:
 
     ligand: Ligand
     """Of several bonded residues: all their atoms, with the name ``GAL-BGC`` and the number of the first."""
-    kind: Literal["molecule", "covalent", "peptide", "ion"]
-    """``covalent``: a molecule bonded to a residue of the protein."""
+    kind: str
+    """``molecule``, ``ion``, ``peptide``, or ``covalent``: a molecule bonded to a residue of the protein."""
     residues: NDArray[np.int32]
     """(K,), 0-based, ascending."""
     bonded_to: tuple[int, ...] = ()
@@ -110,10 +109,7 @@ class LigandReport:
 
     def labels(self, n: int) -> NDArray[np.bool_]:
         """(n,) which of ``n`` residues are in any site: the union."""
-        label = np.zeros(n, dtype=np.bool_)
-        for site in self.sites:
-            label[site.residues] = True
-        return label
+        return np.isin(np.arange(n), np.concatenate([np.empty(0), *(site.residues for site in self.sites)]))
 
 
 def ligand_sites(
@@ -153,54 +149,33 @@ def ligand_sites(
     sites: list[LigandSite] = []
     for group in connected([x for x in structure.ligands if x.kind == "molecule" or id(x) in relevant], config, bonds):
         members = [ligand for ligand in group if id(ligand) in relevant]
+        bonded = sorted({r for ligand in group for r in attachments(structure, ligand, config, bonds)}) if members else []
+        partners = ", ".join(ids[r] for r in bonded)
+        # The protein end of a glycan is NAG or the like, which is an additive and no member; so the whole group is looked at.
+        if bonded and (sugars := [ligand for ligand in members if is_sugar(ligand.name)]):
+            notes.append(f"{', '.join(x.id for x in sugars)}: left out, part of a glycan bonded to {partners}")
+            members = [ligand for ligand in members if ligand not in sugars]
         if not members:
             continue
-        bonded = sorted({r for ligand in group for r in attachments(structure, ligand, config, bonds)})
-        # The protein end of a glycan is NAG or the like, which is an additive and no member; so the whole group is looked at.
-        sugars = [ligand for ligand in members if is_sugar(ligand.name)] if bonded else []
-        if sugars:
-            names = ", ".join(ligand.id for ligand in sugars)
-            notes.append(f"{names}: left out, part of a glycan bonded to {', '.join(ids[r] for r in bonded)}")
-            members = [ligand for ligand in members if not is_sugar(ligand.name)]
-            if not members:
-                continue
         whole = _merge(members)
-        residues = binding_residues(structure, whole.coord, config.cutoff)
-        kind: Literal["molecule", "covalent", "ion"] = "ion" if whole.kind == "ion" else "covalent" if bonded else "molecule"
+        kind = "covalent" if bonded and whole.kind == "molecule" else whole.kind
         if kind == "covalent":
-            notes.append(f"{whole.id}: covalent ligand, bonded to {', '.join(ids[r] for r in bonded)}, which counts as binding")
-        sites.append(LigandSite(whole, kind, residues, tuple(bonded)))
-    for chain, coord in peptide_chains(structure, config):
-        own = structure.residues.chain == chain
-        first = int(np.flatnonzero(own)[0])
-        text = f"chain {chain}: a peptide of {int(own.sum())} residues at the protein, "
-        notes.append(
-            text + ("counted as a ligand" if include_peptides else "not counted as a ligand unless peptides are asked for")
-        )
+            notes.append(f"{whole.id}: covalent ligand, bonded to {partners}, which counts as binding")
+        sites.append(LigandSite(whole, kind, binding_residues(structure, whole.coord, config.cutoff), tuple(bonded)))
+    for peptide in peptides(structure, config):
+        own = structure.residues.chain == peptide.chain
+        verdict = "counted as a ligand" if include_peptides else "not counted as a ligand unless peptides are asked for"
+        notes.append(f"chain {peptide.chain}: a peptide of {int(own.sum())} residues at the protein, {verdict}")
         if include_peptides:
-            atoms = own[structure.atoms.residue_index]
-            peptide = Ligand(
-                "PEPTIDE",
-                chain,
-                int(structure.residues.number[first]),
-                str(structure.residues.insertion_code[first]),
-                coord,
-                structure.atoms.element[atoms],
-                structure.atoms.name[atoms],
-                "peptide",
-            )
-            near = binding_residues(structure, coord, config.cutoff)
+            near = binding_residues(structure, peptide.coord, config.cutoff)
             sites.append(LigandSite(peptide, "peptide", near[~own[near]]))
     return LigandReport(tuple(sites), tuple(notes))
 
 
-def peptide_chains(structure: Structure, config: LabelConfig | None = None) -> list[tuple[str, NDArray[np.float32]]]:
-    """Chains that are peptide ligands, with their atoms: short ones within the cutoff of a chain that is not short.
+def peptides(structure: Structure, config: LabelConfig | None = None) -> list[Ligand]:
+    """Short chains within the cutoff of a chain that is not short.
 
-    Returns
-    -------
-    list of (chain id, (L, 3) coordinates in Å)
-        Empty if every chain is short: then the peptides are what the file is about.
+    Where every chain is short there are none: then the peptides are what the file is about.
     """
     config = config or LabelConfig()
     chain, count = np.unique(structure.residues.chain, return_counts=True)
@@ -209,23 +184,19 @@ def peptide_chains(structure: Structure, config: LabelConfig | None = None) -> l
     protein = ~np.isin(owner, short)
     if not len(short) or not protein.any():
         return []
-    tree = cKDTree(structure.atoms.coord[protein])
+    distance, _ = cKDTree(structure.atoms.coord[protein]).query(structure.atoms.coord, distance_upper_bound=config.cutoff)
     found = []
-    for name in (c for c in structure.chains if c in set(short.tolist())):
-        coord = structure.atoms.coord[owner == name]
-        if np.isfinite(tree.query(coord, distance_upper_bound=config.cutoff)[0]).any():
-            found.append((name, coord))
+    for name in (c for c in structure.chains if c in short and np.isfinite(distance[owner == c]).any()):
+        atoms, first = structure.atoms.take(owner == name), structure.residues.take(structure.residues.chain == name)
+        address = name, int(first.number[0]), str(first.insertion_code[0])
+        found.append(Ligand("PEPTIDE", *address, atoms.coord, atoms.element, atoms.name, "peptide"))
     return found
 
 
-def _merge(members: list[Ligand]) -> Ligand:
+def _merge(members: Sequence[Ligand]) -> Ligand:
     """Bonded residues as one ligand."""
-    first = members[0]
-    if len(members) == 1:
-        return first
-    coord, element, atom_name = (np.concatenate([getattr(x, key) for x in members]) for key in ("coord", "element", "atom_name"))
-    name = "-".join(x.name for x in members)
-    return Ligand(name, first.chain, first.number, first.insertion_code, coord, element, atom_name, first.kind)
+    coord, element, atom = (np.concatenate([getattr(x, key) for x in members]) for key in ("coord", "element", "atom_name"))
+    return replace(members[0], name="-".join(x.name for x in members), coord=coord, element=element, atom_name=atom)
 
 
 def relevant_ligands(
@@ -291,10 +262,11 @@ def file_bonds(path: str | Path) -> frozenset[Bond]:
     if not told:
         return frozenset()
     found = read_molecules(content, config)
-    written = (found.groups.column(key).tolist() for key in ("chain", "number", "insertion_code"))
-    given = (values.tolist() for values in (found.ids.chain, found.ids.number, found.ids.insertion_code))
+    columns = ("chain", "number", "insertion_code")
+    written = zip(*(found.groups.column(key).tolist() for key in columns), strict=True)
+    given = zip(*(getattr(found.ids, key).tolist() for key in columns), strict=True)
     names: dict[Address, list[tuple[int, Address]]] = {}
-    for k, (address, new) in enumerate(zip(zip(*written, strict=True), zip(*given, strict=True), strict=True)):
+    for k, (address, new) in enumerate(zip(written, given, strict=True)):
         names.setdefault(address, []).append((k, new))
     for a, b in told:
         # Of several molecules under one address, those that are closest.
@@ -305,16 +277,11 @@ def file_bonds(path: str | Path) -> frozenset[Bond]:
 
 def attachments(structure: Structure, ligand: Ligand, config: LabelConfig | None = None, bonds: Iterable[Bond] = ()) -> list[int]:
     """Residues of the protein that a ligand is bonded to, 0-based and ascending."""
-    config = config or LabelConfig()
-    found = set()
     own = (ligand.chain, ligand.number, ligand.insertion_code)
-    partners = {b for a, b in bonds if a == own}
-    if partners:
-        r = structure.residues
-        addresses = zip(r.chain.tolist(), r.number.tolist(), r.insertion_code.tolist(), strict=True)
-        found |= {k for k, address in enumerate(addresses) if address in partners}
-    _, other = _bonded(ligand.coord, ligand.element, structure.atoms.coord, structure.atoms.element, config.bond_tolerance)
-    return sorted(found | set(structure.atoms.residue_index[other].tolist()))
+    partners = {f"{c}:{n}{i}" for a, (c, n, i) in bonds if a == own}
+    named = {k for k, name in enumerate(structure.residues.ids()) if name in partners} if partners else set()
+    _, other = _bonded(ligand, structure.atoms, config or LabelConfig())
+    return sorted(named | set(structure.atoms.residue_index[other].tolist()))
 
 
 def connected(ligands: Sequence[Ligand], config: LabelConfig | None = None, bonds: Iterable[Bond] = ()) -> list[list[Ligand]]:
@@ -322,18 +289,14 @@ def connected(ligands: Sequence[Ligand], config: LabelConfig | None = None, bond
     from scipy.sparse import coo_matrix
     from scipy.sparse.csgraph import connected_components
 
-    config = config or LabelConfig()
     if not ligands:
         return []
     owner = np.repeat(np.arange(len(ligands)), [len(x.coord) for x in ligands])
-    coord = np.concatenate([x.coord for x in ligands])
-    element = np.concatenate([x.element for x in ligands])
-    first, second = _bonded(coord, element, coord, element, config.bond_tolerance)
+    everything = _merge(ligands)
     place = {(x.chain, x.number, x.insertion_code): k for k, x in enumerate(ligands)}
-    told = [(place[a], place[b]) for a, b in bonds if a in place and b in place]
-    rows = np.r_[owner[first], np.array([a for a, _ in told], dtype=int)]
-    columns = np.r_[owner[second], np.array([b for _, b in told], dtype=int)]
-    graph = coo_matrix((np.ones(len(rows)), (rows, columns)), shape=(len(ligands), len(ligands)))
+    told = np.array([(place[a], place[b]) for a, b in bonds if a in place and b in place], dtype=int).reshape(-1, 2)
+    pairs = np.concatenate((owner[np.stack(_bonded(everything, everything, config or LabelConfig()), axis=1)], told))
+    graph = coo_matrix((np.ones(len(pairs)), tuple(pairs.T)), shape=(len(ligands), len(ligands)))
     _, label = connected_components(graph, directed=False)
     groups: dict[int, list[Ligand]] = {}
     for ligand, k in zip(ligands, label.tolist(), strict=True):
@@ -359,15 +322,11 @@ def _radius(symbol: str) -> float:
     return -np.inf if element.is_metal else float(element.covalent_r)
 
 
-def _bonded(
-    a: NDArray[np.float32], a_element: NDArray[np.str_], b: NDArray[np.float32], b_element: NDArray[np.str_], tolerance: float
-) -> tuple[NDArray[np.int_], NDArray[np.int_]]:
+def _bonded(a: Ligand, b: Ligand | Atoms, config: LabelConfig) -> tuple[NDArray[np.int_], NDArray[np.int_]]:
     """Indices of the atoms of ``a`` and of ``b`` that are bonded."""
     # Longer than any bond between non-metals: I–I, 2.8 Å, and the tolerance.
-    pairs = cKDTree(a).sparse_distance_matrix(cKDTree(b), 3.2, output_type="ndarray")
-    i, j, distance = pairs["i"], pairs["j"], pairs["v"]
-    limit = (
-        np.array([_radius(x) for x in a_element.tolist()])[i] + np.array([_radius(x) for x in b_element.tolist()])[j] + tolerance
-    )
-    keep = (distance >= _SHORTEST) & (distance <= limit)
+    pairs = cKDTree(a.coord).sparse_distance_matrix(cKDTree(b.coord), 3.2, output_type="ndarray")
+    i, j = pairs["i"], pairs["j"]
+    first, second = (np.array(list(map(_radius, x.element.tolist()))) for x in (a, b))
+    keep = (pairs["v"] >= _SHORTEST) & (pairs["v"] <= first[i] + second[j] + config.bond_tolerance)
     return i[keep], j[keep]

@@ -21,7 +21,7 @@ from s2p.structure.ligands import (
     is_sugar,
     ligand_labels,
     ligand_sites,
-    peptide_chains,
+    peptides,
     relevant_ligands,
 )
 from s2p.structure.reading import Ligand, read_structure
@@ -122,10 +122,10 @@ def test_peptides_are_an_option_and_always_said():
     keep = np.flatnonzero((whole.residues.chain == "A") | (np.arange(80) >= 72))
     structure = replace(subset(whole, keep), ligands=())
     near = LabelConfig(cutoff=7.0)  # the two helices stand a little apart
-    (found,) = peptide_chains(structure, near)
-    assert found[0] == "B"
-    assert peptide_chains(structure, LabelConfig(cutoff=1.0)) == []
-    assert peptide_chains(structure, LabelConfig(cutoff=7.0, max_peptide_residues=7)) == []
+    (found,) = peptides(structure, near)
+    assert (found.chain, found.name) == ("B", "PEPTIDE")
+    assert peptides(structure, LabelConfig(cutoff=1.0)) == []
+    assert peptides(structure, LabelConfig(cutoff=7.0, max_peptide_residues=7)) == []
     without = ligand_sites(structure, near)
     assert without.sites == ()
     assert without.notes == (
@@ -134,14 +134,14 @@ def test_peptides_are_an_option_and_always_said():
     (site,) = ligand_sites(structure, near, include_peptides=True).sites
     assert (site.kind, site.ligand.chain) == ("peptide", "B")
     own = structure.residues.chain == "B"
-    expected = binding_residues(structure, found[1], 7.0)
+    expected = binding_residues(structure, found.coord, 7.0)
     assert site.residues.tolist() == [r for r in expected.tolist() if not own[r]]
     assert len(site.residues)
 
 
 def test_a_lone_peptide_is_the_protein():
     structure = make_structure(n=20)
-    assert peptide_chains(structure) == []
+    assert peptides(structure) == []
 
 
 def subset(structure, keep):

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from s2p.structure.files.names import DUMMY, ELEMENTS, is_residue_name
+from s2p.structure.files.names import AUTODOCK, ELEMENTS, is_residue_name
 
 __all__ = ["Fields", "read_fields"]
 
@@ -38,15 +38,6 @@ _WIDE = [re.compile(rb"( *-?\d+\.\d{%d})" % places * 3 + rb"(?=\s|$|[ \d]{2}\d\.
 """Coordinates of which some need more than their eight columns."""
 _PAIR = re.compile(rb"\s*(-?\d*\.\d\d)\s*(-?\d*\.\d\d)(?![\d.])")
 _CHARGE_RADIUS = re.compile(rb"\s*-?\d*\.\d{3,}\s+\d*\.\d{3,}\s*")
-_AUTODOCK = {
-    **dict.fromkeys(("A", "C", "CG0", "CG1", "CG2", "CG3", "Z"), "C"),
-    **dict.fromkeys(("N", "NA", "NS", "NX"), "N"),
-    **dict.fromkeys(("O", "OA", "OS", "OX"), "O"),
-    **dict.fromkeys(("S", "SA"), "S"),
-    **dict.fromkeys(("H", "HD", "HS"), "H"),
-    **dict.fromkeys(("G", "GA", "G0", "G1", "G2", "G3", "J", "Q", "W", "TZ", "L"), DUMMY),
-}
-"""Elements of AutoDock's atom types that are not symbols themselves, or those of another element."""
 
 
 @dataclass
@@ -282,7 +273,7 @@ def _number(text: bytes, default: float) -> float:
 def _autodock(kind: bytes) -> NDArray[np.uint8]:
     """Symbol for an atom type of AutoDock."""
     text = kind.decode().strip().upper()
-    return np.frombuffer(_AUTODOCK.get(text, text)[:3].ljust(3).encode(), np.uint8)
+    return np.frombuffer(AUTODOCK.get(text, text)[:3].ljust(3).encode(), np.uint8)
 
 
 def _choose(fields: Fields, columns: Bytes, rows: NDArray[np.int_], charges: bool) -> None:

@@ -2,77 +2,45 @@
 
 A force field has its own names for protonation states (``HIE``), ends of chains (``NALA``), waters (``TIP3``), ions (``SOD``) and
 a few atoms (``CD`` of isoleucine). Some of these names are also ids of other molecules in the Chemical Component Dictionary
-(``HSE`` is homoserine, ``CLA`` chlorophyll), therefore the atoms of a residue decide whether a name is translated.
+(``HSE`` is homoserine, ``CLA`` chlorophyll), therefore the atoms of a residue decide whether a name is translated. The names are
+in the table ``names.tsv`` beside this module.
 """
 
 from __future__ import annotations
 
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["AMINO_ATOMS", "CAPS", "DUMMY", "ELEMENTS", "STANDARD", "element_of", "is_residue_name", "standard_names"]
+__all__ = ["AMINO_ATOMS", "AUTODOCK", "CAPS", "DUMMY", "ELEMENTS", "STANDARD", "element_of", "is_residue_name", "standard_names"]
 
-_SIDE_CHAINS = {
-    line.split()[0]: frozenset(line.split()[1:])
-    for line in """\
-ALA CB
-ARG CB CG CD NE CZ NH1 NH2
-ASN CB CG OD1 ND2
-ASP CB CG OD1 OD2
-CYS CB SG
-GLN CB CG CD OE1 NE2
-GLU CB CG CD OE1 OE2
-GLY
-HIS CB CG ND1 CD2 CE1 NE2
-ILE CB CG1 CG2 CD1 CD
-LEU CB CG CD1 CD2
-LYS CB CG CD CE NZ
-MET CB CG SD CE
-PHE CB CG CD1 CD2 CE1 CE2 CZ
-PRO CB CG CD
-SER CB OG
-THR CB OG1 CG2
-TRP CB CG CD1 CD2 NE1 CE2 CE3 CZ2 CZ3 CH2
-TYR CB CG CD1 CD2 CE1 CE2 CZ OH
-VAL CB CG1 CG2""".splitlines()
-}
-STANDARD = frozenset(_SIDE_CHAINS)
-"""The twenty standard amino acids."""
-CAPS = frozenset({"ACE", "FOR", "NH2", "NME"})
-"""Caps of chain ends, by the names that :func:`standard_names` gives them."""
 DUMMY = "EP"
 """What :func:`element_of` gives for lone pairs, virtual sites and other points that are no atoms."""
+_TABLE = [line.split("\t") for line in Path(__file__).with_suffix(".tsv").read_text().splitlines()]
+_SIDE_CHAINS = {name: frozenset(atoms.split()) for kind, name, _, atoms in _TABLE if kind == "amino"}
 
-_STATES = {
-    "ARG": "AR0 ARN ARGN",
-    "ASP": "AS0 ASH ASPH ASPP",
-    "CYS": "CY- CYD CYM CYN CYP CYT CYX CYZ CYS1 CYS2 CYSH CYSS",
-    "GLU": "GL0 GLH GLUH GLUP",
-    "HIS": "H1S H2S HI+ HID HIE HIP HSC HSD HSE HSP HIS1 HIS2 HISA HISB HISD HISE HISH HISP",
-    "LYS": "LSN LY0 LYN LYP LYSH LYSN",
-    "TYR": "TY- TYM TYO TYRU",
-}
-_AMINO = {name: name for name in STANDARD} | {name: parent for parent, names in _STATES.items() for name in names.split()}
+
+def _known(wanted: str) -> dict[str, str]:
+    """Standard names of one kind of thing, by the names that programs write."""
+    return {other: name for kind, name, others, _ in _TABLE if kind == wanted for other in others.split()}
+
+
+STANDARD = frozenset(_SIDE_CHAINS)
+"""The twenty standard amino acids."""
+_AMINO = {name: name for name in STANDARD} | _known("amino")
 _AMINO |= {end + name: parent for name, parent in _AMINO.items() if len(name) == 3 for end in "NC"}
-_TERMINI = {"O1": "O", "OT1": "O", "OC1": "O", "O'": "O", "O2": "OXT", "OT2": "OXT", "OC2": "OXT", "O''": "OXT", "OT": "OXT"}
-_BACKBONE = frozenset({"N", "CA", "C", "O", "OXT", *_TERMINI})
-_CAP_ATOMS = frozenset("N C O CA CH3 CT CAT CAY CY OY NT".split())
-AMINO_ATOMS = _BACKBONE.union(*_SIDE_CHAINS.values(), _CAP_ATOMS, ("BB", "SC1", "SC2", "SC3", "SC4", "SC5"))
-"""Of any amino acid: side chains may have been edited under a name. Homoserine (HSE), phosphohistidine (HIP) have others."""
-_CAP_NAMES = {"ACE": "ACE", "FOR": "FOR", "NH2": "NH2", "NHE": "NH2", "CT2": "NH2", "NME": "NME", "NMA": "NME", "CT3": "NME"}
-_WATERS = frozenset(
-    "HOH WAT SOL SOLV TIP TIP2 TIP3 TIP4 TIP5 TIP3P TIP4P TIP5P TP3 TP4 TP5 T3P T4P T5P TIP3F SPC SPCE SPC/E SPE OPC OPC3 OPC4"
-    " OH2 DOD H2O HHO OHH HO4 W WT4 SWM4 SWM6".split()
-)
-_IONS = {
-    "SOD": "NA", "CLA": "CL", "POT": "K", "CES": "CS", "CAL": "CA", "LIT": "LI", "RUB": "RB", "BAR": "BA", "CAD": "CD",
-    "IB": "BR", "CIO": "CS", "CIM": "CL", "CIP": "NA", "IOD": "I", "MG2": "MG", "MN2": "MN", "NIO": "NA", "ZN2": "ZN",
-    "C0": "CA",
-}  # fmt: skip
-_BASES = {"ADE": "A", "CYT": "C", "GUA": "G", "THY": "T", "URA": "U"}
+_TERMINI, _CAP_NAMES, _WATERS, _IONS, _BASES = map(_known, ("end atom", "cap", "water", "ion", "base"))
 _NUCLEOTIDES = _BASES | {s + b + e: b for s in ("", "D", "R") for b in "ACGTU" for e in ("", "3", "5", "N") if s + e}
+CAPS = frozenset(_CAP_NAMES.values())
+"""Caps of chain ends, by the names that :func:`standard_names` gives them."""
+AUTODOCK = _known("AutoDock type")
+"""Elements of AutoDock's atom types that are not symbols themselves, or those of another element."""
+_NO_ATOMS = frozenset(_known("no atom"))
+_CAP_ATOMS = frozenset("N C O CA CH3 CT CAT CAY CY OY NT".split())
+AMINO_ATOMS = frozenset("N CA C O OXT BB SC1 SC2 SC3 SC4 SC5".split()).union(_TERMINI, _CAP_ATOMS, *_SIDE_CHAINS.values())
+"""Of any amino acid: side chains may have been edited under a name. Homoserine (HSE), phosphohistidine (HIP) have others."""
 ELEMENTS = frozenset(
     "H D HE LI BE B C N O F NE NA MG AL SI P S CL AR K CA SC TI V CR MN FE CO NI CU ZN GA GE AS SE BR KR RB SR Y ZR NB MO TC RU"
     " RH PD AG CD IN SN SB TE I XE CS BA LA CE PR ND PM SM EU GD TB DY HO ER TM YB LU HF TA W RE OS IR PT AU HG TL PB BI PO AT RN"
@@ -80,7 +48,6 @@ ELEMENTS = frozenset(
 )
 _TWO_LETTERS = frozenset({"CL", "BR", "FE", "ZN", "MG", "MN", "SE", "SI"})
 """Symbols taken from a name whose place in the columns does not tell where the symbol ends."""
-_NO_ATOMS = frozenset("EP EPW EP1 EP2 LP LP1 LP2 LPA LPB M MW MW1 MW2 DUM DU XX VS OM".split())
 
 
 def is_residue_name(name: str) -> bool:

@@ -3,20 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from s2p.errors import StructureError
 
-__all__ = ["AtomTable", "changes", "check_count", "codes", "joined"]
+__all__ = ["AtomTable", "Columns", "changes", "check_count", "codes", "joined"]
 
 
 @dataclass(frozen=True, eq=False)
-class AtomTable:
+class Columns:
+    """A table: a dataclass of equally long arrays."""
+
+    def __len__(self) -> int:
+        return len(getattr(self, fields(self)[0].name))
+
+    def take(self, rows: NDArray[Any]) -> Self:
+        """The rows of a mask, or of indices."""
+        return replace(self, **{key: value[rows] for key, value in vars(self).items() if isinstance(value, np.ndarray)})
+
+
+@dataclass(frozen=True, eq=False)
+class AtomTable(Columns):
     """n atom records, in file order, hydrogens and waters included."""
 
     coord: NDArray[np.float64]
@@ -57,13 +69,6 @@ class AtomTable:
     """(n,) line (or row) of the file, from 1, for messages."""
     notes: tuple[str, ...] = ()
     """Sentences about what was unusual in the file."""
-
-    def __len__(self) -> int:
-        return len(self.coord)
-
-    def take(self, rows: NDArray[Any]) -> AtomTable:
-        """The rows of a mask, or of indices."""
-        return replace(self, **{key: value[rows] for key, value in vars(self).items() if key != "notes"})
 
 
 def joined(tables: Sequence[AtomTable]) -> AtomTable:
