@@ -85,23 +85,18 @@ class Journal:
             raise S2PError(f"another s2p is writing into {folder}; wait until it ends, or choose another folder")
         if resume:
             remove_leftovers(folder)
-            self._index()
+            start = 0
+            with open(self._path, "rb") as lines:
+                for line in lines:  # where each input's last whole line begins; the line itself is read when it is needed
+                    if found := _parse(line):
+                        self._lines[found.stem] = start
+                    start += len(line)
 
     def __enter__(self) -> Journal:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._handle.close()
-
-    def _index(self) -> None:
-        """Remember where each input's last whole line begins; the line itself is read when it is needed."""
-        self._handle.seek(0)
-        start = 0
-        with open(self._path, "rb") as lines:
-            for line in lines:
-                if found := _parse(line):
-                    self._lines[found.stem] = start
-                start += len(line)
 
     def find(self, stem: str) -> Finished | None:
         """What an earlier run noted of an output name; nothing unless resuming."""

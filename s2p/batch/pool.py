@@ -5,7 +5,7 @@ What they are given and what comes back are names and rows, as on a cluster (:mo
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
@@ -14,7 +14,7 @@ from typing import Any
 from s2p.batch.inputs import BatchOptions, Entry, Find, Task, groups, make_task
 from s2p.batch.run import Row, load_held, run_here, run_task
 from s2p.errors import S2PError
-from s2p.io.processes import Answer, isolated
+from s2p.io.processes import isolated
 
 __all__ = ["run_in_processes"]
 
@@ -34,35 +34,23 @@ def run_in_processes(
         return
     budget = min(options.batch.gather, sum(item.size for _, item in entries) // (SHARES * jobs))
     lost: list[Task] = []
-    tasks = (make_task(group, find) for group in groups(entries, budget))
-    for answer in _answers(tasks, options, jobs, announcer=entries[0][0]):
-        if answer.status == "died":
-            lost += [[entry] for entry in answer.item]
-        else:
-            yield from _rows(answer)
-    for answer in _answers(lost, options, jobs):
-        if answer.status == "died":
-            ((index, item, _),) = answer.item
-            text = f"{item.input}: the worker process died (out of memory, or a crash in compiled code)"
-            yield index, Row(item.input, "error", message=text)
-        else:
-            yield from _rows(answer)
-
-
-def _answers(tasks: Iterable[Task], options: BatchOptions, jobs: int, announcer: int = -1) -> Generator[Answer[Task], None, None]:
-    work: Any = partial(_run_task, options=options, announcer=announcer)
-    answers: Any = isolated(partial(load_held, options), work, tasks, workers=jobs)
-    with closing(answers):
-        yield from answers
+    for first, tasks in ((True, (make_task(group, find) for group in groups(entries, budget))), (False, lost)):
+        work: Any = partial(_run_task, options=options, announcer=entries[0][0] if first else -1)
+        answers: Any = isolated(partial(load_held, options), work, tasks, workers=jobs)
+        with closing(answers):
+            for answer in answers:
+                if answer.status == "error":  # not of an input: a full disk, say, which no other could be written to
+                    raise answer.value or S2PError(answer.message)
+                if answer.status == "ok":
+                    yield from answer.value
+                elif first:
+                    lost += [[entry] for entry in answer.item]
+                else:
+                    ((index, item, _),) = answer.item
+                    text = f"{item.input}: the worker process died (out of memory, or a crash in compiled code)"
+                    yield index, Row(item.input, "error", message=text)
 
 
 def _run_task(held: list[Any], task: Task, options: BatchOptions, announcer: int) -> list[tuple[int, Row]]:
     """In a worker: of all that compile kernels at the start, the one that has the input ``announcer`` says so."""
     return run_task(held, task, replace(options, quiet=options.quiet or task[0][0] != announcer))
-
-
-def _rows(answer: Answer[Task]) -> list[tuple[int, Row]]:
-    if answer.status == "error":  # not of an input: a full disk, say, which no other could be written to
-        raise answer.value or S2PError(answer.message)
-    rows: list[tuple[int, Row]] = answer.value
-    return rows
