@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from s2p.structure.files.table import AtomTable, changes, codes
+from s2p.structure.arrays import AtomTable, changes, codes
 
 __all__ = ["Grouped", "group_atoms"]
 

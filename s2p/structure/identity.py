@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from s2p.structure.files.table import changes, codes
+from s2p.structure.arrays import changes, codes
 from s2p.structure.grouping import ALTERNATIVE, Grouped
 from s2p.structure.polymer import Kinds
 

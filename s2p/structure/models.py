@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from s2p.config import ReadConfig
 from s2p.errors import StructureError
-from s2p.structure.files.table import AtomTable, check_count, joined
+from s2p.structure.arrays import AtomTable, check_count, joined
 from s2p.structure.transforms import superposition
 
 __all__ = ["build_assembly", "choose_models"]

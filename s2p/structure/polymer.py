@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from s2p.structure.arrays import codes
 from s2p.structure.files.names import CAPS, STANDARD
-from s2p.structure.files.table import codes
 from s2p.structure.grouping import BACKBONE, Grouped
 
 __all__ = ["Kinds", "classify", "residue_facts"]

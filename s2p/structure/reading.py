@@ -20,10 +20,9 @@ from numpy.typing import NDArray
 
 from s2p.config import ReadConfig
 from s2p.errors import StructureError
-from s2p.structure.arrays import Atoms, Ligand, Residues, Structure
+from s2p.structure.arrays import Atoms, AtomTable, Ligand, Residues, Structure, changes
 from s2p.structure.files.formats import Content, read_annotations, read_content, read_table
 from s2p.structure.files.names import DUMMY, STANDARD, standard_names
-from s2p.structure.files.table import AtomTable, changes
 from s2p.structure.grouping import Grouped, group_atoms
 from s2p.structure.identity import Identities, identify
 from s2p.structure.polymer import Kinds, classify

@@ -20,8 +20,8 @@ from s2p.models.pocketgen.design import Design, Measures
 from s2p.models.pocketgen.ligand import dictionary_bonds, sdf_ligand
 from s2p.models.pocketgen.report import design_page
 from s2p.models.pocketgen.scores import Scores, designed_sequences
+from s2p.structure.arrays import AtomTable, changes, codes
 from s2p.structure.files.formats import read_annotations, read_content
-from s2p.structure.files.table import AtomTable, changes, codes
 from s2p.structure.reading import Ligand, Structure, read_atoms
 
 __all__ = ["complex_text", "design_fasta", "find_ligand", "find_residues", "place_in_pocket", "save_designs"]

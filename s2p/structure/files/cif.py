@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from s2p.config import ReadConfig
 from s2p.errors import StructureError
+from s2p.structure.arrays import AtomTable, check_count, codes, joined
 from s2p.structure.files.names import STANDARD, element_of
-from s2p.structure.files.table import AtomTable, check_count, codes, joined
 
 __all__ = ["read_binary_cif", "read_categories", "read_cif"]
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from s2p.config import ReadConfig
 from s2p.errors import StructureError
-from s2p.structure.files.table import AtomTable
+from s2p.structure.arrays import AtomTable
 
 __all__ = ["Content", "read_annotations", "read_content", "read_sdf_ligand", "read_sdf_molecule", "read_table"]
 

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from s2p.config import ReadConfig
 from s2p.errors import StructureError
+from s2p.structure.arrays import AtomTable, changes, check_count, codes
 from s2p.structure.files.columns import Bytes, Fields, gather, read_fields
 from s2p.structure.files.names import AMINO_ATOMS, DUMMY, STANDARD, element_of, is_residue_name
-from s2p.structure.files.table import AtomTable, changes, check_count, codes
 
 __all__ = ["read_pdb"]
 

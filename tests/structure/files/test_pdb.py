@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from s2p.config import ReadConfig
 from s2p.errors import StructureError
+from s2p.structure.arrays import AtomTable
 from s2p.structure.files.pdb import read_pdb
-from s2p.structure.files.table import AtomTable
 
 EXAMPLES = Path(__file__).parents[3] / "data" / "examples"
 RESIDUES = [("PRO", "N CA C O CB CG CD"), ("ILE", "N CA C O CB CG1 CG2 CD1"), ("HIS", "N CA C O CB CG ND1 CD2 CE1 NE2")]
