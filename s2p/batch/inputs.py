@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from s2p.config import Checked, Count, Natural, PredictConfig
+from s2p.errors import S2PError
 from s2p.io.files import file_stem, sha256_file
 from s2p.io.weights import weights_path
 from s2p.structure.reading import SUFFIXES, ModelChoice, is_structure_file, stem
@@ -157,16 +158,15 @@ def expand_inputs(inputs: Iterable[str]) -> list[Item]:
 def _expand(text: str, path: Path, *, lists: bool) -> list[Item]:
     try:
         if path.is_dir():
-            found = sorted(filter(is_structure_file, path.iterdir()))
-            if not found:
-                return [
-                    Item(text, path.name, error=f"{text}: the folder holds no structure files ({', '.join(SUFFIXES)}, or .gz)")
-                ]
-            return [Item(str(entry), stem(entry), path=entry) for entry in found]
+            if found := sorted(filter(is_structure_file, path.iterdir())):
+                return [Item(str(entry), stem(entry), path=entry) for entry in found]
+            raise S2PError(f"{text}: the folder holds no structure files ({', '.join(SUFFIXES)}, or .gz)")
         if lists and path.suffix.lower() in (".txt", ".lst") and path.is_file():
             return _expand_list(text, path)
         if not path.exists() and _identifier(text):
             return [Item(text, text, identifier=text)]
+    except S2PError as error:
+        return [Item(text, path.stem, error=str(error))]
     except (OSError, ValueError) as error:
         reason = (error.strerror if isinstance(error, OSError) else None) or error
         return [Item(text, path.name, error=f"{text}: cannot be read ({reason})")]
@@ -177,10 +177,10 @@ def _expand_list(text: str, path: Path) -> list[Item]:
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError:
-        return [Item(text, path.stem, error=f"{text}: not a text file; a list has one path or identifier per line")]
+        raise S2PError(f"{text}: not a text file; a list has one path or identifier per line") from None
     entries = [entry for line in lines if (entry := re.split(r"(?:^|\s)#", line)[0].strip())]
     if not entries:
-        return [Item(text, path.stem, error=f"{text}: the list is empty")]
+        raise S2PError(f"{text}: the list is empty")
     items = []
     for entry in entries:
         beside = path.parent / entry

@@ -2,7 +2,7 @@
 
 Exit status: 0 fine, 1 an input failed, 2 wrong usage, 130 interrupted. Everything heavy is imported inside the commands, so
 that ``s2p --help`` is immediate, and only the command that is asked for is imported. A subcommand is an ``add`` function, which
-sets ``run``; the larger ones have a module in :mod:`s2p.commands`.
+declares its arguments (:func:`option`, :func:`flag`) and sets ``run``; the larger ones have a module in :mod:`s2p.commands`.
 """
 
 from __future__ import annotations

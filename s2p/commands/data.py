@@ -82,8 +82,8 @@ def _run_labels(arguments: argparse.Namespace) -> int:
     reports: list[tuple[Path, Structure, LigandReport]] = []
     failed = 0
     items = expand_inputs(arguments.inputs)
-    for error in (item.error for item in items if item.error):
-        raise S2PError(error)
+    if wrong := [item.error for item in items if item.error]:
+        raise S2PError(wrong[0])
     for item, path in [(item.input, item.file()) for item in items]:
         try:
             structure = read_structure(path)

@@ -32,7 +32,7 @@ def digest(arrays: Iterable[Tensor], *, half: bool = True) -> str:
 
 
 def write_weights(path: Path, arrays: Mapping[str, Tensor], header: Mapping[str, Any], card: Mapping[str, Any]) -> None:
-    """Write ``path`` and the card beside it; each is either the whole new file or as it was before.
+    """Write ``path`` and the card beside it; each is either the whole new file or as it was before, with a :class:`S2PError`.
 
     Parameters
     ----------
