@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,6 +43,7 @@ def write_weights(path: Path, arrays: Mapping[str, Tensor], header: Mapping[str,
     card
         Where the model is from; stored under ``card`` of the header, and together with it in the file beside.
     """
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     text = json.dumps({**header, "card": dict(card)})
@@ -49,8 +52,10 @@ def write_weights(path: Path, arrays: Mapping[str, Tensor], header: Mapping[str,
         with replacing(path) as partial:
             save_file(own, partial, metadata={"s2p": text, "sha256": checksum(text, own)})
             partial.chmod(0o644)  # safetensors makes files only their owner can read
-    except OSError as error:
-        raise writing_error(path, error) from None
+    except (OSError, SafetensorError) as error:
+        number = re.search(r"\(os error (\d+)\)", str(error))  # safetensors writes it into a sentence of its own
+        known = OSError(int(number[1]), os.strerror(int(number[1]))) if number else OSError(str(error))
+        raise writing_error(path, error if isinstance(error, OSError) else known) from None
     write_text(path.with_suffix(".json"), json.dumps({**header, **card}, indent=1, ensure_ascii=False) + "\n")
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from s2p.errors import S2PError
-from s2p.io.files import csv_text, read_csv, read_text, sha256_file, sha256_of, write_csv
+from s2p.io.files import csv_text, read_csv, read_text, replacing, sha256_file, sha256_of, write_csv
 
 
 def test_a_table_of_sequences_or_of_mappings(tmp_path: Path) -> None:
@@ -52,3 +52,15 @@ def test_sums_of_parts_and_of_files(tmp_path: Path) -> None:
     expected = hashlib.sha256(b"abc" * 1000).hexdigest()
     assert sha256_file(tmp_path / "f") == expected
     assert sha256_of([b"abc" * 400, memoryview(b"abc" * 600)]) == expected
+
+
+def test_what_fails_leaves_the_file_as_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "x.txt"
+    path.write_text("old")
+    with pytest.raises(ValueError, match="half way"), replacing(path) as new:
+        new.write_text("half")
+        raise ValueError("half way")
+    assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
+    with replacing(path) as new:
+        new.write_text("new")
+    assert path.read_text() == "new" and list(tmp_path.iterdir()) == [path]

@@ -10,7 +10,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from s2p.errors import WeightsError
+from s2p.errors import S2PError, WeightsError
 from s2p.io import weights
 from s2p.io.files import sha256_of
 from s2p.io.weights import SHIPPED, checksum, digest, find_weights, read_weights, write_weights
@@ -29,6 +29,14 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     assert card == {"format": "kind-1", "name": "m", "licence": "MIT", "place": "Tromsø"}
     assert sorted(p.name for p in tmp_path.iterdir()) == ["m.json", "m.safetensors"]
     assert path.stat().st_mode & 0o777 == 0o644
+
+
+def test_a_folder_that_takes_no_files_is_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for folder, why in (("nowhere", "No such file or directory"), ("file", "a file where a folder should be")):
+        with pytest.raises(S2PError, match=rf"cannot write .*x\.safetensors.*{why}"):
+            write_weights(tmp_path / folder / "x.safetensors", {"a": torch.zeros(3)}, {"format": "x"}, {})
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 def test_another_kind_and_no_weights_at_all(tmp_path: Path) -> None:
