@@ -7,6 +7,7 @@ and residue name are one residue, unless the same atom names come again at anoth
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -42,6 +43,16 @@ class Grouped:
         values: NDArray[Any] = getattr(self.atoms, name)[self.start]
         return values
 
+    @cached_property
+    def sizes(self) -> NDArray[np.int64]:
+        """(R,) number of atoms."""
+        return np.asarray(np.diff(self.start, append=len(self.row)))
+
+    @cached_property
+    def backbone(self) -> NDArray[np.int64]:
+        """(3, R) index of N, CA and C, -1 for none."""
+        return np.stack([self.of_name(name, element=name[0]) for name in BACKBONE])
+
     def of_name(self, *names: str, element: str = "") -> NDArray[np.int64]:
         """(R,) index of the first atom of one of some names, and of an element, in each residue; -1 for none."""
         wanted = np.isin(self.atoms.name, names) if len(names) > 1 else self.atoms.name == names[0]
@@ -57,13 +68,11 @@ class Grouped:
 
     def take(self, residues: NDArray[np.int64]) -> Grouped:
         """Some of the residues, in the order given."""
-        rank = np.full(len(self.start), -1, np.int64)
-        rank[residues] = np.arange(len(residues))
-        row = rank[self.row]
-        order = np.argsort(row, kind="stable")[np.count_nonzero(row < 0) :]
-        row = row[order]
-        start = np.searchsorted(row, np.arange(len(residues)))
-        return Grouped(self.atoms.take(order), row, start, self.again[residues], self.has_segment[residues])
+        sizes = self.sizes[residues]
+        row = np.repeat(np.arange(len(residues)), sizes)
+        start = np.cumsum(sizes) - sizes
+        atoms = self.atoms.take(np.arange(len(row)) + (self.start[residues] - start)[row])
+        return Grouped(atoms, row, start, self.again[residues], self.has_segment[residues])
 
 
 def group_atoms(table: AtomTable, chain_rank: NDArray[np.int64], notes: list[str]) -> Grouped:
@@ -77,16 +86,15 @@ def group_atoms(table: AtomTable, chain_rank: NDArray[np.int64], notes: list[str
     instance, again = _instances(table)
     first = np.unique(instance, return_index=True)[1]
     order = np.lexsort((first, chain_rank[first]))
-    rank = np.empty(len(order), np.int64)
-    rank[order] = np.arange(len(order))
-    row = rank[instance]
+    row = np.argsort(order)[instance]
     sort = np.argsort(row, kind="stable")
     table, row = table.take(sort), row[sort]
     again = again[order]
     start = np.flatnonzero(changes(row))
     same_place = changes(*(getattr(table, key)[start] for key in ("model", "block", "chain", "number", "insertion_code")))
     keep = _one_conformer(row, (np.cumsum(same_place | again) - 1)[row], table)
-    once = _first_of_each(row[keep], codes(table.name[keep]))
+    name = codes(table.name[keep])
+    once = _occurrence(row[keep] * len(table) + name) == 0  # files with duplicated atoms exist
     if not once.all():
         notes.append(f"{int((~once).sum())} atoms that come twice in a residue were left out")
     keep[keep] = once
@@ -177,9 +185,3 @@ def _one_conformer(row: NDArray[np.int64], group: NDArray[np.int64], table: Atom
     all_alternative[row[alternative]] = True
     keep &= ~(named & all_alternative[row] & (row != chosen[group] // n_labels))
     return keep
-
-
-def _first_of_each(row: NDArray[np.int64], name: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Mask of the first atom of each name in each residue: files with duplicated atoms exist."""
-    first: NDArray[np.bool_] = _occurrence(row * (int(name.max(initial=0)) + 1) + name) == 0
-    return first

@@ -12,14 +12,14 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import chain as following
-from itertools import product
+from itertools import pairwise, product
 from string import ascii_letters, ascii_uppercase, digits
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from s2p.structure.arrays import changes, codes
+from s2p.structure.arrays import Columns, changes, codes
 from s2p.structure.grouping import ALTERNATIVE, Grouped
 from s2p.structure.polymer import Kinds
 
@@ -30,7 +30,7 @@ CLASH = 0.3
 
 
 @dataclass(frozen=True, eq=False)
-class Identities:
+class Identities(Columns):
     """What each of R residues is called."""
 
     chain: NDArray[np.str_]
@@ -38,6 +38,10 @@ class Identities:
     insertion_code: NDArray[np.str_]
     keep: NDArray[np.bool_]
     """Not for residues of molecules that lie on top of others of their name."""
+
+    def keys(self) -> NDArray[np.int64]:
+        """(R,) the same number for the same id."""
+        return codes(self.chain, self.number, self.insertion_code)
 
 
 def identify(groups: Grouped, kinds: Kinds, taken: set[str], notes: list[str]) -> Identities:
@@ -58,9 +62,7 @@ def identify(groups: Grouped, kinds: Kinds, taken: set[str], notes: list[str]) -
     if not (other | (molecule > 0)).any():
         return found
     # Copies are told by ids that repeat: molecules under numbers of their own were meant to be there.
-    key = codes(
-        chain, found.number, codes(found.insertion_code), codes(np.where(kinds.protein, "", groups.column("residue_name")))
-    )
+    key = codes(found.keys(), np.where(kinds.protein, "", groups.column("residue_name")))
     later = other | ((molecule > 0) & (np.bincount(key)[key] > 1))
     keep = ~_on_top(groups, kinds, molecule, later)
     if n_lost := int((~keep & ~kinds.part).sum()):
@@ -75,7 +77,7 @@ def _number_by_sequence(groups: Grouped, protein: NDArray[np.bool_], found: Iden
     if not len(rows):
         return
     place = codes(*(groups.column(key)[rows] for key in ("model", "block", "label_chain")))
-    key = codes(place, found.number[rows], codes(found.insertion_code[rows]), found.chain[rows])
+    key = codes(place, found.take(rows).keys())
     by_label = codes(place, label[rows])
     repeated = (np.bincount(key)[key] > 1) & (np.bincount(by_label)[by_label] == 1)
     if repeated.any():
@@ -86,18 +88,37 @@ def _number_by_sequence(groups: Grouped, protein: NDArray[np.bool_], found: Iden
 
 
 def _molecules(groups: Grouped, kinds: Kinds, found: Identities, notes: list[str]) -> NDArray[np.int64]:
-    """(R,) which molecule of its chain id each residue belongs to, from 0."""
-    molecule = np.zeros(len(found.chain), np.int64)
-    letter = codes(found.chain)
-    rows = np.flatnonzero(kinds.protein)
+    """(R,) which molecule of its chain id each residue belongs to, from 0; the residues of a molecule have unique numbers."""
+    molecule = np.zeros(len(found), np.int64)
+    letter, rows = codes(found.chain), np.flatnonzero(kinds.protein)
     rows = rows[np.argsort(letter[rows], kind="stable")]
+    letter = letter[rows]
     firm, soft = _borders(groups, kinds, rows)
-    key = codes(letter[rows], found.number[rows], codes(found.insertion_code[rows]))
-    twice = np.bincount(key)[key] > 1
-    busy = np.isin(letter[rows], np.r_[letter[rows][twice], letter[rows][firm & ~changes(letter[rows])]])
-    if busy.any():
-        _split_chains(rows[busy], letter[rows][busy], firm[busy], soft[busy], found, molecule, notes)
-    _place_ligands(groups, kinds, letter, found, molecule)
+    key = found.take(rows).keys()
+    busy = np.isin(letter, letter[(np.bincount(key)[key] > 1) | (firm & ~changes(letter))])
+    rows, letter, firm, soft = rows[busy], letter[busy], firm[busy], soft[busy]
+    numbers = list(zip(found.number[rows].tolist(), found.insertion_code[rows].tolist(), strict=True))
+    current, held, counted, last = 0, set[tuple[int, str]](), 0, -1
+    for a, b in pairwise([*np.flatnonzero(firm | soft).tolist(), len(rows)]):  # pieces that may be molecules
+        own = set(numbers[a:b])
+        if letter[a] != last:
+            current, held, last = 0, set(), int(letter[a])
+        elif firm[a] or not own.isdisjoint(held):
+            current, held = current + 1, set()
+        if len(own) < b - a:
+            counted += b - a - len(own)
+            new = _distinct(numbers[a:b])
+            own = set(new)
+            if not own.isdisjoint(held):
+                current, held = current + 1, set()
+            found.number[rows[a:b]], found.insertion_code[rows[a:b]] = zip(*new, strict=True)
+        held |= own
+        molecule[rows[a:b]] = current
+    if counted:
+        notes.append(
+            f"{counted} residues repeat the number of another of their chain; they got insertion codes, or a count from 1"
+        )
+    _place_ligands(groups, kinds, found, molecule)
     return molecule
 
 
@@ -123,69 +144,26 @@ def _borders(groups: Grouped, kinds: Kinds, rows: NDArray[np.int64]) -> tuple[ND
     return firm | differs("chain"), soft | differs("chain")
 
 
-def _split_chains(
-    rows: NDArray[np.int64],
-    letter: NDArray[np.int64],
-    firm: NDArray[np.bool_],
-    soft: NDArray[np.bool_],
-    found: Identities,
-    molecule: NDArray[np.int64],
-    notes: list[str],
-) -> None:
-    """Give each piece of some chains to a molecule in which its residues are unique."""
-    start = np.flatnonzero(firm | soft)
-    numbers = list(zip(found.number[rows].tolist(), found.insertion_code[rows].tolist(), strict=True))
-    current, held, counted, last = 0, set[tuple[int, str]](), 0, -1
-    for a, b in zip(start.tolist(), [*start[1:].tolist(), len(rows)], strict=True):
-        own = set(numbers[a:b])
-        if letter[a] != last:
-            current, held, last = 0, set(), int(letter[a])
-        elif firm[a] or not own.isdisjoint(held):
-            current, held = current + 1, set()
-        if len(own) < b - a:
-            counted += b - a - len(own)
-            new = _distinct(numbers[a:b])
-            own = set(new)
-            if not own.isdisjoint(held):
-                current, held = current + 1, set()
-            found.number[rows[a:b]], found.insertion_code[rows[a:b]] = zip(*new, strict=True)
-        held |= own
-        molecule[rows[a:b]] = current
-    if counted:
-        notes.append(
-            f"{counted} residues repeat the number of another of their chain; they got insertion codes, or a count from 1"
-        )
-
-
 def _distinct(numbers: list[tuple[int, str]]) -> list[tuple[int, str]]:
     """Insertion codes for residue numbers that repeat; from 1 where they do so too often."""
-    seen, new = set(numbers), list[tuple[int, str]]()
-    used = set[tuple[int, str]]()
-    for number, code in numbers:
-        at = (number, code)
-        if at in used:
-            at = next(
-                ((number, letter) for letter in ascii_uppercase if (number, letter) not in seen and (number, letter) not in used),
-                at,
-            )
-        new.append(at)
-        used.add(at)
-    return new if len(used) == len(numbers) else [(k, "") for k in range(1, len(numbers) + 1)]
+    seen, new = set(numbers), dict[tuple[int, str], None]()
+    for at in numbers:
+        free = (x for letter in ascii_uppercase if (x := (at[0], letter)) not in seen and x not in new)
+        new[next(free, at) if at in new else at] = None
+    return list(new) if len(new) == len(numbers) else [(k, "") for k in range(1, len(numbers) + 1)]
 
 
-def _place_ligands(
-    groups: Grouped, kinds: Kinds, letter: NDArray[np.int64], found: Identities, molecule: NDArray[np.int64]
-) -> None:
+def _place_ligands(groups: Grouped, kinds: Kinds, found: Identities, molecule: NDArray[np.int64]) -> None:
     """Put what is not protein with the first chain of its letter in its model and block, and apart what has the same id."""
-    region = codes(letter, groups.column("model"), groups.column("block"))
+    region = codes(found.chain, groups.column("model"), groups.column("block"))
     rows = np.flatnonzero(kinds.protein)
     first = np.full(int(region.max(initial=-1)) + 1, np.iinfo(np.int64).max)
     np.minimum.at(first, region[rows], molecule[rows])
     others = np.flatnonzero(~kinds.protein & ~kinds.part)
     home = first[region[others]]
     molecule[others] = np.where(home == np.iinfo(np.int64).max, 0, home)
-    place = codes(letter, found.number, codes(found.insertion_code))
-    key = codes(place, codes(groups.column("residue_name")))
+    place = found.keys()
+    key = codes(place, groups.column("residue_name"))
     taken: dict[int, set[int]] = {}  # by residues of the protein, whatever their name, and by ligands of the same name
     for k in rows[np.isin(place[rows], place[others])].tolist():
         taken.setdefault(-1 - int(place[k]), set()).add(int(molecule[k]))
@@ -209,8 +187,7 @@ def _on_top(groups: Grouped, kinds: Kinds, molecule: NDArray[np.int64], second: 
     later = np.isin(of_atom, unit[second])
     lost = np.zeros(int(unit.max()) + 1, dtype=bool)
     size = np.bincount(of_atom, minlength=len(lost))
-    order = np.full(len(lost), len(molecule))
-    np.minimum.at(order, unit, np.arange(len(unit)))
+    order = np.unique(unit, return_index=True)[1]
     for base, tested, k in ((~later, later, 1), (later, later, 8)):
         base, tested = base & ~lost[of_atom], tested & ~lost[of_atom]
         if not base.any() or not tested.any():
@@ -246,8 +223,7 @@ def _chain_ids(
     ]
     if shared:
         notes.append("; ".join(shared[:4]) + (f"; and so on for {len(shared) - 4} more ids" if len(shared) > 4 else ""))
-    table = np.array([names.get(k, "") for k in range(int(number.max()) + 1)])
-    return table[number]
+    return np.array([names.get(k, "") for k in number.tolist()])
 
 
 def _free_ids(taken: set[str]) -> Iterator[str]:

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from s2p.structure.arrays import codes
+from s2p.structure.arrays import Columns, changes, codes
 from s2p.structure.files.names import CAPS, STANDARD
-from s2p.structure.grouping import BACKBONE, Grouped
+from s2p.structure.grouping import Grouped
 
 __all__ = ["Kinds", "classify", "residue_facts"]
 
@@ -43,7 +43,7 @@ def residue_facts(name: str) -> tuple[bool, bool, str]:
 
 
 @dataclass(frozen=True, eq=False)
-class Kinds:
+class Kinds(Columns):
     """What each of R residues is; of those that are nothing else, a ligand."""
 
     protein: NDArray[np.bool_]
@@ -64,20 +64,22 @@ def classify(groups: Grouped) -> Kinds:
     distinct, code = np.unique(name, return_inverse=True)
     code = code.reshape(-1)
     amino, nucleic, letter = (np.array(x)[code] for x in zip(*map(residue_facts, distinct.tolist()), strict=True))
-    n, ca, c = (groups.of_name(x, element=x[0]) for x in BACKBONE)
-    backbone_of_dna = _phosphodiesters(groups)
+    n, ca, c = groups.backbone
+    oxygen, phosphorus = groups.of_name("O3'", "O3*"), groups.of_name("P")
+    phosphodiesters = _bonds(groups, oxygen[oxygen >= 0], phosphorus[phosphorus >= 0], PHOSPHODIESTER)
+    backbone_of_dna = np.isin(np.arange(len(name)), phosphodiesters)
     nucleic |= backbone_of_dna & ~amino & (groups.of_name("C1'", "C1*") >= 0)
     known = amino & ~np.isin(name, UNKNOWN)
     standard, cap = np.isin(name, list(STANDARD)), np.isin(name, list(CAPS))
     whole = (n >= 0) & (ca >= 0) & (c >= 0)
     some = (n >= 0) | (ca >= 0) | (c >= 0)
     record, label = ~groups.column("het"), groups.column("label_number") > 0
-    to_n, to_c = _amide_bonds(groups, n, c, (whole | known) & ~nucleic, nucleic)
+    to_n, to_c = _amide_bonds(groups, (whole | known) & ~nucleic, nucleic)
     linked = to_n | to_c
-    trace = _ca_trace(groups, n, ca, c)
+    trace = _ca_trace(groups)
 
     # A ligand may be called like an amino acid; a few atoms of other names are what is left of one, or beads.
-    bare = standard & (_sizes(groups) <= BEADS)
+    bare = standard & (groups.sizes <= BEADS)
     protein = (record & ((known & some) | bare)) | (linked & (whole | known)) | (to_n & to_c & (ca >= 0)) | trace
     protein &= ~nucleic & ~cap
     end = groups.of_name("OXT") >= 0
@@ -87,61 +89,62 @@ def classify(groups: Grouped) -> Kinds:
     closed = inside & (part < part.max(initial=0))  # a TER comes after it
     alone = known & ~record & some & ~linked & inside
     protein |= alone & ~nucleic & ~cap & (between | label | (closed & ~standard & ~end))
-    bonded, capped = _along(groups, protein, n, ca, c, cap)
+    bonded, capped = _along(groups, protein, cap)
     if (protein & record).any():  # peptides of HETATM records only, behind a chain, are ligands, as in the files of the PDB
         run = np.cumsum(protein & ~bonded)
         of_records = np.bincount(run, weights=protein & record)[run] > 0
         protein &= of_records | ~standard | _place(stretch, protein & record)[1] | label
-    protein &= ~_free_amino_acids(chain, protein, protein & (linked | trace), end)
-
-    chain_part = ~protein & ~nucleic & linked & (cap | (_sizes(groups) <= SMALL))
+    rows = np.flatnonzero(protein)
+    held = (linked | trace)[rows]
+    if held.any():  # others that are complete, with no open end of a chain before them, are molecules of their own
+        begins = changes(chain[rows]) | np.r_[True, end[rows][:-1]]
+        protein[rows] = held | ~(begins & end[rows])
+    chain_part = ~protein & ~nucleic & linked & (cap | (groups.sizes <= SMALL))
     in_chain = nucleic & (record | label | backbone_of_dna)
     return Kinds(protein, in_chain, chain_part, bonded, (end & protein) | capped, letter)
 
 
-def _sizes(groups: Grouped) -> NDArray[np.int64]:
-    sizes: NDArray[np.int64] = np.diff(np.r_[groups.start, len(groups.row)])
-    return sizes
+def _bonds(
+    groups: Grouped, first: NDArray[np.int64], second: NDArray[np.int64], limit: float
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Pairs of different residues that an atom of the ``first`` of one, and of the ``second`` of the other, bonds together."""
+    if not len(first) or not len(second):
+        return first[:0], second[:0]
+    xyz = groups.atoms.coord
+    _, near = cKDTree(xyz[second]).query(xyz[first], k=[1, 2, 3], distance_upper_bound=limit)
+    which, place = np.nonzero(near < len(second))  # that is its length where there is none
+    a, b = groups.row[first[which]], groups.row[second[near[which, place]]]
+    return a[a != b], b[a != b]
 
 
 def _amide_bonds(
-    groups: Grouped, n: NDArray[np.int64], c: NDArray[np.int64], amino: NDArray[np.bool_], nucleic: NDArray[np.bool_]
+    groups: Grouped, amino: NDArray[np.bool_], nucleic: NDArray[np.bool_]
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """(R,) whether the nitrogen, or the carbon, of a residue is bonded to that of another amino acid.
 
     Of a residue without an atom N any nitrogen counts: chromophores, and what links two residues, name their atoms otherwise.
     """
-    row, element = groups.row, groups.atoms.element
-    sides = []
-    for symbol, named in (("N", n), ("C", c)):
-        other = (named < 0) & ~nucleic
-        sides.append(np.r_[named[named >= 0], np.flatnonzero((element == symbol) & other[row])])
-    nitrogen, carbon = sides
-    to_n, to_c = np.zeros(len(n), dtype=bool), np.zeros(len(n), dtype=bool)
-    if len(nitrogen) and len(carbon):
-        xyz = groups.atoms.coord
-        _, near = cKDTree(xyz[nitrogen]).query(xyz[carbon], k=min(3, len(nitrogen)), distance_upper_bound=PEPTIDE_BOND)
-        near = near.reshape(len(carbon), -1)
-        which, place = np.nonzero(near < len(nitrogen))
-        a, b = row[carbon[which]], row[nitrogen[near[which, place]]]
-        a, b = a[a != b], b[a != b]
-        to_c[a[amino[b]]] = True
-        to_n[b[amino[a]]] = True
-    return to_n, to_c
+    n, _, c = groups.backbone
+    carbon, nitrogen = (
+        np.r_[named[named >= 0], np.flatnonzero((groups.atoms.element == symbol) & ((named < 0) & ~nucleic)[groups.row])]
+        for symbol, named in (("C", c), ("N", n))
+    )
+    a, b = _bonds(groups, carbon, nitrogen, PEPTIDE_BOND)
+    place = np.arange(len(n))
+    return np.isin(place, b[amino[a]]), np.isin(place, a[amino[b]])
 
 
-def _ca_trace(groups: Grouped, n: NDArray[np.int64], ca: NDArray[np.int64], c: NDArray[np.int64]) -> NDArray[np.bool_]:
+def _ca_trace(groups: Grouped) -> NDArray[np.bool_]:
     """(R,) residues of one atom, a CA, as far from that of a neighbour as in a protein."""
-    only = (ca >= 0) & (_sizes(groups) == 1)
-    step = np.zeros(len(only), dtype=bool)
+    ca = groups.backbone[1]
+    only = (ca >= 0) & (groups.sizes == 1)
     first = np.flatnonzero((ca >= 0)[:-1] & (ca >= 0)[1:] & (only[:-1] | only[1:]))
     second = first + 1
     chain = groups.column("chain")
     distance = np.linalg.norm(groups.atoms.coord[ca[first]] - groups.atoms.coord[ca[second]], axis=1)
     near = (chain[first] == chain[second]) & (distance > 2.5) & (distance < CA_DISTANCE)
-    step[first[near]] = step[second[near]] = True
-    step &= only
-    return step
+    near = np.r_[first[near], second[near]]
+    return np.asarray(only & np.isin(np.arange(len(ca)), near))
 
 
 def _place(stretch: NDArray[np.int64], protein: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
@@ -154,41 +157,9 @@ def _place(stretch: NDArray[np.int64], protein: NDArray[np.bool_]) -> tuple[NDAr
     return last[stretch] >= 0, (place > first[stretch]) & (place < last[stretch])
 
 
-def _free_amino_acids(
-    chain: NDArray[np.str_], protein: NDArray[np.bool_], linked: NDArray[np.bool_], end: NDArray[np.bool_]
-) -> NDArray[np.bool_]:
-    """(R,) amino acids that are molecules of their own: bonded to none, complete, and no open end of a chain before them."""
-    free = np.zeros(len(chain), dtype=bool)
-    rows = np.flatnonzero(protein)
-    if linked.any():
-        opens = np.r_[True, (chain[rows][1:] != chain[rows][:-1]) | end[rows][:-1]]
-        free[rows] = opens & end[rows] & ~linked[rows]
-    return free
-
-
-def _phosphodiesters(groups: Grouped) -> NDArray[np.bool_]:
-    """(R,) whether O3' or P is bonded to the other of another residue."""
-    linked = np.zeros(len(groups.start), dtype=bool)
-    oxygen, phosphorus = groups.of_name("O3'", "O3*"), groups.of_name("P")
-    oxygen, phosphorus = oxygen[oxygen >= 0], phosphorus[phosphorus >= 0]
-    if len(oxygen) and len(phosphorus):
-        xyz = groups.atoms.coord
-        distance, near = cKDTree(xyz[phosphorus]).query(xyz[oxygen], distance_upper_bound=PHOSPHODIESTER)
-        found = np.flatnonzero(np.isfinite(distance))
-        a, b = groups.row[oxygen[found]], groups.row[phosphorus[near[found]]]
-        linked[a[a != b]] = linked[b[a != b]] = True
-    return linked
-
-
-def _along(
-    groups: Grouped,
-    protein: NDArray[np.bool_],
-    n: NDArray[np.int64],
-    ca: NDArray[np.int64],
-    c: NDArray[np.int64],
-    cap: NDArray[np.bool_],
-) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+def _along(groups: Grouped, protein: NDArray[np.bool_], cap: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """(R,) which residues are bonded to the one before, and which have a cap behind them, before the next."""
+    n, ca, c = groups.backbone
     bonded, capped = np.zeros(len(protein), dtype=bool), np.zeros(len(protein), dtype=bool)
     rows = np.flatnonzero(protein)
     before, after = rows[:-1], rows[1:]

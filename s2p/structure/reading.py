@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from s2p.config import ReadConfig
 from s2p.errors import StructureError
-from s2p.structure.arrays import Atoms, AtomTable, Ligand, Residues, Structure, changes
+from s2p.structure.arrays import Atoms, AtomTable, Ligand, Residues, Structure, changes, codes
 from s2p.structure.files.formats import Content, read_annotations, read_content, read_table
 from s2p.structure.files.names import DUMMY, STANDARD, standard_names
 from s2p.structure.grouping import Grouped, group_atoms
@@ -136,15 +136,14 @@ def read_molecules(content: Content, config: ReadConfig, model: ModelChoice = No
     place = np.cumsum(changes(table.chain, table.number, table.insertion_code, table.residue_name))
     second = (name == "O") & (table.name != "O") & np.isin(place, place[table.name == "O"])
     name = np.where(second, table.name, name)  # of O and O1, the second is not the O
-    chain, first, rank = np.unique(table.chain, return_index=True, return_inverse=True)
-    rank = np.argsort(np.argsort(first))[rank.reshape(-1)]
+    row = np.arange(len(table), dtype=np.int32)
     heavy = finite & ~np.isin(table.element, ("H", "D", DUMMY)) & (residue_name != "HOH")
     if not heavy.any():
         raise _no_protein(path)
-    named = replace(table, name=name, residue_name=residue_name, line=np.arange(len(table), dtype=np.int32))
-    groups = group_atoms(named.take(heavy), rank[heavy], notes)
+    named = replace(table, name=name, residue_name=residue_name, line=row)
+    groups = group_atoms(named.take(heavy), _first_line(table.chain, row)[heavy], notes)
     kinds = classify(groups)
-    ids = identify(groups, kinds, set(chain.tolist()), notes)
+    ids = identify(groups, kinds, set(table.chain.tolist()), notes)
     return Molecules(table, groups, kinds, ids, tuple(notes))
 
 
@@ -183,15 +182,18 @@ def read_atoms(content: Content, config: ReadConfig) -> tuple[AtomTable, NDArray
     return replace(table, **columns, notes=found.notes).take(keep), index[owner][keep]
 
 
+def _first_line(chain: NDArray[np.str_], line: NDArray[np.int32]) -> NDArray[np.int64]:
+    """(n,) where each row's chain starts in the file."""
+    code = codes(chain)
+    first = np.full(int(code.max(initial=0)) + 1, np.iinfo(np.int64).max)
+    np.minimum.at(first, code, line)
+    return first[code]
+
+
 def _order(found: Molecules) -> NDArray[np.int64]:
     """Residues and ligands that stay, chain by chain as these start in the file."""
     groups, ids = found.groups, found.ids
-    order = np.arange(len(ids.chain))
-    if (ids.chain != groups.column("chain")).any():
-        names, code = np.unique(ids.chain, return_inverse=True)
-        first = np.full(len(names), np.iinfo(np.int64).max)
-        np.minimum.at(first, code.reshape(-1), groups.column("line"))
-        order = np.lexsort((order, first[code.reshape(-1)]))
+    order = np.argsort(_first_line(ids.chain, groups.column("line")), kind="stable")
     return order[(ids.keep & ~found.kinds.part)[order]]
 
 
@@ -201,10 +203,8 @@ def _structure(name: str, molecules: Molecules, path: Path) -> Structure:
     if not (kinds.protein & ids.keep).any():
         raise _no_protein(path, "nucleic acid" if kinds.nucleic.any() else "")
     order = _order(molecules)
-    groups = groups.take(order)
-    protein, nucleic, letter = kinds.protein[order], kinds.nucleic[order], kinds.letter[order]
-    chain, number, icode = ids.chain[order], ids.number[order], ids.insertion_code[order]
-    table, row = groups.atoms, groups.row
+    groups, kinds, ids = groups.take(order), kinds.take(order), ids.take(order)
+    table, row, protein = groups.atoms, groups.row, kinds.protein
     coord, b_factor = table.coord.astype(np.float32), table.b_factor.astype(np.float32)
     if not np.isfinite(b_factor).all():
         notes.append(f"{int((~np.isfinite(b_factor)).sum())} atoms have a B-factor that is no number; it is taken as 0")
@@ -219,29 +219,21 @@ def _structure(name: str, molecules: Molecules, path: Path) -> Structure:
         notes.append("one atom per residue (CA-only model?): surface points and pockets are rough")
     residue_name = groups.column("residue_name")
     residues = Residues(
-        chain[protein],
-        number[protein],
-        icode[protein],
+        ids.chain[protein],
+        ids.number[protein],
+        ids.insertion_code[protein],
         groups.column("label_number")[protein],
         residue_name[protein],
-        letter[protein],
+        kinds.letter[protein],
         coord[np.where(ca >= 0, ca, groups.start)[protein]],
         has_ca,
         np.isin(residue_name[protein], list(STANDARD)),
     )
-    end = np.r_[groups.start[1:], len(row)]
-    ligands = tuple(
-        Ligand(
-            str(residue_name[k]),
-            str(chain[k]),
-            int(number[k]),
-            str(icode[k]),
-            coord[a:b],
-            table.element[a:b],
-            table.name[a:b],
-            "nucleic" if nucleic[k] else "ion" if b - a == 1 else "molecule",
-        )
-        for k, a, b in ((k, int(groups.start[k]), int(end[k])) for k in np.flatnonzero(~protein).tolist())
-    )
+    ligands = []
+    for k in np.flatnonzero(~protein).tolist():
+        its = slice(groups.start[k], groups.start[k] + groups.sizes[k])
+        kind = "nucleic" if kinds.nucleic[k] else "ion" if groups.sizes[k] == 1 else "molecule"
+        address = str(residue_name[k]), str(ids.chain[k]), int(ids.number[k]), str(ids.insertion_code[k])
+        ligands.append(Ligand(*address, coord[its], table.element[its], table.name[its], kind))
     atoms = Atoms(coord[own], table.element[own], table.name[own], index, b_factor[own])
-    return Structure(name, atoms, residues, ligands, tuple(notes))
+    return Structure(name, atoms, residues, tuple(ligands), tuple(notes))
