@@ -23,18 +23,12 @@ __all__ = ["CellList", "binding_residues", "build_cells", "cell_runs", "count_ne
 class CellList:
     """Points in cell order."""
 
-    coord: NDArray[np.float64]
-    """(n, 3) sorted by cell."""
-    order: NDArray[np.int64]
-    """(n,) index of each sorted point in the input."""
-    keys: NDArray[np.int64]
-    """(n,) cell number of each sorted point, ascending."""
-    origin: NDArray[np.float64]
-    """(3,) corner of the grid, Å."""
-    shape: NDArray[np.int64]
-    """(3,) cells along each axis, with an empty margin of one."""
-    size: float
-    """Edge of a cell, Å: the largest distance at which neighbours are found."""
+    coord: NDArray[np.float64]  # (n, 3) sorted by cell.
+    order: NDArray[np.int64]  # (n,) index of each sorted point in the input.
+    keys: NDArray[np.int64]  # (n,) cell number of each sorted point, ascending.
+    origin: NDArray[np.float64]  # (3,) corner of the grid, Å.
+    shape: NDArray[np.int64]  # (3,) cells along each axis, with an empty margin of one.
+    size: float  # Edge of a cell, Å: the largest distance at which neighbours are found.
 
     @property
     def grid(self) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int64], float]:

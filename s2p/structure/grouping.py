@@ -27,16 +27,11 @@ no two atoms of different molecules are so close)."""
 class Grouped:
     """R residues, chain by chain in the order of the file, ligands included, and the A atoms of theirs that stay."""
 
-    atoms: AtomTable
-    """Sorted by residue."""
-    row: NDArray[np.int64]
-    """(A,) residue of each atom, ascending."""
-    start: NDArray[np.int64]
-    """(R,) first atom of each residue."""
-    again: NDArray[np.bool_]
-    """(R,) whether an earlier residue has its chain, number and name."""
-    has_segment: NDArray[np.str_]
-    """(R,) segment id, of those atoms that have one."""
+    atoms: AtomTable  # Sorted by residue.
+    row: NDArray[np.int64]  # (A,) residue of each atom, ascending.
+    start: NDArray[np.int64]  # (R,) first atom of each residue.
+    again: NDArray[np.bool_]  # (R,) whether an earlier residue has its chain, number and name.
+    has_segment: NDArray[np.str_]  # (R,) segment id, of those atoms that have one.
 
     def column(self, name: str) -> NDArray[Any]:
         """(R,) a column of the table."""

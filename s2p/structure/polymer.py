@@ -47,14 +47,10 @@ class Kinds(Columns):
     """What each of R residues is; of those that are nothing else, a ligand."""
 
     protein: NDArray[np.bool_]
-    nucleic: NDArray[np.bool_]
-    """Nucleotides of a chain."""
-    part: NDArray[np.bool_]
-    """Caps and other small groups of a chain: neither residue nor ligand."""
-    bonded: NDArray[np.bool_]
-    """Whether a residue is bonded to the residue of the protein before it in its chain."""
-    ends: NDArray[np.bool_]
-    """Whether a residue ends a chain: it has a second oxygen of a carboxylate, or a cap follows."""
+    nucleic: NDArray[np.bool_]  # Nucleotides of a chain.
+    part: NDArray[np.bool_]  # Caps and other small groups of a chain: neither residue nor ligand.
+    bonded: NDArray[np.bool_]  # Whether a residue is bonded to the residue of the protein before it in its chain.
+    ends: NDArray[np.bool_]  # Whether a residue ends a chain: it has a second oxygen of a carboxylate, or a cap follows.
     letter: NDArray[np.str_]
 
 

@@ -42,30 +42,22 @@ def read_cif(data: bytes, path: Path, config: ReadConfig) -> AtomTable:
         data.decode()
     except UnicodeDecodeError:  # gemmi hands names on as UTF-8 and fails on anything else
         data = data.decode("latin-1").encode()
-    tables = []
-    for block in gemmi.cif.read_string(data):
-        n_atoms = len(block.find_values("_atom_site.Cartn_x"))
-        if n_atoms:
-            check_count(n_atoms, config.max_atoms, "atom records", path)
-            tables.append(_table(_text_columns(block, path), n_atoms))
-    return _whole(tables, path, config, "CIF")
+    blocks = [(_text_columns(block, path), len(block.find_values("_atom_site.Cartn_x"))) for block in gemmi.cif.read_string(data)]
+    return _whole(blocks, path, config, "CIF")
 
 
 def read_binary_cif(data: bytes, path: Path, config: ReadConfig) -> AtomTable:
     """The atoms of all data blocks of a BinaryCIF file; raises as :func:`read_cif`."""
-    tables = []
-    for categories in read_categories(data, config, ("atom_site",)):
-        columns = categories["atom_site"]
-        if len(columns.get("cartn_x", ())):
-            tables.append(_table(columns.get, len(columns["cartn_x"])))
-    return _whole(tables, path, config, "BinaryCIF")
+    found = [categories["atom_site"] for categories in read_categories(data, config, ("atom_site",))]
+    return _whole([(columns.get, len(columns.get("cartn_x", ()))) for columns in found], path, config, "BinaryCIF")
 
 
-def _whole(tables: list[AtomTable], path: Path, config: ReadConfig, kind: str) -> AtomTable:
-    """All blocks in one table."""
+def _whole(blocks: list[tuple[Column, int]], path: Path, config: ReadConfig, kind: str) -> AtomTable:
+    """All blocks with atoms, so many each, in one table."""
+    check_count(sum(n for _, n in blocks), config.max_atoms, "atom records", path)
+    tables = [_table(column, n) for column, n in blocks if n]
     if not tables:
         raise StructureError(f"{path}: the {kind} file has no atom coordinates (_atom_site); it is not a structure")
-    check_count(sum(map(len, tables)), config.max_atoms, "atom records", path)
     return joined(tables)
 
 
@@ -111,11 +103,9 @@ def _table(column: Column, n: int) -> AtomTable:
     def text(*names: str, default: str = "") -> NDArray[np.str_]:
         """The first of some columns, its gaps filled from the next."""
         found = np.full(n, "", dtype="U1")
-        for values in (given for name in names if (given := column(name)) is not None):
-            gap = found == ""
-            found = values.astype(str) if gap.all() else np.where(gap, values, found)
-            if (found != "").all():
-                return found
+        for name in names:
+            if (gap := found == "").any() and (values := column(name)) is not None:
+                found = values.astype(str) if gap.all() else np.where(gap, values, found)
         return np.where(found == "", default, found) if default else found
 
     def number(name: str, default: float) -> NDArray[np.float64]:
@@ -194,39 +184,34 @@ def read_categories(data: bytes, config: ReadConfig, wanted: Collection[str]) ->
     tree = msgpack.unpackb(data, use_list=True, raw=False, max_array_len=1 << 16, max_map_len=1 << 16)
     for block in tree["dataBlocks"]:
         categories = {str(category["name"]).lstrip("_").lower(): category for category in block["categories"]}
-        found = {
-            name: _binary_columns(categories[name], config, _UNUSED if name == "atom_site" else frozenset())
-            for name in wanted
-            if name in categories
-        }
-        if found:
-            yield found
+        unused = {"atom_site": _UNUSED}
+        if present := [name for name in wanted if name in categories]:
+            yield {name: _binary_columns(categories[name], config, unused.get(name, frozenset())) for name in present}
 
 
 def _binary_columns(category: dict[str, Any], config: ReadConfig, unused: frozenset[str]) -> dict[str, NDArray[Any]]:
+    from biotite.structure.io.pdbx import BinaryCIFColumn
+
     n_rows = category["rowCount"]
     if not isinstance(n_rows, int) or not 0 <= n_rows <= config.max_atoms:
         raise ValueError(f"a table of {n_rows} rows; at most {config.max_atoms} are read")
-    # mmCIF names do not distinguish capitals.
-    columns = {str(column["name"]).lower(): column for column in category["columns"]}
-    found = {name: _decode(column, n_rows, config) for name, column in columns.items() if name not in unused}
-    for name, values in found.items():
-        if len(values) != n_rows:
-            raise ValueError(f"column {name} has {len(values)} values for {n_rows} rows")
+    found: dict[str, NDArray[Any]] = {}
+    for column in category["columns"]:
+        name = str(column["name"]).lower()  # mmCIF names do not distinguish capitals
+        if name in unused:
+            continue
+        for part in ("data", "mask"):
+            if column.get(part) is not None:
+                _check_sizes(column[part]["encoding"], n_rows, config)
+        decoded = BinaryCIFColumn.deserialize({"data": column["data"], "mask": column.get("mask")})
+        if decoded.data.array.dtype.kind == "f" and decoded.mask is None:
+            found[name] = np.asarray(decoded.data.array)
+        else:
+            values = decoded.as_array(str, masked_value="")
+            found[name] = np.where((values == "?") | (values == "."), "", values)
+        if len(found[name]) != n_rows:
+            raise ValueError(f"column {name} has {len(found[name])} values for {n_rows} rows")
     return found
-
-
-def _decode(column: dict[str, Any], n_rows: int, config: ReadConfig) -> NDArray[Any]:
-    from biotite.structure.io.pdbx import BinaryCIFColumn
-
-    for part in ("data", "mask"):
-        if column.get(part) is not None:
-            _check_sizes(column[part]["encoding"], n_rows, config)
-    decoded = BinaryCIFColumn.deserialize({"data": column["data"], "mask": column.get("mask")})
-    if decoded.data.array.dtype.kind == "f" and decoded.mask is None:
-        return np.asarray(decoded.data.array)
-    values = decoded.as_array(str, masked_value="")
-    return np.where((values == "?") | (values == "."), "", values)
 
 
 def _encodings(encodings: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:

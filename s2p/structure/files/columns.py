@@ -59,14 +59,11 @@ class Fields:
         self.read, self.displaced = np.zeros(self.n, bool), np.zeros(self.n, bool)
         """(n,) whether the record could be read, and whether its fields are in other columns than those of the format."""
 
-    def put(self, key: str, row: int, value: bytes) -> None:
-        """Text of one record."""
-        width = _WIDTHS[key]
-        self.text[key][:, row] = np.frombuffer(value[:width].ljust(width), np.uint8)
-
-    def put_numbers(self, row: int, number: int, coord: tuple[bytes, ...]) -> None:
-        """Residue number and coordinates of one record, which is then read."""
+    def put(self, row: int, number: int, coord: tuple[bytes, ...], **texts: bytes) -> None:
+        """Fields of one record, which is then read."""
         self.number[row], self.coord[:, row], self.read[row] = number, [float(text) for text in coord], True
+        for key, text in texts.items():
+            self.text[key][:, row] = np.frombuffer(text[: _WIDTHS[key]].ljust(_WIDTHS[key]), np.uint8)
 
 
 @dataclass(frozen=True)
@@ -303,11 +300,9 @@ def _read_wide(fields: Fields, line: bytes, row: int) -> bytes:
     number, is_number = _decimals(columns[22:26], 0)
     if not is_number[0] or not _STANDARD.identifies(columns)[0]:
         return b""
-    for key, start, end in (("name", 12, 16), ("altloc", 16, 17), ("residue", 17, 21), ("chain", 21, 22), ("icode", 26, 27)):
-        fields.put(key, row, line[start:end])
-    if line[22:23] == b"0":
-        fields.put("code", row, line[22:26])
-    fields.put_numbers(row, int(number[0]), wide[0].groups())
+    code = line[22:26] if line[22:23] == b"0" else b""
+    texts = {"name": line[12:16], "altloc": line[16:17], "residue": line[17:21], "chain": line[21:22], "icode": line[26:27]}
+    fields.put(row, int(number[0]), wide[0].groups(), code=code, **texts)
     return line[wide[0].end() :] or b" "
 
 
@@ -317,14 +312,11 @@ def _read_words(fields: Fields, line: bytes, row: int) -> bytes:
     if found is None or not _is_certain(found):
         return b""
     fields.aligned = False
-    residue = found["residue"]
+    altloc, residue, chain = b"", found["residue"], found["chain"] or found["glued"] or b""
     if len(residue) == 4 and is_residue_name(residue[1:].decode()) and not is_residue_name(residue.decode()):
-        fields.put("altloc", row, residue[:1])
-        residue = residue[1:]
-    chain = found["chain"] or found["glued"] or b""
-    for key, text in (("name", found["name"]), ("residue", residue), ("chain", chain), ("icode", found["icode"])):
-        fields.put(key, row, text)
-    fields.put_numbers(row, int(found["number"]), found.group("x", "y", "z"))
+        altloc, residue = residue[:1], residue[1:]
+    texts = {"name": found["name"], "altloc": altloc, "residue": residue, "chain": chain, "icode": found["icode"]}
+    fields.put(row, int(found["number"]), found.group("x", "y", "z"), **texts)
     return _tail_in_columns(found["rest"] or b" ")
 
 

@@ -22,6 +22,8 @@ from s2p.structure.arrays import AtomTable
 __all__ = ["Content", "read_annotations", "read_content", "read_sdf_ligand", "read_sdf_molecule", "read_table"]
 
 _ATOM_LINES = re.compile(rb"^(?:ATOM|HETATM|ANISOU|SIGATM|SIGUIJ|TER|MODEL|ENDMDL|END)[^\n]*\n?", re.IGNORECASE | re.MULTILINE)
+_CIF = re.compile(rb"(?:\s|#[^\n]*\n)*data_", re.IGNORECASE)
+"""How a CIF starts, after comments and blank lines."""
 _ANNOTATIONS = ("struct_conn", "pdbx_struct_assembly", "pdbx_struct_assembly_gen", "pdbx_struct_oper_list", "cell", "symmetry")
 
 
@@ -51,7 +53,7 @@ def read_content(path: Path, config: ReadConfig) -> Content:
         return Content(path, data, "bcif")
     if b"\r" in data:
         data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-    return Content(path, data, "cif" if _looks_like_cif(data) else "pdb")
+    return Content(path, data, "cif" if _CIF.match(data) else "pdb")
 
 
 def read_table(content: Content, config: ReadConfig) -> AtomTable:
@@ -142,15 +144,6 @@ def _read_bytes(path: Path, config: ReadConfig) -> bytes:
     if not data.strip():
         raise StructureError(f"{path}: the file is empty")
     return data
-
-
-def _looks_like_cif(data: bytes) -> bool:
-    """CIF starts, after comments and blank lines, with ``data_``."""
-    for line in data[:65536].splitlines():
-        line = line.strip()
-        if line and not line.startswith(b"#"):
-            return line[:5].lower() == b"data_"
-    return False
 
 
 def read_sdf_ligand(path: str | Path) -> tuple[NDArray[np.float32], NDArray[np.str_]]:

@@ -25,11 +25,7 @@ _WAY_OUT = "save the structure as mmCIF, or write the PDB file again with anothe
 
 
 class _Unclear(Exception):
-    """A record that can be read in two ways."""
-
-    def __init__(self, row: int, reason: str) -> None:
-        super().__init__(reason)
-        self.row = row
+    """A record that can be read in two ways: its row, and what they are."""
 
 
 def read_pdb(data: bytes, path: Path, config: ReadConfig) -> AtomTable:
@@ -74,7 +70,8 @@ def read_pdb(data: bytes, path: Path, config: ReadConfig) -> AtomTable:
         _settle_names(fields)
         _settle_numbers(fields)
     except _Unclear as error:
-        raise StructureError(f"{path}, line {line[error.row]}: {error}; {_WAY_OUT}") from None
+        row, reason = error.args
+        raise StructureError(f"{path}, line {line[row]}: {reason}; {_WAY_OUT}") from None
     return _table(fields, line, kinds[is_atom] == 1, _borders(buffer, starts, kinds))
 
 
