@@ -90,8 +90,7 @@ def _surface(around: Surroundings, side: NDArray[np.bool_]) -> list[NDArray[np.f
     owner = atoms.residue_index[cloud.atom]
     patch = 4 * np.pi * atom_radii(atoms.element, PROBE)[cloud.atom] ** 2 / POINTS_PER_ATOM / 100 * cloud.share
     columns: list[NDArray[Any]] = [np.bincount(owner, patch, n), np.bincount(owner, patch * side[cloud.atom], n)]
-    cells = around.cells(REACH)
-    crowd = soft_crowd(cloud.coord, cells.coord, *cells.grid, SHELL, SOFTNESS)
+    crowd = soft_crowd(cloud.coord, around.cells(REACH), SHELL, SOFTNESS)
     crowd[:, 0] /= 100
     expected = np.bincount(owner, cloud.share, n) * SAMPLE / POINTS_PER_ATOM
     none = np.exp(-expected)

@@ -11,7 +11,7 @@ from scipy.spatial.distance import cdist
 
 from s2p.config import ClusterConfig
 from s2p.io.runtime import numba
-from s2p.structure.cells import build_cells, cell_runs
+from s2p.structure.cells import CellList, build_cells, cell_runs
 
 __all__ = ["MeanShiftResult", "mean_shift", "vote"]
 
@@ -28,17 +28,10 @@ class MeanShiftResult:
 
 @numba.njit(cache=True, nogil=True)
 def _climb(
-    seeds: NDArray[np.float64],
-    coord: NDArray[np.float64],
-    keys: NDArray[np.int64],
-    origin: NDArray[np.float64],
-    shape: NDArray[np.int64],
-    size: float,
-    bandwidth: float,
-    max_iterations: int,
+    seeds: NDArray[np.float64], cells: CellList, bandwidth: float, max_iterations: int
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:  # pragma: no cover - compiled
     """Move every seed to the mean of the points within the bandwidth until it rests; centres and window sizes."""
-    centers = np.empty((len(seeds), 3))
+    coord, centers = cells.coord, np.empty((len(seeds), 3))
     counts = np.zeros(len(seeds), np.int64)
     starts, ends = np.empty(9, np.int64), np.empty(9, np.int64)
     stop = 1e-3 * bandwidth
@@ -48,7 +41,7 @@ def _climb(
         done = 0
         while True:
             sx, sy, sz, n = 0.0, 0.0, 0.0, 0
-            for run in range(cell_runs(x, y, z, keys, origin, shape, size, starts, ends)):
+            for run in range(cell_runs(x, y, z, cells, starts, ends)):
                 for s in range(starts[run], ends[run]):
                     dx, dy, dz = coord[s, 0] - x, coord[s, 1] - y, coord[s, 2] - z
                     if dx * dx + dy * dy + dz * dz <= limit:
@@ -107,8 +100,7 @@ def mean_shift(
     if not len(x):
         return MeanShiftResult(np.zeros(0, np.int64), np.zeros((0, 3)))
     seeds = x if seeding == "points" else _binned(x, bandwidth)
-    cells = build_cells(x, bandwidth)
-    climbed, counts = _climb(seeds, cells.coord, *cells.grid, float(bandwidth), max_iterations)
+    climbed, counts = _climb(seeds, build_cells(x, bandwidth), float(bandwidth), max_iterations)
     climbed, counts = climbed[counts > 0], counts[counts > 0]
     order = np.lexsort((climbed[:, 2], climbed[:, 1], climbed[:, 0], counts))[::-1]
     # Equal centres have equal counts, so that the copies of a centre follow it and are dropped.

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from s2p.io.runtime import numba
 from s2p.pockets.ranking import PocketModel, PointPocketConfig, PointScorer, originals, places, ranked
 from s2p.prediction import Pocket
-from s2p.structure.cells import binding_residues, build_cells, cell_runs
+from s2p.structure.cells import CellList, binding_residues, build_cells, cell_runs
 from s2p.structure.reading import Structure
 from s2p.surface.features import PointConfig, point_features, protein_points
 from s2p.surface.points import SurfacePoints, swept_volume
@@ -61,22 +61,15 @@ class Peaks:
 
 
 @numba.njit(cache=True, nogil=True)
-def _smoothed(
-    points: NDArray[np.float64],
-    weights: NDArray[np.float64],
-    keys: NDArray[np.int64],
-    origin: NDArray[np.float64],
-    shape: NDArray[np.int64],
-    size: float,
-    sigma: float,
-) -> NDArray[np.float64]:  # pragma: no cover - compiled
-    """(P,) Gaussian sum of the weights around each of the points, which are in cell order, cut at ``size``."""
+def _smoothed(cells: CellList, weights: NDArray[np.float64], sigma: float) -> NDArray[np.float64]:  # pragma: no cover - compiled
+    """(P,) Gaussian sum of the weights around each of the points, cut at the size of a cell; all in cell order."""
+    points, size = cells.coord, cells.size
     out = np.zeros(len(points))
     starts, ends = np.empty(9, np.int64), np.empty(9, np.int64)
     for p in range(len(points)):
         x, y, z = points[p, 0], points[p, 1], points[p, 2]
         total = 0.0
-        for run in range(cell_runs(x, y, z, keys, origin, shape, size, starts, ends)):
+        for run in range(cell_runs(x, y, z, cells, starts, ends)):
             for s in range(starts[run], ends[run]):
                 dx, dy, dz = points[s, 0] - x, points[s, 1] - y, points[s, 2] - z
                 d2 = dx * dx + dy * dy + dz * dz
@@ -88,21 +81,16 @@ def _smoothed(
 
 @numba.njit(cache=True, nogil=True)
 def _uphill(
-    points: NDArray[np.float64],
-    height: NDArray[np.float64],
-    keys: NDArray[np.int64],
-    origin: NDArray[np.float64],
-    shape: NDArray[np.int64],
-    size: float,
-    touch: float,
+    cells: CellList, height: NDArray[np.float64], touch: float
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:  # pragma: no cover - compiled
-    """Peak each point climbs to by steps of at most ``size``, and the (n, 2) pairs of points within ``touch`` on two peaks."""
+    """Peak each point climbs to by steps of at most a cell, and the (n, 2) pairs of points within ``touch`` on two peaks."""
+    points, size = cells.coord, cells.size
     parent = np.arange(len(points))
     starts, ends = np.empty(9, np.int64), np.empty(9, np.int64)
     for p in range(len(points)):
         x, y, z = points[p, 0], points[p, 1], points[p, 2]
         best = p
-        for run in range(cell_runs(x, y, z, keys, origin, shape, size, starts, ends)):
+        for run in range(cell_runs(x, y, z, cells, starts, ends)):
             for s in range(starts[run], ends[run]):
                 dx, dy, dz = points[s, 0] - x, points[s, 1] - y, points[s, 2] - z
                 if dx * dx + dy * dy + dz * dz <= size * size and height[s] > height[best]:
@@ -113,7 +101,7 @@ def _uphill(
     pairs = [(np.int64(0), np.int64(0)) for _ in range(0)]
     for p in range(len(points)):
         x, y, z = points[p, 0], points[p, 1], points[p, 2]
-        for run in range(cell_runs(x, y, z, keys, origin, shape, size, starts, ends)):
+        for run in range(cell_runs(x, y, z, cells, starts, ends)):
             for s in range(starts[run], ends[run]):
                 if s > p and parent[s] != parent[p]:
                     dx, dy, dz = points[s, 0] - x, points[s, 1] - y, points[s, 2] - z
@@ -154,11 +142,11 @@ def peaks(points: NDArray[np.floating], scores: NDArray[np.floating], config: Po
     cells = build_cells(points[kept], max(3 * config.sigma, config.reach))
     own = kept[cells.order]
     score = np.asarray(scores, np.float64)[own]
-    height = _smoothed(cells.coord, score**config.power, *cells.grid, config.sigma)
+    height = _smoothed(cells, score**config.power, config.sigma)
     narrow = build_cells(cells.coord, config.reach)
     order = narrow.order
     height, score, own = height[order], score[order], own[order]
-    root, pairs = _uphill(narrow.coord, height, *narrow.grid, config.touch)
+    root, pairs = _uphill(narrow, height, config.touch)
     root = _merged(root, height, pairs, config.merge)
     tops = np.unique(root)
     tops = tops[np.argsort(-height[tops], kind="stable")]

@@ -6,7 +6,7 @@ consecutive points, found by bisection, so that empty space costs nothing howeve
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -19,9 +19,8 @@ from s2p.structure.arrays import Atoms, Structure
 __all__ = ["CellList", "binding_residues", "build_cells", "cell_runs", "count_neighbours"]
 
 
-@dataclass(frozen=True, eq=False)
-class CellList:
-    """Points in cell order."""
+class CellList(NamedTuple):
+    """Points in cell order; compiled functions take it whole."""
 
     coord: NDArray[np.float64]  # (n, 3) sorted by cell.
     order: NDArray[np.int64]  # (n,) index of each sorted point in the input.
@@ -29,11 +28,6 @@ class CellList:
     origin: NDArray[np.float64]  # (3,) corner of the grid, Å.
     shape: NDArray[np.int64]  # (3,) cells along each axis, with an empty margin of one.
     size: float  # Edge of a cell, Å: the largest distance at which neighbours are found.
-
-    @property
-    def grid(self) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int64], float]:
-        """What :func:`cell_runs` looks cells up in."""
-        return self.keys, self.origin, self.shape, self.size
 
 
 def build_cells(coord: NDArray[np.floating], size: float) -> CellList:
@@ -44,22 +38,15 @@ def build_cells(coord: NDArray[np.floating], size: float) -> CellList:
     shape = cell.max(axis=0) + 2
     keys = (cell[:, 0] * shape[1] + cell[:, 1]) * shape[2] + cell[:, 2]
     order = np.argsort(keys, kind="stable")
-    return CellList(points[order], order, keys[order], origin, shape, size)
+    return CellList(points[order], order, keys[order], origin, shape, float(size))
 
 
 @numba.njit(cache=True, inline="never")
 def cell_runs(
-    x: float,
-    y: float,
-    z: float,
-    keys: NDArray[np.int64],
-    origin: NDArray[np.float64],
-    shape: NDArray[np.int64],
-    size: float,
-    starts: NDArray[np.int64],
-    ends: NDArray[np.int64],
+    x: float, y: float, z: float, cells: CellList, starts: NDArray[np.int64], ends: NDArray[np.int64]
 ) -> int:  # pragma: no cover - compiled
     """Fill (9,) starts and ends of the runs of sorted points in the 27 cells around a position; count of runs."""
+    keys, origin, shape, size = cells.keys, cells.origin, cells.shape, cells.size
     cx = int(np.floor((x - origin[0]) / size))
     cy = int(np.floor((y - origin[1]) / size))
     cz = int(np.floor((z - origin[2]) / size))
@@ -79,19 +66,13 @@ def cell_runs(
 
 
 @numba.njit(cache=True)
-def _count(
-    points: NDArray[np.float64],
-    coord: NDArray[np.float64],
-    keys: NDArray[np.int64],
-    origin: NDArray[np.float64],
-    shape: NDArray[np.int64],
-    size: float,
-) -> NDArray[np.int64]:  # pragma: no cover - compiled
+def _count(points: NDArray[np.float64], cells: CellList) -> NDArray[np.int64]:  # pragma: no cover - compiled
+    coord, size = cells.coord, cells.size
     counts = np.zeros(len(points), np.int64)
     starts, ends = np.empty(9, np.int64), np.empty(9, np.int64)
     for p in range(len(points)):
         x, y, z = points[p, 0], points[p, 1], points[p, 2]
-        for run in range(cell_runs(x, y, z, keys, origin, shape, size, starts, ends)):
+        for run in range(cell_runs(x, y, z, cells, starts, ends)):
             for s in range(starts[run], ends[run]):
                 dx, dy, dz = coord[s, 0] - x, coord[s, 1] - y, coord[s, 2] - z
                 if dx * dx + dy * dy + dz * dz <= size * size:
@@ -101,8 +82,7 @@ def _count(
 
 def count_neighbours(points: NDArray[np.floating], coord: NDArray[np.floating], radius: float) -> NDArray[np.int64]:
     """(P,) number of the (n, 3) ``coord`` within ``radius`` Å (<=) of each of the (P, 3) ``points``."""
-    cells = build_cells(coord, radius)
-    counts: NDArray[np.int64] = _count(np.ascontiguousarray(points, dtype=np.float64), cells.coord, *cells.grid)
+    counts: NDArray[np.int64] = _count(np.ascontiguousarray(points, dtype=np.float64), build_cells(coord, radius))
     return counts
 
 

@@ -245,17 +245,13 @@ def point_features(
     block = atom_radii(atoms.element, RAY_WIDTH)[cells.order] ** 2
     channels = _channels(around.structure, encoder, probabilities, embeddings)[cells.order]
     top = probabilities[atoms.residue_index[cells.order]].astype(np.float32)
-    form, mean, highest = around_points(
-        points, cells.coord, *cells.grid, block, channels, top, config.near, config.far, SHELLS, rays, RAY_LENGTH
-    )
+    form, mean, highest = around_points(points, cells, block, channels, top, config.near, config.far, SHELLS, rays, RAY_LENGTH)
     normals = points - around.coord[cloud.atom]
     normals /= np.linalg.norm(normals, axis=1, keepdims=True)
     n = len(SHELLS)
     values = np.stack([form[:, n + 2], form[:, 4]], axis=1)
     grid = build_cells(points, POINT_SHELLS[1])
-    context = among_points(grid.coord, normals[grid.order], values[grid.order], grid.order, *grid.grid, POINT_SHELLS[0])[
-        :, [0, 5, 1, 6, 2, 7, 3, 8, 9]
-    ]
+    context = among_points(grid, normals[grid.order], values[grid.order], POINT_SHELLS[0])[:, [0, 5, 1, 6, 2, 7, 3, 8, 9]]
     size = np.full(len(points), np.log10(len(atoms)), np.float32)
     shape = np.column_stack([form, _depth(points, around.coord), context, size])
     c = 2 * (len(CHEMISTRY) + len(LANGUAGE))

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from s2p.io.runtime import numba
-from s2p.structure.cells import cell_runs
+from s2p.structure.cells import CellList, cell_runs
 
 __all__ = ["among_points", "around_points", "soft_crowd"]
 
@@ -14,11 +14,7 @@ __all__ = ["among_points", "around_points", "soft_crowd"]
 @numba.njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
 def around_points(
     points: NDArray[np.float64],
-    coord: NDArray[np.float64],
-    keys: NDArray[np.int64],
-    origin: NDArray[np.float64],
-    shape: NDArray[np.int64],
-    size: float,
+    cells: CellList,
     block: NDArray[np.float64],
     channels: NDArray[np.float32],
     top: NDArray[np.float32],
@@ -29,6 +25,7 @@ def around_points(
     ray_length: float,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:  # pragma: no cover - compiled
     """One pass over the atoms around each point: shape (P, 12), weighted means (P, 2 C), maxima (P, 2)."""
+    coord, size = cells.coord, cells.size
     n_shells, n_rays, width = len(shells), len(rays), channels.shape[1]
     form = np.zeros((len(points), n_shells + 5), np.float32)
     mean = np.zeros((len(points), 2 * width), np.float32)
@@ -43,7 +40,7 @@ def around_points(
         wide[:] = 0
         sum_near, sum_far = 1e-9, 1e-9
         sx, sy, sz, tx, ty, tz = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
-        for run in range(cell_runs(x, y, z, keys, origin, shape, size, starts, ends)):
+        for run in range(cell_runs(x, y, z, cells, starts, ends)):
             for s in range(starts[run], ends[run]):
                 dx, dy, dz = coord[s, 0] - x, coord[s, 1] - y, coord[s, 2] - z
                 d2 = dx * dx + dy * dy + dz * dz
@@ -95,17 +92,10 @@ def around_points(
 
 @numba.njit(cache=True, nogil=True)
 def among_points(
-    points: NDArray[np.float64],
-    normals: NDArray[np.float64],
-    values: NDArray[np.float32],
-    order: NDArray[np.int64],
-    keys: NDArray[np.int64],
-    origin: NDArray[np.float64],
-    shape: NDArray[np.int64],
-    size: float,
-    shell: float,
+    cells: CellList, normals: NDArray[np.float64], values: NDArray[np.float32], shell: float
 ) -> NDArray[np.float32]:  # pragma: no cover - compiled
-    """Points around points, all in cell order: number, concavity, agreement, mean values; within ``shell``, then ``size``."""
+    """Number, concavity, agreement, mean values of the points around each point; within ``shell``, then the size of a cell."""
+    points, order, size = cells.coord, cells.order, cells.size
     width = 3 + values.shape[1]
     out = np.zeros((len(points), 2 * width), np.float32)
     starts, ends = np.empty(9, np.int64), np.empty(9, np.int64)
@@ -115,7 +105,7 @@ def among_points(
         nx, ny, nz = normals[p, 0], normals[p, 1], normals[p, 2]
         total[:] = 0
         count_near, count_far = 0, 0
-        for run in range(cell_runs(x, y, z, keys, origin, shape, size, starts, ends)):
+        for run in range(cell_runs(x, y, z, cells, starts, ends)):
             for s in range(starts[run], ends[run]):
                 dx, dy, dz = points[s, 0] - x, points[s, 1] - y, points[s, 2] - z
                 d2 = dx * dx + dy * dy + dz * dz
@@ -146,26 +136,19 @@ def among_points(
 
 @numba.njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
 def soft_crowd(
-    points: NDArray[np.float64],
-    coord: NDArray[np.float64],
-    keys: NDArray[np.int64],
-    origin: NDArray[np.float64],
-    shape: NDArray[np.int64],
-    size: float,
-    reach: float,
-    softness: float,
+    points: NDArray[np.float64], cells: CellList, reach: float, softness: float
 ) -> NDArray[np.float64]:  # pragma: no cover - compiled
     """(P, 2): number of atoms within ``reach`` Å of a point, and 1 - length of the mean unit vector to them.
 
-    An atom counts in full up to ``reach - softness`` and not at all from ``reach + softness`` (at most ``size``) on.
+    An atom counts in full up to ``reach - softness`` and not at all from ``reach + softness`` (at most the size of a cell) on.
     """
-    out = np.zeros((len(points), 2))
+    coord, out = cells.coord, np.zeros((len(points), 2))
     starts, ends = np.empty(9, np.int64), np.empty(9, np.int64)
     limit, slope = reach + softness, 0.5 / softness
     for p in range(len(points)):
         x, y, z = points[p, 0], points[p, 1], points[p, 2]
         n, vx, vy, vz = 0.0, 0.0, 0.0, 0.0
-        for run in range(cell_runs(x, y, z, keys, origin, shape, size, starts, ends)):
+        for run in range(cell_runs(x, y, z, cells, starts, ends)):
             for s in range(starts[run], ends[run]):
                 dx, dy, dz = coord[s, 0] - x, coord[s, 1] - y, coord[s, 2] - z
                 d2 = dx * dx + dy * dy + dz * dz

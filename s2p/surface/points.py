@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from s2p.io.runtime import numba
-from s2p.structure.cells import build_cells, cell_runs
+from s2p.structure.cells import CellList, build_cells, cell_runs
 
 __all__ = [
     "RADII",
@@ -103,17 +103,11 @@ def _shares(
     radius: NDArray[np.float64],
     wanted: NDArray[np.int64],
     points: NDArray[np.float64],
-    sorted_coord: NDArray[np.float64],
-    sorted_radius: NDArray[np.float64],
-    order: NDArray[np.int64],
-    keys: NDArray[np.int64],
-    origin: NDArray[np.float64],
-    shape: NDArray[np.int64],
-    size: float,
+    cells: CellList,
     softness: float,
 ) -> NDArray[np.float32]:  # pragma: no cover - compiled
     """(W, n) shares of sphere points: 0 at ``softness`` inside the atom that comes closest, 1 at as much outside."""
-    n = len(points)
+    n, order, sorted_coord, sorted_radius = len(points), cells.order, cells.coord, radius[cells.order]
     out = np.zeros((len(wanted), n), np.float32)
     starts, ends = np.empty(9, np.int64), np.empty(9, np.int64)
     near = np.empty((len(coord), 6))  # position, radius, and squares of the radius less and plus the softness
@@ -121,7 +115,7 @@ def _shares(
         a = wanted[w]
         x, y, z, r = coord[a, 0], coord[a, 1], coord[a, 2], radius[a]
         count = 0
-        for run in range(cell_runs(x, y, z, keys, origin, shape, size, starts, ends)):
+        for run in range(cell_runs(x, y, z, cells, starts, ends)):
             for s in range(starts[run], ends[run]):
                 dx, dy, dz = sorted_coord[s, 0] - x, sorted_coord[s, 1] - y, sorted_coord[s, 2] - z
                 reach = r + sorted_radius[s] + softness
@@ -172,8 +166,7 @@ def _points(
 ) -> SoftPoints:
     radius, points = atom_radii(element, probe_radius), sphere(n_points).astype(np.float64)
     xyz = np.ascontiguousarray(coord, dtype=np.float64)
-    cells = build_cells(xyz, 2 * float(radius.max()) + softness)
-    shares = _shares(xyz, radius, wanted, points, cells.coord, radius[cells.order], cells.order, *cells.grid, softness)
+    shares = _shares(xyz, radius, wanted, points, build_cells(xyz, 2 * float(radius.max()) + softness), softness)
     row, k = np.nonzero(shares)
     atom = wanted[row]
     return SoftPoints(xyz[atom] + radius[atom, None] * points[k], atom, shares[row, k].astype(np.float64))
