@@ -17,7 +17,7 @@ from scipy.spatial import cKDTree
 from torch import Tensor, nn
 
 from s2p.structure.reading import Structure
-from s2p.surface.features import BACKBONE, REACH
+from s2p.surface.features import BACKBONE
 from s2p.surface.kernels import soft_crowd
 from s2p.surface.points import atom_radii
 from s2p.surface.surroundings import Surroundings
@@ -90,7 +90,7 @@ def _surface(around: Surroundings, side: NDArray[np.bool_]) -> list[NDArray[np.f
     owner = atoms.residue_index[cloud.atom]
     patch = 4 * np.pi * atom_radii(atoms.element, PROBE)[cloud.atom] ** 2 / POINTS_PER_ATOM / 100 * cloud.share
     columns: list[NDArray[Any]] = [np.bincount(owner, patch, n), np.bincount(owner, patch * side[cloud.atom], n)]
-    crowd = soft_crowd(cloud.coord, around.cells(REACH), SHELL, SOFTNESS)
+    crowd = soft_crowd(cloud.coord, around.cells, SHELL, SOFTNESS)
     crowd[:, 0] /= 100
     expected = np.bincount(owner, cloud.share, n) * SAMPLE / POINTS_PER_ATOM
     none = np.exp(-expected)
@@ -230,15 +230,8 @@ class Smoother(nn.Module):
         super().__init__()
         self.dim = dim
         self.width = width
-        self.layers = nn.Sequential(
-            nn.Linear(2 * dim, width),
-            nn.ReLU(),
-            nn.Dropout(dropout),
-            nn.Linear(width, width),
-            nn.ReLU(),
-            nn.Dropout(dropout),
-            nn.Linear(width, 1),
-        )
+        between = nn.ReLU(), nn.Dropout(dropout)
+        self.layers = nn.Sequential(nn.Linear(2 * dim, width), *between, nn.Linear(width, width), *between, nn.Linear(width, 1))
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, 2d) -> (n,) logits."""
@@ -254,16 +247,8 @@ def neighbour_mean(
 ) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.int64]]:
     """Mean embedding of the ``members`` closer than ``radius`` (Å, CA, strict) to each of ``rows``, itself left out.
 
-    Parameters
-    ----------
-    rows, members
-        (R,) and (M,) residue indices, not empty.
-    ca_coord, embeddings
-        (N, 3) Å and (N, d).
-
-    Returns
-    -------
-    (H,) positions in ``rows`` with at least one such member, (H, d) means, (H,) numbers of members.
+    ``rows`` (R,) and ``members`` (M,) are residue indices, not empty; ``ca_coord`` is (N, 3) Å, ``embeddings`` (N, d). Returned
+    are the (H,) positions in ``rows`` with at least one such member, the (H, d) means, and the (H,) numbers of members.
     """
     pairs = cKDTree(ca_coord[rows]).sparse_distance_matrix(cKDTree(ca_coord[members]), radius, output_type="ndarray")
     close = (pairs["v"] < radius) & (rows[pairs["i"]] != members[pairs["j"]])
@@ -278,14 +263,12 @@ def neighbour_mean(
 def candidates(
     ca_coord: NDArray[np.float32], positive: NDArray[np.bool_], embeddings: NDArray[np.float32], radius: float = 15.0
 ) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.int64]]:
-    """Residues that smoothing may add, and what the classifier sees of each.
+    """Residues that smoothing may add, those with a predicted one closer than ``radius`` (Å, strict).
 
     Parameters
     ----------
     ca_coord, positive, embeddings
         (N, 3) Å, (N,) residues predicted from the sequence, and (N, d).
-    radius
-        A candidate has a predicted residue closer than this (Å, strict).
 
     Returns
     -------

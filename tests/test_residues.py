@@ -125,7 +125,7 @@ def test_turning_the_structure_changes_nothing_but_rounding(protein, logits, dec
 def test_surroundings_that_were_made_are_used(protein, logits):
     made = Surroundings(protein)
     np.testing.assert_array_equal(context_features(made, logits), context_features(protein, logits))
-    assert made.points() is made.points() and made.cells(12.0) is made.cells(12.0)
+    assert made.points() is made.points() and made.cells is made.cells
 
 
 @pytest.mark.parametrize("n", [1, 2])

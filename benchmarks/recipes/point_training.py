@@ -30,12 +30,13 @@ from benchmarks.recipes.points import (
     point_set,
     prepare_points,
 )
+from course.surface import families
 from s2p.errors import S2PError
 from s2p.evaluation.config import BenchmarkConfig
 from s2p.io.runtime import progress_bar
 from s2p.pockets.ranking import CLIP, PocketModel, PointPocketConfig, PointScorer
 from s2p.pockets.scored import Peaks, candidates, peaks
-from s2p.surface.features import PointConfig, families, feature_names
+from s2p.surface.features import PointConfig, feature_names
 
 __all__ = [
     "Builder",

@@ -17,16 +17,33 @@ from s2p.evaluation.cases import Truth
 from s2p.evaluation.intervals import Summary
 from s2p.output.palette import LIGAND, OUTSIDE, POCKETS, pocket_color
 from s2p.output.pictures import static_png
+from s2p.pockets.hits import pocket_fragmentation_index
 from s2p.prediction import Prediction
 from s2p.structure.reading import Ligand
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["fragment_counts", "gallery_figure", "interval_figure", "site_strips", "slice_figure", "with_ligands"]
+__all__ = [
+    "fragment_counts",
+    "gallery_figure",
+    "interval_figure",
+    "merging_index",
+    "site_strips",
+    "slice_figure",
+    "with_ligands",
+]
 
 SHADES = ("#E6E8EA", POCKETS[0], POCKETS[4], POCKETS[1], "#7A3400")
 """Of sites in 0, 1, 2, 3 and more pockets: pale for missed, blue for whole, ever darker reds for pieces."""
+
+
+def merging_index(true_sites: Sequence[ArrayLike], pockets: Sequence[ArrayLike]) -> float:
+    """The mirror of the PFI: true sites per predicted pocket, over the pockets that touch at least one; 1 is perfect.
+
+    NaN if no pocket touches a site. Sites that share residues (two ligands in one cleft) raise it for any predictor.
+    """
+    return pocket_fragmentation_index(pockets, true_sites)
 
 
 def site_strips(

@@ -16,6 +16,7 @@ from course.charts import small_png
 from s2p.output.palette import CARTOON, LIGAND, OUTSIDE, POCKETS, PROBABILITY, pocket_color
 from s2p.output.pictures import draw_bonds
 from s2p.prediction import Prediction
+from s2p.surface.features import CHEMISTRY, GEOMETRY
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,6 +27,7 @@ __all__ = [
     "cluster_panels",
     "exposure_figure",
     "extents",
+    "families",
     "flat_view",
     "looking_from",
     "mean_shift_figure",
@@ -43,6 +45,12 @@ SPECKS = 3000
 """Specks in a still picture, at most twice as many: more make it grey and large."""
 SHADES = 8
 """Steps of colour in the view to turn."""
+
+
+def families(names: Sequence[str]) -> NDArray[np.str_]:
+    """(F,) family of each feature: ``geometry``, ``chemistry``, ``language`` or ``embedding``."""
+    known = dict.fromkeys(GEOMETRY, "geometry") | {f"{c}_{size}": "chemistry" for c in CHEMISTRY for size in ("near", "far")}
+    return np.array([known.get(name, "embedding" if name.startswith("embedding_") else "language") for name in names])
 
 
 def flat_view(points: ArrayLike) -> NDArray[np.float64]:

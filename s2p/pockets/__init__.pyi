@@ -5,7 +5,6 @@ from .hits import dca as dca
 from .hits import dcc as dcc
 from .hits import ligand_hits as ligand_hits
 from .hits import ligand_table as ligand_table
-from .hits import merging_index as merging_index
 from .hits import pocket_fragmentation_index as pocket_fragmentation_index
 from .hits import site_center as site_center
 from .hits import site_overlaps as site_overlaps

@@ -119,18 +119,9 @@ def _binned(x: NDArray[np.float64], bandwidth: float) -> NDArray[np.float64]:
 
 
 def vote(member: NDArray[np.integer], labels: NDArray[np.integer]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Majority label of each group; ties go to the lowest label.
+    """Groups that occur, ascending, and the majority label of each; ties go to the lowest label.
 
-    Parameters
-    ----------
-    member
-        (P,) group of each voter.
-    labels
-        (P,) its vote, >= 0.
-
-    Returns
-    -------
-    The groups that occur, ascending, and the label of each.
+    ``member`` (P,) is the group of each voter, ``labels`` (P,) its vote, >= 0.
     """
     if not len(member):
         return np.zeros(0, np.int64), np.zeros(0, np.int64)

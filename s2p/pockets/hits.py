@@ -21,18 +21,7 @@ from s2p.structure.reading import Ligand
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = [
-    "HIT",
-    "LigandHit",
-    "dca",
-    "dcc",
-    "ligand_hits",
-    "ligand_table",
-    "merging_index",
-    "pocket_fragmentation_index",
-    "site_center",
-    "site_overlaps",
-]
+__all__ = ["HIT", "dca", "dcc", "ligand_hits", "ligand_table", "pocket_fragmentation_index", "site_center", "site_overlaps"]
 
 HIT = 4.0
 """Å: a pocket finds a ligand when its centre is closer than this to a heavy atom of the ligand (DCA)."""
@@ -49,17 +38,8 @@ def site_center(coord: ArrayLike) -> NDArray[np.float64]:
 
 
 def dcc(predicted_centers: ArrayLike, true_centers: ArrayLike) -> NDArray[np.float64]:
-    """Distance from each true centre to the nearest predicted centre.
+    """Distance from each of (S, 3) true centres to the nearest of (P, 3) predicted ones, already cut to the ranks that count.
 
-    Parameters
-    ----------
-    predicted_centers
-        (P, 3), already cut to the ranks that count.
-    true_centers
-        (S, 3).
-
-    Returns
-    -------
     (S,) Å, infinite where nothing was predicted (Kalasanty's code writes 70·√3 Å there, the diagonal of its box).
     """
     p, t = np.reshape(predicted_centers, (-1, 3)), np.reshape(true_centers, (-1, 3))
@@ -85,23 +65,11 @@ def pocket_fragmentation_index(true_sites: Sequence[ArrayLike], pockets: Sequenc
     """PFI (paper): predicted pockets per true site, over the sites that at least one pocket touches; 1 is perfect.
 
     Sites and pockets are lists of residue indices of one protein; they touch when they share a residue. NaN if no site is
-    touched. PFI alone rewards one giant pocket: report it with the DCC recall, :func:`merging_index` and :func:`share_missed`.
+    touched. PFI alone rewards one giant pocket: report it with the DCC recall and :func:`~s2p.evaluation.metrics.share_missed`.
     Over many proteins the paper pools sites; do not average the figures of proteins.
     """
-    return _mean_positive((site_overlaps(true_sites, pockets) > 0).sum(axis=1))
-
-
-def merging_index(true_sites: Sequence[ArrayLike], pockets: Sequence[ArrayLike]) -> float:
-    """The mirror of the PFI: true sites per predicted pocket, over the pockets that touch at least one; 1 is perfect.
-
-    NaN if no pocket touches a site. Sites that share residues (two ligands in one cleft) raise it for any predictor.
-    """
-    return _mean_positive((site_overlaps(true_sites, pockets) > 0).sum(axis=0))
-
-
-def _mean_positive(count: NDArray[np.int64]) -> float:
-    touched = count[count > 0]
-    return float(touched.mean()) if len(touched) else float("nan")
+    count = (site_overlaps(true_sites, pockets) > 0).sum(axis=1)
+    return float(count[count > 0].mean()) if count.any() else float("nan")
 
 
 @dataclass(frozen=True)
@@ -125,11 +93,9 @@ class LigandHit:
     """Å from the pocket's centre to the ligand's centroid; NaN without pockets."""
     covered: float
     """Share of the binding residues that are in the pocket."""
-    cutoff: float = HIT
-    """Å: what ``dca`` has to be below for the ligand to be ``found``."""
 
 
-def ligand_hits(prediction: Prediction, ligands: Sequence[Ligand] | None = None, *, cutoff: float = HIT) -> list[LigandHit]:
+def ligand_hits(prediction: Prediction, ligands: Sequence[Ligand] | None = None) -> list[LigandHit]:
     """Which pocket finds which ligand; parameters are those of :func:`ligand_table`."""
     hits = []
     centers = np.array([p.center for p in prediction.pockets], float).reshape(-1, 3)
@@ -138,29 +104,27 @@ def ligand_hits(prediction: Prediction, ligands: Sequence[Ligand] | None = None,
         found, rank, closest, centroid, covered = False, 0, float("nan"), float("nan"), 0.0
         if len(centers):
             distance = dca(centers, ligand.coord.astype(float))
-            found = bool((distance < cutoff).any())
-            k = int(np.argmax(distance < cutoff) if found else np.argmin(distance))
+            found = bool((distance < HIT).any())
+            k = int(np.argmax(distance < HIT) if found else np.argmin(distance))
             rank, closest = prediction.pockets[k].rank, float(distance[k])
             centroid = float(np.linalg.norm(ligand.coord.astype(float).mean(axis=0) - centers[k]))
             covered = float(np.isin(site, prediction.pockets[k].residues).mean()) if len(site) else 0.0
-        hits.append(LigandHit(ligand.id, len(ligand.coord), len(site), found, rank, closest, centroid, covered, cutoff))
+        hits.append(LigandHit(ligand.id, len(ligand.coord), len(site), found, rank, closest, centroid, covered))
     return hits
 
 
-def ligand_table(prediction: Prediction, ligands: Sequence[Ligand] | None = None, *, cutoff: float = HIT) -> pd.DataFrame:
+def ligand_table(prediction: Prediction, ligands: Sequence[Ligand] | None = None) -> pd.DataFrame:
     """Which pocket finds which ligand: a row for each ligand.
 
     Parameters
     ----------
     ligands
         Default: :func:`s2p.structure.ligands.relevant_ligands` of the structure, which no model sees.
-    cutoff
-        Å, strict: a pocket finds a ligand when its centre is closer than this to a heavy atom of the ligand.
 
     Returns
     -------
     The columns are the attributes of :class:`LigandHit`: ``ligand``, ``n_atoms``, ``n_residues``, ``found``, ``pocket`` (rank),
-    ``dca`` and ``dcc`` (Å), ``covered`` and ``cutoff`` (Å).
+    ``dca`` and ``dcc`` (Å), and ``covered``.
 
     Examples
     --------
@@ -171,4 +135,4 @@ def ligand_table(prediction: Prediction, ligands: Sequence[Ligand] | None = None
     """
     import pandas as pd
 
-    return pd.DataFrame(ligand_hits(prediction, ligands, cutoff=cutoff), columns=list(LigandHit.__dataclass_fields__))
+    return pd.DataFrame(ligand_hits(prediction, ligands), columns=list(LigandHit.__dataclass_fields__))

@@ -8,6 +8,7 @@ ligand sits in a pocket is a logistic regression on what the pocket looks like i
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -27,18 +28,7 @@ from s2p.surface.surroundings import Surroundings
 if TYPE_CHECKING:
     from s2p.pockets.published import Cluster
 
-__all__ = [
-    "FEATURES",
-    "SMALLEST",
-    "PocketModel",
-    "PointPocketConfig",
-    "PointScorer",
-    "limits",
-    "originals",
-    "places",
-    "pocket_features",
-    "ranked",
-]
+__all__ = ["PocketModel", "PointPocketConfig", "PointScorer", "limits", "originals", "places", "pocket_features", "ranked"]
 
 SMALLEST = 20
 """Residues of an assembly in which pockets are looked for: what is smaller has no inside."""
@@ -95,7 +85,7 @@ def limits(structure: Structure, parts: Sequence[Surroundings]) -> tuple[str, ..
     bare = n - len(np.unique(atoms.residue_index[beyond]))
     if bare > BARE * n and len(atoms) > n:  # the reader has a note on models of CA atoms alone
         return (f"{bare} of {n} residues have no side chain beyond CB: pockets and their probabilities are rough",)
-    longest = min(int(np.unique(part.structure.residues.chain, return_counts=True)[1].max()) for part in parts)
+    longest = min(max(Counter(part.structure.residues.chain.tolist()).values()) for part in parts)
     if longest < CALIBRATED and len(atoms) > n:
         whose = "the longest chain" if len(parts) == 1 else "the longest chain of one of the assemblies"
         return (
@@ -259,14 +249,8 @@ def originals(place: NDArray[np.int64], pockets: Sequence[NDArray[np.int32]]) ->
     """Index of the first pocket that each is a symmetric copy of, its own for the others.
 
     Two pockets are copies if they consist of the same residues, but for a half, and fewer than half of these are in the same
-    chain: those of two identical subunits are, and so are the interfaces of a ring; neighbouring pockets are not.
-
-    Parameters
-    ----------
-    place
-        (N,) :func:`places` of the residues.
-    pockets
-        Indices of the residues of each.
+    chain: those of two identical subunits are, and so are the interfaces of a ring; neighbouring pockets are not. ``place`` (N,) are
+    the :func:`places` of the residues, ``pockets`` the indices of the residues of each.
     """
     sets = [frozenset(place[residues].tolist()) for residues in pockets]
     first: list[int] = []

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 from s2p.io.runtime import numba
 from s2p.pockets.ranking import PocketModel, PointPocketConfig, PointScorer, originals, places, ranked
@@ -21,16 +22,7 @@ from s2p.surface.features import PointConfig, point_features, protein_points
 from s2p.surface.points import SurfacePoints, swept_volume
 from s2p.surface.surroundings import Surroundings, assemblies
 
-__all__ = [
-    "POCKET_FEATURES",
-    "Peaks",
-    "candidates",
-    "find_point_pockets",
-    "peak_features",
-    "peaks",
-    "pockets_of_points",
-    "score_points",
-]
+__all__ = ["Peaks", "candidates", "find_point_pockets", "peak_features", "peaks", "pockets_of_points", "score_points"]
 
 POCKET_FEATURES = (
     "log_height",  # smoothed score at the peak
@@ -80,10 +72,8 @@ def _smoothed(cells: CellList, weights: NDArray[np.float64], sigma: float) -> ND
 
 
 @numba.njit(cache=True, nogil=True)
-def _uphill(
-    cells: CellList, height: NDArray[np.float64], touch: float
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:  # pragma: no cover - compiled
-    """Peak each point climbs to by steps of at most a cell, and the (n, 2) pairs of points within ``touch`` on two peaks."""
+def _uphill(cells: CellList, height: NDArray[np.float64]) -> NDArray[np.int64]:  # pragma: no cover - compiled
+    """(P,) peak that each point climbs to by steps of at most a cell; all in cell order."""
     points, size = cells.coord, cells.size
     parent = np.arange(len(points))
     starts, ends = np.empty(9, np.int64), np.empty(9, np.int64)
@@ -98,38 +88,18 @@ def _uphill(
         parent[p] = best
     for p in np.argsort(-height, kind="mergesort"):  # higher points are done before those below
         parent[p] = parent[parent[p]]
-    pairs = [(np.int64(0), np.int64(0)) for _ in range(0)]
-    for p in range(len(points)):
-        x, y, z = points[p, 0], points[p, 1], points[p, 2]
-        for run in range(cell_runs(x, y, z, cells, starts, ends)):
-            for s in range(starts[run], ends[run]):
-                if s > p and parent[s] != parent[p]:
-                    dx, dy, dz = points[s, 0] - x, points[s, 1] - y, points[s, 2] - z
-                    if dx * dx + dy * dy + dz * dz <= touch * touch:
-                        pairs.append((np.int64(p), np.int64(s)))
-    found = np.empty((len(pairs), 2), np.int64)
-    for k in range(len(pairs)):
-        found[k, 0], found[k, 1] = pairs[k]
-    return parent, found
+    return parent
 
 
 def _merged(root: NDArray[np.int64], height: NDArray[np.float64], pairs: NDArray[np.int64], share: float) -> NDArray[np.int64]:
     """Join basins whose pass is higher than ``share`` of the lower peak; the higher peak stays."""
-    keeper = np.arange(len(height))
-
-    def find(k: int) -> int:
-        while keeper[k] != k:
-            keeper[k] = keeper[keeper[k]]
-            k = int(keeper[k])
-        return k
-
-    passes = height[pairs].min(axis=1)
+    root, passes = root.copy(), height[pairs].min(axis=1)
     for k in np.argsort(-passes, kind="stable").tolist():
-        a, b = find(int(root[pairs[k, 0]])), find(int(root[pairs[k, 1]]))
+        a, b = root[pairs[k]].tolist()
         if a != b and passes[k] > share * min(height[a], height[b]):
             low, high = (a, b) if height[a] < height[b] else (b, a)
-            keeper[low] = high
-    return np.array([find(int(k)) for k in root], dtype=np.int64)
+            root[root == low] = high
+    return root
 
 
 def peaks(points: NDArray[np.floating], scores: NDArray[np.floating], config: PointPocketConfig | None = None) -> Peaks:
@@ -146,8 +116,10 @@ def peaks(points: NDArray[np.floating], scores: NDArray[np.floating], config: Po
     narrow = build_cells(cells.coord, config.reach)
     order = narrow.order
     height, score, own = height[order], score[order], own[order]
-    root, pairs = _uphill(narrow, height, config.touch)
-    root = _merged(root, height, pairs, config.merge)
+    root = _uphill(narrow, height)
+    pairs = cKDTree(narrow.coord).query_pairs(config.touch, output_type="ndarray")
+    pairs = pairs[root[pairs[:, 0]] != root[pairs[:, 1]]]
+    root = _merged(root, height, pairs[np.lexsort(pairs.T[::-1])], config.merge)
     tops = np.unique(root)
     tops = tops[np.argsort(-height[tops], kind="stable")]
     number = np.full(len(root), -1)
@@ -236,8 +208,6 @@ def score_points(
     ``probabilities`` (N,) and ``embeddings`` (N, d) are those of its residues, as in :func:`find_point_pockets`.
     """
     cloud = protein_points(part, scorer.points)
-    if not len(cloud.coord):
-        return cloud, np.zeros(0, np.float32)
     features = point_features(part, cloud, scorer.encoder, probabilities, embeddings, scorer.points)
     return cloud, scorer.scores(features)
 

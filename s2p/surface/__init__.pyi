@@ -1,4 +1,3 @@
-from .features import families as families
 from .features import feature_names as feature_names
 from .features import point_features as point_features
 from .features import protein_points as protein_points

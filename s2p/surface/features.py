@@ -7,7 +7,6 @@ scores and embeddings of a protein language model beside them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,20 +19,7 @@ from s2p.surface.kernels import among_points, around_points
 from s2p.surface.points import SurfacePoints, atom_radii, sphere
 from s2p.surface.surroundings import Surroundings
 
-__all__ = [
-    "BACKBONE",
-    "CHEMISTRY",
-    "GEOMETRY",
-    "LANGUAGE",
-    "PointConfig",
-    "PointEncoder",
-    "atom_chemistry",
-    "atom_types",
-    "families",
-    "feature_names",
-    "point_features",
-    "protein_points",
-]
+__all__ = ["BACKBONE", "PointConfig", "PointEncoder", "atom_types", "feature_names", "point_features", "protein_points"]
 
 
 @dataclass(frozen=True)
@@ -91,8 +77,6 @@ GEOMETRY = (
 """Shape around a point."""
 
 SHELLS = np.array([4.0, 5.0, 6.0, 7.0, 8.0, 10.0, 12.0])
-REACH = 12.0
-"""Å: no feature looks at atoms beyond."""
 RAY_LENGTH = 10.0
 RAY_WIDTH = 0.7
 """Å added to an atom's radius where rays are cast: a probe, not a line, has to pass."""
@@ -176,12 +160,6 @@ def feature_names(n_components: int) -> tuple[str, ...]:
     return (*GEOMETRY, *(f"{name}_{size}" for name in averaged for size in ("near", "far")))
 
 
-def families(names: Sequence[str]) -> NDArray[np.str_]:
-    """(F,) family of each feature: ``geometry``, ``chemistry``, ``language`` or ``embedding``."""
-    known = dict.fromkeys(GEOMETRY, "geometry") | {f"{c}_{size}": "chemistry" for c in CHEMISTRY for size in ("near", "far")}
-    return np.array([known.get(name, "embedding" if name.startswith("embedding_") else "language") for name in names])
-
-
 def _depth(points: NDArray[np.float64], coord: NDArray[np.float64]) -> NDArray[np.float32]:
     """(P,) Å from each point to the convex hull of the atoms, positive inside; 0 for atoms in a plane."""
     from scipy.spatial import ConvexHull, QhullError
@@ -241,7 +219,7 @@ def point_features(
     points = around.inside(cloud.coord)
     half = sphere(config.n_rays)[: config.n_rays // 2].astype(np.float64)
     rays = np.concatenate([half, -half])
-    cells = around.cells(REACH)
+    cells = around.cells
     block = atom_radii(atoms.element, RAY_WIDTH)[cells.order] ** 2
     channels = _channels(around.structure, encoder, probabilities, embeddings)[cells.order]
     top = probabilities[atoms.residue_index[cells.order]].astype(np.float32)

@@ -94,7 +94,7 @@ def surface_points(
     """
     if not len(wanted):
         return SurfacePoints(np.zeros((0, 3)), np.zeros(0, np.int64))
-    return _points(coord, element, np.asarray(wanted, dtype=np.int64), n_points, probe_radius, HARD).exposed()
+    return soft_points(coord, element, wanted, n_points=n_points, probe_radius=probe_radius, softness=HARD).exposed()
 
 
 @numba.njit(cache=True)
@@ -144,7 +144,13 @@ def _shares(
 
 
 def soft_points(
-    coord: NDArray[np.floating], element: NDArray[np.str_], *, n_points: int = 24, probe_radius: float = 1.6
+    coord: NDArray[np.floating],
+    element: NDArray[np.str_],
+    wanted: NDArray[np.int64] | None = None,
+    *,
+    n_points: int = 24,
+    probe_radius: float = 1.6,
+    softness: float = SOFTNESS,
 ) -> SoftPoints:
     """SAS points of all atoms, with how far each has come out of the others; parameters are those of :func:`surface_points`.
 
@@ -153,17 +159,7 @@ def soft_points(
     Shrake & Rupley's test is yes or no: an atom that moves by a rounding error buries a whole patch of its neighbour. Here the
     patch shrinks as it goes under (ours), so that sums over points are continuous in the coordinates.
     """
-    return _points(coord, element, np.arange(len(coord)), n_points, probe_radius, SOFTNESS)
-
-
-def _points(
-    coord: NDArray[np.floating],
-    element: NDArray[np.str_],
-    wanted: NDArray[np.int64],
-    n_points: int,
-    probe_radius: float,
-    softness: float,
-) -> SoftPoints:
+    wanted = np.arange(len(coord)) if wanted is None else np.asarray(wanted, dtype=np.int64)
     radius, points = atom_radii(element, probe_radius), sphere(n_points).astype(np.float64)
     xyz = np.ascontiguousarray(coord, dtype=np.float64)
     shares = _shares(xyz, radius, wanted, points, build_cells(xyz, 2 * float(radius.max()) + softness), softness)

@@ -17,6 +17,9 @@ __all__ = ["Surroundings", "assemblies", "principal_frame"]
 CONTACT = 8.0
 """Å between heavy atoms of two chains in contact: far enough for models of CA atoms, and for a ligand that lies between them."""
 
+REACH = 12.0
+"""Å: no feature of a point or residue looks at atoms beyond."""
+
 TIE = 1e-3
 """Two spreads count as equal, and their axes as free to turn, where they differ by less than this share of the largest."""
 LEAN = 1e-4
@@ -42,10 +45,10 @@ class Surroundings:
     def __init__(self, whole: Structure, part: tuple[NDArray[np.int32], NDArray[np.int32]] | None = None) -> None:
         self.whole = whole
         self.structure = whole if part is None else whole.part(*part)
-        everything = (np.arange(len(whole.residues), dtype=np.int32), np.arange(len(whole.atoms), dtype=np.int32))
-        self.residues, self.atoms = part or everything
+        if part is None:
+            part = np.arange(len(whole.residues), dtype=np.int32), np.arange(len(whole.atoms), dtype=np.int32)
+        self.residues, self.atoms = part
         self.origin, self.axes = principal_frame(self.structure.residues.ca_coord)
-        self._cells: dict[float, CellList] = {}
         self._points: dict[tuple[int, float], SoftPoints] = {}
 
     @cached_property
@@ -66,11 +69,10 @@ class Surroundings:
         """(n, 3) coordinates of the frame, Å, where the file has them."""
         return np.asarray(coord @ self.axes.T + self.origin)
 
-    def cells(self, size: float) -> CellList:
-        """Cell list of the atoms with edges of ``size`` Å."""
-        if size not in self._cells:
-            self._cells[size] = build_cells(self.coord, size)
-        return self._cells[size]
+    @cached_property
+    def cells(self) -> CellList:
+        """Of the atoms, in the frame, with edges of :data:`REACH` Å."""
+        return build_cells(self.coord, REACH)
 
     def points(self, n_points: int = 24, probe_radius: float = 1.6) -> SoftPoints:
         """Surface points of all atoms, in the frame; see :func:`~s2p.surface.points.soft_points`."""
@@ -80,10 +82,10 @@ class Surroundings:
             self._points[key] = soft_points(self.coord, element, n_points=n_points, probe_radius=probe_radius)
         return self._points[key]
 
-    @classmethod
-    def of(cls, structure: Structure | Surroundings) -> Surroundings:
+    @staticmethod
+    def of(structure: Structure | Surroundings) -> Surroundings:
         """Those of a structure, or the same ones where they have been made."""
-        return structure if isinstance(structure, Surroundings) else cls(structure)
+        return structure if isinstance(structure, Surroundings) else Surroundings(structure)
 
 
 def assemblies(structure: Structure, made: Sequence[Surroundings] | None = None) -> Sequence[Surroundings]:
@@ -124,10 +126,7 @@ def _in_contact(structure: Structure) -> NDArray[np.int64]:
 def principal_frame(ca_coord: NDArray[np.floating]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Origin (3,) and axes (3, 3) (columns, right-handed) that move with a molecule: ``(x - origin) @ axes``.
 
-    Parameters
-    ----------
-    ca_coord
-        (N, 3) Å of the CA atoms, in the order of the residues.
+    ``ca_coord`` (N, 3) Å are its CA atoms, in the order of the residues.
 
     Notes
     -----

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from s2p.evaluation.metrics import best_overlap, rank_limits, recall, share_missed
-from s2p.pockets.hits import dcc, merging_index, pocket_fragmentation_index, site_center, site_overlaps
+from s2p.pockets.hits import dcc, pocket_fragmentation_index, site_center, site_overlaps
 
 ARCHIVE = Path(__file__).resolve().parents[3] / "shared" / "golden" / "golden.tar.xz"
 pytestmark = pytest.mark.skipif(not ARCHIVE.is_file(), reason="the golden files are not here")
@@ -74,5 +74,5 @@ def test_fragmentation_merging_and_overlap(golden: dict[str, Any]) -> None:
     # The functions of one protein are the same counts.
     sites, _, pockets, _ = rows[-1]
     assert pocket_fragmentation_index(sites, pockets) == counts[-1].sum() / (counts[-1].any(axis=1)).sum()
-    assert merging_index(sites, pockets) == counts[-1].sum() / (counts[-1].any(axis=0)).sum()
+    assert pocket_fragmentation_index(pockets, sites) == counts[-1].sum() / (counts[-1].any(axis=0)).sum()
     assert share_missed(sites, pockets) == 1 - counts[-1].any(axis=1).mean()

@@ -23,7 +23,7 @@ from s2p.evaluation.metrics import (
     volume_overlap,
     voxels,
 )
-from s2p.pockets.hits import dcc, merging_index, pocket_fragmentation_index, site_center
+from s2p.pockets.hits import dcc, pocket_fragmentation_index, site_center
 
 SITES = [[1, 2, 3, 4], [8, 9], [20]]
 POCKETS = [[1], [2], [3, 4, 8]]
@@ -52,7 +52,6 @@ def test_gyration() -> None:
 
 def test_without_pockets_or_sites() -> None:
     assert np.isnan(pocket_fragmentation_index(SITES, []))
-    assert np.isnan(merging_index(SITES, []))
     assert share_missed(SITES, []) == 1
     assert np.isnan(share_missed([], POCKETS))
     assert np.isnan(pocket_fragmentation_index([], POCKETS))
@@ -71,16 +70,16 @@ def test_one_giant_pocket_is_perfect_by_the_fragmentation_index_alone() -> None:
     truth = [site_center(ca[site]) for site in sites]
     assert recall(dcc([site_center(ca[p]) for p in giant], truth), 12.0) == pytest.approx(1 / 3)  # its middle is one by luck
     assert recall(dcc([site_center(ca[p]) for p in honest], truth), 12.0) == 1
-    assert merging_index(sites, giant) == 3
-    assert merging_index(sites, honest) == 1
+    assert pocket_fragmentation_index(giant, sites) == 3
+    assert pocket_fragmentation_index(honest, sites) == 1
     assert site_to_pocket(sites, giant).max() == pytest.approx(0.05)
 
 
 def test_sites_that_share_residues_count_each() -> None:
-    """Two ligands in one cleft, one pocket: both are found, nothing is fragmented, and merging says 2."""
+    """Two ligands in one cleft, one pocket: both are found, nothing is fragmented, and the mirror says 2."""
     sites, pocket = [[1, 2, 3], [3, 4, 5]], [[1, 2, 3, 4, 5]]
     assert pocket_fragmentation_index(sites, pocket) == 1
-    assert merging_index(sites, pocket) == 2
+    assert pocket_fragmentation_index(pocket, sites) == 2
     assert share_missed(sites, pocket) == 0
 
 

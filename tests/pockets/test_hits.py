@@ -19,7 +19,6 @@ from s2p.pockets.hits import (
     dcc,
     ligand_hits,
     ligand_table,
-    merging_index,
     pocket_fragmentation_index,
     site_center,
     site_overlaps,
@@ -44,7 +43,7 @@ def test_fragmentation_and_its_mirror() -> None:
     """Site A is touched by three pockets, B by one, C by none: (3 + 1) / 2. Pockets touch 1, 1 and 2 sites: 4 / 3."""
     np.testing.assert_array_equal(site_overlaps(SITES, POCKETS), [[1, 1, 2], [0, 0, 1], [0, 0, 0]])
     assert pocket_fragmentation_index(SITES, POCKETS) == 2
-    assert merging_index(SITES, POCKETS) == pytest.approx(4 / 3)
+    assert pocket_fragmentation_index(POCKETS, SITES) == pytest.approx(4 / 3)
     assert share_missed(SITES, POCKETS) == pytest.approx(1 / 3)
     np.testing.assert_allclose(best_overlap(SITES, POCKETS), [0.5, 0.5, 0])
     np.testing.assert_allclose(site_to_pocket(SITES, POCKETS), [[1 / 4, 1 / 4, 2 / 5], [0, 0, 1 / 4], [0, 0, 0]])
@@ -52,9 +51,8 @@ def test_fragmentation_and_its_mirror() -> None:
 
 @settings(deadline=None, max_examples=40)
 @given(SETS, SETS)
-def test_fragmentation_and_merging_are_mirrors(sites: list[set[int]], pockets: list[set[int]]) -> None:
+def test_missed_sites_are_those_that_no_pocket_touches(sites: list[set[int]], pockets: list[set[int]]) -> None:
     a, b = [sorted(s) for s in sites], [sorted(p) for p in pockets]
-    np.testing.assert_equal(pocket_fragmentation_index(a, b), merging_index(b, a))
     touched = [any(s & p for p in pockets) for s in sites]
     np.testing.assert_allclose(share_missed(a, b), 1 - np.mean(touched) if sites else np.nan, atol=1e-12)
 
@@ -124,8 +122,7 @@ def test_table():
     assert ligand_table(prediction(-3, ligands=())).empty
 
 
-def test_the_distance_that_was_asked_for_is_obeyed_and_told() -> None:
-    p = prediction(-4.5, ligands=(ligand("LIG", 0),))
-    assert [(hit.found, hit.cutoff) for hit in (*ligand_hits(p), *ligand_hits(p, cutoff=5))] == [(False, 4), (True, 5)]
-    assert ligand_table(p, cutoff=5)[["found", "cutoff"]].values.tolist() == [[True, 5]]
+def test_a_pocket_as_far_as_the_cutoff_finds_nothing() -> None:
+    (hit,) = ligand_hits(prediction(-4.5, ligands=(ligand("LIG", 0),)))
+    assert not hit.found and hit.pocket == 1
     assert BenchmarkConfig.strict_hit == HIT

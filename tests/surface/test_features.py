@@ -14,11 +14,9 @@ from scipy.spatial.transform import Rotation
 from s2p.structure.reading import Structure, read_structure
 from s2p.surface.features import (
     CHEMISTRY,
-    GEOMETRY,
     PointConfig,
     PointEncoder,
     atom_chemistry,
-    families,
     feature_names,
     point_features,
     protein_points,
@@ -56,9 +54,6 @@ def test_one_name_a_column(seen) -> None:
     assert seen[1].shape == (len(seen[0].coord), len(names)) and seen[1].dtype == np.float32
     assert len(set(names)) == len(names)
     assert np.isfinite(seen[1]).all()
-    assert (families(names) == "geometry").sum() == len(GEOMETRY)
-    assert (families(names) == "chemistry").sum() == 2 * len(CHEMISTRY)
-    assert (families(names) == "embedding").sum() == 4
 
 
 def test_counts_and_averages_are_those_of_brute_force(protein: Structure, seen) -> None:
