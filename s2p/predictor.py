@@ -107,7 +107,8 @@ class Seq2Pocket:
         smoothing_threshold = checkpoint.smoothing_threshold if config.smoothing_threshold is None else config.smoothing_threshold
         # Thresholds and clustering make the published pockets; the scored surface has none of them. Whoever sets one wants to see
         # what it does.
-        given = any(getattr(config, name) != getattr(PredictConfig(), name) for name in PUBLISHED_SETTINGS)
+        default = PredictConfig()
+        given = any(getattr(config, name) != getattr(default, name) for name in PUBLISHED_SETTINGS)
         ranking = config.ranking or ("published" if given else checkpoint.ranking)
         points = checkpoint.points if ranking == "surface" else None
         if ranking == "surface" and points is None:

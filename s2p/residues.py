@@ -131,8 +131,7 @@ def context_features(structure: Structure | Surroundings, logits: NDArray[np.flo
     Parameters
     ----------
     structure
-        All chains together: a partner chain buries a residue and counts as its neighbour. Or its surroundings, where they have
-        been made.
+        All chains (a partner buries a residue and counts as its neighbour), or its surroundings where they have been made.
     logits
         (N,) of the language model.
 

@@ -74,10 +74,7 @@ def pocket_fragmentation_index(true_sites: Sequence[ArrayLike], pockets: Sequenc
 
 @dataclass(frozen=True)
 class LigandHit:
-    """A ligand of the structure and the pocket that speaks for it.
-
-    That is the best-ranked pocket that finds the ligand, or the one with the nearest centre if none does.
-    """
+    """A ligand and the pocket that speaks for it: the best-ranked one that finds it, or the nearest centre if none does."""
 
     ligand: str
     n_atoms: int

@@ -11,7 +11,7 @@ from s2p.config import ClusterConfig, SurfaceConfig
 from s2p.pockets.clustering import mean_shift, vote
 from s2p.structure.reading import Structure
 from s2p.surface.points import SurfacePoints, surface_points
-from s2p.surface.surroundings import Surroundings
+from s2p.surface.surroundings import Surroundings, members
 
 __all__ = ["Cluster", "find_clusters", "positive_points", "rank_clusters"]
 
@@ -43,8 +43,8 @@ def positive_points(
     if config.context == "complex":
         code = np.zeros_like(code)
     coords, owners = [], []
-    by_chain = np.flatnonzero(usable)[np.argsort(code[usable], kind="stable")]
-    for own in np.split(by_chain, np.flatnonzero(np.diff(code[by_chain])) + 1):
+    for chain in members(code[usable]):
+        own = np.flatnonzero(usable)[chain]
         asked = np.flatnonzero(wanted[own])
         cloud = surface_points(xyz[own], atoms.element[own], asked, n_points=config.n_points, probe_radius=config.probe_radius)
         coords.append(cloud.coord)
@@ -80,9 +80,9 @@ def find_clusters(
     framed, atoms = cluster.frame == "principal", around.structure.atoms
     cloud = positive_points(around.structure, positive, surface, around.coord if framed else None)
     labels = mean_shift(cloud.coord, cluster.bandwidth, cluster.max_iterations, seeding=cluster.seeding).labels
-    members, member_labels = vote(cloud.atom, labels)
+    voters, voter_labels = vote(cloud.atom, labels)
     points = around.outside(cloud.coord) if framed else cloud.coord
-    return rank_clusters(points, labels, members, member_labels, atoms.coord, atoms.residue_index, probabilities)
+    return rank_clusters(points, labels, voters, voter_labels, atoms.coord, atoms.residue_index, probabilities)
 
 
 @dataclass(frozen=True, eq=False)

@@ -249,8 +249,8 @@ def originals(place: NDArray[np.int64], pockets: Sequence[NDArray[np.int32]]) ->
     """Index of the first pocket that each is a symmetric copy of, its own for the others.
 
     Two pockets are copies if they consist of the same residues, but for a half, and fewer than half of these are in the same
-    chain: those of two identical subunits are, and so are the interfaces of a ring; neighbouring pockets are not. ``place`` (N,) are
-    the :func:`places` of the residues, ``pockets`` the indices of the residues of each.
+    chain: those of two identical subunits are, and so are the interfaces of a ring; neighbouring pockets are not. ``place`` (N,)
+    are the :func:`places` of the residues, ``pockets`` the indices of the residues of each.
     """
     sets = [frozenset(place[residues].tolist()) for residues in pockets]
     first: list[int] = []

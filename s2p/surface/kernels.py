@@ -99,12 +99,11 @@ def among_points(
     width = 3 + values.shape[1]
     out = np.zeros((len(points), 2 * width), np.float32)
     starts, ends = np.empty(9, np.int64), np.empty(9, np.int64)
-    total = np.empty((2, 4 + values.shape[1]))
+    total = np.empty((2, 5 + values.shape[1]))  # number, lift, normal and values of the points within each distance
     for p in range(len(points)):
         x, y, z = points[p, 0], points[p, 1], points[p, 2]
         nx, ny, nz = normals[p, 0], normals[p, 1], normals[p, 2]
         total[:] = 0
-        count_near, count_far = 0, 0
         for run in range(cell_runs(x, y, z, cells, starts, ends)):
             for s in range(starts[run], ends[run]):
                 dx, dy, dz = points[s, 0] - x, points[s, 1] - y, points[s, 2] - z
@@ -112,25 +111,21 @@ def among_points(
                 if d2 > size * size:
                     continue
                 lift = (dx * nx + dy * ny + dz * nz) / (np.sqrt(d2) + 1e-6)
-                first = 0 if d2 <= shell * shell else 1
-                if first == 0:
-                    count_near += 1
-                count_far += 1
-                for row in range(first, 2):
-                    total[row, 0] += lift
-                    total[row, 1] += normals[s, 0]
-                    total[row, 2] += normals[s, 1]
-                    total[row, 3] += normals[s, 2]
+                for row in range(0 if d2 <= shell * shell else 1, 2):
+                    total[row, 0] += 1
+                    total[row, 1] += lift
+                    total[row, 2] += normals[s, 0]
+                    total[row, 3] += normals[s, 1]
+                    total[row, 4] += normals[s, 2]
                     for c in range(values.shape[1]):
-                        total[row, 4 + c] += values[s, c]
+                        total[row, 5 + c] += values[s, c]
         for row in range(2):
-            n = count_near if row == 0 else count_far
-            at = order[p]
+            n, at = total[row, 0], order[p]
             out[at, row * width] = n / 100
-            out[at, row * width + 1] = total[row, 0] / n
-            out[at, row * width + 2] = np.sqrt(total[row, 1] ** 2 + total[row, 2] ** 2 + total[row, 3] ** 2) / n
+            out[at, row * width + 1] = total[row, 1] / n
+            out[at, row * width + 2] = np.sqrt(total[row, 2] ** 2 + total[row, 3] ** 2 + total[row, 4] ** 2) / n
             for c in range(values.shape[1]):
-                out[at, row * width + 3 + c] = total[row, 4 + c] / n
+                out[at, row * width + 3 + c] = total[row, 5 + c] / n
     return out
 
 

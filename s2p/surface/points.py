@@ -10,17 +10,7 @@ from numpy.typing import NDArray
 from s2p.io.runtime import numba
 from s2p.structure.cells import CellList, build_cells, cell_runs
 
-__all__ = [
-    "RADII",
-    "SoftPoints",
-    "SurfacePoints",
-    "accessible_area",
-    "atom_radii",
-    "soft_points",
-    "sphere",
-    "surface_points",
-    "swept_volume",
-]
+__all__ = ["SurfacePoints", "accessible_area", "atom_radii", "soft_points", "sphere", "surface_points", "swept_volume"]
 
 RADII = {"C": 1.7, "N": 1.55, "O": 1.52, "S": 1.8, "H": 1.2, "P": 1.8, "SE": 1.9, "F": 1.47, "CL": 1.75, "BR": 1.85, "I": 1.98}
 """Van der Waals radii, Å (Bondi; the elements the published code's table holds for proteins)."""

@@ -19,7 +19,6 @@ CONTACT = 8.0
 
 REACH = 12.0
 """Å: no feature of a point or residue looks at atoms beyond."""
-
 TIE = 1e-3
 """Two spreads count as equal, and their axes as free to turn, where they differ by less than this share of the largest."""
 LEAN = 1e-4
@@ -96,9 +95,10 @@ def assemblies(structure: Structure, made: Sequence[Surroundings] | None = None)
     if made is not None and all(part.whole is structure for part in made):
         return made
     group = _in_contact(structure)
-    parts = list(zip(members(group), members(group[structure.atoms.residue_index]), strict=True))
-    parts.sort(key=lambda part: part[0][0])
-    return [Surroundings(structure, part) for part in parts] if len(parts) > 1 else [Surroundings(structure)]
+    if (group == group[0]).all():
+        return [Surroundings(structure)]
+    parts = zip(members(group), members(group[structure.atoms.residue_index]), strict=True)
+    return [Surroundings(structure, part) for part in sorted(parts, key=lambda part: part[0][0])]
 
 
 def members(group: NDArray[np.integer]) -> list[NDArray[np.int32]]:
