@@ -33,10 +33,8 @@ def is_archive(path: Path) -> bool:
 def unpack(archive: Path, folder: Path) -> Path:
     """Unpack a zip or tar archive into ``folder``, which must not exist or be empty; it appears whole or not at all.
 
-    Raises
-    ------
-    FetchError
-        If a member would leave the folder, is a link or a device, or the archive is damaged, too large or of another kind.
+    :class:`FetchError` if a member would leave the folder, is a link or a device, or the archive is damaged, too large or of
+    another kind.
     """
     temporary = folder.with_name(f".{folder.name}.unpacking")
     shutil.rmtree(temporary, ignore_errors=True)

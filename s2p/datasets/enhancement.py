@@ -121,10 +121,7 @@ def evidence_table(chains: Sequence[EnhancedChain]) -> str:
 def join_chains(members: Sequence[tuple[LabelledChain, Sequence[tuple[str, NDArray[np.int_]]]]]) -> EnhancedChain:
     """The first of the chains of a protein, binding wherever it or another does.
 
-    Parameters
-    ----------
-    members
-        Chains, and of each the ligands with their binding residues (0-based); its own labels count besides for the first.
+    Each chain comes with its ligands and their binding residues (0-based); the first one's own labels count besides.
     """
     first = members[0][0]
     labels = first.labels.copy()

@@ -83,12 +83,7 @@ def encode(sequence: str) -> NDArray[np.int8]:
 def search(queries: Sequence[str], targets: Sequence[str] | None = None) -> list[Hit]:
     """Targets that resemble each query better than chance, sorted by query and then by falling score.
 
-    Parameters
-    ----------
-    queries
-        One-letter sequences.
-    targets
-        Default: the queries themselves; then every pair is reported once, with ``query < target``.
+    Without ``targets``, the queries are compared with each other, and every pair is reported once, with ``query < target``.
     """
     from biotite.sequence.align import KmerTable
 
@@ -180,14 +175,8 @@ def _align(number: int, query: Any, targets: Sequence[Any], target: int, seed: t
 def greedy_set_cover(n: int, pairs: Sequence[tuple[int, int]]) -> list[list[int]]:
     """Groups of 0..n-1: again and again the one with most free neighbours takes them all, as mmseqs2 makes its clusters.
 
-    Parameters
-    ----------
-    pairs
-        Neighbours, in either order.
-
-    Returns
-    -------
-    Groups with their representative first, in the order of the representatives; every index is in one of them.
+    ``pairs`` are neighbours, in either order. Groups have their representative first, and come in the order of the
+    representatives; every index is in one of them.
     """
     near: list[set[int]] = [set() for _ in range(n)]
     for a, b in pairs:

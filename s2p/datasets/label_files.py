@@ -149,7 +149,7 @@ def _parse(path: Path) -> tuple[str, list[Annotation]]:
     text = read_text(path)
     form = _sniff(path, text)
     found, problems = [], []
-    lines: Iterator[tuple[int, Any]] = {"published": _published, "csv": _csv, "records": _records}[form](text)
+    lines: Iterator[tuple[int, Any]] = _records(text) if form == "records" else _fields(text, form)
     for number, fields in lines:
         try:
             found.append(_from_record(number, fields) if form == "records" else _from_fields(number, fields, form))
@@ -192,24 +192,19 @@ def _sniff(path: Path, text: str) -> str:
     )
 
 
-def _published(text: str) -> Iterator[tuple[int, list[str]]]:
-    """Number and fields of each line; likewise below."""
-    for number, line in enumerate(text.splitlines(), 1):
-        fields = [field.strip() for field in line.split(";")]
-        if line.strip() and not (fields[0].lower() in _HEADERS and fields[-1].lower() == "sequence"):
-            yield number, fields
-
-
-def _csv(text: str) -> Iterator[tuple[int, list[str]]]:
+def _fields(text: str, form: str) -> Iterator[tuple[int, list[str]]]:
+    """Number of each published line, or row of a table, and fields in the order of :data:`CSV_COLUMNS`, without headers."""
     csv.field_size_limit(1 << 24)  # a chain of 35,000 residues, all binding
-    reader = csv.reader(io.StringIO(text))
-    names: list[str] = []
-    while not any(names):
-        names = [name.strip().lower() for name in next(reader)]
-    place = [names.index(name) for name in CSV_COLUMNS]
+    published, names = form == "published", list(CSV_COLUMNS) if form == "published" else []
+    reader = csv.reader(text.splitlines(), delimiter=";", quoting=csv.QUOTE_NONE) if published else csv.reader(io.StringIO(text))
     for row in reader:
-        if any(cell.strip() for cell in row):
-            yield reader.line_num, [row[k].strip() for k in place] if len(row) == len(names) else row
+        cells = [cell.strip() for cell in row]
+        if not any(cells) and not (published and len(cells) > 1):
+            continue
+        if not names:
+            names = [cell.lower() for cell in cells]
+        elif not (published and cells[0].lower() in _HEADERS and cells[-1].lower() == "sequence"):
+            yield reader.line_num, [cells[names.index(name)] for name in CSV_COLUMNS] if len(cells) == len(names) else cells
 
 
 def _records(text: str) -> Iterator[tuple[int, list[tuple[int, str]]]]:

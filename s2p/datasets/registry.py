@@ -107,22 +107,9 @@ def dataset_folder(name: str, folder: str | Path | None = None) -> Path:
 def fetch_dataset(name: str | Dataset, folder: str | Path | None = None, *, quiet: bool = False) -> tuple[Path, list[str]]:
     """Download a set; archives are unpacked beside themselves. What is there already is not fetched again.
 
-    Parameters
-    ----------
-    name
-        Of :data:`DATASETS`, or an entry of one's own.
-    folder
-        The set gets a folder of its own in it; default: the cache.
-
-    Returns
-    -------
-    folder, notes
-        Notes say which files could not be verified, and whatever is worth knowing about the source.
-
-    Raises
-    ------
-    S2PError
-        If the set cannot be fetched automatically, or the download fails.
+    The set, one of :data:`DATASETS` or an entry of one's own, gets a folder of its own in ``folder`` (default: the cache); it is
+    returned with notes on files that could not be verified and on the source. :class:`S2PError` if the set cannot be fetched
+    automatically, or the download fails.
     """
     entry = dataset(name) if isinstance(name, str) else name
     place = dataset_folder(entry.name, folder)

@@ -48,24 +48,9 @@ def homologous(
 ) -> dict[str, set[str]]:
     """Targets that share sequence with a query, by mmseqs2 at its highest sensitivity or by the k-mer search.
 
-    Parameters
-    ----------
-    queries, targets
-        Id -> sequence.
-    identity, coverage
-        A hit has at least this share of identical residues over an alignment that covers at least this share of the
-        shorter sequence.
-    method
-        The search; see :func:`search_method`.
-
-    Returns
-    -------
-    Target id -> ids of the queries it hits (targets without hits are absent).
-
-    Raises
-    ------
-    S2PError
-        If mmseqs2 is asked for and not installed, or fails.
+    A hit has at least the share ``identity`` of identical residues over an alignment that covers at least the share ``coverage``
+    of the shorter sequence. Queries and targets are given as id -> sequence; returned is target id -> ids of the queries it hits
+    (targets without hits are absent). :class:`S2PError` if mmseqs2 is asked for and not installed, or fails.
     """
     if search_method(method) == "kmer":
         hits = search(list(queries.values()), list(targets.values()))
@@ -94,16 +79,9 @@ def split_complexes(complexes: Sequence[Complex], *, always_test: Iterable[str] 
 
     A cluster's split follows from a hash of its name, so it does not change when other data are added. A complex whose
     chains fall in several splits goes to the most protected one (test, then validation), and its other clusters leave
-    the training set with it.
+    the training set with it. Clusters in ``always_test`` are held out whatever their hash says.
 
-    Parameters
-    ----------
-    always_test
-        Clusters that are held out whatever their hash says.
-
-    Returns
-    -------
-    ``Complex.key`` -> split; complexes that share a cluster with a more protected split are ``unused``.
+    Returned is ``Complex.key`` -> split; complexes that share a cluster with a more protected split are ``unused``.
     """
     forced = set(always_test)
 

@@ -84,8 +84,6 @@ def evaluate_complex(
     columns = {key: column.tolist() if isinstance(column, np.ndarray) else column for key, column in columns.items()}
     rows = (SiteRow(**who, site=k, **{key: column[k] for key, column in columns.items()}) for k in range(n))
     strict, nearest = (detections(centers, centroids, config.strict_hit, one_to_one=flag) for flag in (True, False))
-    kinds = ("tp", "fp", "fn", "tp_nearest", "fp_nearest", "fn_nearest")
-    counts: dict[str, Any] = dict(zip(kinds, (*strict, *nearest), strict=True))
     coverage, dice, iou = overlap_figures(np.concatenate([nothing, *sites]), np.concatenate([nothing, *residues]))
     names = ("tp", "fp", "fn", "tp_nearest", "fp_nearest", "fn_nearest")
     counts: dict[str, Any] = dict(zip(names, (*strict, *nearest), strict=True))

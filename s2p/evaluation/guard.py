@@ -79,12 +79,8 @@ class TrainedOn:
 def training_sketch(sequences: Mapping[str, str]) -> dict[str, Any]:
     """What to store in a checkpoint's card, under :data:`CARD_KEY`, about its training chains, by id.
 
-    JSON-able and deterministic; ``data`` is text of at most :data:`MAX_BYTES`.
-
-    Raises
-    ------
-    S2PError
-        If there are so many chains that not even their hashes fit.
+    JSON-able and deterministic; ``data`` is text of at most :data:`MAX_BYTES`, and :class:`S2PError` says if not even the hashes
+    of so many chains fit.
     """
     hashes = b"".join(map(_hash, sequences.values()))
     for n_words in range(MAX_WORDS, -1, -1):

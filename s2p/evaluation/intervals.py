@@ -70,14 +70,10 @@ def _interval(spread: NDArray[np.float64]) -> tuple[float, float]:
 def bootstrap_ratio(
     numerator: ArrayLike, denominator: ArrayLike, groups: Sequence[str], *, n: int = DRAWS, seed: int = SEED
 ) -> Summary:
-    """Sum over sum, say hits over sites, with its interval over clusters; NaN if the denominators sum to 0.
+    """Sum over sum of (R,) columns, say hits over sites, with its interval over clusters; NaN if the denominators sum to 0.
 
-    Parameters
-    ----------
-    numerator, denominator
-        (R,) of sites or proteins.
-    groups
-        (R,) cluster of each row. Clusters that add 0 to both are drawn too: that they say nothing is part of the uncertainty.
+    ``groups``: (R,) cluster of each row. Clusters that add 0 to both are drawn too: that they say nothing is part of the
+    uncertainty.
     """
     top, bottom = np.asarray(numerator, np.float64), np.asarray(denominator, np.float64)
     if not bottom.sum():
@@ -98,15 +94,7 @@ def bootstrap_mean(values: ArrayLike, groups: Sequence[str], *, n: int = DRAWS, 
 def bootstrap(
     statistic: Callable[[NDArray[np.int64]], float], groups: Sequence[str], *, n: int = DRAWS, seed: int = SEED
 ) -> Summary:
-    """Any statistic of rows with its interval over clusters.
-
-    Parameters
-    ----------
-    statistic
-        Of row indices, which repeat as often as their cluster was drawn.
-    groups
-        (R,) cluster of each row.
-    """
+    """Any statistic of row indices, which repeat as often as their cluster was drawn, with its interval over clusters."""
     if not len(groups):
         return UNKNOWN
     code, counts = _draws(groups, n, seed)

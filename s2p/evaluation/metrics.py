@@ -116,14 +116,9 @@ def _sizes(sets: Sequence[ArrayLike]) -> NDArray[np.int64]:
 
 
 def matched_pockets(overlap: ArrayLike, cutoff: float = BenchmarkConfig.iou) -> NDArray[np.bool_]:
-    """Which ranked pockets match a site of their own, (P,).
+    """Which ranked pockets match a site of their own, (P,); ``overlap`` is that of :func:`site_to_pocket`, pockets best first.
 
     Going down the ranks a pocket takes the site it overlaps most, by ``cutoff`` at least, of those still free.
-
-    Parameters
-    ----------
-    overlap
-        (S, P) intersection over union (:func:`site_to_pocket`), pockets best first.
     """
     free = np.array(overlap, np.float64)
     matched = np.zeros(free.shape[1], np.bool_)
@@ -162,14 +157,9 @@ def voxels(
     origin: ArrayLike = (0.0, 0.0, 0.0),
     spacing: float = BenchmarkConfig.grid,
 ) -> NDArray[np.int64]:
-    """Cells of a cubic grid whose centres lie within ``radius`` Å (inclusive) of a point: (V,) a number for each, ascending.
+    """Cells of a cubic grid whose centres lie within ``radius`` Å (inclusive) of (n, 3) points: (V,) numbers, ascending.
 
-    Parameters
-    ----------
-    points
-        (n, 3) Å: heavy atoms of a ligand, or points of a pocket.
-    origin
-        (3,) centre of a cell. That of the protein makes the figure independent of where the molecule lies.
+    ``origin`` is the centre of a cell: that of the protein makes the figure independent of where the molecule lies.
     """
     x = (np.asarray(points, np.float64).reshape(-1, 3) - np.asarray(origin, np.float64)) / spacing
     reach = int(np.ceil(radius / spacing))

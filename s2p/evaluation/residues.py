@@ -149,12 +149,8 @@ def residue_figures(labels: ArrayLike, scores: ArrayLike, predicted: ArrayLike) 
 
 
 def overlap_figures(true: ArrayLike, predicted: ArrayLike) -> tuple[float, float, float]:
-    """Coverage, Dice and IoU of two sets of residue indices.
+    """Coverage, Dice and IoU of two sets of residue indices, such as those of all sites and of all pockets of a protein.
 
-    Of a whole protein: give the residues of all its sites and of all its pockets; those that two sites share count once.
-
-    Returns
-    -------
     |true ∩ predicted| over |true|, over the mean of |true| and |predicted|, and over |true ∪ predicted|; NaN where that is 0.
     """
     a, b = (set(np.asarray(x, np.int64).tolist()) for x in (true, predicted))

@@ -134,12 +134,9 @@ def describe(predictor: Predictor) -> str:
 
 
 def evaluate_case(predictor: Predictor, case: Case, *, name: str = "", config: BenchmarkConfig | None = None) -> Record:
-    """Predict one case and compare; what a worker does. Only the prediction is timed.
+    """Predict one case and compare, as a worker does; only the prediction is timed.
 
-    Raises
-    ------
-    S2PError
-        If the case cannot be read, or what was predicted cannot be right.
+    :class:`S2PError` if the case cannot be read, or what was predicted cannot be right.
     """
     truth = case.read()
     prediction, seconds, peak = measure(lambda: predictor.predict(truth.structure))

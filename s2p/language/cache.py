@@ -51,26 +51,13 @@ def embed_residues(
 ) -> list[LanguageOutput]:
     """:func:`s2p.language.esm.predict_residues` with a memory: chains that the same model has seen are read from disk.
 
-    Parameters
-    ----------
-    sequences
-        One-letter sequences; equal ones are computed once.
-    folder
-        Default: ``embeddings`` in :func:`s2p.io.downloads.cache_folder`. It is made where it does not exist.
-    note
-        Called with a sentence for every entry that cannot be read and is computed again.
-    quiet
-        No progress bar.
+    ``folder`` is by default ``embeddings`` in :func:`s2p.io.downloads.cache_folder`, and made if need be; ``note`` is
+    called with a sentence for every entry that cannot be read and is computed again.
 
     Returns
     -------
     Per chain (n,) logits and (n, d) embeddings, float32. Embeddings come out of a layer norm, so they fit fp16 and are stored in
     it; those that have just been computed are rounded too, so that a second run gets the same numbers as the first.
-
-    Raises
-    ------
-    S2PError
-        If the folder cannot be written.
     """
     windows = windows or WindowConfig()
     root = cache_folder() / "embeddings" if folder is None else Path(folder)

@@ -92,18 +92,8 @@ def build_backbone(name: str) -> nn.Module:
 def encode(backbone: nn.Module, tokens: Tensor, *, checkpointing: bool = False) -> Tensor:
     """Last hidden state of an ESM-2, equal to fair-esm's own forward pass.
 
-    Parameters
-    ----------
-    backbone
-        A fair-esm ``ESM2``.
-    tokens
-        (B, T) ids, padded with 1.
-    checkpointing
-        Keep only what goes into each layer, and compute the layer again in the backward pass.
-
-    Returns
-    -------
-    (B, T, d), after the final layer norm.
+    From (B, T) ids, padded with 1, to (B, T, d) after the final layer norm.
+    With ``checkpointing`` only what goes into each layer is kept, and the layer is computed again in the backward pass.
     """
     net: Any = backbone
     padding = tokens.eq(PAD)

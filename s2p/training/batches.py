@@ -30,10 +30,7 @@ Batch = tuple[str, list[LabelledChain]]
 def by_head(heads: Sequence[str], chains: Sequence[LabelledChain] | ChainsByHead, what: str) -> dict[str, list[LabelledChain]]:
     """Chains of every head, in the order of ``heads``; a plain sequence belongs to the first.
 
-    Raises
-    ------
-    S2PError
-        If a head has no chains, or chains are for a head that is not there. ``what`` says which chains they are.
+    :class:`S2PError` if a head has no chains, or chains are for a head that is not there; ``what`` says which chains they are.
     """
     table = chains if isinstance(chains, Mapping) else {heads[0]: chains}
     if unknown := set(table) - set(heads):

@@ -87,12 +87,7 @@ def split_by_cluster(
     """Hold out whole clusters (30 % identity) for validation, of all heads together.
 
     The order in which clusters are held out follows from a hash of their sequences; for every head about a tenth of its
-    chains are, and at least one cluster.
-
-    Raises
-    ------
-    S2PError
-        If the chains of a head are all in one cluster.
+    chains are, and at least one cluster. :class:`S2PError` if the chains of a head are all in one cluster.
     """
     everything = _numbered(chains)
     groups = cluster({key: c.sequence for key, (_, c) in everything.items()}, identity=IDENTITY, coverage=COVERAGE)
@@ -181,15 +176,8 @@ def describe(job: FinetuneJob, sets: LabelSets, *, timed: bool = True) -> str:
 def run_finetune(job: FinetuneJob, sets: LabelSets, *, resume: bool = False, quiet: bool = False) -> Checkpoint:
     """Fine-tune and write the checkpoint; it has no smoother, and ``s2p predict`` works without one.
 
-    Parameters
-    ----------
-    resume
-        Go on from the state in ``job.work``. Without it, a state there is an error rather than lost.
-
-    Raises
-    ------
-    S2PError
-        If the work folder holds another run, or the weights cannot be had.
+    ``resume`` goes on from the state in ``job.work``; without it, a state there is an error rather than lost. :class:`S2PError`
+    if the work folder holds another run, or the weights cannot be had.
     """
     if not resume and (job.work / STATE).exists():
         raise S2PError(f"{job.work} holds a training run already; resume it (--resume) or choose another folder (--work)")

@@ -55,17 +55,11 @@ def read_known_sites(
         (:func:`s2p.datasets.splits.split_complexes`).
     structures
         Folder with a structure file for each ``pdb`` of a label file; default: where the label file is.
-    quiet
-        No progress bar.
 
     Returns
     -------
-    ``train`` and ``validation``; what the split calls anything else is left alone.
-
-    Raises
-    ------
-    S2PError
-        If something is missing, does not fit together, or one of the two would be empty.
+    ``train`` and ``validation``; what the split calls anything else is left alone. :class:`S2PError` if something is missing,
+    does not fit together, or one of the two would be empty.
     """
     source = Path(source)
     table: dict[str, list[Annotation]] = {}

@@ -24,14 +24,7 @@ FEED_FORWARD = ("fc1", "fc2")
 class LoraLinear(nn.Module):
     """``base(x) + (alpha / rank) · B A x`` with ``base`` frozen; equal to ``base`` before the first step, as B starts at zero.
 
-    Parameters
-    ----------
-    base
-        The linear map (out, in) that is adapted.
-    rank
-        Rows of A (rank, in) and columns of B (out, rank).
-    alpha
-        Scale of the update, in units of the rank.
+    ``base`` is the linear map (out, in) that is adapted, A is (rank, in), B (out, rank).
     """
 
     def __init__(self, base: nn.Linear, rank: int, alpha: float) -> None:

@@ -45,13 +45,7 @@ class MemoryEstimate:
 
 
 def parameter_count(backbone: str) -> int:
-    """Parameters of an ESM-2 as fair-esm builds it, its unused language-model and contact heads included.
-
-    Raises
-    ------
-    WeightsError
-        For an unknown name.
-    """
+    """Parameters of an ESM-2 as fair-esm builds it, its unused language-model and contact heads included."""
     with torch.device("meta"):
         return sum(p.numel() for p in build_backbone(backbone).parameters())
 

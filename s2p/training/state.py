@@ -34,14 +34,8 @@ def fingerprint_of(arrays: Iterable[NDArray[Any] | str]) -> str:
 def save_state(folder: Path, identity: Mapping[str, Any], log: Mapping[str, Any], tensors: Mapping[str, Any]) -> None:
     """Write a state so that it is there whole or not at all.
 
-    Parameters
-    ----------
-    identity
-        What a run has to share to resume from it, ready for JSON.
-    log
-        Numbers, strings, lists and dicts of them, ready for JSON.
-    tensors
-        What ``torch.load`` reads without unpickling anything else: tensors, numbers, and dicts and lists of them.
+    ``identity`` is what a run has to share to resume from it, and like ``log`` ready for JSON; ``tensors`` is what ``torch.load``
+    reads without unpickling anything else: tensors, numbers, and dicts and lists of them.
     """
     make_folder(folder)
     partial = folder / f"{STATE}.part"
@@ -57,10 +51,7 @@ def save_state(folder: Path, identity: Mapping[str, Any], log: Mapping[str, Any]
 def load_state(folder: Path, wanted: Mapping[str, Any]) -> dict[str, Any] | None:
     """Log and tensors of the state in ``folder``, those on the CPU, or ``None`` without one.
 
-    Raises
-    ------
-    S2PError
-        If it cannot be read or belongs to a run whose identity is not ``wanted``.
+    :class:`S2PError` if it cannot be read or belongs to a run whose identity is not ``wanted``.
     """
     path = folder / STATE
     if not path.is_file():
