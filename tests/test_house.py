@@ -9,8 +9,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "s2p"
-MOST_LINES = 23_400
-"""Of the package. The aim is 22,000: lower this whenever something goes, and do not raise it."""
+MOST_LINES = 22_000
+"""Of the package. Lower this when something goes; what comes in replaces something."""
 CODE = sorted(PACKAGE.rglob("*.py"))
 
 
