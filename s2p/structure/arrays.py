@@ -58,40 +58,26 @@ class AtomTable(Columns):
 class Atoms(Columns):
     """Heavy atoms of the protein, in file order, A of them."""
 
-    coord: NDArray[np.float32]
-    """(A, 3), Å."""
-    element: NDArray[np.str_]
-    """(A,), upper case."""
-    name: NDArray[np.str_]
-    """(A,), e.g. ``CA``."""
-    residue_index: NDArray[np.int32]
-    """(A,), index into :class:`Residues`, ascending."""
-    b_factor: NDArray[np.float32]
-    """(A,)."""
+    coord: NDArray[np.float32]  # (A, 3), Å.
+    element: NDArray[np.str_]  # (A,), upper case.
+    name: NDArray[np.str_]  # (A,), e.g. ``CA``.
+    residue_index: NDArray[np.int32]  # (A,), index into :class:`Residues`, ascending.
+    b_factor: NDArray[np.float32]  # (A,).
 
 
 @dataclass(frozen=True, eq=False)
 class Residues(Columns):
     """Amino-acid residues of the protein, N of them; identified outside by ``(chain, number, insertion_code)``."""
 
-    chain: NDArray[np.str_]
-    """(N,), author chain id."""
-    number: NDArray[np.int32]
-    """(N,), author residue number."""
-    insertion_code: NDArray[np.str_]
-    """(N,), ``""`` where there is none."""
-    label_seq_id: NDArray[np.int32]
-    """(N,), position in the entity's sequence; 0 where the file gives none."""
-    name: NDArray[np.str_]
-    """(N,), residue name, e.g. ``MSE``."""
-    one_letter: NDArray[np.str_]
-    """(N,), parent letter for modified residues, ``X`` if there is none."""
-    ca_coord: NDArray[np.float32]
-    """(N, 3) Å, the CA, or the first heavy atom of a residue that lacks it."""
-    has_ca: NDArray[np.bool_]
-    """(N,)."""
-    standard: NDArray[np.bool_]
-    """(N,), one of the twenty standard amino acids."""
+    chain: NDArray[np.str_]  # (N,), author chain id.
+    number: NDArray[np.int32]  # (N,), author residue number.
+    insertion_code: NDArray[np.str_]  # (N,), ``""`` where there is none.
+    label_seq_id: NDArray[np.int32]  # (N,), position in the entity's sequence; 0 where the file gives none.
+    name: NDArray[np.str_]  # (N,), residue name, e.g. ``MSE``.
+    one_letter: NDArray[np.str_]  # (N,), parent letter for modified residues, ``X`` if there is none.
+    ca_coord: NDArray[np.float32]  # (N, 3) Å, the CA, or the first heavy atom of a residue that lacks it.
+    has_ca: NDArray[np.bool_]  # (N,).
+    standard: NDArray[np.bool_]  # (N,), one of the twenty standard amino acids.
 
     def ids(self) -> list[str]:
         """``A:45``, ``A:46A`` ... for every residue: how residues are written at every border."""
@@ -108,14 +94,10 @@ class Ligand:
     chain: str
     number: int
     insertion_code: str
-    coord: NDArray[np.float32]
-    """(L, 3), Å."""
-    element: NDArray[np.str_]
-    """(L,)."""
-    atom_name: NDArray[np.str_]
-    """(L,)."""
-    kind: str = "molecule"
-    """``molecule``, ``ion`` (one atom) or ``nucleic`` (a nucleotide of a polymer)."""
+    coord: NDArray[np.float32]  # (L, 3), Å.
+    element: NDArray[np.str_]  # (L,).
+    atom_name: NDArray[np.str_]  # (L,).
+    kind: str = "molecule"  # ``molecule``, ``ion`` (one atom) or ``nucleic`` (a nucleotide of a polymer).
 
     @property
     def id(self) -> str:
@@ -135,13 +117,11 @@ class Structure:
     (['A:1856', 'A:1857'], (924, 3), 'SMSVK')
     """
 
-    name: str
-    """File stem or database id."""
+    name: str  # File stem or database id.
     atoms: Atoms
     residues: Residues
     ligands: tuple[Ligand, ...] = ()
-    notes: tuple[str, ...] = ()
-    """Sentences about what was unusual in the file."""
+    notes: tuple[str, ...] = ()  # Sentences about what was unusual in the file.
 
     def __post_init__(self) -> None:
         """Every output names residues and ligands by their ids, so no two may share one."""

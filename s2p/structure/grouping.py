@@ -6,7 +6,7 @@ and residue name are one residue, unless the same atom names come again at anoth
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -31,7 +31,6 @@ class Grouped:
     row: NDArray[np.int64]  # (A,) residue of each atom, ascending.
     start: NDArray[np.int64]  # (R,) first atom of each residue.
     again: NDArray[np.bool_]  # (R,) whether an earlier residue has its chain, number and name.
-    has_segment: NDArray[np.str_]  # (R,) segment id, of those atoms that have one.
 
     def column(self, name: str) -> NDArray[Any]:
         """(R,) a column of the table."""
@@ -67,7 +66,7 @@ class Grouped:
         row = np.repeat(np.arange(len(residues)), sizes)
         start = np.cumsum(sizes) - sizes
         atoms = self.atoms.take(np.arange(len(row)) + (self.start[residues] - start)[row])
-        return Grouped(atoms, row, start, self.again[residues], self.has_segment[residues])
+        return Grouped(atoms, row, start, self.again[residues])
 
 
 def group_atoms(table: AtomTable, chain_rank: NDArray[np.int64], notes: list[str]) -> Grouped:
@@ -95,9 +94,10 @@ def group_atoms(table: AtomTable, chain_rank: NDArray[np.int64], notes: list[str
     keep[keep] = once
     segment = np.full(len(start), "", dtype=table.segment.dtype)
     named = np.flatnonzero(table.segment != "")[::-1]
-    segment[row[named]] = table.segment[named]
+    segment[row[named]] = table.segment[named]  # some programs write it for some atoms of a residue only
+    table = replace(table, segment=segment[row])
     kept = np.flatnonzero(np.bincount(row[keep], minlength=len(start)))
-    whole = Grouped(table.take(keep), row[keep], np.searchsorted(row[keep], np.arange(len(start))), again, segment)
+    whole = Grouped(table.take(keep), row[keep], np.searchsorted(row[keep], np.arange(len(start))), again)
     return whole if len(kept) == len(start) else whole.take(kept)
 
 

@@ -36,8 +36,7 @@ class Identities(Columns):
     chain: NDArray[np.str_]
     number: NDArray[np.int32]
     insertion_code: NDArray[np.str_]
-    keep: NDArray[np.bool_]
-    """Not for residues of molecules that lie on top of others of their name."""
+    keep: NDArray[np.bool_]  # Not for residues of molecules that lie on top of others of their name.
 
     def keys(self) -> NDArray[np.int64]:
         """(R,) the same number for the same id."""
@@ -136,7 +135,7 @@ def _borders(groups: Grouped, kinds: Kinds, rows: NDArray[np.int64]) -> tuple[ND
     fall = np.r_[False, number[1:] < number[:-1]]
     ended = np.r_[False, kinds.ends[rows][:-1]]
     blank = groups.column("chain")[rows] == ""
-    segment, ter = other(groups.has_segment[rows]), differs("part")
+    segment, ter = other(groups.column("segment")[rows]), differs("part")
     apart = differs("model") | differs("block") | other(groups.column("label_chain")[rows])
     open_end = ~kinds.bonded[rows]
     firm = open_end & (apart | (ter & (ended | blank | fall)) | (blank & (segment | fall | ended)))

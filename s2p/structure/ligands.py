@@ -27,6 +27,7 @@ from s2p.config import LabelConfig, ReadConfig
 from s2p.structure.arrays import Atoms, Ligand, Structure
 from s2p.structure.cells import binding_residues
 from s2p.structure.files.formats import read_annotations, read_content
+from s2p.structure.files.names import known_names
 from s2p.structure.reading import read_molecules
 
 __all__ = [
@@ -50,28 +51,14 @@ __all__ = [
 LABEL_COLUMNS = ("structure", "file", "chain", "ligand", "ligand_id", "residues")
 """Columns of a label table such as ``data/examples/labels.csv``."""
 
-_ADDITIVES = {
-    "ignored by P2Rank": "ABA GLC GOL MAN MPD NAG PO4 SO4 UNK",
-    "buffers": "ACT ACY B3P BCT BTB BO3 CAC CO3 CIT CXS EPE FLC FMT IMD MES MLA MLI MLT MOH MPO NHE TAR TLA TRS",
-    "salts, small ions": "AZI CYN NH4 NO3 PI POP SCN SUL VO4 WO4",
-    "polyols and cryoprotectants": "BU1 BU2 BU3 DIO EDO EGL MRD PDO PGO PGR SUC TRE XYL",
-    "polyethylene glycols": "12P 15P 1PE 1PG 2PE 7PE C8E CE9 ETE M2M ME2 MXE P33 P3G P4C P6G PE3 PE4 PE5 PE6 PE7 PE8 PEG PEU PG0"
-    " PG4 PG5 PG6 PGE PGF TOE XPE",
-    "solvents": "ACN CCN DMF DMS EOH ETF IPA IPH MEE NMP POL TBU THF",
-    "reducing agents": "BME DTD DTT DTU DTV HED TCE",
-    "detergents and lipids of crystallisation": "BNG BOG DAO DDQ DMU HTG JEF LDA LMN LMT MC3 MYS OCT OLA OLB OLC PX4 SDS UND UMQ",
-    "caps": "ACE NH2 NME",
-    "unknown": "UNL UNX",
-}
-
-ADDITIVES = frozenset(code for codes in _ADDITIVES.values() for code in codes.split())
+ADDITIVES = frozenset(known_names("additive"))
 """Residue names that are not taken as ligands of interest: what was added to make crystals, or is unidentified.
 
-Our selection. The families are those of published conventions: P2Rank's default ``ignore_het_groups`` (all of them; water is
-dropped by the reader), the artifact list of BioLiP and the crystallisation aids of the AlphaFold 3 supplement, from which we take
-common buffers, salts, polyols, glycols, solvents, reducing agents and detergents. A few of them are substrates of some enzyme
-(sucrose, citrate, glucose): pass ``exclude`` where that matters. Cofactors, cholesterol and fatty acids that cells make are *not*
-excluded.
+Our selection, in ``files/names.tsv``. The families are those of published conventions: P2Rank's default ``ignore_het_groups``
+(all of them; water is dropped by the reader), the artifact list of BioLiP and the crystallisation aids of the AlphaFold 3
+supplement, from which we take common buffers, salts, polyols, glycols, solvents, reducing agents and detergents. A few of them
+are substrates of some enzyme (sucrose, citrate, glucose): pass ``exclude`` where that matters. Cofactors, cholesterol and fatty
+acids that cells make are *not* excluded.
 """
 
 BIOLOGICAL_IONS = frozenset({"CA", "CO", "CU", "CU1", "FE", "FE2", "K", "MG", "MN", "NA", "NI", "ZN"})
@@ -90,14 +77,10 @@ _SHORTEST = 0.8
 class LigandSite:
     """A ligand and the residues that bind it."""
 
-    ligand: Ligand
-    """Of several bonded residues: all their atoms, with the name ``GAL-BGC`` and the number of the first."""
-    kind: str
-    """``molecule``, ``ion``, ``peptide``, or ``covalent``: a molecule bonded to a residue of the protein."""
-    residues: NDArray[np.int32]
-    """(K,), 0-based, ascending."""
-    bonded_to: tuple[int, ...] = ()
-    """Residues the ligand is bonded to; they are among ``residues``."""
+    ligand: Ligand  # Of several bonded residues: all their atoms, with the name ``GAL-BGC`` and the number of the first.
+    kind: str  # ``molecule``, ``ion``, ``peptide``, or ``covalent``: a molecule bonded to a residue of the protein.
+    residues: NDArray[np.int32]  # (K,), 0-based, ascending.
+    bonded_to: tuple[int, ...] = ()  # Residues the ligand is bonded to; they are among ``residues``.
 
 
 @dataclass(frozen=True)

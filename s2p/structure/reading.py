@@ -106,10 +106,8 @@ def read_structure(
 class Molecules:
     """A file after the rules."""
 
-    table: AtomTable
-    """All atoms of the models that were chosen."""
-    groups: Grouped
-    """Residues; their atoms' ``line`` is the row in ``table``."""
+    table: AtomTable  # All atoms of the models that were chosen.
+    groups: Grouped  # Residues; their atoms' ``line`` is the row in ``table``.
     kinds: Kinds
     ids: Identities
     notes: tuple[str, ...]

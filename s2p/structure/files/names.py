@@ -14,7 +14,18 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["AMINO_ATOMS", "AUTODOCK", "CAPS", "DUMMY", "ELEMENTS", "STANDARD", "element_of", "is_residue_name", "standard_names"]
+__all__ = [
+    "AMINO_ATOMS",
+    "AUTODOCK",
+    "CAPS",
+    "DUMMY",
+    "ELEMENTS",
+    "STANDARD",
+    "element_of",
+    "is_residue_name",
+    "known_names",
+    "standard_names",
+]
 
 DUMMY = "EP"
 """What :func:`element_of` gives for lone pairs, virtual sites and other points that are no atoms."""
@@ -22,22 +33,22 @@ _TABLE = [line.split("\t") for line in Path(__file__).with_suffix(".tsv").read_t
 _SIDE_CHAINS = {name: frozenset(atoms.split()) for kind, name, _, atoms in _TABLE if kind == "amino"}
 
 
-def _known(wanted: str) -> dict[str, str]:
-    """Standard names of one kind of thing, by the names that programs write."""
+def known_names(wanted: str) -> dict[str, str]:
+    """Standard names (or families) of one kind of thing, by the names that programs write."""
     return {other: name for kind, name, others, _ in _TABLE if kind == wanted for other in others.split()}
 
 
 STANDARD = frozenset(_SIDE_CHAINS)
 """The twenty standard amino acids."""
-_AMINO = {name: name for name in STANDARD} | _known("amino")
+_AMINO = {name: name for name in STANDARD} | known_names("amino")
 _AMINO |= {end + name: parent for name, parent in _AMINO.items() if len(name) == 3 for end in "NC"}
-_TERMINI, _CAP_NAMES, _WATERS, _IONS, _BASES = map(_known, ("end atom", "cap", "water", "ion", "base"))
+_TERMINI, _CAP_NAMES, _WATERS, _IONS, _BASES = map(known_names, ("end atom", "cap", "water", "ion", "base"))
 _NUCLEOTIDES = _BASES | {s + b + e: b for s in ("", "D", "R") for b in "ACGTU" for e in ("", "3", "5", "N") if s + e}
 CAPS = frozenset(_CAP_NAMES.values())
 """Caps of chain ends, by the names that :func:`standard_names` gives them."""
-AUTODOCK = _known("AutoDock type")
+AUTODOCK = known_names("AutoDock type")
 """Elements of AutoDock's atom types that are not symbols themselves, or those of another element."""
-_NO_ATOMS = frozenset(_known("no atom"))
+_NO_ATOMS = frozenset(known_names("no atom"))
 _CAP_ATOMS = frozenset("N C O CA CH3 CT CAT CAY CY OY NT".split())
 AMINO_ATOMS = frozenset("N CA C O OXT BB SC1 SC2 SC3 SC4 SC5".split()).union(_TERMINI, _CAP_ATOMS, *_SIDE_CHAINS.values())
 """Of any amino acid: side chains may have been edited under a name. Homoserine (HSE), phosphohistidine (HIP) have others."""

@@ -213,17 +213,8 @@ def _count_in_hexadecimal(number: NDArray[np.int32], texts: dict[int, str], begi
 
 def _text(columns: Bytes) -> NDArray[np.str_]:
     """(n,) strings, without blanks around them, of (width, n) characters."""
-    columns = columns.copy()
-    for _ in range(len(columns) - 1):
-        leading = columns[0] == _BLANK
-        if not leading.any():
-            break
-        columns[:-1, leading], columns[-1, leading] = columns[1:, leading], _BLANK
-    trailing = np.ones(columns.shape[1], bool)
-    for row in columns[::-1]:
-        trailing &= row == _BLANK
-        row[trailing] = 0
-    return np.ascontiguousarray(columns.T, dtype=np.uint32).view(f"U{len(columns)}").ravel()
+    joined = np.ascontiguousarray(columns.T).view(f"S{len(columns)}").ravel()
+    return np.char.strip(joined, b" ").astype(f"U{len(columns)}")
 
 
 def _table(fields: Fields, line: NDArray[np.int32], het: NDArray[np.bool_], borders: tuple[NDArray[np.int32], ...]) -> AtomTable:
@@ -245,7 +236,7 @@ def _table(fields: Fields, line: NDArray[np.int32], het: NDArray[np.bool_], bord
         chain=text["chain"],
         number=fields.number,
         insertion_code=text["icode"],
-        segment=_whole_segments(text, fields.number, part),
+        segment=text["segment"],
         occupancy=fields.occupancy.astype(np.float32),
         b_factor=fields.b_factor.astype(np.float32),
         het=het,
@@ -274,15 +265,3 @@ def _elements(fields: Fields) -> NDArray[np.str_]:
     return np.array(
         [element_of(atom[:4] if aligned else atom.strip(), res.strip(), column, aligned) for atom, res, column in kinds]
     )[code]
-
-
-def _whole_segments(text: dict[str, NDArray[np.str_]], number: NDArray[np.int32], part: NDArray[np.int32]) -> NDArray[np.str_]:
-    """Segment ids, also for the atoms of a residue that lack the id that others of it have."""
-    segment = text["segment"]
-    given = segment != ""
-    if given.all() or not given.any():
-        return segment
-    residue = np.cumsum(changes(text["residue"], text["chain"], text["icode"], number, part)) - 1
-    own = np.zeros(int(residue[-1]) + 1, segment.dtype)
-    own[residue[given][::-1]] = segment[given][::-1]
-    return np.where(given, segment, own[residue])

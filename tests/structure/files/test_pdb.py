@@ -277,7 +277,7 @@ def test_models_without_numbers() -> None:
 
 def test_segments() -> None:
     lines = [f"{left(a)}{right(a)[:36]}      {'PROA' if k % 3 else '    '} {a.element:>3}" for k, a in enumerate(atoms())]
-    assert set(read("\n".join(lines)).segment.tolist()) == {"PROA"}
+    assert set(read("\n".join(lines)).segment.tolist()) == {"PROA", ""}
     lines = [f"{left(a)}{right(a)[:36]} remark 123" for a in atoms()]
     assert set(read("\n".join(lines)).segment.tolist()) == {""}
 
