@@ -90,9 +90,11 @@ class LigandHit:
     """Å from the pocket's centre to the ligand's centroid; NaN without pockets."""
     covered: float
     """Share of the binding residues that are in the pocket."""
+    cutoff: float = HIT
+    """Å: what ``dca`` has to be below for the ligand to be ``found``."""
 
 
-def ligand_hits(prediction: Prediction, ligands: Sequence[Ligand] | None = None) -> list[LigandHit]:
+def ligand_hits(prediction: Prediction, ligands: Sequence[Ligand] | None = None, *, cutoff: float = HIT) -> list[LigandHit]:
     """Which pocket finds which ligand; parameters are those of :func:`ligand_table`."""
     hits = []
     centers = np.array([p.center for p in prediction.pockets], float).reshape(-1, 3)
@@ -101,27 +103,29 @@ def ligand_hits(prediction: Prediction, ligands: Sequence[Ligand] | None = None)
         found, rank, closest, centroid, covered = False, 0, float("nan"), float("nan"), 0.0
         if len(centers):
             distance = dca(centers, ligand.coord.astype(float))
-            found = bool((distance < HIT).any())
-            k = int(np.argmax(distance < HIT) if found else np.argmin(distance))
+            found = bool((distance < cutoff).any())
+            k = int(np.argmax(distance < cutoff) if found else np.argmin(distance))
             rank, closest = prediction.pockets[k].rank, float(distance[k])
             centroid = float(np.linalg.norm(ligand.coord.astype(float).mean(axis=0) - centers[k]))
             covered = float(np.isin(site, prediction.pockets[k].residues).mean()) if len(site) else 0.0
-        hits.append(LigandHit(ligand.id, len(ligand.coord), len(site), found, rank, closest, centroid, covered))
+        hits.append(LigandHit(ligand.id, len(ligand.coord), len(site), found, rank, closest, centroid, covered, cutoff))
     return hits
 
 
-def ligand_table(prediction: Prediction, ligands: Sequence[Ligand] | None = None) -> pd.DataFrame:
+def ligand_table(prediction: Prediction, ligands: Sequence[Ligand] | None = None, *, cutoff: float = HIT) -> pd.DataFrame:
     """Which pocket finds which ligand: a row for each ligand.
 
     Parameters
     ----------
     ligands
         Default: :func:`s2p.structure.ligands.relevant_ligands` of the structure, which no model sees.
+    cutoff
+        Å, strict: a pocket finds a ligand when its centre is closer than this to a heavy atom of the ligand.
 
     Returns
     -------
     The columns are the attributes of :class:`LigandHit`: ``ligand``, ``n_atoms``, ``n_residues``, ``found``, ``pocket`` (rank),
-    ``dca`` and ``dcc`` (Å), and ``covered``.
+    ``dca`` and ``dcc`` (Å), ``covered`` and ``cutoff`` (Å).
 
     Examples
     --------
@@ -132,4 +136,4 @@ def ligand_table(prediction: Prediction, ligands: Sequence[Ligand] | None = None
     """
     import pandas as pd
 
-    return pd.DataFrame(ligand_hits(prediction, ligands), columns=list(LigandHit.__dataclass_fields__))
+    return pd.DataFrame(ligand_hits(prediction, ligands, cutoff=cutoff), columns=list(LigandHit.__dataclass_fields__))

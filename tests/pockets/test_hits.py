@@ -122,7 +122,8 @@ def test_table():
     assert ligand_table(prediction(-3, ligands=())).empty
 
 
-def test_a_pocket_as_far_as_the_cutoff_finds_nothing() -> None:
-    (hit,) = ligand_hits(prediction(-4.5, ligands=(ligand("LIG", 0),)))
-    assert not hit.found and hit.pocket == 1
+def test_the_distance_that_was_asked_for_is_obeyed_and_told() -> None:
+    p = prediction(-4.5, ligands=(ligand("LIG", 0),))
+    assert [(hit.found, hit.cutoff) for hit in (*ligand_hits(p), *ligand_hits(p, cutoff=5))] == [(False, 4), (True, 5)]
+    assert ligand_table(p, cutoff=5)[["found", "cutoff"]].values.tolist() == [[True, 5]]
     assert BenchmarkConfig.strict_hit == HIT
