@@ -147,29 +147,22 @@ def _read_bytes(path: Path, config: ReadConfig) -> bytes:
 
 
 def read_sdf_ligand(path: str | Path) -> tuple[NDArray[np.float32], NDArray[np.str_]]:
-    """Heavy atoms of the first molecule of an SDF or MOL file (V2000 or V3000).
-
-    Returns
-    -------
-    coord, element
-        (L, 3) float32 Å and (L,) upper-case element symbols.
-
-    Raises
-    ------
-    StructureError
-        If the file is missing, no SDF, or has no heavy atom.
-    """
+    """(L, 3) coordinates in Å and (L,) upper-case elements of what :func:`read_sdf_molecule` reads."""
     atoms = read_sdf_molecule(path)
     return np.asarray(atoms.coord, dtype=np.float32), np.asarray(atoms.element)
 
 
 def read_sdf_molecule(path: str | Path) -> Any:
-    """Heavy atoms of the first molecule of an SDF or MOL file as biotite's ``AtomArray``, with bonds and upper-case elements.
+    """Heavy atoms of the first molecule of an SDF or MOL file (V2000 or V3000).
+
+    Returns
+    -------
+    biotite's ``AtomArray``, with bonds and upper-case elements.
 
     Raises
     ------
     StructureError
-        As :func:`read_sdf_ligand`.
+        If the file is missing, no SDF, or has no heavy atom.
     """
     from biotite.structure.io.mol import MOLFile  # the first molecule of an SDF file is a MOL file
 
