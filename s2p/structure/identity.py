@@ -9,7 +9,6 @@ programs write it at gaps, too. Without an id it ends a molecule unless the next
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import chain as following
 from itertools import pairwise, product
@@ -204,7 +203,9 @@ def _chain_ids(
     chain: NDArray[np.str_], molecule: NDArray[np.int64], keep: NDArray[np.bool_], taken: set[str], notes: list[str]
 ) -> NDArray[np.str_]:
     """Names of the molecules: the first of a chain id has that id, the others the next that are free."""
-    free = _free_ids(taken)
+    letters = following(ascii_uppercase, ascii_letters[:26], digits)
+    longer = ("".join(x) for n in range(2, 6) for x in product(ascii_uppercase + digits, repeat=n))
+    free = (name for name in following(letters, longer) if name not in taken)
     number = codes(chain, molecule)
     names: dict[int, str] = {}
     given: dict[str, list[str]] = {}
@@ -223,9 +224,3 @@ def _chain_ids(
     if shared:
         notes.append("; ".join(shared[:4]) + (f"; and so on for {len(shared) - 4} more ids" if len(shared) > 4 else ""))
     return np.array([names.get(k, "") for k in number.tolist()])
-
-
-def _free_ids(taken: set[str]) -> Iterator[str]:
-    letters = following(ascii_uppercase, ascii_letters[:26], digits)
-    longer = ("".join(x) for n in range(2, 6) for x in product(ascii_uppercase + digits, repeat=n))
-    return (name for name in following(letters, longer) if name not in taken)
