@@ -44,6 +44,9 @@ __all__ = [
 ModelChoice = int | Literal["all-chains"] | None
 """Number of a model as the file writes it; all of them as one structure; or the first, with those that complete it."""
 
+LOST = 0.2
+"""Largest share of atoms that may be left out as unreadable: what is left of a file with more of them is another protein."""
+
 SUFFIXES = (".pdb", ".ent", ".cif", ".mmcif", ".bcif", ".pdbqt", ".pqr")
 """File name endings that are read, each also with ``.gz``."""
 
@@ -126,10 +129,13 @@ def read_molecules(content: Content, config: ReadConfig, model: ModelChoice = No
             table = choose_models(table, int(table.model[0]) if model is None else model, path, [])
             table = build_assembly(table, assembly, read_annotations(content, config), config, path)
     finite = np.asarray((np.abs(table.coord) < 1e6).all(axis=1))  # not so for NaN
-    if not finite.any():
-        raise StructureError(f"{path}: none of its {len(finite)} atoms has usable coordinates and a residue number")
-    if not finite.all():
-        notes.append(f"{int((~finite).sum())} atoms without usable coordinates or residue number were left out")
+    if n_lost := int((~finite).sum()):
+        if n_lost > LOST * len(finite):
+            raise StructureError(
+                f"{path}: {n_lost} of its {len(finite)} atoms have no usable coordinates or residue number (the first in atom record "
+                f"{int(np.argmin(finite)) + 1}); write the structure again, as mmCIF or with residue numbers that fit"
+            )
+        notes.append(f"{n_lost} atoms without usable coordinates or residue number were left out")
     residue_name, name = standard_names(table.residue_name, table.name, table.element)
     place = np.cumsum(changes(table.chain, table.number, table.insertion_code, table.residue_name))
     second = (name == "O") & (table.name != "O") & np.isin(place, place[table.name == "O"])

@@ -352,11 +352,11 @@ def test_duplicated_atoms_keep_the_first(read):
 
 
 def test_atoms_without_coordinates_are_left_out_and_counted(read):
-    rows = cif_peptide(2)
+    rows = cif_peptide(3)
     rows[3]["Cartn_x"] = "?"
     rows[7]["Cartn_x"] = "nan"
     s = read(mmcif(rows), "x.cif")
-    assert s.atoms.name.tolist() == ["N", "CA", "C"] * 2
+    assert s.atoms.name.tolist() == ["N", "CA", "C", "N", "CA", "C", "N", "CA", "C", "O"]
     assert any("2 atoms" in note for note in s.notes)
 
 
@@ -481,7 +481,7 @@ def test_binary_cif_equals_mmcif(tmp_path):
         (b"\x1f\x8b\x08 not gzip", "x.pdb.gz", "damaged gzip"),
         (b"\x85\xa4 nonsense \xff\xfe" * 9, "x.bcif", "BinaryCIF"),
         (bytes(range(256)) * 20, "x.pdb", "no atoms|cannot be read"),
-        (b"ATOM  \n" * 5, "x.pdb", "no atoms|cannot be read|none of its 5 atoms"),
+        (b"ATOM  \n" * 5, "x.pdb", "no atoms|cannot be read|5 of its 5 atoms"),
     ],
     ids=["empty", "blank", "prose", "no-atom-site", "broken-cif", "truncated-gz", "fake-gz", "fake-bcif", "bytes", "short-lines"],
 )
@@ -573,8 +573,15 @@ def test_author_numbers_left_out_are_the_places_in_the_sequence(read):
     rows = cif_peptide(3)
     s = read(mmcif([{**r, "auth_seq_id": "?"} for r in rows]), "x.cif")
     assert s.residues.ids() == ["A:1", "A:2", "A:3"]
-    with pytest.raises(StructureError, match="none of its 12 atoms has usable coordinates and a residue number"):
+    with pytest.raises(StructureError, match="12 of its 12 atoms have no usable coordinates or residue number"):
         read(mmcif([{**r, "auth_seq_id": "?", "label_seq_id": "."} for r in rows]), "x.cif")
+
+
+def test_a_file_of_which_much_cannot_be_read_is_refused(read):
+    lines = peptide(["ALA", "GLY", "SER", "VAL", "LEU"])
+    lines[12:] = [line[:22] + "****" + line[26:] for line in lines[12:]]
+    with pytest.raises(StructureError, match=r"8 of its 20 atoms have no usable .* in atom record 13\)"):
+        read(lines)
 
 
 @pytest.mark.parametrize(("start", "text"), [(22, "****"), (30, "********"), (46, "*" * 8), (38, " " * 8)])
