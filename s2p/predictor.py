@@ -147,7 +147,7 @@ class Seq2Pocket:
             pockets = self._published_pockets(structure, large, positive, smoothed, scores, config)
         notes = limits(structure, parts)
         if config.ranking is None and checkpoint.ranking != ranking:
-            notes += ("settings of the published pockets were given, so they are made and ranked as published",)
+            notes += ("a setting of the published pockets was given, so pockets are made and ranked by the published method",)
         if not pockets and large and ranking == "published":
             top = float(scores.probabilities.max())
             notes += (f"no residue is above the threshold {threshold:.2f} (the highest is {top:.2f}): no pockets predicted",)

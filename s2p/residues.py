@@ -42,7 +42,7 @@ MEAN_SIGMAS = (4.0, 8.0)
 HALF_SPHERE = 13.0
 """Å, of half-sphere exposure (Hamelryck 2005)."""
 SAMPLE = 20
-"""Points on each atom's sphere that the features speak of: what so many, thrown at random, would see on average."""
+"""Points on each atom's sphere in training: features are the averages that so many points at random would give."""
 POINTS_PER_ATOM = 24
 PROBE = 1.6
 SHELL = 10.0

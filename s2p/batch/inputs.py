@@ -54,7 +54,7 @@ class BatchConfig(Checked):
     cluster_queue: Count = 3
     """Tasks given to a scheduler at any time, for each thread of its workers."""
     retries: Natural = 2
-    """Times a task on a cluster is tried again after an error; one whose worker is lost is, as often as the scheduler allows."""
+    """Times a task on a cluster is tried again after an error; for a lost worker the scheduler's own setting counts."""
 
 
 @dataclass(frozen=True, slots=True)

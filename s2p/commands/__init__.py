@@ -69,7 +69,7 @@ def _run(argv: Sequence[str]) -> int:
 
 
 def _open_streams() -> None:
-    """Open standard streams that are closed, or a file would take their place: output refuses what is written, as it should."""
+    """Open closed standard streams on the null device, so that no file takes their place; writing to closed output fails."""
     for name, flags, mode in (("stdin", os.O_RDONLY, "r"), ("stdout", os.O_RDONLY, "w"), ("stderr", os.O_WRONLY, "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.open(os.devnull, flags), mode))  # noqa: SIM115 - for as long as the program runs

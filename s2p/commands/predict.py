@@ -31,8 +31,8 @@ def add(commands: Any) -> None:
     )
     add = partial(option, parser)
     inputs = (
-        "structure file (.pdb .ent .cif .mmcif .bcif .pdbqt .pqr, or .gz), folder, list file (.txt .lst: a line a path, "
-        "from the folder of the list or the current one, or an id), PDB id, UniProt accession, AF- id"
+        "structure file (.pdb .ent .cif .mmcif .bcif .pdbqt .pqr, or .gz), folder, list file (.txt .lst: one path or id "
+        "a line; paths start at the list's folder or the current one), PDB id, UniProt accession, AF- id"
     )
     add("inputs", "INPUT", inputs, nargs="+")
     add("--chain", "A,B", "only these chains (default: all that hold protein)", names)

@@ -13,7 +13,7 @@ Conventions, the same for every function and predictor:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -48,7 +48,8 @@ def recall(distances: ArrayLike, cutoff: float) -> float:
     return float((d < cutoff).mean()) if d.size else float("nan")
 
 
-class Detections(NamedTuple):
+@dataclass(frozen=True)
+class Detections:
     """Hits and misses of one protein."""
 
     true_positives: int

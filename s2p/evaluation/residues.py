@@ -118,6 +118,8 @@ class ResidueFigures:
     auc: float
     mcc: float
     f1: float
+    weighted_f1: float
+    """Of both classes, weighted by how many residues each has (reported by the paper); an empty class weighs nothing."""
     precision: float
     """NaN where nothing is predicted."""
     recall: float
@@ -143,6 +145,7 @@ def residue_figures(labels: ArrayLike, scores: ArrayLike, predicted: ArrayLike) 
         roc_auc(labels, scores),
         matthews(labels, predicted),
         f1(labels, predicted),
+        (2 * tp * (tp + fn) / max(2 * tp + fp + fn, 1) + 2 * tn * (tn + fp) / max(2 * tn + fp + fn, 1)) / n if n else nan,
         tp / (tp + fp) if tp + fp else nan,
         tp / (tp + fn) if tp + fn else nan,
     )

@@ -115,7 +115,7 @@ def announcing(quiet: bool = False) -> contextlib.AbstractContextManager[Any]:
 
 
 def _probe() -> None:
-    """What numba is asked with whether it has a place for compiled kernels."""
+    """A function without content: numba is asked where it would keep this one compiled."""
 
 
 def _private_folder() -> str:

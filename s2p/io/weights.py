@@ -20,7 +20,7 @@ __all__ = ["SHIPPED", "checksum", "digest", "fill", "find_weights", "read_weight
 
 SHIPPED = Path(__file__).parents[1] / "checkpoints"
 SUMS = SHIPPED / "SHA256SUMS"
-"""Checksums of shipped checkpoints that were written before a checkpoint held its own: of all, of the header alone, file."""
+"""A line for each shipped checkpoint without a checksum of its own: SHA-256 of header and arrays, of the header, and the file."""
 
 
 def digest(arrays: Iterable[Tensor], *, half: bool = True) -> str:

@@ -251,11 +251,11 @@ def predict_residues(
     return out
 
 
-def load_backbone(name: str, weights: str | Path | None = None) -> nn.Module:
+def load_backbone(name: str, weights: str | Path | None = None, *, download: bool = True) -> nn.Module:
     """An ESM-2 with its published (or given) weights.
 
     They are looked for in ``weights`` if given, else in the folder ``$S2P_WEIGHTS``, the torch hub cache, and last
-    downloaded there.
+    downloaded there, unless ``download`` is false.
 
     Raises
     ------
@@ -263,7 +263,7 @@ def load_backbone(name: str, weights: str | Path | None = None) -> nn.Module:
         If they are found nowhere, damaged, or of another size than ``name``.
     """
     backbone = build_backbone(name)
-    path = Path(weights) if weights is not None else find_weights(name)
+    path = Path(weights) if weights is not None else find_weights(name, download)
     if not path.is_file():
         raise WeightsError(f"{path}: no such weights file")
     state = read_state(path)
@@ -293,9 +293,8 @@ def read_state(path: Path) -> dict[str, Tensor]:
         raise WeightsError(f"{path}: cannot be read as ESM-2 weights ({' '.join(str(error).split())[:200]})") from None
 
 
-def find_weights(name: str) -> Path:
-    """File with the weights of a backbone: in ``$S2P_WEIGHTS``, the torch hub cache, or downloaded there."""
-    from s2p.io.downloads import download  # most predictions come with their weights
+def find_weights(name: str, download: bool = True) -> Path:
+    """File with the weights of a backbone: in ``$S2P_WEIGHTS``, the torch hub cache, or downloaded there if that is wanted."""
 
     hub = Path(torch.hub.get_dir()) / "checkpoints" / f"{name}.pt"
     places = [hub]
@@ -304,5 +303,8 @@ def find_weights(name: str) -> Path:
     for path in places:
         if path.is_file():
             return path
+    if not download:
+        raise WeightsError(f"the weights of {name} are not here; put {name}.pt into {hub.parent} or into $S2P_WEIGHTS")
+    from s2p.io.downloads import download as fetch  # most predictions come with their weights
 
-    return download(WEIGHTS_URL.format(name=name), hub, timeout=60.0, max_bytes=MAX_WEIGHTS_BYTES)
+    return fetch(WEIGHTS_URL.format(name=name), hub, timeout=60.0, max_bytes=MAX_WEIGHTS_BYTES)

@@ -323,5 +323,8 @@ OURS = re.compile(
 
 def remove_ours(path: Path) -> None:
     """Remove what an earlier run wrote at ``path``, but nothing of the user's."""
-    if path.is_file() and OURS.search(path.read_bytes()[:2000]):
-        path.unlink()
+    if path.is_file():
+        with open(path, "rb") as handle:
+            ours = OURS.search(handle.read(2000))
+        if ours:
+            path.unlink()

@@ -79,13 +79,20 @@ def pocket_features(
 def limits(structure: Structure, parts: Sequence[Surroundings]) -> tuple[str, ...]:
     """At most one sentence: why the probabilities of a structure with these assemblies mean less than they say."""
     n, atoms = len(structure.residues), structure.atoms
-    if max(len(part.residues) for part in parts) < SMALLEST:
-        return (f"{n} residue{'s' if n > 1 else ''}: too small for a pocket, so that none is predicted",)
+    largest = max(len(part.residues) for part in parts)
+    if largest < SMALLEST:
+        whose = (
+            f"{n} residue{'s' if n > 1 else ''}"
+            if len(parts) == 1
+            else f"groups of touching chains of {largest} residues at most"
+        )
+        return (f"{whose}: too small for a pocket, which needs {SMALLEST}, so that none is predicted",)
     beyond = ~np.isin(atoms.name, (*BACKBONE, "CB"))
     bare = n - len(np.unique(atoms.residue_index[beyond]))
     if bare > BARE * n and len(atoms) > n:  # the reader has a note on models of CA atoms alone
         return (f"{bare} of {n} residues have no side chain beyond CB: pockets and their probabilities are rough",)
-    longest = min(max(Counter(part.structure.residues.chain.tolist()).values()) for part in parts)
+    searched = [part.structure.residues.chain.tolist() for part in parts if len(part.residues) >= SMALLEST]
+    longest = min(max(Counter(chains).values()) for chains in searched)
     if longest < CALIBRATED and len(atoms) > n:
         whose = "the longest chain" if len(parts) == 1 else "the longest chain of one of the assemblies"
         return (
@@ -235,7 +242,7 @@ class PointScorer:
 ALIKE = 0.5
 """Share of the residues of two pockets together that they have in common, counted as places in the protein."""
 WORD = 5
-"""Two chains are aligned if half the words of so many residues of the one with fewer are in the other."""
+"""Residues of a word. Two chains are aligned if more than half of the words of the shorter one occur in the other."""
 
 
 def ranked(structure: Structure, pockets: Iterable[Pocket]) -> tuple[Pocket, ...]:
@@ -248,8 +255,9 @@ def ranked(structure: Structure, pockets: Iterable[Pocket]) -> tuple[Pocket, ...
 def originals(place: NDArray[np.int64], pockets: Sequence[NDArray[np.int32]]) -> list[int]:
     """Index of the first pocket that each is a symmetric copy of, its own for the others.
 
-    Two pockets are copies if they consist of the same residues, but for a half, and fewer than half of these are in the same
-    chain: those of two identical subunits are, and so are the interfaces of a ring; neighbouring pockets are not. ``place`` (N,)
+    Two pockets are copies if they share at least half of their residues, by place in the protein, and fewer than half of the
+    shared ones are in the very same chain: so are the sites of two identical subunits and the interfaces of a ring, and
+    neighbouring pockets are not. ``place`` (N,)
     are the :func:`places` of the residues, ``pockets`` the indices of the residues of each.
     """
     sets = [frozenset(place[residues].tolist()) for residues in pockets]

@@ -37,7 +37,7 @@ POCKET_FEATURES = (
     "probability",  # mean over the points' owners, weighted by squared score: what the language model says
     "top_probability",
 )
-"""What the calibrated model of pockets reads; in an assembly of chains in contact, where the others make no difference."""
+"""What the calibrated model of pockets reads, computed for each group of touching chains by itself."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -159,6 +159,8 @@ class Structure:
         StructureError
             If a chain is not in the structure.
         """
+        if not chains:
+            raise StructureError(f"{self.name}: no chain was asked for; the chains are {', '.join(map(repr, self.chains))}")
         for chain in chains:
             if chain not in self.chains:
                 raise StructureError(

@@ -114,7 +114,8 @@ def _molecules(groups: Grouped, kinds: Kinds, found: Identities, notes: list[str
         molecule[rows[a:b]] = current
     if counted:
         notes.append(
-            f"{counted} residues repeat the number of another of their chain; they got insertion codes, or a count from 1"
+            f"{counted} residues had the same number as another of their chain; they were given insertion codes, or the chain "
+            "was numbered from 1"
         )
     _place_ligands(groups, kinds, found, molecule)
     return molecule
@@ -175,9 +176,9 @@ def _place_ligands(groups: Grouped, kinds: Kinds, found: Identities, molecule: N
 
 
 def _on_top(groups: Grouped, kinds: Kinds, molecule: NDArray[np.int64], second: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """(R,) residues of molecules, of those that are not the ``second`` of anything, that clash with what comes before.
+    """(R,) whether a residue's molecule lies on top of an earlier one; only those marked in ``second`` are tested.
 
-    A ligand is looked at on its own, protein as a whole molecule.
+    A ligand is a molecule of its own; protein is tested as a whole chain.
     """
     whole = codes(groups.column("chain"), molecule, groups.column("model"), groups.column("block"))
     unit = codes(np.where(kinds.protein, whole, -1), np.where(kinds.protein, 0, np.arange(len(molecule)) + 1))

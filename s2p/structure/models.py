@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 from s2p.config import ReadConfig
 from s2p.errors import StructureError
@@ -20,7 +21,9 @@ RIGID = 0.05
 """Å, RMSD below which a model is a copy of another: coordinates are written with three decimals, and no two conformers are so
 alike."""
 MOVED = 2.0
-"""Å by which such a copy must be somewhere else, on average."""
+"""Å by which such a copy must be somewhere else, on average, and closer than any contact of two molecules."""
+CLASH = 0.05
+"""Share of a copy's atoms from which it stands where another molecule is."""
 
 
 def choose_models(table: AtomTable, wanted: int | str | None, path: Path, notes: list[str]) -> AtomTable:
@@ -52,12 +55,15 @@ def choose_models(table: AtomTable, wanted: int | str | None, path: Path, notes:
     if len(used) > 1:
         notes.append(f"{len(used)} models were read as one structure, because they hold different chains or copies elsewhere")
     if len(used) < len(names):
-        notes.append(f"{len(used)} of {len(names)} models was read (--model-number reads another, or all-chains)")
+        notes.append(
+            f"{len(used)} of {len(names)} models {'was' if len(used) == 1 else 'were'} read; --model-number N "
+            "(in Python: model=N) reads another, all-chains all of them as one structure"
+        )
     return table.take(np.sort(np.concatenate(used)))
 
 
 def _completes(table: AtomTable, first: NDArray[Any], used: NDArray[Any], more: NDArray[Any]) -> bool:
-    """Whether a model has other chains than those before, or a rigid copy of the first one's at another place."""
+    """Whether a model has other chains than those before, or a rigid copy of the first one's at another, free place."""
     chain = table.chain
     if not np.isin(chain[more], chain[used]).any():
         return True
@@ -71,7 +77,11 @@ def _completes(table: AtomTable, first: NDArray[Any], used: NDArray[Any], more: 
     if good.sum() < 3:
         return False
     moved = float(np.linalg.norm(x - y, axis=1)[good].mean())
-    return moved > MOVED and superposition(x[good], y[good])[2] < RIGID
+    if moved <= MOVED or not superposition(x[good], y[good])[2] < RIGID:  # not a number where all lie on a line
+        return False
+    there = table.coord[used][np.isfinite(table.coord[used]).all(axis=1)]
+    near, _ = cKDTree(there).query(y[good], distance_upper_bound=MOVED)
+    return float(np.isfinite(near).mean()) < CLASH  # frames of a trajectory of a rigid body lie on top of each other
 
 
 def build_assembly(table: AtomTable, number: int, annotations: Any, config: ReadConfig, path: Path) -> AtomTable:

@@ -92,7 +92,7 @@ def classify(groups: Grouped) -> Kinds:
         protein &= of_records | ~standard | _place(stretch, protein & record)[1] | label
     rows = np.flatnonzero(protein)
     held = (linked | trace)[rows]
-    if held.any():  # others that are complete, with no open end of a chain before them, are molecules of their own
+    if held.any():  # a complete free amino acid that does not continue a chain is a ligand
         begins = changes(chain[rows]) | np.r_[True, end[rows][:-1]]
         protein[rows] = held | ~(begins & end[rows])
     chain_part = ~protein & ~nucleic & linked & (cap | (groups.sizes <= SMALL))

@@ -132,10 +132,12 @@ def read_molecules(content: Content, config: ReadConfig, model: ModelChoice = No
     if n_lost := int((~finite).sum()):
         if n_lost > LOST * len(finite):
             raise StructureError(
-                f"{path}: {n_lost} of its {len(finite)} atoms have no usable coordinates or residue number (the first in atom record "
-                f"{int(np.argmin(finite)) + 1}); write the structure again, as mmCIF or with residue numbers that fit"
+                f"{path}: {n_lost} of its {len(finite)} atoms have no usable coordinates or residue number (the first in atom "
+                f"record {int(np.argmin(finite)) + 1}); write the structure again, as mmCIF or with residue numbers that fit"
             )
         notes.append(f"{n_lost} atoms without usable coordinates or residue number were left out")
+    if len(table) >= 10 and not np.ptp(table.coord[finite], axis=0).any():
+        raise StructureError(f"{path}: all its {len(table)} atoms are at one point; write the structure again, with coordinates")
     residue_name, name = standard_names(table.residue_name, table.name, table.element)
     place = np.cumsum(changes(table.chain, table.number, table.insertion_code, table.residue_name))
     second = (name == "O") & (table.name != "O") & np.isin(place, place[table.name == "O"])

@@ -75,6 +75,7 @@ def test_against_scikit_learn(rows: list[tuple[bool, int, bool]]) -> None:
     assert found.mcc == pytest.approx(metrics.matthews_corrcoef(y, p), abs=1e-12)
     if (y | p).any():
         assert found.f1 == pytest.approx(metrics.f1_score(y, p, zero_division=0))
+        assert found.weighted_f1 == pytest.approx(metrics.f1_score(y, p, average="weighted", zero_division=0))
     if y.any():
         assert found.average_precision == pytest.approx(metrics.average_precision_score(y, s))
         assert found.recall == pytest.approx(metrics.recall_score(y, p))

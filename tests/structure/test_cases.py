@@ -146,6 +146,16 @@ def _write(folder: Path, lines: list[str]) -> Path:
 # ---------------------------------------------------------------------------------------------- models and assemblies
 
 
+@pytest.mark.parametrize(("shift", "n_chains"), [(5.0, 1), (60.0, 3)])
+def test_frames_of_a_rigid_body_are_not_an_oligomer(examples: Path, tmp_path: Path, shift: float, n_chains: int) -> None:
+    lines = [x for x in lines_of("1ubi.pdb.gz", examples) if x[:4] == "ATOM"]
+    models = []
+    for k in range(3):
+        moved = [f"{x[:30]}{float(x[30:38]) + shift * k:8.3f}{x[38:]}" for x in lines]
+        models += [f"MODEL     {k + 1:>4}", *moved, "ENDMDL"]
+    assert len(read_structure(_write(tmp_path, models)).chains) == n_chains
+
+
 def test_an_ensemble_is_one_model_and_says_so(examples: Path, tmp_path: Path) -> None:
     lines = [x for x in lines_of("1ubi.pdb.gz", examples) if x[:4] == "ATOM"][:100]
     models = []
@@ -155,7 +165,9 @@ def test_an_ensemble_is_one_model_and_says_so(examples: Path, tmp_path: Path) ->
     path = _write(tmp_path, models)
     structure = read_structure(path)
     assert len(structure.atoms) == 100
-    assert structure.notes == ("1 of 4 models was read (--model-number reads another, or all-chains)",)
+    assert structure.notes == (
+        "1 of 4 models was read; --model-number N (in Python: model=N) reads another, all-chains all of them as one structure",
+    )
     third = read_structure(path, model=3)
     assert third.atoms.coord[1, 0] == pytest.approx(structure.atoms.coord[1, 0] + 0.6, abs=1e-3)
     assert third.notes == ()

@@ -577,6 +577,17 @@ def test_author_numbers_left_out_are_the_places_in_the_sequence(read):
         read(mmcif([{**r, "auth_seq_id": "?", "label_seq_id": "."} for r in rows]), "x.cif")
 
 
+def test_atoms_at_one_point_are_no_structure(read):
+    lines = [line[:30] + "   0.000" * 3 + line[54:] for line in peptide(["ALA", "GLY", "SER"])]
+    with pytest.raises(StructureError, match="all its 12 atoms are at one point"):
+        read(lines)
+
+
+def test_no_chain_asked_for_is_no_selection(read):
+    with pytest.raises(StructureError, match="no chain was asked for; the chains are 'A'"):
+        read(peptide(["ALA", "GLY"])).select_chains([])
+
+
 def test_a_file_of_which_much_cannot_be_read_is_refused(read):
     lines = peptide(["ALA", "GLY", "SER", "VAL", "LEU"])
     lines[12:] = [line[:22] + "****" + line[26:] for line in lines[12:]]
@@ -732,7 +743,10 @@ def test_numbers_that_repeat_in_a_bonded_chain_get_insertion_codes(read):
     number = {"   2": "   1", "   3": "   1", "   4": "   2"}
     s = read([x[:22] + number.get(x[22:26], x[22:26]) + x[26:] for x in lines])
     assert s.residues.ids() == ["A:1", "A:1A", "A:1B", "A:2"]
-    assert s.notes == ("2 residues repeat the number of another of their chain; they got insertion codes, or a count from 1",)
+    assert s.notes == (
+        "2 residues had the same number as another of their chain; they were given insertion codes, or the chain was numbered "
+        "from 1",
+    )
 
 
 def test_a_whole_chain_of_one_number_is_counted(read):
