@@ -198,7 +198,7 @@ def cases() -> list[Case]:
         "all coordinates no numbers": (_with(good, 30, "     nan     nan     nan"), False),
         "coordinates overflown": (_with(good, 30, "********", lambda k, _: k > 50), None),
         "coordinates far apart": (_with(good, 30, "99999999", lambda k, _: k % 2 == 0), None),
-        "all atoms in one place": (_with(good, 30, "   1.000   1.000   1.000"), True),
+        "all atoms in one place": (_with(good, 30, "   1.000   1.000   1.000"), False),
         "all atoms on a line": (_with(good, 38, "   1.000   1.000"), True),
         "B-factors no numbers": (_with(good, 60, "   nan"), True),
         "B-factors infinite": (_with(good, 60, "   inf"), True),

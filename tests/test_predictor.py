@@ -119,7 +119,7 @@ def test_the_default_finds_pockets_on_the_scored_surface(predictor: Seq2Pocket, 
 )
 def test_settings_of_the_published_pockets_choose_them(predictor: Seq2Pocket, structure: Structure, given: dict) -> None:
     prediction = predictor.predict(structure, PredictConfig(**given))
-    assert prediction.settings["ranking"] == "published" and "as published" in prediction.notes[0]
+    assert prediction.settings["ranking"] == "published" and "by the published method" in prediction.notes[0]
     asked = predictor.predict(structure, PredictConfig(**given, ranking="surface"))
     assert asked.settings["ranking"] == "surface" and not asked.notes
 

@@ -86,7 +86,7 @@ def evaluate_complex(
     strict, nearest = (detections(centers, centroids, config.strict_hit, one_to_one=flag) for flag in (True, False))
     coverage, dice, iou = overlap_figures(np.concatenate([nothing, *sites]), np.concatenate([nothing, *residues]))
     names = ("tp", "fp", "fn", "tp_nearest", "fp_nearest", "fn_nearest")
-    counts: dict[str, Any] = dict(zip(names, (*vars(strict).values(), *vars(nearest).values()), strict=True))
+    counts: dict[str, Any] = dict(zip(names, (*strict, *nearest), strict=True))
     protein = ProteinRow(
         **who,
         n_chains=len(structure.chains),

@@ -13,7 +13,7 @@ Conventions, the same for every function and predictor:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -48,8 +48,7 @@ def recall(distances: ArrayLike, cutoff: float) -> float:
     return float((d < cutoff).mean()) if d.size else float("nan")
 
 
-@dataclass(frozen=True)
-class Detections:
+class Detections(NamedTuple):
     """Hits and misses of one protein."""
 
     true_positives: int
