@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from course.vabsnet_training import take_atoms
 from s2p.models.vabsnet.graph import ATOM_NAMES, LETTERS, MASKED_RESIDUE, Nodes
-from s2p.structure.transforms import dihedral
 
 __all__ = [
     "FLIPPED",
@@ -173,3 +172,15 @@ def torsions(nodes: Nodes) -> Torsions:
         flipped[nodes.residue_type == LETTERS.index(letter), k] = True
     sin_cos = np.stack([np.sin(angle), np.cos(angle)], axis=2) * defined[..., None]
     return Torsions(sin_cos.astype(np.float32), defined, flipped)
+
+
+def dihedral(
+    a: NDArray[np.floating], b: NDArray[np.floating], c: NDArray[np.floating], d: NDArray[np.floating]
+) -> NDArray[np.float64]:
+    """(n,) torsions in radians, IUPAC sign, of four (n, 3) points each."""
+    axis = c - b
+    axis = axis / np.maximum(np.linalg.norm(axis, axis=1, keepdims=True), 1e-9)
+    v = (a - b) - ((a - b) * axis).sum(axis=1, keepdims=True) * axis
+    w = (d - c) - ((d - c) * axis).sum(axis=1, keepdims=True) * axis
+    x, y = (v * w).sum(axis=1), (np.cross(axis, v) * w).sum(axis=1)
+    return np.asarray(np.arctan2(y, x))

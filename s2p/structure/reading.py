@@ -132,8 +132,8 @@ def read_molecules(content: Content, config: ReadConfig, model: ModelChoice = No
     if n_lost := int((~finite).sum()):
         if n_lost > LOST * len(finite):
             raise StructureError(
-                f"{path}: {n_lost} of its {len(finite)} atoms have no usable coordinates or residue number (the first in atom "
-                f"record {int(np.argmin(finite)) + 1}); write the structure again, as mmCIF or with residue numbers that fit"
+                f"{path}: {n_lost} of its {len(finite)} atoms have no usable coordinates or residue number (the first in line "
+                f"or row {int(table.line[np.argmin(finite)])}); write the structure again, as mmCIF or with numbers that fit"
             )
         notes.append(f"{n_lost} atoms without usable coordinates or residue number were left out")
     if len(table) >= 10 and not np.ptp(table.coord[finite], axis=0).any():

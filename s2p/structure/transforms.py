@@ -1,4 +1,4 @@
-"""Rigid motions of a structure, the one that superposes two sets of points, and torsions."""
+"""Rigid motions of a structure, and the one that superposes two sets of points."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from s2p.structure.arrays import Structure
 
-__all__ = ["dihedral", "moved", "random_rotation", "superposition"]
+__all__ = ["moved", "random_rotation", "superposition"]
 
 
 def random_rotation(draw: np.random.Generator, column: int = 0) -> NDArray[np.float64]:
@@ -56,15 +56,3 @@ def superposition(
     first, second = ([gemmi.Position(*xyz) for xyz in np.asarray(x, float).tolist()] for x in (fixed, moving))
     result = gemmi.superpose_positions(first, second)
     return np.array(result.transform.mat.tolist()), np.array(result.transform.vec.tolist()), float(result.rmsd)
-
-
-def dihedral(
-    a: NDArray[np.floating], b: NDArray[np.floating], c: NDArray[np.floating], d: NDArray[np.floating]
-) -> NDArray[np.float64]:
-    """(n,) torsions in radians, IUPAC sign, of four (n, 3) points each."""
-    axis = c - b
-    axis = axis / np.maximum(np.linalg.norm(axis, axis=1, keepdims=True), 1e-9)
-    v = (a - b) - ((a - b) * axis).sum(axis=1, keepdims=True) * axis
-    w = (d - c) - ((d - c) * axis).sum(axis=1, keepdims=True) * axis
-    x, y = (v * w).sum(axis=1), (np.cross(axis, v) * w).sum(axis=1)
-    return np.asarray(np.arctan2(y, x))

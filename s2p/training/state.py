@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -14,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from s2p.errors import S2PError
-from s2p.io.files import make_folder, sha256_of
+from s2p.io.files import make_folder, replacing, sha256_of
 
 __all__ = ["STATE", "fingerprint_of", "load_state", "save_state", "settings_of"]
 
@@ -38,12 +37,10 @@ def save_state(folder: Path, identity: Mapping[str, Any], log: Mapping[str, Any]
     reads without unpickling anything else: tensors, numbers, and dicts and lists of them.
     """
     make_folder(folder)
-    partial = folder / f"{STATE}.part"
     try:
-        torch.save({"identity": json.dumps(identity), "log": json.dumps(log), "tensors": dict(tensors)}, partial)
-        os.replace(partial, folder / STATE)
+        with replacing(folder / STATE) as partial:
+            torch.save({"identity": json.dumps(identity), "log": json.dumps(log), "tensors": dict(tensors)}, partial)
     except (OSError, RuntimeError) as error:
-        partial.unlink(missing_ok=True)
         reason = " ".join(str(error).split())[:200]
         raise S2PError(f"the training state could not be written to {folder} ({reason}); is the disk full?") from None
 

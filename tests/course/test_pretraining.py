@@ -21,7 +21,7 @@ from course.pretraining import (
     pretraining_figures,
     torsion_loss,
 )
-from course.span_masking import draw_spans, mask_and_move, mask_nodes, torsions
+from course.span_masking import dihedral, draw_spans, mask_and_move, mask_nodes, torsions
 from course.vabsnet_training import VabsNetTrainConfig, rotate
 from s2p.models.vabsnet.config import VabsNetConfig
 from s2p.models.vabsnet.graph import ATOM_NAMES, MASKED_RESIDUE, BilevelGraph, build_graph, nodes_of
@@ -207,3 +207,11 @@ def test_pretraining_learns(examples):
     assert figures["type"] < np.log(20) - 0.1
     assert figures["position"] < 0.98 * figures["still"]
     assert figures["torsion"] < 1
+
+
+def test_dihedral_of_known_angles() -> None:
+    a, b, c = (np.array([x], float) for x in ((1, 0, 0), (0, 0, 0), (0, 0, 1)))
+    for angle in (-170.0, -60.0, 0.5, 90.0, 180.0):
+        # Looking along b to c, the far bond is turned clockwise by the angle.
+        d = c + np.array([np.cos(np.deg2rad(angle)), np.sin(np.deg2rad(angle)), 0.3])
+        assert np.rad2deg(dihedral(a, b, c, d)[0]) == pytest.approx(angle)

@@ -591,7 +591,7 @@ def test_no_chain_asked_for_is_no_selection(read):
 def test_a_file_of_which_much_cannot_be_read_is_refused(read):
     lines = peptide(["ALA", "GLY", "SER", "VAL", "LEU"])
     lines[12:] = [line[:22] + "****" + line[26:] for line in lines[12:]]
-    with pytest.raises(StructureError, match=r"8 of its 20 atoms have no usable .* in atom record 13\)"):
+    with pytest.raises(StructureError, match=r"8 of its 20 atoms have no usable .* in line or row 13\)"):
         read(lines)
 
 

@@ -9,7 +9,7 @@ import pytest
 from scipy.spatial.distance import pdist
 
 from s2p.structure.reading import read_structure
-from s2p.structure.transforms import dihedral, moved, random_rotation, superposition
+from s2p.structure.transforms import moved, random_rotation, superposition
 
 EXAMPLES = Path(__file__).parents[2] / "data" / "examples"
 
@@ -58,14 +58,6 @@ def test_superposition_is_kabsch() -> None:
     best = (u @ np.diag([1, 1, np.sign(np.linalg.det(u @ v))]) @ v).T
     np.testing.assert_allclose(rotation, best, atol=1e-6)
     np.testing.assert_allclose(np.sqrt((((b @ rotation.T + shift) - a) ** 2).sum(1).mean()), rmsd, atol=1e-6)
-
-
-def test_dihedral_of_known_angles() -> None:
-    a, b, c = (np.array([x], float) for x in ((1, 0, 0), (0, 0, 0), (0, 0, 1)))
-    for angle in (-170.0, -60.0, 0.5, 90.0, 180.0):
-        # Looking along b to c, the far bond is turned clockwise by the angle.
-        d = c + np.array([np.cos(np.deg2rad(angle)), np.sin(np.deg2rad(angle)), 0.3])
-        assert np.rad2deg(dihedral(a, b, c, d)[0]) == pytest.approx(angle)
 
 
 def test_without_rounding_the_file_precision_stays() -> None:

@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from s2p.errors import S2PError
-from s2p.training import state as training_state
 from s2p.training.config import FinetuneConfig
 from s2p.training.state import STATE, fingerprint_of, load_state, save_state, settings_of
 
@@ -45,7 +44,7 @@ def test_a_state_is_whole_or_as_it_was(tmp_path: Path, monkeypatch: pytest.Monke
         raise OSError("No space left on device")
 
     with monkeypatch.context() as patch, pytest.raises(S2PError, match=r"could not be written .*is the disk full\?"):
-        patch.setattr(training_state.os, "replace", full)
+        patch.setattr("s2p.io.files.os.replace", full)
         save_state(tmp_path, IDENTITY, {"step": 2}, {})
     assert [path.name for path in tmp_path.iterdir()] == [STATE]
     found = load_state(tmp_path, IDENTITY)

@@ -127,6 +127,9 @@ def _settle_names(fields: Fields) -> None:
     """Tell residue names of four letters from chain ids of two, which share a column, and from altlocs."""
     residue, chain, altloc = fields.text["residue"], fields.text["chain"], fields.text["altloc"]
     rows = np.flatnonzero(residue[3] != _BLANK)
+    cut = rows[(residue[:2, rows] == np.array([[65], [49]])).all(axis=0) & (chain[0, rows] != _BLANK)]
+    if len(cut):  # the codes of the PDB that have five letters begin so
+        raise _Unclear(int(cut[0]), "a ligand's code of five letters may run over the chain id")
     if len(rows):
         # A letter behind ALA that makes no other residue of it is part of the chain id, everywhere in the file; not so behind
         # the first letters of a ligand, SERO, which has other atoms.

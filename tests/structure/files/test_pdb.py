@@ -358,3 +358,11 @@ def test_examples_are_read_as_gemmi_reads_them() -> None:
         columns = (table.name, table.element, table.altloc, table.residue_name, table.chain, table.number, table.insertion_code)
         for mine, theirs in zip((*columns, table.coord), zip(*rows, strict=True), strict=True):
             assert mine.tolist() == list(theirs), path
+
+
+@pytest.mark.parametrize("code", ["A1ABC", "A1BCD"])
+def test_a_ligand_code_of_five_letters_is_not_cut(code: str) -> None:
+    line = f"HETATM    1  C1  {code} 200       1.000   2.000   3.000  1.00 10.00           C"
+    with pytest.raises(StructureError, match="line 1: a ligand's code of five letters may run over the chain id"):
+        read(line)
+    assert read(line.replace(f" {code}", " A1A C")).residue_name.tolist() == ["A1A"]
