@@ -20,6 +20,7 @@ __all__ = [
     "Checked",
     "ClusterConfig",
     "Count",
+    "Empty",
     "LabelConfig",
     "Natural",
     "NonNegative",
@@ -58,6 +59,8 @@ class Range:
 Natural = Annotated[int, Range(0)]
 Count = Annotated[int, Range(1)]
 Share = Annotated[float, Range(0, 1)]
+Empty = Literal["use", "skip", "refuse"]
+"""What is done with labelled chains that have no binding residue: ``use`` takes them as negatives."""
 NonNegative = Annotated[float, Range(0)]
 Positive = Annotated[float, Range(0, strict=True)]
 

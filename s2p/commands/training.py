@@ -12,10 +12,10 @@ import time
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from s2p.commands import Moved, chosen, epochs, flag, moved, number, option
-from s2p.config import DEFAULT_MODEL, Count, Positive, Share, SmoothingConfig
+from s2p.config import DEFAULT_MODEL, Count, Empty, Positive, Share, SmoothingConfig
 from s2p.training.config import FinetuneConfig, SmootherTrainConfig
 
 if TYPE_CHECKING:
@@ -53,13 +53,16 @@ def _add_finetune(commands: Any) -> None:
         description="Fine-tune an ESM-2 to score binding residues and write a checkpoint that `s2p predict --model` takes. Logs, "
         "learning curves and a state to resume from go to the work folder.",
         epilog="Label files: lines of pdb;chain;TYPE;A12 G13;SEQUENCE (0-based indices), the same as CSV, or records of three "
-        "lines (>id, sequence, 0/1). A checkpoint carries the licence of the weights it starts from; its card says which.",
+        "lines (>id, sequence, 0/1); a line a chain or a pocket: those of a chain are joined. "
+        "A checkpoint carries the licence of the weights it starts from; its card says which.",
     )
     add = partial(option, parser)
     add("labels", "LABELS", "chains with their binding residues", Path)
     add("--validation", "LABELS", "validation chains (default: a tenth of LABELS, by whole clusters)", Path)
     add("--cryptic", "LABELS", "chains with cryptic sites: they get a head of their own", Path)
     add("--cryptic-validation", "LABELS", "validation chains with cryptic sites", Path)
+    empty = "chains without a binding residue: use them as negatives, skip or refuse them (default: %(default)s)"
+    add("--empty", None, empty, choices=get_args(Empty), default="use")
     add("--backbone", "NAME", "fair-esm name or size, e.g. 8M, 650M, 3B", required=True)
     add("--weights", "PATH", "weights of the backbone (default: found or downloaded)", Path)
     add("-o --output", "CKPT", "checkpoint (default: model.safetensors in --work)", Path)
@@ -108,7 +111,7 @@ def _run_finetune(parser: argparse.ArgumentParser, arguments: argparse.Namespace
 
     paths = (arguments.work, arguments.validation, arguments.cryptic, arguments.cryptic_validation, arguments.weights)
     backbone, config = backbone_name(arguments.backbone), finetune_config(arguments)
-    job = FinetuneJob(arguments.labels, backbone, out, *paths, config, arguments.device)
+    job = FinetuneJob(arguments.labels, backbone, out, *paths, config, arguments.device, empty=arguments.empty)
     sets = read_sets(job)
     if arguments.dry_run or not arguments.quiet:
         print(describe(job, sets, timed=arguments.dry_run), flush=True)

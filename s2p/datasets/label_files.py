@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from s2p.config import Empty
 from s2p.datasets.labelled import LETTERS, LabelledChain
 from s2p.errors import S2PError
 from s2p.io.files import csv_text, read_text
@@ -32,8 +33,8 @@ FORMATS = ("published", "csv", "records")
 _TOKEN = re.compile(r"([A-Za-z])(-?[0-9]+)")
 _HEADERS = frozenset({"pdb", "pdb_id", "pdbid", "id", "entry"})
 _FIELDS = {
-    "published": ("fields 1 and 2 (pdb, chain)", "field 4 (residues)", "field 5 (sequence)"),
-    "csv": ("columns pdb and chain", "column residues", "column sequence"),
+    "published": ("field 1 (pdb)", "field 4 (residues)", "field 5 (sequence)"),
+    "csv": ("column pdb", "column residues", "column sequence"),
     "records": ("id", "labels", "sequence"),
 }
 _SHOWN = 3
@@ -72,16 +73,20 @@ class _Problem(Exception):
     """What is wrong in one line; the file's name is added outside."""
 
 
-def read_labels(path: str | Path) -> list[LabelledChain]:
+def read_labels(path: str | Path, *, empty: Empty = "use", note: Callable[[str], None] | None = None) -> list[LabelledChain]:
     """Labelled chains for training from a file in any of :data:`FORMATS`; which one is told from its first line.
 
-    Refused besides mistakes are chains of one residue, which has no neighbour to learn from; chains without a binding residue,
-    because an empty field is a mistake more often than a fact; and chains named twice.
+    Lines of the same chain, its pockets, are joined: a residue binds if it does in any of them. Chains of one residue, which has
+    no neighbour to learn from, are refused.
 
     Parameters
     ----------
     path
         Text, UTF-8. ``source`` of the chains is the file's name without suffix.
+    empty
+        What is done with chains without a binding residue: ``use`` them as negatives, ``skip`` or ``refuse`` them.
+    note
+        Is told how many such chains there are.
 
     Returns
     -------
@@ -91,24 +96,40 @@ def read_labels(path: str | Path) -> list[LabelledChain]:
     Raises
     ------
     S2PError
-        Naming file, line and field of the first mistakes, and how many there are.
+        Naming file, line and field of the first mistakes, and how many there are; or if no chain has a binding residue.
     """
     path = Path(path)
     form, annotations = _parse(path)
-    name, residues, sequence = _FIELDS[form]
+    _, residues, sequence = _FIELDS[form]
     problems: list[str] = []
-    first: dict[tuple[str, str], int] = {}
+    chains: dict[str, LabelledChain] = {}
+    first: dict[str, int] = {}
     for a in annotations:
+        known = chains.setdefault(key := f"{a.pdb}\n{a.chain}", LabelledChain(a.id, a.sequence, a.labels, path.stem))
+        line = first.setdefault(key, a.line)
         if len(a.sequence) < 2:
             problems.append(f"line {a.line}, {sequence}: {a.id} has 1 residue, at least 2 are needed")
-        elif not len(a.indices):
-            problems.append(f"line {a.line}, {residues}: {a.id} has no binding residue; leave the chain out if that is so")
-        elif (line := first.setdefault((a.pdb, a.chain), a.line)) != a.line:
+        elif a.sequence != known.sequence:
             problems.append(
-                f"line {a.line}, {name}: {a.id} is in line {line} already; if the lines are pockets of one chain, merge them"
+                f"line {a.line}, {sequence}: that of {a.id} is not the one in line {line}; lines of a chain are its pockets, and "
+                "need the same sequence"
             )
+        else:
+            known.labels[a.indices] = 1
+    without = [key for key, chain in chains.items() if not chain.labels.any()]
+    if empty == "refuse":
+        problems += [
+            f"line {first[key]}, {residues}: {chains[key].id} has no binding residue; correct it, or say what to do with such "
+            "chains (--empty use or skip)"
+            for key in without
+        ]
     _raise(path, problems)
-    return [LabelledChain(a.id, a.sequence, a.labels, path.stem) for a in annotations]
+    if len(without) == len(chains):
+        raise S2PError(f"{path}: none of its chains has a binding residue, so there is nothing to learn from it")
+    if without and note is not None:
+        done = "used as negatives (--empty skip leaves them out)" if empty == "use" else "left out"
+        note(f"{path.name}: {len(without)} of {len(chains)} chains have no binding residue: {done}")
+    return [chain for key, chain in chains.items() if empty == "use" or key not in set(without)]
 
 
 def read_annotations(path: str | Path) -> list[Annotation]:
@@ -219,9 +240,9 @@ def _from_fields(number: int, fields: Sequence[str], form: str) -> Annotation:
     if len(fields) != len(CSV_COLUMNS):
         raise _Problem(f"{len(fields)} fields where {len(CSV_COLUMNS)} are expected: {', '.join(CSV_COLUMNS)}")
     pdb, chain, kind, residues, sequence = fields
-    _, here, in_sequence = _FIELDS[form]
+    name, here, in_sequence = _FIELDS[form]
     if not pdb:
-        raise _Problem(f"{'field 1 (pdb)' if form == 'published' else 'column pdb'}: empty")
+        raise _Problem(f"{name}: empty")
     sequence = _checked_sequence(sequence, in_sequence)
     pairs = []
     for token in residues.replace(",", " ").split():

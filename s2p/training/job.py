@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from s2p.checkpoint import Checkpoint, save_checkpoint
+from s2p.config import Empty
 from s2p.datasets.label_files import read_labels
 from s2p.datasets.labelled import LabelledChain
 from s2p.datasets.splits import COVERAGE, IDENTITY, cluster, homologous, search_method
@@ -62,6 +63,8 @@ class FinetuneJob:
     device: str = "auto"
     limit: int | None = None
     """Take the first so many chains of each label file."""
+    empty: Empty = "use"
+    """What is done with chains without a binding residue."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,18 +90,20 @@ def split_by_cluster(
     """Hold out whole clusters (30 % identity) for validation, of all heads together.
 
     The order in which clusters are held out follows from a hash of their sequences; for every head about a tenth of its
-    chains are, and at least one cluster. :class:`S2PError` if the chains of a head are all in one cluster.
+    chains with a site are, and at least one cluster. :class:`S2PError` if the chains of a head are all in one cluster.
     """
     everything = _numbered(chains)
     groups = cluster({key: c.sequence for key, (_, c) in everything.items()}, identity=IDENTITY, coverage=COVERAGE)
 
-    wanted = {head: max(1, round(VALIDATION_SHARE * len(members))) for head, members in chains.items()}
+    total = {head: sum(bool(c.labels.any()) for c in members) for head, members in chains.items()}
+    wanted = {head: max(1, round(VALIDATION_SHARE * n)) for head, n in total.items()}
     held: set[str] = set()
     got: Counter[str] = Counter()
     for group in sorted(groups, key=lambda group: min(sha256_of([everything[key][1].sequence.encode()]) for key in group)):
-        here = Counter(everything[key][0] for key in group)
+        here = Counter(everything[key][0] for key in group if everything[key][1].labels.any())
         # The last cluster of a head stays: there has to be something to train on.
-        if any(got[head] < wanted[head] for head in here) and all(got[head] + n < len(chains[head]) for head, n in here.items()):
+        short = any(got[everything[key][0]] < wanted[everything[key][0]] for key in group)
+        if short and all(got[head] + n < total[head] for head, n in here.items()):
             held |= set(group)
             got += here
     training, validation = (
@@ -122,8 +127,9 @@ def read_sets(job: FinetuneJob) -> LabelSets:
     sources = {}
 
     def read(path: Path) -> list[LabelledChain]:
-        chains = read_labels(path)[: job.limit]
-        sources[path.name] = {"sha256": sha256_file(path), "chains": len(chains)}
+        notes: list[str] = []
+        chains = read_labels(path, empty=job.empty, note=notes.append)[: job.limit]
+        sources[path.name] = {"sha256": sha256_file(path), "chains": len(chains)} | ({"note": notes[0]} if notes else {})
         return chains
 
     training = {head: read(path) for head, (path, _) in used.items() if path is not None}
@@ -149,6 +155,7 @@ def describe(job: FinetuneJob, sets: LabelSets, *, timed: bool = True) -> str:
     """Counts, class balance, steps, and the estimates of memory and time."""
     config, device = job.config, pick_device(job.device)
     lines = [f"backbone    {job.backbone}, on {device.type}"]
+    lines += [f"labels      {file['note']}" for file in sets.card["files"].values() if "note" in file]
     for name, table in (("training", sets.training), ("validation", sets.validation)):
         for head, chains in table.items():
             c = _counts(chains)

@@ -63,8 +63,8 @@ LINE_1 = "1abc;A;ATP;C1;ACDEF\n"
         (LINE_1 + "2abc;A;ATP;C2 F5;ACDEF\n", r"line 2, field 4 .*: C2 does not fit, but every residue would .* counted from 1"),
         (LINE_1 + "2abc;A;ATP;C1,12;ACDEF\n", r"line 2, field 4 \(residues\): '12' is no residue"),
         (LINE_1 + "2abc;A;ATP;A:12;ACDEF\n", r"'A:12' is no residue"),
-        (LINE_1 + "1abc;A;HEM;D2;ACDEF\n", r"line 2, fields 1 and 2 \(pdb, chain\): 1abc_A is in line 1 already"),
-        (LINE_1 + "2abc;A;ATP;;ACDEF\n", r"line 2, field 4 \(residues\): 2abc_A has no binding residue"),
+        (LINE_1 + "1abc;A;HEM;D2;ACDEFG\n", r"line 2, field 5 \(sequence\): that of 1abc_A is not the one in line 1"),
+        ("2abc;A;ATP;;ACDEF\n2abd;A;ATP;;ACDEF\n", "none of its chains has a binding residue"),
         (LINE_1 + "2abc;A;ATP;C1;AC*EF\n", r"line 2, field 5 \(sequence\): '\*' at index 2 is no amino-acid letter"),
         (LINE_1 + "2abc;A;ATP;C1;ACJEF\n", r"'J' at index 2"),
         (LINE_1 + "2abc;A;ATP;A0;A\n", r"line 2, field 5 \(sequence\): 2abc_A has 1 residue, at least 2"),
@@ -82,8 +82,8 @@ LINE_1 = "1abc;A;ATP;C1;ACDEF\n"
         (">a\nACD\n0101\n", r"line 1, labels of a \(line 3\): 3 letters but 4 labels"),
         (">a\nACD\n010\n>b\nACD\n0x0\n", r"line 4, labels of b \(line 6\): labels must be 0 or 1, found 'x' at index 1"),
         (">a\nAC1\n010\n", r"sequence of a \(line 2\): '1' at index 2 is no amino-acid letter"),
-        (">a\nACD\n010\n>a\nACD\n010\n", "line 4, id: a is in line 1 already"),
-        (">a\nACD\n000\n", "line 1, labels: a has no binding residue"),
+        (">a\nACD\n010\n>a\nACF\n010\n", "line 4, sequence: that of a is not the one in line 1"),
+        (">a\nACD\n000\n", "none of its chains has a binding residue"),
         (">a\nACD\n", "three lines a record"),
         (">\nACD\n010\n", "line 1, id: empty"),
     ],
@@ -94,6 +94,29 @@ def test_mistakes_name_file_line_and_field(tmp_path: Path, text: str, message: s
         read_labels(path)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_lines_of_a_chain_are_joined(tmp_path: Path) -> None:
+    text = LINE_1 + "1abd;A;HEM;A0;ACDEF\n1abc;A;HEM;D2;acdef\n1abc;A;none;;ACDEF\n1abc;B;HEM;F4;ACDEF\n"
+    chains = read_labels(write(tmp_path, text), empty="refuse")  # one empty line does not make the chain empty
+    assert [(c.id, "".join(map(str, c.labels))) for c in chains] == [
+        ("1abc_A", "01100"),
+        ("1abd_A", "10000"),
+        ("1abc_B", "00001"),
+    ]
+
+
+def test_chains_without_a_site_are_used_skipped_or_refused_and_counted(tmp_path: Path) -> None:
+    path, said = write(tmp_path, LINE_1 + "2abc;A;;;ACDEF\n3abc;A;;;ACDEF\n"), []
+    assert [c.labels.sum() for c in read_labels(path, note=said.append)] == [1, 0, 0]
+    assert [c.id for c in read_labels(path, empty="skip", note=said.append)] == ["1abc_A"]
+    assert said == [
+        "x.txt: 2 of 3 chains have no binding residue: used as negatives (--empty skip leaves them out)",
+        "x.txt: 2 of 3 chains have no binding residue: left out",
+    ]
+    with pytest.raises(S2PError, match=r"line 2, field 4 \(residues\): 2abc_A has no binding .*; line 3, .*--empty use or skip"):
+        read_labels(path, empty="refuse")
+    assert len(read_labels(write(tmp_path, LINE_1), note=said.append)) == 1 and len(said) == 2
 
 
 def test_many_mistakes_are_counted(tmp_path: Path) -> None:

@@ -108,6 +108,27 @@ def test_two_kinds_of_site_share_a_backbone(folder: Path, weights: Path) -> None
         predict_residues(checkpoint.model, ["MKW"], head="nucleic")
 
 
+def test_pockets_of_a_chain_are_joined_and_chains_without_a_site_are_told(
+    folder: Path, weights: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = []
+    for c in chains(6, 0):  # every residue that binds in a line of its own
+        lines += [f"{c.id};A;ATP;{c.sequence[i]}{i};{c.sequence}" for i in np.flatnonzero(c.labels)]
+    lines += [f"{c.id};A;;;{c.sequence}" for c in chains(2, 7)]
+    (folder / "train.txt").write_text("\n".join(lines) + "\n")
+    command = finetune_command(folder, weights, "--validation", str(folder / "validation.txt"))
+    assert main([*command, "--epochs", "1,0"]) == 0
+    assert "train.txt: 2 of 8 chains have no binding residue: used as negatives" in capsys.readouterr().out
+    card = load_checkpoint(folder / "work" / "model.safetensors").card["data"]
+    joined = sum(int(c.labels.sum()) for c in chains(6, 0))
+    assert card["training"]["general"] == {"chains": 8, "residues": 480, "positive": round(joined / 480, 4)}
+    assert main([*command, "--dry-run", "--empty", "skip"]) == 0
+    printed = capsys.readouterr().out
+    assert "2 of 8 chains have no binding residue: left out" in printed and "6 chains, 360 residues" in printed
+    assert main([*command, "--dry-run", "--empty", "refuse"]) == 1
+    assert "s7x0_A has no binding residue" in capsys.readouterr().err
+
+
 def test_a_checkpoint_from_before_heads_still_loads(tmp_path: Path) -> None:
     from safetensors import safe_open
 
@@ -162,6 +183,10 @@ def test_clusters_stay_together() -> None:
     assert shared == ("0" in ids[0])
     again = split_by_cluster({"general": [c for f in families for c in f], "cryptic": other})
     assert [c.id for c in again[1]["general"]] == [c.id for c in validation["general"]]
+    # Chains without a site are held out in their turn, and never the only ones.
+    blank = [LabelledChain(c.id, c.sequence, np.zeros(60, np.uint8)) for c in chains(20, 9)]
+    training, validation = split_by_cluster({"general": [*chains(10, 8), *blank]})
+    assert sum(bool(c.labels.any()) for c in validation["general"]) == 1 and len(training["general"]) > 20
     with pytest.raises(S2PError, match="too much alike"):
         split_by_cluster({"general": families[0]})
 
