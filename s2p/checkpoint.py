@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,20 @@ from s2p.language.esm import DEFAULT_HEADS, ResidueModel, load_backbone
 from s2p.pockets.ranking import PocketModel, PointScorer
 from s2p.residues import ContextHead, Smoother
 
-__all__ = ["Checkpoint", "load_checkpoint", "save_checkpoint"]
+__all__ = ["Checkpoint", "OtherHead", "load_checkpoint", "save_checkpoint"]
 
 FORMAT = "s2p-1"
+
+
+@dataclass(frozen=True, eq=False)
+class OtherHead:
+    """What a head after the first has of its own; the language model is shared."""
+
+    threshold: float
+    """Residue threshold tuned on validation."""
+    smoother: Smoother | None = None
+    smoothing_threshold: float = 0.4
+    pocket_model: PocketModel | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +49,20 @@ class Checkpoint:
     """Turns the language model's logits and the surroundings into the final probabilities, if there is one."""
     points: PointScorer | None = None
     """Finds and ranks pockets on the surface, if there is one."""
+    others: dict[str, OtherHead] = field(default_factory=dict)
+    """By name of the head, of those of ``model`` after the first."""
+    head: str = ""
+    """The kind of site that all of this is for, a head of ``model``; empty: the first."""
+
+    @property
+    def sites(self) -> str:
+        """Kind of site that is predicted: ``general``, ``cryptic``."""
+        return self.head or self.model.heads[0]
+
+    def with_head(self, head: str) -> Checkpoint:
+        """The same model as a predictor of the sites of another of its heads, whose pockets are made as published."""
+        own: dict[str, Any] = vars(self.others[head]) | {"context": None, "points": None, "others": {}}
+        return replace(self, head=head, ranking="published", **own)
 
 
 def save_checkpoint(checkpoint: Checkpoint, path: str | Path, *, half: bool = True, with_backbone: bool = True) -> None:
@@ -51,7 +76,8 @@ def save_checkpoint(checkpoint: Checkpoint, path: str | Path, *, half: bool = Tr
         Without it the file is small and the backbone's own weights are looked for when it is loaded.
     """
     arrays: dict[str, torch.Tensor] = {}
-    for prefix, module in (("residue", checkpoint.model), ("smoother", checkpoint.smoother), ("context", checkpoint.context)):
+    modules = {"residue": checkpoint.model, "smoother": checkpoint.smoother, "context": checkpoint.context}
+    for prefix, module in (modules | {f"smoother_{name}": x.smoother for name, x in checkpoint.others.items()}).items():
         for key, value in (module.state_dict() if module is not None else {}).items():
             unused = key.startswith(("backbone.lm_head", "backbone.contact_head"))
             if not unused and (with_backbone or not key.startswith("backbone.")):
@@ -70,6 +96,15 @@ def save_checkpoint(checkpoint: Checkpoint, path: str | Path, *, half: bool = Tr
         "threshold": checkpoint.threshold,
         "smoothing_threshold": checkpoint.smoothing_threshold,
         "ranking": checkpoint.ranking,
+        "other_heads": {
+            name: {
+                "threshold": x.threshold,
+                "smoothing_threshold": x.smoothing_threshold,
+                "smoother_width": x.smoother.width if x.smoother else None,
+                "pocket_model": asdict(x.pocket_model) if x.pocket_model else None,
+            }
+            for name, x in checkpoint.others.items()
+        },
     }
     write_weights(Path(path), arrays, header, checkpoint.card)
 
@@ -98,11 +133,15 @@ def load_checkpoint(model: str | Path, *, backbone: str | Path | None = None, de
     # Checkpoints from before there were several heads do not say.
     residue = ResidueModel(name, heads=header.get("heads", DEFAULT_HEADS))
     _fill(residue, _part(arrays, "residue"), path, backbone)
-    smoother = context = points = None
-    if header["smoother_width"]:
-        smoother = Smoother(residue.head.in_features, header["smoother_width"])
-        fill(smoother, _part(arrays, "smoother"), path)
-        smoother = smoother.to(device).eval()
+    context = points = None
+
+    def smoother_of(part: str, width: int | None) -> Smoother | None:
+        if not width:
+            return None
+        found = Smoother(residue.head.in_features, width)
+        fill(found, _part(arrays, part), path)
+        return found.to(device).eval()
+
     if header.get("context_sizes"):
         context = ContextHead(*header["context_sizes"])
         fill(context, _part(arrays, "context"), path)
@@ -110,10 +149,21 @@ def load_checkpoint(model: str | Path, *, backbone: str | Path | None = None, de
     if header.get("points"):
         # Copies: a view of a few kB would keep the whole file in memory.
         points = PointScorer.from_parts({k: v.numpy().copy() for k, v in _part(arrays, "points").items()}, header["points"])
+    # Earlier checkpoints of several heads have the thresholds of the others in their card only.
+    of_others = header.get("other_heads") or header["card"].get("validation", {})
+    others = {
+        head: OtherHead(
+            x["threshold"],
+            smoother_of(f"smoother_{head}", x.get("smoother_width")),
+            x.get("smoothing_threshold", 0.4),
+            PocketModel.from_dict(x["pocket_model"]) if x.get("pocket_model") else None,
+        )
+        for head, x in ((head, of_others[head]) for head in residue.heads[1:])
+    }
     return Checkpoint(
         header["name"],
         residue.to(device).eval(),
-        smoother,
+        smoother_of("smoother", header["smoother_width"]),
         PocketModel.from_dict(header["pocket_model"]) if header["pocket_model"] else None,
         header["threshold"],
         header["smoothing_threshold"],
@@ -121,6 +171,7 @@ def load_checkpoint(model: str | Path, *, backbone: str | Path | None = None, de
         header["card"],
         context,
         points,
+        others,
     )
 
 

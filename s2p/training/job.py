@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from s2p.checkpoint import Checkpoint, save_checkpoint
+from s2p.checkpoint import Checkpoint, OtherHead, save_checkpoint
 from s2p.config import Empty
 from s2p.datasets.label_files import read_labels
 from s2p.datasets.labelled import LabelledChain
@@ -212,8 +212,9 @@ def run_finetune(job: FinetuneJob, sets: LabelSets, *, resume: bool = False, qui
         "epochs": [asdict(entry) for entry in history],
         "validation": figures,
     }
-    threshold = next(iter(figures.values()))["threshold"]
-    checkpoint = Checkpoint(job.out.stem, model.cpu().eval(), None, None, threshold, 0.4, "published", card)
+    threshold, *more = (found["threshold"] for found in figures.values())
+    others = dict(zip(model.heads[1:], map(OtherHead, more), strict=True))
+    checkpoint = Checkpoint(job.out.stem, model.cpu().eval(), None, None, threshold, 0.4, "published", card, others=others)
     save_checkpoint(checkpoint, job.out)
     return checkpoint
 

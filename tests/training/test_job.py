@@ -100,6 +100,9 @@ def test_two_kinds_of_site_share_a_backbone(folder: Path, weights: Path) -> None
     checkpoint = load_checkpoint(folder / "work" / "model.safetensors")
     assert checkpoint.model.heads == ("general", "cryptic")
     assert set(checkpoint.card["validation"]) == {"general", "cryptic"}
+    assert {"general": checkpoint.threshold, "cryptic": checkpoint.others["cryptic"].threshold} == {
+        head: figures["threshold"] for head, figures in checkpoint.card["validation"].items()
+    }
     general, cryptic, default = (
         predict_residues(checkpoint.model, ["MKWVHFAAG"], head=head)[0][0] for head in ("general", "cryptic", None)
     )
