@@ -9,8 +9,9 @@ from typing import Any
 import torch
 
 from s2p.errors import WeightsError
-from s2p.io.weights import SHIPPED, fill, find_weights, read_weights, write_weights
-from s2p.language.esm import DEFAULT_HEADS, ResidueModel, load_backbone
+from s2p.io.weights import SHIPPED, fill, find_weights, read_weights, weights_path, write_weights
+from s2p.language.esm import BACKBONES, DEFAULT_HEADS, ResidueModel, load_backbone
+from s2p.language.esm import find_weights as find_backbone
 from s2p.pockets.ranking import PocketModel, PointScorer
 from s2p.residues import ContextHead, Smoother
 
@@ -39,7 +40,7 @@ class Checkpoint:
     smoother: Smoother | None
     pocket_model: PocketModel | None
     threshold: float
-    """Residue threshold tuned on validation."""
+    """Residue threshold of the first head, tuned on validation."""
     smoothing_threshold: float
     ranking: str
     """``surface`` or ``published``, whichever was better on validation."""
@@ -68,6 +69,9 @@ class Checkpoint:
 def save_checkpoint(checkpoint: Checkpoint, path: str | Path, *, half: bool = True, with_backbone: bool = True) -> None:
     """Write ``path`` (``.safetensors``) and its card beside it.
 
+    A model with low-rank updates beside its weights is stored as an adapter: the updates, and the name (``model.base``) and
+    SHA-256 of the weights, which are looked for when it is loaded. After ``merge_lora(model.backbone)`` it is stored whole.
+
     Parameters
     ----------
     half
@@ -75,20 +79,24 @@ def save_checkpoint(checkpoint: Checkpoint, path: str | Path, *, half: bool = Tr
     with_backbone
         Without it the file is small and the backbone's own weights are looked for when it is loaded.
     """
-    arrays: dict[str, torch.Tensor] = {}
-    modules = {"residue": checkpoint.model, "smoother": checkpoint.smoother, "context": checkpoint.context}
+    model, arrays = checkpoint.model, dict[str, torch.Tensor]()
+    adapter = _adapter(model)
+    with_backbone = with_backbone and adapter is None
+    modules = {"residue": model, "smoother": checkpoint.smoother, "context": checkpoint.context}
     for prefix, module in (modules | {f"smoother_{name}": x.smoother for name, x in checkpoint.others.items()}).items():
         for key, value in (module.state_dict() if module is not None else {}).items():
+            name = f"{prefix}.{key}".replace("residue.backbone.", "adapter.") if ".lora_" in key else f"{prefix}.{key}"
             unused = key.startswith(("backbone.lm_head", "backbone.contact_head"))
-            if not unused and (with_backbone or not key.startswith("backbone.")):
-                arrays[f"{prefix}.{key}"] = value.half() if half and value.is_floating_point() else value
+            if name.startswith("adapter.") or (not unused and (with_backbone or not key.startswith("backbone."))):
+                arrays[name] = value.half() if half and value.is_floating_point() else value
     if checkpoint.points is not None:  # small, and not all of it in the range of fp16
         arrays |= {f"points.{key}": torch.from_numpy(value) for key, value in checkpoint.points.arrays().items()}
     header = {
         "format": FORMAT,
         "name": checkpoint.name,
-        "backbone": checkpoint.model.name,
-        "heads": list(checkpoint.model.heads),
+        "backbone": model.name,
+        "heads": list(model.heads),
+        "adapter": adapter,
         "smoother_width": checkpoint.smoother.width if checkpoint.smoother else None,
         "context_sizes": checkpoint.context.sizes if checkpoint.context else None,
         "points": checkpoint.points.header() if checkpoint.points else None,
@@ -117,7 +125,7 @@ def load_checkpoint(model: str | Path, *, backbone: str | Path | None = None, de
     model
         Name of a shipped checkpoint, or path of a ``.safetensors`` file.
     backbone
-        Name or weights file of the backbone, for checkpoints stored without it.
+        Name or weights file of the backbone, for checkpoints stored without it, and for adapters.
 
     Raises
     ------
@@ -132,7 +140,10 @@ def load_checkpoint(model: str | Path, *, backbone: str | Path | None = None, de
         raise WeightsError(f"{path} was trained on {name}, not on {backbone}; drop --backbone or choose another model")
     # Checkpoints from before there were several heads do not say.
     residue = ResidueModel(name, heads=header.get("heads", DEFAULT_HEADS))
-    _fill(residue, _part(arrays, "residue"), path, backbone)
+    given = Path(backbone) if backbone is not None and Path(backbone).is_file() else None
+    _fill(residue, arrays, path, given, header.get("adapter"))
+    if not header.get("adapter"):
+        residue.base = header["name"]
     context = points = None
 
     def smoother_of(part: str, width: int | None) -> Smoother | None:
@@ -179,13 +190,56 @@ def _part(arrays: dict[str, torch.Tensor], name: str) -> dict[str, torch.Tensor]
     return {key.removeprefix(f"{name}."): value for key, value in arrays.items() if key.startswith(f"{name}.")}
 
 
-def _fill(residue: ResidueModel, state: dict[str, torch.Tensor], path: Path, backbone: str | Path | None) -> None:
+def _adapter(model: ResidueModel) -> dict[str, Any] | None:
+    """What the header says of the updates of a model, ``None`` without any."""
+    from s2p.language.lora import base_checksum, lora_updates
+
+    if not (updates := lora_updates(model.backbone)):
+        return None
+    rank, scale = len(updates[0][-1].lora_a), updates[0][-1].scale
+    names = list(dict.fromkeys(name for _, name, _ in updates))
+    known = {"base": model.base, "sha256": model.base_sha256 or base_checksum(model.backbone)}
+    return known | {"rank": rank, "alpha": scale * rank, "targets": names}
+
+
+def _fill(
+    residue: ResidueModel, arrays: dict[str, torch.Tensor], path: Path, given: Path | None, adapter: dict[str, Any] | None
+) -> None:
     """Give the residue model its weights; those of the backbone from elsewhere if the checkpoint has none."""
+    state = _part(arrays, "residue")
     own_weights = any(key.startswith("backbone.") for key in state)
-    if not own_weights:
-        residue.backbone = load_backbone(residue.name, backbone if backbone is not None and Path(backbone).is_file() else None)
+    if adapter:
+        _put_adapter(residue, adapter, path, given)
+        state |= {f"backbone.{key}": value for key, value in _part(arrays, "adapter").items()}
+    elif not own_weights:
+        residue.backbone = load_backbone(residue.name, given)
     report = residue.load_state_dict(state, strict=False)
     allowed = ("backbone.lm_head", "backbone.contact_head") if own_weights else ("backbone.",)
-    missing = [key for key in report.missing_keys if not key.startswith(allowed)]
+    missing = [key for key in report.missing_keys if ".lora_" in key or not key.startswith(allowed)]
     if missing or report.unexpected_keys:
         raise WeightsError(f"{path}: damaged, {len(missing)} arrays are missing and {len(report.unexpected_keys)} unknown")
+    if adapter:
+        from s2p.language.lora import lora_updates
+
+        for *_, update in lora_updates(residue.backbone):
+            update.fold()
+
+
+def _put_adapter(residue: ResidueModel, adapter: dict[str, Any], path: Path, given: Path | None) -> None:
+    """Give the residue model the backbone that an adapter belongs to, with updates that are still to be filled."""
+    from s2p.language.lora import add_lora, base_checksum
+
+    base, wanted = adapter["base"], adapter["sha256"]
+    try:
+        if given is None and base not in BACKBONES:
+            given = shipped if (shipped := weights_path(base)).is_file() else find_backbone(base, download=False)
+        residue.backbone = load_backbone(residue.name, given)
+    except WeightsError as error:
+        raise WeightsError(f"{path} is an adapter of {base}: {error}, or give the file with --backbone") from None
+    if (found := base_checksum(residue.backbone)) != wanted:
+        raise WeightsError(
+            f"{path} is an adapter of {base} with the SHA-256 {wanted[:12]}…, but that of {given or 'the weights found'} is "
+            f"{found[:12]}…; give the weights that it was trained on with --backbone FILE"
+        )
+    add_lora(residue.backbone, adapter["rank"], adapter["alpha"], adapter["targets"])
+    residue.base, residue.base_sha256 = base, found

@@ -6,7 +6,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -83,11 +83,14 @@ def checksum(header: str, arrays: Mapping[str, Tensor]) -> str:
     """SHA-256 of the text of a header and of name, type, shape and bytes of every array."""
     import torch
 
-    parts: list[bytes | memoryview] = [header.encode()]
-    for key in sorted(arrays):
-        value = arrays[key].contiguous()
-        parts += [f"{key} {value.dtype} {tuple(value.shape)}".encode(), value.flatten().view(torch.uint8).numpy().data]
-    return sha256_of(parts)
+    def parts() -> Iterator[bytes | memoryview]:
+        yield header.encode()
+        for key in sorted(arrays):
+            value = arrays[key].detach().cpu().contiguous()  # one at a time
+            yield f"{key} {value.dtype} {tuple(value.shape)}".encode()
+            yield value.flatten().view(torch.uint8).numpy().data
+
+    return sha256_of(parts())
 
 
 def read_weights(path: Path, kind: str, foreign: str, *, gaps: tuple[str, ...] = ()) -> tuple[dict[str, Any], dict[str, Tensor]]:

@@ -167,6 +167,10 @@ class ResidueModel(nn.Module):
         self.heads = tuple(heads)
         self.checkpointing = False
         """Whether layers are computed again in the backward pass (see :func:`encode`)."""
+        self.base: str | None = name
+        """Name of the backbone's weights without updates: fair-esm's, a checkpoint's or a file's; none once they are trained."""
+        self.base_sha256 = ""
+        """Of those weights, where the updates are folded into them."""
         self.backbone = build_backbone(name)
         self.dropout = nn.Dropout(dropout)
         width = BACKBONES[name][1]
@@ -276,7 +280,10 @@ def load_backbone(name: str, weights: str | Path | None = None, *, download: boo
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
-    """Arrays of a fair-esm ``.pt`` or a ``.safetensors`` file, under fair-esm's current names; nothing is unpickled freely."""
+    """Arrays of a fair-esm ``.pt``, a ``.safetensors`` or the backbone of our checkpoints, under fair-esm's current names.
+
+    Nothing is unpickled freely.
+    """
     import argparse
 
     try:
@@ -288,7 +295,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
             with torch.serialization.safe_globals([argparse.Namespace]):
                 loaded = torch.load(path, map_location="cpu", weights_only=True)
             state = loaded.get("model", loaded)
-        return {re.sub(r"^encoder\.(sentence_encoder\.)?", "", key): value for key, value in state.items()}
+        return {re.sub(r"^(encoder\.(sentence_encoder\.)?|residue\.backbone\.)", "", key): value for key, value in state.items()}
     except Exception as error:
         raise WeightsError(f"{path}: cannot be read as ESM-2 weights ({' '.join(str(error).split())[:200]})") from None
 

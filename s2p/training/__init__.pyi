@@ -8,8 +8,6 @@ from .known_sites import embed_structures as embed_structures
 from .known_sites import smoothing_examples as smoothing_examples
 from .loop import Loop as Loop
 from .loop import Stage as Stage
-from .lora import add_lora as add_lora
-from .lora import lora_parameters as lora_parameters
 from .memory import estimate_memory as estimate_memory
 from .smoother import train_smoother as train_smoother
 from .smoother import training_pairs as training_pairs

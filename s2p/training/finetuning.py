@@ -16,14 +16,13 @@ from torch import Tensor, nn
 from s2p.datasets.labelled import LabelledChain
 from s2p.errors import S2PError
 from s2p.evaluation.residues import auprc_trapezoid
-from s2p.io.weights import digest
 from s2p.language.esm import ResidueModel, predict_residues
+from s2p.language.lora import add_lora, base_checksum, lora_parameters, lora_updates, merge_lora, remove_lora
 from s2p.training.batches import ChainsByHead, balanced_weight, by_head, fingerprint, padded, parts, plan
 from s2p.training.config import FinetuneConfig
 from s2p.training.curves import learning_curves
 from s2p.training.loop import Backward, EpochLog, Loop, Stage, StepLog, constant, memory_decay, warm_up_and_decay
-from s2p.training.lora import add_lora, lora_parameters, merge_lora
-from s2p.training.state import settings_of
+from s2p.training.state import load_state, settings_of
 
 __all__ = ["adamw", "evaluate", "finetune", "make_optimizer", "training_dtype"]
 
@@ -40,7 +39,11 @@ def finetune(
     folder: str | Path | None = None,
     quiet: bool = False,
 ) -> list[EpochLog]:
-    """Train ``model`` in place; it ends with the weights of the best validation AUPRC, low-rank updates merged.
+    """Train ``model`` in place; it ends with the weights of the best validation AUPRC.
+
+    Low-rank updates stay beside the weights, which are as they were: ``save_checkpoint`` stores such a model as an adapter, and
+    ``merge_lora`` makes it a plain one. They are merged here if the weights have no name, being trained in this process, and
+    taken away if the training fails.
 
     Parameters
     ----------
@@ -50,7 +53,7 @@ def finetune(
     folder
         Where the logs (``log.csv``, ``steps.csv``), learning curves (``curves.png``) and a state to go on from are written,
         after every epoch and every ``config.save_minutes``. A run that finds there a state of the same configuration and data
-        goes on from it, with the same result as without the break.
+        resumes from it, with the same result as without the interruption; a finished one returns at once.
 
     Returns
     -------
@@ -63,40 +66,58 @@ def finetune(
     """
     config = config or FinetuneConfig()
     task = Task(model, training, validation, config)
-    identity = {"config": settings_of(config, FREE), "data": fingerprint(task.training, task.validation)}
-    kept = None
+    identity: dict[str, Any] = {"config": settings_of(config, FREE), "data": fingerprint(task.training, task.validation)}
+    place = None if folder is None else Path(folder)
     if config.lora_rank:
-        # The state of such a run does not hold the frozen weights, so it has to meet the same ones again.
-        # Heads of pre-training are not in every file of weights, and random where they are not.
-        used = (value for key, value in model.backbone.state_dict().items() if not key.startswith(("lm_head", "contact_head")))
-        identity["backbone"] = digest(used, half=False)
-        add_lora(model.backbone, config.lora_rank, config.lora_alpha, config.lora_targets, seed=config.seed)
-        kept = _is_trained
+        _begin_lora(model, config, identity, place)
+    else:
+        merge_lora(model.backbone)
+        model.base = None
     model.checkpointing = config.checkpointing
     loop = Loop(
         model,
         task.stages(),
         identity,
-        None if folder is None else Path(folder),
+        place,
         config.save_minutes,
         clip_norm=config.clip_norm,
         decay=partial(memory_decay, config.ema_decay) if config.ema_decay else None,
-        kept=kept,
+        kept=_is_trained if config.lora_rank else None,
         scaler=torch.amp.GradScaler(task.device.type, enabled=task.dtype == torch.float16),
         quiet=quiet,
     )
-    for row in loop:
-        if not quiet:
-            print(
-                f"epoch {row['epoch']} ({row['phase']}): training loss {row['train_loss']:.4f}, "
-                f"validation AUPRC {row['validation_auprc']:.4f}",
-                flush=True,
-            )
-        if loop.folder:
-            learning_curves([_entry(row) for row in loop.rows], loop.steps, loop.folder / "curves.png")
-    merge_lora(model.backbone)
+    try:
+        for row in loop:
+            if not quiet:
+                print(
+                    f"epoch {row['epoch']} ({row['phase']}): training loss {row['train_loss']:.4f}, "
+                    f"validation AUPRC {row['validation_auprc']:.4f}",
+                    flush=True,
+                )
+            if loop.folder:
+                learning_curves([_entry(row) for row in loop.rows], loop.steps, loop.folder / "curves.png")
+    except BaseException:
+        remove_lora(model.backbone)
+        raise
+    if model.base is None:
+        merge_lora(model.backbone)
     model.checkpointing = False
     return [_entry(row) for row in loop.rows]
+
+
+def _begin_lora(model: ResidueModel, config: FinetuneConfig, identity: dict[str, Any], folder: Path | None) -> None:
+    """Put fresh updates beside the weights, and their SHA-256 into ``identity``: a state has updates only, and needs the same.
+
+    Updates that are there already are those of the run in ``folder``, if the call is repeated, or part of what is trained on.
+    """
+    updates = lora_updates(model.backbone)
+    identity["backbone"] = base_checksum(model.backbone)
+    if updates and folder and not updates[0][-1].folded and load_state(folder, identity):
+        remove_lora(model.backbone)
+    elif updates:
+        merge_lora(model.backbone)
+        identity["backbone"], model.base = base_checksum(model.backbone), None
+    add_lora(model.backbone, config.lora_rank, config.lora_alpha, config.lora_targets, seed=config.seed)
 
 
 def evaluate(model: ResidueModel, chains: Sequence[LabelledChain], *, head: str | None = None) -> float:

@@ -194,7 +194,7 @@ def run_finetune(job: FinetuneJob, sets: LabelSets, *, resume: bool = False, qui
     path = job.weights or find_weights(job.backbone)
     torch.manual_seed(config.seed)
     model = ResidueModel(job.backbone, config.dropout, tuple(sets.training))
-    model.backbone = load_backbone(job.backbone, path)
+    model.backbone, model.base = load_backbone(job.backbone, path), path.stem
     model = model.to(pick_device(job.device))
     history = finetune(model, sets.training, sets.validation, config, folder=job.work, quiet=quiet)
     figures = {head: _figures(model, head, chains) for head, chains in sets.validation.items()}

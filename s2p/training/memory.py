@@ -15,9 +15,9 @@ from dataclasses import dataclass
 import torch
 
 from s2p.language.esm import BACKBONES, build_backbone, encode_layer
+from s2p.language.lora import FEED_FORWARD
 from s2p.training.config import FinetuneConfig
 from s2p.training.finetuning import training_dtype
-from s2p.training.lora import FEED_FORWARD
 
 __all__ = ["MemoryEstimate", "estimate_memory", "estimate_seconds", "parameter_count"]
 

@@ -86,8 +86,8 @@ def test_a_checkpoint_that_predicts(
     with open(folder / "work" / "log.csv", newline="") as handle:
         best = max(float(row["validation_auprc"]) for row in csv.DictReader(handle))
     assert card["validation"]["general"]["auprc"] == pytest.approx(best, abs=1e-6)
-    assert not [key for key in load_checkpoint(out).model.state_dict() if "lora" in key]
-    prediction = Seq2Pocket.load(out, device="cpu").predict(read_structure(examples / "1ubi.pdb.gz"))
+    assert card["adapter"]["base"] == weights.stem and out.stat().st_size < weights.stat().st_size / 50
+    prediction = Seq2Pocket.load(out, backbone=weights, device="cpu").predict(read_structure(examples / "1ubi.pdb.gz"))
     assert np.isfinite(prediction.probabilities).all()
 
     assert main(command) == 1

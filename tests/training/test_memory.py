@@ -12,8 +12,8 @@ import torch
 
 from s2p.errors import WeightsError
 from s2p.language.esm import BACKBONES, build_backbone
+from s2p.language.lora import add_lora, lora_parameters
 from s2p.training.config import FinetuneConfig
-from s2p.training.lora import add_lora, lora_parameters
 from s2p.training.memory import estimate_memory, estimate_seconds, parameter_count
 
 MEDIUM, LARGE = "esm2_t33_650M_UR50D", "esm2_t36_3B_UR50D"

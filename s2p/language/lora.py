@@ -1,4 +1,4 @@
-"""Low-rank adaptation (LoRA) of an ESM-2: small trainable updates beside frozen weights, merged when training is over.
+"""Low-rank adaptation (LoRA) of an ESM-2: small trainable updates beside frozen weights, and how they are stored by themselves.
 
 Source: Hu et al. 2022, "LoRA: Low-Rank Adaptation of Large Language Models" (arXiv 2106.09685), section 4.1.
 """
@@ -14,8 +14,19 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from s2p.errors import S2PError
+from s2p.io.weights import checksum
 
-__all__ = ["ATTENTION", "FEED_FORWARD", "LoraLinear", "add_lora", "lora_parameters", "merge_lora"]
+__all__ = [
+    "ATTENTION",
+    "FEED_FORWARD",
+    "LoraLinear",
+    "add_lora",
+    "base_checksum",
+    "lora_parameters",
+    "lora_updates",
+    "merge_lora",
+    "remove_lora",
+]
 
 ATTENTION = ("q_proj", "k_proj", "v_proj", "out_proj")
 FEED_FORWARD = ("fc1", "fc2")
@@ -31,23 +42,26 @@ class LoraLinear(nn.Module):
         super().__init__()
         self.base = base.requires_grad_(False)
         self.scale = alpha / rank
+        self.folded = False
+        """Whether ``base`` holds the sum already (see :meth:`fold`)."""
         self.lora_a = nn.Parameter(base.weight.new_empty(rank, base.in_features))
         self.lora_b = nn.Parameter(base.weight.new_zeros(base.out_features, rank))
         nn.init.kaiming_uniform_(self.lora_a, a=math.sqrt(5))
 
     def forward(self, x: Tensor) -> Tensor:
         """(…, in) -> (…, out)."""
-        update = F.linear(F.linear(x, self.lora_a), self.lora_b)
-        out: Tensor = self.base(x) + self.scale * update
-        return out
+        out: Tensor = self.base(x)
+        return out if self.folded else out + self.scale * F.linear(F.linear(x, self.lora_a), self.lora_b)
 
     @torch.no_grad()
-    def merged(self) -> nn.Linear:
-        """The plain linear map that does the same; takes over ``base``."""
-        # The product is summed in fp64: merging should cost no more than the rounding of the sum.
-        update = self.scale * (self.lora_b.double() @ self.lora_a.double())
-        self.base.weight.copy_(self.base.weight.double() + update)
-        return self.base.requires_grad_(True)
+    def fold(self) -> nn.Linear:
+        """Add the update to ``base``, which then does the same by itself; it is returned."""
+        if not self.folded:
+            # The product is summed in fp64: merging should cost no more than the rounding of the sum.
+            update = self.scale * (self.lora_b.double() @ self.lora_a.double())
+            self.base.weight.copy_(self.base.weight.double() + update)
+            self.folded = True
+        return self.base
 
 
 def add_lora(backbone: nn.Module, rank: int, alpha: float, targets: Sequence[str] = ATTENTION, *, seed: int = 0) -> None:
@@ -66,7 +80,7 @@ def add_lora(backbone: nn.Module, rank: int, alpha: float, targets: Sequence[str
         raise S2PError(
             f"LoRA needs a rank of 1 or more and targets of {choices}; got rank {rank}, {', '.join(targets) or 'none'}"
         )
-    if any(isinstance(module, LoraLinear) for module in backbone.modules()):
+    if lora_updates(backbone):
         raise S2PError("this backbone has low-rank updates already; merge them before adding others")
     backbone.requires_grad_(False)
     with torch.random.fork_rng():
@@ -77,16 +91,38 @@ def add_lora(backbone: nn.Module, rank: int, alpha: float, targets: Sequence[str
 
 def merge_lora(backbone: nn.Module) -> None:
     """Add the updates to the weights, so that ``backbone`` is a plain ESM-2 again, every parameter trainable."""
-    for owner, name in list(_places(backbone, (*ATTENTION, *FEED_FORWARD))):
-        module = getattr(owner, name)
-        if isinstance(module, LoraLinear):
-            setattr(owner, name, module.merged())
+    for owner, name, module in lora_updates(backbone):
+        setattr(owner, name, module.fold())
     backbone.requires_grad_(True)
+
+
+def remove_lora(backbone: nn.Module) -> None:
+    """Take away updates that were not folded: ``backbone`` is as it was before :func:`add_lora`, every parameter trainable."""
+    for owner, name, module in lora_updates(backbone):
+        setattr(owner, name, module.base)
+    backbone.requires_grad_(True)
+
+
+def lora_updates(backbone: nn.Module) -> list[tuple[nn.Module, str, LoraLinear]]:
+    """The updates, layer by layer, each with the module that it is an attribute of and its name there."""
+    places = _places(backbone, (*ATTENTION, *FEED_FORWARD))
+    found = ((owner, name, getattr(owner, name)) for owner, name in places)
+    return [(owner, name, module) for owner, name, module in found if isinstance(module, LoraLinear)]
 
 
 def lora_parameters(backbone: nn.Module) -> list[nn.Parameter]:
     """The updates' own parameters, layer by layer."""
-    return [p for module in backbone.modules() if isinstance(module, LoraLinear) for p in (module.lora_a, module.lora_b)]
+    return [p for *_, module in lora_updates(backbone) for p in (module.lora_a, module.lora_b)]
+
+
+def base_checksum(backbone: nn.Module) -> str:
+    """SHA-256 of a backbone's weights, updates that are not folded left out.
+
+    The heads of pre-training are left out: nothing here uses them, and not every file of weights has them.
+    """
+    state = backbone.state_dict().items()
+    used = {key.replace(".base.", "."): value for key, value in state if ".lora_" not in key}
+    return checksum("", {key: value for key, value in used.items() if not key.startswith(("lm_head", "contact_head"))})
 
 
 def _places(backbone: nn.Module, targets: Sequence[str]) -> Iterator[tuple[nn.Module, str]]:

@@ -7,7 +7,17 @@ import torch
 
 from s2p.errors import S2PError
 from s2p.language.esm import ResidueModel, tokenize
-from s2p.training.lora import ATTENTION, FEED_FORWARD, LoraLinear, add_lora, lora_parameters, merge_lora
+from s2p.language.lora import (
+    ATTENTION,
+    FEED_FORWARD,
+    LoraLinear,
+    add_lora,
+    base_checksum,
+    lora_parameters,
+    lora_updates,
+    merge_lora,
+    remove_lora,
+)
 
 TOKENS = torch.from_numpy(tokenize("MKWVHFAAGILPTRSNQDEYC"))[None]
 
@@ -34,7 +44,9 @@ def test_one_linear_map_by_hand() -> None:
         lora.lora_b.copy_(torch.tensor([[1.0], [-1.0]]))
     # A x = 1·1 + 2·1 = 3, times 3, along (1, -1): (1, 1) + (9, -9).
     assert lora(torch.tensor([1.0, 1.0])).tolist() == [10.0, -8.0]
-    assert lora.merged().weight.tolist() == [[4.0, 6.0], [-3.0, -5.0]]
+    assert lora.fold().weight.tolist() == [[4.0, 6.0], [-3.0, -5.0]]
+    assert lora.fold().weight.tolist() == [[4.0, 6.0], [-3.0, -5.0]], "added once"
+    assert lora(torch.tensor([1.0, 1.0])).tolist() == [10.0, -8.0]
 
 
 @pytest.mark.parametrize("targets", [ATTENTION, (*ATTENTION, *FEED_FORWARD), ("v_proj",)], ids=["attention", "all", "value"])
@@ -87,3 +99,20 @@ def test_not_twice() -> None:
     add_lora(model.backbone, 2, 8.0)
     with pytest.raises(S2PError, match="already"):
         add_lora(model.backbone, 2, 8.0)
+
+
+def test_updates_leave_the_weights_and_their_checksum_until_they_are_folded() -> None:
+    model = fresh()
+    before, names = base_checksum(model.backbone), list(model.state_dict())
+    add_lora(model.backbone, 2, 8.0, ("q_proj", "fc2"))
+    shake(model)
+    assert base_checksum(model.backbone) == before
+    assert [name for _, name, _ in lora_updates(model.backbone)] == ["q_proj", "fc2"] * 6
+    remove_lora(model.backbone)
+    assert base_checksum(model.backbone) == before and list(model.state_dict()) == names
+    torch.nn.init.normal_(model.backbone.lm_head.dense.weight)  # type: ignore[union-attr,arg-type]
+    assert base_checksum(model.backbone) == before, "a head of pre-training is not used"
+    add_lora(model.backbone, 2, 8.0)
+    shake(model)
+    merge_lora(model.backbone)
+    assert base_checksum(model.backbone) != before

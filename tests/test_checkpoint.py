@@ -1,0 +1,120 @@
+"""Checkpoints on disk: adapters, and the weights they belong to."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from s2p.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from s2p.config import DEFAULT_MODEL
+from s2p.errors import WeightsError
+from s2p.language.esm import ResidueModel, predict_residues
+from s2p.language.lora import add_lora, base_checksum, lora_parameters, merge_lora
+
+NAME = "esm2_t6_8M_UR50D"
+SEQUENCES = ["MKWVHFAAGILPTRSNQDEYC", "ACDEFGHIKLMNPQRSTVWY"]
+
+
+def adapted(seed: int = 0) -> ResidueModel:
+    """Random weights with updates that matter."""
+    torch.manual_seed(seed)
+    model = ResidueModel(NAME).eval()
+    add_lora(model.backbone, 4, 8.0, ("q_proj", "v_proj", "fc1"))
+    with torch.no_grad():
+        for p in lora_parameters(model.backbone):
+            p.normal_(std=0.05)
+    return model
+
+
+def write_base(model: ResidueModel, path: Path) -> Path:
+    """The weights below the updates, as a file that lacks the heads of pre-training."""
+    state = {key.replace(".base.", "."): value for key, value in model.backbone.state_dict().items() if ".lora_" not in key}
+    save_file({key: value.clone() for key, value in state.items() if not key.startswith(("lm_head", "contact"))}, path)
+    return path
+
+
+def checkpoint(model: ResidueModel) -> Checkpoint:
+    return Checkpoint("mine", model, None, None, 0.5, 0.4, "published")
+
+
+def scores(model: ResidueModel) -> np.ndarray:
+    return np.concatenate([logits for logits, _ in predict_residues(model, SEQUENCES)])
+
+
+def header_of(path: Path) -> dict[str, object]:
+    with safe_open(path, framework="pt") as handle:
+        return json.loads(handle.metadata()["s2p"])
+
+
+@pytest.mark.parametrize(("half", "tolerance"), [(False, 1e-6), (True, 1e-2)])
+def test_an_adapter_predicts_what_the_merged_model_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, half: bool, tolerance: float
+) -> None:
+    model, path = adapted(), tmp_path / "adapter.safetensors"
+    base = write_base(model, tmp_path / f"{NAME}.safetensors")
+    sha = base_checksum(model.backbone)
+    monkeypatch.setenv("S2P_WEIGHTS", str(tmp_path))
+    save_checkpoint(checkpoint(model), path, half=half)
+    about = {"base": NAME, "sha256": sha, "rank": 4, "alpha": 8.0, "targets": ["q_proj", "v_proj", "fc1"]}
+    assert header_of(path)["adapter"] == about
+    # 6 layers of two maps 320 -> 320 and one 320 -> 1280, and the head: a share of the weights' size.
+    assert path.stat().st_size < (4 if not half else 2) * 6 * 4 * (4 * 320 + 1600) + 20_000 < base.stat().st_size / 10
+    loaded = load_checkpoint(path).model
+    merge_lora(model.backbone)
+    np.testing.assert_allclose(scores(loaded), scores(model), atol=tolerance)
+    assert (scores(loaded) != scores(model)).any() == half
+    # What was loaded is stored as an adapter of the same weights again, bit by bit.
+    save_checkpoint(load_checkpoint(path), tmp_path / "again.safetensors", half=half)
+    assert header_of(tmp_path / "again.safetensors") == header_of(path)
+    assert np.array_equal(scores(load_checkpoint(tmp_path / "again.safetensors").model), scores(loaded))
+    # And whole once it is merged.
+    save_checkpoint(checkpoint(model), tmp_path / "whole.safetensors", half=False)
+    monkeypatch.delenv("S2P_WEIGHTS")
+    assert np.array_equal(scores(load_checkpoint(tmp_path / "whole.safetensors").model), scores(model))
+
+
+def test_an_adapter_of_a_shipped_checkpoint(tmp_path: Path) -> None:
+    model, path = load_checkpoint(DEFAULT_MODEL).model, tmp_path / "adapter.safetensors"
+    plain = scores(model)
+    assert model.base == DEFAULT_MODEL
+    add_lora(model.backbone, 2, 8.0)
+    torch.nn.init.normal_(lora_parameters(model.backbone)[1], std=0.05)
+    save_checkpoint(checkpoint(model), path, half=False)
+    loaded = load_checkpoint(path)
+    np.testing.assert_allclose(scores(loaded.model), scores(model), atol=1e-5)
+    assert np.abs(scores(loaded.model) - plain).max() > 1e-3 and header_of(path)["adapter"]["base"] == DEFAULT_MODEL  # type: ignore[index]
+
+
+def test_wrong_and_missing_bases_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("S2P_WEIGHTS", str(tmp_path))
+    model, path = adapted(), tmp_path / "adapter.safetensors"
+    right, wrong = write_base(model, tmp_path / "right.safetensors"), write_base(adapted(1), tmp_path / "wrong.safetensors")
+    model.base = "own"
+    save_checkpoint(checkpoint(model), path)
+    with pytest.raises(
+        WeightsError, match=r"adapter.safetensors is an adapter of own: the weights of own are not here.*--backbone$"
+    ):
+        load_checkpoint(path)
+    with pytest.raises(WeightsError, match=r"is an adapter of own with the SHA-256 .*wrong.safetensors is .*--backbone FILE$"):
+        load_checkpoint(path, backbone=wrong)
+    given = load_checkpoint(path, backbone=right).model
+    right.rename(tmp_path / "own.safetensors")
+    assert np.array_equal(scores(load_checkpoint(path).model), scores(given))
+
+
+def test_a_damaged_adapter_is_refused(tmp_path: Path) -> None:
+    model, path = adapted(), tmp_path / "adapter.safetensors"
+    base = write_base(model, tmp_path / "base.safetensors")
+    save_checkpoint(checkpoint(model), path)
+    with safe_open(path, framework="pt") as handle:
+        arrays = {key: handle.get_tensor(key) for key in handle.keys()}  # noqa: SIM118 - not a dict
+    arrays.pop(min(arrays))
+    save_file(arrays, path, metadata={"s2p": json.dumps(header_of(path))})
+    with pytest.raises(WeightsError, match="damaged, 1 arrays are missing"):
+        load_checkpoint(path, backbone=base)
