@@ -71,7 +71,7 @@ def worker(arguments: list[str]) -> None:
 
     sys.path[:0] = [str(HERE), str(HERE.parent)]
     # Compiled by numba, which must see the code as it is.
-    compiled = ["s2p.structure.cells", "s2p.residues", "s2p.surface.points"]
+    compiled = ["s2p.surface.kernels", "s2p.residues", "s2p.surface.points"]
     with atheris.instrument_imports(include=["s2p", "biotite.structure.io.pdbx"], exclude=compiled):
         from examination import examine
     from mutations import mutate, seeds

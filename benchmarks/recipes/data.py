@@ -19,7 +19,7 @@ from s2p.errors import S2PError
 from s2p.io.files import read_csv, write_csv
 from s2p.io.runtime import progress_bar
 from s2p.structure.alignment import labels_on_chain
-from s2p.structure.cells import binding_residues
+from s2p.structure.arrays import binding_residues
 from s2p.structure.reading import Structure, read_structure
 
 __all__ = [

@@ -15,7 +15,7 @@ from scipy.spatial import cKDTree
 from s2p.config import Checked, LabelConfig, Natural, NonNegative, Positive, Share
 from s2p.datasets.splits import homologous
 from s2p.structure.alignment import align
-from s2p.structure.cells import binding_residues
+from s2p.structure.arrays import binding_residues
 from s2p.structure.reading import Structure
 from s2p.structure.transforms import superposition
 

@@ -37,7 +37,7 @@ from s2p.models.crossbind.config import CrossBindConfig
 from s2p.models.crossbind.network import CrossBind, residue_logits
 from s2p.models.encoder import BACKBONE
 from s2p.prediction import sigmoid
-from s2p.structure.cells import binding_residues
+from s2p.structure.arrays import binding_residues
 from s2p.structure.reading import Structure
 
 __all__ = ["VARIANTS", "Held", "compare", "main", "read_examples"]

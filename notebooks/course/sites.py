@@ -17,7 +17,7 @@ from s2p.errors import S2PError
 from s2p.output.palette import LIGAND, OUTSIDE, POCKETS
 from s2p.output.pictures import draw_bonds
 from s2p.prediction import Pocket, Prediction
-from s2p.structure.cells import binding_residues
+from s2p.structure.arrays import binding_residues
 from s2p.structure.files.formats import read_sdf_ligand
 from s2p.structure.ligands import LigandSite, file_bonds, label_row, ligand_sites
 from s2p.structure.reading import Structure, read_structure

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from s2p.datasets.labelled import LabelledChain
 from s2p.predictor import load_structure
-from s2p.structure.cells import binding_residues
+from s2p.structure.arrays import binding_residues
 from s2p.structure.files.formats import read_sdf_ligand
 from s2p.structure.ligands import ligand_sites
 from s2p.training.known_sites import KnownSites

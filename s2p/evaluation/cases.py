@@ -16,7 +16,7 @@ from s2p.datasets.splits import read_splits
 from s2p.errors import S2PError
 from s2p.io.files import read_csv
 from s2p.structure.alignment import labels_on_chain
-from s2p.structure.cells import binding_residues
+from s2p.structure.arrays import binding_residues
 from s2p.structure.files.formats import read_sdf_ligand
 from s2p.structure.ligands import relevant_ligands
 from s2p.structure.reading import Structure, is_structure_file, read_structure, stem

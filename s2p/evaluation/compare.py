@@ -24,7 +24,7 @@ from s2p.evaluation.residues import overlap_figures
 from s2p.evaluation.rows import ComplexResult, ProteinRow, SiteRow
 from s2p.pockets.hits import dca, dcc, site_center, site_overlaps
 from s2p.prediction import Prediction
-from s2p.structure.cells import binding_residues
+from s2p.structure.arrays import binding_residues
 
 __all__ = ["evaluate_complex"]
 

@@ -28,7 +28,7 @@ from s2p.output.track import CAPTION, in_words, track_figure
 from s2p.pockets.hits import ligand_hits, pocket_fragmentation_index
 from s2p.prediction import Prediction
 from s2p.predictor import ResidueScores, Seq2Pocket, load, load_structure
-from s2p.structure.cells import binding_residues
+from s2p.structure.arrays import binding_residues
 from s2p.structure.ligands import relevant_ligands
 from s2p.structure.reading import Structure
 

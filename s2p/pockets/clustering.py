@@ -11,7 +11,7 @@ from scipy.spatial.distance import cdist
 
 from s2p.config import ClusterConfig
 from s2p.io.runtime import numba
-from s2p.structure.cells import CellList, build_cells, cell_runs
+from s2p.surface.kernels import CellList, build_cells, cell_runs
 
 __all__ = ["MeanShiftResult", "mean_shift", "vote"]
 
@@ -27,7 +27,7 @@ class MeanShiftResult:
 
 
 @numba.njit(cache=True, nogil=True)
-def _climb(
+def _ascend(
     seeds: NDArray[np.float64], cells: CellList, bandwidth: float, max_iterations: int
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:  # pragma: no cover - compiled
     """Move every seed to the mean of the points within the bandwidth until it rests; centres and window sizes."""
@@ -100,7 +100,7 @@ def mean_shift(
     if not len(x):
         return MeanShiftResult(np.zeros(0, np.int64), np.zeros((0, 3)))
     seeds = x if seeding == "points" else _binned(x, bandwidth)
-    climbed, counts = _climb(seeds, build_cells(x, bandwidth), float(bandwidth), max_iterations)
+    climbed, counts = _ascend(seeds, build_cells(x, bandwidth), float(bandwidth), max_iterations)
     climbed, counts = climbed[counts > 0], counts[counts > 0]
     order = np.lexsort((climbed[:, 2], climbed[:, 1], climbed[:, 0], counts))[::-1]
     # Equal centres have equal counts, so that the copies of a centre follow it and are dropped.

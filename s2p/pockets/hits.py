@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from s2p.prediction import Prediction
-from s2p.structure.cells import binding_residues
+from s2p.structure.arrays import binding_residues
 from s2p.structure.ligands import relevant_ligands
 from s2p.structure.reading import Ligand
 
@@ -80,7 +80,7 @@ class LigandHit:
     n_atoms: int
     """Heavy atoms."""
     n_residues: int
-    """Residues that bind it (:func:`s2p.structure.cells.binding_residues`)."""
+    """Residues that bind it (:func:`s2p.structure.arrays.binding_residues`)."""
     found: bool
     pocket: int
     """Rank; 0 if no pocket was predicted."""

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 from s2p.config import Checked, Positive, Share
 from s2p.errors import WeightsError
 from s2p.prediction import Pocket, sigmoid
-from s2p.structure.cells import count_neighbours
 from s2p.structure.reading import Structure
 from s2p.surface.features import BACKBONE, PointConfig, PointEncoder, feature_names
 from s2p.surface.points import swept_volume
@@ -64,10 +64,10 @@ def pocket_features(
     """
     if not clusters:
         return np.zeros((0, len(FEATURES))), np.zeros(0)
-    rows, volumes = [], []
+    rows, volumes, atoms = [], [], cKDTree(structure.atoms.coord)
     for cluster in clusters:
         p, points = probabilities[cluster.residues], cluster.points
-        burial = count_neighbours(points, structure.atoms.coord, 8.0) / 100
+        burial = atoms.query_ball_point(points, 8.0, return_length=True) / 100
         volume = swept_volume(points if surroundings is None else surroundings.inside(points), probe_radius)
         logs = np.log1p(p.sum()), np.log1p(len(points)), np.log1p(volume)
         exposed, smooth = len(points) / len(cluster.atoms), smoothed[cluster.residues].mean()

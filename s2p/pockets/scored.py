@@ -16,9 +16,10 @@ from scipy.spatial import cKDTree
 from s2p.io.runtime import numba
 from s2p.pockets.ranking import PocketModel, PointPocketConfig, PointScorer, originals, places, ranked
 from s2p.prediction import Pocket
-from s2p.structure.cells import CellList, binding_residues, build_cells, cell_runs
+from s2p.structure.arrays import binding_residues
 from s2p.structure.reading import Structure
 from s2p.surface.features import PointConfig, point_features, protein_points
+from s2p.surface.kernels import CellList, build_cells, cell_runs
 from s2p.surface.points import SurfacePoints, swept_volume
 from s2p.surface.surroundings import Surroundings, assemblies
 

@@ -1,4 +1,4 @@
-from .cells import binding_residues as binding_residues
+from .arrays import binding_residues as binding_residues
 from .ligands import ADDITIVES as ADDITIVES
 from .ligands import ligand_labels as ligand_labels
 from .ligands import ligand_sites as ligand_sites

@@ -9,11 +9,25 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
+from scipy.spatial import cKDTree
 
+from s2p.config import LabelConfig
 from s2p.errors import StructureError
 
-__all__ = ["AtomTable", "Atoms", "Columns", "Ligand", "Residues", "Structure", "changes", "check_count", "codes", "joined"]
+__all__ = [
+    "AtomTable",
+    "Atoms",
+    "Columns",
+    "Ligand",
+    "Residues",
+    "Structure",
+    "binding_residues",
+    "changes",
+    "check_count",
+    "codes",
+    "joined",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -180,6 +194,33 @@ class Structure:
             f"Structure({self.name!r}: {len(self.residues)} residues and {len(self.atoms)} atoms in chains "
             f"{', '.join(self.chains)}; {len(self.ligands)} ligands)"
         )
+
+
+def binding_residues(
+    structure: Structure | Atoms, ligand_coord: ArrayLike, cutoff: float = LabelConfig.cutoff
+) -> NDArray[np.int32]:
+    """Residues with a heavy atom within ``cutoff`` of a ligand heavy atom.
+
+    Parameters
+    ----------
+    structure
+        Or its ``atoms``.
+    ligand_coord
+        (L, 3) heavy-atom coordinates, Å.
+    cutoff
+        Å, inclusive.
+
+    Returns
+    -------
+    (K,) int32
+        0-based residue indices, ascending.
+    """
+    atoms = structure.atoms if isinstance(structure, Structure) else structure
+    ligand = np.asarray(ligand_coord, dtype=np.float64).reshape(-1, 3)
+    if not len(ligand) or not len(atoms):
+        return np.empty(0, dtype=np.int32)
+    distance, _ = cKDTree(ligand).query(atoms.coord.astype(np.float64), distance_upper_bound=np.nextafter(cutoff, np.inf))
+    return np.unique(atoms.residue_index[distance <= cutoff]).astype(np.int32)
 
 
 def joined(tables: Sequence[AtomTable]) -> AtomTable:

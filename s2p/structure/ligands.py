@@ -1,12 +1,12 @@
 """Ligands of a structure: which of its molecules count, what they are bonded to, and which residues bind them.
 
 A residue binds when one of its heavy atoms lies within a cutoff (4.5 Å, our choice) of a heavy atom of a ligand that counts
-(:mod:`s2p.structure.cells`). Which molecules of a crystal structure count is a convention, and this module holds it:
-:func:`relevant_ligands` takes molecules that are large enough and none of :data:`ADDITIVES`, one residue at a time. It is what
-evaluation, explorer and notebooks call a true ligand. :func:`ligand_sites`, which makes labels for training, starts from the
-same molecules and looks at their bonds: those bonded to each other become one ligand, and a sugar of a glycan on the protein is
-left out. Both give the same ligands in every structure of ``data/examples``. Pictures and reports show all molecules, additives
-too.
+(:func:`~s2p.structure.arrays.binding_residues`). Which molecules of a crystal structure count is a convention, and this
+module holds it: :func:`relevant_ligands` takes molecules that are large enough and none of :data:`ADDITIVES`, one residue at
+a time. It is what evaluation, explorer and notebooks call a true ligand. :func:`ligand_sites`, which makes labels for
+training, starts from the same molecules and looks at their bonds: those bonded to each other become one ligand, and a sugar
+of a glycan on the protein is left out. Both give the same ligands in every structure of ``data/examples``. Pictures and
+reports show all molecules, additives too.
 
 Bonds are what the file says (LINK records, ``struct_conn`` of type covale) and what distances say: two non-metal atoms closer
 than the sum of their covalent radii and a tolerance. Coordination of metals is not covalent.
@@ -24,8 +24,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from s2p.config import LabelConfig, ReadConfig
-from s2p.structure.arrays import Atoms, Ligand, Structure
-from s2p.structure.cells import binding_residues
+from s2p.structure.arrays import Atoms, Ligand, Structure, binding_residues
 from s2p.structure.files.formats import read_annotations, read_content
 from s2p.structure.files.names import known_names
 from s2p.structure.reading import read_molecules

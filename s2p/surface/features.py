@@ -13,9 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from s2p.config import Checked, Count, Positive
-from s2p.structure.cells import build_cells
 from s2p.structure.reading import Structure
-from s2p.surface.kernels import among_points, around_points
+from s2p.surface.kernels import among_points, around_points, build_cells
 from s2p.surface.points import SurfacePoints, atom_radii, sphere
 from s2p.surface.surroundings import Surroundings
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from s2p.io.runtime import numba
-from s2p.structure.cells import CellList, build_cells, cell_runs
+from s2p.surface.kernels import CellList, build_cells, cell_runs
 
 __all__ = ["SurfacePoints", "accessible_area", "atom_radii", "soft_points", "sphere", "surface_points", "swept_volume"]
 
@@ -88,7 +88,7 @@ def surface_points(
 
 
 @numba.njit(cache=True)
-def _shares(
+def _exposed_shares(
     coord: NDArray[np.float64],
     radius: NDArray[np.float64],
     wanted: NDArray[np.int64],
@@ -152,7 +152,7 @@ def soft_points(
     wanted = np.arange(len(coord)) if wanted is None else np.asarray(wanted, dtype=np.int64)
     radius, points = atom_radii(element, probe_radius), sphere(n_points).astype(np.float64)
     xyz = np.ascontiguousarray(coord, dtype=np.float64)
-    shares = _shares(xyz, radius, wanted, points, build_cells(xyz, 2 * float(radius.max()) + softness), softness)
+    shares = _exposed_shares(xyz, radius, wanted, points, build_cells(xyz, 2 * float(radius.max()) + softness), softness)
     row, k = np.nonzero(shares)
     atom = wanted[row]
     return SoftPoints(xyz[atom] + radius[atom, None] * points[k], atom, shares[row, k].astype(np.float64))
@@ -169,47 +169,16 @@ def accessible_area(
     return np.asarray(exposed / n_points * 4 * np.pi * atom_radii(element, probe_radius) ** 2)
 
 
-@numba.njit(cache=True)
-def _filled(points: NDArray[np.float64], radius: float, spacing: float) -> int:  # pragma: no cover - compiled
-    """Number of grid positions within ``radius`` of a point, in a hash table: far points cost no more than near ones."""
-    reach = int(np.ceil(radius / spacing)) + 1
-    low, high = np.empty(3, np.int64), np.empty(3, np.int64)
-    for axis in range(3):
-        low[axis] = int(np.floor(points[:, axis].min() / spacing)) - reach
-        high[axis] = int(np.floor(points[:, axis].max() / spacing)) + reach + 1
-    # Every position within the radius has its cube within the radius plus half a diagonal.
-    most = len(points) * int(4.19 * (radius / spacing + 0.87) ** 3 + 1)
-    size = 64
-    while size < 2 * most:
-        size *= 2
-    table = np.full(size, -1, np.int64)
-    distinct = 0
-    for p in range(len(points)):
-        x, y, z = points[p, 0], points[p, 1], points[p, 2]
-        cx, cy, cz = int(np.round(x / spacing)), int(np.round(y / spacing)), int(np.round(z / spacing))
-        for i in range(cx - reach, cx + reach + 1):
-            for j in range(cy - reach, cy + reach + 1):
-                dxy = (i * spacing - x) ** 2 + (j * spacing - y) ** 2
-                if dxy > radius * radius:
-                    continue
-                row = (i - low[0]) * (high[1] - low[1] + 1) + (j - low[1])
-                for k in range(cz - reach, cz + reach + 1):
-                    if dxy + (k * spacing - z) ** 2 <= radius * radius:
-                        code = row * (high[2] - low[2] + 1) + (k - low[2])
-                        slot = ((code * 2654435761) >> 16) & (size - 1)  # Knuth's multiplier scatters neighbours
-                        while table[slot] >= 0 and table[slot] != code:
-                            slot = (slot + 1) & (size - 1)
-                        if table[slot] < 0:
-                            table[slot] = code
-                            distinct += 1
-    return distinct
-
-
 def swept_volume(points: NDArray[np.floating], probe_radius: float = 1.6, spacing: float = 0.8) -> float:
     """Volume (Å³) of the union of probe spheres at the points, on a grid of ``spacing`` Å.
 
     Probes at SAS points touch no atom, so this is solvent volume along the pocket's wall.
     """
-    if not len(points):
-        return 0.0
-    return int(_filled(np.ascontiguousarray(points, dtype=np.float64), probe_radius, spacing)) * spacing**3
+    reach = int(np.ceil(probe_radius / spacing)) + 1
+    steps = np.indices((2 * reach + 1,) * 3).reshape(3, -1).T - reach
+    filled = np.zeros(0, np.int64)
+    for part in np.array_split(np.asarray(points, np.float64), 1 + len(points) // 1024):  # bounds memory
+        cells = np.rint(part / spacing).astype(np.int64)[:, None] + steps
+        inside = np.square(cells * spacing - part[:, None]).sum(axis=-1) <= probe_radius * probe_radius
+        filled = np.union1d(filled, cells[inside] @ np.array([1 << 42, 1 << 21, 1]))  # one number for each cell
+    return len(filled) * spacing**3

@@ -7,9 +7,10 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
-from s2p.structure.cells import CellList, build_cells, count_neighbours
 from s2p.structure.reading import Structure
+from s2p.surface.kernels import CellList, build_cells
 from s2p.surface.points import SoftPoints, soft_points
 
 __all__ = ["Surroundings", "assemblies", "principal_frame"]
@@ -118,7 +119,7 @@ def _in_contact(structure: Structure) -> NDArray[np.int64]:
         first, last = np.maximum(low[a], low) - CONTACT, np.minimum(high[a], high) + CONTACT
         for b in np.flatnonzero((first <= last).all(axis=1) & (group != group[a])).tolist():
             one, other = (x[((x >= first[b]) & (x <= last[b])).all(axis=1)] for x in (clouds[a], clouds[b]))
-            if len(one) and len(other) and count_neighbours(one, other, CONTACT).any():
+            if len(one) and len(other) and cKDTree(one).count_neighbors(cKDTree(other), CONTACT):
                 group[group == group[b]] = group[a]
     return np.asarray(group[chain])
 

@@ -20,7 +20,7 @@ from s2p.io.runtime import progress_bar
 from s2p.language.cache import embed_residues
 from s2p.language.esm import LanguageOutput, ResidueModel, load_backbone
 from s2p.predictor import by_residue
-from s2p.structure.cells import binding_residues
+from s2p.structure.arrays import binding_residues
 from s2p.structure.reading import SUFFIXES, Structure, read_structure
 from s2p.training.smoother import SmoothingExample
 

@@ -21,7 +21,7 @@ from s2p.datasets.enhancement import EnhancedChain, enhance_structures
 from s2p.datasets.labelled import LabelledChain
 from s2p.errors import S2PError
 from s2p.output.pictures import static_png
-from s2p.structure.cells import binding_residues
+from s2p.structure.arrays import binding_residues
 from s2p.structure.ligands import ligand_sites
 from s2p.structure.reading import Structure, read_structure
 

@@ -72,7 +72,7 @@ PROBE = """
 import os, sys, tempfile
 if "none" in sys.argv:
     tempfile.tempdir = "/nowhere"
-import s2p.structure.cells
+import s2p.surface.kernels
 from s2p.io import runtime
 runtime.numba.njit(cache=True)(runtime._probe)()
 print(os.environ.get("NUMBA_CACHE_DIR"))

@@ -10,7 +10,7 @@ from builders import make_structure
 
 from course.sites import label_rows
 from s2p.config import LabelConfig
-from s2p.structure.cells import binding_residues
+from s2p.structure.arrays import binding_residues
 from s2p.structure.ligands import (
     ADDITIVES,
     BIOLOGICAL_IONS,

@@ -133,16 +133,3 @@ def test_swept_volume_counts_every_position_once(n: int, seed: int, spread: floa
         near = np.stack(np.meshgrid(*(np.arange(-4, 5) + round(v / 0.8) for v in point), indexing="ij"), -1).reshape(-1, 3)
         found |= set(map(tuple, near[((near * 0.8 - point) ** 2).sum(axis=1) <= 1.6**2].tolist()))
     assert swept_volume(points, 1.6, spacing=0.8) == pytest.approx(len(found) * 0.8**3)
-
-
-@settings(max_examples=25, deadline=None)
-@given(st.integers(1, 80), st.integers(1, 80), st.integers(0, 2**32 - 1), st.sampled_from([2.0, 8.0]))
-def test_neighbour_counts_equal_a_kd_tree(n: int, m: int, seed: int, radius: float) -> None:
-    from scipy.spatial import cKDTree
-
-    from s2p.structure.cells import count_neighbours
-
-    draw = np.random.default_rng(seed)
-    coord, points = draw.uniform(-15, 15, (n, 3)), draw.uniform(-40, 40, (m, 3))
-    expected = cKDTree(coord).query_ball_point(points, radius, return_length=True)
-    assert count_neighbours(points, coord, radius).tolist() == expected.tolist()

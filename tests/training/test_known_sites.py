@@ -15,7 +15,7 @@ from s2p.datasets.splits import split_complexes
 from s2p.errors import S2PError, WeightsError
 from s2p.language.esm import predict_residues
 from s2p.predictor import Seq2Pocket
-from s2p.structure.cells import binding_residues
+from s2p.structure.arrays import binding_residues
 from s2p.structure.reading import read_structure
 from s2p.training.known_sites import embed_structures, frozen_model, read_known_sites, smoothing_examples
 

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from benchmarks.recipes.published import main
 from s2p.datasets.labelled import LabelledChain
 from s2p.language.esm import build_backbone
-from s2p.structure.cells import binding_residues
+from s2p.structure.arrays import binding_residues
 from s2p.structure.ligands import relevant_ligands
 from s2p.structure.reading import read_structure
 

@@ -19,7 +19,7 @@ from s2p.datasets.labelled import Complex, LabelledChain
 from s2p.errors import S2PError
 from s2p.models.vabsnet.config import VabsNetConfig
 from s2p.models.vabsnet.predictor import VabsNetPredictor
-from s2p.structure.cells import binding_residues
+from s2p.structure.arrays import binding_residues
 from s2p.structure.reading import read_structure
 
 

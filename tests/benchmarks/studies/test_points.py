@@ -23,7 +23,7 @@ from s2p.errors import S2PError
 from s2p.evaluation.cases import Case, Truth
 from s2p.evaluation.config import BenchmarkConfig
 from s2p.predictor import Seq2Pocket
-from s2p.structure.cells import binding_residues
+from s2p.structure.arrays import binding_residues
 
 FEW = BenchmarkConfig(n_bootstrap=20)
 TRAINING = replace(PointTrainConfig.fast(), n_components=0, positives=30, negatives=60, epochs=6)

@@ -24,7 +24,7 @@ from s2p.models.vabsnet.predictor import Blend, Stack, VabsNetCheckpoint, VabsNe
 from s2p.pockets.hits import dca
 from s2p.prediction import Predictor
 from s2p.predictor import Seq2Pocket
-from s2p.structure.cells import binding_residues
+from s2p.structure.arrays import binding_residues
 from s2p.structure.reading import read_structure
 
 

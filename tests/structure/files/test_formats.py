@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from s2p.errors import StructureError
-from s2p.structure.cells import binding_residues
+from s2p.structure.arrays import binding_residues
 from s2p.structure.files.formats import read_sdf_ligand
 from s2p.structure.reading import read_structure
 

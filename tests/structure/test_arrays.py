@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from s2p.config import LabelConfig
-from s2p.structure.cells import binding_residues
+from s2p.structure.arrays import binding_residues
 from s2p.structure.ligands import relevant_ligands
 from s2p.structure.reading import Atoms, read_structure
 
