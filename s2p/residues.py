@@ -30,6 +30,7 @@ __all__ = [
     "context_features",
     "context_logits",
     "neighbour_mean",
+    "neighbours",
     "smooth",
     "smoother_logits",
 ]
@@ -237,30 +238,39 @@ class Smoother(nn.Module):
         return torch.squeeze(self.layers(x), -1)
 
 
+def neighbours(
+    rows: NDArray[np.int64], ca_coord: NDArray[np.float32], members: NDArray[np.int64], radius: float
+) -> sparse.csr_matrix:
+    """(R, M) ones where one of the ``members`` is closer than ``radius`` (Å, CA, strict) to one of ``rows``, itself left out.
+
+    ``rows`` (R,) and ``members`` (M,) are residue indices, ``ca_coord`` is (N, 3) Å; columns ascend within a row.
+    """
+    pairs = cKDTree(ca_coord[rows]).sparse_distance_matrix(cKDTree(ca_coord[members]), radius, output_type="ndarray")
+    close = (pairs["v"] < radius) & (rows[pairs["i"]] != members[pairs["j"]])
+    i, j = pairs["i"][close], pairs["j"][close]
+    return sparse.csr_matrix((np.ones(len(i), np.float32), (i, j)), shape=(len(rows), len(members)))
+
+
 def neighbour_mean(
     rows: NDArray[np.int64],
     ca_coord: NDArray[np.float32],
     members: NDArray[np.int64],
     radius: float,
-    embeddings: NDArray[np.float32],
+    embeddings: NDArray[np.floating],
 ) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.int64]]:
-    """Mean embedding of the ``members`` closer than ``radius`` (Å, CA, strict) to each of ``rows``, itself left out.
+    """Mean embedding of the :func:`neighbours` of each row; ``embeddings`` is (N, d).
 
-    ``rows`` (R,) and ``members`` (M,) are residue indices, not empty; ``ca_coord`` is (N, 3) Å, ``embeddings`` (N, d). Returned
-    are the (H,) positions in ``rows`` with at least one such member, the (H, d) means, and the (H,) numbers of members.
+    Returned are the (H,) positions in ``rows`` with at least one such member, the (H, d) means, and the (H,) numbers of members.
     """
-    pairs = cKDTree(ca_coord[rows]).sparse_distance_matrix(cKDTree(ca_coord[members]), radius, output_type="ndarray")
-    close = (pairs["v"] < radius) & (rows[pairs["i"]] != members[pairs["j"]])
-    i, j = pairs["i"][close], pairs["j"][close]
-    near = sparse.csr_matrix((np.ones(len(i), np.float32), (i, j)), shape=(len(rows), len(members)))
-    count = np.bincount(i, minlength=len(rows))
+    near = neighbours(rows, ca_coord, members, radius)
+    count = np.diff(near.indptr).astype(np.int64)
     has = np.flatnonzero(count)
-    means = (near[has] @ embeddings[members]) / count[has, None]
+    means = (near[has] @ embeddings[members].astype(np.float32)) / count[has, None]
     return has, means.astype(np.float32), count[has]
 
 
 def candidates(
-    ca_coord: NDArray[np.float32], positive: NDArray[np.bool_], embeddings: NDArray[np.float32], radius: float = 15.0
+    ca_coord: NDArray[np.float32], positive: NDArray[np.bool_], embeddings: NDArray[np.floating], radius: float = 15.0
 ) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.int64]]:
     """Residues that smoothing may add, those with a predicted one closer than ``radius`` (Å, strict).
 

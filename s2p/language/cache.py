@@ -1,28 +1,37 @@
-"""Embeddings kept on disk, so that every chain goes through the language model once per model.
+"""Embeddings kept on disk, so that every chain goes through the language model once per model, and read without filling memory.
 
-One file a chain, ``FOLDER/MODEL/XX/SEQUENCE.safetensors``: MODEL is a hash of the weights and of what else changes the numbers,
-SEQUENCE one of the sequence, XX its first two digits. Files appear whole or not at all, so that several processes may share a
-folder; one that cannot be read is computed again. Nothing is ever deleted: remove the folder of a model to free its space.
+Each run that computes some writes one file ``FOLDER/MODEL/NAME.npy``, a row for every residue (its logit and, in half precision,
+its embedding), and beside it ``NAME.json``, which says by the hash of each sequence where its rows are. MODEL is a hash of the
+weights and of what else changes the numbers. Rows are memory-mapped: only those that are looked at are read. The index is
+renewed as a run goes on and never names rows that are not there, so that an interrupted run loses little, and several
+processes may share a folder. Nothing is ever deleted: remove the folder of a model to free its space.
 """
 
 from __future__ import annotations
 
 import json
+import secrets
+import shutil
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load, save
+from numpy.typing import NDArray
 
 from s2p.config import WindowConfig
+from s2p.errors import S2PError
 from s2p.io.downloads import cache_folder
-from s2p.io.files import make_folder, sha256_of, write_bytes
+from s2p.io.files import make_folder, sha256_of, write_text, writing_error
 from s2p.io.runtime import progress_bar
 from s2p.io.weights import digest
 from s2p.language.esm import LanguageOutput, ResidueModel, predict_residues, token_batches
 
 __all__ = ["embed_residues", "model_key"]
+
+INDEX_SECONDS = 30.0
+"""The index is renewed this often."""
 
 
 def model_key(model: ResidueModel, windows: WindowConfig | None = None) -> str:
@@ -52,54 +61,89 @@ def embed_residues(
     """:func:`s2p.language.esm.predict_residues` with a memory: chains that the same model has seen are read from disk.
 
     ``folder`` is by default ``embeddings`` in :func:`s2p.io.downloads.cache_folder`, and made if need be; ``note`` is
-    called with a sentence for every entry that cannot be read and is computed again.
+    called with a sentence for every file that cannot be read, whose chains are computed again.
 
     Returns
     -------
-    Per chain (n,) logits and (n, d) embeddings, float32. Embeddings come out of a layer norm, so they fit fp16 and are stored in
-    it; those that have just been computed are rounded too, so that a second run gets the same numbers as the first.
+    Per chain (n,) logits, float32, and (n, d) embeddings, float16: views of memory-mapped files, which cannot be written to.
+    Embeddings come out of a layer norm, so they fit fp16.
+
+    Raises
+    ------
+    S2PError
+        If the folder cannot be written to, or has too little room.
     """
     windows = windows or WindowConfig()
-    root = cache_folder() / "embeddings" if folder is None else Path(folder)
-    home = root / model_key(model, windows)
-    width = model.head.in_features
-    found: dict[str, LanguageOutput] = {}
-    missing = []
-    for sequence in dict.fromkeys(sequences):
-        path = _path(home, sequence)
+    home = (cache_folder() / "embeddings" if folder is None else Path(folder)) / model_key(model, windows)
+    row = np.dtype([("logit", "<f4"), ("embedding", "<f2", (model.head.in_features,))])
+    names = {sequence: sha256_of([sequence.encode()]) for sequence in dict.fromkeys(sequences)}
+    found = _read(home, row, set(names.values()), note)
+    missing = [sequence for sequence, name in names.items() if len(found.get(name, ())) != len(sequence)]
+    if missing:
+        make_folder(home)
+        found |= _compute(model, missing, [names[sequence] for sequence in missing], home, row, windows, quiet)
+    return [(found[names[sequence]]["logit"], found[names[sequence]]["embedding"]) for sequence in sequences]
+
+
+def _read(home: Path, row: np.dtype[Any], wanted: set[str], note: Callable[[str], None] | None) -> dict[str, NDArray[Any]]:
+    """Rows of each sequence that is wanted and stored, by the hash of the sequence."""
+    found: dict[str, NDArray[Any]] = {}
+    for path in sorted(home.glob("*.json")):
         try:
-            found[sequence] = _read(path, sequence, width)
-        except FileNotFoundError:
-            missing.append(sequence)
-        except ValueError as error:
-            missing.append(sequence)
+            index: dict[str, tuple[int, int]] = json.loads(path.read_text("utf-8"))
+            if here := wanted & index.keys():
+                stored = np.asarray(np.lib.format.open_memmap(path.with_suffix(".npy"), "r"))
+                if stored.dtype != row or max(start + n for start, n in index.values()) > len(stored):
+                    raise ValueError("holds arrays of another shape")
+                found |= {name: stored[slice(index[name][0], sum(index[name]))] for name in here}
+        except (OSError, ValueError, TypeError, AttributeError) as error:
             if note is not None:
-                note(f"{path}: {error}; it is computed again")
-    batches = list(token_batches([min(len(s), windows.max_residues) for s in missing], windows.token_budget))
-    for batch in progress_bar(batches, "embeddings", quiet):
-        chosen = [missing[k] for k in batch]
-        for sequence, (logits, embeddings) in zip(chosen, predict_residues(model, chosen, windows), strict=True):
-            stored, path = embeddings.astype(np.float16), _path(home, sequence)
-            make_folder(path.parent)
-            write_bytes(path, save({"logits": logits, "embeddings": stored}))
-            found[sequence] = logits, stored.astype(np.float32)
-    return [found[sequence] for sequence in sequences]
+                note(f"{path}: cannot be read ({error}); its chains are computed again")
+    return found
 
 
-def _path(home: Path, sequence: str) -> Path:
-    name = sha256_of([sequence.encode()])
-    return home / name[:2] / f"{name}.safetensors"
-
-
-def _read(path: Path, sequence: str, width: int) -> LanguageOutput:
-    """An entry; ``FileNotFoundError`` without one, ``ValueError`` if it is damaged."""
+def _compute(
+    model: ResidueModel,
+    sequences: Sequence[str],
+    names: Sequence[str],
+    home: Path,
+    row: np.dtype[Any],
+    windows: WindowConfig,
+    quiet: bool,
+) -> dict[str, NDArray[Any]]:
+    """Rows of sequences that are not stored yet, in a file of their own, longest first."""
+    path, total = home / f"{secrets.token_hex(8)}.npy", sum(map(len, sequences))
+    needed, free = total * row.itemsize, shutil.disk_usage(home).free
+    # A mapped file that outgrows the disk would end the process without a word.
+    if needed > free:
+        raise S2PError(
+            f"{home}: the embeddings need {needed / 1e9:.1f} GB and {free / 1e9:.1f} GB are free; choose another folder"
+        )
     try:
-        arrays = load(path.read_bytes())
-        logits, embeddings = arrays["logits"], arrays["embeddings"]
-    except FileNotFoundError:
-        raise
-    except (SafetensorError, OSError, KeyError) as error:
-        raise ValueError(f"cannot be read ({error})") from None
-    if logits.shape != (len(sequence),) or embeddings.shape != (len(sequence), width):
-        raise ValueError("holds arrays of another shape")
-    return logits, embeddings.astype(np.float32)
+        rows = np.lib.format.open_memmap(path, "w+", row, (total,))
+    except OSError as error:
+        raise writing_error(path, error) from None
+    index: dict[str, tuple[int, int]] = {}
+    done, saved = 0, time.monotonic()
+    batches = list(token_batches([min(len(s), windows.max_residues) for s in sequences], windows.token_budget))
+    try:
+        for batch in progress_bar(batches, "embeddings", quiet):
+            for k, (logits, embeddings) in zip(
+                batch, predict_residues(model, [sequences[k] for k in batch], windows), strict=True
+            ):
+                rows["logit"][done : done + len(logits)], rows["embedding"][done : done + len(logits)] = logits, embeddings
+                index[names[k]] = done, len(logits)
+                done += len(logits)
+            if time.monotonic() - saved > INDEX_SECONDS:
+                saved = _save(path, rows, index)
+    finally:
+        _save(path, rows, index)
+    stored = np.asarray(np.lib.format.open_memmap(path, "r"))
+    return {name: stored[start : start + n] for name, (start, n) in index.items()}
+
+
+def _save(path: Path, rows: Any, index: dict[str, tuple[int, int]]) -> float:
+    """Put the rows on disk, then their index."""
+    rows.flush()
+    write_text(path.with_suffix(".json"), json.dumps(index))
+    return time.monotonic()

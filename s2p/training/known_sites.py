@@ -89,15 +89,21 @@ def embed_structures(
     note: Callable[[str], None] | None = None,
     quiet: bool = False,
 ) -> list[LanguageOutput]:
-    """(N,) logits and (N, d) embeddings of each structure, through the cache in ``folder``."""
-    sequences = [x.structure.sequence(chain) for x in items for chain in x.structure.chains]
+    """(N,) logits and (N, d) embeddings of each structure, through the cache in ``folder``.
+
+    Those of a structure of one chain are memory-mapped (:func:`s2p.language.cache.embed_residues`), others are float32 in memory.
+    """
+    chains = [[x.structure.sequence(chain) for chain in x.structure.chains] for x in items]
+    sequences = [sequence for group in chains for sequence in group]
     outputs = dict(zip(sequences, embed_residues(model, sequences, folder, note=note, quiet=quiet), strict=True))
-    return [by_residue(item.structure, outputs, model.head.in_features) for item in items]
+    width = model.head.in_features
+    found = zip(items, chains, strict=True)
+    return [outputs[own[0]] if len(own) == 1 else by_residue(item.structure, outputs, width) for item, own in found]
 
 
 def smoothing_examples(
     items: Sequence[KnownSites],
-    embeddings: Sequence[NDArray[np.float32]],
+    embeddings: Sequence[NDArray[np.floating]],
     predicted: Sequence[NDArray[np.bool_]] | None = None,
 ) -> list[SmoothingExample]:
     """Examples for :func:`s2p.training.smoother.train_smoother`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -39,7 +40,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def entries(folder: Path) -> list[Path]:
-    return sorted(folder.rglob("*.safetensors"))
+    return sorted(folder.rglob("*.npy"))
 
 
 def test_numbers_are_those_of_the_model(model: ResidueModel, tmp_path: Path, calls: list[str]) -> None:
@@ -50,17 +51,64 @@ def test_numbers_are_those_of_the_model(model: ResidueModel, tmp_path: Path, cal
             np.testing.assert_allclose(embeddings, expected, rtol=2**-10, atol=1e-5)
             np.testing.assert_allclose(logits, expected_logits, atol=1e-5)
     assert sorted(calls) == sorted(SEQUENCES)
+    more = [*SEQUENCES, "MKV"]  # only what is new is computed
+    assert [len(logits) for logits, _ in embed_residues(model, more, tmp_path)] == [len(s) for s in more]
+    assert calls[len(SEQUENCES) :] == ["MKV"] and len(entries(tmp_path)) == 2
 
 
-def test_half_precision_is_small_and_the_same_on_the_second_run(model: ResidueModel, tmp_path: Path) -> None:
+def test_half_precision_is_mapped_small_and_the_same_on_the_second_run(model: ResidueModel, tmp_path: Path) -> None:
     first = embed_residues(model, SEQUENCES, tmp_path)
     second = embed_residues(model, SEQUENCES, tmp_path)
     for (l1, e1), (l2, e2) in zip(first, second, strict=True):
-        assert e1.dtype == np.float32
+        assert e1.dtype == np.float16 and not e1.flags.owndata and not e1.flags.writeable
         np.testing.assert_array_equal(e1, e2)
         np.testing.assert_array_equal(l1, l2)
     size, numbers = sum(p.stat().st_size for p in entries(tmp_path)), sum(e.size for _, e in first)
     assert size < 2.2 * numbers
+
+
+@pytest.mark.parametrize("renewed", [True, False], ids=["index renewed", "index written at the end"])
+def test_an_interrupted_run_is_resumed(
+    model: ResidueModel, tmp_path: Path, calls: list[str], monkeypatch: pytest.MonkeyPatch, renewed: bool
+) -> None:
+    """Killed, there is what the last index names; stopped with Ctrl-C, everything that was computed."""
+    windows = WindowConfig(max_residues=40, overlap=8, token_budget=42)
+    expected = embed_residues(model, SEQUENCES, tmp_path / "whole", windows)
+    computed = s2p.language.cache.predict_residues
+    calls.clear()
+
+    def interrupted(model, sequences, *rest):
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return computed(model, sequences, *rest)
+
+    monkeypatch.setattr(s2p.language.cache, "predict_residues", interrupted)
+    if renewed:
+        save, saved = s2p.language.cache._save, []
+        monkeypatch.setattr(s2p.language.cache, "INDEX_SECONDS", -1.0)
+        # The last call, of ``finally``, does not come when a process is killed.
+        monkeypatch.setattr(s2p.language.cache, "_save", lambda *x: saved.append(save(*x)) if len(saved) < 1 else None)
+    with pytest.raises((KeyboardInterrupt, TypeError)):
+        embed_residues(model, SEQUENCES, tmp_path, windows)
+    monkeypatch.undo()
+    done = [SEQUENCES[2]] if renewed else [SEQUENCES[2], SEQUENCES[0]]
+    again: list[str] = []
+    monkeypatch.setattr(
+        s2p.language.cache, "predict_residues", lambda m, s, *rest: again.extend(s) or predict_residues(m, s, *rest)
+    )
+    found = embed_residues(model, SEQUENCES, tmp_path, windows)
+    assert sorted(again) == sorted(set(SEQUENCES) - set(done))
+    for (_, a), (_, b) in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_a_disk_without_room_is_told_before_it_is_full(
+    model: ResidueModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=1000))
+    with pytest.raises(S2PError, match=r"embeddings need 0.0 GB and 0.0 GB are free; choose another folder"):
+        embed_residues(model, SEQUENCES, tmp_path)
+    assert not entries(tmp_path)
 
 
 def test_the_key_follows_everything_that_changes_the_numbers(model: ResidueModel) -> None:
@@ -98,32 +146,33 @@ def truncate(path: Path) -> None:
 
 
 def shorten(path: Path) -> None:
-    """The entry of another sequence, with fewer residues, under this one's name."""
-    from safetensors.numpy import load, save
-
-    path.write_bytes(save({key: value[1:] for key, value in load(path.read_bytes()).items()}))
+    """Fewer rows than the index says."""
+    np.save(path, np.load(path)[1:])
 
 
-def rename(path: Path) -> None:
-    from safetensors.numpy import load, save
+def narrow(path: Path) -> None:
+    """Rows of another model."""
+    np.save(path, np.load(path)["embedding"])
 
-    path.write_bytes(save({f"x{key}": value for key, value in load(path.read_bytes()).items()}))
+
+def garble(path: Path) -> None:
+    path.with_suffix(".json").write_text("[3]")
 
 
 @pytest.mark.parametrize(
-    "harm", [truncate, shorten, rename, lambda path: path.write_bytes(b""), lambda path: path.write_bytes(b"x" * 99)]
+    "harm", [truncate, shorten, narrow, garble, lambda path: path.write_bytes(b""), lambda path: path.write_bytes(b"x" * 99)]
 )
 def test_a_damaged_entry_is_computed_again_with_a_note(model: ResidueModel, tmp_path: Path, calls: list[str], harm) -> None:
-    expected = embed_residues(model, SEQUENCES[:1], tmp_path)[0][1]
+    expected = embed_residues(model, SEQUENCES[:1], tmp_path)[0][1].copy()
     (path,) = entries(tmp_path)
     harm(path)
     notes: list[str] = []
     found = embed_residues(model, SEQUENCES[:1], tmp_path, note=notes.append)[0][1]
     np.testing.assert_array_equal(found, expected)
     assert len(calls) == 2
-    assert len(notes) == 1 and str(path) in notes[0] and "computed again" in notes[0]
+    assert len(notes) == 1 and path.stem in notes[0] and "computed again" in notes[0]
     embed_residues(model, SEQUENCES[:1], tmp_path, note=notes.append)
-    assert len(notes) == 1 and len(calls) == 2, "it has been mended"
+    assert len(calls) == 2, "it has been computed into another file"
 
 
 def test_several_writers_share_a_folder(model: ResidueModel, tmp_path: Path) -> None:
@@ -132,7 +181,6 @@ def test_several_writers_share_a_folder(model: ResidueModel, tmp_path: Path) -> 
     for result in results[1:]:
         for (_, a), (_, b) in zip(result, results[0], strict=True):
             np.testing.assert_allclose(a, b, rtol=2**-9, atol=1e-6)
-    assert len(entries(tmp_path)) == len(SEQUENCES)
     assert not list(tmp_path.rglob("*.tmp"))
     notes: list[str] = []
     embed_residues(model, SEQUENCES, tmp_path, note=notes.append)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,11 +15,11 @@ from hypothesis import strategies as st
 
 from s2p.errors import S2PError
 from s2p.evaluation.residues import auprc_trapezoid
-from s2p.residues import smoother_logits
+from s2p.residues import candidates, neighbour_mean, smoother_logits
 from s2p.training.config import SmootherTrainConfig
 from s2p.training.curves import learning_curves
 from s2p.training.loop import EpochLog, Loop
-from s2p.training.smoother import SmoothingExample, train_smoother, training_pairs
+from s2p.training.smoother import PairStream, SmoothingExample, train_smoother, training_pairs
 
 SMALL = SmootherTrainConfig(width=16, max_epochs=12, patience=4, lr=3e-3, batch_size=64)
 
@@ -165,3 +166,71 @@ def test_learning_curve_marks_the_epoch_that_was_kept(tmp_path: Path, monkeypatc
         learning_curves(log, [], path, kept=kept)
         assert path.read_bytes().startswith(b"\x89PNG") and len(path.read_bytes()) > 5000
     assert marked == [4, 2]  # the end of the epoch: the later of the best, or what was said
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 2000), st.booleans())
+def test_streamed_pairs_equal_those_in_memory(seed: int, size: int, own: bool) -> None:
+    """Whatever the size of a block: the inputs of a pair are those of its example, and a batch holds each pair once."""
+    config = replace(SMALL, include_self=own)
+    examples = pockets(7, seed % 1000)
+    empty = SmoothingExample(np.ones((9, 6), np.float32), np.zeros((9, 3), np.float32), ())
+    examples.insert(seed % 8, empty)
+    x, y = (np.concatenate(part) for part in zip(*(training_pairs(e, config) for e in examples), strict=True))
+    stream = PairStream(examples, config, size=size)
+    assert (len(stream.first) == 1) == (size >= sum(e.embeddings.size for e in examples))
+    draw = np.random.default_rng(seed)
+    batches = [(block, chosen, stream.inputs(block, chosen).numpy()) for block, chosen in stream.batches(50, draw)]
+    seen = np.concatenate([chosen for _, chosen, _ in batches])
+    assert sorted(seen.tolist()) == list(range(len(y)))
+    rows = np.concatenate([inputs for *_, inputs in batches])
+    found = {row.tobytes(): target for row, target in zip(rows, stream.targets[seen], strict=True)}
+    assert found == {row.tobytes(): target for row, target in zip(x, y, strict=True)}
+    if len(stream.first) == 1:
+        np.testing.assert_array_equal(rows[np.argsort(seen)], x)
+
+
+def test_contexts_equal_a_sparse_product_to_the_digit() -> None:
+    e = pockets(1, 5)[0]
+    x, y = training_pairs(e, SMALL)
+    members = np.flatnonzero(e.binding)
+    near, *_ = candidates(e.ca_coord, e.binding, e.embeddings, SMALL.negative_radius)
+    rows = np.concatenate([members, near])
+    has, context, _ = neighbour_mean(rows, e.ca_coord, members, SMALL.context_radius, e.embeddings)
+    np.testing.assert_array_equal(x, np.concatenate([e.embeddings[rows[has]], context], axis=1))
+    np.testing.assert_array_equal(y, e.binding[rows[has]])
+
+
+def test_mapped_half_precision_trains_as_arrays_in_memory_do(tmp_path: Path) -> None:
+    examples = [replace(e, embeddings=e.embeddings.astype(np.float16)) for e in pockets(8)]
+    starts = np.cumsum([0, *(len(e.embeddings) for e in examples)])
+    np.save(tmp_path / "e.npy", np.concatenate([e.embeddings for e in examples]))
+    stored = np.load(tmp_path / "e.npy", mmap_mode="r")
+    mapped = [replace(e, embeddings=stored[i:j]) for e, i, j in zip(examples, starts[:-1], starts[1:], strict=True)]
+    whole = [replace(e, embeddings=e.embeddings.astype(np.float32)) for e in examples]
+    logs = [train_smoother(x[:6], x[6:], SMALL)[1] for x in (examples, mapped, whole)]
+    assert logs[0] == logs[1] == logs[2]
+
+
+def test_blocks_are_read_one_at_a_time_and_a_run_over_them_resumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("s2p.training.smoother.BLOCK", 2 * 60 * 6)
+    examples = pockets(9)
+    config = replace(SMALL, max_epochs=3)
+    expected, log = train_smoother(examples[:6], examples[6:], config)
+    step = Loop._step
+
+    def interrupted(loop: Loop, *rest: object) -> None:
+        step(loop, *rest)
+        if len(loop.steps) == 5:
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(Loop, "_step", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        train_smoother(examples[:6], examples[6:], config, folder=tmp_path)
+    monkeypatch.setattr(Loop, "_step", step)
+    read: list[int] = []
+    inputs = PairStream.inputs
+    monkeypatch.setattr(PairStream, "inputs", lambda self, block, chosen: read.append(block) or inputs(self, block, chosen))
+    found, again = train_smoother(examples[:6], examples[6:], config, folder=tmp_path)
+    assert again == log and set(read) == {0, 1, 2}
+    assert all(torch.equal(a, b) for a, b in zip(expected.parameters(), found.parameters(), strict=True))
