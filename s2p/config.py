@@ -219,8 +219,11 @@ class PredictConfig(Checked):
     0.5
     """
 
+    sites: Literal["general", "cryptic", "both"] = "general"
+    """Kinds of site: those that a model predicts by itself; cryptic ones, which open on ligand binding, by the model's own head
+    for them or else the shipped ``s2p-cryptic-8m``; or both in one list."""
     threshold: Share | None = None
-    """Residues with a probability above this are predicted as binding (paper: 0.7 for its own model)."""
+    """Residues with a probability above this are predicted as binding (paper: 0.7 for its own models); for every kind of site."""
     smoothing_threshold: Share | None = None
     use_context: bool = True
     """Let the structure-context head, where the checkpoint has one, correct the language model's probabilities (ours)."""
@@ -236,7 +239,8 @@ class PredictConfig(Checked):
 
     @classmethod
     def published(cls) -> PredictConfig:
-        """Thresholds, ranking and surface exactly as in the published code (parity mode)."""
+        """The paper and nothing else, ``--method published``: probabilities of the sequence alone; thresholds, surface,
+        clustering and ranking as in the published code; in the frame of the file."""
         return cls(
             threshold=0.7,
             smoothing_threshold=0.4,

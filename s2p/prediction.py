@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from s2p.config import PredictConfig
+from s2p.config import DEFAULT_MODEL, PredictConfig
 from s2p.errors import ConfigError, S2PError
 from s2p.structure.reading import Structure
 
@@ -28,6 +28,7 @@ __all__ = [
     "Pocket",
     "Prediction",
     "Predictor",
+    "ask",
     "import_predictor",
     "names_class",
     "obeyed",
@@ -72,11 +73,14 @@ class Pocket:
     """Å³ swept by probe spheres at the points."""
     copy_of: int = 0
     """Rank of the pocket that this one is a symmetric copy of, in another chain of the same protein; 0 for none."""
+    site: str = "general"
+    """Kind of site: ``general``, ``cryptic`` (it opens on ligand binding), or ``both``: a general one, found as cryptic too."""
 
     @property
-    def copy(self) -> str:
-        """``, copy of pocket 1`` for the text that follows a pocket, or nothing."""
-        return f", copy of pocket {self.copy_of}" if self.copy_of else ""
+    def remark(self) -> str:
+        """``, cryptic, copy of pocket 1`` for the text that follows a pocket, or nothing."""
+        kind = {"cryptic": ", cryptic", "both": ", also cryptic"}.get(self.site, "")
+        return kind + (f", copy of pocket {self.copy_of}" if self.copy_of else "")
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,6 +124,9 @@ class Prediction:
     """Sentences about the prediction that the user should read; those about the file are in ``structure.notes``."""
     density: Density | None = None
     """What the pockets were made of, by a model that predicts a density."""
+    cryptic: NDArray[np.float32] | None = None
+    """(N,) probability that a residue is in a cryptic site, where those were asked for; ``probabilities`` are those of general
+    sites if these were asked for too."""
 
     @property
     def pocket_of_residue(self) -> NDArray[np.int32]:
@@ -158,7 +165,7 @@ class Prediction:
         )
         rows = [
             f"  {p.rank:>2}  score {p.score:.3f}  probability {p.probability:.2f}  {len(p.residues):>3} residues  "
-            f"centre {p.center[0]:.1f} {p.center[1]:.1f} {p.center[2]:.1f}{p.copy}"
+            f"centre {p.center[0]:.1f} {p.center[1]:.1f} {p.center[2]:.1f}{p.remark}"
             for p in self.pockets[:5]
         ]
         more = [f"  … {len(self.pockets) - 5} more"] if len(self.pockets) > 5 else []
@@ -167,7 +174,7 @@ class Prediction:
     def _repr_html_(self) -> str:
         ids = self.structure.residues.ids()
         body = "".join(
-            f"<tr><td>{p.rank}{p.copy}</td><td>{p.score:.3f}</td><td>{p.probability:.2f}</td><td>{len(p.residues)}</td>"
+            f"<tr><td>{p.rank}{p.remark}</td><td>{p.score:.3f}</td><td>{p.probability:.2f}</td><td>{len(p.residues)}</td>"
             f"<td>{', '.join(f'{x:.1f}' for x in p.center.tolist())}</td><td>{p.volume:.0f}</td>"
             f"<td style='text-align:left'>{html.escape(' '.join(ids[i] for i in p.residues.tolist()))}</td></tr>"
             for p in self.pockets
@@ -199,6 +206,14 @@ def obeyed(config: PredictConfig | None) -> PredictConfig:
     return config
 
 
+def ask(predictor: Any, sites: str) -> None:
+    """Load what a predictor needs for the kinds of site that are asked for; :class:`S2PError` if it predicts no cryptic ones."""
+    if sites != "general":
+        if not hasattr(predictor, "kinds"):
+            raise S2PError(f"{predictor.name} does not predict cryptic sites; leave them out, or use the model {DEFAULT_MODEL}")
+        predictor.kinds(sites)
+
+
 def predict_with(predictor: Predictor, structure: Structure, config: PredictConfig | None = None) -> Prediction:
     """Ask any predictor, with settings if it takes them.
 
@@ -207,8 +222,7 @@ def predict_with(predictor: Predictor, structure: Structure, config: PredictConf
     S2PError
         If it takes none, and ``config`` is not the default; and what the predictor raises.
     """
-    if config is not None:
-        obeyed(config)
+    ask(predictor, obeyed(config).sites)
     if config is not None and len(inspect.signature(predictor.predict).parameters) > 1:
         found: Prediction = predictor.predict(structure, config)  # type: ignore[call-arg]
         return found

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,9 +19,9 @@ from s2p.errors import S2PError, StructureError, WeightsError
 from s2p.io.runtime import pick_device
 from s2p.io.weights import SHIPPED, find_weights
 from s2p.language.esm import BACKBONES, LanguageOutput, predict_residues
-from s2p.pockets.ranking import SMALLEST, limits, pocket_features, ranked
+from s2p.pockets.ranking import SMALLEST, joined, limits
 from s2p.pockets.scored import find_point_pockets
-from s2p.prediction import Pocket, Prediction, Predictor, import_predictor, names_class, obeyed, predict_with, sigmoid
+from s2p.prediction import Prediction, Predictor, import_predictor, names_class, obeyed, predict_with, sigmoid
 from s2p.residues import context_features, context_logits, smooth
 from s2p.structure.reading import Structure, read_structure
 from s2p.surface.surroundings import Surroundings, assemblies
@@ -43,6 +44,12 @@ class ResidueScores:
     """(N,) of the language model alone."""
     parts: Sequence[Surroundings] | None = field(default=None, repr=False)
     """Assemblies of the structure, made for the probabilities and used again for the pockets."""
+    cryptic: ResidueScores | None = field(default=None, repr=False)
+    """What the model of cryptic sites says, where it was asked beside that of general ones."""
+
+
+SHIPPED_FOR = {"general": DEFAULT_MODEL, "cryptic": "s2p-cryptic-8m"}
+"""Kind of site -> the shipped model that predicts it beside a model that does not."""
 
 
 class Seq2Pocket:
@@ -65,30 +72,68 @@ class Seq2Pocket:
     [0, 115]
     """
 
+    methods: tuple[str, ...] = ("surface", "published")
+
     def __init__(self, checkpoint: Checkpoint) -> None:
         self.checkpoint = checkpoint
         self.name = checkpoint.name
+        self._others: dict[str, Seq2Pocket] = {}
 
     @classmethod
     def load(cls, model: str | Path = DEFAULT_MODEL, *, backbone: str | None = None, device: str = "auto") -> Seq2Pocket:
         """Load a checkpoint by shipped name or path onto ``auto``, ``cpu`` or ``cuda``."""
         return cls(load_checkpoint(model, backbone=backbone, device=pick_device(device)))
 
+    def of(self, kind: str) -> Seq2Pocket:
+        """What predicts this kind of site: the model itself, another head of it, or the shipped model, loaded once."""
+        checkpoint = self.checkpoint
+        if kind == checkpoint.sites:
+            return self
+        if kind not in self._others:
+            device = next(checkpoint.model.parameters()).device.type
+            inside = Seq2Pocket(checkpoint.with_head(kind)) if kind in checkpoint.others else None
+            self._others[kind] = inside or Seq2Pocket.load(SHIPPED_FOR[kind], device=device)
+        return self._others[kind]
+
+    def kinds(self, sites: str) -> list[Seq2Pocket]:
+        """What predicts each kind of site of :attr:`PredictConfig.sites`; ``general`` is whatever the model itself predicts."""
+        if sites == "both":
+            return [self.of("general"), self.of("cryptic")]
+        return [self if sites == "general" else self.of(sites)]
+
     def read_sequences(self, sequences: Sequence[str], config: PredictConfig | None = None) -> list[LanguageOutput]:
-        """What the language model says of each sequence, be they of one structure or of many."""
-        return predict_residues(self.checkpoint.model, sequences, obeyed(config).windows)
+        """What the language model says of each sequence, of one structure or of many; for both kinds of site, of either."""
+        config = obeyed(config)
+        first, *more = (model.checkpoint for model in self.kinds(config.sites))
+        found = predict_residues(first.model, sequences, config.windows, head=first.sites)
+        for other in more:
+            if other.model is not first.model:
+                added = predict_residues(other.model, sequences, config.windows, head=other.sites)
+            else:  # all but the head is the same
+                head = other.model.named_head(other.sites)
+                weight, bias = (x.detach().float().cpu().numpy() for x in head.parameters())
+                added = [(said[1] @ weight[0] + bias, said[1]) for said in found]
+            found = [(*a, *b) for a, b in zip(found, added, strict=True)]
+        return found
 
     def finish(
         self, structure: Structure, outputs: Mapping[str, LanguageOutput], config: PredictConfig | None = None
     ) -> Prediction:
         """All that follows :meth:`read_sequences`; ``outputs`` holds every sequence of the structure."""
-        return self.pockets(structure, self._scores(structure, outputs, obeyed(config)), config)
+        return self.pockets(structure, self._all_scores(structure, outputs, obeyed(config)), config)
 
     def score(self, structure: Structure, config: PredictConfig | None = None) -> ResidueScores:
         """Run the language model, chains of equal sequence once, and the structure-context head if there is one."""
         distinct = list(dict.fromkeys(structure.sequence(chain) for chain in structure.chains))
         outputs = dict(zip(distinct, self.read_sequences(distinct, config), strict=True))
-        return self._scores(structure, outputs, obeyed(config))
+        return self._all_scores(structure, outputs, obeyed(config))
+
+    def _all_scores(self, structure: Structure, outputs: Mapping[str, LanguageOutput], config: PredictConfig) -> ResidueScores:
+        first, *more = (
+            model._scores(structure, {key: said[2 * k : 2 * k + 2] for key, said in outputs.items()}, config)
+            for k, model in enumerate(self.kinds(config.sites))
+        )
+        return replace(first, cryptic=more[0]) if more else first
 
     def _scores(self, structure: Structure, outputs: Mapping[str, LanguageOutput], config: PredictConfig) -> ResidueScores:
         logits, embeddings = by_residue(structure, outputs, self.checkpoint.model.head.in_features)
@@ -101,6 +146,17 @@ class Seq2Pocket:
     def pockets(self, structure: Structure, scores: ResidueScores, config: PredictConfig | None = None) -> Prediction:
         """The stages after the language model: cheap, so that thresholds can be changed live."""
         config = obeyed(config)
+        first, *more = self.kinds(config.sites)
+        found = first._pockets(structure, scores, config)
+        if not more:
+            return found
+        if scores.cryptic is None:
+            raise S2PError("these residue scores are of general sites only; ask for both with the same config in score()")
+        second = more[0]._pockets(structure, scores.cryptic, replace(config, ranking="published"))
+        return joined(found, second, calibrated=more[0].checkpoint.pocket_model is not None)
+
+    def _pockets(self, structure: Structure, scores: ResidueScores, config: PredictConfig) -> Prediction:
+        """Pockets of the one kind of site that this model is of."""
         checkpoint, parts = self.checkpoint, assemblies(structure, scores.parts)
         large = [part for part in parts if len(part.residues) >= SMALLEST]
         threshold = checkpoint.threshold if config.threshold is None else config.threshold
@@ -112,8 +168,9 @@ class Seq2Pocket:
         ranking = config.ranking or ("published" if given else checkpoint.ranking)
         points = checkpoint.points if ranking == "surface" else None
         if ranking == "surface" and points is None:
-            raise S2PError(f"model {self.name} has no scorer of surface points; use the ranking 'published'")
-        sequence_positive = scores.probabilities > threshold
+            raise S2PError(f"model {self.name} has no scorer of surface points; use the method published")
+        p = scores.probabilities
+        sequence_positive = p > threshold
         smoothed = np.zeros_like(sequence_positive)
         smoother = checkpoint.smoother if config.use_smoothing else None
         if smoother is not None:
@@ -144,14 +201,25 @@ class Seq2Pocket:
             sequence = sigmoid(scores.sequence_logits).astype(np.float32)
             pockets = find_point_pockets(points, structure, sequence, scores.embeddings, positive, large)
         else:
-            pockets = self._published_pockets(structure, large, positive, smoothed, scores, config)
-        notes = limits(structure, parts)
+            from s2p.pockets.published import published_pockets  # not needed for pockets of the scored surface
+
+            pockets = published_pockets(structure, large, positive, smoothed, p, checkpoint.pocket_model, config)
+        notes, cryptic = limits(structure, parts), checkpoint.sites == "cryptic"
+        if cryptic:
+            settings |= {"sites": "cryptic"}
+            pockets = tuple(replace(pocket, site="cryptic") for pocket in pockets)
+            chance = "calibrated" if checkpoint.pocket_model is not None else "the mean over its residues, not calibrated"
+            rule = f"residues above {threshold:.2f} by {self.name}; the probability of a pocket is {chance}"
+            notes += (f"cryptic sites open on ligand binding and may be closed in this structure: {rule}",)
         if config.ranking is None and checkpoint.ranking != ranking:
-            notes += ("a setting of the published pockets was given, so pockets are made and ranked by the published method",)
+            notes += (
+                "a setting of the published pockets was given, so pockets are clustered and ranked by the published method",
+            )
         if not pockets and large and ranking == "published":
-            top = float(scores.probabilities.max())
-            notes += (f"no residue is above the threshold {threshold:.2f} (the highest is {top:.2f}): no pockets predicted",)
-        return Prediction(structure, scores.probabilities, smoothed, positive, pockets, self.name, settings, notes)
+            top = float(p.max())
+            kind = "cryptic pockets" if cryptic else "pockets"
+            notes += (f"no residue is above the threshold {threshold:.2f} (the highest is {top:.2f}): no {kind} predicted",)
+        return Prediction(structure, p, smoothed, positive, pockets, self.name, settings, notes, cryptic=p if cryptic else None)
 
     def predict(self, structure: Structure, config: PredictConfig | None = None) -> Prediction:
         """Pockets of a structure, best first.
@@ -162,35 +230,6 @@ class Seq2Pocket:
             If an option does not fit the checkpoint.
         """
         return self.pockets(structure, self.score(structure, config), config)
-
-    def _published_pockets(
-        self,
-        structure: Structure,
-        parts: Sequence[Surroundings],
-        positive: NDArray[np.bool_],
-        smoothed: NDArray[np.bool_],
-        scores: ResidueScores,
-        config: PredictConfig,
-    ) -> tuple[Pocket, ...]:
-        """Mean shift on the surface points of the positive residues, in published order; the probability is ours.
-
-        In the frame of the file, which is the published one, all chains are clustered at once; else those in contact.
-        """
-        from s2p.pockets.published import find_clusters  # not needed for pockets of the scored surface
-
-        framed, model = config.cluster.frame == "principal", self.checkpoint.pocket_model
-        found = []
-        for part in parts if framed or not parts else (Surroundings(structure),):
-            own, frame = part.residues, part if framed else None
-            p, surface = scores.probabilities[own], config.surface
-            clusters = find_clusters(part, positive[own], p, surface, config.cluster)
-            features, volumes = pocket_features(part.structure, clusters, p, smoothed[own], surface.probe_radius, frame)
-            chance = model.probability(features) if model is not None else np.array([c.score for c in clusters])
-            for cluster, probability, volume in zip(clusters, chance.tolist(), volumes.tolist(), strict=True):
-                points, center = cluster.points.astype(np.float32), cluster.center.astype(np.float32)
-                residues, atoms = own[cluster.residues], part.atoms[cluster.atoms]
-                found.append(Pocket(0, cluster.score, probability, residues, atoms, points, center, volume))
-        return ranked(structure, found)
 
 
 def by_residue(structure: Structure, outputs: Mapping[str, LanguageOutput], width: int) -> LanguageOutput:
@@ -301,6 +340,7 @@ def predict(
     model: str | Path = DEFAULT_MODEL,
     config: PredictConfig | None = None,
     device: str = "auto",
+    sites: Literal["general", "cryptic", "both"] | None = None,
 ) -> Prediction:
     """Find ligand-binding pockets.
 
@@ -317,6 +357,8 @@ def predict(
         Default: the paper's settings with the checkpoint's thresholds.
     device
         ``auto``, ``cpu`` or ``cuda``.
+    sites
+        ``general``, ``cryptic`` or ``both``; default: those of ``config``.
 
     Raises
     ------
@@ -334,6 +376,7 @@ def predict(
     key = (str(model), device, Path(model).stat().st_mtime_ns if Path(model).is_file() else 0)  # a path may get another file
     if key not in _LOADED:
         _LOADED[key] = load(model, device=device)
+    config = config if sites is None else replace(obeyed(config), sites=sites)
     return predict_with(_LOADED[key], structure, config)
 
 

@@ -120,11 +120,14 @@ class BatchOptions:
         return digest([__version__, self.model, self.chains, asdict(self.config), *chosen])
 
 
-def load_predictor(model: str, backbone: str | None, device: str) -> Any:
-    """:func:`s2p.load`; PyTorch is imported here and not before."""
+def load_predictor(model: str, backbone: str | None, device: str, method: str | None = None) -> Any:
+    """:func:`s2p.load`; PyTorch is imported here and not before. :class:`S2PError` for a method that the model does not have."""
     from s2p.predictor import load
 
-    return load(model, backbone=backbone, device=device)
+    found = load(model, backbone=backbone, device=device)
+    if method is not None and method not in getattr(found, "methods", ()):
+        raise S2PError(f"{model} is another system than Seq2Pocket and has a method of its own; leave --method out")
+    return found
 
 
 def model_identity(model: str, backbone: str | None) -> str:

@@ -23,7 +23,7 @@ from s2p.config import PredictConfig
 from s2p.errors import S2PError, TargetError, sentence
 from s2p.io.files import remove_leftovers, sha256_file, write_csv
 from s2p.io.runtime import announcing
-from s2p.prediction import Prediction, predict_with
+from s2p.prediction import Prediction, ask, predict_with
 from s2p.structure.reading import Structure, read_structure
 
 if TYPE_CHECKING:
@@ -160,6 +160,7 @@ class Loaded:
 def load_held(options: BatchOptions) -> list[Any]:
     """The predictor and, where it has stages, its :class:`LanguageStage`."""
     predictor = options.load()
+    ask(predictor, options.config.sites)
     return [predictor, LanguageStage(predictor, options.config) if isinstance(predictor, StagedPredictor) else None]
 
 

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from s2p.commands import flag, formats, names, number, option
+from s2p.commands import Moved, chosen, flag, formats, names, number, option
 from s2p.config import DEFAULT_MODEL, ClusterConfig, Count, Natural, Positive, PredictConfig, Share
 
 if TYPE_CHECKING:
@@ -46,13 +46,18 @@ def add(commands: Any) -> None:
     add("--model", "NAME|PATH", model, default=DEFAULT_MODEL)
     add("--backbone", "NAME", "ESM-2 backbone, where the checkpoint does not bring its own")
     add("--threshold", "P", "residues above this probability bind (default: the checkpoint's)", number(Share))
-    add("--bandwidth", "A", "of the mean-shift clustering, in angstrom", number(Positive), ClusterConfig.bandwidth)
+    add("--bandwidth", "A", f"of the mean-shift clustering, in angstrom (default: {ClusterConfig.bandwidth:g})", number(Positive))
     flag(parser, "--no-smoothing", "do not add residues by embedding-supported smoothing")
-    ranking = (
-        "how pockets are found and ranked: by a learned score of the surface, or as published (default: the checkpoint's; "
-        "published where --threshold, --bandwidth or --no-smoothing is given, which shape those pockets only)"
+    method = (
+        "surface: peaks of a learned score of the whole surface (default; clusters of predicted residues where --threshold, "
+        "--bandwidth or --no-smoothing is given, which shape only those); published: the paper's method and nothing else, from "
+        "the sequence alone, with its thresholds 0.7 and 0.4, in the frame of the file"
     )
-    add("--ranking", None, ranking, choices=("surface", "published"))
+    add("--method", None, method, choices=("surface", "published"))
+    now = "now --method surface, or --method published, which is the whole method of the paper and not its ranking alone"
+    parser.add_argument("--ranking", action=Moved, now=now)
+    sites = "kinds of site; cryptic ones open on ligand binding and may be closed in this structure"
+    add("--sites", None, sites, choices=("general", "cryptic", "both"), default="general")
     add("--device", None, choices=("auto", "cpu", "cuda"), default="auto")
     add("-o --output", "DIR", "folder to write to", Path, Path("s2p_out"))
     listed = (
@@ -67,33 +72,37 @@ def add(commands: Any) -> None:
     option(cluster, "--scheduler", "ADDRESS", "work on the Dask cluster with this scheduler, e.g. tcp://host:8786")
     flag(cluster, "--local-cluster", "work on a Dask cluster of --jobs workers started here")
     flag(parser, "--quiet", "print nothing but errors")
-    parser.set_defaults(run=_run)
+    parser.set_defaults(run=partial(_run, parser))
 
 
 def _model_number(text: str) -> int | str:
     return text if text == "all-chains" else int(number(Natural)(text))
 
 
-def _run(arguments: argparse.Namespace) -> int:
+def _config(arguments: argparse.Namespace) -> PredictConfig:
+    """Settings of a prediction: those of the method, and what was given beside it."""
+    config = PredictConfig.published() if arguments.method == "published" else PredictConfig(ranking=arguments.method)
+    cluster = config.cluster if arguments.bandwidth is None else replace(config.cluster, bandwidth=arguments.bandwidth)
+    return replace(chosen(config, arguments), use_smoothing=not arguments.no_smoothing, cluster=cluster)
+
+
+def _run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
+    if arguments.method == "surface" and arguments.bandwidth is not None:
+        parser.error("--bandwidth is of clusters of residues, which --method surface does not make")
+
     from tqdm import tqdm
 
     from s2p.batch import run as batch
     from s2p.batch.inputs import BatchOptions, estimate_residues, expand_inputs, load_predictor, model_identity
 
-    config = PredictConfig(
-        threshold=arguments.threshold,
-        use_smoothing=not arguments.no_smoothing,
-        ranking=arguments.ranking,
-        cluster=ClusterConfig(bandwidth=arguments.bandwidth),
-    )
     options = BatchOptions(
         folder=arguments.output,
-        load=partial(load_predictor, arguments.model, arguments.backbone, arguments.device),
+        load=partial(load_predictor, arguments.model, arguments.backbone, arguments.device, arguments.method),
         formats=arguments.format,
         chains=arguments.chain,
         number=arguments.model_number,
         assembly=arguments.assembly,
-        config=config,
+        config=_config(arguments),
         resume=arguments.resume,
         quiet=arguments.quiet,
     )
@@ -160,12 +169,12 @@ def _one_report(row: Row) -> str:
     for p in prediction.pockets[:SHOWN]:
         x, y, z = p.center.tolist()
         lines.append(
-            f"{p.rank:>4}  {p.score:>7.3f}  {p.probability:>11.2f}  {len(p.residues):>8}  {x:8.1f} {y:8.1f} {z:8.1f}{p.copy}"
+            f"{p.rank:>4}  {p.score:>7.3f}  {p.probability:>11.2f}  {len(p.residues):>8}  {x:8.1f} {y:8.1f} {z:8.1f}{p.remark}"
         )
     if row.n_pockets > SHOWN:
         lines.append(f"   … {row.n_pockets - SHOWN} more")
     # A model of other sites, say of nucleic acids, was not asked for ligands.
-    if prediction.structure.ligands and "sites" not in prediction.settings:
+    if prediction.structure.ligands and prediction.settings.get("sites", "both") in ("cryptic", "both"):
         from s2p.pockets.hits import ligand_hits
 
         lines += [_ligand_line(hit) for hit in ligand_hits(prediction)]

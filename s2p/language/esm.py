@@ -50,8 +50,8 @@ BACKBONES: dict[str, tuple[int, int, int]] = {
 WEIGHTS_URL = "https://dl.fbaipublicfiles.com/fair-esm/models/{name}.pt"
 MAX_WEIGHTS_BYTES = 64 << 30
 CLS, PAD, EOS = 0, 1, 2
-LanguageOutput = tuple[NDArray[np.float32], NDArray[np.float32]]
-"""Of one chain: (n,) logits and (n, d) embeddings."""
+LanguageOutput = tuple[NDArray[np.float32], ...]
+"""Of one chain: (n,) logits and (n, d) embeddings; of two models, the same of the second after those of the first."""
 DEFAULT_HEADS = ("general",)
 """Kinds of binding site a model knows unless told otherwise."""
 
@@ -240,7 +240,7 @@ def predict_residues(
     device = next(model.parameters()).device
     width = model.head.in_features
     lengths = [len(s) for s in sequences]
-    out = [(np.zeros(n, np.float32), np.zeros((n, width), np.float32)) for n in lengths]
+    out: list[LanguageOutput] = [(np.zeros(n, np.float32), np.zeros((n, width), np.float32)) for n in lengths]
     windows = _windows(lengths, config)
     model.eval()
     half = torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda")

@@ -111,7 +111,7 @@ def _config_of(prediction: Prediction) -> PredictConfig:
         return replace(config, **{field: found[key or field] for field, key in pairs if (key or field) in found})
 
     base: PredictConfig = named(
-        PredictConfig(), "threshold smoothing_threshold ranking use_context=context use_smoothing=smoothing"
+        PredictConfig(), "sites threshold smoothing_threshold ranking use_context=context use_smoothing=smoothing"
     )
     return replace(
         base,

@@ -57,8 +57,9 @@ FORMATS = ("csv", "json", "pdb", "pml", "cxc", "html", "box")
 MAPS = ("cube", "ccp4")
 """What it can write of a density."""
 
-POCKET_COLUMNS = tuple("rank score probability center_x center_y center_z n_residues volume residues copy_of".split())
-RESIDUE_COLUMNS = ("chain", "number", "insertion_code", "name", "probability", "smoothed", "pocket")
+POCKET_COLUMNS = tuple("rank score probability center_x center_y center_z n_residues volume residues copy_of site".split())
+RESIDUE_COLUMNS = tuple("chain number insertion_code name probability smoothed pocket cryptic_probability".split())
+"""The last one only where cryptic sites were asked for."""
 
 
 @cache
@@ -85,6 +86,7 @@ def pocket_rows(prediction: Prediction) -> list[tuple[Any, ...]]:
             round(float(p.volume), 1),
             " ".join(ids[i] for i in p.residues.tolist()),
             p.copy_of,
+            p.site,
         )
         for p in prediction.pockets
     ]
@@ -92,10 +94,12 @@ def pocket_rows(prediction: Prediction) -> list[tuple[Any, ...]]:
 
 def residue_rows(prediction: Prediction) -> list[tuple[Any, ...]]:
     """One tuple a residue in the order of :data:`RESIDUE_COLUMNS`; ``smoothed`` is 0 or 1, ``pocket`` a rank or 0."""
-    r, p = prediction.structure.residues, [round(p, 5) for p in prediction.probabilities.astype(float).tolist()]
+    r = prediction.structure.residues
+    both = (prediction.probabilities, prediction.cryptic)
+    p, *cryptic = ([round(x, 5) for x in values.astype(float).tolist()] for values in both if values is not None)
     columns = (r.chain, r.number, r.insertion_code, r.name, prediction.smoothed.astype(int), prediction.pocket_of_residue)
     chain, number, code, name, smoothed, pocket = (column.tolist() for column in columns)
-    return list(zip(chain, number, code, name, p, smoothed, pocket, strict=True))
+    return list(zip(chain, number, code, name, p, smoothed, pocket, *cryptic, strict=True))
 
 
 def as_json(prediction: Prediction) -> dict[str, Any]:
@@ -124,6 +128,7 @@ def as_json(prediction: Prediction) -> dict[str, Any]:
                 "center": list(row[3:6]),
                 "volume": row[7],
                 "copy_of": p.copy_of,
+                "site": p.site,
                 "n_points": len(p.points),
                 "residues": [ids[i] for i in p.residues.tolist()],
             }
@@ -131,6 +136,7 @@ def as_json(prediction: Prediction) -> dict[str, Any]:
         ],
         "residues": [
             {"id": i, "name": row[3], "probability": row[4], "positive": bool(q), "smoothed": bool(row[5]), "pocket": row[6]}
+            | dict(zip(RESIDUE_COLUMNS[7:], row[7:], strict=False))
             for i, q, row in zip(ids, prediction.positive.tolist(), residue_rows(prediction), strict=True)
         ],
     }
@@ -285,7 +291,8 @@ def _compose(prediction: Prediction, stem: str, wanted: Collection[str]) -> dict
     files: dict[str, str | bytes] = {}
     if "csv" in wanted:
         files[f"{stem}_pockets.csv"] = csv_text(pocket_rows(prediction), POCKET_COLUMNS)
-        files[f"{stem}_residues.csv"] = csv_text(residue_rows(prediction), RESIDUE_COLUMNS)
+        columns = RESIDUE_COLUMNS if prediction.cryptic is not None else RESIDUE_COLUMNS[:-1]
+        files[f"{stem}_residues.csv"] = csv_text(residue_rows(prediction), columns)
     if "json" in wanted:
         files[f"{stem}.json"] = json_text(as_json(prediction), indent=1) + "\n"
     if {"pdb", "pml", "cxc"} & set(wanted):

@@ -103,7 +103,7 @@ def static_figure(prediction: Prediction, *, dpi: int = 150) -> Figure:
             draw_bonds(ax, sticks, sticks[:, :2], LIGAND, 2.4, zorder=9, edge=2)
     handles: list[Any] = []
     for p in prediction.pockets[:8]:
-        text = f"pocket {p.rank}: probability {p.probability:.2f}, {len(p.residues)} residues{p.copy}"
+        text = f"pocket {p.rank}: probability {p.probability:.2f}, {len(p.residues)} residues{p.remark}"
         handles.append(Line2D([], [], marker="o", linestyle="", color=pocket_color(p.rank), markersize=8, label=text))
     if len(prediction.pockets) > 8:
         handles.append(Line2D([], [], linestyle="", label=f"and {len(prediction.pockets) - 8} more"))

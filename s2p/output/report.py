@@ -187,7 +187,7 @@ def _pocket_table(prediction: Prediction) -> str:
             "rank": str(p.rank),
             "color": pocket_color(p.rank),
             "ink": ink(pocket_color(p.rank)),
-            "copy": p.copy.lstrip(","),
+            "remark": p.remark.lstrip(","),
         }
         values |= {"probability": f"{p.probability:.2f}", "score": f"{p.score:.3f}", "volume": f"{p.volume:.0f}"}
         values |= {"size": str(len(p.residues)), "residues": html.escape(" ".join(ids[i] for i in p.residues.tolist()))}

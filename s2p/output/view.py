@@ -146,7 +146,7 @@ def _names(prediction: Prediction) -> list[str]:
 
 def _legend(prediction: Prediction, style: str) -> str:
     rows = [
-        f"<div><i style='background:{pocket_color(p.rank)}'></i> pocket {p.rank}: {p.probability:.2f}{p.copy}</div>"
+        f"<div><i style='background:{pocket_color(p.rank)}'></i> pocket {p.rank}: {p.probability:.2f}{p.remark}</div>"
         for p in prediction.pockets[:SURFACES]
     ]
     if len(prediction.pockets) > SURFACES:

@@ -1,19 +1,22 @@
-"""From positive residues to clusters of surface points: SAS points, mean shift, votes."""
+"""From positive residues to pockets: SAS points, mean shift, votes."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from s2p.config import ClusterConfig, SurfaceConfig
+from s2p.config import ClusterConfig, PredictConfig, SurfaceConfig
 from s2p.pockets.clustering import mean_shift, vote
+from s2p.pockets.ranking import PocketModel, pocket_features, ranked
+from s2p.prediction import Pocket
 from s2p.structure.reading import Structure
 from s2p.surface.points import SurfacePoints, surface_points
 from s2p.surface.surroundings import Surroundings, members
 
-__all__ = ["Cluster", "find_clusters", "positive_points", "rank_clusters"]
+__all__ = ["Cluster", "find_clusters", "positive_points", "published_pockets", "rank_clusters"]
 
 
 def positive_points(
@@ -136,3 +139,30 @@ def rank_clusters(
         center = coord[own].mean(axis=0, dtype=np.float64)
         found.append(Cluster(score, inside, own.astype(np.int32), points[labels == label], center))
     return sorted(found, key=lambda cluster: (-cluster.score, -len(cluster.atoms)))
+
+
+def published_pockets(
+    structure: Structure,
+    parts: Sequence[Surroundings],
+    positive: NDArray[np.bool_],
+    smoothed: NDArray[np.bool_],
+    probabilities: NDArray[np.float32],
+    model: PocketModel | None,
+    config: PredictConfig,
+) -> tuple[Pocket, ...]:
+    """Mean shift on the surface points of the positive residues, in published order; the probability is ours.
+
+    In the frame of the file, which is the published one, all chains are clustered at once; else those in contact, ``parts``.
+    Without a ``model`` of pockets the probability is the score, the mean over the pocket's atoms.
+    """
+    framed, surface, found = config.cluster.frame == "principal", config.surface, []
+    for part in parts if framed or not parts else (Surroundings(structure),):
+        own, frame, p = part.residues, part if framed else None, probabilities[part.residues]
+        clusters = find_clusters(part, positive[own], p, surface, config.cluster)
+        features, volumes = pocket_features(part.structure, clusters, p, smoothed[own], surface.probe_radius, frame)
+        chance = model.probability(features) if model is not None else np.array([c.score for c in clusters])
+        for cluster, probability, volume in zip(clusters, chance.tolist(), volumes.tolist(), strict=True):
+            points, center = cluster.points.astype(np.float32), cluster.center.astype(np.float32)
+            residues, atoms = own[cluster.residues], part.atoms[cluster.atoms]
+            found.append(Pocket(0, cluster.score, probability, residues, atoms, points, center, volume))
+    return ranked(structure, found)

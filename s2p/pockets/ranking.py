@@ -19,7 +19,7 @@ from scipy.spatial import cKDTree
 
 from s2p.config import Checked, Positive, Share
 from s2p.errors import WeightsError
-from s2p.prediction import Pocket, sigmoid
+from s2p.prediction import Pocket, Prediction, sigmoid
 from s2p.structure.reading import Structure
 from s2p.surface.features import BACKBONE, PointConfig, PointEncoder, feature_names
 from s2p.surface.points import swept_volume
@@ -28,7 +28,17 @@ from s2p.surface.surroundings import Surroundings
 if TYPE_CHECKING:
     from s2p.pockets.published import Cluster
 
-__all__ = ["PocketModel", "PointPocketConfig", "PointScorer", "limits", "originals", "places", "pocket_features", "ranked"]
+__all__ = [
+    "PocketModel",
+    "PointPocketConfig",
+    "PointScorer",
+    "joined",
+    "limits",
+    "originals",
+    "places",
+    "pocket_features",
+    "ranked",
+]
 
 SMALLEST = 20
 """Residues of an assembly in which pockets are looked for: what is smaller has no inside."""
@@ -247,9 +257,53 @@ WORD = 5
 
 def ranked(structure: Structure, pockets: Iterable[Pocket]) -> tuple[Pocket, ...]:
     """The pockets, the highest score first, with ranks and :attr:`~s2p.prediction.Pocket.copy_of`."""
-    ordered = sorted(pockets, key=lambda p: -round(p.score, 6))  # copies that rounding errors set apart stay in the file's order
+    # Copies that rounding errors set apart stay in the file's order.
+    return numbered(structure, sorted(pockets, key=lambda p: -round(p.score, 6)))
+
+
+def numbered(structure: Structure, ordered: Sequence[Pocket]) -> tuple[Pocket, ...]:
+    """Pockets in this order, with ranks and what they are copies of."""
     first = originals(places(structure), [p.residues for p in ordered])
     return tuple(replace(p, rank=k + 1, copy_of=0 if first[k] == k else first[k] + 1) for k, p in enumerate(ordered))
+
+
+SAME = 0.5
+"""Share of the residues of the smaller of a general and a cryptic pocket, from which on both are one site."""
+
+
+def joined(general: Prediction, cryptic: Prediction, *, calibrated: bool) -> Prediction:
+    """General and cryptic sites of a structure in one list.
+
+    A general pocket that shares at least half of the residues of the smaller of both with a cryptic one stays as it is, marked
+    as ``both``. The other cryptic pockets are added: each before the first general one that is less probable, if their
+    probabilities are ``calibrated``, or else after all, since a mean over residues says nothing beside a calibrated chance.
+    General pockets keep their order among themselves, and cryptic ones theirs. A residue is positive if it is in either.
+    """
+    met: set[int] = set()
+    found = []
+    for p in general.pockets:
+        sizes = [max(1, min(len(p.residues), len(other.residues))) for other in cryptic.pockets]
+        shared = [len(np.intersect1d(p.residues, other.residues)) for other in cryptic.pockets]
+        same = {k for k, size in enumerate(sizes) if shared[k] >= SAME * size}
+        found.append(replace(p, site="both") if same else p)
+        met |= same
+    added = [p for k, p in enumerate(cryptic.pockets) if k not in met]
+    ordered: list[Pocket] = []
+    for p in found:
+        while calibrated and added and added[0].probability > p.probability:
+            ordered.append(added.pop(0))
+        ordered.append(p)
+    positive = general.positive | cryptic.positive
+    sure = (general.positive & ~general.smoothed) | (cryptic.positive & ~cryptic.smoothed)
+    return replace(
+        general,
+        positive=positive,
+        smoothed=positive & ~sure,
+        pockets=numbered(general.structure, ordered + added),
+        settings=general.settings | {"sites": "both", "cryptic": {"model": cryptic.model} | cryptic.settings},
+        notes=tuple(dict.fromkeys((*general.notes, *cryptic.notes))),
+        cryptic=cryptic.probabilities,
+    )
 
 
 def originals(place: NDArray[np.int64], pockets: Sequence[NDArray[np.int32]]) -> list[int]:

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar
@@ -16,7 +17,7 @@ import numpy as np
 import pytest
 
 from s2p.commands import HOMES, build_parser, main
-from s2p.config import PredictConfig
+from s2p.config import ClusterConfig, PredictConfig
 from s2p.errors import WeightsError
 from s2p.prediction import Pocket, Prediction
 from s2p.structure.reading import Structure
@@ -40,6 +41,8 @@ class Fake:
 
     loaded: ClassVar[list[tuple[str, str | None, str]]] = []
     configs: ClassVar[list[PredictConfig | None]] = []
+    name = "fake"
+    methods = ("published",)
 
     @classmethod
     def load(cls, model: str = "?", *, backbone: str | None = None, device: str = "auto") -> Fake:
@@ -118,7 +121,10 @@ def test_python_m_s2p():
         (["predict", "a.pdb", "--format", ","], "at least one name"),
         (["predict", "a.pdb", "--chain", ""], "at least one name"),
         (["predict", "a.pdb", "--device", "tpu"], "invalid choice: 'tpu'"),
-        (["predict", "a.pdb", "--ranking", "best"], "invalid choice: 'best'"),
+        (["predict", "a.pdb", "--method", "best"], "invalid choice: 'best'"),
+        (["predict", "a.pdb", "--sites", "hidden"], "invalid choice: 'hidden'"),
+        (["predict", "a.pdb", "--ranking", "published"], "--ranking is now --method surface, or --method published"),
+        (["predict", "a.pdb", "--method", "surface", "--bandwidth", "9"], "--bandwidth is of clusters of residues"),
         (["view"], "required: PREDICTION_DIR"),
         (["notebook"], "required: NN"),
         (["sweep", "--dataset", "mini"], "s2p sweep is now `python -m benchmarks.studies.sweep`"),
@@ -128,7 +134,7 @@ def test_python_m_s2p():
         (["pred", "x.pdb"], "did you mean predict?"),
         (["predict", "--chian", "A", "x.pdb"], "s2p predict: error: unrecognized arguments: --chian; did you mean --chain?"),
         (["predict", "a.pdb", "--chian=A", "b.pdb"], "unrecognized arguments: --chian=A b.pdb; did you mean --chain?"),
-        (["predict", "a.pdb", "--ranking", "surfaces"], "did you mean surface?"),
+        (["predict", "a.pdb", "--method", "surfaces"], "did you mean surface?"),
         (["view", "a", "b"], "usage: s2p view"),
         (["--quite", "predict", "a.pdb"], "unrecognized arguments: --quite"),
     ],
@@ -172,6 +178,7 @@ def test_one_input(capsys):
         "volume",
         "residues",
         "copy_of",
+        "site",
     ]
     with open("s2p_out/a_residues.csv", newline="") as handle:
         assert next(csv.reader(handle)) == ["chain", "number", "insertion_code", "name", "probability", "smoothed", "pocket"]
@@ -179,14 +186,29 @@ def test_one_input(capsys):
 
 
 def test_options_reach_the_predictor():
-    tuning = "--threshold 0.3 --bandwidth 7 --no-smoothing --ranking published"
+    tuning = "--threshold 0.3 --bandwidth 7 --no-smoothing --method published --sites general"
     model = "--model m --backbone esm2_t6_8M_UR50D --device cpu"
     assert predict("a.pdb", *tuning.split(), *model.split(), "-o", "there") == 0
     assert Fake.loaded == [("m", "esm2_t6_8M_UR50D", "cpu")]
     (config,) = Fake.configs
     assert config is not None
     assert (config.threshold, config.cluster.bandwidth, config.use_smoothing, config.ranking) == (0.3, 7.0, False, "published")
+    given = {"threshold": 0.7, "use_smoothing": True, "cluster": ClusterConfig(frame="raw")}
+    assert replace(config, **given) == PredictConfig.published()
     assert Path("there/a_pockets.csv").is_file()
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        (("--method", "surface"), "has a method of its own; leave --method out"),
+        (("--sites", "both"), "fake does not predict cryptic sites; leave them out, or use the model s2p-esm2-8m"),
+    ],
+)
+def test_what_a_model_does_not_do_is_said_once(given: tuple[str, ...], why: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert predict("a.pdb", "b.pdb", *given) == 1
+    assert capsys.readouterr().err.count(why) == 1
+    assert not Fake.configs
 
 
 def test_models_and_assemblies_are_chosen(examples: Path, capsys):

@@ -33,7 +33,7 @@ def rows(path: Path) -> list[dict[str, str]]:
 def test_tables(tmp_path: Path) -> None:
     p = make_prediction()
     pockets, residues = (rows(path) for path in p.save(tmp_path, ["csv"]))
-    assert tuple(pockets[0]) == export.POCKET_COLUMNS and tuple(residues[0]) == export.RESIDUE_COLUMNS
+    assert tuple(pockets[0]) == export.POCKET_COLUMNS and tuple(residues[0]) == export.RESIDUE_COLUMNS[:-1]
     ids = p.structure.residues.ids()
     assert pockets[0]["residues"].split(" ") == [ids[i] for i in p.pockets[0].residues]
     assert int(pockets[0]["n_residues"]) == len(p.pockets[0].residues)
@@ -317,5 +317,5 @@ def test_a_second_run_of_an_input_leaves_nothing_of_the_first(tmp_path: Path, ex
     assert main([*command, "--format", "csv,box,pml,json,html"]) == 0
     first = {x.name.removeprefix("4CUP") for x in tmp_path.iterdir()}
     assert {"_scores.pdb", ".pml", ".json", "_report.html", "_pocket1_box.txt"} <= first
-    assert main([*command, "--ranking", "published", "--bandwidth", "12", "--format", "json"]) == 0
+    assert main([*command, "--method", "published", "--bandwidth", "12", "--format", "json"]) == 0
     assert {x.name for x in tmp_path.iterdir()} == {"4CUP.json", "4CUP_pockets.csv", "4CUP_residues.csv"}

@@ -12,7 +12,7 @@ import torch
 
 from s2p.checkpoint import Checkpoint, load_checkpoint
 from s2p.config import PredictConfig
-from s2p.errors import WeightsError
+from s2p.errors import S2PError, WeightsError
 from s2p.io.runtime import pick_device
 from s2p.io.weights import fill, find_weights, read_weights
 from s2p.language.esm import LanguageOutput, ResidueModel
@@ -61,6 +61,8 @@ class CrossBindCheckpoint:
 class CrossBindPredictor(Seq2Pocket):
     """Residue probabilities of a CrossBind, loaded weights (:meth:`load`), and patches by the published clustering."""
 
+    methods = ()
+
     def __init__(self, trained: CrossBindCheckpoint) -> None:
         # The shipped smoother and point scorer know sites of small molecules: neither is used for an interface.
         super().__init__(Checkpoint(trained.name, trained.model, None, None, trained.threshold, 0.5, "published", trained.card))
@@ -72,6 +74,12 @@ class CrossBindPredictor(Seq2Pocket):
     ) -> CrossBindPredictor:
         """Load a CrossBind by shipped name or path onto ``auto``, ``cpu`` or ``cuda``."""
         return cls(load_crossbind(model, backbone=backbone, device=pick_device(device)))
+
+    def kinds(self, sites: str) -> list[Seq2Pocket]:
+        """Only the sites of nucleic acids."""
+        if sites != "general":
+            raise S2PError(f"{self.name} predicts sites of nucleic acids only; leave cryptic sites out, or use another model")
+        return [self]
 
     def _scores(self, structure: Structure, outputs: Mapping[str, LanguageOutput], config: PredictConfig) -> ResidueScores:
         base = super()._scores(structure, outputs, config)

@@ -122,6 +122,8 @@ def combine(checkpoint: VabsNetCheckpoint, base: ResidueScores, own: NDArray[np.
 class VabsNetPredictor(Seq2Pocket):
     """Seq2Pocket with the residue probabilities of a Vabs-Net, loaded weights; see :meth:`load`."""
 
+    methods = ()
+
     def __init__(self, network: VabsNetCheckpoint) -> None:
         super().__init__(replace(network.base, threshold=network.threshold))
         self.network = network
