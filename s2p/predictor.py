@@ -147,13 +147,12 @@ class Seq2Pocket:
         """The stages after the language model: cheap, so that thresholds can be changed live."""
         config = obeyed(config)
         first, *more = self.kinds(config.sites)
-        found = first._pockets(structure, scores, config)
         if not more:
-            return found
+            return first._pockets(structure, scores, config)
         if scores.cryptic is None:
             raise S2PError("these residue scores are of general sites only; ask for both with the same config in score()")
         second = more[0]._pockets(structure, scores.cryptic, replace(config, ranking="published"))
-        return joined(found, second, calibrated=more[0].checkpoint.pocket_model is not None)
+        return joined(first._pockets(structure, scores, config), second, calibrated=more[0].checkpoint.pocket_model is not None)
 
     def _pockets(self, structure: Structure, scores: ResidueScores, config: PredictConfig) -> Prediction:
         """Pockets of the one kind of site that this model is of."""
@@ -163,8 +162,7 @@ class Seq2Pocket:
         smoothing_threshold = checkpoint.smoothing_threshold if config.smoothing_threshold is None else config.smoothing_threshold
         # Thresholds and clustering make the published pockets; the scored surface has none of them. Whoever sets one wants to see
         # what it does.
-        default = PredictConfig()
-        given = any(getattr(config, name) != getattr(default, name) for name in PUBLISHED_SETTINGS)
+        given = any(getattr(config, name) != getattr(PredictConfig(), name) for name in PUBLISHED_SETTINGS)
         ranking = config.ranking or ("published" if given else checkpoint.ranking)
         points = checkpoint.points if ranking == "surface" else None
         if ranking == "surface" and points is None:
@@ -216,9 +214,8 @@ class Seq2Pocket:
                 "a setting of the published pockets was given, so pockets are clustered and ranked by the published method",
             )
         if not pockets and large and ranking == "published":
-            top = float(p.max())
-            kind = "cryptic pockets" if cryptic else "pockets"
-            notes += (f"no residue is above the threshold {threshold:.2f} (the highest is {top:.2f}): no {kind} predicted",)
+            top, none = float(p.max()), f"no {'cryptic ' * cryptic}pockets predicted"
+            notes += (f"no residue is above the threshold {threshold:.2f} (the highest is {top:.2f}): {none}",)
         return Prediction(structure, p, smoothed, positive, pockets, self.name, settings, notes, cryptic=p if cryptic else None)
 
     def predict(self, structure: Structure, config: PredictConfig | None = None) -> Prediction:
