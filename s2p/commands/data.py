@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +15,7 @@ from s2p.config import LabelConfig, Positive
 from s2p.errors import S2PError
 
 if TYPE_CHECKING:
+    from s2p.batch.inputs import Item
     from s2p.datasets.label_files import Annotation
     from s2p.structure.ligands import LigandReport
     from s2p.structure.reading import Structure
@@ -40,8 +43,12 @@ def _add_labels(commands: Any) -> None:
     flag(parser, "--ions", "ions that proteins bind for their function count as ligands")
     flag(parser, "--peptides", "short protein chains at longer ones count as ligands")
     add("--cutoff", "A", "in angstrom", number(Positive), LabelConfig.cutoff)
-    flag(parser, "--enhance", "join the labels of all structures of a protein (95 %% identity, 80 %% coverage)")
-    add("--evidence", "FILE", "with --enhance: which structure gave each residue, as CSV", Path)
+    flag(parser, "--enhance", "join the labels of all structures of a protein (UniProt entry, else 95 %% identity)")
+    add("--evidence", "FILE", "with --enhance: which structure and ligand gave each residue, as CSV", Path)
+    add("--report", "FILE", "with --enhance: a row a protein, what was joined and added, as CSV", Path)
+    held = "with --enhance: leave out homologues (30 %% identity) of a FASTA or label file, folder or data set; may be repeated"
+    add("--without", "FILE|DIR|NAME", held, action="append", default=[])
+    flag(parser, "--every-chain", "with --enhance: a line a chain, as published, instead of one for the longest of a protein")
     add("-o --output", "FILE", "write here instead of printing", Path)
     parser.set_defaults(run=_run_labels)
 
@@ -64,60 +71,21 @@ def _add_datasets(commands: Any) -> None:
 
 
 def _run_labels(arguments: argparse.Namespace) -> int:
-    import numpy as np
-
-    from s2p.batch.inputs import expand_inputs
-    from s2p.datasets.enhancement import EnhanceConfig, enhance_structures, evidence_table
-    from s2p.datasets.label_files import Annotation, format_annotations
+    from s2p.datasets.label_files import format_annotations
     from s2p.io.files import write_text
-    from s2p.structure.ligands import file_bonds, ligand_sites
-    from s2p.structure.reading import read_structure
 
-    if arguments.evidence and not arguments.enhance:
-        raise S2PError("--evidence needs --enhance: without it every residue comes from its own structure")
+    joining = ("evidence", "report", "without", "every_chain")
+    if alone := [f"--{name.replace('_', '-')}" for name in joining if getattr(arguments, name) and not arguments.enhance]:
+        raise S2PError(f"{alone[0]} needs --enhance: without it every residue comes from its own structure")
     if arguments.enhance and (arguments.format == "table" or arguments.per == "ligand"):
         raise S2PError("--enhance joins chains, so it needs --format published, csv or records, and --per chain")
-    config = LabelConfig(cutoff=arguments.cutoff)
-    options = {"include_ions": arguments.ions, "include_peptides": arguments.peptides}
-    reports: list[tuple[Path, Structure, LigandReport]] = []
-    failed = 0
-    items = expand_inputs(arguments.inputs)
-    if wrong := [item.error for item in items if item.error]:
-        raise S2PError(wrong[0])
-    for item, path in [(item.input, item.file()) for item in items]:
-        try:
-            structure = read_structure(path)
-            report = ligand_sites(structure, config, bonds=file_bonds(path), **options)
-        except S2PError as error:
-            failed += 1
-            print(f"s2p: error: {error}", file=sys.stderr)
-            continue
-        reports.append((path, structure, report))
-        for note in report.notes:
-            print(f"{item}: {note}", file=sys.stderr)
-        if not report.sites:
-            print(f"{item}: no relevant ligand", file=sys.stderr)
-    if arguments.enhance:
-        enhanced = enhance_structures(
-            [structure for _, structure, _ in reports], config=EnhanceConfig(include_ions=arguments.ions), labels=config
-        )
-        if arguments.evidence:
-            print(f"wrote {write_text(arguments.evidence, evidence_table(enhanced))}", file=sys.stderr)
-        for e in enhanced:
-            if not e.evidence:
-                print(f"{e.chain.id}: no binding residue in any structure, left out", file=sys.stderr)
-            elif len(e.members) > 1:
-                lost = f"; {e.lost} binding residues are not observed in it" if e.lost else ""
-                print(f"{e.chain.id}: joined with {', '.join(e.members[1:])}{lost}", file=sys.stderr)
-        parts = ((*e.chain.id.rpartition("_")[::2], e.chain) for e in enhanced if e.evidence)
-        joined = [
-            Annotation(pdb, name, "enhanced", np.flatnonzero(x.labels).astype(np.int32), x.sequence) for pdb, name, x in parts
-        ]
-        text = format_annotations(joined, arguments.format)
-    elif arguments.format == "table":
+    failed: list[Item] = []
+    reports = _reports(arguments, failed)
+    if arguments.format == "table":
         text = _table(reports)
     else:
-        rows = [a for _, structure, report in reports for a in _annotations(structure, report, arguments.per)]
+        per = arguments.per
+        rows = _enhanced(arguments, reports) if arguments.enhance else [a for _, s, r in reports for a in _annotations(s, r, per)]
         text = format_annotations(rows, arguments.format)
     if arguments.output:
         print(f"wrote {write_text(arguments.output, text)}")
@@ -126,7 +94,67 @@ def _run_labels(arguments: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-def _table(reports: list[tuple[Path, Structure, LigandReport]]) -> str:
+def _reports(arguments: argparse.Namespace, failed: list[Item]) -> Iterator[tuple[Path, Structure, LigandReport]]:
+    """The structures one by one, under distinct names; what cannot be read is said and goes into ``failed``."""
+    from s2p.batch.inputs import expand_inputs
+    from s2p.io.runtime import progress_bar
+    from s2p.structure.ligands import file_bonds, ligand_sites
+    from s2p.structure.reading import read_structure
+
+    config = LabelConfig(cutoff=arguments.cutoff)
+    options = {"include_ions": arguments.ions, "include_peptides": arguments.peptides}
+    items = expand_inputs(arguments.inputs)
+    if wrong := [item.error for item in items if item.error]:
+        raise S2PError(wrong[0])
+    for item in progress_bar(items, "structures"):
+        try:
+            path = item.file()
+            structure = replace(read_structure(path), name=item.stem)
+            report = ligand_sites(structure, config, bonds=file_bonds(path), **options)
+        except S2PError as error:
+            failed.append(item)
+            print(f"s2p: error: {error}", file=sys.stderr)
+            continue
+        for note in report.notes if report.sites else (*report.notes, "no relevant ligand"):
+            print(f"{item.input}: {note}", file=sys.stderr)
+        yield path, structure, report
+
+
+def _enhanced(arguments: argparse.Namespace, reports: Iterable[tuple[Path, Structure, LigandReport]]) -> list[Annotation]:
+    """A line a protein, or a line a chain, with the labels of all structures; what was joined and left out is said."""
+    import numpy as np
+
+    from s2p.datasets.enhancement import enhance_structures, evidence_table, protein_table, totals
+    from s2p.datasets.label_files import Annotation, read_sequences
+    from s2p.datasets.splits import homologous
+    from s2p.io.files import write_text
+
+    say = partial(print, file=sys.stderr)
+    test = {sequence: f"{name} of {x}" for x in arguments.without for sequence, name in read_sequences(x, say).items()}
+    found = enhance_structures((structure, report) for _, structure, report in reports)
+    near = homologous({s: s for s in test}, {x.chain.id: x.chain.sequence for x in found}) if test else {}
+    kept = []
+    for x in found:
+        lost = f"; {x.lost} binding residues are not observed in it" if x.lost else ""
+        said = [f"joined with {', '.join(x.members[1:])}{lost}"] if len(x.members) > 1 else []
+        if x.chain.id in near:
+            said = [f"left out with all its chains, a homologue of {test[min(near[x.chain.id])]}"]
+        elif x.evidence:
+            kept.append(x)
+        else:
+            said = ["no binding residue in any structure, left out"]
+        for note in (*said, *x.notes):
+            say(f"{x.chain.id}: {note}")
+    say(f"{totals(kept)}; {len(near)} proteins left out as homologues")
+    for path, table in ((arguments.evidence, evidence_table), (arguments.report, protein_table)):
+        if path:
+            say(f"wrote {write_text(path, table(kept))}")
+    chains = [chain for x in kept for chain in (x.chain, *(x.siblings if arguments.every_chain else ()))]
+    parts = [(c, *c.id.rpartition("_")[::2]) for c in chains if c.labels.any()]
+    return [Annotation(pdb, name, "enhanced", np.flatnonzero(c.labels).astype(np.int32), c.sequence) for c, pdb, name in parts]
+
+
+def _table(reports: Iterable[tuple[Path, Structure, LigandReport]]) -> str:
     from s2p.io.files import csv_text
     from s2p.structure.ligands import LABEL_COLUMNS, label_row
 
@@ -146,11 +174,8 @@ def _annotations(structure: Structure, report: LigandReport, per: str) -> list[A
     from s2p.datasets.label_files import Annotation
 
     rows = []
-    for chain in structure.chains:
-        own = np.flatnonzero(structure.residues.chain == chain)
-        sequence = structure.sequence(chain)
-        inside = [(s.ligand.name, np.flatnonzero(np.isin(own, s.residues))) for s in report.sites]
-        inside = [(name, indices) for name, indices in inside if len(indices)]
+    for chain, sites in report.by_chain(structure):
+        sequence, inside = structure.sequence(chain), [(ligand.name, indices) for ligand, indices in sites]
         if per == "chain" and inside:
             names = " ".join(dict.fromkeys(name for name, _ in inside))
             inside = [(names, np.unique(np.concatenate([indices for _, indices in inside])))]
@@ -180,8 +205,8 @@ def _run_list(arguments: argparse.Namespace) -> int:
             print(f"  here     {here}")
     folders = [arguments.folder, *sorted(arguments.folder.glob("*/"))] if arguments.folder else []
     for folder in folders:
-        for name, text, test in LOCAL_LAYOUTS:
-            if test(folder):
+        for text, (name, *patterns) in LOCAL_LAYOUTS.items():
+            if all(any(folder.glob(pattern)) for pattern in patterns):
                 print(f"{folder}: local, layout {name}: {text}")
     return 0
 

@@ -19,10 +19,12 @@ from numpy.typing import NDArray
 
 from s2p.config import Empty
 from s2p.datasets.labelled import LETTERS, LabelledChain
+from s2p.datasets.registry import dataset_folder
 from s2p.errors import S2PError
 from s2p.io.files import csv_text, read_text
+from s2p.structure.reading import is_structure_file, read_structure
 
-__all__ = ["CSV_COLUMNS", "FORMATS", "Annotation", "format_annotations", "read_annotations", "read_labels"]
+__all__ = ["CSV_COLUMNS", "FORMATS", "Annotation", "format_annotations", "read_annotations", "read_labels", "read_sequences"]
 
 CSV_COLUMNS = ("pdb", "chain", "type", "residues", "sequence")
 """Columns of a label CSV; each holds what the field of a published line holds."""
@@ -141,6 +143,34 @@ def read_annotations(path: str | Path) -> list[Annotation]:
         As :func:`read_labels`, for mistakes within a line.
     """
     return _parse(Path(path))[1]
+
+
+def read_sequences(source: str | Path, note: Callable[[str], None]) -> dict[str, str]:
+    """Sequence -> name in a test set: FASTA or label file, structure, folder of these, or public set that was fetched.
+
+    Folders are searched with those in them; ``note`` is told what in them cannot be read. :class:`S2PError` if nothing can.
+    """
+    path = Path(source) if Path(source).exists() else dataset_folder(str(source))
+    found: dict[str, str] = {}
+    for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+        try:
+            if is_structure_file(file):
+                structure = read_structure(file)
+                pairs = [(structure.sequence(chain), f"{file.name} {chain}") for chain in structure.chains]
+            elif file != path and file.suffix.lower() not in (".fasta", ".fa", ".faa", ".txt", ".csv"):
+                continue
+            elif (text := read_text(file)).lstrip().startswith(">"):  # the labels of records are digits and no letters
+                records = [record.partition("\n") for record in ("\n" + text).split("\n>")[1:]]
+                pairs = [(re.sub(r"[^A-Z]", "", body.upper()), head.strip() or file.name) for head, _, body in records]
+            else:
+                pairs = [(a.sequence, a.id) for a in read_annotations(file)]
+        except S2PError as error:
+            note(f"no sequences of the test set: {error}")
+        else:
+            found = dict(pairs) | found
+    if not found:
+        raise S2PError(f"{source}: no protein sequence there; give FASTA or label files, structures, or a set that was fetched")
+    return found
 
 
 def format_annotations(annotations: Iterable[Annotation], form: str = "published") -> str:

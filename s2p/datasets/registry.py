@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,24 +70,12 @@ def _read_sets() -> tuple[Dataset, ...]:
 DATASETS = _read_sets()
 """The sets, in the order they are listed."""
 
-LOCAL_LAYOUTS: tuple[tuple[str, str, Callable[[Path], bool]], ...] = (
-    (
-        "complexes",
-        "index.csv, chain_clusters.csv and SET/ID/protein.pdb with ligand_NN.pdb (s2p.datasets.labelled.read_complexes)",
-        lambda folder: (folder / "index.csv").is_file() and (folder / "chain_clusters.csv").is_file(),
-    ),
-    (
-        "ligysis",
-        "chains.csv and chains/ with one file a protein (s2p evaluate)",
-        lambda folder: (folder / "chains.csv").is_file() and (folder / "chains").is_dir(),
-    ),
-    (
-        "labels",
-        "label files: published lines, CSV or records of three lines (s2p.datasets.label_files.read_labels)",
-        lambda folder: any(folder.glob("*.txt")) or any(folder.glob("*/*.txt")),
-    ),
-)
-"""Layouts of local folders: name, what is in them, and the test for it."""
+LOCAL_LAYOUTS = {
+    "index.csv, chain_clusters.csv and SET/ID/protein.pdb with ligand_NN.pdb": ("complexes", "index.csv", "chain_clusters.csv"),
+    "chains.csv and chains/ with one file a protein (s2p evaluate)": ("ligysis", "chains.csv", "chains/"),
+    "label files: published lines, CSV or records of three lines": ("labels", "**/*.txt"),
+}
+"""What is in a local folder: the name of the layout, and patterns of which each finds something."""
 
 
 def dataset(name: str) -> Dataset:

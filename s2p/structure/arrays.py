@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -66,6 +66,7 @@ class AtomTable(Columns):
     label_number: NDArray[np.int32]  # (n,) ``label_seq_id`` of mmCIF, 0 for none.
     line: NDArray[np.int32]  # (n,) line (or row) of the file, from 1, for messages.
     notes: tuple[str, ...] = ()  # Sentences about what was unusual in the file.
+    accessions: tuple[tuple[str, str], ...] = ()  # Author chains and UniProt accessions that the file gives them.
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,6 +137,8 @@ class Structure:
     residues: Residues
     ligands: tuple[Ligand, ...] = ()
     notes: tuple[str, ...] = ()  # Sentences about what was unusual in the file.
+    uniprot: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Accessions of the chains that the file gives any (PDB: DBREF; mmCIF: ``struct_ref``); several for a chimera."""
 
     def __post_init__(self) -> None:
         """Every output names residues and ligands by their ids, so no two may share one."""
@@ -227,10 +230,13 @@ def joined(tables: Sequence[AtomTable]) -> AtomTable:
     """Tables one after the other, each a part and a block of its own."""
     if len(tables) == 1:
         return tables[0]
-    columns = {key: np.concatenate([getattr(t, key) for t in tables]) for key in vars(tables[0]) if key != "notes"}
+    columns: dict[str, Any] = {}
+    for key, first in vars(tables[0]).items():
+        parts = [getattr(table, key) for table in tables]
+        columns[key] = np.concatenate(parts) if isinstance(first, np.ndarray) else tuple(dict.fromkeys(sum(parts, ())))
     shift = np.repeat(np.arange(len(tables), dtype=np.int32), [len(t) for t in tables])
     columns["part"], columns["block"] = columns["part"] + shift, columns["block"] + shift
-    return AtomTable(**columns, notes=tuple(note for t in tables for note in t.notes))
+    return AtomTable(**columns)
 
 
 def check_count(found: int, most: int, what: str, path: Path) -> None:

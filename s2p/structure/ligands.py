@@ -14,7 +14,7 @@ than the sum of their covalent radii and a tolerance. Coordination of metals is 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -92,6 +92,13 @@ class LigandReport:
     def labels(self, n: int) -> NDArray[np.bool_]:
         """(n,) which of ``n`` residues are in any site: the union."""
         return np.isin(np.arange(n), np.concatenate([np.empty(0), *(site.residues for site in self.sites)]))
+
+    def by_chain(self, structure: Structure) -> Iterator[tuple[str, list[tuple[Ligand, NDArray[np.int_]]]]]:
+        """Each chain with the ligands that touch it and their residues, 0-based in the chain."""
+        for chain in structure.chains:
+            own = np.flatnonzero(structure.residues.chain == chain)
+            inside = [(site.ligand, np.flatnonzero(np.isin(own, site.residues))) for site in self.sites]
+            yield chain, [(ligand, indices) for ligand, indices in inside if len(indices)]
 
 
 def ligand_sites(

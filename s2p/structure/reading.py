@@ -242,4 +242,9 @@ def _structure(name: str, molecules: Molecules, path: Path) -> Structure:
         address = str(residue_name[k]), str(ids.chain[k]), int(ids.number[k]), str(ids.insertion_code[k])
         ligands.append(Ligand(*address, coord[its], table.element[its], table.name[its], kind))
     atoms = Atoms(coord[own], table.element[own], table.name[own], index, b_factor[own])
-    return Structure(name, atoms, residues, tuple(ligands), tuple(notes))
+    told: dict[str, tuple[str, ...]] = {}
+    for chain, accession in table.accessions:
+        told[chain] = (*told.get(chain, ()), accession)
+    written = zip(ids.chain[protein].tolist(), groups.column("chain")[protein].tolist(), strict=True) if told else ()
+    uniprot = {chain: told[old] for chain, old in dict.fromkeys(written) if old in told}
+    return Structure(name, atoms, residues, tuple(ligands), tuple(notes), uniprot)

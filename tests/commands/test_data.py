@@ -7,6 +7,7 @@ import io
 from pathlib import Path
 
 import pytest
+from toy_complexes import helix, ligand
 
 from s2p.commands import main
 from s2p.datasets.label_files import read_annotations, read_labels
@@ -70,10 +71,34 @@ def test_enhancement_writes_evidence_and_leaves_out_what_binds_nothing(
     assert "1ubi_A: no binding residue in any structure, left out" in err
 
 
+def test_a_folder_is_enhanced_in_one_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder, path, report = tmp_path / "in", tmp_path / "labels.txt", tmp_path / "report.csv"
+    folder.mkdir()
+    line = "DBREF  1ABC A    1    30  UNP    {}   X_HUMAN          1     30\n"
+    for name, seed, accession, height in (("x", 0, "P00001", 8.0), ("y", 0, "P00001", 38.0), ("z", 5, "P00002", 12.0)):
+        (folder / f"{name}.pdb").write_text(line.format(accession) + helix(seed).replace("END\n", "") + ligand(height))
+    (folder / "bad.pdb").write_text("HEADER\n")
+    other = read_structure(folder / "z.pdb").sequence("A")
+    (tmp_path / "test.fasta").write_text(f">held out\n{other}\n")
+    command = ["labels", str(folder), "--enhance", "--format", "published", "-o", str(path), "--report", str(report)]
+    assert main([*command, "--without", str(tmp_path / "test.fasta")]) == 1  # one file is bad
+    err = capsys.readouterr().err
+    assert "bad.pdb: no atoms" in err and f"z_A: left out with all its chains, a homologue of held out of {tmp_path}" in err
+    assert "1 proteins, 2 chains, 60 residues: 6 (10.00%) bind in their own structure, 12 (20.00%) enhanced; 1 proteins" in err
+    (row,) = csv.DictReader(report.open())
+    assert (row["chain"], row["uniprot"], row["members"], row["alone"], row["enhanced"]) == ("x_A", "P00001", "x_A y_A", "3", "6")
+    (chain,) = read_labels(path)
+    assert (chain.id, chain.labels.sum()) == ("x_A", 6)
+    (folder / "bad.pdb").unlink()
+    assert main([*command, "--every-chain"]) == 0
+    assert [(c.id, c.labels.sum()) for c in read_labels(path)] == [("x_A", 6), ("y_A", 6), ("z_A", 3)]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["--evidence", "x"], "--evidence needs --enhance"),
+        (["--every-chain"], "--every-chain needs --enhance"),
         (["--enhance"], "needs --format"),
         (["--enhance", "--format", "csv", "--per", "ligand"], "--per chain"),
     ],

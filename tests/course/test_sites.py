@@ -75,7 +75,7 @@ def test_union_chart_has_a_row_for_each_chain_and_ligand(dhfr: Structure) -> Non
 
 
 def test_union_of_nothing_is_an_error() -> None:
-    empty = EnhancedChain(LabelledChain("a", "MK", np.zeros(2, np.uint8), "a"), ("a",), (), 0)
+    empty = EnhancedChain(LabelledChain("a", "MK", np.zeros(2, np.uint8), "a"))
     with pytest.raises(S2PError, match="nothing to join"):
         union_chart(empty)
 

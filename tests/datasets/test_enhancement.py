@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from toy_complexes import helix, ligand
 
 from s2p.datasets.enhancement import (
     EnhanceConfig,
@@ -16,11 +17,13 @@ from s2p.datasets.enhancement import (
     enhance_structures,
     evidence_table,
     join_chains,
+    protein_table,
+    totals,
 )
 from s2p.datasets.labelled import LabelledChain
 from s2p.errors import S2PError
 from s2p.structure.ligands import ligand_labels
-from s2p.structure.reading import read_structure
+from s2p.structure.reading import Structure, read_structure
 
 A = LabelledChain("a", "MKTAYIAKQRQISFVKSHFSRQLEERLGLIEVQ", np.eye(33, dtype=np.uint8)[5])
 B = LabelledChain("b", "TAYIAKQRQISFVKSHFSRQLEERLGLIEVQ", np.eye(31, dtype=np.uint8)[8])
@@ -28,6 +31,18 @@ B = LabelledChain("b", "TAYIAKQRQISFVKSHFSRQLEERLGLIEVQ", np.eye(31, dtype=np.ui
 
 def joined(*chains: LabelledChain) -> EnhancedChain:
     return join_chains([(chain, [("", np.flatnonzero(chain.labels))]) for chain in chains])
+
+
+def dbref(accession: str, chain: str = "A") -> str:
+    return f"DBREF  1ABC {chain}    1    30  UNP    {accession:<8s} X_HUMAN          1     30\n"
+
+
+def entry(folder: Path, name: str, seed: int, *accessions: str, at: float | None = 12.0, first: int = 0) -> Structure:
+    """A helix, maybe without its first residues, with a benzene at a height (Å), and what its file says of UniProt."""
+    atoms = [x for x in helix(seed).splitlines(True) if x.startswith("ATOM") and int(x[22:26]) > first]
+    text = "".join([*map(dbref, accessions), *atoms, "TER\n", "END\n" if at is None else ligand(at)])
+    (folder / f"{name}.pdb").write_text(text)
+    return read_structure(folder / f"{name}.pdb")
 
 
 def test_the_union_is_taken_and_the_input_left_alone() -> None:
@@ -82,3 +97,51 @@ def test_two_structures_of_one_name_give_a_sentence(examples: Path) -> None:
     structure = read_structure(examples / "4CUP.cif")
     with pytest.raises(S2PError, match="two structures '4CUP'"):
         enhance_structures([structure, structure])
+
+
+def test_chains_of_one_uniprot_entry_are_joined_though_much_is_missing(tmp_path: Path) -> None:
+    whole, part = entry(tmp_path, "whole", 0, "P11111", at=8.0), entry(tmp_path, "part", 0, "P11111", at=38.0, first=12)
+    (protein,) = enhance_structures(iter([part, whole]))  # 18 of 30 residues: too few by identity alone
+    assert (protein.members, protein.accessions, protein.notes) == (("whole_A", "part_A"), ("P11111",), ())
+    own, other = (ligand_labels(x) for x in (whole, part))
+    union = own | np.concatenate([np.zeros(12, bool), other])
+    assert protein.own == (own.sum(), other.sum()) and not (own[12:] & other).any()
+    assert protein.chain.labels.astype(bool).tolist() == union.tolist()
+    assert protein.siblings[0].labels.astype(bool).tolist() == union[12:].tolist()
+    nameless = [replace(x, uniprot={}) for x in (part, whole)]
+    assert len(enhance_structures(nameless)) == 2
+
+
+def test_the_report_equals_a_count_by_hand(tmp_path: Path) -> None:
+    proteins = enhance_structures(
+        [entry(tmp_path, "x", 0, "P1", at=8.0), entry(tmp_path, "y", 0, "P1", at=38.0), entry(tmp_path, "z", 1, at=None)]
+    )
+    x, y, z = csv.DictReader(io.StringIO(protein_table(proteins))), *proteins
+    first, second = x
+    n, m = y.own
+    assert (first["chain"], first["uniprot"], first["members"], first["residues"]) == ("x_A", "P1", "x_A y_A", "30")
+    assert [int(first[key]) for key in ("alone", "enhanced", "lost")] == [n, n + m, 0]
+    assert first["ligands"] == "x_A BNZ L:1; y_A BNZ L:1"
+    assert (second["chain"], second["uniprot"], second["enhanced"]) == ("z_A", "", "0") and z.evidence == ()
+    assert n == m == 3  # so 6 of the 60 residues of both chains; with the union 6 in each
+    assert totals(proteins[:1]) == (
+        "1 proteins, 2 chains, 60 residues: 6 (10.00%) bind in their own structure, 12 (20.00%) enhanced"
+    )
+
+
+def test_what_the_accessions_leave_open_is_said(tmp_path: Path) -> None:
+    structures = [
+        entry(tmp_path, "a", 0, "P1"),
+        entry(tmp_path, "wrong", 1, "P1"),
+        entry(tmp_path, "fused", 0, "P2", "P1"),
+        entry(tmp_path, "fused2", 0, "P1", "P2"),
+        entry(tmp_path, "nameless", 1),
+        entry(tmp_path, "between", 0),
+    ]
+    proteins = enhance_structures(structures)
+    assert [x.members for x in proteins] == [("a_A", "between_A"), ("wrong_A", "nameless_A"), ("fused_A", "fused2_A")]
+    assert [x.accessions for x in proteins] == [("P1",), ("P1",), ("P1", "P2")]
+    (apart, between), (wrong,), (fused,) = (x.notes for x in proteins)
+    assert apart == "also of P1 but not alike, so kept apart: wrong_A" and "kept apart: a_A" in wrong
+    assert "a chimera of P1 and P2" in fused
+    assert between == "between_A came without an accession, and may as well be fused_A"

@@ -15,6 +15,7 @@ from s2p.datasets.label_files import (
     format_annotations,
     read_annotations,
     read_labels,
+    read_sequences,
 )
 from s2p.datasets.labelled import LETTERS
 from s2p.errors import S2PError
@@ -181,3 +182,26 @@ def test_a_name_with_the_separator_is_refused() -> None:
     assert "1a;b" in format_annotations([row], "csv")
     with pytest.raises(S2PError, match="no label format 'xml'"):
         format_annotations([row], "xml")
+
+
+def test_sequences_of_files_folders_and_sets(examples: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "x.fasta").write_text(">a first\nACDEF\nGHIKL*\n>b\nMMMM\n\n>c\nMMMM\n")
+    (tmp_path / "sub" / "records.txt").write_text(">r\nWWWW\n0101\n")
+    (tmp_path / "sub" / "labels.csv").write_text("pdb,chain,type,residues,sequence\n1abc,A,x,Y1,YYYY\n")
+    (tmp_path / "sub" / "1ubi.pdb.gz").write_bytes((examples / "1ubi.pdb.gz").read_bytes())
+    (tmp_path / "sub" / "notes.txt").write_text("no labels at all")
+    (tmp_path / "sub" / "picture.png").write_bytes(b"\x89PNG")
+    said: list[str] = []
+    assert read_sequences(tmp_path / "x.fasta", said.append) == {"MMMM": "c", "ACDEFGHIKL": "a first"} and not said
+    found = read_sequences(tmp_path, said.append)
+    assert {name for sequence, name in found.items() if len(sequence) < 20} == {"a first", "c", "r", "1abc_A"}
+    assert "1ubi.pdb.gz A" in found.values()
+    (note,) = said
+    assert "notes.txt" in note and "no known label format" in note
+    monkeypatch.setattr("s2p.datasets.label_files.dataset_folder", lambda name: tmp_path / name)
+    assert set(read_sequences("sub", said.append)) == set(found) - {"MMMM", "ACDEFGHIKL"}
+    for wrong in ("none", tmp_path / "sub" / "notes.txt"):
+        with pytest.raises(S2PError, match="no protein sequence there"):
+            read_sequences(wrong, said.append)
+    assert "none: no such file" in said[-2] or "cannot be read" in said[-2]

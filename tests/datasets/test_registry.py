@@ -106,5 +106,8 @@ def test_local_layouts_are_told_apart(tmp_path: Path) -> None:
     (tmp_path / "l" / "chains.csv").write_text("")
     (tmp_path / "s" / "small").mkdir(parents=True)
     (tmp_path / "s" / "small" / "x.txt").write_text("")
-    found = {p.name: [name for name, _, test in LOCAL_LAYOUTS if test(p)] for p in tmp_path.iterdir()}
+    found = {
+        p.name: [name for name, *patterns in LOCAL_LAYOUTS.values() if all(any(p.glob(x)) for x in patterns)]
+        for p in tmp_path.iterdir()
+    }
     assert found == {"c": ["complexes"], "l": ["ligysis"], "s": ["labels"]}

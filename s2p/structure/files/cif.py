@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,10 @@ MOST_BYTES = 1 << 28
 """Of one column."""
 _NUMBERS = frozenset("cartn_x cartn_y cartn_z occupancy b_iso_or_equiv auth_seq_id label_seq_id pdbx_pdb_model_num".split())
 _UNUSED = frozenset({"id", "label_entity_id", "pdbx_formal_charge", "cartn_x_esd", "cartn_y_esd", "cartn_z_esd", "occupancy_esd"})
-Column = Callable[[str], "NDArray[Any] | None"]
-"""A column of ``_atom_site`` by its lower-case name; ``None`` where the file lacks it, ``""`` where a value is missing."""
+_REFERENCES = {"struct_ref": ("id", "db_name", "pdbx_db_accession"), "struct_ref_seq": ("ref_id", "pdbx_strand_id")}
+"""Tables and columns that say which UniProt entries a chain is of."""
+Column = Callable[..., "NDArray[Any] | None"]
+"""A column of ``_atom_site``, or of a second argument, by its lower-case name; ``None`` without it, ``""`` for missing values."""
 
 
 def read_cif(data: bytes, path: Path, config: ReadConfig) -> AtomTable:
@@ -48,8 +51,11 @@ def read_cif(data: bytes, path: Path, config: ReadConfig) -> AtomTable:
 
 def read_binary_cif(data: bytes, path: Path, config: ReadConfig) -> AtomTable:
     """The atoms of all data blocks of a BinaryCIF file; raises as :func:`read_cif`."""
-    found = [categories["atom_site"] for categories in read_categories(data, config, ("atom_site",))]
-    return _whole([(columns.get, len(columns.get("cartn_x", ()))) for columns in found], path, config, "BinaryCIF")
+    blocks: list[tuple[Column, int]] = []
+    for found in read_categories(data, config, ("atom_site", *_REFERENCES)):
+        get = partial(lambda tables, name, table="atom_site": tables.get(table, {}).get(name), found)
+        blocks.append((get, len(found.get("atom_site", {}).get("cartn_x", ()))))
+    return _whole(blocks, path, config, "BinaryCIF")
 
 
 def _whole(blocks: list[tuple[Column, int]], path: Path, config: ReadConfig, kind: str) -> AtomTable:
@@ -74,10 +80,11 @@ def _text_columns(block: Any, path: Path) -> Column:
     """Columns of a block of text; quotes are taken off and ``?`` and ``.`` are missing."""
     import gemmi
 
-    tags = {tag.lower(): tag for tag in block.find_mmcif_category("_atom_site.").tags}
+    tables = ("atom_site", *_REFERENCES)
+    tags = {tag.lower(): tag for table in tables for tag in block.find_mmcif_category(f"_{table}.").tags}
 
-    def column(name: str) -> NDArray[Any] | None:
-        tag = tags.get(f"_atom_site.{name}")
+    def column(name: str, table: str = "atom_site") -> NDArray[Any] | None:
+        tag = tags.get(f"_{table}.{name}")
         if tag is None:
             return None
         values = list(block.find_values(tag))
@@ -145,7 +152,16 @@ def _table(column: Column, n: int) -> AtomTable:
         label_chain=text("label_asym_id"),
         label_number=_integers(label),
         line=np.arange(1, n + 1, dtype=np.int32),
+        accessions=_accessions(column),
     )
+
+
+def _accessions(column: Column) -> tuple[tuple[str, str], ...]:
+    """Author chains and their UniProt entries."""
+    found = {name: [column(key, name) for key in keys] for name, keys in _REFERENCES.items()}
+    rows = {name: zip(*([] if x is None else x.astype(str).tolist() for x in table)) for name, table in found.items()}  # noqa: B905
+    entry = {key: accession for key, database, accession in rows["struct_ref"] if database.upper() == "UNP" and accession}
+    return tuple(dict.fromkeys((chain, entry[key]) for key, chain in rows["struct_ref_seq"] if key in entry))
 
 
 def _floats(values: NDArray[Any], missing: float) -> NDArray[np.float64]:
@@ -184,12 +200,11 @@ def read_categories(data: bytes, config: ReadConfig, wanted: Collection[str]) ->
     tree = msgpack.unpackb(data, use_list=True, raw=False, max_array_len=1 << 16, max_map_len=1 << 16)
     for block in tree["dataBlocks"]:
         categories = {str(category["name"]).lstrip("_").lower(): category for category in block["categories"]}
-        unused = {"atom_site": _UNUSED}
         if present := [name for name in wanted if name in categories]:
-            yield {name: _binary_columns(categories[name], config, unused.get(name, frozenset())) for name in present}
+            yield {name: _binary_columns(name, categories[name], config) for name in present}
 
 
-def _binary_columns(category: dict[str, Any], config: ReadConfig, unused: frozenset[str]) -> dict[str, NDArray[Any]]:
+def _binary_columns(table: str, category: dict[str, Any], config: ReadConfig) -> dict[str, NDArray[Any]]:
     from biotite.structure.io.pdbx import BinaryCIFColumn
 
     n_rows = category["rowCount"]
@@ -198,7 +213,7 @@ def _binary_columns(category: dict[str, Any], config: ReadConfig, unused: frozen
     found: dict[str, NDArray[Any]] = {}
     for column in category["columns"]:
         name = str(column["name"]).lower()  # mmCIF names do not distinguish capitals
-        if name in unused:
+        if (name in _UNUSED) if table == "atom_site" else (name not in _REFERENCES.get(table, (name,))):
             continue
         for part in ("data", "mask"):
             if column.get(part) is not None:

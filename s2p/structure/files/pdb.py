@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -21,6 +22,8 @@ _PIECE = 1 << 22
 _BLANK = 32
 _INDENTED = re.compile(rb"\n +(?:ATOM  |HETATM)", re.IGNORECASE)
 _KINDS = (b"ATOM", b"HETATM", b"TER", b"END", b"ENDMDL", b"MODEL")
+_DBREF = re.compile(rb"^DBREF(?: .{5}(..).{13}UNP +|1.{20}UNP.*\nDBREF2.{5}(..).{5})(\w+)", re.MULTILINE)
+"""Chain and UniProt accession, in one record or in two."""
 _WAY_OUT = "save the structure as mmCIF, or write the PDB file again with another program"
 
 
@@ -72,7 +75,10 @@ def read_pdb(data: bytes, path: Path, config: ReadConfig) -> AtomTable:
     except _Unclear as error:
         row, reason = error.args
         raise StructureError(f"{path}, line {line[row]}: {reason}; {_WAY_OUT}") from None
-    return _table(fields, line, kinds[is_atom] == 1, _borders(buffer, starts, kinds))
+    header = data[: int(starts[is_atom][0])]
+    told = _DBREF.findall(header) if b"DBREF" in header else []
+    accessions = tuple(dict.fromkeys(((a + b).strip().decode(), accession.decode()) for a, b, accession in told))
+    return replace(_table(fields, line, kinds[is_atom] == 1, _borders(buffer, starts, kinds)), accessions=accessions)
 
 
 def _records(

@@ -137,3 +137,14 @@ def test_columns_of_other_lengths_are_refused() -> None:
     with pytest.raises(ValueError, match="column auth_seq_id has 3 values"):
         data = changed(lambda site: column(site, "auth_seq_id").update(data=runs(1, 3, size=3), mask=None))
         list(read_categories(data, CONFIG, ("atom_site",)))
+
+
+def test_uniprot_accessions_of_the_author_chains(tmp_path: Path) -> None:
+    examples = Path(__file__).parents[3] / "data" / "examples"
+    text = (examples / "4CUP.cif").read_text().replace("Q9UIF8", "P99999")
+    for changed, expected in ((text, {"A": ("P99999",)}), (text.replace("_struct_ref.", "_no_ref."), {})):
+        (tmp_path / "x.cif").write_text(changed)
+        file = BinaryCIFFile()
+        file["x"] = _binary_block(CIFFile.read(tmp_path / "x.cif").block)
+        file.write(tmp_path / "x.bcif")
+        assert read_structure(tmp_path / "x.cif").uniprot == read_structure(tmp_path / "x.bcif").uniprot == expected

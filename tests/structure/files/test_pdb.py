@@ -366,3 +366,17 @@ def test_a_ligand_code_of_five_letters_is_not_cut(code: str) -> None:
     with pytest.raises(StructureError, match="line 1: a ligand's code of five letters may run over the chain id"):
         read(line)
     assert read(line.replace(f" {code}", " A1A C")).residue_name.tolist() == ["A1A"]
+
+
+def test_uniprot_accessions_stand_before_the_atoms() -> None:
+    record = "ATOM      1  CA  ALA A   1       0.000   0.000   0.000  1.00 20.00           C\n"
+    head = (
+        "DBREF  1ABC A    1    50  UNP    P00001   X_HUMAN          1     50\n"
+        "DBREF  1ABC A   51   100  UNP    Q00002   Y_HUMAN          1     50\n"
+        "DBREF  1ABC B    1   100  PDB    1ABC     1ABC             1    100\n"
+        "DBREF1 1ABC C    1   100  UNP                  A0A0A0MQA1_HUMAN\n"
+        "DBREF2 1ABC C     A0A0A0MQA1                          1         100\n"
+        "SEQADV 1ABC GLY A    1  UNP  P00001              EXPRESSION TAG\n"
+    )
+    assert read(head + record).accessions == (("A", "P00001"), ("A", "Q00002"), ("C", "A0A0A0MQA1"))
+    assert read(record + head).accessions == read(record).accessions == ()
