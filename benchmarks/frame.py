@@ -16,12 +16,13 @@ from typing import Any
 
 import numpy as np
 
+from course.structures import moved
 from s2p.config import DEFAULT_MODEL, ClusterConfig, PredictConfig
 from s2p.pockets.published import Cluster, find_clusters
 from s2p.prediction import Pocket
 from s2p.predictor import ResidueScores, Seq2Pocket
 from s2p.structure.reading import Structure, read_structure
-from s2p.structure.transforms import moved, random_rotation
+from s2p.structure.transforms import random_rotation
 
 HERE = Path(__file__).resolve().parent
 EXAMPLES = HERE.parent / "data" / "examples"

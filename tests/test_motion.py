@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from course.structures import moved
 from s2p.config import PredictConfig
 from s2p.prediction import Prediction
 from s2p.predictor import Seq2Pocket, load
 from s2p.structure.reading import Structure, read_structure
-from s2p.structure.transforms import moved, random_rotation
+from s2p.structure.transforms import random_rotation
 
 EXAMPLES = Path(__file__).parents[1] / "data" / "examples"
 NAMES = sorted(p.name for p in EXAMPLES.iterdir() if p.name.removesuffix(".gz").endswith((".pdb", ".cif")))

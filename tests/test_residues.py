@@ -12,6 +12,7 @@ from builders import make_structure
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from course.structures import moved
 from s2p.checkpoint import load_checkpoint, save_checkpoint
 from s2p.config import PredictConfig
 from s2p.predictor import Seq2Pocket
@@ -29,7 +30,7 @@ from s2p.residues import (
     smoother_logits,
 )
 from s2p.structure.reading import Structure, read_structure
-from s2p.structure.transforms import moved, random_rotation
+from s2p.structure.transforms import random_rotation
 from s2p.surface.points import accessible_area
 from s2p.surface.surroundings import Surroundings
 

@@ -17,10 +17,10 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from course.crossbind_training import CrossBindExample, anywhere, cosine, draw, fingerprint
+from course.crossbind_training import CrossBindExample, anywhere, cosine, draw, fingerprint, join
 from s2p.config import Checked, Count, Natural, NonNegative, Positive
 from s2p.errors import S2PError
-from s2p.models.crossbind.cloud import Cloud, join
+from s2p.models.crossbind.cloud import Cloud
 from s2p.models.crossbind.network import CrossBind
 from s2p.structure.transforms import random_rotation
 from s2p.training.loop import Backward, Loop, Stage, StepLog

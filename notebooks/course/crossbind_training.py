@@ -22,7 +22,7 @@ from s2p.config import Checked, Count, Natural, NonNegative, Positive
 from s2p.errors import S2PError
 from s2p.evaluation.residues import auprc_trapezoid
 from s2p.io.weights import write_weights
-from s2p.models.crossbind.cloud import Cloud, join
+from s2p.models.crossbind.cloud import Cloud
 from s2p.models.crossbind.network import CrossBind, residue_logits
 from s2p.models.crossbind.predictor import FORMAT, CrossBindCheckpoint, base_model
 from s2p.models.encoder import encoder_digest
@@ -38,6 +38,7 @@ __all__ = [
     "crop",
     "draw",
     "fingerprint",
+    "join",
     "save_crossbind",
     "train_crossbind",
 ]
@@ -272,3 +273,12 @@ def crop(cloud: Cloud, start: int, end: int) -> Cloud:
     if kept.any():
         part["coord"] = part["coord"] - part["coord"].mean(axis=0)
     return Cloud(**part | {"residue": part["residue"] - start}, n_residues=end - start)
+
+
+def join(clouds: Sequence[Cloud]) -> Cloud:
+    """Several proteins as one cloud, each a group of its own; residues are numbered through."""
+    first = np.cumsum([0] + [c.n_residues for c in clouds])
+    part = {k: np.concatenate([getattr(c, k) for c in clouds]) for k in ("coord", "residue_type", "element", "slot")}
+    residue = np.concatenate([c.residue + start for c, start in zip(clouds, first, strict=False)])
+    group = np.repeat(np.arange(len(clouds)), [len(c.coord) for c in clouds])
+    return Cloud(**part, residue=residue, group=group, n_residues=int(first[-1]))

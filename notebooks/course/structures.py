@@ -1,8 +1,9 @@
-"""The few real structures that the course's notebooks learn from, with the sites that their ligands show."""
+"""The few real structures that the course's notebooks learn from, with the sites that their ligands show; and rigid motions."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +11,12 @@ from numpy.typing import NDArray
 
 from s2p.datasets.labelled import LabelledChain
 from s2p.predictor import load_structure
-from s2p.structure.arrays import binding_residues
+from s2p.structure.arrays import Structure, binding_residues
 from s2p.structure.files.formats import read_sdf_ligand
 from s2p.structure.ligands import ligand_sites
 from s2p.training.known_sites import KnownSites
 
-__all__ = ["binding_flags", "course_structures", "labelled_chains"]
+__all__ = ["binding_flags", "course_structures", "labelled_chains", "moved"]
 
 
 def course_structures(names: Iterable[str], folder: str | Path) -> list[KnownSites]:
@@ -72,3 +73,23 @@ def labelled_chains(items: Iterable[KnownSites]) -> list[LabelledChain]:
             ids.setdefault(sequence, f"{item.key}_{chain}")
         found += [LabelledChain(ids[s], s, y, "course") for s, y in labels.items() if y.any()]
     return found
+
+
+def moved(
+    structure: Structure, rotation: NDArray[np.floating], shift: NDArray[np.floating], decimals: int | None = 3
+) -> Structure:
+    """The structure, ligands included, turned by (3, 3) ``rotation`` and then moved by (3,) ``shift`` Å.
+
+    Coordinates are rounded to 0.001 Å, as a file would, or to so many ``decimals``; ``None``: not at all.
+    """
+
+    def there(x: NDArray[np.float32]) -> NDArray[np.float32]:
+        y = x.astype(np.float64) @ np.transpose(rotation) + shift
+        return (y if decimals is None else np.round(y, decimals)).astype(np.float32)
+
+    return replace(
+        structure,
+        atoms=replace(structure.atoms, coord=there(structure.atoms.coord)),
+        residues=replace(structure.residues, ca_coord=there(structure.residues.ca_coord)),
+        ligands=tuple(replace(ligand, coord=there(ligand.coord)) for ligand in structure.ligands),
+    )

@@ -23,7 +23,7 @@ from s2p import __version__
 from s2p.config import Checked, Natural
 from s2p.errors import S2PError, sentence
 
-__all__ = ["Moved", "build_parser", "chosen", "epochs", "flag", "formats", "main", "moved", "names", "number", "option"]
+__all__ = ["build_parser", "chosen", "epochs", "flag", "formats", "main", "names", "number", "option"]
 
 C = TypeVar("C", bound=Checked)
 HOMES = {
@@ -36,8 +36,6 @@ HOMES = {
     "datasets": "data",
 }
 """Subcommand -> the module of this folder that adds it."""
-MOVED = {"sweep": "python -m benchmarks.studies.sweep", "reproduce": "python -m benchmarks.recipes.published"}
-"""Earlier subcommands, and what is to be run instead."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -125,10 +123,7 @@ def _guess(word: str, known: Iterable[str]) -> str:
 
 
 def build_parser(command: str = "") -> argparse.ArgumentParser:
-    """The parser with the subcommand that is asked for, or with all if that is none of :data:`HOMES`.
-
-    One of :data:`MOVED` ends the program with the status of wrong usage.
-    """
+    """The parser with the subcommand that is asked for, or with all if that is none of :data:`HOMES`."""
     parser = Parser(
         prog="s2p",
         description="Ligand-binding pockets of a protein structure, found with a protein language model (Seq2Pocket).",
@@ -140,8 +135,6 @@ def build_parser(command: str = "") -> argparse.ArgumentParser:
         import_module(f"s2p.commands.{home}").add(commands)
     _add_view(commands)
     _add_notebook(commands)
-    if command in MOVED:
-        parser.exit(2, f"s2p: error: s2p {command} is {moved(MOVED[command])}\n")
     return parser
 
 
@@ -224,22 +217,6 @@ def option(
 def flag(parser: argparse._ActionsContainer, names: str, text: str, **more: Any) -> None:
     """Add an option without a value."""
     parser.add_argument(*names.split(), action="store_true", help=text, **more)
-
-
-class Moved(argparse.Action):
-    """An option that is gone: says what to do instead, and stops with the status of wrong usage."""
-
-    def __init__(self, option_strings: Sequence[str], dest: str, now: str) -> None:
-        super().__init__(option_strings, dest, nargs="?", help=argparse.SUPPRESS)
-        self.now = now
-
-    def __call__(self, parser: argparse.ArgumentParser, namespace: object, values: object, option: str | None = None) -> None:
-        parser.exit(2, f"s2p: error: {option} is {self.now}\n")
-
-
-def moved(command: str) -> str:
-    """What :class:`Moved` says of something that has become a command of its own."""
-    return f"now `{command}`, run from a copy of the repository"
 
 
 def chosen(config: C, arguments: argparse.Namespace) -> C:

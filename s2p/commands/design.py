@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from s2p.commands import Moved, flag, number, option
+from s2p.commands import flag, number, option
 from s2p.config import Count, NonNegative
 
 __all__ = ["add"]
@@ -45,8 +45,6 @@ def add(commands: Any) -> None:
         "the sequences of X_designs.fasta, then give the same options and this"
     )
     add("--folded", "DIR", folded, Path)
-    gone = "gone: fold the sequences of X_designs.fasta with a program of yours and name the folder: --folded DIR"
-    parser.add_argument("--fold", action=Moved, now=gone)
     flag(parser, "--no-idealise", "leave atoms where the network puts them")
     add("--model", "NAME|PATH", "checkpoint", default="pocketgen")
     add("--encoder", "FILE", "weights of the language model, for a checkpoint that does not hold them", Path)

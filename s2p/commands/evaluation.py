@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from s2p.commands import Moved, flag, moved, names, number, option
+from s2p.commands import flag, names, number, option
 from s2p.config import DEFAULT_MODEL, Count, Positive
 from s2p.evaluation.config import OURS, BenchmarkConfig
 
@@ -62,7 +62,6 @@ def add(commands: Any) -> None:
     option(parser, "--workers", "N", "processes", number(Count), 1)
     option(parser, "--timeout", "S", "seconds for one structure", number(Positive), BenchmarkConfig.timeout)
     flag(parser, "--resume", "resume the run in the output folder")
-    parser.add_argument("--page", action=Moved, now=moved("python -m benchmarks.report.results RUN -o FILE"))
     option(parser, "-o --output", "DIR", "", Path, Path("runs/evaluate"))
     parser.set_defaults(run=_run_evaluate)
 

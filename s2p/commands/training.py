@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-from s2p.commands import Moved, chosen, epochs, flag, moved, number, option
+from s2p.commands import chosen, epochs, flag, number, option
 from s2p.config import DEFAULT_MODEL, Count, Empty, Positive, Share, SmoothingConfig
 from s2p.training.config import FinetuneConfig, SmootherTrainConfig
 
@@ -142,8 +142,6 @@ def _add_smooth_train(commands: Any) -> None:
     )
     option(parser, "--embeddings", None, embeddings, choices=("finetuned", "frozen"), default="finetuned")
     option(parser, "-o --output", "CKPT", "checkpoint to write (.safetensors)", Path)
-    for gone, command in (("--search", "search"), ("--ablation", "ablation"), ("--seeds", "ablation … --seeds N")):
-        parser.add_argument(gone, action=Moved, now=moved(f"python -m benchmarks.studies.smoothing {command}"))
     parser.set_defaults(run=partial(_run_smooth_train, parser))
 
 

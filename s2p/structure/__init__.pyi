@@ -6,5 +6,4 @@ from .ligands import relevant_ligands as relevant_ligands
 from .reading import read_structure as read_structure
 from .reading import stem as stem
 from .secondary import secondary_structure as secondary_structure
-from .transforms import moved as moved
 from .transforms import random_rotation as random_rotation

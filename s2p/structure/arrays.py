@@ -156,13 +156,6 @@ class Structure:
         """Author chain ids that hold protein, in file order."""
         return list(dict.fromkeys(self.residues.chain.tolist()))
 
-    @property
-    def plddt(self) -> NDArray[np.float32]:
-        """(N,) mean B-factor per residue, which is pLDDT in AlphaFold models."""
-        count = np.bincount(self.atoms.residue_index, minlength=len(self.residues))
-        total = np.bincount(self.atoms.residue_index, weights=self.atoms.b_factor, minlength=len(self.residues))
-        return (total / np.maximum(count, 1)).astype(np.float32)
-
     def sequence(self, chain: str | None = None) -> str:
         """One-letter sequence of the observed residues of ``chain`` (default: of all, in order)."""
         letters = self.residues.one_letter

@@ -1,15 +1,11 @@
-"""Rigid motions of a structure, and the one that superposes two sets of points."""
+"""Rotations, and the rigid motion that superposes two sets of points."""
 
 from __future__ import annotations
-
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from s2p.structure.arrays import Structure
-
-__all__ = ["moved", "random_rotation", "superposition"]
+__all__ = ["random_rotation", "superposition"]
 
 
 def random_rotation(draw: np.random.Generator, column: int = 0) -> NDArray[np.float64]:
@@ -25,26 +21,6 @@ def random_rotation(draw: np.random.Generator, column: int = 0) -> NDArray[np.fl
     q = q * np.sign(np.diag(r))
     q[:, column] *= np.sign(np.linalg.det(q))
     return np.asarray(q)
-
-
-def moved(
-    structure: Structure, rotation: NDArray[np.floating], shift: NDArray[np.floating], decimals: int | None = 3
-) -> Structure:
-    """The structure, ligands included, turned by (3, 3) ``rotation`` and then moved by (3,) ``shift`` Å.
-
-    Coordinates are rounded to 0.001 Å, as a file would, or to so many ``decimals``; ``None``: not at all.
-    """
-
-    def there(x: NDArray[np.float32]) -> NDArray[np.float32]:
-        y = x.astype(np.float64) @ np.transpose(rotation) + shift
-        return (y if decimals is None else np.round(y, decimals)).astype(np.float32)
-
-    return replace(
-        structure,
-        atoms=replace(structure.atoms, coord=there(structure.atoms.coord)),
-        residues=replace(structure.residues, ca_coord=there(structure.residues.ca_coord)),
-        ligands=tuple(replace(ligand, coord=there(ligand.coord)) for ligand in structure.ligands),
-    )
 
 
 def superposition(

@@ -127,9 +127,6 @@ def test_python_m_s2p():
         (["predict", "a.pdb", "--method", "surface", "--bandwidth", "9"], "--bandwidth is of clusters of residues"),
         (["view"], "required: PREDICTION_DIR"),
         (["notebook"], "required: NN"),
-        (["sweep", "--dataset", "mini"], "s2p sweep is now `python -m benchmarks.studies.sweep`"),
-        (["reproduce", "--help"], "s2p reproduce is now `python -m benchmarks.recipes.published`"),
-        (["evaluate", "--dataset", "mini", "--page", "x.md"], "--page is now `python -m benchmarks.report.results"),
         (["notebook", "1", "-r", "key"], "expected 2 arguments"),
         (["pred", "x.pdb"], "did you mean predict?"),
         (["predict", "--chian", "A", "x.pdb"], "s2p predict: error: unrecognized arguments: --chian; did you mean --chain?"),
@@ -448,10 +445,3 @@ def test_every_subcommand_has_a_home_and_is_the_same_alone():
     for name in HOMES:
         (alone,) = (a for a in build_parser(name)._actions if isinstance(a, argparse._SubParsersAction))
         assert alone.choices[name].format_help() == every.choices[name].format_help()
-
-
-def test_folding_by_a_service_is_gone_in_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as ended:
-        main(["design", "--ligand", "ZMA", "--fold", "x.cif"])
-    assert ended.value.code == 2
-    assert "--fold is gone: fold the sequences" in capsys.readouterr().err

@@ -86,9 +86,6 @@ def test_frozen_embeddings_are_judged_but_not_written(
         ([], "say where to write the checkpoint"),
         (["-o", "x.pt"], "a checkpoint is a .safetensors file, not x.pt"),
         (["--embeddings", "frozen", "-o", "x.safetensors"], "cannot go into a checkpoint"),
-        (["--ablation", "--seeds", "2"], "--ablation is now `python -m benchmarks.studies.smoothing ablation`"),
-        (["--seeds", "2"], "--seeds is now `python -m benchmarks.studies.smoothing ablation"),
-        (["-o", "x.safetensors", "--search", "3"], "--search is now `python -m benchmarks.studies.smoothing search`"),
         (["-o", "x.safetensors", "--radius", "0"], "'0' is not a number above 0"),
     ],
 )

@@ -82,7 +82,7 @@ def test_scores_round_trip(tmp_path: Path, options: dict[str, object], suffix: s
     assert again.residues.number.tolist() == p.structure.residues.number.tolist()
     assert again.residues.insertion_code.tolist() == p.structure.residues.insertion_code.tolist()
     assert [c.strip() for c in again.chains] == [c.strip() for c in p.structure.chains]
-    np.testing.assert_allclose(again.plddt, p.probabilities * 100, atol=0.006)
+    np.testing.assert_allclose(again.atoms.b_factor, p.probabilities[again.atoms.residue_index] * 100, atol=0.006)
     np.testing.assert_allclose(again.atoms.coord, p.structure.atoms.coord, atol=1e-3)
     assert [(x.name, x.number, x.kind) for x in again.ligands] == [("BNZ", 900, "molecule"), ("ZN", 901, "ion")]
 

@@ -15,10 +15,11 @@ from builders import make_structure
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from course.structures import moved
 from s2p.config import ClusterConfig, PredictConfig, SurfaceConfig
 from s2p.pockets.published import Cluster, find_clusters, positive_points, rank_clusters
 from s2p.structure.reading import Structure, read_structure
-from s2p.structure.transforms import moved, random_rotation
+from s2p.structure.transforms import random_rotation
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 

@@ -360,11 +360,6 @@ def test_atoms_without_coordinates_are_left_out_and_counted(read):
     assert any("2 atoms" in note for note in s.notes)
 
 
-def test_plddt_is_the_mean_b_factor(read):
-    s = read([atom(1, "N", b=80.0), atom(2, "CA", b=90.0), atom(3, "CA", num=2, b=40.0, xyz=(3.8, 0, 0))])
-    assert s.plddt.tolist() == [85.0, 40.0]
-
-
 # ---------------------------------------------------------------------------------------------- what is not protein
 
 LIGAND = [atom(50 + i, f"C{i}", "LIG", num=501, record="HETATM", xyz=(20 + i, 0, 0)) for i in range(6)]

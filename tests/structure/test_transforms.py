@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import pdist
 
+from course.structures import moved
 from s2p.structure.reading import read_structure
-from s2p.structure.transforms import moved, random_rotation, superposition
+from s2p.structure.transforms import random_rotation, superposition
 
 EXAMPLES = Path(__file__).parents[2] / "data" / "examples"
 

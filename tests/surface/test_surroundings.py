@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 import s2p.residues as context
 import s2p.surface.surroundings as module
+from course.structures import moved
 from s2p.predictor import load
 from s2p.structure.reading import Atoms, Residues, Structure, read_structure
-from s2p.structure.transforms import moved, random_rotation
+from s2p.structure.transforms import random_rotation
 from s2p.surface.points import SOFTNESS, atom_radii, soft_points, sphere, surface_points
 from s2p.surface.surroundings import CONTACT, Surroundings, assemblies, principal_frame
 

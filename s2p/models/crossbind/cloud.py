@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +10,7 @@ from numpy.typing import NDArray
 from s2p.models.crossbind.config import CrossBindConfig
 from s2p.structure.reading import Structure
 
-__all__ = ["N_ELEMENTS", "N_TYPES", "Cloud", "cloud_of", "join"]
+__all__ = ["N_ELEMENTS", "N_TYPES", "Cloud", "cloud_of"]
 
 LETTERS = "GAVLIMCSTNQDEKRHFYWPX"
 """Residue types in the order of the public code; what is none of the twenty is X."""
@@ -63,12 +62,3 @@ def cloud_of(structure: Structure, config: CrossBindConfig | None = None) -> Clo
     return Cloud(
         coord - coord.mean(axis=0), types[owner], element, owner, slot, np.zeros(len(kept), np.int64), len(structure.residues)
     )
-
-
-def join(clouds: Sequence[Cloud]) -> Cloud:
-    """Several proteins as one cloud, each a group of its own; residues are numbered through."""
-    first = np.cumsum([0] + [c.n_residues for c in clouds])
-    part = {k: np.concatenate([getattr(c, k) for c in clouds]) for k in ("coord", "residue_type", "element", "slot")}
-    residue = np.concatenate([c.residue + start for c, start in zip(clouds, first, strict=False)])
-    group = np.repeat(np.arange(len(clouds)), [len(c.coord) for c in clouds])
-    return Cloud(**part, residue=residue, group=group, n_residues=int(first[-1]))

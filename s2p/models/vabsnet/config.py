@@ -11,24 +11,24 @@ __all__ = ["VabsNetConfig"]
 
 @dataclass(frozen=True)
 class VabsNetConfig(Checked):
-    """Size and inputs of a Vabs-Net. Defaults are ours, for training on a CPU; :meth:`published` holds the paper's."""
+    """Size and inputs of a Vabs-Net. Defaults are ours, for training on a CPU; the paper's network is in brackets."""
 
-    layers: Count = 3
-    width: Count = 64
-    edge_width: Count = 16
-    heads: Count = 4
-    ffn_width: Count = 128
-    head_width: Count = 64
+    layers: Count = 3  # (12)
+    width: Count = 64  # (768)
+    edge_width: Count = 16  # (128)
+    heads: Count = 4  # (48)
+    ffn_width: Count = 128  # (768)
+    head_width: Count = 64  # (128)
     """Inside the output heads."""
     atom_neighbours: Count = 16
     """Nearest atoms an atom attends to, itself included (paper: 30; 90 for nucleic acids)."""
-    residue_neighbours: Count = 24
+    residue_neighbours: Count = 24  # (30)
     n_gaussians: Count = 24
     """Of the distance encoding (public code: 128)."""
     atom_reach: Positive = 9.0
     """Å: range of the Gaussians of atom edges (public code)."""
     residue_reach: Positive = 14.0
-    """Å: likewise of residue edges; ours, CA atoms are farther apart."""
+    """Å: likewise of residue edges; ours, CA atoms are farther apart (paper: 9)."""
     equivariant: bool = True
     """Leave out directions in global axes, so that nothing depends on the pose (the paper's default keeps them)."""
     virtual_node: bool = True
@@ -39,7 +39,7 @@ class VabsNetConfig(Checked):
     surface: bool = True
     """Read how exposed atoms are (ours); off in pre-training, where the area is a target."""
     language_width: Natural = 0
-    """Numbers of a language model for each residue; 0: none are read."""
+    """Numbers of a language model for each residue (paper: 1280, of ESM-2 650M); 0: none are read."""
     language_dropout: Share = 0.2
     dropout: Share = 0.1
     attention_dropout: Share = 0.1
@@ -47,25 +47,6 @@ class VabsNetConfig(Checked):
     """Of the last layer; less, linearly, of those before."""
     kinds: tuple[str, ...] = ("small",)
     """Kinds of ligand with a binding head, e.g. ``small`` (molecule) and ``nucleic``."""
-
-    @classmethod
-    def published(cls) -> VabsNetConfig:
-        """The paper's size and inputs, with embeddings of ESM-2 650M."""
-        return cls(
-            layers=12,
-            width=768,
-            edge_width=128,
-            heads=48,
-            ffn_width=768,
-            head_width=128,
-            atom_neighbours=30,
-            residue_neighbours=30,
-            n_gaussians=128,
-            residue_reach=9.0,
-            equivariant=False,
-            surface=False,
-            language_width=1280,
-        )
 
     @classmethod
     def fast(cls) -> VabsNetConfig:

@@ -9,8 +9,9 @@ import pytest
 from builders import make_structure
 
 from benchmarks.studies.apo import Bare, Holo, RobustnessConfig, apo_pairs, place_ligand
+from course.structures import moved
 from s2p.structure.reading import Structure
-from s2p.structure.transforms import moved, random_rotation
+from s2p.structure.transforms import random_rotation
 
 LETTERS = "ACDEFGHIKLMNPQRSTVWYWHCMLG"
 NONE = np.zeros((0, 3), np.float32)

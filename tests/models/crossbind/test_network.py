@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from course.crossbind_training import crop
-from s2p.models.crossbind.cloud import Cloud, cloud_of, join
+from course.crossbind_training import crop, join
+from s2p.models.crossbind.cloud import Cloud, cloud_of
 from s2p.models.crossbind.config import CrossBindConfig
 from s2p.models.crossbind.network import AtomAttention, CrossBind, PointEncoder, stack_atoms
 from s2p.structure.reading import Structure

@@ -10,12 +10,13 @@ import pytest
 from pocketgen_reference import complex_of
 from scipy.spatial.transform import Rotation
 
+from course.structures import moved
 from s2p.errors import S2PError
 from s2p.models.pocketgen.data import Pocket
 from s2p.models.pocketgen.design import Design
 from s2p.models.pocketgen.scores import Scores, add_folded, designability, folded_file, self_consistency
 from s2p.structure.reading import Structure
-from s2p.structure.transforms import moved, random_rotation
+from s2p.structure.transforms import random_rotation
 
 
 def designed(pocket: Pocket, seed: int = 0) -> Design:
