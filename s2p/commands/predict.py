@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from s2p.commands import Moved, chosen, flag, formats, names, number, option
+from s2p.commands import chosen, flag, formats, names, number, option
 from s2p.config import DEFAULT_MODEL, ClusterConfig, Count, Natural, Positive, PredictConfig, Share
 
 if TYPE_CHECKING:
@@ -54,8 +54,6 @@ def add(commands: Any) -> None:
         "the sequence alone, with its thresholds 0.7 and 0.4, in the frame of the file"
     )
     add("--method", None, method, choices=("surface", "published"))
-    now = "now --method surface, or --method published, which is the whole method of the paper and not its ranking alone"
-    parser.add_argument("--ranking", action=Moved, now=now)
     sites = "kinds of site; cryptic ones open on ligand binding and may be closed in this structure"
     add("--sites", None, sites, choices=("general", "cryptic", "both"), default="general")
     add("--device", None, choices=("auto", "cpu", "cuda"), default="auto")

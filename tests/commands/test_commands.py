@@ -123,7 +123,6 @@ def test_python_m_s2p():
         (["predict", "a.pdb", "--device", "tpu"], "invalid choice: 'tpu'"),
         (["predict", "a.pdb", "--method", "best"], "invalid choice: 'best'"),
         (["predict", "a.pdb", "--sites", "hidden"], "invalid choice: 'hidden'"),
-        (["predict", "a.pdb", "--ranking", "published"], "--ranking is now --method surface, or --method published"),
         (["predict", "a.pdb", "--method", "surface", "--bandwidth", "9"], "--bandwidth is of clusters of residues"),
         (["view"], "required: PREDICTION_DIR"),
         (["notebook"], "required: NN"),
