@@ -49,6 +49,9 @@ def _add_labels(commands: Any) -> None:
     held = "with --enhance: leave out homologues (30 %% identity) of a FASTA or label file, folder or data set; may be repeated"
     add("--without", "FILE|DIR|NAME", held, action="append", default=[])
     flag(parser, "--every-chain", "with --enhance: a line a chain, as published, instead of one for the longest of a protein")
+    given = "take the sites of these structures from CryptoBench's JSON; with --fold, its folds.json"
+    add("--cryptobench", "JSON", given, Path)
+    add("--fold", "NAME", "with --cryptobench: of this fold, from a table of residue lists in place of structures")
     add("-o --output", "FILE", "write here instead of printing", Path)
     parser.set_defaults(run=_run_labels)
 
@@ -81,7 +84,9 @@ def _run_labels(arguments: argparse.Namespace) -> int:
         raise S2PError("--enhance joins chains, so it needs --format published, csv or records, and --per chain")
     failed: list[Item] = []
     reports = _reports(arguments, failed)
-    if arguments.format == "table":
+    if arguments.cryptobench or arguments.fold:
+        text = format_annotations(_cryptic_sites(arguments), arguments.format)
+    elif arguments.format == "table":
         text = _table(reports)
     else:
         per = arguments.per
@@ -181,6 +186,29 @@ def _annotations(structure: Structure, report: LigandReport, per: str) -> list[A
             inside = [(names, np.unique(np.concatenate([indices for _, indices in inside])))]
         rows += [Annotation(structure.name, chain, name, indices.astype(np.int32), sequence) for name, indices in inside]
     return rows
+
+
+def _cryptic_sites(arguments: argparse.Namespace) -> list[Annotation]:
+    """What CryptoBench's JSON has of the given structures, or a fold of a table of residue lists."""
+    from s2p.batch.inputs import expand_inputs
+    from s2p.datasets.cryptobench import cryptobench_annotations, read_cryptobench, read_residue_lists
+    from s2p.structure.reading import read_structure
+
+    if arguments.format == "table" or not arguments.cryptobench:
+        raise S2PError("CryptoBench's sites are written with --cryptobench JSON and --format published, csv or records")
+    if arguments.fold:
+        lines, left = read_residue_lists(arguments.inputs[0], arguments.cryptobench, arguments.fold)
+        print("note: the residue numbers are those of the structures, the sequences UniProt's; some do not fit", file=sys.stderr)
+        if left:
+            print(f"note: left out, with residues outside the sequence: {', '.join(left)}", file=sys.stderr)
+        return lines
+    sites, found = read_cryptobench(arguments.cryptobench), []
+    for path in (item.file() for item in expand_inputs(arguments.inputs)):
+        own = cryptobench_annotations(sites, read_structure(path), arguments.per)
+        found += own
+        if not own:
+            print(f"{path}: no site of a single chain in {arguments.cryptobench.name}", file=sys.stderr)
+    return found
 
 
 def _run_list(arguments: argparse.Namespace) -> int:

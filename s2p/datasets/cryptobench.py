@@ -1,0 +1,176 @@
+"""CryptoBench: sites that are closed or absent in an unbound structure and open when a ligand binds.
+
+The published JSON (``dataset.json``, ``test.json``, ``train-fold-0.json`` …) holds author numbers of unbound structures, and is
+read against those structures. A table of residue lists is read as it is: see :func:`read_residue_lists`.
+
+Source: Škrhák et al. 2025, Bioinformatics 41, btae745. Entries whose ``apo_chain`` holds a ``-`` (sites across chains) are left
+out, and overlapping sites of a chain merged, as in the data of Seq2Pocket: average linkage of 1 - shared / smaller, cut at 0.5.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from s2p.datasets.label_files import Annotation
+from s2p.datasets.labelled import LETTERS
+from s2p.errors import S2PError
+from s2p.io.files import read_csv, read_text
+from s2p.structure.reading import Structure
+
+__all__ = ["CrypticSite", "cryptobench_annotations", "read_cryptobench", "read_residue_lists"]
+
+OVERLAP = 0.5
+"""Share of the smaller site above which two are one (average linkage)."""
+COLUMNS = ("apo_structure_id", "cryptic_residues", "sequence")
+_KEYS = ("apo_chain", "holo_pdb_id", "ligand", "apo_pocket_selection")
+_SELECTION = re.compile(r"(.+)_(-?[0-9]+)([A-Za-z]?)")
+
+
+@dataclass(frozen=True)
+class CrypticSite:
+    """One site of an unbound chain, joined from the entries that overlap."""
+
+    pdb: str
+    chain: str
+    ligands: tuple[str, ...]
+    """As ``holo-HET``, those that bind there."""
+    residues: frozenset[tuple[int, str]]
+    """Author numbers and insertion codes."""
+
+
+def _load(path: Path) -> dict[str, Any]:
+    try:
+        data = json.loads(read_text(path))
+    except (ValueError, RecursionError) as error:
+        raise S2PError(f"{path}: not a JSON file ({str(error)[:100]}); expected one of CryptoBench's") from None
+    if not isinstance(data, dict) or not data:
+        raise S2PError(f"{path}: expected a JSON object of structures, as in CryptoBench's dataset.json or folds.json")
+    return data
+
+
+def read_cryptobench(path: str | Path) -> list[CrypticSite]:
+    """Sites of CryptoBench's JSON, every site by itself; entries across several chains are left out.
+
+    Raises
+    ------
+    S2PError
+        Naming the structure, the entry and the field that is not as published, or if no entry is of one chain.
+    """
+    path, found = Path(path), []
+    for pdb, entries in _load(path).items():
+        if not isinstance(entries, list) or not all(isinstance(e, dict) for e in entries):
+            raise S2PError(f"{path}, {pdb}: expected a list of entries with {', '.join(_KEYS)}; is it a file of folds?")
+        by_chain: dict[str, list[CrypticSite]] = {}
+        for k, entry in enumerate(entries, 1):
+            site = _entry(entry, pdb, f"{path}, {pdb}, entry {k}")
+            if "-" not in site.chain:
+                by_chain.setdefault(site.chain, []).append(site)
+        for sites in by_chain.values():
+            found += _merged(sites)
+    if not found:
+        raise S2PError(f"{path}: no entry is of a single chain, so there is no site in it")
+    return found
+
+
+def _entry(entry: dict[str, Any], pdb: str, where: str) -> CrypticSite:
+    for key in _KEYS:
+        kind, word = (list, "list") if key == "apo_pocket_selection" else (str, "text")
+        if not isinstance(entry.get(key), kind) or not entry[key]:
+            raise S2PError(f"{where}: {key} is missing, empty or no {word}")
+    residues = set()
+    for token in entry["apo_pocket_selection"]:
+        match = _SELECTION.fullmatch(token) if isinstance(token, str) else None
+        if match is None or match[1] not in (chain := entry["apo_chain"]).split("-"):
+            raise S2PError(f"{where}: {str(token)[:20]!r} is no residue of its chain; expected such as {entry['apo_chain']}_123")
+        if "-" not in chain:
+            residues.add((int(match[2]), match[3].upper()))
+    return CrypticSite(pdb, entry["apo_chain"], (f"{entry['holo_pdb_id']}-{entry['ligand']}",), frozenset(residues))
+
+
+def _merged(sites: list[CrypticSite]) -> Iterator[CrypticSite]:
+    """Sites of one chain, those that overlap as one, in the order of their first entries."""
+    labels = [1]
+    if len(sites) > 1:
+        from scipy.cluster.hierarchy import fcluster, linkage
+
+        sets = [s.residues for s in sites]
+        apart = [1 - len(a & b) / min(len(a), len(b)) for k, a in enumerate(sets) for b in sets[k + 1 :]]
+        labels = fcluster(linkage(apart, "average"), OVERLAP, "distance").tolist()
+    for label in dict.fromkeys(labels):
+        group = [s for s, own in zip(sites, labels, strict=True) if own == label]
+        ligands = tuple(dict.fromkeys(name for s in group for name in s.ligands))
+        yield CrypticSite(group[0].pdb, group[0].chain, ligands, frozenset().union(*(s.residues for s in group)))
+
+
+def cryptobench_annotations(sites: Iterable[CrypticSite], structure: Structure, per: str = "ligand") -> list[Annotation]:
+    """The sites of the entry that ``structure`` is named after, on its observed residues; a line a site, or ``per`` chain.
+
+    Raises
+    ------
+    S2PError
+        If the chain is not in the structure, or less than half of a site's residues are: then it is another structure.
+    """
+    lines: list[Annotation] = []
+    for site in (x for x in sites if x.pdb.lower() == structure.name.lower()):
+        own = np.flatnonzero(structure.residues.chain == site.chain)
+        names = zip(structure.residues.number[own].tolist(), structure.residues.insertion_code[own].tolist(), strict=True)
+        indices = np.array([k for k, name in enumerate(names) if name in site.residues], np.int32)
+        if len(indices) < len(site.residues) / 2:
+            raise S2PError(
+                f"{structure.name}: {len(indices)} of {len(site.residues)} residues of a site are in its chain {site.chain}; "
+                "CryptoBench's sites need the structure of their entry, with its author numbers"
+            )
+        kind = " ".join(site.ligands)
+        if per == "chain" and lines and lines[-1].chain == site.chain:
+            last = lines.pop()
+            kind, indices = f"{last.kind} {kind}", np.union1d(last.indices, indices)
+        lines.append(Annotation(structure.name, site.chain, kind, indices, structure.sequence(site.chain)))
+    return lines
+
+
+def read_residue_lists(path: str | Path, folds: str | Path, fold: str) -> tuple[list[Annotation], list[str]]:
+    """Chains of one fold from a table of residue lists, the union of their sites, and the names of those left out.
+
+    Parameters
+    ----------
+    path
+        CSV with the columns ``apo_structure_id``, ``cryptic_residues`` (0-based) and ``sequence``.
+    folds
+        JSON, name of a fold -> names of structures.
+
+    Notes
+    -----
+    In the known table the residues are the author numbers of the structure less 1, while the sequence is UniProt's: the labels of
+    every fourth chain are shifted, and nothing in the table tells which. Chains with a residue outside the sequence are left out.
+    Use the published JSON with the structures for anything that has to be right.
+    """
+    path, table = Path(path), _load(Path(folds))
+    if not isinstance(table.get(fold), list):
+        raise S2PError(f"{folds}: there is no fold {fold!r}; it has {', '.join(sorted(table))[:200]}")
+    wanted, lines, left = set(map(str, table[fold])), [], []
+    for number, row in enumerate(read_csv(path, COLUMNS), 2):
+        pdb, sequence = row["apo_structure_id"], row["sequence"].strip().upper()
+        if pdb not in wanted:
+            continue
+        if not sequence or not set(sequence) <= LETTERS:
+            raise S2PError(f"{path}, line {number}: the sequence of {pdb} is empty or holds what is no amino-acid letter")
+        try:
+            indices = np.unique(np.array(row["cryptic_residues"].split(), np.int32))
+        except (ValueError, OverflowError):
+            raise S2PError(
+                f"{path}, line {number}: cryptic_residues of {pdb} has to be whole numbers with spaces between"
+            ) from None
+        if len(indices) and indices[0] >= 0 and indices[-1] < len(sequence):
+            lines.append(Annotation(pdb, "", "CRYPTIC", indices, sequence, number))
+        else:
+            left.append(pdb)
+    if not lines:
+        raise S2PError(f"{path}: no usable chain of the fold {fold}")
+    return lines, left
