@@ -63,7 +63,8 @@ def read_cryptobench(path: str | Path) -> list[CrypticSite]:
     S2PError
         Naming the structure, the entry and the field that is not as published, or if no entry is of one chain.
     """
-    path, found = Path(path), []
+    path = Path(path)
+    found: list[CrypticSite] = []
     for pdb, entries in _load(path).items():
         if not isinstance(entries, list) or not all(isinstance(e, dict) for e in entries):
             raise S2PError(f"{path}, {pdb}: expected a list of entries with {', '.join(_KEYS)}; is it a file of folds?")

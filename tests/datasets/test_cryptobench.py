@@ -19,7 +19,7 @@ UBIQUITIN = Path("data/examples/1ubi.pdb.gz")
 
 
 def entry(*numbers: str, chain: str = "A", **changes: Any) -> dict[str, Any]:
-    selection = [f"{chain.split('-')[0]}_{n}" for n in numbers]
+    selection = [f"{chain.split('-', maxsplit=1)[0]}_{n}" for n in numbers]
     return {"apo_chain": chain, "holo_pdb_id": "9xyz", "ligand": "LIG", "apo_pocket_selection": selection} | changes
 
 
