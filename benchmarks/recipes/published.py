@@ -221,12 +221,12 @@ def evaluate(
 def _residue_model(job: FinetuneJob, sets: LabelSets, quiet: bool) -> Checkpoint:
     """Train, or take what an earlier run of the same job has written."""
     if job.out.is_file():
-        checkpoint = load_checkpoint(job.out)
+        checkpoint = load_checkpoint(job.out, backbone=job.weights)
         same = checkpoint.card.get("data", {}).get("sha256_of_chains") == sets.card["sha256_of_chains"]
         if not same or checkpoint.card.get("finetune") != settings(job.config):
             raise S2PError(f"{job.out} is from another run; remove its folder or choose another (--work)")
     else:
-        checkpoint = run_finetune(job, sets, resume=True, quiet=quiet)
+        checkpoint = run_finetune(job, sets, quiet=quiet)
     checkpoint.model.to(pick_device(job.device))
     return replace(checkpoint, threshold=0.7, smoothing_threshold=0.4)
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from s2p.commands import chosen, epochs, flag, number, option
-from s2p.config import DEFAULT_MODEL, Count, Empty, Positive, Share, SmoothingConfig
+from s2p.config import DEFAULT_MODEL, Count, Empty, NonNegative, Positive, Share, SmoothingConfig
 from s2p.training.config import FinetuneConfig, SmootherTrainConfig
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def _add_finetune(commands: Any) -> None:
         "finetune",
         help="fine-tune an ESM-2 on labelled chains",
         description="Fine-tune an ESM-2 to score binding residues and write a checkpoint that `s2p predict --model` takes. Logs, "
-        "learning curves and a state to resume from go to the work folder.",
+        "learning curves and a state go to the work folder; the same command resumes from there, whatever stopped it.",
         epilog="Label files: lines of pdb;chain;TYPE;A12 G13;SEQUENCE (0-based indices), the same as CSV, or records of three "
         "lines (>id, sequence, 0/1); a line a chain or a pocket: those of a chain are joined. "
         "A checkpoint carries the licence of the weights it starts from; its card says which.",
@@ -64,11 +64,12 @@ def _add_finetune(commands: Any) -> None:
     empty = "chains without a binding residue: use them as negatives, skip or refuse them (default: %(default)s)"
     add("--empty", None, empty, choices=get_args(Empty), default="use")
     add("--backbone", "NAME", "fair-esm name or size, e.g. 8M, 650M, 3B", required=True)
-    add("--weights", "PATH", "weights of the backbone (default: found or downloaded)", Path)
+    add("--weights", "PATH", "weights of the backbone, or a checkpoint that has them (default: found or downloaded)", Path)
     add("-o --output", "CKPT", "checkpoint (default: model.safetensors in --work)", Path)
-    add_finetuning(parser, "runs/finetune")
-    flag(parser, "--resume", "resume the run in the work folder")
-    parser.set_defaults(run=partial(_run_finetune, parser))
+    flag(parser, "--merge", "with --lora: store the whole model, not its updates alone (an adapter)")
+    flag(parser, "--resume", argparse.SUPPRESS)  # what happens anyway, and in many scripts
+    add_finetuning(parser, "runs/finetune, or with -o NAME.safetensors the folder NAME")
+    parser.set_defaults(run=partial(_run_finetune, parser), work=None)
 
 
 def add_finetuning(parser: argparse.ArgumentParser, work: str, config: str | None = None) -> None:
@@ -89,7 +90,9 @@ def add_finetuning(parser: argparse.ArgumentParser, work: str, config: str | Non
     add("--label-smoothing", "S", "share of each label moved to the other class", number(Share))
     add("--seed", "K", "default: the config's", int)
     add("--device", None, choices=("auto", "cpu", "cuda"), default="auto")
-    add("--work", "DIR", "logs and states", Path, Path(work))
+    add("--work", "DIR", f"logs and states (default: {work})", Path, Path(work))
+    minutes = "a state is written this often, and after each epoch (default: %(default)g)"
+    add("--save-minutes", "M", minutes, number(NonNegative), FinetuneConfig.save_minutes)
     flag(parser, "--dry-run", "print counts, steps, memory and time, and stop")
     flag(parser, "--quiet", "print nothing but errors")
 
@@ -104,21 +107,27 @@ def finetune_config(arguments: argparse.Namespace) -> FinetuneConfig:
 def _run_finetune(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
     if (arguments.cryptic is None) and arguments.cryptic_validation is not None:
         parser.error("--cryptic-validation needs --cryptic")
-    out: Path = arguments.output or arguments.work / "model.safetensors"
+    work: Path = arguments.work or (arguments.output.with_suffix("") if arguments.output else Path("runs/finetune"))
+    out: Path = arguments.output or work / "model.safetensors"
     if out.suffix != ".safetensors":
         parser.error(f"-o {out}: a checkpoint is a .safetensors file")
+    from s2p.io.runtime import pick_device
     from s2p.training.job import FinetuneJob, backbone_name, describe, read_sets, run_finetune
+    from s2p.training.processes import join
 
-    paths = (arguments.work, arguments.validation, arguments.cryptic, arguments.cryptic_validation, arguments.weights)
+    quiet = arguments.quiet or not join(pick_device(arguments.device))[0].first
+    paths = (work, arguments.validation, arguments.cryptic, arguments.cryptic_validation, arguments.weights)
     backbone, config = backbone_name(arguments.backbone), finetune_config(arguments)
-    job = FinetuneJob(arguments.labels, backbone, out, *paths, config, arguments.device, empty=arguments.empty)
+    job = FinetuneJob(
+        arguments.labels, backbone, out, *paths, config, arguments.device, empty=arguments.empty, merge=arguments.merge
+    )
     sets = read_sets(job)
-    if arguments.dry_run or not arguments.quiet:
+    if arguments.dry_run or not quiet:
         print(describe(job, sets, timed=arguments.dry_run), flush=True)
     if arguments.dry_run:
         return 0
-    checkpoint = run_finetune(job, sets, resume=arguments.resume, quiet=arguments.quiet)
-    if not arguments.quiet:
+    checkpoint = run_finetune(job, sets, quiet=quiet)
+    if not quiet:
         for head, figures in checkpoint.card["validation"].items():
             auprc, threshold, mcc = (figures[key] for key in ("auprc", "threshold", "mcc"))
             print(f"validation, {head} sites: AUPRC {auprc:.4f}; MCC {mcc:.4f} at the threshold {threshold:.2f}")
@@ -215,7 +224,7 @@ def open_sites(arguments: argparse.Namespace) -> tuple[Checkpoint, dict[str, lis
     from s2p.training.known_sites import read_known_sites
 
     say = silent if arguments.quiet else print
-    checkpoint = load_checkpoint(arguments.model, device=pick_device(arguments.device))
+    checkpoint = load_checkpoint(arguments.model, backbone=arguments.weights, device=pick_device(arguments.device))
     make_folder(arguments.work)
     if arguments.output is not None:
         make_folder(arguments.output.parent)

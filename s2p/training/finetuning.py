@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from functools import partial
 from operator import ge
@@ -22,6 +23,7 @@ from s2p.training.batches import ChainsByHead, balanced_weight, by_head, fingerp
 from s2p.training.config import FinetuneConfig
 from s2p.training.curves import learning_curves
 from s2p.training.loop import Backward, EpochLog, Loop, Stage, StepLog, constant, memory_decay, warm_up_and_decay
+from s2p.training.processes import Processes, join
 from s2p.training.state import load_state, settings_of
 
 __all__ = ["adamw", "evaluate", "finetune", "make_optimizer", "training_dtype"]
@@ -65,7 +67,9 @@ def finetune(
         Without chains or binding residues, or if ``folder`` holds the state of another run.
     """
     config = config or FinetuneConfig()
-    task = Task(model, training, validation, config)
+    processes, _ = join(next(model.parameters()).device)
+    quiet = quiet or not processes.first
+    task = Task(model, training, validation, config, processes)
     identity: dict[str, Any] = {"config": settings_of(config, FREE), "data": fingerprint(task.training, task.validation)}
     place = None if folder is None else Path(folder)
     if config.lora_rank:
@@ -84,6 +88,7 @@ def finetune(
         decay=partial(memory_decay, config.ema_decay) if config.ema_decay else None,
         kept=_is_trained if config.lora_rank else None,
         scaler=torch.amp.GradScaler(task.device.type, enabled=task.dtype == torch.float16),
+        processes=processes,
         quiet=quiet,
     )
     try:
@@ -94,7 +99,7 @@ def finetune(
                     f"validation AUPRC {row['validation_auprc']:.4f}",
                     flush=True,
                 )
-            if loop.folder:
+            if loop.folder and processes.first:
                 learning_curves([_entry(row) for row in loop.rows], loop.steps, loop.folder / "curves.png")
     except BaseException:
         remove_lora(model.backbone)
@@ -120,10 +125,16 @@ def _begin_lora(model: ResidueModel, config: FinetuneConfig, identity: dict[str,
     add_lora(model.backbone, config.lora_rank, config.lora_alpha, config.lora_targets, seed=config.seed)
 
 
-def evaluate(model: ResidueModel, chains: Sequence[LabelledChain], *, head: str | None = None) -> float:
-    """AUPRC (trapezoid) over all residues of ``chains``."""
-    predicted = predict_residues(model, [c.sequence for c in chains], head=head)
-    return auprc_trapezoid(np.concatenate([c.labels for c in chains]), np.concatenate([logits for logits, _ in predicted]))
+def evaluate(
+    model: ResidueModel, chains: Sequence[LabelledChain], *, head: str | None = None, processes: Processes | None = None
+) -> float:
+    """AUPRC (trapezoid) over all residues of ``chains``; of several processes each predicts its share."""
+    processes = processes or Processes()
+    own = processes.share(chains)
+    predicted = predict_residues(model, [c.sequence for c in own], head=head)
+    pairs = [(c.labels, logits) for c, (logits, _) in zip(own, predicted, strict=True)]
+    labels, logits = zip(*(pair for part in processes.everyones(pairs) for pair in part), strict=True)
+    return auprc_trapezoid(np.concatenate(labels), np.concatenate(logits))
 
 
 class Task:
@@ -135,13 +146,14 @@ class Task:
         training: Sequence[LabelledChain] | ChainsByHead,
         validation: Sequence[LabelledChain] | ChainsByHead,
         config: FinetuneConfig,
+        processes: Processes | None = None,
     ) -> None:
         if not 0 <= config.label_smoothing < 0.5 or not 0 <= config.ema_decay < 1:
             given = f"label smoothing {config.label_smoothing:g} and a decay of the average of {config.ema_decay:g}"
             raise S2PError(f"{given} were asked for: they must be below 0.5 and below 1, and not negative")
         if config.head_epochs + config.full_epochs < 1:
             raise S2PError("fine-tuning needs at least one epoch")
-        self.model, self.config = model, config
+        self.model, self.config, self.processes = model, config, processes or Processes()
         self.validation = by_head(model.heads, validation, "validation")
         self.training = by_head(model.heads, training, "training")
         self.device = next(model.parameters()).device
@@ -190,10 +202,15 @@ class Task:
             self.model.backbone.eval()
         head, tokens, labels = batch[0], batch[1].to(self.device), batch[2].to(self.device)
         known = int((labels >= 0).sum())
+        # A process for which a small batch has no row computes one that counts nothing, to have gradients of the same parameters.
+        one = slice(self.processes.index, None, self.processes.count)
+        counts = len(tokens[one]) > 0
+        tokens, labels = (tokens[one], labels[one]) if counts else (tokens[:1], labels[:1])
         while True:
             try:
                 pieces = parts(tokens, labels, self.micro_tokens)
-                return {"loss": sum(self._part(head, *piece, known, backward) for piece in pieces), "known": known}
+                losses = (self._part(head, *piece, known if counts else math.inf, backward) for piece in pieces)
+                return {"loss": sum(losses), "known": known}
             except torch.OutOfMemoryError:
                 size = tokens.numel() if self.micro_tokens is None else min(tokens.numel(), self.micro_tokens)
                 if size <= tokens.shape[1]:
@@ -205,7 +222,7 @@ class Task:
             self.model.zero_grad(set_to_none=True)
             torch.cuda.empty_cache()
 
-    def _part(self, head: str, tokens: Tensor, labels: Tensor, n: int, backward: Backward) -> float:
+    def _part(self, head: str, tokens: Tensor, labels: Tensor, n: float, backward: Backward) -> float:
         with torch.autocast(self.device.type, dtype=self.dtype, enabled=self.dtype != torch.float32):
             logits, _ = self.model(tokens, head)
         known = labels >= 0
@@ -222,7 +239,9 @@ class Task:
         """Loss per residue, and the AUPRC, the mean over the heads."""
         total = sum(step.loss * step.figures["known"] for step in steps)
         count = sum(step.figures["known"] for step in steps)
-        figures = {head: evaluate(self.model, chains, head=head) for head, chains in self.validation.items()}
+        figures = {
+            head: evaluate(self.model, chains, head=head, processes=self.processes) for head, chains in self.validation.items()
+        }
         auprc = float(np.mean(list(figures.values())))
         row = {"epoch": first + epoch, "phase": "all" if full else "head", "train_loss": total / count, "validation_auprc": auprc}
         return row | ({f"auprc_{head}": value for head, value in figures.items()} if len(figures) > 1 else {}), auprc

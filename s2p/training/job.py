@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -10,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import safe_open
 
 from s2p.checkpoint import Checkpoint, OtherHead, save_checkpoint
 from s2p.config import Empty
@@ -21,13 +23,15 @@ from s2p.evaluation.guard import CARD_KEY, training_sketch
 from s2p.evaluation.residues import auprc_trapezoid, best_mcc_threshold
 from s2p.io.files import make_folder, sha256_file, sha256_of
 from s2p.io.runtime import pick_device
+from s2p.io.weights import weights_path
 from s2p.language.esm import BACKBONES, DEFAULT_HEADS, ResidueModel, find_weights, load_backbone, predict_residues
+from s2p.language.lora import merge_lora
 from s2p.prediction import sigmoid
 from s2p.training.batches import fingerprint, plan
 from s2p.training.config import FinetuneConfig
 from s2p.training.finetuning import finetune
 from s2p.training.memory import estimate_memory, estimate_seconds
-from s2p.training.state import STATE
+from s2p.training.processes import join
 
 __all__ = ["FinetuneJob", "LabelSets", "backbone_name", "describe", "read_sets", "run_finetune", "settings", "split_by_cluster"]
 
@@ -63,6 +67,8 @@ class FinetuneJob:
     device: str = "auto"
     limit: int | None = None
     """Take the first so many chains of each label file."""
+    merge: bool = False
+    """Store a model with low-rank updates whole, not as an adapter."""
     empty: Empty = "use"
     """What is done with chains without a binding residue."""
 
@@ -180,42 +186,45 @@ def describe(job: FinetuneJob, sets: LabelSets, *, timed: bool = True) -> str:
     return "\n".join(lines)
 
 
-def run_finetune(job: FinetuneJob, sets: LabelSets, *, resume: bool = False, quiet: bool = False) -> Checkpoint:
+def run_finetune(job: FinetuneJob, sets: LabelSets, *, quiet: bool = False) -> Checkpoint:
     """Fine-tune and write the checkpoint; it has no smoother, and ``s2p predict`` works without one.
 
-    ``resume`` goes on from the state in ``job.work``; without it, a state there is an error rather than lost. :class:`S2PError`
-    if the work folder holds another run, or the weights cannot be had.
+    A run that was stopped resumes from its state in ``job.work``. :class:`S2PError` if the work folder holds another run, or the
+    weights cannot be had.
     """
-    if not resume and (job.work / STATE).exists():
-        raise S2PError(f"{job.work} holds a training run already; resume it (--resume) or choose another folder (--work)")
     make_folder(job.work)
     make_folder(job.out.parent)
     config = job.config
-    path = job.weights or find_weights(job.backbone)
+    path = weights_path(job.weights) if job.weights else find_weights(job.backbone)
     torch.manual_seed(config.seed)
     model = ResidueModel(job.backbone, config.dropout, tuple(sets.training))
     model.backbone, model.base = load_backbone(job.backbone, path), path.stem
-    model = model.to(pick_device(job.device))
+    processes, device = join(pick_device(job.device))
+    model = model.to(device)
     history = finetune(model, sets.training, sets.validation, config, folder=job.work, quiet=quiet)
     figures = {head: _figures(model, head, chains) for head, chains in sets.validation.items()}
-    licence, reason = _licence(path, given=job.weights is not None)
+    origin = _card_within(path)
+    licence, reason = _licence(path, origin, given=job.weights is not None)
     card = {
         "licence": licence,
         "licence_reason": reason,
         "weights": {"file": path.name, "sha256": sha256_file(path)},
         "data": sets.card,
-        CARD_KEY: training_sketch(
-            {f"{head}:{k}:{c.id}": c.sequence for head, cs in sets.training.items() for k, c in enumerate(cs)}
-        ),
         "finetune": settings(config),
         "seeds": {"finetune": config.seed},
         "epochs": [asdict(entry) for entry in history],
         "validation": figures,
     }
+    if not origin:  # or the chains of this run would pass for all that the model has seen
+        chains = {f"{head}:{k}:{c.id}": c.sequence for head, cs in sets.training.items() for k, c in enumerate(cs)}
+        card[CARD_KEY] = training_sketch(chains)
+    if job.merge:
+        merge_lora(model.backbone)
     threshold, *more = (found["threshold"] for found in figures.values())
     others = dict(zip(model.heads[1:], map(OtherHead, more), strict=True))
     checkpoint = Checkpoint(job.out.stem, model.cpu().eval(), None, None, threshold, 0.4, "published", card, others=others)
-    save_checkpoint(checkpoint, job.out)
+    if processes.first:
+        save_checkpoint(checkpoint, job.out)
     return checkpoint
 
 
@@ -249,9 +258,20 @@ def _numbered(chains: Mapping[str, Sequence[LabelledChain]]) -> dict[str, tuple[
     return {f"{head}|{k}": (head, c) for head, members in chains.items() for k, c in enumerate(members)}
 
 
-def _licence(path: Path, *, given: bool) -> tuple[str, str]:
+def _card_within(path: Path) -> dict[str, Any]:
+    """The card of the checkpoint that training starts from; empty for weights that are none of ours."""
+    if path.suffix != ".safetensors":
+        return {}
+    with safe_open(path, framework="pt") as handle:
+        header = json.loads((handle.metadata() or {}).get("s2p", "{}"))
+    return dict(header.get("card", {}))
+
+
+def _licence(path: Path, origin: dict[str, Any], *, given: bool) -> tuple[str, str]:
     if found := LICENCES.get(sha256_file(path)):
         return found
+    if "licence" in origin:
+        return origin["licence"], f"starts from the checkpoint {path.stem}"
     if not given and path.parent == Path(torch.hub.get_dir()) / "checkpoints":
         return "MIT", "starts from the published ESM-2 weights (MIT)"
     return "unknown", f"that of the weights it starts from, {path.name}: find it out before you pass the checkpoint on"

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from s2p.errors import S2PError
 from s2p.io.files import write_csv
 from s2p.io.runtime import progress_bar
+from s2p.training.processes import Processes
 from s2p.training.state import load_state, save_state
 
 __all__ = ["Backward", "EpochLog", "Loop", "Stage", "StepLog", "constant", "memory_decay", "warm_up_and_decay"]
@@ -116,6 +117,8 @@ class Loop:
     """Which entries of the module's state change and belong to the run; ``None``: all."""
     scaler: Any = None
     """A ``GradScaler`` for products in fp16."""
+    processes: Processes = field(default_factory=Processes)
+    """That train the module together; the loss function gives each its share of the sum over the batch."""
     quiet: bool = False
     rows: list[dict[str, Any]] = field(init=False, default_factory=list)
     """The log, a line an epoch."""
@@ -140,6 +143,8 @@ class Loop:
             self.steps = [StepLog(*entry) for entry in state["steps"]]
             self.module.load_state_dict(state["weights"], strict=self.kept is None)
             first = state["stage"]
+            if not self.quiet:
+                print(f"resuming the run in {self.folder}: {len(self.rows)} epochs, {len(self.steps)} steps are done", flush=True)
         with _interrupts_wait(self.folder is not None) as asked:
             for k, stage in enumerate(self.stages[first:], start=first):
                 yield from self._run(k, stage, state, asked)
@@ -155,7 +160,8 @@ class Loop:
 
     def _run(self, k: int, stage: Stage[Any], state: dict[str, Any] | None, asked: list[bool]) -> Iterator[dict[str, Any]]:
         self._begin(stage, state)
-        generators = state["generators"] if state else None
+        # A process that was not there when the state was written takes those of another.
+        generators = state["generators"][self.processes.index % len(state["generators"])] if state else None
         feed: Iterator[Any] | None = None
         over = self.done > 0 and self._patience_is_over(stage)
         for step in progress_bar(range(stage.steps if over else self.done, stage.steps), stage.name, self.quiet):
@@ -169,9 +175,11 @@ class Loop:
             if ends:
                 feed = None
                 self._close(stage, epoch)
-            if self.folder and (ends or asked or time.monotonic() - self.saved >= 60 * self.save_minutes):
+            wishes = self.processes.everyones((bool(asked), time.monotonic() - self.saved >= 60 * self.save_minutes))
+            stop = any(wish for wish, _ in wishes)
+            if self.folder and (ends or stop or wishes[0][1]):
                 self.save(k)
-            if asked:
+            if stop:
                 raise KeyboardInterrupt(f"training was interrupted; the same run resumes from its state in {self.folder}")
             if ends:
                 yield self.rows[-1]
@@ -217,6 +225,8 @@ class Loop:
         rate = float(self.optimizer.param_groups[0]["lr"])
         self.optimizer.zero_grad(set_to_none=True)
         figures = dict(stage.loss(batch, self._backward))
+        self.processes.add_gradients(self.module.parameters())
+        figures["loss"] = sum(self.processes.everyones(float(figures["loss"])))
         finite = True
         if self.clip_norm is not None:
             self.scaler.unscale_(self.optimizer)
@@ -229,7 +239,7 @@ class Loop:
             keep, trained = self.decay(len(self.steps)), dict(self.module.named_parameters())
             for key, value in self.average.items():
                 value.lerp_(trained[key].detach(), 1 - keep)
-        self.steps.append(StepLog(len(self.rows), step % stage.per_epoch, float(figures.pop("loss")), rate, figures))
+        self.steps.append(StepLog(len(self.rows), step % stage.per_epoch, figures.pop("loss"), rate, figures))
 
     def _backward(self, loss: Tensor) -> float:
         value = float(loss.item())
@@ -244,7 +254,8 @@ class Loop:
     def _close(self, stage: Stage[Any], epoch: int) -> None:
         """Look at the validation data, with the averaged weights if there are some, and write a line of the log."""
         self._exchange()
-        row, score = stage.validate(epoch, self.steps[self.closed :])
+        # The first one's figures for all: a digit more or less, and they would part ways.
+        row, score = self.processes.everyones(stage.validate(epoch, self.steps[self.closed :]))[0]
         self.rows.append(row)
         self.closed = len(self.steps)
         if score is not None:
@@ -277,6 +288,7 @@ class Loop:
         generators = {"torch": torch.get_rng_state()}
         if self.device.type == "cuda":
             generators["cuda"] = torch.cuda.get_rng_state(self.device)
+        every = self.processes.everyones(generators)
         log = {
             "stage": stage,
             "step": self.done,
@@ -291,13 +303,15 @@ class Loop:
             "average": self.average,
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
-            "generators": generators,
+            "generators": every,
         }
-        save_state(self.folder, self.identity, log, tensors)
-        columns = ("epoch", "step", "loss", "lr")
-        if self.rows:
-            write_csv(self.folder / "log.csv", self.rows)
-        write_csv(self.folder / "steps.csv", [[getattr(entry, name) for name in columns] for entry in self.steps], columns)
+        if self.processes.first:
+            save_state(self.folder, self.identity, log, tensors)
+            columns = ("epoch", "step", "loss", "lr")
+            if self.rows:
+                write_csv(self.folder / "log.csv", self.rows)
+            write_csv(self.folder / "steps.csv", [[getattr(entry, name) for name in columns] for entry in self.steps], columns)
+        self.processes.everyones(None)  # nobody ends before all is written
         self.saved = time.monotonic()
 
 
@@ -314,20 +328,21 @@ def memory_decay(decay: float, step: int) -> float:
 
 @contextmanager
 def _interrupts_wait(can_save: bool) -> Iterator[list[bool]]:
-    """The first Ctrl-C fills the list instead of breaking off a step; the second interrupts at once."""
+    """The first Ctrl-C, or SIGTERM, fills the list instead of breaking off a step; a second Ctrl-C interrupts at once."""
     asked: list[bool] = []
     if not can_save or threading.current_thread() is not threading.main_thread():
         yield asked
         return
 
-    def ask(*_: object) -> None:
-        if asked:
+    def ask(number: int, _: object) -> None:
+        if asked and number == signal.SIGINT:
             raise KeyboardInterrupt
         asked.append(True)
         print("stopping after this step; Ctrl-C again stops at once", file=sys.stderr, flush=True)
 
-    previous = signal.signal(signal.SIGINT, ask)
+    previous = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield asked
     finally:
-        signal.signal(signal.SIGINT, previous)
+        for number, handler in previous.items():
+            signal.signal(number, handler)

@@ -67,5 +67,7 @@ def load_state(folder: Path, wanted: Mapping[str, Any]) -> dict[str, Any] | None
     for key in sorted(asked, key=lambda key: key != "config"):
         if found.get(key) != asked[key]:
             word = {"config": "another configuration", "data": "other data"}.get(key, f"another {key}")
+            if key == "config" and (before := found.get(key)):
+                word += f" ({', '.join(name for name, value in asked[key].items() if before.get(name) != value)})"
             raise S2PError(f"{path} was written by a run with {word}; remove it or choose another folder")
     return {**log, **tensors}

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ import torch.nn.functional as F
 from s2p.datasets.labelled import LabelledChain
 from s2p.errors import S2PError
 from s2p.language.esm import ResidueModel, token_batches, tokenize
+from s2p.language.lora import base_checksum, lora_updates
 from s2p.training.batches import balanced_weight
 from s2p.training.config import FinetuneConfig
 from s2p.training.finetuning import Task, adamw, evaluate, finetune, make_optimizer
@@ -139,23 +141,66 @@ def dies(*arguments):
     return real(*arguments)
 
 parent.Task.loss = dies
-config = parent.replace(parent.CONFIG, save_minutes=0.0)
+config = parent.replace(parent.CONFIG, save_minutes=0.0, lora_rank=int(sys.argv[3]))
 parent.finetune(parent.fresh(), parent.chains(15, 0), parent.chains(4, 9), config, folder=sys.argv[2])
 """
 
 
-def test_a_process_killed_by_the_system_resumes_to_the_same_bits(tmp_path: Path) -> None:
+@pytest.mark.parametrize("rank", [0, 2], ids=["weights", "lora"])
+def test_a_process_killed_by_the_system_resumes_to_the_same_bits(rank: int, tmp_path: Path) -> None:
     script = tmp_path / "child.py"
     script.write_text(CHILD)
     threads = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
-    command = [sys.executable, str(script), __file__, str(tmp_path)]
+    command = [sys.executable, str(script), __file__, str(tmp_path), str(rank)]
     assert subprocess.run(command, check=False, env=threads).returncode == -signal.SIGKILL
-    model, expected = fresh(), fresh()
-    resumed = finetune(model, chains(15, 0), chains(4, 9), CONFIG, folder=tmp_path, quiet=True)
-    assert resumed == finetune(expected, chains(15, 0), chains(4, 9), CONFIG, quiet=True)
+    model, expected, config = fresh(), fresh(), replace(CONFIG, lora_rank=rank)
+    resumed = finetune(model, chains(15, 0), chains(4, 9), config, folder=tmp_path, quiet=True)
+    assert resumed == finetune(expected, chains(15, 0), chains(4, 9), config, quiet=True)
     assert all(torch.equal(a, b) for a, b in zip(model.state_dict().values(), expected.state_dict().values(), strict=True))
     assert [(tmp_path / f"{name}.csv").read_text().count("\n") for name in ("log", "steps")] == [4, 13]
     assert (tmp_path / "curves.png").read_bytes()[:4] == b"\x89PNG"
+
+
+@pytest.mark.parametrize("rank", [0, 2], ids=["weights", "lora"])
+def test_the_cell_of_a_notebook_is_run_again(
+    rank: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The same call with the same model, after Ctrl-C and after the end."""
+    config, expected, model = replace(CONFIG, lora_rank=rank), fresh(), fresh()
+    log = finetune(expected, chains(15, 0), chains(4, 9), config, quiet=True)
+    before, real, count = base_checksum(model.backbone), Task.loss, [0]
+
+    def interrupted(*arguments: Any) -> dict[str, float]:
+        count[0] += 1
+        if count[0] == 6:
+            signal.raise_signal(signal.SIGINT)
+        return real(*arguments)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Task, "loss", interrupted)
+        finetune(model, chains(15, 0), chains(4, 9), config, folder=tmp_path, quiet=True)
+    if rank:
+        assert base_checksum(model.backbone) == before and not lora_updates(model.backbone)
+    assert finetune(model, chains(15, 0), chains(4, 9), config, folder=tmp_path) == log
+    assert f"resuming the run in {tmp_path}: 1 epochs, 6 steps are done" in capsys.readouterr().out
+    monkeypatch.setattr(Task, "loss", lambda *_: pytest.fail("trained again"))
+    assert finetune(model, chains(15, 0), chains(4, 9), config, folder=tmp_path, quiet=True) == log
+    assert all(torch.equal(a, b) for a, b in zip(model.state_dict().values(), expected.state_dict().values(), strict=True))
+    if rank:
+        assert base_checksum(model.backbone) == before
+
+
+def test_training_further_starts_from_the_updates_of_before() -> None:
+    """Another run takes a model as it is; then its weights have no name, and are stored whole."""
+    config, model = replace(CONFIG, lora_rank=2, head_epochs=0, full_epochs=1), fresh()
+    finetune(model, chains(6, 0), chains(2, 9), config, quiet=True)
+    assert model.base == "esm2_t6_8M_UR50D" and lora_updates(model.backbone)
+    trained = evaluate(model, chains(4, 5))
+    for rank in (2, 0):
+        still = replace(config, lora_rank=rank, backbone_lr=1e-30, weight_decay=0.0)
+        finetune(model, chains(6, 0), chains(2, 9), still, quiet=True)
+        assert evaluate(model, chains(4, 5)) == pytest.approx(trained, abs=1e-4)
+        assert model.base is None and not lora_updates(model.backbone)
 
 
 def test_a_finished_run_is_not_trained_further(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

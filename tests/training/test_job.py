@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 
 from s2p.checkpoint import load_checkpoint, save_checkpoint
 from s2p.commands import main
+from s2p.config import DEFAULT_MODEL
 from s2p.datasets.labelled import LabelledChain
 from s2p.errors import S2PError, WeightsError
 from s2p.evaluation.guard import trained_on
@@ -74,8 +75,9 @@ def test_a_checkpoint_that_predicts(
         patch.setattr(Loop, "_step", interrupted)
         assert main(command) == 130
     assert f"the same run resumes from its state in {folder / 'work'}" in capsys.readouterr().err
-    assert main([*command, "--resume"]) == 0
+    assert main(command) == 0
     printed = capsys.readouterr().out
+    assert f"resuming the run in {folder / 'work'}: 0 epochs, 1 steps are done" in printed
     assert "12 chains, 720 residues" in printed and "wrote" in printed and "licence unknown" in printed
     card = json.loads(out.with_suffix(".json").read_text())
     assert card["data"]["training"]["general"]["chains"] == 12
@@ -90,9 +92,17 @@ def test_a_checkpoint_that_predicts(
     prediction = Seq2Pocket.load(out, backbone=weights, device="cpu").predict(read_structure(examples / "1ubi.pdb.gz"))
     assert np.isfinite(prediction.probabilities).all()
 
-    assert main(command) == 1
-    assert "--resume" in capsys.readouterr().err
-    assert main([*command, "--resume"]) == 0
+    written = out.with_suffix(".json").read_text(), load_checkpoint(out, backbone=weights).model.state_dict()
+    monkeypatch.setattr(Loop, "_step", lambda *_: pytest.fail("trained further"))
+    assert main([*command, "--resume"]) == 0 and out.with_suffix(".json").read_text() == written[0]
+    again = load_checkpoint(out, backbone=weights).model.state_dict()
+    assert all(torch.equal(value, again[key]) for key, value in written[1].items() if not key.startswith("backbone.lm_head"))
+    assert "2 epochs, 4 steps are done" in capsys.readouterr().out
+    assert main([*command, "--seed", "1"]) == 1
+    assert "a run with another configuration (seed); remove it or choose another folder" in capsys.readouterr().err
+    assert main([*command, "--merge"]) == 0
+    whole = Seq2Pocket.load(out, device="cpu").predict(read_structure(examples / "1ubi.pdb.gz"))
+    np.testing.assert_allclose(whole.probabilities, prediction.probabilities, atol=2e-3)
 
 
 def test_two_kinds_of_site_share_a_backbone(folder: Path, weights: Path) -> None:
@@ -202,3 +212,17 @@ def test_names_and_settings() -> None:
         backbone_name("7B")
     values = settings(FinetuneConfig.published())
     assert values["clip_norm"] is None and json.loads(json.dumps(values)) == values
+
+
+def test_a_run_from_a_checkpoint_has_its_licence_and_another_folder(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    more = ("--backbone", "8M", "--weights", DEFAULT_MODEL, "--validation", "validation.txt", "--epochs", "1,0", "--lora", "1")
+    assert main(["finetune", "train.txt", *more, "-o", "own.safetensors", "--quiet"]) == 0
+    assert (folder / "own" / "state.pt").is_file() and (folder / "own" / "state.pt").stat().st_size < 2e6
+    card = load_checkpoint(folder / "own.safetensors").card
+    assert (card["licence"], card["licence_reason"]) == ("GPL-3.0", f"starts from the checkpoint {DEFAULT_MODEL}")
+    assert "training_sketch" not in card, "it has seen more than the chains of this run"
+    assert main(["finetune", "train.txt", *more, "-o", "own.safetensors"]) == 0
+    assert "resuming the run in own: 1 epochs" in capsys.readouterr().out

@@ -54,7 +54,7 @@ def test_a_state_is_whole_or_as_it_was(tmp_path: Path, monkeypatch: pytest.Monke
 @pytest.mark.parametrize(
     ("change", "word"),
     [
-        ({"config": {"rate": 0.2}}, "another configuration"),
+        ({"config": {"rate": 0.2}}, r"another configuration \(rate\)"),
         ({"data": "other"}, "other data"),
         ({"backbone": "x"}, "another backbone"),
         ({"config": {}, "data": "other"}, "another configuration"),

@@ -1,0 +1,72 @@
+"""Processes that train one model together, one on each GPU, as ``accelerate launch`` or ``torchrun`` start them.
+
+Each has the whole model and takes its share of the rows of every batch. The gradients are added, so that all take the step that
+a single process would take; only dropout differs. The first process writes.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import torch
+from torch import nn
+
+from s2p.errors import S2PError
+
+__all__ = ["Processes", "join"]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Processes:
+    """This process among those that train together; a single one, by default, which needs nothing of this."""
+
+    count: int = 1
+    index: int = 0
+
+    @property
+    def first(self) -> bool:
+        """Whether this is the process that writes and prints."""
+        return self.index == 0
+
+    def everyones(self, value: T) -> list[T]:
+        """The values of all processes, in their order; every process has to ask."""
+        if self.count == 1:
+            return [value]
+        from accelerate.utils import gather_object
+
+        found: list[T] = gather_object([value])
+        return found
+
+    def share(self, items: Sequence[T]) -> Sequence[T]:
+        """What this process does of a list."""
+        return items[self.index :: self.count]
+
+    def add_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
+        """Put the sum over all processes in place of each gradient; all have gradients of the same parameters."""
+        if self.count > 1:
+            for parameter in parameters:
+                if parameter.grad is not None:
+                    torch.distributed.all_reduce(parameter.grad)
+
+
+def join(device: torch.device) -> tuple[Processes, torch.device]:
+    """The processes that were started together, and the device of this one: ``device``, or of several GPUs its own.
+
+    Raises
+    ------
+    S2PError
+        If there are several, and accelerate is not installed.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) < 2 or "LOCAL_RANK" not in os.environ:
+        return Processes(), device
+    try:
+        from accelerate import PartialState
+    except ImportError:
+        raise S2PError("several processes need the package accelerate: pip install 's2p[train]', or start a single one") from None
+    state = PartialState(cpu=device.type == "cpu")
+    return Processes(state.num_processes, state.process_index), state.device
