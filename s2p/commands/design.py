@@ -64,13 +64,15 @@ def _run(arguments: argparse.Namespace) -> int:
     from s2p.structure.reading import read_structure
 
     if arguments.vina:
-        from s2p.models.pocketgen.docking import check_vina
+        from s2p.models.pocketgen.docking import check_vina, ligand_pdbqt
 
         check_vina()  # before anything long
     if arguments.folded is not None and not arguments.folded.is_dir():
         raise S2PError(f"{arguments.folded}: there is no such folder; --folded names one with a structure of each design")
     structure = read_structure(arguments.structure)
     ligand, in_file = find_ligand(structure, arguments.ligand)
+    if arguments.vina:
+        ligand_pdbqt(ligand)  # likewise: it refuses a ligand without known bonds
     checkpoint = load_pocketgen(arguments.model, encoder=arguments.encoder)
     residues = None
     if arguments.pocket == "predicted":

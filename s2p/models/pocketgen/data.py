@@ -57,7 +57,7 @@ class LigandAtoms:
     element: NDArray[np.str_]
     """(M,) upper case."""
     bonds: NDArray[np.int64] | None = None
-    """(B, 3) two atoms and the order of each bond, see :func:`s2p.models.pocketgen.ligand.bond_table`; ``None``: not known."""
+    """(B, 3) two atoms and the order of each bond, 1 to 3 or 4 for aromatic; ``None``: not known."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,4 +1,4 @@
-"""Bonds of ligands, known and perceived, and what RDKit makes of them: molecules, charges, feature families."""
+"""Bonds of ligands, and what RDKit makes of them: molecules, charges, feature families."""
 
 from __future__ import annotations
 
@@ -20,9 +20,7 @@ from s2p.models.pocketgen.data import LigandAtoms, make_pocket, pocket_residues
 from s2p.models.pocketgen.ligand import (
     AROMATIC,
     FAMILIES,
-    bond_table,
     dictionary_bonds,
-    perceived_bonds,
     rdkit_families,
     rdkit_molecule,
     sdf_ligand,
@@ -94,37 +92,6 @@ def test_aromatic_bonds_of_a_file() -> None:
     assert smiles_of(rdkit_molecule(PYRIDINE_AS_AROMATIC, ionised=True)) == "c1ccncc1"
 
 
-def test_perceived_bonds_give_the_dictionarys_chemistry() -> None:
-    """Valences of nitrogen and oxygen; which of two equal bonds is drawn double may differ."""
-    seen = wrong = 0
-    for name, wanted in COMPLEXES.items():
-        ligand = complex_of(name)[1]
-        if wanted in ("AP5", "1s3v_ligand.sdf"):  # a P–O bond of 1.93 Å; drawn with a saturated carbon in a flat pyrimidine
-            continue
-        told = perceived_bonds(ligand.coord, ligand.element)
-        known = bond_table(ligand)
-        assert {tuple(x) for x in told[:, :2].tolist()} == {tuple(x) for x in known[:, :2].tolist()}
-        one, other = (np.bincount(b[:, :2].T.ravel(), np.tile(b[:, 2], 2), minlength=len(ligand.coord)) for b in (told, known))
-        # Of an acid's oxygens either may be the double one.
-        polar = np.isin(ligand.element, ("N", "O"))
-        ends = polar & (ligand.element == "O") & (np.bincount(known[:, :2].ravel(), minlength=len(polar)) == 1)
-        assert one[ends].sum() == other[ends].sum()
-        seen += int((polar & ~ends).sum())
-        wrong += int((one != other)[polar & ~ends].sum())
-    assert seen > 25
-    assert wrong <= 2
-
-
-def test_benzene_gets_three_double_bonds_and_water_none() -> None:
-    angle = np.deg2rad(60 * np.arange(6))
-    ring = 1.39 * np.stack([np.cos(angle), np.sin(angle), 0 * angle], axis=1)
-    bonds = perceived_bonds(ring, np.full(6, "C"))
-    assert len(bonds) == 6
-    doubles = bonds[bonds[:, 2] == 2, :2]
-    assert sorted(doubles.ravel().tolist()) == list(range(6))
-    assert perceived_bonds(np.zeros((1, 3)), np.array(["O"])).shape == (0, 3)
-
-
 def test_bonds_of_the_dictionary_are_of_heavy_atoms_by_name() -> None:
     bonds = dictionary_bonds("ACT", ["C", "O", "OXT", "CH3"])
     assert bonds is not None
@@ -140,8 +107,6 @@ def test_bonds_of_a_file(examples: Path) -> None:
     assert ligand.bonds is not None
     assert len(ligand.bonds) == 21
     assert ligand.bonds.max() < 19
-    without = replace(ligand, bonds=None)
-    assert np.array_equal(bond_table(without), perceived_bonds(ligand.coord, ligand.element))
 
 
 def test_rules_against_the_record() -> None:
@@ -190,10 +155,10 @@ def test_molecules() -> None:
 
 
 @NEEDS_RDKIT
-def test_bonds_are_perceived_where_there_are_coordinates_only() -> None:
-    for name in ("1a28.pdb.gz", "6WQA.cif"):
-        ligand = complex_of(name)[1]
-        assert np.array_equal(rdkit_families(LigandAtoms(ligand.coord, ligand.element)), rdkit_families(ligand))
+def test_bonds_are_not_guessed() -> None:
+    ligand = complex_of("6WQA.cif")[1]
+    with pytest.raises(S2PError, match="the bonds of the ligand are not known.* give the ligand as an SDF or MOL file"):
+        rdkit_molecule(replace(ligand, bonds=None))
 
 
 def test_without_rdkit(monkeypatch: pytest.MonkeyPatch) -> None:
