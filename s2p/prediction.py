@@ -77,6 +77,11 @@ class Pocket:
     """Kind of site: ``general``, ``cryptic`` (it opens on ligand binding), or ``both``: a general one, found as cryptic too."""
 
     @property
+    def label(self) -> str:
+        """What a picture writes on it: its rank, and that it is cryptic."""
+        return f"{self.rank} cryptic" if self.site == "cryptic" else str(self.rank)
+
+    @property
     def remark(self) -> str:
         """``, cryptic, copy of pocket 1`` for the text that follows a pocket, or nothing."""
         kind = {"cryptic": ", cryptic", "both": ", also cryptic"}.get(self.site, "")

@@ -94,9 +94,10 @@ def static_figure(prediction: Prediction, *, dpi: int = 150) -> Figure:
         side = np.isin(structure.atoms.residue_index, p.residues) & ~np.isin(structure.atoms.name, ("N", "C", "O"))
         sticks = project(structure.atoms.coord[side])
         draw_bonds(ax, sticks, sticks[:, :2], color, 1.5, zorder=5, edge=2)
-        box = {"boxstyle": "circle,pad=0.25", "facecolor": color, "edgecolor": "white"}
+        shape = "round,pad=0.2" if p.site == "cryptic" else "circle,pad=0.25"
+        box = {"boxstyle": shape, "facecolor": color, "edgecolor": "white"}
         x, y, _ = project(p.center)
-        ax.text(x, y, str(p.rank), color=ink(color), weight="bold", size=11, ha="center", va="center", zorder=20, bbox=box)
+        ax.text(x, y, p.label, color=ink(color), weight="bold", size=11, ha="center", va="center", zorder=20, bbox=box)
     for ligand in structure.ligands:
         if ligand.kind == "molecule":
             sticks = project(ligand.coord)

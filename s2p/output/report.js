@@ -16,7 +16,8 @@
   index();
   function describe(i) {
     const pocket = data.pocket[i] ? ", pocket " + data.pocket[i] : "";
-    return R.id[i] + " " + R.name[i] + ": probability " + R.p[i].toFixed(2) + pocket + (data.smoothed[i] ? " (added by smoothing)" : "");
+    const cryptic = R.c.length ? ", cryptic " + R.c[i].toFixed(2) : "";
+    return R.id[i] + " " + R.name[i] + ": probability " + R.p[i].toFixed(2) + cryptic + pocket + (data.smoothed[i] ? " (added by smoothing)" : "");
   }
   function say(text) {
     const box = $("status");
@@ -131,7 +132,7 @@
       for (const p of data.pockets) {
         if (!shown.has(p.rank)) continue;
         const [x, y, z] = p.center;
-        const label = viewer.addLabel(String(p.rank), { position: { x, y, z }, backgroundColor: p.color, backgroundOpacity: 0.95,
+        const label = viewer.addLabel(p.label, { position: { x, y, z }, backgroundColor: p.color, backgroundOpacity: 0.95,
           fontColor: p.ink, fontSize: 15, bold: true, inFront: true, alignment: "center", borderThickness: 0 });
         marks.push({ remove: () => viewer.removeLabel(label) });
       }
@@ -141,7 +142,7 @@
     // A turn of the event loop for each, so that the page stays alive; whether it is still wanted is asked then.
     setTimeout(() => {
       if (!viewer || surfaces.has(p.rank) || !shown.has(p.rank) || !$("surfaces").checked) return;
-      const made = viewer.addSurface($3Dmol.SurfaceType.MS, { opacity: 0.7, color: p.color }, pocketSelection(p), { predicate: isProtein });
+      const made = viewer.addSurface($3Dmol.SurfaceType.MS, { opacity: 0.7, color: p.color, wireframe: p.net }, pocketSelection(p), { predicate: isProtein });
       surfaces.set(p.rank, made.surfid);
       made.then(() => { $("viewer").dataset.surfaces = surfaces.size; viewer.render(); });
     }, 0);
@@ -268,6 +269,10 @@
     }
     for (const [rank, d] of bars) root.append(svg("path", rank ? { d: d, fill: byRank.get(rank).color } : { d: d, class: "none" }));
     for (const [rank, d] of strip) root.append(svg("path", { d: d, fill: byRank.get(rank).color }));
+    if (R.c.length) {
+      const steps = R.c.map((p, i) => (i && R.chain[i] === R.chain[i - 1] ? "V" : "M" + xs[i].toFixed(2) + " ") + y(p).toFixed(2) + "h" + step.toFixed(2));
+      root.append(svg("path", { d: steps.join(""), class: "cryptic" }));
+    }
     if (dots) root.append(svg("path", { d: dots, class: "added" }));
     if (data.threshold !== null) root.append(svg("line", { class: "limit", x1: LEFT, x2: x, y1: y(data.threshold), y2: y(data.threshold) }));
     let last = -1e9;

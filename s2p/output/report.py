@@ -31,7 +31,9 @@ CITATION = (
 )
 
 SHOWN = 5
-"""Pockets shown when the report is opened; the others wait for a click, since each surface costs time."""
+"""Pockets of a kind shown when the report is opened; the others wait for a click, since each surface costs time."""
+
+CRYPTIC = "A cryptic site: it opens on ligand binding and may be closed in this structure.<br>"
 
 CLUSTERING = ("bandwidth", "seeding", "frame", "n_points", "probe_radius", "buried_by")
 """Settings that have no part in pockets of the scored surface."""
@@ -69,6 +71,8 @@ def render(prediction: Prediction, *, channel: str = "") -> str:
         "pockets": _pocket_table(prediction),
         "n_residues": str(len(structure.residues)),
         "threshold": "" if prediction.settings.get("threshold") is None else "Dashed line: the threshold.",
+        "line": "" if prediction.cryptic is None else "Line: the probability of a cryptic site.",
+        "chance": "" if prediction.cryptic is None else " (of a cryptic site: see the note above)",
         "ligands": _ligand_table(prediction),
         "settings": _settings_table(prediction),
         "citation": html.escape(CITATION),
@@ -145,6 +149,7 @@ def _scene(prediction: Prediction) -> dict[str, Any]:
             "code": residues.insertion_code.tolist(),
             "name": residues.name.tolist(),
             "p": [round(p, 4) for p in np.nan_to_num(prediction.probabilities).astype(float).tolist()],
+            "c": [] if prediction.cryptic is None else [round(p, 4) for p in prediction.cryptic.astype(float).tolist()],
         },
         "ligands": [np.round(x.coord.mean(axis=0).astype(float), 3).tolist() for x in structure.ligands if x.kind == "molecule"],
         "ramp": list(PROBABILITY),
@@ -155,15 +160,19 @@ def _scene(prediction: Prediction) -> dict[str, Any]:
 
 def _found(prediction: Prediction) -> dict[str, Any]:
     """What the script needs of the pockets."""
+    kinds = ([p for p in prediction.pockets if (p.site == "cryptic") == cryptic] for cryptic in (False, True))
+    shown = [p for pockets in kinds for p in pockets[:SHOWN]]
     return {
         "smoothed": prediction.smoothed.astype(int).tolist(),
         "pocket": prediction.pocket_of_residue.tolist(),
         "pockets": [
             {
                 "rank": p.rank,
+                "label": p.label,
+                "net": p.site == "cryptic",
                 "color": pocket_color(p.rank),
                 "ink": ink(pocket_color(p.rank)),
-                "shown": k < SHOWN,
+                "shown": p in shown,
                 "probability": p.probability,
                 "score": p.score,
                 "volume": p.volume,
@@ -172,7 +181,7 @@ def _found(prediction: Prediction) -> dict[str, Any]:
                 "pymol": f"select pocket{p.rank}, {pymol_selection(prediction, p)}",
                 "chimerax": f"select {chimerax_selection(prediction, p)}",
             }
-            for k, p in enumerate(prediction.pockets)
+            for p in prediction.pockets
         ],
         "threshold": prediction.settings.get("threshold"),
     }
@@ -188,6 +197,7 @@ def _pocket_table(prediction: Prediction) -> str:
             "color": pocket_color(p.rank),
             "ink": ink(pocket_color(p.rank)),
             "remark": p.remark.lstrip(","),
+            "cryptic": CRYPTIC if p.site == "cryptic" else "",
         }
         values |= {"probability": f"{p.probability:.2f}", "score": f"{p.score:.3f}", "volume": f"{p.volume:.0f}"}
         values |= {"size": str(len(p.residues)), "residues": html.escape(" ".join(ids[i] for i in p.residues.tolist()))}
@@ -211,7 +221,9 @@ def _ligand_table(prediction: Prediction) -> str:
 def _settings_table(prediction: Prediction) -> str:
     idle = CLUSTERING if prediction.settings.get("ranking") == "surface" else ()
     rows = []
-    for key, value in {"model": prediction.model, "s2p": __version__, **prediction.settings}.items():
+    settings = {"model": prediction.model, "s2p": __version__, **prediction.settings}
+    settings |= {f"cryptic: {key}": value for key, value in settings.pop("cryptic", {}).items()}
+    for key, value in settings.items():
         number = isinstance(value, (float, np.floating))
         text = f"{float(value):g}" if number else value if isinstance(value, str) else json_text(value)
         text += " (published pockets only)" if key in idle else ""

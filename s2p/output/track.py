@@ -92,6 +92,8 @@ def track_figure(prediction: Prediction, *, dpi: int = 120) -> Figure:
     for edges, (low, high), label, color in strips(prediction):
         spans = [(left, right - left) for left, right in edges.tolist()]
         ax.broken_barh(spans, (low, high - low), color=color, linewidth=0, label=label)
+    if prediction.cryptic is not None:
+        ax.step(x, prediction.cryptic.astype(float), where="mid", color="black", linewidth=0.9, label="cryptic site")
     if prediction.smoothed.any():
         added = x[prediction.smoothed]
         ax.scatter(added, np.full(len(added), SMOOTHED_HEIGHT), marker="^", s=10, color="black", linewidths=0,

@@ -48,8 +48,8 @@ def view(
         ``pocket``: cartoon in grey, pocket residues in the colours of :mod:`s2p.output.palette`; ``probability``: cartoon from
         white (0) to red (1) by residue probability.
     show
-        What pockets have beside their residues as sticks: a molecular ``surface`` (the best five), the ``points`` they were
-        clustered from, or nothing (``sticks``).
+        What pockets have beside their residues as sticks: a molecular ``surface`` (the best five; a net where a site is
+        cryptic), the ``points`` they were clustered from, or nothing (``sticks``).
     backend
         ``py3dmol`` (a ``py3Dmol.view``, so all its methods work; hover names a residue, a click also gives its probability,
         and there is a legend) or ``nglview`` (a live widget, needs ``s2p[ngl]``; hover names atoms).
@@ -120,9 +120,10 @@ def _py3dmol(prediction: Prediction, style: str, show: str, width: int, height: 
             scene.addStyle(chosen, {"cartoon": {"color": color}})
         scene.addStyle(chosen, _sticks(0.16, color))
         if show == "surface" and p.rank <= SURFACES:
-            scene.addSurface("MS", {"opacity": 0.65, "color": color}, chosen, protein)
+            look = {"opacity": 0.65, "color": color, "wireframe": p.site == "cryptic"}
+            scene.addSurface("MS", look, chosen, protein)
         label = {"backgroundColor": color, "fontColor": ink(color), "fontSize": 14, "inFront": True, "alignment": "center"}
-        scene.addLabel(str(p.rank), {**label, "position": dict(zip("xyz", p.center.astype(float).tolist(), strict=True))})
+        scene.addLabel(p.label, {**label, "position": dict(zip("xyz", p.center.astype(float).tolist(), strict=True))})
     scene.setStyle({"hetflag": True}, _sticks(0.22, LIGAND))
     if show == "points":
         for p in prediction.pockets:
@@ -139,8 +140,9 @@ def _py3dmol(prediction: Prediction, style: str, show: str, width: int, height: 
 def _names(prediction: Prediction) -> list[str]:
     """What is said of each atom of the scores file; nothing of ligands."""
     residues, rank = prediction.structure.residues, prediction.pocket_of_residue.tolist()
-    columns = zip(residues.ids(), residues.name.tolist(), prediction.probabilities.tolist(), rank, strict=True)
-    texts = [f"{i} {name}:  probability {p:.2f}" + (f", pocket {r}" if r else "") for i, name, p, r in columns]
+    cryptic = [""] * len(rank) if prediction.cryptic is None else [f", cryptic {p:.2f}" for p in prediction.cryptic.tolist()]
+    columns = zip(residues.ids(), residues.name.tolist(), prediction.probabilities.tolist(), cryptic, rank, strict=True)
+    texts = [f"{i} {name}:  probability {p:.2f}{c}" + (f", pocket {r}" if r else "") for i, name, p, c, r in columns]
     return [texts[k] if k >= 0 else "" for k in scores_order(prediction.structure).tolist()]
 
 
@@ -199,7 +201,8 @@ def _nglview(prediction: Prediction, style: str, show: str, width: int, height: 
             chosen = _at(np.isin(owner, p.residues))
             scene.add_representation("licorice", selection=chosen, color_scheme="element", color_value=color, radius=0.16)
             if show == "surface" and p.rank <= SURFACES:
-                scene.add_representation("surface", selection=chosen, color=color, opacity=0.5)
+                look = {"color": color, "opacity": 0.5, "wireframe": p.site == "cryptic"}
+                scene.add_representation("surface", selection=chosen, **look)
         if show == "points" and len(p.points):
             places, n = p.points.astype(float).round(3).ravel().tolist(), len(p.points)
             scene.shape.add_buffer("sphere", position=places, color=list(rgb(color)) * n, radius=[0.35] * n)

@@ -89,6 +89,7 @@ def pymol_script(prediction: Prediction, stem: str, suffix: str) -> str:
     for p in prediction.pockets:
         # Not "and polymer": what PyMOL takes for polymer lacks some modified residues.
         own = {"rank": str(p.rank), "selection": pymol_selection(prediction, p), "center": _numbers(p.center.tolist())}
+        own |= {"label": p.label, "net": f"show mesh, {values['name']}_pocket{p.rank}\n" if p.site == "cryptic" else ""}
         pockets += fill("script_pocket.pml", values | own | {"color": _numbers(rgb(pocket_color(p.rank)))})
     ends = {"low": _numbers(rgb(PROBABILITY[0])), "high": _numbers(rgb(PROBABILITY[-1]))}
     return fill("script.pml", values | ends | {"pockets": pockets})
@@ -99,7 +100,8 @@ def chimerax_script(prediction: Prediction, stem: str, suffix: str) -> str:
     ramp = ":".join(f"{100 * k / (len(PROBABILITY) - 1):.0f},{color}" for k, color in enumerate(PROBABILITY))
     pockets = ""
     for p in prediction.pockets:
-        own = {"rank": str(p.rank), "color": pocket_color(p.rank), "center": _numbers(p.center.tolist(), ",")}
+        own = {"label": p.label, "color": pocket_color(p.rank), "center": _numbers(p.center.tolist(), ",")}
+        own |= {"rank": str(p.rank), "look": " mesh true" if p.site == "cryptic" else ""}
         text = fill("script_pocket.cxc", own | {"selection": chimerax_selection(prediction, p)})
         pockets += text if len(p.residues) else text.splitlines(keepends=True)[-1]  # a centre without residues
     return fill("script.cxc", {"stem": stem, "file": f"{stem}_scores.{suffix}", "ramp": ramp, "pockets": pockets})
@@ -125,7 +127,8 @@ def box_text(prediction: Prediction, pocket: Pocket) -> str:
     """Vina configuration with the pocket's box."""
     sides = zip(("center", "size"), docking_box(prediction, pocket), strict=True)
     lines = [f"{key}_{axis} = {x:.3f}" for key, values in sides for axis, x in zip("xyz", values, strict=True)]
-    head = f"# AutoDock Vina search box of pocket {pocket.rank} (Angstrom): its surface points and {BOX_PADDING:g} more a side"
+    which = f"pocket {pocket.rank}{pocket.remark} (Angstrom)"
+    head = f"# AutoDock Vina search box of {which}: its surface points and {BOX_PADDING:g} more a side"
     return "\n".join([head, *lines, ""])
 
 

@@ -32,7 +32,7 @@ COMMANDS = (
     r"color SPEC #[0-9A-F]{6}",
     r"show SPEC atoms",
     r"style SPEC stick",
-    r'shape sphere radius 1 center -?[\d.]+,-?[\d.]+,-?[\d.]+ color #[0-9A-F]{6} name "centre \d+"',
+    r'shape sphere radius 1 center -?[\d.]+,-?[\d.]+,-?[\d.]+ color #[0-9A-F]{6}( mesh true)? name "centre \d+( cryptic)?"',
     r"view",
 )
 
