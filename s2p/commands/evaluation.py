@@ -54,11 +54,13 @@ def add(commands: Any) -> None:
     add_cases(parser)
     option(parser, "--split", "NAME", "of complexes (default: test) or LIGYSIS (default: validation)")
     predictor = (
-        "repeatable or comma-separated: s2p, s2p-published or s2p-no-smoothing (--model with these settings), kalasanty, "
-        "vabsnet, the path of a checkpoint, 'all' of those named, or package.module:Class, as other people's programs and "
+        "repeatable or comma-separated: s2p, s2p-published, s2p-clustered or s2p-no-smoothing (--model with these settings), "
+        "kalasanty, vabsnet, the path of a checkpoint, 'all' of those named, or package.module:Class, as other programs and "
         f"baselines are in a clone of the repository: benchmarks.peers:{', '.join(PEERS)} (default: s2p)"
     )
-    option(parser, "--predictor", "NAME", predictor, names, [], action="extend")
+    which = parser.add_mutually_exclusive_group()
+    option(which, "--predictor", "NAME", predictor, names, [], action="extend")
+    option(which, "--method", None, "of s2p: the default, or the paper's (s2p-published)", choices=("surface", "published"))
     option(parser, "--workers", "N", "processes", number(Count), 1)
     option(parser, "--timeout", "S", "seconds for one structure", number(Positive), BenchmarkConfig.timeout)
     flag(parser, "--resume", "resume the run in the output folder")
@@ -92,7 +94,7 @@ def _run_evaluate(arguments: argparse.Namespace) -> int:
     from s2p.evaluation.runner import run_benchmark
     from s2p.evaluation.tables import cost, write_tables
 
-    wanted = _predictors(arguments.predictor or ["s2p"])
+    wanted = _predictors(arguments.predictor or ["s2p-published" if arguments.method == "published" else "s2p"])
     cases = find_cases(arguments.dataset, arguments.split, limit=arguments.limit, splits=arguments.split_table)
     cases, trained = guard(cases, wanted, arguments)
     hide = arguments.quiet or not sys.stderr.isatty()

@@ -10,10 +10,12 @@ __all__ = ["OURS", "BenchmarkConfig"]
 
 OURS = {
     "s2p": PredictConfig(),
-    "s2p-published": PredictConfig(ranking="published"),
+    "s2p-published": PredictConfig.published(),
+    "s2p-clustered": PredictConfig(ranking="published"),
     "s2p-no-smoothing": PredictConfig(ranking="published", use_smoothing=False),
 }
-"""Seq2Pocket as the benchmark compares it: the checkpoint's defaults; pockets and ranking as published; without smoothing."""
+"""Seq2Pocket as the benchmark compares it: the checkpoint's defaults; the paper's method alone, ``--method published``;
+the default's residue probabilities, with pockets clustered and ranked as published; the same without smoothing."""
 
 
 @dataclass(frozen=True)

@@ -165,10 +165,13 @@ def test_short_names_and_settings_reach_the_tables(folder: Path, tmp_path: Path)
 def test_our_settings_differ_in_what_they_name_alone(examples: Path) -> None:
     structure = read_structure(examples / "1hpv.pdb.gz")
     predictors = [load_named(name) for name in OURS]
-    plain, published, bare = (predictor.predict(structure) for predictor in predictors)
-    assert [p.model for p in (plain, published, bare)] == ["s2p", "s2p-published", "s2p-no-smoothing"]
-    changed = [{k for k in a.settings if a.settings[k] != b.settings[k]} for a, b in ((plain, published), (published, bare))]
-    assert changed == [{"ranking"}, {"smoothing"}] and published.settings["ranking"] == "published"
+    plain, published, clustered, bare = (predictor.predict(structure) for predictor in predictors)
+    names = ["s2p", "s2p-published", "s2p-clustered", "s2p-no-smoothing"]
+    assert [p.model for p in (plain, published, clustered, bare)] == names
+    changed = [{k for k in a.settings if a.settings[k] != b.settings[k]} for a, b in ((plain, clustered), (clustered, bare))]
+    assert changed == [{"ranking"}, {"smoothing"}] and clustered.settings["ranking"] == "published"
+    own = {"threshold": 0.7, "smoothing_threshold": 0.4, "context": False, "frame": "raw", "ranking": "published"}
+    assert own.items() <= published.settings.items()
     assert not bare.smoothed.any()
     with pytest.raises(S2PError, match=r"no run in it"):
         read_run("nowhere")
