@@ -1,4 +1,3 @@
-from .explorer import Explorer as Explorer
 from .palette import OUTSIDE as OUTSIDE
 from .palette import POCKETS as POCKETS
 from .pictures import static_figure as static_figure
