@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -100,3 +101,26 @@ def make_prediction(name: str = "demo", *, settings: dict[str, Any] | None = Non
 def write_chains(path: Path, chains: Sequence[LabelledChain]) -> None:
     """A label file of records of three lines."""
     path.write_text("".join(f">{c.id}\n{c.sequence}\n{''.join(map(str, c.labels.tolist()))}\n" for c in chains))
+
+
+def write_cryptic(path: Path, heads: Sequence[str] = ("cryptic",)) -> None:
+    """A stand-in for a model of cryptic sites, alone or as a second head: the shipped one, with other weights of the head."""
+    import torch
+
+    from s2p.checkpoint import Checkpoint, OtherHead, load_checkpoint, save_checkpoint
+    from s2p.language.esm import ResidueModel
+
+    shipped = load_checkpoint("s2p-esm2-8m")
+    model = ResidueModel(shipped.model.name, heads=heads)
+    model.backbone = shipped.model.backbone
+    torch.manual_seed(1)
+    with torch.no_grad():
+        for head in heads:
+            linear, first = model.named_head(head), shipped.model.head
+            noise = 0.03 * torch.randn_like(first.weight) * (head == "cryptic")
+            linear.load_state_dict({"weight": first.weight + noise, "bias": first.bias})
+    if heads == ("cryptic",):
+        made = Checkpoint(path.stem, model, None, None, 0.8, 0.4, "published")
+    else:
+        made = replace(shipped, name=path.stem, model=model, others={"cryptic": OtherHead(0.8, shipped.smoother, 0.95)})
+    save_checkpoint(made, path, half=False)

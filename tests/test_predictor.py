@@ -11,22 +11,28 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from builders import write_cryptic
 from safetensors.torch import save_file
 
 import s2p
 from course.kalasanty_training import save_kalasanty
+from s2p import predictor as predictor_module
 from s2p.checkpoint import load_checkpoint, save_checkpoint
-from s2p.config import ClusterConfig, PredictConfig, SurfaceConfig
-from s2p.errors import S2PError, WeightsError
+from s2p.commands import main
+from s2p.config import ClusterConfig, PredictConfig, SurfaceConfig, WindowConfig
+from s2p.errors import ConfigError, S2PError, WeightsError
 from s2p.evaluation.compare import evaluate_complex
 from s2p.evaluation.config import BenchmarkConfig
 from s2p.evaluation.intervals import summarise
+from s2p.language.esm import predict_residues
 from s2p.models.kalasanty.config import KalasantyConfig, KalasantyPocketConfig
 from s2p.models.kalasanty.network import Kalasanty
 from s2p.models.kalasanty.predictor import KalasantyCheckpoint, KalasantyPredictor
-from s2p.pockets.published import positive_points
-from s2p.prediction import Predictor
-from s2p.predictor import METHODS, Seq2Pocket
+from s2p.output.files import as_json
+from s2p.pockets.published import find_clusters, positive_points
+from s2p.prediction import Predictor, sigmoid
+from s2p.predictor import METHODS, Seq2Pocket, by_residue
+from s2p.residues import smooth
 from s2p.structure.ligands import relevant_ligands
 from s2p.structure.reading import Structure, read_structure
 
@@ -122,6 +128,142 @@ def test_settings_of_the_published_pockets_choose_them(predictor: Seq2Pocket, st
     assert prediction.settings["ranking"] == "published" and "by the published method" in prediction.notes[0]
     asked = predictor.predict(structure, PredictConfig(**given, ranking="surface"))
     assert asked.settings["ranking"] == "surface" and not asked.notes
+
+
+@pytest.fixture(scope="module")
+def cryptic(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Stand-ins for models of cryptic sites: ``alone.safetensors``, and ``two.safetensors`` with a head for each kind."""
+    folder = tmp_path_factory.mktemp("cryptic")
+    write_cryptic(folder / "alone.safetensors")
+    write_cryptic(folder / "two.safetensors", ("general", "cryptic"))
+    return folder
+
+
+@pytest.fixture
+def companion(cryptic: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The stand-in in place of the shipped model of cryptic sites."""
+    monkeypatch.setitem(predictor_module.SHIPPED_FOR, "cryptic", str(cryptic / "alone.safetensors"))
+    return cryptic
+
+
+BOTH, CRYPTIC = PredictConfig(sites="both"), PredictConfig(sites="cryptic")
+
+
+def test_every_head_has_its_own_weights_threshold_and_smoother(cryptic: Path, structure: Structure) -> None:
+    two = Seq2Pocket.load(cryptic / "two.safetensors", device="cpu")
+    assert vars(two.checkpoint.others["cryptic"]) | {"smoother": None} == {
+        "threshold": 0.8, "smoother": None, "smoothing_threshold": 0.95, "pocket_model": None
+    }  # fmt: skip
+    (logits, embeddings), *_ = predict_residues(two.checkpoint.model, [structure.sequence()], head="cryptic")
+    prediction = two.predict(structure, CRYPTIC)
+    np.testing.assert_allclose(prediction.probabilities, sigmoid(logits), atol=1e-6)
+    above = prediction.probabilities > 0.8
+    added = smooth(two.checkpoint.smoother, structure.residues.ca_coord, above, embeddings, threshold=0.95)
+    np.testing.assert_array_equal(prediction.positive, above | added)
+    np.testing.assert_array_equal(prediction.smoothed, added)
+    assert prediction.settings["sites"] == "cryptic" and {p.site for p in prediction.pockets} == {"cryptic"}
+    assert prediction.cryptic is not None and np.array_equal(prediction.cryptic, prediction.probabilities)
+    default = two.predict(structure)
+    assert "sites" not in default.settings and default.cryptic is None
+    assert {p.site for p in default.pockets} == {"general"}
+
+
+def test_a_model_without_the_head_has_a_companion(predictor: Seq2Pocket, companion: Path, structure: Structure) -> None:
+    alone = Seq2Pocket.load(companion / "alone.safetensors", device="cpu").predict(structure)
+    assert alone.model == "alone" and {p.site for p in alone.pockets} == {"cryptic"}
+    assert "may be closed in this structure: residues above 0.80 by alone" in alone.notes[0]
+    assert "the mean over its residues, not calibrated" in alone.notes[0]
+    asked = s2p.predict(structure, sites="cryptic", device="cpu")
+    assert asked.model == "alone"
+    np.testing.assert_array_equal(asked.probabilities, alone.probabilities)
+    assert [p.residues.tolist() for p in asked.pockets] == [p.residues.tolist() for p in alone.pockets]
+
+
+def test_both_kinds_of_site_add_to_what_there_was(companion: Path, structure: Structure) -> None:
+    predictors = [Seq2Pocket.load(x, device="cpu") for x in ("s2p-esm2-8m", companion / "two.safetensors")]
+    predictors.append(Seq2Pocket.load(companion / "alone.safetensors", device="cpu"))
+    for predictor in predictors:
+        general, cryptic = predictor.of("general").predict(structure), predictor.of("cryptic").predict(structure)
+        both = predictor.predict(structure, BOTH)
+        np.testing.assert_array_equal(both.probabilities, general.probabilities)
+        np.testing.assert_allclose(both.cryptic, cryptic.probabilities, atol=1e-6)  # type: ignore[arg-type]
+        top = both.pockets[: len(general.pockets)]
+        assert [(p.score, p.residues.tolist()) for p in top] == [(p.score, p.residues.tolist()) for p in general.pockets]
+        assert len(both.pockets) > len(top) and {p.site for p in both.pockets[len(top) :]} == {"cryptic"}
+        assert both.settings["sites"] == "both" and both.settings["cryptic"]["threshold"] == 0.8
+        assert both.settings["threshold"] == general.settings["threshold"]
+        distinct = [structure.sequence()]
+        staged = predictor.finish(structure, dict(zip(distinct, predictor.read_sequences(distinct, BOTH), strict=True)), BOTH)
+        assert [p.residues.tolist() for p in staged.pockets] == [p.residues.tolist() for p in both.pockets]
+
+
+def test_sites_that_a_model_does_not_predict(predictor: Seq2Pocket, companion: Path, structure: Structure) -> None:
+    for model, says in (
+        ("kalasanty", "kalasanty does not predict cryptic sites; leave them out, or use the model s2p-esm2-8m"),
+        ("awkward:Center", "awkward:Center does not predict cryptic sites"),
+        ("crossbind-dna", "crossbind-dna predicts sites of nucleic acids only"),
+    ):
+        with pytest.raises(S2PError, match=says):
+            s2p.predict(structure, model=model, sites="cryptic", device="cpu")
+    with pytest.raises(S2PError, match="these residue scores are of general sites only"):
+        predictor.pockets(structure, predictor.score(structure), BOTH)
+    with pytest.raises(S2PError, match="model alone has no scorer of surface points; use the method published"):
+        predictor.predict(structure, PredictConfig(sites="cryptic", ranking="surface"))
+    with pytest.raises(ConfigError, match="PredictConfig.sites must be 'general' or 'cryptic' or 'both', and is 'hidden'"):
+        s2p.predict(structure, sites="hidden")  # type: ignore[arg-type]
+
+
+def test_both_kinds_on_the_command_line(companion: Path, examples: Path, tmp_path: Path) -> None:
+    command = ["predict", str(examples / "4CUP.cif"), str(examples / "1ubi.pdb.gz"), "--device", "cpu", "--quiet"]
+    assert main([*command, "--sites", "both", "-o", str(tmp_path), "--format", "json,html"]) == 0
+    data = json.loads((tmp_path / "4CUP.json").read_text())
+    assert data["settings"]["cryptic"]["model"] == "alone" and data["settings"]["cryptic"]["threshold"] == 0.8
+    assert "cryptic" in {p["site"] for p in data["pockets"]}
+    header, row = ((tmp_path / "4CUP_residues.csv").read_text().splitlines())[:2]
+    assert header.endswith(",pocket,cryptic_probability")
+    assert float(row.rsplit(",", 1)[1]) == data["residues"][0]["cryptic_probability"]
+    header, *lines = (tmp_path / "4CUP_pockets.csv").read_text().splitlines()
+    assert header.endswith(",copy_of,site") and lines[-1].endswith(",0,cryptic")
+    page = (tmp_path / "4CUP_report.html").read_text()
+    assert "A cryptic site: it opens on ligand binding and may be closed in this structure." in page
+    assert "cryptic: threshold</th><td>0.8</td>" in page
+
+
+def test_the_published_method_is_the_paper_and_nothing_else(predictor: Seq2Pocket, examples: Path, tmp_path: Path) -> None:
+    """No context, the paper's thresholds, the frame of the file, all chains clustered at once; the same on the command line."""
+    structure = read_structure(examples / "1hpv.pdb.gz")
+    config = PredictConfig.published()
+    prediction = predictor.predict(structure, config)
+    outputs = dict(
+        zip(
+            [structure.sequence("A")],
+            predict_residues(predictor.checkpoint.model, [structure.sequence("A")], WindowConfig(overlap=0)),
+            strict=True,
+        )
+    )
+    logits, embeddings = by_residue(structure, outputs, 320)
+    p = sigmoid(logits).astype(np.float32)
+    np.testing.assert_array_equal(prediction.probabilities, p)
+    above = p > 0.7
+    smoothed = smooth(predictor.checkpoint.smoother, structure.residues.ca_coord, above, embeddings, radius=15.0, threshold=0.4)
+    clusters = find_clusters(structure, above | smoothed, p, SurfaceConfig(standard_only=True), ClusterConfig(frame="raw"))
+    assert [x.residues.tolist() for x in prediction.pockets] == [x.residues.tolist() for x in clusters]
+    assert [x.score for x in prediction.pockets] == [x.score for x in clusters]
+    command = [
+        "predict",
+        str(examples / "1hpv.pdb.gz"),
+        "--method",
+        "published",
+        "--device",
+        "cpu",
+        "--format",
+        "json",
+        "--quiet",
+    ]
+    assert main([*command, "-o", str(tmp_path)]) == 0
+    written = json.loads((tmp_path / "1hpv.json").read_text())
+    assert written["pockets"] == as_json(prediction)["pockets"] and written["settings"] == prediction.settings
+    assert not prediction.notes
 
 
 def test_equal_chains_get_equal_probabilities_and_pockets_may_span_chains(predictor: Seq2Pocket, examples: Path) -> None:

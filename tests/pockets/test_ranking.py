@@ -13,10 +13,12 @@ import numpy as np
 import pytest
 import torch
 from builders import make_structure
+from hypothesis import given
+from hypothesis import strategies as st
 
 from s2p.config import PredictConfig
 from s2p.errors import WeightsError
-from s2p.pockets.ranking import CALIBRATED, SMALLEST, PocketModel, PointPocketConfig, PointScorer, places, ranked
+from s2p.pockets.ranking import CALIBRATED, SMALLEST, PocketModel, PointPocketConfig, PointScorer, joined, places, ranked
 from s2p.prediction import Pocket, Prediction, Predictor
 from s2p.predictor import load
 from s2p.structure.reading import Structure, read_structure
@@ -50,6 +52,45 @@ def test_copies_that_differ_by_rounding_errors_stay_in_the_order_of_the_file() -
     pockets = (pocket(0.8, 2, 3, 4), pocket(0.8 + 1e-8, 26, 27, 28), pocket(0.9, 10, 11, 12))
     assert [rank for *_, rank in found(dimer(), *pockets)] == [0, 0, 2]
     assert [p.residues[0] for p in ranked(dimer(), pockets)] == [10, 2, 26]
+
+
+def of(structure: Structure, pockets: Sequence[Pocket]) -> Prediction:
+    n = len(structure.residues)
+    positive = np.isin(np.arange(n), [i for p in pockets for i in p.residues])
+    return Prediction(
+        structure, np.zeros(n, np.float32), np.zeros(n, bool), positive, tuple(pockets), "model", {"threshold": 0.5}
+    )
+
+
+POCKETS = st.lists(st.tuples(st.integers(1, 99), st.sets(st.integers(0, 47), min_size=1, max_size=9)), max_size=6)
+
+
+@given(POCKETS, POCKETS, st.booleans())
+def test_general_and_cryptic_pockets_become_one_list(general: list, cryptic: list, calibrated: bool) -> None:
+    structure = dimer()
+    first, second = (
+        ranked(structure, [pocket(score / 100, *sorted(residues)) for score, residues in pockets])
+        for pockets in (general, cryptic)
+    )
+    second = tuple(replace(p, site="cryptic") for p in second)
+    whole = joined(of(structure, first), of(structure, second), calibrated=calibrated)
+    assert [p.rank for p in whole.pockets] == list(range(1, len(whole.pockets) + 1))
+    kept = [p for p in whole.pockets if p.site != "cryptic"]
+    added = [p for p in whole.pockets if p.site == "cryptic"]
+
+    def same(a: Pocket, b: Pocket) -> bool:
+        return 2 * len(set(a.residues) & set(b.residues)) >= min(len(a.residues), len(b.residues))
+
+    # General pockets are all there, in their order, and as they were; those that a cryptic one lies in are marked.
+    assert [id(p.residues) for p in kept] == [id(p.residues) for p in first]
+    assert [p.site for p in kept] == ["both" if any(same(p, other) for other in second) else "general" for p in first]
+    # So are the cryptic pockets that lie in none of them.
+    assert [id(p.residues) for p in added] == [id(p.residues) for p in second if not any(same(p, other) for other in first)]
+    if not calibrated:
+        assert whole.pockets[: len(first)] == tuple(kept)
+    else:
+        assert [p.probability for p in whole.pockets] == sorted((p.probability for p in whole.pockets), reverse=True)
+    assert whole.positive.tolist() == [any(i in p.residues for p in (*first, *second)) for i in range(48)]
 
 
 def test_neighbours_in_a_chain_and_sites_of_other_proteins_are_none() -> None:
