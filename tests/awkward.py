@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -58,6 +59,22 @@ class Second(Center):
 
     name = "awkward:Second"
     version = "2"
+
+
+class Pieces(Center):
+    """Five pockets: the residues of the file in as many runs, the largest score first."""
+
+    name = "awkward:Pieces"
+
+    def predict(self, structure: Structure) -> Prediction:
+        whole = super().predict(structure)
+        runs = np.array_split(whole.pockets[0].residues, 5)
+        centers = [structure.residues.ca_coord[run].mean(axis=0) for run in runs]
+        pockets = tuple(
+            replace(whole.pockets[0], rank=k + 1, score=1 - k / 9, residues=run, center=center)
+            for k, (run, center) in enumerate(zip(runs, centers, strict=True))
+        )
+        return replace(whole, pockets=pockets, model=self.name)
 
 
 class Unloadable:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -24,14 +24,16 @@ from s2p.checkpoint import Checkpoint, load_checkpoint
 from s2p.commands import number
 from s2p.commands.training import add_finetuning, finetune_config
 from s2p.config import Count, PredictConfig
+from s2p.datasets.label_files import read_annotations
 from s2p.datasets.labelled import LabelledChain
 from s2p.errors import FetchError, S2PError, StructureError
-from s2p.evaluation.metrics import best_overlap
+from s2p.evaluation.compare import evaluate_complex
+from s2p.evaluation.config import BenchmarkConfig
+from s2p.evaluation.intervals import recall_name, summarise
 from s2p.evaluation.residues import residue_figures
 from s2p.io.files import write_text
 from s2p.io.runtime import pick_device, progress_bar
 from s2p.language.esm import ResidueModel
-from s2p.pockets.hits import dcc, pocket_fragmentation_index, site_center
 from s2p.prediction import Prediction
 from s2p.predictor import ResidueScores, Seq2Pocket
 from s2p.residues import Smoother
@@ -47,8 +49,6 @@ __all__ = ["SMOOTHER", "PublishedPredictor", "Reproduction", "describe", "reprod
 
 SMOOTHER = replace(SmootherTrainConfig(), width=2048, dropout=0.5, include_self=True)
 """The classifier of the paper's 3B model; the learning rate is ours, the paper searched it from 1e-5 to 1e-3."""
-HIT = 12.0
-"""Å between the centres of a pocket and a site (DCC)."""
 SAME = 0.9
 """Share of identical residues a chain of a structure must have with the labelled sequence."""
 
@@ -148,8 +148,9 @@ def reproduce(plan: Reproduction, *, quiet: bool = False) -> dict[str, Any]:
     device = pick_device(plan.device)
     embedder = frozen_model(plan.backbone, plan.weights, device=device)
     missing: list[str] = []
+    sites = _sites(path for path in (plan.labels, plan.validation) if path is not None)
     known = {
-        name: _structures(chains, plan.structures, missing, f"structures, {name}", quiet)
+        name: _structures(chains, sites, plan.structures, missing, f"structures, {name}", quiet)
         for name, chains in (("training", sets.training["general"]), ("validation", sets.validation["general"]))
     }
     for name, items in known.items():
@@ -188,34 +189,29 @@ def reproduce(plan: Reproduction, *, quiet: bool = False) -> dict[str, Any]:
 def evaluate(
     predictor: PublishedPredictor, items: Sequence[KnownSites], *, use_smoothing: bool, quiet: bool = False
 ) -> dict[str, float]:
-    """Residue and pocket figures; the centre of a true site is the mean of its CA atoms, as published."""
-    labels, scores, flags, pfi, overlap = [], [], [], [], []
-    distances: dict[str, list[NDArray[np.float64]]] = {"N": [], "N+2": [], "all": []}
+    """Residue and pocket figures, each site by itself; its centre is the mean of its CA atoms, as published."""
+    labels, scores, flags, results = [], [], [], []
+    no_ligand = np.zeros((0, 3), np.float32)
     for item in progress_bar(items, "evaluation", quiet):
         p = predictor.predict(item.structure, use_smoothing=use_smoothing)
         truth = np.zeros(len(p.probabilities), bool)
-        for site in item.sites:
-            truth[site] = True
+        truth[np.concatenate(item.sites)] = True
         labels.append(truth)
         scores.append(p.probabilities)
         flags.append(p.positive)
-        pockets = [x.residues for x in p.pockets]
-        pfi.append(pocket_fragmentation_index(item.sites, pockets))
-        overlap.append(best_overlap(item.sites, pockets))
-        true_centers = [site_center(item.structure.residues.ca_coord[site]) for site in item.sites]
-        centers = np.array([x.center for x in p.pockets], float).reshape(-1, 3)
-        for key, n in (("N", len(item.sites)), ("N+2", len(item.sites) + 2), ("all", len(centers))):
-            distances[key].append(dcc(centers[:n], true_centers))
+        ligands = [no_ligand] * len(item.sites)
+        results.append(evaluate_complex(p, ligands, name=item.key, cluster=item.key, sites=item.sites))
     r = residue_figures(np.concatenate(labels), np.concatenate(scores), np.concatenate(flags))
-    shares = np.concatenate(overlap)
-    return {
-        "AUPRC": r.auprc,
-        "MCC": r.mcc,
-        "F1": r.f1,
-        **{f"DCC < {HIT:g} Å, top {key}": float((np.concatenate(d) < HIT).mean()) for key, d in distances.items()},
-        "PFI": float(np.nanmean(pfi)) if np.isfinite(pfi).any() else float("nan"),
-        "best residue overlap": float(shares[shares > 0].mean()) if (shares > 0).any() else 0.0,
+    config = BenchmarkConfig()
+    shown = {
+        f"DCC < {cutoff:g} Å, top {rank}": recall_name("dcc CA", cutoff, rank)
+        for cutoff in (config.loose_hit, config.strict_hit)
+        for rank in config.ranks
     }
+    shown |= {name: name for name in ("PFI", "merging", "sites missed")}
+    shown |= {"best residue overlap": "best residue overlap, sites touched"}
+    table = summarise(results, config)
+    return {"AUPRC": r.auprc, "MCC": r.mcc, "F1": r.f1, **{key: table[name].value for key, name in shown.items()}}
 
 
 def _residue_model(job: FinetuneJob, sets: LabelSets, quiet: bool) -> Checkpoint:
@@ -231,14 +227,26 @@ def _residue_model(job: FinetuneJob, sets: LabelSets, quiet: bool) -> Checkpoint
     return replace(checkpoint, threshold=0.7, smoothing_threshold=0.4)
 
 
+Lines = Mapping[tuple[str, str], Sequence[NDArray[np.int32]]]
+"""Binding residues of every line about a chain, by its id and sequence."""
+
+
+def _sites(paths: Iterable[Path]) -> Lines:
+    """The pockets of every chain of label files, of which training has the union only."""
+    found: dict[tuple[str, str], list[NDArray[np.int32]]] = {}
+    for a in (a for path in paths for a in read_annotations(path)):
+        found.setdefault((a.id, a.sequence), []).append(a.indices)
+    return found
+
+
 def _structures(
-    chains: Sequence[LabelledChain], folder: Path | None, missing: list[str], label: str, quiet: bool
+    chains: Sequence[LabelledChain], sites: Lines, folder: Path | None, missing: list[str], label: str, quiet: bool
 ) -> list[KnownSites]:
-    """Structures of the chains that can be found, each with its one site carried over by alignment."""
+    """Structures of the chains that can be found, each with its sites carried over by alignment."""
     files = None if folder is None else _index(folder)
     found = []
     for c in progress_bar(chains, label, quiet):
-        item = _structure(c, files)
+        item = _structure(c, sites[c.id, c.sequence], files)
         if item is None:
             missing.append(c.id)
         else:
@@ -246,7 +254,7 @@ def _structures(
     return found
 
 
-def _structure(c: LabelledChain, files: Mapping[str, Path] | None) -> KnownSites | None:
+def _structure(c: LabelledChain, sites: Sequence[NDArray[np.int32]], files: Mapping[str, Path] | None) -> KnownSites | None:
     from s2p.io.fetch import fetch_structure
 
     name, _, chain = c.id.partition("_")
@@ -263,9 +271,9 @@ def _structure(c: LabelledChain, files: Mapping[str, Path] | None) -> KnownSites
     if _identity(structure.sequence(best), c.sequence) < SAME:
         return None
     alone = structure.select_chains([best])
-    labels = labels_on_chain(alone.sequence(best), c.sequence, np.flatnonzero(c.labels).tolist())
-    site = np.flatnonzero(labels)
-    return KnownSites(c.id, alone, (site,)) if len(site) else None
+    placed = (np.flatnonzero(labels_on_chain(alone.sequence(best), c.sequence, site.tolist())) for site in sites)
+    found = tuple(site for site in placed if len(site))
+    return KnownSites(c.id, alone, found) if found else None
 
 
 def _identity(observed: str, reference: str) -> float:

@@ -71,24 +71,26 @@ def pocket_columns(config: BenchmarkConfig) -> dict[str, str]:
 def possibly_trained(name: str, facts: dict[str, Any]) -> str:
     """Whether a predictor may have been trained on what a run tested it on, in a few words.
 
-    Ours: by the split of the run and, where the run says so, the guard against homologues. A predictor that is not known here
-    gets "unknown", never "no".
+    By the guard against homologues and, for the shipped models, the split of the run. A predictor whose training is not known
+    gets "unknown" and why, never "no".
     """
     short = {place: label for label, place in PREDICTORS.items()}.get(name, name)
     for known in (short, short.partition("-")[0]):  # fpocket-rs is fpocket
         if known in TRAINED:
             return TRAINED[known]
-    if ":" in name or not (name in OURS or (SHIPPED / f"{name}.json").is_file()):
-        return "unknown"
-    if facts.get("trained_on"):
-        return f"yes: on relatives of {len(facts['trained_on'])} of these"
-    if not facts.get("training_known", True):
-        return "unknown: the checkpoint does not say"
-    if facts["split"] == "test" or facts["dataset"] == "mini":
-        return "no: test clusters, by 30 % identity"
-    if facts["split"] == "validation":
-        return "not trained, but thresholds were chosen on these"
-    return "yes: training clusters" if facts["split"] in ("train", "unused") else "unknown"
+    training = facts["predictors"].get(name, {}).get("training", {"unknown": "the run does not say"})
+    if training.get("trained_on"):
+        return f"yes: on relatives of {len(training['trained_on'])} of these"
+    if training["unknown"]:
+        return f"unknown: {training['unknown']}"
+    if (SHIPPED / f"{facts['model'] if name in OURS else name}.json").is_file():
+        if facts["split"] == "test" or facts["dataset"] == "mini":
+            return "no: test clusters, by 30 % identity"
+        if facts["split"] == "validation":
+            return "not trained, but thresholds were chosen on these"
+        if facts["split"] in ("train", "unused"):
+            return "yes: training clusters"
+    return "none found: no relative among its training chains"
 
 
 def read_run(folder: str | Path) -> Run:

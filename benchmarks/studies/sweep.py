@@ -23,10 +23,10 @@ from benchmarks.command import reported
 from course.clusterings import ALTERNATIVES, AlternativeConfig, Method, cluster_ca
 from course.recall_pfi import Mark, dcc_against_pfi
 from s2p.commands import names
-from s2p.commands.evaluation import add_cases, guard
+from s2p.commands.evaluation import add_cases, cases_of, guard
 from s2p.config import Checked, PredictConfig
 from s2p.errors import S2PError
-from s2p.evaluation.cases import CaseSet, Truth, find_cases
+from s2p.evaluation.cases import CaseSet, Truth
 from s2p.evaluation.compare import evaluate_complex
 from s2p.evaluation.config import BenchmarkConfig
 from s2p.evaluation.intervals import recall_name, summarise
@@ -212,7 +212,7 @@ def _run_setting(
             start = time.perf_counter()
             prediction = cluster_ca(prediction, scores.embeddings, *setting.alternative)
         seconds.append(time.perf_counter() - start)
-        results.append(evaluate_complex(prediction, truth.ligands, name=name, cluster=cluster, config=config))
+        results.append(evaluate_complex(prediction, truth.ligands, name=name, cluster=cluster, sites=truth.sites, config=config))
     return results, seconds
 
 
@@ -288,11 +288,11 @@ def _parser() -> argparse.ArgumentParser:
 def _run(options: argparse.Namespace) -> None:
     chosen = settings(options.parameter)
     split = options.split or ("validation" if (Path(options.dataset) / "index.csv").is_file() else None)
-    cases = find_cases(options.dataset, split, limit=options.limit, splits=options.split_table)
-    cases, trained = guard(cases, ["s2p"], options)
+    cases = cases_of(options, split)
+    cases, seen = guard(cases, ["s2p"], options)
     predictor = Seq2Pocket.load(options.model, device="cpu")
     rows = sweep(cases, predictor, chosen, quiet=options.quiet)
-    paths = write_sweep(rows, cases, predictor, options.output, trained=trained)
+    paths = write_sweep(rows, cases, predictor, options.output, trained=seen["s2p"].trained_on)
     if not options.quiet:
         shown = ["parameter", "value", "dcc_12", "dcc_ca_12", "dca_4", "pfi", "merging", "sites_missed", "pockets", "seconds"]
         print(sweep_frame(rows)[shown].to_string(index=False, float_format=lambda x: f"{x:.3f}"))

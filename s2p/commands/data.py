@@ -180,7 +180,9 @@ def _annotations(structure: Structure, report: LigandReport, per: str) -> list[A
 
     rows = []
     for chain, sites in report.by_chain(structure):
-        sequence, inside = structure.sequence(chain), [(ligand.name, indices) for ligand, indices in sites]
+        # A site at two chains is two lines: the ligand's id says that they are one.
+        inside = [(ligand.name if per == "chain" else ligand.id, indices) for ligand, indices in sites]
+        sequence = structure.sequence(chain)
         if per == "chain" and inside:
             names = " ".join(dict.fromkeys(name for name, _ in inside))
             inside = [(names, np.unique(np.concatenate([indices for _, indices in inside])))]

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import argparse
 import sys
+from itertools import product
+from math import isnan
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from s2p.commands import flag, names, number, option
-from s2p.config import DEFAULT_MODEL, Count, Positive
+from s2p.config import DEFAULT_MODEL, Count, Empty, Positive
 from s2p.evaluation.config import OURS, BenchmarkConfig
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from s2p.evaluation.cases import CaseSet
+    from s2p.evaluation.guard import Seen
     from s2p.evaluation.intervals import Summary
     from s2p.evaluation.runner import Run
     from s2p.evaluation.tables import Cost
 
-__all__ = ["add", "add_cases", "guard"]
+__all__ = ["add", "add_cases", "cases_of", "guard"]
 
 ALL = (*OURS, "kalasanty", "vabsnet")
 """What ``--predictor all`` stands for: the models that find pockets of small molecules."""
@@ -30,15 +33,18 @@ PEERS = "PocketNet Fpocket FpocketRs FpocketRsDruggability P2Rank PyKVFinder Poc
 def add_cases(parser: argparse.ArgumentParser) -> None:
     """Options that say what is evaluated, and on which proteins."""
     dataset = (
-        "'mini' (the bundled complexes), or a folder: complexes with index.csv and chain_clusters.csv, LIGYSIS with chains.csv, "
-        "structures with labels.csv, or structure files with ligands inside"
+        "'mini' (the bundled complexes); a label file, every line a site; or a folder: complexes with index.csv and "
+        "chain_clusters.csv, LIGYSIS with chains.csv, structures with labels.csv or labels.txt, or with ligands inside"
     )
     option(parser, "--dataset", "NAME|DIR", dataset, required=True)
     option(parser, "--split-table", "CSV", "dataset,id,split of complexes (default: the repository's)", Path)
+    option(parser, "--structures", "DIR", "structure files of a label file (default: beside it)", Path)
+    empty = "proteins without a site: use them, skip or refuse them (default: %(default)s)"
+    option(parser, "--empty", None, empty, choices=get_args(Empty), default="use")
     option(parser, "--model", "NAME|PATH", "our checkpoint", default=DEFAULT_MODEL)
     option(parser, "--limit", "N", "at most N proteins, spread over clusters", number(Count))
     trained = parser.add_mutually_exclusive_group()
-    flag(trained, "--allow-trained", "continue where the checkpoint was trained on the proteins")
+    flag(trained, "--allow-trained", "continue where the checkpoint was trained on the proteins, or does not say")
     flag(trained, "--skip-trained", "leave such proteins out")
     flag(parser, "--quiet", "print nothing but errors")
 
@@ -68,35 +74,44 @@ def add(commands: Any) -> None:
     parser.set_defaults(run=_run_evaluate)
 
 
-def guard(cases: CaseSet, predictors: Sequence[str], arguments: argparse.Namespace) -> tuple[CaseSet, list[str]]:
-    """The cases that may be used, and the names of those that relatives of the checkpoint was trained on.
+def cases_of(arguments: argparse.Namespace, split: str | None) -> CaseSet:
+    """The cases that the options of :func:`add_cases` ask for; :class:`S2PError` if there are none."""
+    from s2p.evaluation.cases import find_cases
+
+    more = {key: getattr(arguments, key) for key in ("limit", "structures", "empty")}
+    return find_cases(arguments.dataset, split, splits=arguments.split_table, **more)
+
+
+def guard(cases: CaseSet, predictors: Sequence[str], arguments: argparse.Namespace) -> tuple[CaseSet, dict[str, Seen]]:
+    """The cases that may be used, and what is known of the training of each predictor.
 
     Raises
     ------
     S2PError
-        If the checkpoint was trained on relatives of some, and the options say neither to allow nor to skip them.
+        If a checkpoint was trained on relatives of some or does not say what it was trained on, and the options do not say what
+        to do.
     """
     from s2p.evaluation.guard import guard_cases
 
     n = len(cases.cases)
-    cases, trained = guard_cases(cases, arguments.model, predictors, allow=arguments.allow_trained, skip=arguments.skip_trained)
+    cases, seen = guard_cases(cases, arguments.model, predictors, allow=arguments.allow_trained, skip=arguments.skip_trained)
     if len(cases.cases) < n:
-        print(f"{n - len(cases.cases)} proteins left out: the checkpoint was trained on relatives of them", file=sys.stderr)
-    if trained:
-        print(f"the checkpoint was trained on relatives of {len(trained)} of {n} proteins (--allow-trained)", file=sys.stderr)
-    return cases, trained
+        print(f"{n - len(cases.cases)} proteins left out: relatives of them were trained on", file=sys.stderr)
+    for name, known in seen.items():
+        if known.trained_on:
+            print(f"{name} was {known} (--allow-trained)", file=sys.stderr)
+    return cases, seen
 
 
 def _run_evaluate(arguments: argparse.Namespace) -> int:
     from tqdm import tqdm
 
-    from s2p.evaluation.cases import find_cases
     from s2p.evaluation.runner import run_benchmark
     from s2p.evaluation.tables import cost, write_tables
 
     wanted = _predictors(arguments.predictor or ["s2p-published" if arguments.method == "published" else "s2p"])
-    cases = find_cases(arguments.dataset, arguments.split, limit=arguments.limit, splits=arguments.split_table)
-    cases, trained = guard(cases, wanted, arguments)
+    cases = cases_of(arguments, arguments.split)
+    cases, seen = guard(cases, wanted, arguments)
     hide = arguments.quiet or not sys.stderr.isatty()
 
     def step(name: str, done: int, total: int) -> None:
@@ -104,7 +119,7 @@ def _run_evaluate(arguments: argparse.Namespace) -> int:
         bar.update()
 
     with tqdm(total=len(cases.cases) * len(wanted), unit="protein", disable=hide, leave=False) as bar:
-        how = {"model": arguments.model, "workers": arguments.workers, "resume": arguments.resume, "trained": trained}
+        how = {"model": arguments.model, "workers": arguments.workers, "resume": arguments.resume, "trained": seen}
         config = BenchmarkConfig(timeout=arguments.timeout)
         run = run_benchmark(cases, wanted, arguments.output, config=config, report=step, **how)
     figures = write_tables(run)
@@ -138,21 +153,31 @@ def _predictors(asked: list[str]) -> list[str]:
 
 
 def _table(run: Run, figures: dict[str, dict[str, Summary]], costs: dict[str, Cost]) -> str:
+    """What was found of every predictor: a row a measure, a column a rank; at most 120 characters wide."""
     from s2p.evaluation.intervals import recall_name
 
-    config, (_, plus, _) = run.config, run.config.ranks
-    shown = (("dcc", config.strict_hit), ("dcc", config.loose_hit), ("dca", config.strict_hit))
-    # Heads, and the names of the figures under them.
-    columns = {f"{measure}<{cutoff:g} {plus}": recall_name(measure, cutoff, plus) for measure, cutoff in shown}
-    columns |= {"PFI": "PFI", "missed": "sites missed"}
-    columns |= {"res. AP": "residue average precision", "res. MCC": "residue MCC"}
-    width = max((len(name) for name in figures), default=9) + 2
-    lines = [f"{'predictor':<{width}}" + "".join(f"{key:>12}" for key in columns) + f"{'failed':>8}{'s':>9}{'MB':>8}"]
-    for name, table in figures.items():
-        cells = [f"{table[key].value:>12.3f}" if key in table else f"{'–':>12}" for key in columns.values()]
-        spent = costs[name]
-        lines.append(f"{name:<{width}}{''.join(cells)}{spent.n_failed:>8}{spent.seconds:>9.2f}{spent.peak_mb:>8.0f}")
+    config = run.config
     first = next(iter(run.records.values()), [])
-    split = f", {run.facts['split']}" if run.facts["split"] else ""
-    lines.append(f"{run.facts['dataset']}{split}: {len(first)} proteins, {sum(len(r.sites) for r in first)} sites")
-    return "\n".join(lines)
+    blank = sum(r.protein.status != "unreadable" and "1" not in r.labels for r in first)
+    lines = [
+        f"{run.facts['dataset']}{', ' * bool(run.facts['split'])}{run.facts['split']}: {len(first)} proteins, "
+        f"{sum(len(r.sites) for r in first)} sites" + (f"; {blank} proteins have none" if blank else "")
+    ]
+    if any(table for table in figures.values()):
+        lines.append(
+            "Share of sites found, each by itself, with 95 % intervals. DCC: from a pocket's centre to the ligand's centroid;"
+        )
+        lines.append("DCC CA: to the mean CA of the site's residues, as published; DCA: to the ligand's closest atom.")
+    for name, table in figures.items():
+        lines += ["", f"{name[:40]:<40}" + "".join(f"{f'top {rank}':<22}" for rank in config.ranks)]
+        for measure, cutoff in product(("dcc", "dcc CA", "dca"), (config.strict_hit, config.loose_hit)):
+            row = [table.get(recall_name(measure, cutoff, rank)) for rank in config.ranks]
+            if not all(cell is None or isnan(cell.value) for cell in row):
+                lines.append(f"{f'  {measure.upper()} < {cutoff:g} Å':<40}" + "".join(f"{cell!s:<22}" for cell in row))
+        for group in (("PFI", "merging", "sites missed"), ("residue average precision", "residue MCC")):
+            if known := [f"{key} {table[key]}" for key in group if key in table and not isnan(table[key].value)]:
+                lines.append("  " + "; ".join(known))
+        spent = costs[name]
+        lines.append(f"  {spent.n_failed} failed; {spent.seconds:.2f} s and at most {spent.peak_mb:.0f} MB a protein")
+        lines.append(f"  training: {run.training(name)}")
+    return "\n".join(line.rstrip() for line in lines)

@@ -266,6 +266,7 @@ def write_smoother(
         If the checkpoint cannot be written.
     """
     from s2p.checkpoint import save_checkpoint
+    from s2p.evaluation.guard import CARD_KEY, training_sketch
     from s2p.training.curves import learning_curves
 
     say = silent if arguments.quiet else print
@@ -281,6 +282,8 @@ def write_smoother(
         "split": str(arguments.split.name) if arguments.split else "hash of the clusters",
         "note": "embeddings are in-sample for chains the language model was trained on; thresholds are those of the old smoother",
     }
+    learned = {f"{x.key}|{chain}": x.structure.sequence(chain) for x in sites["train"] for chain in x.structure.chains}
+    training[CARD_KEY] = training_sketch(learned)
     card = checkpoint.card | {"smoother": training, "smoother_of": checkpoint.name}
     save_checkpoint(replace(checkpoint, name=arguments.output.stem, smoother=smoother, card=card), arguments.output)
     if config.context_radius != SmoothingConfig.radius:

@@ -11,6 +11,7 @@ import io
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,19 @@ from s2p.datasets.labelled import LETTERS, LabelledChain
 from s2p.datasets.registry import dataset_folder
 from s2p.errors import S2PError
 from s2p.io.files import csv_text, read_text
-from s2p.structure.reading import is_structure_file, read_structure
+from s2p.structure.reading import SUFFIXES, Structure, is_structure_file, read_structure
 
-__all__ = ["CSV_COLUMNS", "FORMATS", "Annotation", "format_annotations", "read_annotations", "read_labels", "read_sequences"]
+__all__ = [
+    "CSV_COLUMNS",
+    "FORMATS",
+    "Annotation",
+    "format_annotations",
+    "place_sites",
+    "read_annotations",
+    "read_labels",
+    "read_sequences",
+    "structure_file",
+]
 
 CSV_COLUMNS = ("pdb", "chain", "type", "residues", "sequence")
 """Columns of a label CSV; each holds what the field of a published line holds."""
@@ -171,6 +182,36 @@ def read_sequences(source: str | Path, note: Callable[[str], None]) -> dict[str,
     if not found:
         raise S2PError(f"{source}: no protein sequence there; give FASTA or label files, structures, or a set that was fetched")
     return found
+
+
+def structure_file(folder: Path, a: Annotation, table: Path) -> Path:
+    """The structure in ``folder`` that a line of ``table`` names, in any case and format; :class:`S2PError` if there is none."""
+    for parts in product((a.pdb, a.pdb.lower(), a.pdb.upper()), SUFFIXES, ("", ".gz")):
+        path = folder / "".join(parts)
+        if path.is_file():
+            return path
+    raise S2PError(f"{table}, line {a.line}: no structure file of {a.pdb} in {folder}; say where they are (--structures)")
+
+
+def place_sites(path: Path, lines: Sequence[Annotation], table: Path) -> tuple[Structure, list[NDArray[np.int64]]]:
+    """The chains of a structure that lines of ``table`` are about, and the indices of the residues of each line.
+
+    Raises
+    ------
+    S2PError
+        If the structure cannot be read, or a sequence is not that of its observed residues.
+    """
+    structure = read_structure(path, chains=list(dict.fromkeys(a.chain for a in lines)))
+    sites = []
+    for a in lines:
+        observed = structure.sequence(a.chain)
+        if observed != a.sequence:
+            raise S2PError(
+                f"{table}, line {a.line}: the sequence of {a.id} ({len(a.sequence)} residues) is not that of the observed "
+                f"residues in {path} ({len(observed)}); labels and structure must come from the same file"
+            )
+        sites.append(np.flatnonzero(structure.residues.chain == a.chain)[a.indices])
+    return structure, sites
 
 
 def format_annotations(annotations: Iterable[Annotation], form: str = "published") -> str:

@@ -2,6 +2,7 @@ from .cases import find_cases as find_cases
 from .compare import evaluate_complex as evaluate_complex
 from .config import OURS as OURS
 from .config import BenchmarkConfig as BenchmarkConfig
+from .guard import Seen as Seen
 from .guard import guard_cases as guard_cases
 from .guard import trained_on as trained_on
 from .intervals import bootstrap_mean as bootstrap_mean

@@ -11,10 +11,12 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from s2p.config import Empty
+from s2p.datasets.label_files import Annotation, place_sites, read_annotations, structure_file
 from s2p.datasets.labelled import read_complexes, read_ligand
 from s2p.datasets.splits import read_splits
 from s2p.errors import S2PError
-from s2p.io.files import read_csv
+from s2p.io.files import read_csv, read_text
 from s2p.structure.alignment import labels_on_chain
 from s2p.structure.arrays import binding_residues
 from s2p.structure.files.formats import read_sdf_ligand
@@ -38,9 +40,11 @@ class Truth:
     names: tuple[str, ...]
     """Of the S true ligands; none where only residues are labelled."""
     ligands: tuple[NDArray[np.float32], ...]
-    """Heavy atoms (L, 3) Å of each."""
+    """Heavy atoms (L, 3) Å of each; (0, 3) where only its residues are known."""
     labels: NDArray[np.bool_]
     """(N,) residues that bind any of them."""
+    sites: tuple[NDArray[np.integer], ...] | None = None
+    """Indices of the residues of each; default those near its ligand."""
 
 
 @dataclass(frozen=True)
@@ -51,19 +55,22 @@ class Case:
     cluster: str
     """Homologous proteins share it; intervals are over clusters."""
     path: Path
-    kind: Literal["files", "listed", "inside", "residues"]
-    """Where the truth is: ligand files; ids or SDF files from ``labels.csv``; all relevant ligands in the file itself;
-    labels on a reference sequence."""
+    kind: Literal["files", "listed", "inside", "lines", "residues"]
+    """Where the truth is: ligand files; ids or SDF files from ``labels.csv``; all relevant ligands in the file itself; lines of a
+    label file, each a site; one line on a reference sequence, the union of all sites, which are not known one by one."""
     ligands: tuple[str, ...] = ()
-    reference: str = ""
-    binding: tuple[int, ...] = ()
-    """0-based indices into ``reference``."""
+    lines: tuple[Annotation, ...] = ()
+    table: Path = Path()
+    """The label file."""
 
     def read(self) -> Truth:
         """Structure and truth; :class:`S2PError` if a file cannot be read, or a ligand that is listed is not there."""
+        if self.kind == "lines":
+            return self._read_lines()
         structure = replace(read_structure(self.path), name=self.id)
         if self.kind == "residues":
-            labels = labels_on_chain(structure.sequence(), self.reference, self.binding).astype(np.bool_)
+            (line,) = self.lines
+            labels = labels_on_chain(structure.sequence(), line.sequence, line.indices.tolist()).astype(np.bool_)
             return Truth(replace(structure, ligands=()), (), (), labels)
         if self.kind == "files":
             names, coords = [Path(name).stem for name in self.ligands], [read_ligand(Path(name))[0] for name in self.ligands]
@@ -77,10 +84,28 @@ class Case:
         else:
             found = relevant_ligands(structure)
             names, coords = [ligand.id for ligand in found], [ligand.coord for ligand in found]
-        labels = np.zeros(len(structure.residues), np.bool_)
-        for coord in coords:
-            labels[binding_residues(structure, coord)] = True
-        return Truth(replace(structure, ligands=()), tuple(names), tuple(coords), labels)
+        return _truth(structure, names, coords, [binding_residues(structure, coord) for coord in coords])
+
+    def _read_lines(self) -> Truth:
+        """Every line a site; those whose type is the id of one ligand in the file (``ATP A:501``), on several chains, are one."""
+        structure, places = place_sites(self.path, self.lines, self.table)
+        inside = {ligand.id: ligand.coord for ligand in structure.ligands}
+        found: dict[str, NDArray[np.integer]] = {}
+        for a, site in zip(self.lines, places, strict=True):
+            name = a.kind if a.kind in inside else f"{a.kind} (line {a.line})".strip()
+            if len(site):
+                found[name] = np.union1d(found.get(name, site), site)
+        coords = [inside.get(name, np.zeros((0, 3), np.float32)) for name in found]
+        return _truth(replace(structure, name=self.id), list(found), coords, list(found.values()))
+
+
+def _truth(
+    structure: Structure, names: Sequence[str], coords: Sequence[NDArray[np.float32]], sites: Sequence[NDArray[np.integer]]
+) -> Truth:
+    labels = np.zeros(len(structure.residues), np.bool_)
+    for site in sites:
+        labels[site] = True
+    return Truth(replace(structure, ligands=()), tuple(names), tuple(coords), labels, tuple(sites))
 
 
 @dataclass(frozen=True)
@@ -94,16 +119,25 @@ class CaseSet:
 
 
 def find_cases(
-    dataset: str | Path, split: str | None = None, *, limit: int | None = None, splits: str | Path | None = None
+    dataset: str | Path,
+    split: str | None = None,
+    *,
+    limit: int | None = None,
+    splits: str | Path | None = None,
+    structures: str | Path | None = None,
+    empty: Empty = "use",
 ) -> CaseSet:
     """The cases of a data set.
 
     Parameters
     ----------
     dataset
-        ``mini`` (the bundled complexes), or a folder: of complexes with ``index.csv`` and ``chain_clusters.csv``
-        (:func:`s2p.datasets.labelled.read_complexes`), of LIGYSIS chains with ``chains.csv``, with structures and a
-        ``labels.csv`` like the bundled one, or with structure files whose own ligands are the truth.
+        ``mini`` (the bundled complexes); a label file with a line a site (:mod:`s2p.datasets.label_files`); or a folder: of
+        complexes with ``index.csv`` and ``chain_clusters.csv`` (:func:`s2p.datasets.labelled.read_complexes`), of LIGYSIS chains
+        with ``chains.csv``, with structures and a ``labels.csv`` or ``labels.txt``, which is a label file or lists ligands as the
+        bundled one does, or with structure files whose own ligands are the truth. LIGYSIS has the union of the sites of a
+        protein only, so there are figures of residues and none of sites. Only complexes come with clusters: elsewhere every
+        structure counts as unrelated to the others.
     split
         Of complexes (default ``test``) and LIGYSIS (default ``validation``; :data:`FAR` are those of its chains that are below
         30 % identity to the shipped checkpoint's training chains); other folders have none.
@@ -111,14 +145,21 @@ def find_cases(
         At most so many, one of each cluster before a second of any.
     splits
         Table of the split of complexes (``dataset,id,split``) or of the far chains (``uniprot``); default: the repository's.
+    structures
+        Folder of the structure files of a label file; default: beside it.
+    empty
+        What is done with proteins without a site: ``use`` them, where residues that do not bind and pockets that find nothing
+        count, ``skip`` or ``refuse`` them; the last two read every structure.
 
     Raises
     ------
     S2PError
-        If there is no such data set or nothing in it.
+        If there is no such data set or nothing in it, or a protein without a site is refused.
     """
     folder = _repository("data/examples") if str(dataset) == "mini" else Path(dataset)
-    if not folder.is_dir():
+    places = (folder, folder / "labels.csv", folder / "labels.txt")
+    table = next((path for path in places if path.is_file()), None)
+    if table is None and not folder.is_dir():
         raise S2PError(f"there is no data set {str(dataset)!r}; give the folder of one, or 'mini' for the bundled complexes")
     if (folder / "index.csv").is_file() and (folder / "chain_clusters.csv").is_file():
         split = split or "test"
@@ -128,10 +169,16 @@ def find_cases(
         cases = _ligysis(folder, split, Path(splits) if splits is not None else None)
     elif split:
         raise S2PError(f"{dataset}: this data set has no splits; leave --split out")
+    elif table is None:
+        cases = [Case(stem(p), stem(p), p, "inside") for p in sorted(filter(is_structure_file, folder.iterdir()))]
     else:
-        cases = _listed(folder) if (folder / "labels.csv").is_file() else _inside(folder)
+        head = read_text(table).lower().partition("\n")[0]
+        of_ligands = "ligand_id" in head and "sequence" not in head
+        cases = _listed(table) if of_ligands else _labelled(table, Path(structures or table.parent))
     if not cases:
         raise S2PError(f"{folder}: nothing to evaluate on in it" + (f" for the split {split!r}" if split else ""))
+    if empty != "use":
+        cases = [case for case in cases if _has_site(case, empty)]
     return CaseSet(str(dataset) if str(dataset) == "mini" else folder.resolve().name, split or "", _first(cases, limit))
 
 
@@ -175,21 +222,38 @@ def _ligysis(folder: Path, split: str, table: Path | None) -> list[Case]:
         rows = [row for row in rows if row["uniprot"] in far]
     cases = []
     for row in rows:
-        binding = tuple(int(token[1:]) for token in row["binding_residues_0based_uniprot"].split())
+        binding = [int(token[1:]) for token in row["binding_residues_0based_uniprot"].split()]
         path = folder / "chains" / row["chain_file"]
-        cases.append(Case(row["uniprot"], row["uniprot"], path, "residues", (), row["uniprot_sequence"], binding))
+        line = Annotation(row["uniprot"], "", "", np.array(binding, np.int32), row["uniprot_sequence"])
+        cases.append(Case(row["uniprot"], row["uniprot"], path, "residues", (), (line,)))
     return cases
 
 
-def _listed(folder: Path) -> list[Case]:
+def _listed(table: Path) -> list[Case]:
     ligands: dict[str, list[str]] = {}
-    for row in read_csv(folder / "labels.csv", ("file", "ligand_id")):
+    for row in read_csv(table, ("file", "ligand_id")):
         ligands.setdefault(row["file"], []).append(row["ligand_id"])
     return [
-        Case(stem(name), RELATED.get(stem(name), stem(name)), folder / name, "listed", tuple(ids))
+        Case(stem(name), RELATED.get(stem(name), stem(name)), table.parent / name, "listed", tuple(dict.fromkeys(ids)))
         for name, ids in ligands.items()
     ]
 
 
-def _inside(folder: Path) -> list[Case]:
-    return [Case(stem(p), stem(p), p, "inside") for p in sorted(filter(is_structure_file, folder.iterdir()))]
+def _labelled(table: Path, folder: Path) -> list[Case]:
+    lines: dict[str, list[Annotation]] = {}
+    for a in read_annotations(table):
+        if not a.chain:
+            raise S2PError(f"{table}, line {a.line}: {a.id} has no chain; sites need 'pdb;chain;TYPE;A12 G13;SEQUENCE' lines")
+        lines.setdefault(a.pdb, []).append(a)
+    return [Case(k, k, structure_file(folder, own[0], table), "lines", (), tuple(own), table) for k, own in lines.items()]
+
+
+def _has_site(case: Case, empty: Empty) -> bool:
+    """Whether any residue of it binds; of what cannot be read the run says so."""
+    try:
+        found = bool(case.read().labels.any())
+    except S2PError:
+        return True
+    if not found and empty == "refuse":
+        raise S2PError(f"{case.path}: there is no site in it; leave such structures out, or use them (--empty skip or use)")
+    return found

@@ -36,18 +36,22 @@ def evaluate_complex(
     name: str = "",
     cluster: str = "",
     ligand_names: Sequence[str] | None = None,
+    sites: Sequence[NDArray[np.integer]] | None = None,
     config: BenchmarkConfig | None = None,
 ) -> ComplexResult:
-    """Compare a prediction with the true ligands of its structure.
+    """Compare a prediction with the true sites of its structure, each by itself.
 
     Parameters
     ----------
     ligands
-        Heavy atoms (L, 3) Å of each; their number is the N of "top N". Several copies of a ligand are several.
+        Heavy atoms (L, 3) Å of each; their number is the N of "top N". Several copies of a ligand are several. Where only the
+        residues of a site are known, (0, 3): then what is measured from the ligand is NaN, and what from its residues is not.
     name, cluster
         Of the protein; default the name of the structure, and none.
     ligand_names
         One for each; default their numbers.
+    sites
+        Indices of the residues of each; default those near the ligand (:func:`s2p.structure.arrays.binding_residues`).
     """
     config = config or BenchmarkConfig()
     structure, pockets, n = prediction.structure, prediction.pockets, len(ligands)
@@ -56,17 +60,18 @@ def evaluate_complex(
     centers = np.array([p.center for p in pockets], np.float64).reshape(-1, 3)
     centroids = np.array([site_center(x) for x in ligands]).reshape(-1, 3)
     residues = [p.residues for p in pockets]
-    sites = [binding_residues(structure, x) for x in ligands]
+    sites = [binding_residues(structure, x) for x in ligands] if sites is None else sites
     shared, joint = site_overlaps(sites, residues), site_to_pocket(sites, residues)
     # With no residues known, what compares residues has no value.
     known, nothing = np.array([len(site) > 0 for site in sites], bool), np.zeros(0, np.int32)
-    to_atoms = np.array([dca(centers, x) for x in ligands]).reshape(n, len(centers))
+    seen = np.array([len(x) > 0 for x in ligands], bool)
+    to_atoms = np.array([dca(centers, x) if len(x) else [np.inf] * len(centers) for x in ligands]).reshape(n, len(centers))
     columns: dict[str, Any] = {
         "ligand": ligand_names if ligand_names is not None else [str(k + 1) for k in range(n)],
         "n_atoms": [len(ligand) for ligand in ligands],
         "n_residues": [len(site) for site in sites],
         "size": ["small" if len(site) < config.small_site else "large" for site in sites],
-        "best_rank": to_atoms.argmin(axis=1) + 1 if len(centers) else np.zeros(n, int),
+        "best_rank": np.where(seen, to_atoms.argmin(axis=1) + 1, 0) if len(centers) else np.zeros(n, int),
         "pockets_touching": (shared > 0).sum(axis=1),
         "best_overlap": np.where(known, best_overlap(sites, residues), np.nan),
         "best_iou": np.where(known, joint.max(axis=1, initial=0), np.nan),
@@ -78,12 +83,12 @@ def evaluate_complex(
     limits = rank_limits(n, len(centers), config.extra_ranks)
     for rank, end in config.ranks.items():
         best = limits[rank]
-        columns[f"dcc_{end}"] = dcc(centers[:best], centroids)
-        columns[f"dcc_ca_{end}"] = dcc(centers[:best], middles)
-        columns[f"dca_{end}"] = to_atoms[:, :best].min(axis=1, initial=np.inf)
+        columns[f"dcc_{end}"] = np.where(seen, dcc(centers[:best], centroids), np.nan)
+        columns[f"dcc_ca_{end}"] = np.where(known, dcc(centers[:best], middles), np.nan)
+        columns[f"dca_{end}"] = np.where(seen, to_atoms[:, :best].min(axis=1, initial=np.inf), np.nan)
     columns = {key: column.tolist() if isinstance(column, np.ndarray) else column for key, column in columns.items()}
     rows = (SiteRow(**who, site=k, **{key: column[k] for key, column in columns.items()}) for k in range(n))
-    strict, nearest = (detections(centers, centroids, config.strict_hit, one_to_one=flag) for flag in (True, False))
+    strict, nearest = (detections(centers, centroids[seen], config.strict_hit, one_to_one=flag) for flag in (True, False))
     coverage, dice, iou = overlap_figures(np.concatenate([nothing, *sites]), np.concatenate([nothing, *residues]))
     names = ("tp", "fp", "fn", "tp_nearest", "fp_nearest", "fn_nearest")
     counts: dict[str, Any] = dict(zip(names, (*strict, *nearest), strict=True))
@@ -115,6 +120,9 @@ def _volume_overlaps(
 
     values = []
     for ligand in ligands:
+        if not len(ligand):
+            values.append(float("nan"))
+            continue
         if not len(centers):
             values.append(0.0)
             continue

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from safetensors import SafetensorError, safe_open
 
 from s2p.datasets.homology import blosum62, encode
 from s2p.errors import S2PError
@@ -33,8 +34,9 @@ from s2p.evaluation.config import OURS
 from s2p.evaluation.word_fits import chance, decoy_words, fits, word_index
 from s2p.io.runtime import progress_bar
 from s2p.io.weights import SHIPPED, weights_path
+from s2p.prediction import names_class
 
-__all__ = ["CARD_KEY", "TrainedOn", "guard_cases", "knows_training", "trained_on", "training_sketch"]
+__all__ = ["CARD_KEY", "Seen", "TrainedOn", "guard_cases", "trained_on", "training_sketch"]
 
 CARD_KEY = "training_sketch"
 """Where a checkpoint's card holds its sketch."""
@@ -48,6 +50,10 @@ MAX_BYTES = 300_000
 """Size of the whole sketch as text; with very many chains fewer words are kept."""
 E_VALUE = 1e-3
 """A chain counts as seen when its words would score as well by chance at most this often."""
+_UNKNOWN = (
+    "it cannot be told whether {} was trained on the chains to be evaluated, because {}; evaluate on chains that you know are "
+    "new, and say so (--allow-trained)"
+)
 _HASH_BYTES = 6
 _MIN_DISTINCT = 9
 """Distinct letters in a word: tags of histidines and linkers are in unrelated chains."""
@@ -74,6 +80,21 @@ class TrainedOn:
         if self.kind == "exact":
             return f"{self.id} (the same sequence as training chain {self.training_id})"
         return f"{self.id} (resembles training chain {self.training_id}, {self.identity:.0%} of its stored words)"
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What is known of the training of a predictor."""
+
+    trained_on: tuple[str, ...] = ()
+    """Ids of the cases that it was trained on, or on relatives of them."""
+    unknown: str = ""
+    """Why not all of its training is known; empty if it is."""
+
+    def __str__(self) -> str:
+        if self.trained_on:
+            return f"trained on relatives of {len(self.trained_on)} of these proteins"
+        return f"unknown, {self.unknown}" if self.unknown else "no relative found among the training chains"
 
 
 def training_sketch(sequences: Mapping[str, str]) -> dict[str, Any]:
@@ -157,18 +178,10 @@ def _telling_words(sequence: str, n: int, length: int) -> list[str]:
     return [sequence[start : start + length].upper() for start in sorted(chosen)]
 
 
-def _sketch(card_or_sketch: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    sketch = card_or_sketch.get(CARD_KEY, card_or_sketch)
-    return sketch if isinstance(sketch, Mapping) and sketch.get("format") == FORMAT else None
-
-
 def _unpack(card_or_sketch: Mapping[str, Any]) -> tuple[list[str], bytes, list[list[str]]]:
-    sketch = _sketch(card_or_sketch)
-    if sketch is None:
-        raise S2PError(
-            "the checkpoint's card has no record of its training chains, so it cannot be told whether these were among them; "
-            "evaluate on chains that you know are new, and say so (--allow-trained)"
-        )
+    sketch = card_or_sketch.get(CARD_KEY, card_or_sketch)
+    if not isinstance(sketch, Mapping) or sketch.get("format") != FORMAT:
+        raise S2PError(_UNKNOWN.format("the checkpoint", "its card has no record of training chains"))
     try:
         raw = base64.b85decode(sketch["data"])
         end = 4 + int.from_bytes(raw[:4], "big")
@@ -182,14 +195,9 @@ def _unpack(card_or_sketch: Mapping[str, Any]) -> tuple[list[str], bytes, list[l
     return ids, raw[4:end], words
 
 
-def knows_training(model: str | Path) -> bool:
-    """Whether it can be told what a checkpoint was trained on: it is one of ours, or its card has a sketch."""
-    return weights_path(model).parent == SHIPPED or CARD_KEY in _card(model)
-
-
 def guard_cases(
     cases: CaseSet, model: str | Path, predictors: Iterable[str], *, allow: bool = False, skip: bool = False
-) -> tuple[CaseSet, list[str]]:
+) -> tuple[CaseSet, dict[str, Seen]]:
     """Refuse, leave out or report cases that resemble chains a checkpoint was trained on; to be asked before anything is run.
 
     Parameters
@@ -197,8 +205,9 @@ def guard_cases(
     model
         Checkpoint of the predictors in :data:`s2p.evaluation.config.OURS`, by name or path.
     predictors
-        As for :func:`s2p.evaluation.runner.run_benchmark`. The cards of checkpoints are asked; of the training of a
-        ``package.module:Class`` nothing is known here.
+        As for :func:`s2p.evaluation.runner.run_benchmark`. Every checkpoint is asked, ours and those of users, for its own
+        training chains, those of a smoother that was trained later, and those of the checkpoint that it is an adapter of. Of the
+        training of a ``package.module:Class`` nothing is known here.
     allow
         Keep them all, and say which.
     skip
@@ -206,48 +215,80 @@ def guard_cases(
 
     Returns
     -------
-    The cases to run, and the ids of those among them that are allowed though trained on.
+    The cases to run, and what is known of each predictor's training.
 
     Raises
     ------
     S2PError
-        If there are such cases and neither flag is given, or if a card does not say what was trained on. The bundled
-        complexes and the test split of complexes are held out by construction, and do not need the card.
+        If there are such cases and neither flag is given, or if a checkpoint does not say what it was trained on and ``allow`` is
+        not given: what it cannot tell cannot be left out.
     """
-    asked = dict.fromkeys(str(model if name in OURS else name) for name in predictors if ":" not in name)
-    held_out = cases.name == "mini" or (cases.split == "test" and all(case.kind == "files" for case in cases.cases))
-    cards = [card for card in map(_card, asked) if CARD_KEY in card or not held_out]
-    if not cards:
-        return cases, []
-    sequences: dict[str, str] = {}
+    sources = {name: str(model if name in OURS else name) for name in predictors}
+    records = {source: _records(source) for source in sources.values()}
+    for name, source in sources.items():
+        if not (allow or names_class(source)) and (missing := records[source][1]):
+            raise S2PError(_UNKNOWN.format(name, missing))
+    sequences = _sequences(cases) if any(sketches for sketches, _ in records.values()) else {}
+    seen: dict[str, Seen] = {}
+    for name, source in sources.items():
+        sketches, missing = records[source]
+        hits = [hit for sketch in sketches for hit in trained_on(sketch, sequences)]
+        if hits and not (allow or skip):
+            more = f" and {len(hits) - _SHOWN} more" if len(hits) > _SHOWN else ""
+            raise S2PError(
+                f"{name} was trained on {len(hits)} of the chains to be evaluated, so the figures would flatter it: "
+                f"{'; '.join(map(str, hits[:_SHOWN]))}{more}; leave them out (--skip-trained), or say that you want them "
+                "(--allow-trained)"
+            )
+        found = {hit.id.rsplit("|", 1)[0] for hit in hits}
+        seen[name] = Seen(tuple(case.id for case in cases.cases if case.id in found), missing)
+    if not skip:
+        return cases, seen
+    left_out = {key for known in seen.values() for key in known.trained_on}
+    kept = tuple(case for case in cases.cases if case.id not in left_out)
+    if not kept:
+        raise S2PError(f"{cases.name}: the checkpoint was trained on relatives of every protein in it")
+    return replace(cases, cases=kept), {name: Seen((), known.unknown) for name, known in seen.items()}
+
+
+def _sequences(cases: CaseSet) -> dict[str, str]:
+    found: dict[str, str] = {}
     for case in cases.cases:
         try:
             structure = case.read().structure
         except S2PError:  # the run says so, and goes on
             continue
         own = {f"{case.id}|{chain}": structure.sequence(chain) for chain in structure.chains}
-        sequences |= {key: sequence for key, sequence in own.items() if len(sequence) >= _SHORTEST}
-    found: set[str] = set()
-    for card in cards:
-        # What a card cannot tell can be allowed, but not left out.
-        hits = [] if allow and _sketch(card) is None else trained_on(card, sequences)
-        if hits and not (allow or skip):
-            more = f" and {len(hits) - _SHOWN} more" if len(hits) > _SHOWN else ""
-            raise S2PError(
-                f"the checkpoint was trained on {len(hits)} of the chains to be evaluated, so the figures would flatter it: "
-                f"{'; '.join(map(str, hits[:_SHOWN]))}{more}; leave them out, or say that you want them (--allow-trained)"
-            )
-        found |= {hit.id.rsplit("|", 1)[0] for hit in hits}
-    trained = [case.id for case in cases.cases if case.id in found]
-    if not skip:
-        return cases, trained
-    kept = tuple(case for case in cases.cases if case.id not in trained)
-    if not kept:
-        raise S2PError(f"{cases.name}: the checkpoint was trained on relatives of every protein in it")
-    return replace(cases, cases=kept), []
+        found |= {key: sequence for key, sequence in own.items() if len(sequence) >= _SHORTEST}
+    return found
+
+
+def _records(source: str) -> tuple[list[Mapping[str, Any]], str]:
+    """The sketches of all that a predictor was trained on, and what is missing of them, in words."""
+    if names_class(source):
+        return [], "nothing is known here of the training of a class"
+    card = _card(source)
+    parts = {"training chains": card}
+    if "smoother_of" in card:  # its smoother was trained after the rest, on chains of its own
+        parts["the chains of its smoother"] = card.get("smoother") or {}
+    missing = [name for name, part in parts.items() if CARD_KEY not in part]
+    base = (card.get("adapter") or {}).get("base", "")
+    if base and weights_path(base).parent == SHIPPED:
+        parts["base"] = _card(base)  # nothing, if that is a language model only
+    return (
+        [part[CARD_KEY] for part in parts.values() if CARD_KEY in part],
+        f"its card has no record of {' or '.join(missing)}" if missing else "",
+    )
 
 
 def _card(model: str | Path) -> dict[str, Any]:
-    """The JSON beside a checkpoint; empty where there is none."""
-    path = weights_path(model).with_suffix(".json")
-    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
+    """Header and card of a checkpoint: of the file itself, or the JSON beside where there is none; empty without both."""
+    path = weights_path(model)
+    try:
+        if not path.is_file():
+            return dict(json.loads(path.with_suffix(".json").read_text(encoding="utf-8")))
+        with safe_open(path, framework="np") as handle:
+            header: dict[str, Any] = json.loads((handle.metadata() or {}).get("s2p", "{}"))
+        return {**header, **header.get("card", {})}
+    except (OSError, ValueError, TypeError, AttributeError, SafetensorError):  # whoever loads it says so
+        return {}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -202,7 +203,7 @@ def summarise(results: Sequence[Rows], config: BenchmarkConfig | None = None) ->
     strict, loose, (_, plus, _) = config.strict_hit, config.loose_hit, config.ranks
     table = {}
     for rank, end in config.ranks.items():
-        for measure, cutoff in (("dcc", strict), ("dcc", loose), ("dcc CA", strict), ("dcc CA", loose), ("dca", strict)):
+        for measure, cutoff in product(("dcc", "dcc CA", "dca"), (strict, loose)):
             column = f"{measure.lower().replace(' ', '_')}_{end}"
             table[recall_name(measure, cutoff, rank)] = mean(site, site_hits(sites, column, cutoff))
     for size in ("small", "large"):

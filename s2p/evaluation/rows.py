@@ -13,7 +13,10 @@ NAN = float("nan")
 
 @dataclass(frozen=True)
 class SiteRow:
-    """One true site (one copy of one ligand) under one predictor. Distances in Å, infinite without pockets."""
+    """One true site (one copy of one ligand, or one line of a label file) under one predictor.
+
+    Distances in Å, infinite without pockets; those from a ligand are NaN where only the site's residues are known.
+    """
 
     predictor: str
     protein: str
@@ -41,7 +44,7 @@ class SiteRow:
     dca_n_plus: float
     dca_all: float
     best_rank: int
-    """Rank of the pocket with the smallest DCA; 0 without pockets."""
+    """Rank of the pocket with the smallest DCA; 0 without pockets, or without a ligand."""
     pockets_touching: int
     """Pockets that share a residue with the site."""
     best_overlap: float

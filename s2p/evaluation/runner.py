@@ -24,7 +24,7 @@ from s2p.errors import S2PError
 from s2p.evaluation.cases import Case, CaseSet, Truth
 from s2p.evaluation.compare import evaluate_complex
 from s2p.evaluation.config import OURS, BenchmarkConfig
-from s2p.evaluation.guard import knows_training
+from s2p.evaluation.guard import Seen
 from s2p.evaluation.provenance import provenance
 from s2p.evaluation.residues import residue_figures
 from s2p.evaluation.rows import ProteinRow, Rows, SiteRow
@@ -74,6 +74,11 @@ class Run:
     """``run.json``."""
     records: dict[str, list[Record]]
     """By predictor, in the order of the data set."""
+
+    def training(self, name: str) -> Seen:
+        """What is known of the training of a predictor."""
+        known = self.facts["predictors"].get(name, {}).get("training", {"unknown": "the run does not say"})
+        return Seen(tuple(known.get("trained_on", ())), known["unknown"])
 
     @property
     def config(self) -> BenchmarkConfig:
@@ -159,7 +164,13 @@ def evaluate_case(predictor: Predictor, case: Case, *, name: str = "", config: B
 def record_of(truth: Truth, prediction: Prediction, case: Case, config: BenchmarkConfig | None = None) -> Record:
     """Rows of a prediction."""
     result = evaluate_complex(
-        prediction, truth.ligands, name=case.id, cluster=case.cluster, ligand_names=truth.names, config=config
+        prediction,
+        truth.ligands,
+        name=case.id,
+        cluster=case.cluster,
+        ligand_names=truth.names,
+        sites=truth.sites,
+        config=config,
     )
     scores = tuple(round(x, 4) for x in prediction.probabilities.astype(float).tolist())
     return Record(result.protein, result.sites, _bits(truth.labels), _bits(decided(prediction)), scores)
@@ -204,7 +215,7 @@ def run_benchmark(
     resume: bool = False,
     config: BenchmarkConfig | None = None,
     report: Callable[[str, int, int], None] | None = None,
-    trained: Sequence[str] = (),
+    trained: Mapping[str, Seen] | None = None,
 ) -> Run:
     """Run predictors over the cases, one after the other, and write their records (:func:`s2p.evaluation.tables.write_tables`).
 
@@ -221,7 +232,7 @@ def run_benchmark(
     report
         Called with predictor, proteins done and proteins in all.
     trained
-        Ids of cases the checkpoint was trained on (:func:`s2p.evaluation.guard.guard_cases`), for the record.
+        What is known of the training of the predictors (:func:`s2p.evaluation.guard.guard_cases`), for the record.
 
     Returns
     -------
@@ -234,7 +245,7 @@ def run_benchmark(
     """
     config = config or BenchmarkConfig()
     make_folder(folder / "records")
-    facts = _open_run(folder, cases, model, config, resume) | {"trained_on": list(trained)}
+    facts = _open_run(folder, cases, model, config, resume)
     records: dict[str, list[Record]] = {}
     order = {case.id: k for k, case in enumerate(cases.cases)}
     named = predictors if isinstance(predictors, Mapping) else dict(zip(predictors, predictors, strict=True))
@@ -244,6 +255,7 @@ def run_benchmark(
         found = [known[case.id] for case in cases.cases if case.id in known]
         pending = [case for case in cases.cases if case.id not in known]
         entry = facts["predictors"].setdefault(name, {})
+        entry["training"] = asdict((trained or {}).get(source, Seen(unknown="this was not looked up")))
         answers = isolated(
             partial(load_named, source, model),
             partial(evaluate_case, name=name, config=config),
@@ -303,7 +315,7 @@ def _open_run(folder: Path, cases: CaseSet, model: str, config: BenchmarkConfig,
     digest = sha256_file(weights) if weights.is_file() else ""  # that there are none is said when they are loaded
     asked = {"dataset": cases.name, "split": cases.split, "model": str(model), "model_sha256": digest, "config": measured}
     if not path.is_file():
-        facts: dict[str, Any] = asked | {"n_cases": len(cases.cases), "training_known": knows_training(model), "predictors": {}}
+        facts: dict[str, Any] = asked | {"n_cases": len(cases.cases), "predictors": {}}
         facts |= provenance()
         write_text(path, json.dumps(facts, indent=1, ensure_ascii=False) + "\n")
         return facts

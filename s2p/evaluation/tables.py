@@ -114,9 +114,12 @@ def pairs(run: Run) -> list[Pair]:
         if not shared:
             continue
         groups = [rows_a[key].cluster for key in shared]
-        for measure, cutoff in (("dca", config.strict_hit), ("dcc", config.strict_hit), ("dcc", config.loose_hit)):
-            name = recall_name(measure, cutoff, plus)
-            x, y = (site_hits([rows[key] for key in shared], f"{measure}_n_plus", cutoff) for rows in (rows_a, rows_b))
+        strict, loose = config.strict_hit, config.loose_hit
+        for measure, cutoff in (("dca", strict), ("dcc", strict), ("dcc", loose), ("dcc CA", loose)):
+            name, column = recall_name(measure, cutoff, plus), f"{measure.lower().replace(' ', '_')}_n_plus"
+            x, y = (site_hits([rows[key] for key in shared], column, cutoff) for rows in (rows_a, rows_b))
+            if np.isnan(x).all():  # sites of which only the residues are known have no ligand to measure from
+                continue
             d = paired_difference(x, y, groups, n=config.n_bootstrap, seed=config.seed)
             found.append(Pair(a, b, name, len(shared), *astuple(d), *astuple(mcnemar(x == 1, y == 1))))
     return found
@@ -137,6 +140,9 @@ def write_tables(run: Run) -> dict[str, dict[str, Summary]]:
     ]
     for name, found in run.records.items():
         rows += [{"predictor": name, "figure": key, "value": value} for key, value in asdict(cost(found)).items()]
+        seen = run.training(name)
+        trained = len(seen.trained_on) if seen.trained_on or not seen.unknown else float("nan")
+        rows.append({"predictor": name, "figure": "proteins with relatives in training", "value": trained})
     _write(run, "summary", pd.DataFrame(rows))
     _write(run, "paired", pd.DataFrame([asdict(pair) for pair in pairs(run)], columns=list(Pair.__dataclass_fields__)))
     lost = [asdict(r.protein) for r in every if r.protein.status != "ok"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from s2p.config import LabelConfig
-from s2p.datasets.label_files import Annotation, read_annotations
+from s2p.datasets.label_files import Annotation, place_sites, read_annotations, structure_file
 from s2p.datasets.labelled import Complex, read_complexes
 from s2p.datasets.splits import COVERAGE, IDENTITY, cluster, read_splits, split_complexes
 from s2p.errors import S2PError
@@ -21,7 +20,7 @@ from s2p.language.cache import embed_residues
 from s2p.language.esm import LanguageOutput, ResidueModel, load_backbone
 from s2p.predictor import by_residue
 from s2p.structure.arrays import binding_residues
-from s2p.structure.reading import SUFFIXES, Structure, read_structure
+from s2p.structure.reading import Structure
 from s2p.training.smoother import SmoothingExample
 
 __all__ = ["KnownSites", "embed_structures", "frozen_model", "read_known_sites", "smoothing_examples"]
@@ -139,7 +138,7 @@ def _read_table(path: Path) -> dict[str, list[Annotation]]:
 
 def _table_complexes(path: Path, table: dict[str, list[Annotation]], folder: Path, clustered: bool) -> list[Complex]:
     """The structures that a label file names; their clusters are looked for only if they decide the split."""
-    files = {key: _structure_file(folder, lines[0], path) for key, lines in table.items()}
+    files = {key: structure_file(folder, lines[0], path) for key, lines in table.items()}
     # Every annotated chain once: lines may be pockets.
     sequences = {f"{key}|{a.chain}": a.sequence for key, lines in table.items() for a in lines}
     groups = cluster(sequences, identity=IDENTITY, coverage=COVERAGE) if clustered else []
@@ -151,23 +150,6 @@ def _table_complexes(path: Path, table: dict[str, list[Annotation]], folder: Pat
     return found
 
 
-def _structure_file(folder: Path, a: Annotation, table: Path) -> Path:
-    for parts in product((a.pdb, a.pdb.lower(), a.pdb.upper()), SUFFIXES, ("", ".gz")):
-        path = folder / "".join(parts)
-        if path.is_file():
-            return path
-    raise S2PError(f"{table}, line {a.line}: no structure file of {a.pdb} in {folder}; say where they are (--structures)")
-
-
 def _from_table(x: Complex, lines: Sequence[Annotation], table: Path) -> KnownSites:
-    structure = read_structure(x.protein, chains=list(dict.fromkeys(a.chain for a in lines)))
-    sites = []
-    for a in lines:
-        observed = structure.sequence(a.chain)
-        if observed != a.sequence:
-            raise S2PError(
-                f"{table}, line {a.line}: the sequence of {a.id} ({len(a.sequence)} residues) is not that of the observed "
-                f"residues in {x.protein} ({len(observed)}); labels and structure must come from the same file"
-            )
-        sites.append(np.flatnonzero(structure.residues.chain == a.chain)[a.indices])
+    structure, sites = place_sites(x.protein, lines, table)
     return KnownSites(x.key, structure, tuple(site for site in sites if len(site)))

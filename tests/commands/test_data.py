@@ -50,9 +50,9 @@ def test_a_line_a_ligand_and_ions(examples: Path, tmp_path: Path) -> None:
     path = tmp_path / "x"
     arguments = ["labels", str(examples / "1GBT.cif.gz"), "--format", "published", "--per", "ligand", "-o", str(path)]
     assert main(arguments) == 0
-    assert [a.kind for a in read_annotations(path)] == ["GBS"]
+    assert [a.kind for a in read_annotations(path)] == ["GBS A:704"]
     assert main([*arguments, "--ions"]) == 0
-    assert [a.kind for a in read_annotations(path)] == ["CA", "GBS"]
+    assert [a.kind for a in read_annotations(path)] == ["CA A:701", "GBS A:704"]
 
 
 def test_enhancement_writes_evidence_and_leaves_out_what_binds_nothing(

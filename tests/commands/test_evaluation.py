@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+from awkward import Pieces
 
 from s2p.commands import main
+from s2p.structure.ligands import relevant_ligands
+from s2p.structure.reading import read_structure
 
 
 def test_evaluate_the_bundled_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -27,12 +32,93 @@ def test_evaluate_the_bundled_set(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert main(command) == 0
     said = capsys.readouterr().out
     assert "mini: 2 proteins, 2 sites" in said
-    assert [line.split()[0] for line in said.splitlines()[1:3]] == ["s2p", "benchmarks.peers:RandomPatch"]
+    assert [line.split()[0] for line in said.splitlines() if "top N+2" in line] == ["s2p", "benchmarks.peers:RandomPatch"]
+    assert "residue average precision" in said and "DCC CA < 12 Å" in said
     assert set(pd.read_csv(out / "summary.csv").predictor) == {"s2p", "benchmarks.peers:RandomPatch"}
     assert main(command) == 1
     assert "holds a run already" in capsys.readouterr().err
     assert main([*command, "--resume"]) == 0
-    assert capsys.readouterr().out.splitlines()[:4] == said.splitlines()[:4]
+    assert capsys.readouterr().out == said
+
+
+NAMES = ("1hpv.pdb.gz", "1ia1.pdb.gz")
+"""One ligand at two chains; two cofactors, and an inhibitor in the pocket of one of them."""
+
+
+def by_hand(path: Path, forms: str) -> list[dict[str, float]]:
+    """What is measured of each site, in plain loops: distances, pockets that touch it, residues."""
+    structure = read_structure(path)
+    pockets = Pieces().predict(replace(structure, ligands=())).pockets
+    chain = structure.residues.chain[structure.atoms.residue_index]
+    sites = []  # centroid's atoms, residues
+    for ligand in relevant_ligands(structure):
+        near = set()
+        for atom, owner in zip(structure.atoms.coord, structure.atoms.residue_index, strict=True):
+            if min(np.linalg.norm(atom - x) for x in ligand.coord) <= 4.5:
+                near.add(int(owner))
+        if forms == "lines":  # nothing says that lines of two chains are one ligand
+            for name in sorted({structure.residues.chain[k] for k in near}):
+                sites.append((None, {k for k in near if structure.residues.chain[k] == name}))
+        else:
+            sites.append((ligand.coord, near))
+    assert set(chain) >= {structure.residues.chain[k] for _, near in sites for k in near}
+    rows = []
+    for atoms, residues in sites:
+        row = {"n": len(residues), "touching": sum(bool(residues & set(p.residues.tolist())) for p in pockets)}
+        middle = np.mean([structure.residues.ca_coord[k] for k in residues], axis=0)
+        for rank, most in (("N", len(sites)), ("N+2", len(sites) + 2), ("all", len(pockets))):
+            row[f"dcc CA, {rank}"] = min(np.linalg.norm(p.center - middle) for p in pockets[:most])
+            if atoms is not None:
+                row[f"dcc, {rank}"] = min(np.linalg.norm(p.center - atoms.mean(axis=0)) for p in pockets[:most])
+                row[f"dca, {rank}"] = min(np.linalg.norm(p.center - x) for p in pockets[:most] for x in atoms)
+        rows.append(row)
+    return rows
+
+
+@pytest.mark.parametrize("forms", ["inside", "ids", "lines"])
+def test_every_site_by_itself_as_counted_by_hand(
+    forms: str, tmp_path: Path, examples: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A folder of structures; a label file that names ligands; one that only says which residues form a site."""
+    folder, out = tmp_path / "set", tmp_path / "run"
+    folder.mkdir()
+    for name in NAMES:
+        (folder / name).write_bytes((examples / name).read_bytes())
+    if forms != "inside":
+        table = folder / "labels.txt"
+        command = ["labels", *(str(folder / name) for name in NAMES), "--format", "published", "--per", "ligand"]
+        assert main([*command, "-o", str(table)]) == 0
+        if forms == "lines":
+            lines = [line.split(";") for line in table.read_text().splitlines()]
+            table.write_text("".join(";".join([*line[:2], "site", *line[3:]]) + "\n" for line in lines))
+    capsys.readouterr()
+    command = ["evaluate", "--dataset", str(folder), "--predictor", "awkward:Pieces", "-o", str(out)]
+    assert main(command) == 0
+    said = capsys.readouterr().out
+    rows = [by_hand(examples / name, forms) for name in NAMES]
+    sites = [row for own in rows for row in own]
+    assert f"set: 2 proteins, {len(sites)} sites" in said and len(sites) == (5 if forms == "lines" else 4)
+    table = pd.read_csv(out / "sites.csv")
+    assert table.n_residues.tolist() == [row["n"] for row in sites]
+    figures = pd.read_csv(out / "summary.csv").set_index("figure").value
+    for measure in ("dcc", "dcc CA", "dca"):
+        for rank in ("N", "N+2", "all"):
+            key = f"{measure}, {rank}"
+            for cutoff in (4, 12):
+                found = figures[f"{measure} < {cutoff} Å, top {rank}"]
+                if forms == "lines" and measure != "dcc CA":
+                    assert np.isnan(found)
+                else:
+                    assert found == pytest.approx(np.mean([row[key] < cutoff for row in sites]))
+    touching = [row["touching"] for row in sites]
+    assert figures["PFI"] == pytest.approx(np.mean([n for n in touching if n]))
+    assert figures["sites missed"] == pytest.approx(np.mean([n == 0 for n in touching]))
+    assert max(len(line) for line in said.splitlines() if not line.startswith("wrote")) <= 120
+    assert "training: unknown, nothing is known here of the training of a class" in said
+    assert np.isnan(figures["proteins with relatives in training"])
+    assert ("DCC CA < 4 Å" in said) and ("DCA < 12 Å" in said) == (forms != "lines")
+    shown = figures["PFI"]
+    assert f"PFI {shown:.3f}" in said
 
 
 def test_a_run_of_another_version_is_not_resumed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,16 +6,20 @@ import json
 import os
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from benchmarks.recipes.data import read_chains
 from s2p.errors import S2PError
 from s2p.evaluation import guard
 from s2p.evaluation.cases import CaseSet, find_cases
-from s2p.evaluation.guard import CARD_KEY, guard_cases, knows_training, trained_on, training_sketch
+from s2p.evaluation.guard import CARD_KEY, Seen, guard_cases, trained_on, training_sketch
 from s2p.evaluation.word_fits import BACKGROUND
+from s2p.io.weights import SHIPPED
+from s2p.predictor import METHODS
 
 LETTERS = list("ACDEFGHIKLMNPQRSTVWY")
 FREQUENCIES = BACKGROUND / BACKGROUND.sum()
@@ -103,7 +107,7 @@ def test_short_and_odd_chains() -> None:
 
 
 def test_a_card_that_cannot_tell_says_so() -> None:
-    with pytest.raises(S2PError, match="no record of its training chains"):
+    with pytest.raises(S2PError, match="no record of training chains"):
         trained_on({"licence": "MIT"}, {"x": "ACD"})
     for broken in ({"data": "!!"}, {"data": SKETCH["data"][:-50]}, {"chains": 3}, {"data": 7}):
         with pytest.raises(S2PError, match="damaged"):
@@ -127,12 +131,13 @@ def model(tmp_path: Path, cases: CaseSet) -> str:
 def test_refused_allowed_or_left_out(cases: CaseSet, model: str) -> None:
     with pytest.raises(
         S2PError,
-        match=r"trained on 1 of the chains.*4CUP\|A \(the same sequence as training chain seen\); leave .*--allow-trained",
+        match=r"s2p was trained on 1 of .*4CUP\|A \(the same sequence as training chain seen\); leave .*--allow-trained",
     ):
         guard_cases(cases, model, ["s2p"])
-    assert guard_cases(cases, model, ["s2p"], allow=True) == (cases, ["4CUP"])
-    kept, trained = guard_cases(cases, model, ["s2p"], skip=True)
-    assert ([case.id for case in kept.cases], trained) == (["1GBT"], [])
+    assert guard_cases(cases, model, ["s2p"], allow=True) == (cases, {"s2p": Seen(("4CUP",))})
+    kept, seen = guard_cases(cases, model, ["s2p"], skip=True)
+    assert ([case.id for case in kept.cases], seen) == (["1GBT"], {"s2p": Seen()})
+    assert str(seen["s2p"]) == "no relative found among the training chains"
     many = CaseSet("mine", "", tuple(replace(cases.cases[0], id=str(k)) for k in range(7)))
     with pytest.raises(S2PError, match="trained on 7 of the chains.* and 2 more"):
         guard_cases(many, model, ["s2p"])
@@ -140,31 +145,64 @@ def test_refused_allowed_or_left_out(cases: CaseSet, model: str) -> None:
         guard_cases(CaseSet("mine", "", cases.cases[:1]), model, ["s2p"], skip=True)
 
 
-def test_other_peoples_predictors_are_not_asked(cases: CaseSet, model: str) -> None:
-    for name in ("benchmarks.peers:RandomPatch", "benchmarks.studies.kalasanty:CenterBall"):
-        assert guard_cases(cases, model, [name]) == (cases, [])
+def test_the_training_of_other_peoples_predictors_is_unknown(cases: CaseSet, model: str) -> None:
+    names = ["benchmarks.peers:RandomPatch", "benchmarks.studies.kalasanty:CenterBall", "s2p"]
+    _, seen = guard_cases(cases, model, names, allow=True)
+    assert [str(seen[name]) for name in names] == [
+        "unknown, nothing is known here of the training of a class",
+        "unknown, nothing is known here of the training of a class",
+        "trained on relatives of 1 of these proteins",
+    ]
+    assert guard_cases(cases, model, names[:1])[0] == cases
 
 
 def test_the_card_of_every_checkpoint_is_asked(cases: CaseSet, model: str) -> None:
-    assert guard_cases(cases, "s2p-esm2-8m", [model], allow=True) == (cases, ["4CUP"])
-    with pytest.raises(S2PError, match="trained on 1 of the chains"):
+    names = ["s2p", "kalasanty", "vabsnet", "crossbind-dna", "crossbind-rna", model]
+    kept, seen = guard_cases(cases, "s2p-esm2-8m", names, allow=True)
+    # Thrombin, a relative of trypsin, binds an aptamer of DNA.
+    assert kept == cases and seen == dict.fromkeys(names, Seen()) | {model: Seen(("4CUP",)), "crossbind-dna": Seen(("1GBT",))}
+    with pytest.raises(S2PError, match=r"mine.safetensors was trained on 1 of the chains"):
         guard_cases(cases, "s2p-esm2-8m", ["benchmarks.peers:RandomPatch", model])
 
 
-def test_a_card_without_a_record_is_enough_for_held_out_sets_only(cases: CaseSet, tmp_path: Path) -> None:
-    silent = str(tmp_path / "silent.safetensors")
-    with pytest.raises(S2PError, match="no record of its training chains"):
-        guard_cases(cases, silent, ["s2p"])
-    with pytest.raises(S2PError, match="no record of its training chains"):
-        guard_cases(cases, silent, ["s2p"], skip=True)
-    assert guard_cases(cases, silent, ["s2p"], allow=True) == (cases, [])
-    mini = find_cases("mini", limit=1)
-    assert guard_cases(mini, silent, ["s2p"]) == (mini, [])
+def test_a_checkpoint_without_a_record_is_unknown(cases: CaseSet, tmp_path: Path) -> None:
+    silent, broken = str(tmp_path / "silent.safetensors"), tmp_path / "broken.safetensors"
+    broken.write_bytes(b"no weights")
+    for name in (silent, str(broken)):
+        for skip in (False, True):
+            with pytest.raises(S2PError, match="cannot be told whether .* because its card has no record of training chains"):
+                guard_cases(find_cases("mini", limit=1), name, ["s2p"], skip=skip)
+        kept, seen = guard_cases(cases, name, ["s2p"], allow=True)
+        assert kept == cases and str(seen["s2p"]) == "unknown, its card has no record of training chains"
 
 
-def test_what_was_trained_on_is_known_of_shipped_models_and_of_cards_with_a_sketch(model: str, tmp_path: Path) -> None:
-    assert knows_training("s2p-esm2-8m") and knows_training("kalasanty") and knows_training(model)
-    assert not knows_training(str(tmp_path / "silent.safetensors"))
+def test_the_record_is_read_from_the_weights_and_from_what_they_build_on(cases: CaseSet, tmp_path: Path) -> None:
+    sequence = cases.cases[0].read().structure.sequence("A")
+    sketch, other = training_sketch({"seen": sequence}), training_sketch(random_sequences(3, 1))
+
+    def asked(header: dict[str, Any]) -> Seen:
+        path = tmp_path / "own.safetensors"
+        save_file({}, path, metadata={"s2p": json.dumps(header)})
+        return guard_cases(cases, "", [str(path)], allow=True)[1][str(path)]
+
+    assert asked({"card": {CARD_KEY: sketch}}) == Seen(("4CUP",))
+    assert asked({"card": {CARD_KEY: other, "smoother_of": "x", "smoother": {CARD_KEY: sketch}}}) == Seen(("4CUP",))
+    old = asked({"card": {CARD_KEY: other, "smoother_of": "x", "smoother": {"width": 1}}})
+    assert str(old) == "unknown, its card has no record of the chains of its smoother"
+    assert asked({"card": {CARD_KEY: other}, "adapter": {"base": "esm2_t6_8M_UR50D"}}) == Seen()
+    # An adapter has seen what its base was trained on.
+    learned = {"card": {CARD_KEY: other}, "adapter": {"base": "s2p-esm2-8m"}}
+    path = tmp_path / "adapter.safetensors"
+    save_file({}, path, metadata={"s2p": json.dumps(learned)})
+    sketches, missing = guard._records(str(path))
+    assert [x["chains"] for x in sketches] == [3, guard._card("s2p-esm2-8m")[CARD_KEY]["chains"]] and not missing
+
+
+@pytest.mark.parametrize("path", sorted(SHIPPED.glob("*.json")), ids=lambda path: path.stem)
+def test_every_shipped_model_that_predicts_says_what_it_was_trained_on(path: Path) -> None:
+    card = json.loads(path.read_text(encoding="utf-8"))
+    if card["format"] in METHODS:
+        assert guard._records(path.stem)[0] and not guard._records(path.stem)[1]
 
 
 @pytest.mark.skipif(not SEQUENCES.is_dir(), reason="the archive of labelled sequences is not unpacked here")

@@ -158,6 +158,7 @@ def test_short_names_and_settings_reach_the_tables(folder: Path, tmp_path: Path)
         "dca < 5 Å, top N+3",
         "dcc < 5 Å, top N+3",
         "dcc < 12 Å, top N+3",
+        "dcc CA < 12 Å, top N+3",
     }
     assert read_run(tmp_path / "run").config == replace(config, timeout=BenchmarkConfig.timeout)
 

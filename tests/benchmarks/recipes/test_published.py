@@ -11,7 +11,8 @@ import torch
 from builders import write_chains
 from safetensors.torch import save_file
 
-from benchmarks.recipes.published import main
+from benchmarks.recipes.published import _sites, _structures, main
+from s2p.datasets.label_files import read_labels
 from s2p.datasets.labelled import LabelledChain
 from s2p.language.esm import build_backbone
 from s2p.structure.arrays import binding_residues
@@ -64,11 +65,24 @@ def test_the_published_recipe_from_labels_to_figures(
     results = json.loads((tmp_path / "run" / "results.json").read_text())
     assert results["structures"] == {"training": len(known) - 1, "validation": 1, "not_found": 2}
     assert set(results["held_out"]) == {"with smoothing", "without smoothing"}
+    assert {"DCC < 4 Å, top all", "DCC < 12 Å, top N", "PFI", "merging"} < set(results["held_out"]["with smoothing"])
     capsys.readouterr()
     assert main(command) == 0  # everything is there: nothing is trained again
     assert "epoch 0" not in capsys.readouterr().out
     assert main([*command, "--seed", "5"]) == 1
     assert "is from another run" in capsys.readouterr().err
+
+
+def test_pockets_of_a_chain_stay_apart(tmp_path: Path, examples: Path) -> None:
+    """Two lines about a chain: training knows their union, the sites of the structure are both."""
+    structure = read_structure(examples / "1a28.pdb.gz", chains=["A"])
+    sequence, found = structure.sequence(), ([3, 4, 5], [40, 41])
+    lines = [f"1a28;A;x;{' '.join(f'{sequence[i]}{i}' for i in site)};{sequence}" for site in found]
+    (tmp_path / "labels.txt").write_text("\n".join(lines))
+    (chain,) = read_labels(tmp_path / "labels.txt")
+    assert np.flatnonzero(chain.labels).tolist() == [3, 4, 5, 40, 41]
+    (item,) = _structures([chain], _sites([tmp_path / "labels.txt"]), examples, [], "", True)
+    assert [site.tolist() for site in item.sites] == [*found]
 
 
 def test_the_published_recipe_says_what_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,6 +6,7 @@ import io
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from PIL import Image
 from benchmarks.report.results import main, possibly_trained, read_run, results_page
 from benchmarks.report.studies import study_sections
 from course.recall_pfi import Mark, dcc_against_pfi
+from s2p.config import DEFAULT_MODEL
 from s2p.errors import S2PError
 from s2p.evaluation.cases import find_cases
 from s2p.evaluation.provenance import provenance
@@ -63,7 +65,7 @@ def test_the_page_holds_every_predictor_with_its_figures(run: Path, tmp_path: Pa
         assert row.split("|")[2].strip() == f"{figure.value:.3f} ({figure.low:.2f}–{figure.high:.2f})"
     assert "2 proteins in 2 clusters, 2 sites." in page
     assert "`pocketnet` did not run: not installed" in page
-    assert "| 1 of 2 | unknown |" in page  # the failure, and what is not known of a stranger
+    assert "| 1 of 2 | unknown: " in page  # the failure, and what is not known of a stranger
     assert "no: no knowledge" in page
     assert found.facts["date"] in page and "torch" in page and found.facts["hardware"]["system"] in page
     assert "`random-patch` − `awkward:Center`" in page
@@ -107,22 +109,29 @@ def test_tables_and_costs(run: Path) -> None:
     assert summary.loc[("awkward:Center", "n_failed"), "value"] == 1
     assert cost(found.records["awkward:Center"]).seconds == proteins[proteins.predictor == "awkward:Center"].seconds.iloc[1]
     assert "residue AUC" in figures["random-patch"]
-    assert len(pd.read_csv(run / "paired.csv")) == 3
+    assert len(pd.read_csv(run / "paired.csv")) == 4
     assert pd.read_csv(run / "failures.csv").message.tolist() == ["a crash"]
 
 
 def test_independence_is_never_claimed_for_strangers() -> None:
-    test, train = {"dataset": "complexes", "split": "test"}, {"dataset": "complexes", "split": "train"}
-    assert possibly_trained("s2p-published", test).startswith("no: test clusters")
-    assert possibly_trained("s2p", train).startswith("yes")
-    assert possibly_trained("s2p", test | {"trained_on": ["a", "b"]}) == "yes: on relatives of 2 of these"
-    assert possibly_trained("s2p", {"dataset": "mine", "split": ""}) == "unknown"
-    assert possibly_trained("package:Thing", test) == possibly_trained("s2p.models.mine:Thing", test) == "unknown"
-    assert possibly_trained("kalasanty", test).startswith("no: test clusters")
-    assert possibly_trained("s2p", test | {"training_known": False}) == "unknown: the checkpoint does not say"
-    assert possibly_trained("pocketnet", test) == possibly_trained("benchmarks.peers:PocketNet", test) != "unknown"
-    assert possibly_trained("pocketnet", test).startswith("possibly")
-    assert possibly_trained("fpocket-rs-druggability", test) == possibly_trained("fpocket", test) != "unknown"
+    def told(name: str, split: str, dataset: str = "complexes", model: str = DEFAULT_MODEL, **training: Any) -> str:
+        known = {"trained_on": [], "unknown": ""} | training
+        facts = {"dataset": dataset, "split": split, "model": model, "predictors": {name: {"training": known}}}
+        return possibly_trained(name, facts)
+
+    assert told("s2p-published", "test").startswith("no: test clusters")
+    assert told("s2p", "train").startswith("yes")
+    assert told("s2p", "test", trained_on=["a", "b"]) == "yes: on relatives of 2 of these"
+    assert told("s2p", "", "mine") == "none found: no relative among its training chains"
+    assert told("kalasanty", "test").startswith("no: test clusters")
+    assert told("s2p", "test", model="mine.safetensors").startswith("none found")
+    assert told("s2p", "test", unknown="its card is silent") == "unknown: its card is silent"
+    for name in ("package:Thing", "s2p.models.mine:Thing", "s2p"):
+        facts = {"dataset": "mini", "split": "", "model": DEFAULT_MODEL, "predictors": {name: {}}}
+        assert possibly_trained(name, facts) == "unknown: the run does not say"
+    assert told("pocketnet", "test") == told("benchmarks.peers:PocketNet", "test")
+    assert told("pocketnet", "test").startswith("possibly")
+    assert told("fpocket-rs-druggability", "test") == told("fpocket", "test") != "unknown"
 
 
 def test_what_is_no_run_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
