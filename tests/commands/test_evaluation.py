@@ -9,9 +9,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from awkward import Pieces
+from builders import write_chains
+from safetensors.torch import save_file
 
 from s2p.commands import main
+from s2p.datasets.labelled import LabelledChain
+from s2p.language.esm import build_backbone
 from s2p.structure.ligands import relevant_ligands
 from s2p.structure.reading import read_structure
 
@@ -119,6 +124,42 @@ def test_every_site_by_itself_as_counted_by_hand(
     assert ("DCC CA < 4 Å" in said) and ("DCA < 12 Å" in said) == (forms != "lines")
     shown = figures["PFI"]
     assert f"PFI {shown:.3f}" in said
+
+
+def test_a_model_fine_tuned_on_a_relative_is_refused_wherever_it_stands(
+    tmp_path: Path, examples: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    torch.manual_seed(3)
+    backbone = build_backbone("esm2_t6_8M_UR50D").state_dict()
+    save_file({k: v.clone() for k, v in backbone.items() if not k.startswith("lm_head")}, tmp_path / "random.safetensors")
+    draw, letters = np.random.default_rng(0), list("ACDEFGHIKLMNPQRSTVWY")
+    relative = "".join(
+        draw.choice(letters) if draw.random() < 0.3 else c for c in read_structure(examples / "4CUP.cif").sequence()
+    )
+    texts = [relative, *("".join(draw.choice(letters, 50)) for _ in range(4))]
+    chains = [LabelledChain(f"s{k}", text, np.array([c in "WH" for c in text], np.uint8)) for k, text in enumerate(texts)]
+    write_chains(tmp_path / "train.txt", chains[:4])
+    write_chains(tmp_path / "validation.txt", chains[4:])
+    own, folder = str(tmp_path / "own.safetensors"), tmp_path / "set"
+    command = ["finetune", str(tmp_path / "train.txt"), "--validation", str(tmp_path / "validation.txt"), "--backbone", "8M"]
+    command += ["--weights", str(tmp_path / "random.safetensors"), "--epochs", "1,0", "--work", str(tmp_path / "work")]
+    assert main([*command, "--device", "cpu", "-o", own, "--quiet"]) == 0
+    Path(own).with_suffix(".json").unlink()  # the weights carry their card
+    folder.mkdir()
+    (folder / "4CUP.cif").write_bytes((examples / "4CUP.cif").read_bytes())
+    command = ["evaluate", "--dataset", str(folder), "-o", str(tmp_path / "run")]
+    for name, options in (("s2p", ["--model", own]), (own, ["--predictor", f"awkward:Center,{own}"])):
+        assert main([*command, *options]) == 1
+        said = capsys.readouterr().err
+        assert (
+            f"{name} was trained on 1 of the chains to be evaluated, so the figures would flatter it: 4CUP|A (resembles" in said
+        )
+    assert main([*command, *options, "--allow-trained"]) == 0
+    captured = capsys.readouterr()
+    assert "training: trained on relatives of 1 of these proteins" in captured.out
+    assert f"{own} was trained on relatives of 1 of these proteins (--allow-trained)" in captured.err
+    figures = pd.read_csv(tmp_path / "run" / "summary.csv").set_index(["predictor", "figure"]).value
+    assert figures[own, "proteins with relatives in training"] == 1
 
 
 def test_a_run_of_another_version_is_not_resumed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

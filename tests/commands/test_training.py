@@ -12,6 +12,8 @@ from toy_complexes import write_complexes, write_split
 
 from s2p.checkpoint import load_checkpoint
 from s2p.commands import main
+from s2p.evaluation.guard import trained_on
+from s2p.structure.reading import read_structure
 
 
 @pytest.fixture
@@ -53,6 +55,8 @@ def test_a_checkpoint_with_the_new_smoother(complexes: Path, split: Path, capsys
     assert card["smoother"]["include_self"] is True and card["smoother"]["structures"] == {"train": 8, "validation": 3}
     assert card["smoother"]["split"] == "split.csv" and "in-sample" in card["smoother"]["note"]
     assert card["licence"] == old.card["licence"]
+    learned = read_structure(complexes / "toy" / "c01" / "protein.pdb").sequence("A")
+    assert [hit.kind for hit in trained_on(card["smoother"], {"c01": learned})] == ["exact"]
     log = list(csv.DictReader((place / "work" / "log.csv").open()))
     assert len(log) == card["smoother"]["epochs"] <= 3
     assert (place / "work" / "learning_curve.png").read_bytes().startswith(b"\x89PNG")
