@@ -18,7 +18,7 @@ import numpy as np
 
 from course.structures import moved
 from s2p.config import DEFAULT_MODEL, ClusterConfig, PredictConfig
-from s2p.pockets.published import Cluster, find_clusters
+from s2p.pockets.published import find_clusters
 from s2p.prediction import Pocket
 from s2p.predictor import ResidueScores, Seq2Pocket
 from s2p.structure.reading import Structure, read_structure
@@ -42,7 +42,7 @@ def pockets(
     scores: ResidueScores,
     positive: np.ndarray,
     config: ClusterConfig | None,
-) -> Sequence[Cluster | Pocket]:
+) -> Sequence[Pocket]:
     """Those of the scored surface, or the published clusters with the settings of ``config``."""
     if config is None:
         return predictor.pockets(structure, scores, PredictConfig(ranking="surface")).pockets
@@ -50,8 +50,8 @@ def pockets(
 
 
 def drift(
-    before: Sequence[Cluster | Pocket],
-    after: Sequence[Cluster | Pocket],
+    before: Sequence[Pocket],
+    after: Sequence[Pocket],
     rotation: np.ndarray,
     shift: np.ndarray,
 ) -> list[float]:
@@ -62,7 +62,7 @@ def drift(
     return [float(np.linalg.norm(centers - c.center, axis=1).min()) for c in before[:TOP]]
 
 
-def residue_labels(clusters: Sequence[Cluster | Pocket], n: int) -> np.ndarray:
+def residue_labels(clusters: Sequence[Pocket], n: int) -> np.ndarray:
     """(n,) cluster of each residue, -1 for none."""
     labels = np.full(n, -1)
     for k, cluster in enumerate(clusters):

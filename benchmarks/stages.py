@@ -23,8 +23,9 @@ import numpy as np
 
 from s2p.config import SurfaceConfig
 from s2p.pockets.clustering import mean_shift, vote
-from s2p.pockets.published import Cluster, find_clusters, positive_points, rank_clusters
+from s2p.pockets.published import find_clusters, positive_points, rank_clusters
 from s2p.pockets.ranking import pocket_features
+from s2p.prediction import Pocket
 from s2p.structure.arrays import Atoms, Residues, Structure
 from s2p.structure.reading import read_structure
 
@@ -130,7 +131,7 @@ def time_ours(structure: Structure, path: Path, repeats: int) -> Timings:
     labels = mean_shift(cloud.coord).labels
     clusters = find_clusters(structure, positive, probabilities)
 
-    def votes() -> list[Cluster]:
+    def votes() -> list[Pocket]:
         own, own_labels = vote(cloud.atom, labels)
         return rank_clusters(cloud.coord, labels, own, own_labels, atoms.coord, atoms.residue_index, probabilities)
 

@@ -97,24 +97,23 @@ def save_checkpoint(checkpoint: Checkpoint, path: str | Path, *, half: bool = Tr
         "backbone": model.name,
         "heads": list(model.heads),
         "adapter": adapter,
-        "smoother_width": checkpoint.smoother.width if checkpoint.smoother else None,
+        **_head(checkpoint),
         "context_sizes": checkpoint.context.sizes if checkpoint.context else None,
         "points": checkpoint.points.header() if checkpoint.points else None,
-        "pocket_model": asdict(checkpoint.pocket_model) if checkpoint.pocket_model else None,
-        "threshold": checkpoint.threshold,
-        "smoothing_threshold": checkpoint.smoothing_threshold,
         "ranking": checkpoint.ranking,
-        "other_heads": {
-            name: {
-                "threshold": x.threshold,
-                "smoothing_threshold": x.smoothing_threshold,
-                "smoother_width": x.smoother.width if x.smoother else None,
-                "pocket_model": asdict(x.pocket_model) if x.pocket_model else None,
-            }
-            for name, x in checkpoint.others.items()
-        },
+        "other_heads": {name: _head(x) for name, x in checkpoint.others.items()},
     }
     write_weights(Path(path), arrays, header, checkpoint.card)
+
+
+def _head(x: Checkpoint | OtherHead) -> dict[str, Any]:
+    """What the header says of a head."""
+    return {
+        "threshold": x.threshold,
+        "smoothing_threshold": x.smoothing_threshold,
+        "smoother_width": x.smoother.width if x.smoother else None,
+        "pocket_model": asdict(x.pocket_model) if x.pocket_model else None,
+    }
 
 
 def load_checkpoint(model: str | Path, *, backbone: str | Path | None = None, device: str | torch.device = "cpu") -> Checkpoint:
@@ -146,12 +145,14 @@ def load_checkpoint(model: str | Path, *, backbone: str | Path | None = None, de
         residue.base = header["name"]
     context = points = None
 
-    def smoother_of(part: str, width: int | None) -> Smoother | None:
-        if not width:
-            return None
-        found = Smoother(residue.head.in_features, width)
-        fill(found, _part(arrays, part), path)
-        return found.to(device).eval()
+    def head_of(values: dict[str, Any], part: str) -> OtherHead:
+        smoother, model = None, values.get("pocket_model")
+        if values.get("smoother_width"):
+            smoother = Smoother(residue.head.in_features, values["smoother_width"])
+            fill(smoother, _part(arrays, part), path)
+            smoother = smoother.to(device).eval()
+        pockets = PocketModel.from_dict(model) if model else None
+        return OtherHead(values["threshold"], smoother, values.get("smoothing_threshold", 0.4), pockets)
 
     if header.get("context_sizes"):
         context = ContextHead(*header["context_sizes"])
@@ -162,22 +163,15 @@ def load_checkpoint(model: str | Path, *, backbone: str | Path | None = None, de
         points = PointScorer.from_parts({k: v.numpy().copy() for k, v in _part(arrays, "points").items()}, header["points"])
     # Earlier checkpoints of several heads have the thresholds of the others in their card only.
     of_others = header.get("other_heads") or header["card"].get("validation", {})
-    others = {
-        head: OtherHead(
-            x["threshold"],
-            smoother_of(f"smoother_{head}", x.get("smoother_width")),
-            x.get("smoothing_threshold", 0.4),
-            PocketModel.from_dict(x["pocket_model"]) if x.get("pocket_model") else None,
-        )
-        for head, x in ((head, of_others[head]) for head in residue.heads[1:])
-    }
+    others = {name: head_of(of_others[name], f"smoother_{name}") for name in residue.heads[1:]}
+    own = head_of(header, "smoother")
     return Checkpoint(
         header["name"],
         residue.to(device).eval(),
-        smoother_of("smoother", header["smoother_width"]),
-        PocketModel.from_dict(header["pocket_model"]) if header["pocket_model"] else None,
-        header["threshold"],
-        header["smoothing_threshold"],
+        own.smoother,
+        own.pocket_model,
+        own.threshold,
+        own.smoothing_threshold,
         header["ranking"],
         header["card"],
         context,

@@ -65,9 +65,9 @@ class Pocket:
     """Indices of residues, ascending."""
     atoms: NDArray[np.int32]
     """Indices of the atoms that own the pocket's surface points, ascending."""
-    points: NDArray[np.float32]
+    points: NDArray[np.floating]
     """(P, 3) solvent-accessible-surface points, Å; a buried residue gives its CA instead."""
-    center: NDArray[np.float32]
+    center: NDArray[np.floating]
     """(3,) Å."""
     volume: float
     """Å³ swept by probe spheres at the points."""

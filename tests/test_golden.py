@@ -18,7 +18,8 @@ import torch
 
 from s2p.config import ClusterConfig, SurfaceConfig
 from s2p.pockets.clustering import mean_shift, vote
-from s2p.pockets.published import Cluster, find_clusters, positive_points, rank_clusters
+from s2p.pockets.published import find_clusters, positive_points, rank_clusters
+from s2p.prediction import Pocket
 from s2p.residues import Smoother, candidates, smooth, smoother_logits
 from s2p.structure.reading import Structure, read_structure
 from s2p.surface.points import surface_points
@@ -158,7 +159,7 @@ def published_clusters(
     atom_labels: dict[int, int],
     bandwidth: float,
     surface: SurfaceConfig,
-) -> tuple[list[Cluster], int]:
+) -> tuple[list[Pocket], int]:
     """Our stages with two published habits put in: residues keyed by number only, and its choice among tied atom votes.
 
     ``atom_labels``: position among the kept atoms -> published label. Every atom is checked: its published label must be
@@ -174,7 +175,7 @@ def published_clusters(
     return rank_clusters(cloud.coord, labels, atoms, resolved, atoms_table.coord, residue, probabilities), tied
 
 
-def compare(structure: Structure, clusters: list[Cluster], case: Any, unvoted: set[int]) -> None:
+def compare(structure: Structure, clusters: list[Pocket], case: Any, unvoted: set[int]) -> None:
     numbers = collapsed(structure)
     scores = case.get("cluster_scores", case.get("scores"))
     centers = case.get("cluster_centers", case.get("centers"))

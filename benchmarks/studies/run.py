@@ -214,9 +214,9 @@ def _parser() -> argparse.ArgumentParser:
     robustness.add_argument(
         "--predictor",
         type=names,
-        default=["s2p", "s2p-published", "benchmarks.peers:LargestCavity"],
+        default=["s2p", "s2p-clustered", "benchmarks.peers:LargestCavity"],
         metavar="NAME,...",
-        help="default: s2p,s2p-published,benchmarks.peers:LargestCavity",
+        help="default: s2p,s2p-clustered,benchmarks.peers:LargestCavity",
     )
     return parser
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +15,7 @@ from s2p.structure.reading import Structure
 from s2p.surface.points import SurfacePoints, surface_points
 from s2p.surface.surroundings import Surroundings, members
 
-__all__ = ["Cluster", "find_clusters", "positive_points", "published_pockets", "rank_clusters"]
+__all__ = ["find_clusters", "positive_points", "published_pockets", "rank_clusters"]
 
 
 def positive_points(
@@ -73,7 +72,7 @@ def find_clusters(
     probabilities: NDArray[np.float32],
     surface: SurfaceConfig | None = None,
     cluster: ClusterConfig | None = None,
-) -> list[Cluster]:
+) -> list[Pocket]:
     """Pockets of the positive residues, best published score first; none if nothing is positive.
 
     Points of all chains are pooled and clustered once, so that a pocket may span chains. The structure may be given as its
@@ -88,20 +87,6 @@ def find_clusters(
     return rank_clusters(points, labels, voters, voter_labels, atoms.coord, atoms.residue_index, probabilities)
 
 
-@dataclass(frozen=True, eq=False)
-class Cluster:
-    """A pocket before it has a probability and a volume."""
-
-    score: float
-    """Mean residue probability over the atoms (published score)."""
-    residues: NDArray[np.int32]
-    atoms: NDArray[np.int32]
-    points: NDArray[np.float64]
-    """(P, 3), Å."""
-    center: NDArray[np.float64]
-    """(3,) mean of the atoms, Å."""
-
-
 def rank_clusters(
     points: NDArray[np.float64],
     labels: NDArray[np.int64],
@@ -110,8 +95,8 @@ def rank_clusters(
     coord: NDArray[np.float32],
     residue_of_atom: NDArray[np.int32],
     probabilities: NDArray[np.float32],
-) -> list[Cluster]:
-    """Atoms vote for their residue; clusters are scored and sorted, best first.
+) -> list[Pocket]:
+    """Atoms vote for their residue; clusters are scored and sorted, best first, as pockets without a rank and a volume.
 
     Parameters
     ----------
@@ -137,7 +122,7 @@ def rank_clusters(
         score = float(np.mean(probabilities[residue_of_atom[own]], dtype=np.float64))
         inside = residues[residue_labels == label].astype(np.int32)
         center = coord[own].mean(axis=0, dtype=np.float64)
-        found.append(Cluster(score, inside, own.astype(np.int32), points[labels == label], center))
+        found.append(Pocket(0, score, score, inside, own.astype(np.int32), points[labels == label], center, float("nan")))
     return sorted(found, key=lambda cluster: (-cluster.score, -len(cluster.atoms)))
 
 

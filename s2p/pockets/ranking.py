@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,9 +24,6 @@ from s2p.structure.reading import Structure
 from s2p.surface.features import BACKBONE, PointConfig, PointEncoder, feature_names
 from s2p.surface.points import swept_volume
 from s2p.surface.surroundings import Surroundings
-
-if TYPE_CHECKING:
-    from s2p.pockets.published import Cluster
 
 __all__ = [
     "PocketModel",
@@ -62,7 +59,7 @@ FEATURES = (
 
 def pocket_features(
     structure: Structure,
-    clusters: Sequence[Cluster],
+    clusters: Sequence[Pocket],
     probabilities: NDArray[np.float32],
     smoothed: NDArray[np.bool_],
     probe_radius: float = 1.6,

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 
 from course.structures import moved
 from s2p.config import ClusterConfig, PredictConfig, SurfaceConfig
-from s2p.pockets.published import Cluster, find_clusters, positive_points, rank_clusters
+from s2p.pockets.published import find_clusters, positive_points, rank_clusters
+from s2p.prediction import Pocket
 from s2p.structure.reading import Structure, read_structure
 from s2p.structure.transforms import random_rotation
 
@@ -44,7 +45,7 @@ def dimer(examples: Path) -> tuple[Structure, np.ndarray, np.ndarray]:
     return (structure, *stages.stand_in(structure, seed=2))
 
 
-def summary(clusters: Sequence[Cluster]) -> list[tuple[list[int], float]]:
+def summary(clusters: Sequence[Pocket]) -> list[tuple[list[int], float]]:
     return [(c.residues.tolist(), round(c.score, 6)) for c in clusters]
 
 
