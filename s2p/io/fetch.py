@@ -8,29 +8,21 @@ from __future__ import annotations
 import gzip
 import re
 import zlib
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from s2p.config import Checked, Count, Positive, ReadConfig
+from s2p.config import ReadConfig
 from s2p.errors import FetchError
 from s2p.io.downloads import Unreachable, cache_folder, download, read_json
 
-__all__ = ["FetchConfig", "classify", "fetch_structure"]
+__all__ = ["classify", "fetch_structure"]
 
-
-@dataclass(frozen=True)
-class FetchConfig(Checked):
-    """Downloads of structures."""
-
-    timeout: Positive = 20.0
-    """Seconds without an answer before a download is given up."""
-    max_bytes: Count = 200 << 20
-    """Largest download accepted (bytes)."""
-    pdb_url: str = "https://files.rcsb.org/download/{id}.cif.gz"
-    alphafold_api: str = "https://alphafold.ebi.ac.uk/api/prediction/{accession}"
-
-
+TIMEOUT = 20.0
+"""Seconds without an answer before a download is given up."""
+MAX_BYTES = 200 << 20
+"""Largest download accepted."""
+PDB_URL = "https://files.rcsb.org/download/{id}.cif.gz"
+ALPHAFOLD_API = "https://alphafold.ebi.ac.uk/api/prediction/{accession}"
 _PDB = re.compile(r"[0-9][A-Za-z0-9]{3}")
 _PDB_EXTENDED = re.compile(r"pdb_[0-9A-Za-z]{8}", re.IGNORECASE)
 # https://www.uniprot.org/help/accession_numbers
@@ -56,7 +48,7 @@ def classify(text: str) -> Literal["pdb", "uniprot", "alphafold"] | None:
     return "alphafold" if _ALPHAFOLD.fullmatch(text) else None
 
 
-def fetch_structure(identifier: str, cache_dir: str | Path | None = None, config: FetchConfig | None = None) -> Path:
+def fetch_structure(identifier: str, cache_dir: str | Path | None = None) -> Path:
     """The mmCIF file of a database entry, downloaded unless it is already in the cache.
 
     Parameters
@@ -66,15 +58,12 @@ def fetch_structure(identifier: str, cache_dir: str | Path | None = None, config
         (``AF-P69441-F1``; a model version after it is ignored, the database serves the current one).
     cache_dir
         Folder of the cache; default :func:`s2p.io.downloads.cache_folder`, subfolder ``structures``.
-    config
-        Addresses, timeout (s) and size limit (bytes).
 
     Raises
     ------
     FetchError
         If the identifier is none of these or unknown to the database, or the download fails.
     """
-    config = config or FetchConfig()
     folder = Path(cache_dir) if cache_dir is not None else cache_folder() / "structures"
     kind = classify(identifier)
     if kind is None:
@@ -91,17 +80,16 @@ def fetch_structure(identifier: str, cache_dir: str | Path | None = None, config
     if target.is_file():
         return target
     try:
-        url = _alphafold_url(accession, entry, config) if accession else config.pdb_url.format(id=entry)
-        return download(url, target, timeout=config.timeout, max_bytes=config.max_bytes, what=what, check=_check_cif)
+        url = _alphafold_url(accession, entry) if accession else PDB_URL.format(id=entry)
+        return download(url, target, timeout=TIMEOUT, max_bytes=MAX_BYTES, what=what, check=_check_cif)
     except Unreachable as error:
         raise FetchError(f"{error}; a structure file works without a network") from None
 
 
-def _alphafold_url(accession: str, entry: str, config: FetchConfig) -> str:
+def _alphafold_url(accession: str, entry: str) -> str:
     """Ask the AlphaFold DB API where the mmCIF file of ``entry`` is: file names change with every model version."""
     what = f"AlphaFold model {entry}"
-    api = config.alphafold_api.format(accession=accession)
-    answer = read_json(api, what, config.timeout)
+    answer = read_json(ALPHAFOLD_API.format(accession=accession), what, TIMEOUT)
     models = [model for model in answer if isinstance(model, dict)] if isinstance(answer, list) else []
     for model in models:
         if entry in (model.get("entryId"), model.get("modelEntityId")) and isinstance(model.get("cifUrl"), str):

@@ -10,17 +10,20 @@ import pytest
 from local_server import Server
 
 from s2p.errors import FetchError
+from s2p.io import fetch
 from s2p.io.downloads import cache_folder
-from s2p.io.fetch import FetchConfig, classify, fetch_structure
+from s2p.io.fetch import classify, fetch_structure
 
 CIF = b"# comment\ndata_1ABC\n_cell.length_a 10\n"
 CIF_GZ = gzip.compress(CIF * 100)
 
 
-def config(server: Server) -> FetchConfig:
-    return FetchConfig(
-        timeout=5.0, max_bytes=1 << 20, pdb_url=server.url + "/pdb/{id}.cif.gz", alphafold_api=server.url + "/api/{accession}"
-    )
+@pytest.fixture(autouse=True)
+def served_here(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fetch, "TIMEOUT", 5.0)
+    monkeypatch.setattr(fetch, "MAX_BYTES", 1 << 20)
+    monkeypatch.setattr(fetch, "PDB_URL", server.url + "/pdb/{id}.cif.gz")
+    monkeypatch.setattr(fetch, "ALPHAFOLD_API", server.url + "/api/{accession}")
 
 
 def leftovers(folder: Path) -> list[str]:
@@ -58,11 +61,11 @@ def test_classify(text, kind):
 
 def test_pdb_entry_is_fetched_once(server, tmp_path):
     server.body("/pdb/1abc.cif.gz", CIF_GZ)
-    path = fetch_structure("1ABC", tmp_path, config(server))
+    path = fetch_structure("1ABC", tmp_path)
     assert path == tmp_path / "1abc.cif.gz"
     assert path.read_bytes() == CIF_GZ
-    assert fetch_structure("1abc", tmp_path, config(server)) == path
-    assert fetch_structure("pdb_00001abc", tmp_path, config(server)) == path
+    assert fetch_structure("1abc", tmp_path) == path
+    assert fetch_structure("pdb_00001abc", tmp_path) == path
     assert server.asked == ["/pdb/1abc.cif.gz"]
     assert leftovers(tmp_path) == ["1abc.cif.gz"]
 
@@ -70,27 +73,27 @@ def test_pdb_entry_is_fetched_once(server, tmp_path):
 def test_default_folder_is_the_cache(server, tmp_path, monkeypatch):
     monkeypatch.setenv("S2P_CACHE", str(tmp_path / "cache"))
     server.body("/pdb/1abc.cif.gz", CIF_GZ)
-    assert fetch_structure("1abc", config=config(server)) == tmp_path / "cache" / "structures" / "1abc.cif.gz"
+    assert fetch_structure("1abc") == tmp_path / "cache" / "structures" / "1abc.cif.gz"
     monkeypatch.delenv("S2P_CACHE")
     assert cache_folder().name == "s2p"
 
 
 def test_unknown_entry(server, tmp_path):
     with pytest.raises(FetchError, match=r"PDB entry 9zzz: not found at 127\.0\.0\.1"):
-        fetch_structure("9zzz", tmp_path, config(server))
+        fetch_structure("9zzz", tmp_path)
     assert leftovers(tmp_path) == []
 
 
 def test_server_error_is_not_called_unknown(server, tmp_path):
     server.answers["/pdb/1abc.cif.gz"] = lambda handler: handler.send_error(503)
     with pytest.raises(FetchError, match="status 503; try again later; a structure file works without a network"):
-        fetch_structure("1abc", tmp_path, config(server))
+        fetch_structure("1abc", tmp_path)
 
 
 @pytest.mark.parametrize("identifier", ["../../etc/passwd", "1ab", "AF-P69441-F1/../../x", "file:///etc/passwd", ""])
 def test_what_is_no_identifier_is_not_asked_for(server, tmp_path, identifier):
     with pytest.raises(FetchError, match="is no PDB id"):
-        fetch_structure(identifier, tmp_path, config(server))
+        fetch_structure(identifier, tmp_path)
     assert server.asked == []
 
 
@@ -107,7 +110,7 @@ def test_what_is_no_identifier_is_not_asked_for(server, tmp_path, identifier):
 def test_content_is_checked(server, tmp_path, content, why):
     server.body("/pdb/1abc.cif.gz", content)
     with pytest.raises(FetchError, match=why):
-        fetch_structure("1abc", tmp_path, config(server))
+        fetch_structure("1abc", tmp_path)
     assert leftovers(tmp_path) == []
 
 
@@ -121,17 +124,17 @@ def models(server: Server, **changes: object) -> bytes:
 def test_alphafold_goes_where_the_api_says(server, tmp_path, identifier):
     server.body("/api/P69441", models(server))
     server.body("/files/x-model_v9.cif", CIF)
-    path = fetch_structure(identifier, tmp_path, config(server))
+    path = fetch_structure(identifier, tmp_path)
     assert path == tmp_path / "AF-P69441-F1.cif"
     assert path.read_bytes() == CIF
-    assert fetch_structure(identifier, tmp_path, config(server)) == path
+    assert fetch_structure(identifier, tmp_path) == path
     assert server.asked == ["/api/P69441", "/files/x-model_v9.cif"]
 
 
 def test_alphafold_file_name_is_ours(server, tmp_path):
     server.body("/api/P69441", models(server, cifUrl=server.url + "/files/..%2F..%2Fevil.cif"))
     server.body("/files/..%2F..%2Fevil.cif", CIF)
-    fetch_structure("P69441", tmp_path / "cache", config(server))
+    fetch_structure("P69441", tmp_path / "cache")
     assert leftovers(tmp_path) == ["AF-P69441-F1.cif"]
 
 
@@ -139,7 +142,7 @@ def test_alphafold_file_name_is_ours(server, tmp_path):
 def test_alphafold_address_must_be_https(server, tmp_path, url):
     server.body("/api/P69441", models(server, cifUrl=url))
     with pytest.raises(FetchError, match="refused"):
-        fetch_structure("P69441", tmp_path, config(server))
+        fetch_structure("P69441", tmp_path)
     assert server.asked == ["/api/P69441"]
 
 
@@ -158,15 +161,15 @@ def test_alphafold_address_must_be_https(server, tmp_path, url):
 def test_alphafold_answers_that_make_no_sense(server, tmp_path, answer, why):
     server.body("/api/P69441", answer)
     with pytest.raises(FetchError, match=why):
-        fetch_structure("P69441", tmp_path, config(server))
+        fetch_structure("P69441", tmp_path)
 
 
 def test_alphafold_unknown_accession(server, tmp_path):
     with pytest.raises(FetchError, match="AF-P69441-F1: not found"):
-        fetch_structure("P69441", tmp_path, config(server))
+        fetch_structure("P69441", tmp_path)
 
 
 def test_alphafold_missing_fragment(server, tmp_path):
     server.body("/api/P69441", models(server))
     with pytest.raises(FetchError, match="AF-P69441-F2: AlphaFold DB lists no such model"):
-        fetch_structure("AF-P69441-F2", tmp_path, config(server))
+        fetch_structure("AF-P69441-F2", tmp_path)

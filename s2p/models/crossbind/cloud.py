@@ -16,8 +16,8 @@ LETTERS = "GAVLIMCSTNQDEKRHFYWPX"
 """Residue types in the order of the public code; what is none of the twenty is X."""
 ELEMENTS = ("N", "C", "O", "S", "H", "other")
 N_TYPES, N_ELEMENTS = len(LETTERS), len(ELEMENTS)
-_TYPE = np.full(128, LETTERS.index("X"))
-_TYPE[[ord(letter) for letter in LETTERS]] = np.arange(N_TYPES)
+_TYPES = {letter: k for k, letter in enumerate(LETTERS)}
+_ELEMENTS = {symbol: k for k, symbol in enumerate(ELEMENTS)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,11 +53,8 @@ def cloud_of(structure: Structure, config: CrossBindConfig | None = None) -> Clo
     slot = np.arange(len(owner)) - first
     few = slot < slots
     kept, owner, slot = kept[few], owner[few], slot[few]
-    code = np.array([ord(letter) for letter in letters.tolist()], dtype=np.int64)
-    types = np.where(code < len(_TYPE), _TYPE[np.minimum(code, len(_TYPE) - 1)], LETTERS.index("X"))
-    element = np.full(len(kept), N_ELEMENTS - 1, dtype=np.int64)
-    for k, symbol in enumerate(ELEMENTS[:-1]):
-        element[atoms.element[kept] == symbol] = k
+    types = np.array([_TYPES.get(letter, _TYPES["X"]) for letter in letters.tolist()], dtype=np.int64)
+    element = np.array([_ELEMENTS.get(x, _ELEMENTS["other"]) for x in atoms.element[kept].tolist()], dtype=np.int64)
     coord = atoms.coord[kept].astype(np.float64)
     return Cloud(
         coord - coord.mean(axis=0), types[owner], element, owner, slot, np.zeros(len(kept), np.int64), len(structure.residues)
