@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from course.charts import small_png
-from s2p.models.pocketgen.atoms import LETTERS, slot_mask
+from s2p.models.pocketgen.atoms import LETTERS, SLOT_MASK
 from s2p.models.pocketgen.data import LigandAtoms, Pocket
 from s2p.models.pocketgen.design import Design, Measures
 from s2p.models.pocketgen.geometry import BONDED, Geometry
@@ -45,7 +45,7 @@ def pocket_overlay(
     figure = Figure(figsize=(3.9 * len(drawn), 4.1), dpi=90, facecolor="white", layout="constrained")
     for k, (ax, (label, types, x)) in enumerate(zip(np.atleast_1d(figure.subplots(1, len(drawn))), drawn, strict=True)):
         _sticks(ax, geometry, native, (coord - middle) @ axes.T, present, OUTSIDE, "native")
-        _sticks(ax, geometry, types, (np.asarray(x) - middle) @ axes.T, slot_mask()[types], POCKETS[k], label)
+        _sticks(ax, geometry, types, (np.asarray(x) - middle) @ axes.T, SLOT_MASK[types], POCKETS[k], label)
         ligand = (pocket.ligand - middle) @ axes.T
         ax.plot(ligand[:, 0], ligand[:, 1], ".", color=LIGAND, markersize=6, label="ligand")
         ax.set_aspect("equal")

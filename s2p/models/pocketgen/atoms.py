@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import numpy as np
 from numpy.typing import NDArray
 
 from s2p.structure.reading import Structure
 
 __all__ = [
+    "ATOM_CODES",
     "ATOM_NAMES",
     "BACKBONE",
     "CHIRAL",
@@ -19,13 +18,12 @@ __all__ = [
     "N_TYPES",
     "RESIDUES",
     "SLOTS",
-    "atom_codes",
+    "SLOT_ELEMENTS",
+    "SLOT_MASK",
     "flat_ring",
     "ligand_bonds",
     "ligand_features",
     "slot_arrays",
-    "slot_elements",
-    "slot_mask",
 ]
 
 _SIDE_CHAINS = {
@@ -59,36 +57,21 @@ SLOTS = {name: (*BACKBONE, *rest.split()) for name, rest in _SIDE_CHAINS.items()
 N_SLOTS, N_TYPES = 14, 21
 ATOM_NAMES = tuple(dict.fromkeys(name for names in SLOTS.values() for name in names))
 """Code 1 and up; 0 is an atom without a name yet."""
+_SLOT_NAMES = np.array([(*names, *[""] * (N_SLOTS - len(names))) for names in (BACKBONE, *SLOTS.values())])
+SLOT_ELEMENTS = _SLOT_NAMES.astype("<U1")
+"""(21, 14) element in each slot, empty where there is none; of a type that is still open those of the backbone."""
+SLOT_MASK = (_SLOT_NAMES != "") | (np.arange(N_TYPES) == 0)[:, None]
+"""(21, 14) which slots a residue of each type has; all of them where the type is still open."""
+ATOM_CODES = np.array(
+    [[0] * N_SLOTS, *[[ATOM_NAMES.index(x) + 1 if x else 0 for x in names] for names in _SLOT_NAMES[1:].tolist()]]
+)
+"""(21, 14) code of the atom name in each slot; 0 where the type is still open."""
 CHIRAL = (("CA", "N", "C", "CB"), ("CB", "CA", "OG1", "CG2"), ("CB", "CA", "CG1", "CG2"))
 """Centre and three neighbours of the chiral carbons: of all residues but glycine, of threonine, of isoleucine."""
 
 _ELEMENTS = ("C", "N", "O", "F", "P", "S", "CL")
 _RULES = 8
 N_LIGAND_FEATURES = len(_ELEMENTS) + _RULES
-
-
-@lru_cache(maxsize=1)
-def slot_mask() -> NDArray[np.bool_]:
-    """(21, 14) which slots a residue of each type has; all of them where the type is still open."""
-    mask = np.ones((N_TYPES, N_SLOTS), bool)
-    for k, names in enumerate(SLOTS.values(), start=1):
-        mask[k, len(names) :] = False
-    return mask
-
-
-@lru_cache(maxsize=1)
-def atom_codes() -> NDArray[np.int64]:
-    """(21, 14) code of the atom name in each slot; 0 where the type is still open."""
-    codes = np.zeros((N_TYPES, N_SLOTS), np.int64)
-    for k, names in enumerate(SLOTS.values(), start=1):
-        codes[k, : len(names)] = [1 + ATOM_NAMES.index(name) for name in names]
-    return codes
-
-
-@lru_cache(maxsize=1)
-def slot_elements() -> NDArray[np.str_]:
-    """(21, 14) element in each slot, empty where there is none; of a type that is still open those of the backbone."""
-    return np.array([[name[0] for name in names] + [""] * (N_SLOTS - len(names)) for names in (BACKBONE, *SLOTS.values())])
 
 
 def slot_arrays(structure: Structure) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.bool_]]:

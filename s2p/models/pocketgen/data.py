@@ -15,7 +15,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from s2p.errors import S2PError
 from s2p.language.esm import encode_layer, tokenize
-from s2p.models.pocketgen.atoms import LETTERS, N_SLOTS, ligand_features, slot_arrays, slot_mask
+from s2p.models.pocketgen.atoms import LETTERS, N_SLOTS, SLOT_MASK, ligand_features, slot_arrays
 from s2p.models.pocketgen.config import PocketConfig
 from s2p.models.pocketgen.geometry import peptide_bonds
 from s2p.models.pocketgen.surroundings.counts import beside, environment
@@ -332,7 +332,7 @@ def collate(
     for k, p in enumerate(pockets):
         kind, slot, coord = p.types.copy(), p.present.copy(), p.coord.astype(np.result_type(p.coord, starts[k]))
         kind[p.pocket] = 0 if types is None else types[k]
-        slot[p.pocket] = slot_mask()[kind[p.pocket]]
+        slot[p.pocket] = SLOT_MASK[kind[p.pocket]]
         coord[p.pocket] = starts[k]
         kinds.append(kind)
         slots.append(slot)

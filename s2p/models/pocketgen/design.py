@@ -12,7 +12,7 @@ from scipy.spatial import cKDTree
 from scipy.spatial.distance import pdist
 from torch import nn
 
-from s2p.models.pocketgen.atoms import LETTERS, slot_elements, slot_mask
+from s2p.models.pocketgen.atoms import LETTERS, SLOT_ELEMENTS, SLOT_MASK
 from s2p.models.pocketgen.checkpoint import PocketGenCheckpoint
 from s2p.models.pocketgen.config import DesignConfig, PocketConfig
 from s2p.models.pocketgen.data import (
@@ -180,7 +180,7 @@ def whole(pocket: Pocket, design: Design) -> tuple[NDArray[np.int64], NDArray[np
     """Types (R,), atoms (R, 14, 3) Å and which there are (R, 14), of pocket and context with the design in place."""
     types, coord, there = pocket.types.copy(), pocket.coord.astype(np.float64), pocket.present.copy()
     types[pocket.pocket], coord[pocket.pocket] = design.types, design.coord
-    there[pocket.pocket] = slot_mask()[design.types]
+    there[pocket.pocket] = SLOT_MASK[design.types]
     return types, coord, there
 
 
@@ -188,7 +188,7 @@ def cleaned(checkpoint: PocketGenCheckpoint, pocket: Pocket, design: Design) -> 
     """(P, 14, 3) Å of a design after the clean-up (:func:`s2p.models.pocketgen.geometry.idealise`)."""
     types, coord, there = whole(pocket, design)
     ideal = ideal_of(checkpoint.geometry, types, pocket.pocket, pocket.links)
-    polar = np.isin(slot_elements()[types], ("N", "O"))
+    polar = np.isin(SLOT_ELEMENTS[types], ("N", "O"))
     ligand = pocket.ligand, np.asarray((pocket.features[:, 1:3] > 0).any(axis=1))
     return idealise(coord, there, polar, pocket.pocket, ideal, ligand)[pocket.pocket]
 

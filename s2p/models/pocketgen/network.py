@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from s2p.models.pocketgen.atoms import ATOM_NAMES, N_LIGAND_FEATURES, N_SLOTS, N_TYPES, atom_codes
+from s2p.models.pocketgen.atoms import ATOM_CODES, ATOM_NAMES, N_LIGAND_FEATURES, N_SLOTS, N_TYPES
 from s2p.models.pocketgen.config import PocketGenConfig
 from s2p.models.pocketgen.data import Batch
 from s2p.models.pocketgen.layers import LIGAND_OFFSET, MAX_OFFSET, BilevelLayer, Keys, Queries, zeroed
@@ -110,7 +110,7 @@ class PocketGen(nn.Module):
         self.surroundings = SurroundingsHeads(config.language_width, config.surroundings_width, config.surroundings_heads)
         self.trace = TraceNet(config.trace_width)
         """What it says is counted from before a batch is made: see :func:`s2p.models.pocketgen.data.make_pocket`."""
-        self.register_buffer("names", torch.from_numpy(atom_codes()), persistent=False)
+        self.register_buffer("names", torch.from_numpy(ATOM_CODES), persistent=False)
 
     def _embed(self, batch: Batch) -> Tensor:
         """(R, 14, d)."""

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from s2p.models.pocketgen.atoms import slot_elements, slot_mask
+from s2p.models.pocketgen.atoms import SLOT_ELEMENTS, SLOT_MASK
 from s2p.models.pocketgen.data import LigandAtoms, Pocket
 from s2p.models.pocketgen.design import Design, Measures, diversity
 from s2p.models.pocketgen.scores import Scores, asked
@@ -49,7 +49,7 @@ def design_page(
     scene = {
         "backbone": _trace(structure),
         "native": _sticks(native, pocket.coord[pocket.pocket], pocket.present[pocket.pocket]),
-        "designs": [_sticks(d.types, d.coord, slot_mask()[d.types]) for d in designs],
+        "designs": [_sticks(d.types, d.coord, SLOT_MASK[d.types]) for d in designs],
         "ligand": xyz_text(ligand.element.tolist(), ligand.coord),
         "colors": colors,
         "cartoon": CARTOON,
@@ -108,7 +108,7 @@ def _trace(structure: Structure) -> str:
 
 def _sticks(types: NDArray[np.int64], coord: NDArray[np.floating], there: NDArray[np.bool_]) -> str:
     """The atoms that are there of (P,) types and (P, 14, 3) Å, for the viewer."""
-    return xyz_text(slot_elements()[types][there].tolist(), coord[there])
+    return xyz_text(SLOT_ELEMENTS[types][there].tolist(), coord[there])
 
 
 def xyz_text(elements: Sequence[str], coord: NDArray[np.floating]) -> str:

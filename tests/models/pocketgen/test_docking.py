@@ -16,7 +16,7 @@ from pocketgen_reference import RECORD, complex_of, vina_says
 from s2p.errors import S2PError
 from s2p.models.pocketgen import docking as pocketgen_docking
 from s2p.models.pocketgen import ligand as pocketgen_ligand
-from s2p.models.pocketgen.atoms import RESIDUES, SLOTS, slot_mask
+from s2p.models.pocketgen.atoms import RESIDUES, SLOT_MASK, SLOTS
 from s2p.models.pocketgen.design import Design
 from s2p.models.pocketgen.docking import (
     METALS,
@@ -92,7 +92,7 @@ def test_a_design_takes_the_natives_place() -> None:
     structure, _, pocket = complex_of("4CUP.cif")
     own = pocket.types[pocket.pocket]
     native = Design(own, np.eye(20)[own - 1], pocket.coord[pocket.pocket].astype(float), pocket.ligand)
-    assert pocket.present[pocket.pocket].sum() == slot_mask()[own].sum()
+    assert pocket.present[pocket.pocket].sum() == SLOT_MASK[own].sum()
     before, after = (receptor_atoms(structure, pocket, d) for d in (None, native))
     rows = [
         sorted(zip(x.coord.round(3).tolist(), x.element.tolist(), x.donor.tolist(), x.acceptor.tolist(), strict=True))

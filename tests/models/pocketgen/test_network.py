@@ -9,7 +9,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from s2p.models.pocketgen.atoms import ATOM_NAMES, RESIDUES, SLOTS, atom_codes, ligand_bonds, ligand_features, slot_mask
+from s2p.models.pocketgen.atoms import ATOM_CODES, ATOM_NAMES, RESIDUES, SLOT_MASK, SLOTS, ligand_bonds, ligand_features
 from s2p.models.pocketgen.config import PocketGenConfig
 from s2p.models.pocketgen.data import Batch, LigandAtoms, Pocket, collate, make_pocket, start_ligand, start_pocket
 from s2p.models.pocketgen.layers import NEVER, BilevelLayer, Keys, Queries, shorten
@@ -219,11 +219,11 @@ def test_three_atoms_of_a_block_and_all_blocks_share_the_attention() -> None:
 
 def test_slots_follow_the_alphabet_of_residues() -> None:
     assert list(RESIDUES) == sorted(RESIDUES)
-    assert slot_mask()[0].all()
-    assert slot_mask().sum(axis=1).tolist()[1:] == [5, 11, 8, 8, 6, 9, 9, 4, 10, 8, 8, 9, 8, 11, 7, 6, 7, 14, 12, 7]
+    assert SLOT_MASK[0].all()
+    assert SLOT_MASK.sum(axis=1).tolist()[1:] == [5, 11, 8, 8, 6, 9, 9, 4, 10, 8, 8, 9, 8, 11, 7, 6, 7, 14, 12, 7]
     assert max(map(len, SLOTS.values())) == 14
-    assert (atom_codes()[0] == 0).all()
-    assert ATOM_NAMES[atom_codes()[18, 13] - 1] == "CH2"
+    assert (ATOM_CODES[0] == 0).all()
+    assert ATOM_NAMES[ATOM_CODES[18, 13] - 1] == "CH2"
 
 
 def test_roles_of_ligand_atoms() -> None:
