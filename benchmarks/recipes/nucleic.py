@@ -13,7 +13,7 @@ from torch import Tensor
 
 from s2p.config import Checked, Share
 from s2p.datasets.labelled import LabelledChain
-from s2p.datasets.splits import Method, cluster, drawn
+from s2p.datasets.splits import cluster, drawn
 from s2p.errors import S2PError
 from s2p.evaluation.intervals import Summary, bootstrap, bootstrap_mean
 from s2p.evaluation.residues import ResidueFigures, residue_figures
@@ -82,7 +82,7 @@ class CrossBindSequenceConfig(Checked):
 
 
 def split_chains(
-    chains: Sequence[LabelledChain], config: CrossBindSequenceConfig | None = None, *, method: Method = "auto"
+    chains: Sequence[LabelledChain], config: CrossBindSequenceConfig | None = None
 ) -> tuple[list[LabelledChain], list[LabelledChain]]:
     """Training and validation chains: whole clusters of homologues, by a hash of the cluster's smallest sequence.
 
@@ -101,7 +101,7 @@ def split_chains(
     config = config or CrossBindSequenceConfig()
     names = {str(k): c.sequence for k, c in enumerate(chains)}
     held: set[int] = set()
-    for group in cluster(names, identity=config.identity, coverage=config.coverage, method=method):
+    for group in cluster(names, identity=config.identity, coverage=config.coverage):
         smallest = min(names[name] for name in group)
         draw = drawn(f"{config.salt}:{smallest}")
         if draw < config.validation:

@@ -159,22 +159,27 @@ def _table(run: Run, figures: dict[str, dict[str, Summary]], costs: dict[str, Co
     config = run.config
     first = next(iter(run.records.values()), [])
     blank = sum(r.protein.status != "unreadable" and "1" not in r.labels for r in first)
+    n, sites = len(first), sum(len(r.sites) for r in first)
+    name = ", ".join(filter(None, (run.facts["dataset"], run.facts["split"])))
     lines = [
-        f"{run.facts['dataset']}{', ' * bool(run.facts['split'])}{run.facts['split']}: {len(first)} proteins, "
-        f"{sum(len(r.sites) for r in first)} sites" + (f"; {blank} proteins have none" if blank else "")
+        f"{name}: {n} protein{'s' * (n != 1)}, {sites} site{'s' * (sites != 1)}" + f"; none in {blank} of them" * bool(blank)
     ]
-    if any(table for table in figures.values()):
-        lines.append(
-            "Share of sites found, each by itself, with 95 % intervals. DCC: from a pocket's centre to the ligand's centroid;"
-        )
+    if not any(r.sites for r in first) and any("1" in r.labels for r in first):
+        lines.append("Only the union of the sites of a protein is labelled: there are figures of residues, and none of sites.")
+    elif any(figures.values()):
+        lines.append("Share of sites found, each by itself, with 95 % intervals. DCC: pocket's centre to the ligand's centroid;")
         lines.append("DCC CA: to the mean CA of the site's residues, as published; DCA: to the ligand's closest atom.")
     for name, table in figures.items():
-        lines += ["", f"{name[:40]:<40}" + "".join(f"{f'top {rank}':<22}" for rank in config.ranks)]
+        lines += ["", f"{name[-39:]:<40}" + "".join(f"{f'top {rank}':<22}" for rank in config.ranks)]
         for measure, cutoff in product(("dcc", "dcc CA", "dca"), (config.strict_hit, config.loose_hit)):
             row = [table.get(recall_name(measure, cutoff, rank)) for rank in config.ranks]
             if not all(cell is None or isnan(cell.value) for cell in row):
                 lines.append(f"{f'  {measure.upper()} < {cutoff:g} Å':<40}" + "".join(f"{cell!s:<22}" for cell in row))
-        for group in (("PFI", "merging", "sites missed"), ("residue average precision", "residue MCC")):
+        for group in (
+            ("PFI", "merging", "sites missed"),
+            ("best residue overlap",),
+            ("residue average precision", "residue MCC"),
+        ):
             if known := [f"{key} {table[key]}" for key in group if key in table and not isnan(table[key].value)]:
                 lines.append("  " + "; ".join(known))
         spent = costs[name]

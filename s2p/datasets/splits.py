@@ -18,19 +18,15 @@ from s2p.datasets.labelled import Complex
 from s2p.errors import S2PError
 from s2p.io.files import read_csv
 
-__all__ = ["COVERAGE", "IDENTITY", "Method", "cluster", "drawn", "homologous", "read_splits", "search_method", "split_complexes"]
+__all__ = ["COVERAGE", "IDENTITY", "cluster", "drawn", "homologous", "read_splits", "search_method", "split_complexes"]
 
-Method = Literal["auto", "mmseqs2", "kmer"]
-"""``auto``: mmseqs2 where it is on the PATH."""
 IDENTITY, COVERAGE = 0.3, 0.5
 """Chains that share this much of their sequence are relatives: they are never on both sides of a split."""
 
 
-def search_method(method: Method = "auto") -> Literal["mmseqs2", "kmer"]:
-    """What sequences are compared with: ``auto`` resolved. Record it beside a split: the two agree well, but not fully."""
-    if method == "auto":
-        return "mmseqs2" if shutil.which("mmseqs") else "kmer"
-    return method
+def search_method() -> Literal["mmseqs2", "kmer"]:
+    """What sequences are compared with. Record it beside a split: the two agree well, but not fully."""
+    return "mmseqs2" if shutil.which("mmseqs") else "kmer"
 
 
 def drawn(text: str) -> float:
@@ -39,20 +35,15 @@ def drawn(text: str) -> float:
 
 
 def homologous(
-    queries: Mapping[str, str],
-    targets: Mapping[str, str],
-    *,
-    identity: float = IDENTITY,
-    coverage: float = COVERAGE,
-    method: Method = "auto",
+    queries: Mapping[str, str], targets: Mapping[str, str], *, identity: float = IDENTITY, coverage: float = COVERAGE
 ) -> dict[str, set[str]]:
     """Targets that share sequence with a query, by mmseqs2 at its highest sensitivity or by the k-mer search.
 
     A hit has at least the share ``identity`` of identical residues over an alignment that covers at least the share ``coverage``
     of the shorter sequence. Queries and targets are given as id -> sequence; returned is target id -> ids of the queries it hits
-    (targets without hits are absent). :class:`S2PError` if mmseqs2 is asked for and not installed, or fails.
+    (targets without hits are absent). :class:`S2PError` if mmseqs2 fails.
     """
-    if search_method(method) == "kmer":
+    if search_method() == "kmer":
         hits = search(list(queries.values()), list(targets.values()))
         pairs = [(hit.query, hit.target, hit.length) for hit in hits if hit.identity >= identity]
     else:
@@ -100,12 +91,10 @@ def split_complexes(complexes: Sequence[Complex], *, always_test: Iterable[str] 
     return {x.key: "unused" if max(reserved[c] for c in x.clusters) > level[x.key] else names[level[x.key]] for x in complexes}
 
 
-def cluster(
-    sequences: Mapping[str, str], *, identity: float = 0.95, coverage: float = 0.8, method: Method = "auto"
-) -> list[list[str]]:
+def cluster(sequences: Mapping[str, str], *, identity: float = 0.95, coverage: float = 0.8) -> list[list[str]]:
     """Groups of ids, the representative first: identical enough to it over enough of both sequences."""
     names, texts = list(sequences), list(sequences.values())
-    if search_method(method) == "kmer":
+    if search_method() == "kmer":
         pairs = [
             (hit.query, hit.target)
             for hit in search(texts)
@@ -126,15 +115,10 @@ def cluster(
 
 def _mmseqs(arguments: list[str], inputs: Mapping[str, Mapping[str, str]], output: str) -> list[list[str]]:
     """Run mmseqs2 over FASTA files, in which sequences are named by their number; the rows of the table it writes."""
-    program = shutil.which("mmseqs")
-    if program is None:
-        raise S2PError(
-            "mmseqs2 was asked for and is not installed: apt install mmseqs2, conda install -c bioconda mmseqs2, or method kmer"
-        )
     with tempfile.TemporaryDirectory() as folder:
         for name, table in inputs.items():
             (Path(folder) / name).write_text("".join(f">{k}\n{sequence}\n" for k, sequence in enumerate(table.values())))
-        done = subprocess.run([program, *arguments], cwd=folder, capture_output=True, text=True, check=False)
+        done = subprocess.run(["mmseqs", *arguments], cwd=folder, capture_output=True, text=True, check=False)
         if done.returncode:
             raise S2PError(f"mmseqs2 failed: {done.stderr.strip()[-300:]}")
         return [line.split("\t") for line in (Path(folder) / output).read_text().splitlines()]

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from s2p.config import Empty
 from s2p.datasets.label_files import Annotation, place_sites, read_annotations, structure_file
-from s2p.datasets.labelled import read_complexes, read_ligand
+from s2p.datasets.labelled import Complex, read_complexes, read_ligand
 from s2p.datasets.splits import read_splits
 from s2p.errors import S2PError
 from s2p.io.files import read_csv, read_text
@@ -23,7 +23,7 @@ from s2p.structure.files.formats import read_sdf_ligand
 from s2p.structure.ligands import relevant_ligands
 from s2p.structure.reading import Structure, is_structure_file, read_structure, stem
 
-__all__ = ["Case", "CaseSet", "Truth", "find_cases"]
+__all__ = ["Case", "CaseSet", "Truth", "complex_case", "find_cases", "labelled_cases"]
 
 RELATED = {"1ia1": "1s3v"}
 """Bundled structures that are one cluster: both are dihydrofolate reductase (data/README.md)."""
@@ -174,7 +174,7 @@ def find_cases(
     else:
         head = read_text(table).lower().partition("\n")[0]
         of_ligands = "ligand_id" in head and "sequence" not in head
-        cases = _listed(table) if of_ligands else _labelled(table, Path(structures or table.parent))
+        cases = _listed(table) if of_ligands else labelled_cases(table, Path(structures or table.parent))
     if not cases:
         raise S2PError(f"{folder}: nothing to evaluate on in it" + (f" for the split {split!r}" if split else ""))
     if empty != "use":
@@ -206,11 +206,12 @@ def _complexes(folder: Path, split: str, table: Path) -> list[Case]:
     place = read_splits(table)
     if split not in place.values():
         raise S2PError(f"{table}: there is no split {split!r}; it has {', '.join(sorted(set(place.values())))}")
-    return [
-        Case(x.key, x.clusters[0], x.protein, "files", tuple(map(str, x.ligands)))
-        for x in read_complexes(folder)
-        if place.get(x.key) == split
-    ]
+    return [complex_case(x) for x in read_complexes(folder) if place.get(x.key) == split]
+
+
+def complex_case(x: Complex) -> Case:
+    """A complex, whose every ligand file is a site."""
+    return Case(x.key, x.clusters[0], x.protein, "files", tuple(map(str, x.ligands)))
 
 
 def _ligysis(folder: Path, split: str, table: Path | None) -> list[Case]:
@@ -239,7 +240,8 @@ def _listed(table: Path) -> list[Case]:
     ]
 
 
-def _labelled(table: Path, folder: Path) -> list[Case]:
+def labelled_cases(table: Path, folder: Path) -> list[Case]:
+    """The structures in ``folder`` that a label file names, whose every line is a site; :class:`S2PError` if one is missing."""
     lines: dict[str, list[Annotation]] = {}
     for a in read_annotations(table):
         if not a.chain:

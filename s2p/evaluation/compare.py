@@ -106,7 +106,7 @@ def evaluate_complex(
         dice=dice,
         iou=iou,
     )
-    return ComplexResult(protein, tuple(rows), config)
+    return ComplexResult(protein, tuple(rows))
 
 
 def _volume_overlaps(
@@ -118,14 +118,10 @@ def _volume_overlaps(
     def cells(points: NDArray[np.floating]) -> NDArray[np.int64]:
         return voxels(points, config.grid_radius, origin, config.grid)
 
-    values = []
-    for ligand in ligands:
-        if not len(ligand):
-            values.append(float("nan"))
-            continue
-        if not len(centers):
-            values.append(0.0)
-            continue
+    def value(ligand: NDArray[np.floating]) -> float:
+        if not len(ligand) or not len(centers):
+            return 0.0 if len(ligand) else float("nan")
         points = prediction.pockets[int(np.linalg.norm(centers - site_center(ligand), axis=1).argmin())].points
-        values.append(volume_overlap(cells(ligand), cells(points)) if len(points) else float("nan"))
-    return values
+        return volume_overlap(cells(ligand), cells(points)) if len(points) else float("nan")
+
+    return [value(ligand) for ligand in ligands]

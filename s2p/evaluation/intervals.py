@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.stats import binomtest
 
 from s2p.evaluation.config import BenchmarkConfig
-from s2p.evaluation.rows import ComplexResult, ProteinRow, Rows, SiteRow
+from s2p.evaluation.rows import ComplexResult, ProteinRow, SiteRow
 
 __all__ = [
     "Difference",
@@ -172,14 +172,13 @@ def recall_name(measure: str, cutoff: float, rank: str) -> str:
     return f"{measure} < {cutoff:g} Å, top {rank}"
 
 
-def summarise(results: Sequence[Rows], config: BenchmarkConfig | None = None) -> dict[str, Summary]:
+def summarise(results: Sequence[ComplexResult], config: BenchmarkConfig | None = None) -> dict[str, Summary]:
     """Every figure of one predictor with its 95 % interval over clusters.
 
     Parameters
     ----------
     config
-        Default: that of the first result that knows its own. Its distances, ranks and overlaps are in the names; ranks and
-        overlaps were fixed when the results were made.
+        That of the results: distances, ranks and overlaps are in the names; ranks and overlaps were fixed when they were made.
 
     Returns
     -------
@@ -189,7 +188,7 @@ def summarise(results: Sequence[Rows], config: BenchmarkConfig | None = None) ->
     """
     import pandas as pd
 
-    config = config or next((x.config for x in results if isinstance(x, ComplexResult)), BenchmarkConfig())
+    config = config or BenchmarkConfig()
     sites = [row for result in results for row in result.sites]
     site = pd.DataFrame(sites, columns=list(SiteRow.__dataclass_fields__))
     protein = pd.DataFrame([result.protein for result in results], columns=list(ProteinRow.__dataclass_fields__))

@@ -78,17 +78,13 @@ def detections(
     """
     t = np.asarray(true_centers, np.float64).reshape(-1, 3)
     p = np.asarray(predicted_centers, np.float64).reshape(-1, 3)[: len(t)]
-    taken = np.zeros(len(t), bool)
-    hits = 0
-    for center in p:
-        distance = np.linalg.norm(t - center, axis=1)
-        if one_to_one:
-            distance[taken] = np.inf
-        k = int(np.argmin(distance))
-        if distance[k] <= cutoff:
-            hits += 1
-            taken[k] = True
-    return Detections(hits, len(p) - hits, int((~taken).sum()))
+    distance = np.linalg.norm(t[:, None] - p[None], axis=2)
+    if one_to_one:
+        hits = int(matched_pockets(-distance, -cutoff).sum())
+        return Detections(hits, len(p) - hits, len(t) - hits)
+    hit = distance.min(axis=0, initial=np.inf) <= cutoff
+    found = np.unique(distance[:, hit].argmin(axis=0)) if hit.any() else ()
+    return Detections(int(hit.sum()), int((~hit).sum()), len(t) - len(found))
 
 
 def share_missed(true_sites: Sequence[ArrayLike], pockets: Sequence[ArrayLike]) -> float:
@@ -126,7 +122,7 @@ def matched_pockets(overlap: ArrayLike, cutoff: float = BenchmarkConfig.iou) -> 
         site = int(np.argmax(free[:, k]))
         if free[site, k] >= cutoff:
             matched[k] = True
-            free[site] = -1.0
+            free[site] = -np.inf
     return matched
 
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from s2p.evaluation.config import BenchmarkConfig
-
-__all__ = ["ComplexResult", "ProteinRow", "Rows", "SiteRow"]
+__all__ = ["ComplexResult", "ProteinRow", "SiteRow"]
 
 NAN = float("nan")
 
@@ -107,15 +105,8 @@ class ProteinRow:
 
 
 @dataclass(frozen=True, eq=False)
-class Rows:
+class ComplexResult:
     """One protein under one predictor: its row, and one for each of its true sites."""
 
     protein: ProteinRow
     sites: tuple[SiteRow, ...]
-
-
-@dataclass(frozen=True, eq=False)
-class ComplexResult(Rows):
-    """The same, with what it was measured by."""
-
-    config: BenchmarkConfig

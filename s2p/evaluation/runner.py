@@ -27,7 +27,7 @@ from s2p.evaluation.config import OURS, BenchmarkConfig
 from s2p.evaluation.guard import Seen
 from s2p.evaluation.provenance import provenance
 from s2p.evaluation.residues import residue_figures
-from s2p.evaluation.rows import ProteinRow, Rows, SiteRow
+from s2p.evaluation.rows import ComplexResult, ProteinRow, SiteRow
 from s2p.io.files import file_stem, make_folder, sha256_file, write_text
 from s2p.io.processes import Answer, isolated
 from s2p.io.runtime import measure
@@ -39,7 +39,7 @@ __all__ = ["Configured", "Record", "Run", "evaluate_case", "load_named", "read_l
 
 
 @dataclass(frozen=True)
-class Record(Rows):
+class Record(ComplexResult):
     """A line of a run."""
 
     labels: str

@@ -10,16 +10,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from s2p.config import LabelConfig
-from s2p.datasets.label_files import Annotation, place_sites, read_annotations, structure_file
 from s2p.datasets.labelled import Complex, read_complexes
 from s2p.datasets.splits import COVERAGE, IDENTITY, cluster, read_splits, split_complexes
 from s2p.errors import S2PError
+from s2p.evaluation.cases import Case, complex_case, labelled_cases
 from s2p.io.runtime import progress_bar
 from s2p.language.cache import embed_residues
 from s2p.language.esm import LanguageOutput, ResidueModel, load_backbone
 from s2p.predictor import by_residue
-from s2p.structure.arrays import binding_residues
 from s2p.structure.reading import Structure
 from s2p.training.smoother import SmoothingExample
 
@@ -61,19 +59,21 @@ def read_known_sites(
     does not fit together, or one of the two would be empty.
     """
     source = Path(source)
-    table: dict[str, list[Annotation]] = {}
     if source.is_dir():
         found = read_complexes(source)
+        cases = [complex_case(x) for x in found]
     else:
-        table = _read_table(source)
-        found = _table_complexes(source, table, source.parent if structures is None else Path(structures), splits is None)
+        cases = labelled_cases(source, source.parent if structures is None else Path(structures))
+        found = _table_complexes(source, cases, splits is None)
     split = split_complexes(found) if splits is None else read_splits(Path(splits))
     if missing := [x.key for x in found if x.key not in split]:
         raise S2PError(f"{splits}: {len(missing)} structures are not in this split file, the first is {missing[0]}")
-    chosen = [x for x in found if split[x.key] in USED]
+    chosen = [(split[x.key], x.key, case) for x, case in zip(found, cases, strict=True) if split[x.key] in USED]
     result: dict[str, list[KnownSites]] = {name: [] for name in USED}
-    for x in progress_bar(chosen, "structures", quiet):
-        result[split[x.key]].append(_from_table(x, table[x.key], source) if table else _from_complex(x))
+    for name, key, case in progress_bar(chosen, "structures", quiet):
+        truth = case.read()
+        sites = tuple(site.astype(np.int64) for site in truth.sites or () if len(site))
+        result[name].append(KnownSites(key, truth.structure, sites))
     for name, items in result.items():
         if not items:
             raise S2PError(f"{source}: none of its {len(found)} structures is in the {name} split; add data or give a split file")
@@ -120,36 +120,14 @@ def frozen_model(name: str, weights: str | Path | None = None, *, device: str | 
     return model.to(device).eval()
 
 
-def _from_complex(x: Complex) -> KnownSites:
-    structure = x.read()
-    sites = (binding_residues(structure, coord, LabelConfig.cutoff).astype(np.int64) for coord in x.ligand_coords())
-    return KnownSites(x.key, structure, tuple(site for site in sites if len(site)))
-
-
-def _read_table(path: Path) -> dict[str, list[Annotation]]:
-    """Lines of a label file by structure, ``dataset/id``."""
-    table: dict[str, list[Annotation]] = {}
-    for a in read_annotations(path):
-        if not a.chain:
-            raise S2PError(f"{path}, line {a.line}: {a.id} has no chain; smoothing needs 'pdb;chain;TYPE;A12 G13;SEQUENCE' lines")
-        table.setdefault(f"{path.stem}/{a.pdb}", []).append(a)
-    return table
-
-
-def _table_complexes(path: Path, table: dict[str, list[Annotation]], folder: Path, clustered: bool) -> list[Complex]:
+def _table_complexes(path: Path, cases: Sequence[Case], clustered: bool) -> list[Complex]:
     """The structures that a label file names; their clusters are looked for only if they decide the split."""
-    files = {key: structure_file(folder, lines[0], path) for key, lines in table.items()}
     # Every annotated chain once: lines may be pockets.
-    sequences = {f"{key}|{a.chain}": a.sequence for key, lines in table.items() for a in lines}
+    sequences = {f"{path.stem}/{case.id}|{a.chain}": a.sequence for case in cases for a in case.lines}
     groups = cluster(sequences, identity=IDENTITY, coverage=COVERAGE) if clustered else []
     name = {k: group[0] for group in groups for k in group}
     found = []
-    for key, lines in table.items():
-        clusters = {name[f"{key}|{a.chain}"] for a in lines} if clustered else ()
-        found.append(Complex(path.stem, lines[0].pdb, files[key], (), tuple(sorted(clusters))))
+    for case in cases:
+        clusters = {name[f"{path.stem}/{case.id}|{a.chain}"] for a in case.lines} if clustered else ()
+        found.append(Complex(path.stem, case.id, case.path, (), tuple(sorted(clusters))))
     return found
-
-
-def _from_table(x: Complex, lines: Sequence[Annotation], table: Path) -> KnownSites:
-    structure, sites = place_sites(x.protein, lines, table)
-    return KnownSites(x.key, structure, tuple(site for site in sites if len(site)))

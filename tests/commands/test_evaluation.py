@@ -126,6 +126,22 @@ def test_every_site_by_itself_as_counted_by_hand(
     assert f"PFI {shown:.3f}" in said
 
 
+def test_where_sites_are_not_told_apart_there_are_figures_of_residues_only(
+    tmp_path: Path, examples: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "set" / "chains").mkdir(parents=True)
+    (tmp_path / "set" / "chains" / "x.cif").write_bytes((examples / "4CUP.cif").read_bytes())
+    sequence = read_structure(examples / "4CUP.cif").sequence()
+    head = "split,uniprot,chain_file,binding_residues_0based_uniprot,uniprot_sequence\n"
+    (tmp_path / "set" / "chains.csv").write_text(f"{head}validation,P1,x.cif,{sequence[4]}4 {sequence[90]}90,{sequence}\n")
+    command = ["evaluate", "--dataset", str(tmp_path / "set"), "--predictor", "awkward:Pieces", "-o", str(tmp_path / "run")]
+    assert main(command) == 0
+    said = capsys.readouterr().out
+    assert "1 protein, 0 sites\n" in said and "Only the union of the sites of a protein is labelled" in said
+    assert "DCC" not in said and "PFI" not in said
+    assert not any("dcc" in figure for figure in pd.read_csv(tmp_path / "run" / "summary.csv").figure)
+
+
 def test_a_model_fine_tuned_on_a_relative_is_refused_wherever_it_stands(
     tmp_path: Path, examples: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from s2p.errors import S2PError
 from s2p.evaluation.cases import Case, find_cases
-from s2p.structure.ligands import ligand_labels
+from s2p.structure.ligands import ligand_labels, relevant_ligands
 from s2p.structure.reading import read_structure
 
 HEADER = "dataset,id,status,flag\n"
@@ -93,6 +93,44 @@ def test_ligysis_labels_follow_the_alignment(tmp_path: Path, examples: Path) -> 
     assert truth.ligands == ()
     assert np.flatnonzero(truth.labels).tolist() == [4, 9]
     assert [c.id for c in find_cases(tmp_path, "train").cases] == ["P2"]
+
+
+def test_lines_of_a_label_file_are_sites(tmp_path: Path, examples: Path) -> None:
+    """Each by itself, but for lines that name one ligand of the file; structures beside the file or elsewhere."""
+    structure = read_structure(examples / "1hpv.pdb.gz")
+    one, two = structure.sequence("A"), structure.sequence("B")
+    (ligand,) = relevant_ligands(structure)
+    lines = [f"1hpv;A;{ligand.id};{one[24]}24 {one[26]}26;{one}", f"1HPV;A;site;{one[24]}24 {one[79]}79;{one}"]
+    lines += [f"1hpv;B;{ligand.id};{two[24]}24;{two}", f"1hpv;B;;;{two}"]
+    table = tmp_path / "labels.txt"
+    table.write_text("\n".join(lines).replace("1HPV", "1hpv"))
+    (case,) = find_cases(table, structures=examples).cases
+    truth = case.read()
+    assert truth.names == (ligand.id, "site (line 2)")
+    assert [site.tolist() for site in truth.sites or ()] == [[24, 26, len(one) + 24], [24, 79]]
+    np.testing.assert_array_equal(truth.ligands[0], ligand.coord)
+    assert truth.ligands[1].shape == (0, 3) and truth.structure.ligands == ()
+    assert np.flatnonzero(truth.labels).tolist() == [24, 26, 79, len(one) + 24]
+    with pytest.raises(S2PError, match="line 1: no structure file of 1hpv in .*--structures"):
+        find_cases(tmp_path)
+    (tmp_path / "1hpv.pdb.gz").write_bytes((examples / "1hpv.pdb.gz").read_bytes())
+    assert find_cases(tmp_path).cases[0].read().names == truth.names
+    table.write_text(f">1hpv\n{one}\n{'01' + '0' * (len(one) - 2)}\n")
+    with pytest.raises(S2PError, match="line 1: 1hpv has no chain"):
+        find_cases(table)
+    table.write_text(f"1hpv;A;x;{one[3]}2;{one[1:]}\n")
+    with pytest.raises(S2PError, match=r"labels.txt, line 1: the sequence of 1hpv_A \(98 residues\) is not that of the observed"):
+        find_cases(table).cases[0].read()
+
+
+def test_proteins_without_a_site_are_used_skipped_or_refused(tmp_path: Path, examples: Path) -> None:
+    for name in ("4CUP.cif", "1ubi.pdb.gz"):
+        (tmp_path / name).write_bytes((examples / name).read_bytes())
+    (tmp_path / "broken.pdb").write_text("HEADER    NOTHING\n")  # the run says so
+    assert [c.id for c in find_cases(tmp_path).cases] == ["1ubi", "4CUP", "broken"]
+    assert [c.id for c in find_cases(tmp_path, empty="skip").cases] == ["4CUP", "broken"]
+    with pytest.raises(S2PError, match="1ubi.pdb.gz: there is no site in it"):
+        find_cases(tmp_path, empty="refuse")
 
 
 def test_limit_takes_one_of_each_cluster_first() -> None:

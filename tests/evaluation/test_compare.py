@@ -29,7 +29,7 @@ def test_ranks_and_distances_that_were_asked_for_are_obeyed() -> None:
     result = evaluate_complex(prediction, [np.zeros((1, 3), np.float32)], config=config)
     (site,) = result.sites
     assert (site.dcc_n, site.dcc_n_plus, site.dca_n_plus, site.best_rank) == (100, 4.5, 4.5, 4)
-    table = summarise([result])
+    table = summarise([result], config)
     assert (table["dcc < 5 Å, top N"].value, table["dcc < 5 Å, top N+3"].value) == (0, 1)
     assert (result.protein.tp, result.protein.fp) == (0, 1)
 

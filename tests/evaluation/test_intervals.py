@@ -19,7 +19,7 @@ from s2p.evaluation.intervals import (
     site_hits,
     summarise,
 )
-from s2p.evaluation.rows import ProteinRow, Rows, SiteRow
+from s2p.evaluation.rows import ComplexResult, ProteinRow, SiteRow
 
 FEW = BenchmarkConfig(n_bootstrap=20)
 
@@ -115,8 +115,8 @@ def protein(name: str, **changes: Any) -> ProteinRow:
     return replace(ProteinRow("p", name, name, 1, 100, 1, 2, 1, 1, 1, 0, 0, 1, 0, 0, 1.0, 0.5, 0.4, 0.3), **changes)
 
 
-def results(sites: list[SiteRow], proteins: list[ProteinRow]) -> list[Rows]:
-    return [Rows(own, tuple(row for row in sites if row.protein == own.protein)) for own in proteins]
+def results(sites: list[SiteRow], proteins: list[ProteinRow]) -> list[ComplexResult]:
+    return [ComplexResult(own, tuple(row for row in sites if row.protein == own.protein)) for own in proteins]
 
 
 def test_figures_by_hand() -> None:

@@ -47,7 +47,7 @@ def test_nothing_of_a_test_set_is_used_in_training(tmp_path: Path, monkeypatch: 
     quick = replace(CrossBindSequenceConfig.fast(), validation=0.3)
     monkeypatch.setattr(crossbind_recipe, "configuration", lambda: quick)
     monkeypatch.setattr(crossbind_recipe, "DRAWS", 5)
-    monkeypatch.setattr(splits, "search_method", lambda method="auto": "kmer")  # starting mmseqs2 ten times takes long
+    monkeypatch.setattr(splits, "search_method", lambda: "kmer")  # starting mmseqs2 ten times takes long
     results = []
     for seed in (1, 2):
         data, out = tmp_path / f"data{seed}", tmp_path / f"out{seed}"
@@ -78,7 +78,7 @@ def test_nothing_of_a_test_set_is_used_in_training(tmp_path: Path, monkeypatch: 
 
 
 def test_chains_learned_beside_are_unlike_all_that_is_held_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(splits, "search_method", lambda method="auto": "kmer")
+    monkeypatch.setattr(splits, "search_method", lambda: "kmer")
     own, other = random_chains(6), random_chains(6, seed=1)
 
     def copies(chains: list[LabelledChain]) -> list[LabelledChain]:
@@ -94,7 +94,7 @@ def test_chains_learned_beside_are_unlike_all_that_is_held_out(monkeypatch: pyte
 def test_a_mean_of_two_updates_is_chosen_only_where_validation_allows(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     quick = CrossBindSequenceConfig.fast()
     monkeypatch.setattr(crossbind_recipe, "configuration", lambda *, joint=False: quick)
-    monkeypatch.setattr(splits, "search_method", lambda method="auto": "kmer")
+    monkeypatch.setattr(splits, "search_method", lambda: "kmer")
     base = load_checkpoint(DEFAULT_MODEL).model
     chains, others = random_chains(8), random_chains(8, seed=1)
     sets = NucleicSets(chains[:6], chains[6:], {})

@@ -24,6 +24,7 @@ from benchmarks.recipes.nucleic import (
 )
 from s2p.checkpoint import load_checkpoint
 from s2p.config import DEFAULT_MODEL
+from s2p.datasets import splits
 from s2p.datasets.labelled import LabelledChain
 from s2p.errors import S2PError, WeightsError
 from s2p.evaluation.residues import auprc_trapezoid
@@ -43,18 +44,19 @@ def random_chains(n: int, seed: int = 0) -> list[LabelledChain]:
     return chains
 
 
-def test_split_keeps_clusters_together_and_does_not_depend_on_the_order() -> None:
+def test_split_keeps_clusters_together_and_does_not_depend_on_the_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(splits, "search_method", lambda: "kmer")
     chains = random_chains(30)
     copies = [replace(c, id=f"{c.id}b", sequence="M" + c.sequence[1:]) for c in chains]
     config = replace(CrossBindSequenceConfig(), validation=0.3)
-    training, validation = split_chains(chains + copies, config, method="kmer")
+    training, validation = split_chains(chains + copies, config)
     assert len(training) + len(validation) == 60 and 4 <= len(validation) <= 36
     sides = {c.id: "training" for c in training} | {c.id: "validation" for c in validation}
     assert all(sides[c.id] == sides[f"{c.id}b"] for c in chains)
-    again = split_chains((chains + copies)[::-1], config, method="kmer")[1]
+    again = split_chains((chains + copies)[::-1], config)[1]
     assert {c.id for c in again} == {c.id for c in validation}
     with pytest.raises(S2PError, match="too few clusters"):
-        split_chains(chains[:1], config, method="kmer")
+        split_chains(chains[:1], config)
 
 
 def test_sequence_branch_trains_and_its_update_is_exact(tmp_path: Path) -> None:
