@@ -18,6 +18,8 @@ from s2p.residues import ContextHead, Smoother
 __all__ = ["Checkpoint", "OtherHead", "load_checkpoint", "save_checkpoint"]
 
 FORMAT = "s2p-1"
+UNUSED = ("backbone.lm_head", "backbone.contact_head")
+"""Heads of pre-training."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +68,7 @@ class Checkpoint:
         return replace(self, head=head, ranking="published", **own)
 
 
-def save_checkpoint(checkpoint: Checkpoint, path: str | Path, *, half: bool = True, with_backbone: bool = True) -> None:
+def save_checkpoint(checkpoint: Checkpoint, path: str | Path, *, half: bool = True) -> None:
     """Write ``path`` (``.safetensors``) and its card beside it.
 
     A model with low-rank updates beside its weights is stored as an adapter: the updates, and the name (``model.base``) and
@@ -76,18 +78,14 @@ def save_checkpoint(checkpoint: Checkpoint, path: str | Path, *, half: bool = Tr
     ----------
     half
         Store fp16: half the size; residue probabilities of the bundled structures moved by 0.0012 at most.
-    with_backbone
-        Without it the file is small and the backbone's own weights are looked for when it is loaded.
     """
     model, arrays = checkpoint.model, dict[str, torch.Tensor]()
     adapter = _adapter(model)
-    with_backbone = with_backbone and adapter is None
     modules = {"residue": model, "smoother": checkpoint.smoother, "context": checkpoint.context}
     for prefix, module in (modules | {f"smoother_{name}": x.smoother for name, x in checkpoint.others.items()}).items():
         for key, value in (module.state_dict() if module is not None else {}).items():
-            name = f"{prefix}.{key}".replace("residue.backbone.", "adapter.") if ".lora_" in key else f"{prefix}.{key}"
-            unused = key.startswith(("backbone.lm_head", "backbone.contact_head"))
-            if name.startswith("adapter.") or (not unused and (with_backbone or not key.startswith("backbone."))):
+            if ".lora_" in key or not key.startswith(UNUSED if adapter is None else "backbone."):
+                name = f"{prefix}.{key}".replace("residue.backbone.", "adapter.") if adapter else f"{prefix}.{key}"
                 arrays[name] = value.half() if half and value.is_floating_point() else value
     if checkpoint.points is not None:  # small, and not all of it in the range of fp16
         arrays |= {f"points.{key}": torch.from_numpy(value) for key, value in checkpoint.points.arrays().items()}
@@ -124,7 +122,7 @@ def load_checkpoint(model: str | Path, *, backbone: str | Path | None = None, de
     model
         Name of a shipped checkpoint, or path of a ``.safetensors`` file.
     backbone
-        Name or weights file of the backbone, for checkpoints stored without it, and for adapters.
+        Name of the backbone, or for an adapter the file of the weights that it belongs to.
 
     Raises
     ------
@@ -199,16 +197,13 @@ def _adapter(model: ResidueModel) -> dict[str, Any] | None:
 def _fill(
     residue: ResidueModel, arrays: dict[str, torch.Tensor], path: Path, given: Path | None, adapter: dict[str, Any] | None
 ) -> None:
-    """Give the residue model its weights; those of the backbone from elsewhere if the checkpoint has none."""
+    """Give the residue model its weights; those of the backbone from elsewhere, for an adapter."""
     state = _part(arrays, "residue")
-    own_weights = any(key.startswith("backbone.") for key in state)
     if adapter:
         _put_adapter(residue, adapter, path, given)
         state |= {f"backbone.{key}": value for key, value in _part(arrays, "adapter").items()}
-    elif not own_weights:
-        residue.backbone = load_backbone(residue.name, given)
     report = residue.load_state_dict(state, strict=False)
-    allowed = ("backbone.lm_head", "backbone.contact_head") if own_weights else ("backbone.",)
+    allowed = "backbone." if adapter else UNUSED
     missing = [key for key in report.missing_keys if ".lora_" in key or not key.startswith(allowed)]
     if missing or report.unexpected_keys:
         raise WeightsError(f"{path}: damaged, {len(missing)} arrays are missing and {len(report.unexpected_keys)} unknown")

@@ -320,20 +320,6 @@ def test_half_precision_costs_little(predictor: Seq2Pocket, structure: Structure
     assert (tmp_path / "x.safetensors").stat().st_size < 20e6
 
 
-def test_checkpoint_without_backbone_finds_it(
-    predictor: Seq2Pocket, structure: Structure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from safetensors.torch import save_file
-
-    backbone = {k: v.clone() for k, v in predictor.checkpoint.model.backbone.state_dict().items() if not k.startswith("lm_head")}
-    save_file(backbone, tmp_path / "esm2_t6_8M_UR50D.safetensors")
-    save_checkpoint(predictor.checkpoint, tmp_path / "small.safetensors", with_backbone=False)
-    assert (tmp_path / "small.safetensors").stat().st_size < 2e6
-    monkeypatch.setenv("S2P_WEIGHTS", str(tmp_path))
-    small = Seq2Pocket(load_checkpoint(tmp_path / "small.safetensors"))
-    np.testing.assert_allclose(small.score(structure).probabilities, predictor.score(structure).probabilities, atol=1e-6)
-
-
 def test_unusable_checkpoints(tmp_path: Path) -> None:
     from safetensors.numpy import save_file
 

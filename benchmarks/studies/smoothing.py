@@ -29,7 +29,7 @@ from s2p.prediction import sigmoid
 from s2p.residues import Smoother, context_features, context_logits
 from s2p.structure.reading import Structure
 from s2p.training.config import SmootherTrainConfig
-from s2p.training.known_sites import KnownSites, embed_structures
+from s2p.training.known_sites import KnownSites, embed_structures, frozen_model
 from s2p.training.loop import EpochLog
 from s2p.training.smoother import SmoothingExample, train_smoother
 
@@ -279,7 +279,7 @@ def _search(options: argparse.Namespace) -> None:
     if options.output is not None and options.output.suffix != ".safetensors":
         raise S2PError(f"a checkpoint is a .safetensors file, not {options.output.name}")
     checkpoint, sites = open_sites(options)
-    training, validation = known_examples(options, checkpoint, sites, "finetuned")
+    training, validation = known_examples(options, checkpoint.model, sites)
     best = random_search(
         training,
         validation,
@@ -306,7 +306,10 @@ def predicted_examples(
     options: argparse.Namespace, checkpoint: Checkpoint, sites: dict[str, list[KnownSites]], kind: Kind
 ) -> tuple[Sequence[SmoothingExample], Sequence[SmoothingExample]]:
     """Training and validation examples; those of validation also say what the checkpoint predicts."""
-    training, validation = known_examples(options, checkpoint, sites, kind)
+    model = checkpoint.model
+    if kind == "frozen":
+        model = frozen_model(model.name, options.weights, device=next(model.parameters()).device)
+    training, validation = known_examples(options, model, sites)
     items = sites["validation"]
     found = embed_structures(checkpoint.model, items, options.cache, note=note, quiet=options.quiet)
     flags = [predicted_residues(checkpoint, item.structure, logits) for item, (logits, _) in zip(items, found, strict=True)]

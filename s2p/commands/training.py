@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from s2p.checkpoint import Checkpoint
+    from s2p.language.esm import ResidueModel
     from s2p.residues import Smoother
     from s2p.training.known_sites import KnownSites
     from s2p.training.loop import EpochLog
@@ -145,12 +146,7 @@ def _add_smooth_train(commands: Any) -> None:
         "that neither it nor the smoother has seen. Give the split the checkpoint was trained with (--split).",
     )
     add_smoothing(parser, "runs/smooth-train")
-    embeddings = (
-        "of the checkpoint's own language model, or of the pre-trained one; `s2p predict` runs one language model only, so "
-        "a smoother of frozen embeddings is trained and judged but not written"
-    )
-    option(parser, "--embeddings", None, embeddings, choices=("finetuned", "frozen"), default="finetuned")
-    option(parser, "-o --output", "CKPT", "checkpoint to write (.safetensors)", Path)
+    option(parser, "-o --output", "CKPT", "checkpoint to write (.safetensors)", Path, required=True)
     parser.set_defaults(run=partial(_run_smooth_train, parser))
 
 
@@ -165,7 +161,7 @@ def add_smoothing(parser: argparse.ArgumentParser, work: str) -> None:
     add("--model", "CKPT", "checkpoint, by name or path", default=DEFAULT_MODEL)
     add("--structures", "DIR", "structure files of a label file (default: beside it)", Path)
     add("--split", "CSV", "columns dataset,id,split (default: by a hash of the 30 %% identity cluster)", Path)
-    add("--weights", "PATH", "weights of the pre-trained backbone, for frozen embeddings", Path)
+    add("--weights", "PATH", "weights of the pre-trained backbone, for an adapter (default: found by their name)", Path)
     close = "residues this close form the context, in angstrom (published: 10 and 15; default: %(default)g)"
     add("--radius", "A", close, number(Positive), given.context_radius, dest="context_radius")
     negative = "non-binding residues this close to a binding one are learned from (published: 10 and 15; default: %(default)g)"
@@ -180,20 +176,14 @@ def add_smoothing(parser: argparse.ArgumentParser, work: str) -> None:
 
 
 def _run_smooth_train(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
-    if arguments.embeddings == "frozen" and arguments.output:
-        parser.error("a smoother of frozen embeddings cannot go into a checkpoint: leave -o out, or use --embeddings finetuned")
-    if arguments.embeddings != "frozen":
-        if arguments.output is None:
-            parser.error("say where to write the checkpoint: -o NAME.safetensors")
-        if arguments.output.suffix != ".safetensors":
-            parser.error(f"a checkpoint is a .safetensors file, not {arguments.output.name}")
-
+    if arguments.output.suffix != ".safetensors":
+        parser.error(f"a checkpoint is a .safetensors file, not {arguments.output.name}")
     from s2p.training.smoother import train_smoother
 
     started = time.perf_counter()
     checkpoint, sites = open_sites(arguments)
     config = chosen(SmootherTrainConfig(), arguments)
-    training, validation = known_examples(arguments, checkpoint, sites, arguments.embeddings)
+    training, validation = known_examples(arguments, checkpoint.model, sites)
     device = next(checkpoint.model.parameters()).device
     smoother, log = train_smoother(training, validation, config, folder=arguments.work, device=device, quiet=arguments.quiet)
     write_smoother(arguments, checkpoint, sites, config, smoother, log)
@@ -237,14 +227,11 @@ def open_sites(arguments: argparse.Namespace) -> tuple[Checkpoint, dict[str, lis
 
 
 def known_examples(
-    arguments: argparse.Namespace, checkpoint: Checkpoint, sites: dict[str, list[KnownSites]], kind: str
+    arguments: argparse.Namespace, model: ResidueModel, sites: dict[str, list[KnownSites]]
 ) -> tuple[Sequence[SmoothingExample], Sequence[SmoothingExample]]:
-    """Training and validation examples with ``finetuned`` or ``frozen`` embeddings."""
-    from s2p.training.known_sites import embed_structures, frozen_model, smoothing_examples
+    """Training and validation examples with the embeddings of a language model."""
+    from s2p.training.known_sites import embed_structures, smoothing_examples
 
-    model = checkpoint.model
-    if kind == "frozen":
-        model = frozen_model(model.name, arguments.weights, device=next(model.parameters()).device)
     embed = partial(embed_structures, model, folder=arguments.cache, note=note, quiet=arguments.quiet)
     training, validation = (smoothing_examples(sites[x], [e for _, e in embed(sites[x])]) for x in ("train", "validation"))
     return training, validation

@@ -52,10 +52,6 @@ def load_state(folder: Path, wanted: Mapping[str, Any]) -> dict[str, Any] | None
     """
     path = folder / STATE
     if not path.is_file():
-        if (old := folder / "state.safetensors").is_file():
-            raise S2PError(
-                f"{old}: a training run of s2p 0.1, which this version cannot resume; remove it or choose another folder"
-            )
         return None
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)

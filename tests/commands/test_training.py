@@ -69,27 +69,11 @@ def test_a_checkpoint_with_the_new_smoother(complexes: Path, split: Path, capsys
     assert "another configuration" in capsys.readouterr().err
 
 
-def test_frozen_embeddings_are_judged_but_not_written(
-    complexes: Path, split: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    from safetensors.torch import save_file
-
-    from s2p.language.esm import build_backbone
-
-    state = build_backbone("esm2_t6_8M_UR50D").state_dict()
-    save_file({k: v.clone() for k, v in state.items() if not k.startswith("lm_head")}, tmp_path / "weights.safetensors")
-    assert smooth_train(complexes, split, "--embeddings", "frozen", "--weights", str(tmp_path / "weights.safetensors")) == 0
-    assert "validation AUPRC" in capsys.readouterr().out
-    assert (complexes.parent / "work" / "learning_curve.png").is_file()
-    assert not [p for p in complexes.parent.glob("*.safetensors") if p.name != "weights.safetensors"]
-
-
 @pytest.mark.parametrize(
     ("arguments", "why"),
     [
-        ([], "say where to write the checkpoint"),
+        ([], "required: -o/--output"),
         (["-o", "x.pt"], "a checkpoint is a .safetensors file, not x.pt"),
-        (["--embeddings", "frozen", "-o", "x.safetensors"], "cannot go into a checkpoint"),
         (["-o", "x.safetensors", "--radius", "0"], "'0' is not a number above 0"),
     ],
 )

@@ -147,6 +147,21 @@ def test_a_second_interrupt_does_not_wait_and_the_handler_is_put_back(tmp_path: 
     assert signal.getsignal(signal.SIGINT) is before and not (tmp_path / STATE).exists()
 
 
+def test_a_polite_kill_saves_the_state_however_often_it_comes(tmp_path: Path) -> None:
+    net = line()
+
+    def killed(x: float, backward: Backward) -> dict[str, float]:
+        signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)
+        return {"loss": backward((net.weight * x).square().sum())}
+
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt, match="resumes from its state"):
+        Loop(net, [stage(net, loss=killed)], {}, tmp_path, quiet=True).train()
+    assert signal.getsignal(signal.SIGTERM) is before
+    assert len(Loop(net, [stage(net)], {}, tmp_path, quiet=True).train()) == 3
+
+
 def test_states_are_written_by_the_clock(tmp_path: Path) -> None:
     for minutes, expected in ((60.0, 3), (0.0, 6)):
         net, written = line(), []

@@ -84,10 +84,3 @@ def test_a_fingerprint_knows_names_values_and_order() -> None:
     x, y = np.arange(3), np.arange(4.0)
     assert len({fingerprint_of(parts) for parts in (["a", x, y], ["b", x, y], ["a", y, x], ["a", x + 1, y], ["a", x])}) == 5
     assert fingerprint_of([y[::2]]) == fingerprint_of([np.array([0.0, 2.0])])
-
-
-def test_a_state_of_the_version_before_is_not_passed_over(tmp_path: Path) -> None:
-    assert load_state(tmp_path, {}) is None
-    (tmp_path / "state.safetensors").write_bytes(b"")
-    with pytest.raises(S2PError, match=r"a training run of s2p 0\.1, which this version cannot resume"):
-        load_state(tmp_path, {})
