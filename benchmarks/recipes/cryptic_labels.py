@@ -96,7 +96,8 @@ def shift_prior(c: Construct, shifts: NDArray[np.int64]) -> NDArray[np.float64]:
     prior[shifts == 0] += none
     for chosen, share in ((abs(shifts) == 1, first), ((shifts >= 14) & (shifts <= 45), cut)):
         prior[chosen] += share / max(int(chosen.sum()), 1)
-    return np.log(prior)
+    result: NDArray[np.float64] = np.log(prior)
+    return result
 
 
 def place(c: Construct, evidence: NDArray[np.float64]) -> tuple[int, float] | None:
