@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from scipy.cluster.hierarchy import fcluster, linkage
 
 from benchmarks.recipes.data import MIN_HELD_OUT_CHAIN, example_files, read_ligysis
+from benchmarks.recipes.ligand_bonds import with_bonds
 from benchmarks.recipes.pocketgen_heads import Places, TraceRows
 from s2p.datasets.labelled import Complex, read_ligand
 from s2p.datasets.splits import cluster, homologous
@@ -279,7 +280,7 @@ def _places(
     groups = [[k] for k in range(len(real))]
     groups += [list(range(len(real) + k, len(real) + min(k + TOGETHER, len(false)))) for k in range(0, len(false), TOGETHER)]
     groups += [[len(real) + len(false) + k] for k in range(len(sites))]
-    every = [*real, *false, *sites]
+    every = [(with_bonds(ligand, config), residues, hidden) for ligand, residues, hidden in (*real, *false, *sites)]
     if not every:
         return [], [], []
     masks = [np.unique(np.concatenate([every[k][1] for k in group])) for group in groups]
