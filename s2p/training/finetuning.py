@@ -67,7 +67,8 @@ def finetune(
         Without chains or binding residues, or if ``folder`` holds the state of another run.
     """
     config = config or FinetuneConfig()
-    processes, _ = join(next(model.parameters()).device)
+    processes, device = join(next(model.parameters()).device)
+    model.to(device)
     quiet = quiet or not processes.first
     task = Task(model, training, validation, config, processes)
     identity: dict[str, Any] = {"config": settings_of(config, FREE), "data": fingerprint(task.training, task.validation)}
