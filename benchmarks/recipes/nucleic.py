@@ -11,12 +11,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from course.residue_figures import ResidueFigures, residue_figures
 from s2p.config import Checked, Share
 from s2p.datasets.labelled import LabelledChain
 from s2p.datasets.splits import cluster, drawn
 from s2p.errors import S2PError
 from s2p.evaluation.intervals import Summary, bootstrap, bootstrap_mean
-from s2p.evaluation.residues import ResidueFigures, residue_figures
 from s2p.language.esm import DEFAULT_HEADS, ResidueModel
 from s2p.models.crossbind.filter import LETTERS
 from s2p.models.crossbind.sequence import DOWN, HEAD, UP, encoder_weights, fresh_model

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.command import reported
+from course.residue_figures import residue_figures
 from s2p.checkpoint import Checkpoint, load_checkpoint
 from s2p.commands import number
 from s2p.commands.training import add_finetuning, finetune_config
@@ -30,7 +31,6 @@ from s2p.errors import FetchError, S2PError, StructureError
 from s2p.evaluation.compare import evaluate_complex
 from s2p.evaluation.config import BenchmarkConfig
 from s2p.evaluation.intervals import recall_name, summarise
-from s2p.evaluation.residues import residue_figures
 from s2p.io.files import write_text
 from s2p.io.runtime import pick_device, progress_bar
 from s2p.language.esm import ResidueModel

@@ -24,11 +24,12 @@ from safetensors.numpy import load_file, save_file
 from benchmarks.command import reported
 from course.contrast import ContrastConfig, ProjectionHead, contrast_views, pretrain_crossbind, top1_retrieval
 from course.crossbind_training import CrossBindExample, CrossBindTrainConfig, train_crossbind
+from course.residue_figures import residue_figures
 from s2p.datasets.labelled import Complex, read_complexes
 from s2p.datasets.splits import read_splits
 from s2p.errors import S2PError
 from s2p.evaluation.intervals import bootstrap, paired_difference
-from s2p.evaluation.residues import auprc_trapezoid, best_threshold, f1, residue_figures, roc_auc
+from s2p.evaluation.residues import auprc_trapezoid, best_threshold, f1, roc_auc
 from s2p.io.files import make_folder, write_text
 from s2p.io.runtime import progress_bar
 from s2p.language.esm import ResidueModel, load_backbone, predict_residues

@@ -20,7 +20,6 @@ from .residues import best_mcc_threshold as best_mcc_threshold
 from .residues import best_threshold as best_threshold
 from .residues import f1 as f1
 from .residues import matthews as matthews
-from .residues import residue_figures as residue_figures
 from .residues import roc_auc as roc_auc
 from .runner import load_named as load_named
 from .runner import run_benchmark as run_benchmark

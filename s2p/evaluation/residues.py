@@ -7,13 +7,11 @@ the same, and it is hundreds of times faster, which searches of a threshold and 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 __all__ = [
-    "ResidueFigures",
     "auprc_trapezoid",
     "average_precision",
     "best_mcc_threshold",
@@ -21,7 +19,6 @@ __all__ = [
     "f1",
     "matthews",
     "overlap_figures",
-    "residue_figures",
     "roc_auc",
 ]
 
@@ -103,52 +100,6 @@ def best_threshold(
 def best_mcc_threshold(labels: ArrayLike, probabilities: ArrayLike) -> tuple[float, float]:
     """Threshold on a 0.01 grid with the highest MCC (the lowest such), and that MCC."""
     return best_threshold(labels, probabilities, matthews)
-
-
-@dataclass(frozen=True)
-class ResidueFigures:
-    """Residue measures over a protein or a pool of proteins."""
-
-    n_residues: int
-    prevalence: float
-    """Share of binding residues: the AUPRC of guessing."""
-    auprc: float
-    """By the trapezoid rule, :func:`auprc_trapezoid`."""
-    average_precision: float
-    auc: float
-    mcc: float
-    f1: float
-    weighted_f1: float
-    """Of both classes, weighted by how many residues each has (reported by the paper); an empty class weighs nothing."""
-    precision: float
-    """NaN where nothing is predicted."""
-    recall: float
-    """NaN where nothing binds."""
-
-
-def residue_figures(labels: ArrayLike, scores: ArrayLike, predicted: ArrayLike) -> ResidueFigures:
-    """All residue measures.
-
-    Parameters
-    ----------
-    labels, scores, predicted
-        (N,) truth, score and decision of each residue.
-    """
-    tp, fp, fn, tn = _confusion(labels, predicted)
-    n = int(tp + fp + fn + tn)
-    nan = float("nan")
-    return ResidueFigures(
-        n,
-        (tp + fn) / n if n else nan,
-        auprc_trapezoid(labels, scores),
-        average_precision(labels, scores),
-        roc_auc(labels, scores),
-        matthews(labels, predicted),
-        f1(labels, predicted),
-        (2 * tp * (tp + fn) / max(2 * tp + fp + fn, 1) + 2 * tn * (tn + fp) / max(2 * tn + fp + fn, 1)) / n if n else nan,
-        tp / (tp + fp) if tp + fp else nan,
-        tp / (tp + fn) if tp + fn else nan,
-    )
 
 
 def overlap_figures(true: ArrayLike, predicted: ArrayLike) -> tuple[float, float, float]:

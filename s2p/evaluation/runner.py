@@ -26,7 +26,7 @@ from s2p.evaluation.compare import evaluate_complex
 from s2p.evaluation.config import OURS, BenchmarkConfig
 from s2p.evaluation.guard import Seen
 from s2p.evaluation.provenance import provenance
-from s2p.evaluation.residues import residue_figures
+from s2p.evaluation.residues import auprc_trapezoid, average_precision, f1, matthews, roc_auc
 from s2p.evaluation.rows import ComplexResult, ProteinRow, SiteRow
 from s2p.io.files import file_stem, make_folder, sha256_file, write_text
 from s2p.io.processes import Answer, isolated
@@ -156,9 +156,18 @@ def evaluate_case(predictor: Predictor, case: Case, *, name: str = "", config: B
     seconds = float(prediction.settings.get("seconds", seconds))
     peak = float(prediction.settings.get("peak_mb", peak))
     record = record_of(truth, replace(prediction, model=name or predictor.name), case, config)
-    figures = residue_figures(truth.labels, prediction.probabilities, decided(prediction))
-    measured = {key: getattr(figures, key) for key in ("auprc", "average_precision", "auc", "mcc", "f1")}
-    return replace(record, protein=replace(record.protein, seconds=seconds, peak_mb=peak, **measured))
+    labels, scores, positive = truth.labels, prediction.probabilities, decided(prediction)
+    protein = replace(
+        record.protein,
+        seconds=seconds,
+        peak_mb=peak,
+        auprc=auprc_trapezoid(labels, scores),
+        average_precision=average_precision(labels, scores),
+        auc=roc_auc(labels, scores),
+        mcc=matthews(labels, positive),
+        f1=f1(labels, positive),
+    )
+    return replace(record, protein=protein)
 
 
 def record_of(truth: Truth, prediction: Prediction, case: Case, config: BenchmarkConfig | None = None) -> Record:
@@ -244,7 +253,6 @@ def run_benchmark(
         If the folder holds a run and ``resume`` is off, or holds a run over something else or by other versions.
     """
     config = config or BenchmarkConfig()
-    make_folder(folder / "records")
     facts = _open_run(folder, cases, model, config, resume)
     records: dict[str, list[Record]] = {}
     order = {case.id: k for k, case in enumerate(cases.cases)}
@@ -309,6 +317,7 @@ def _same_version(entry: dict[str, Any], name: str, resumed: bool, version: str)
 def _open_run(folder: Path, cases: CaseSet, model: str, config: BenchmarkConfig, resume: bool) -> dict[str, Any]:
     """``run.json``, new or, with ``resume``, as it was left."""
     path = folder / "run.json"
+    make_folder(folder / "records")
     # Time limits may change between the parts of a run; what is measured may not.
     measured = {key: value for key, value in asdict(config).items() if "timeout" not in key}
     weights = weights_path(model)

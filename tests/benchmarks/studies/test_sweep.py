@@ -14,6 +14,7 @@ import s2p
 from benchmarks.studies.sweep import SweepConfig, main, settings, sweep, write_sweep
 from course.clusterings import ALTERNATIVES, AlternativeConfig, cluster_ca
 from s2p.config import PredictConfig
+from s2p.datasets.label_files import Annotation
 from s2p.errors import S2PError
 from s2p.evaluation.cases import Case, CaseSet, find_cases
 from s2p.evaluation.compare import evaluate_complex
@@ -112,7 +113,7 @@ def test_a_sweep_needs_ligands(predictor: Seq2Pocket, examples: Path) -> None:
     ubiquitin = examples / "1ubi.pdb.gz"
     with pytest.raises(S2PError, match="no structure in it has a ligand"):
         sweep(CaseSet("x", "", (Case("1ubi", "", ubiquitin, "inside"),)), predictor, settings([]), quiet=True)
-    labelled = Case("1ubi", "", ubiquitin, "residues", (), "MQIF", (0,))
+    labelled = Case("1ubi", "", ubiquitin, "residues", (), (Annotation("1ubi", "", "", np.array([0]), "MQIF"),))
     with pytest.raises(S2PError, match="1ubi: labels of residues only"):
         sweep(CaseSet("x", "", (labelled,)), predictor, settings([]), quiet=True)
 
