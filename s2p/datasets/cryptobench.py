@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,9 +27,7 @@ from s2p.structure.reading import Structure
 __all__ = ["CrypticSite", "cryptobench_annotations", "read_cryptobench", "read_residue_lists"]
 
 OVERLAP = 0.5
-"""Share of the smaller site above which two are one (average linkage)."""
-COLUMNS = ("apo_structure_id", "cryptic_residues", "sequence")
-_KEYS = ("apo_chain", "holo_pdb_id", "ligand", "apo_pocket_selection")
+_FIELDS = {"apo_chain": str, "holo_pdb_id": str, "ligand": str, "apo_pocket_selection": list}
 _SELECTION = re.compile(r"(.+)_(-?[0-9]+)([A-Za-z]?)")
 
 
@@ -40,9 +38,26 @@ class CrypticSite:
     pdb: str
     chain: str
     ligands: tuple[str, ...]
-    """As ``holo-HET``, those that bind there."""
+    """Those that bind there, as ``9xyz-HET``."""
     residues: frozenset[tuple[int, str]]
     """Author numbers and insertion codes."""
+
+
+def read_cryptobench(path: str | Path) -> list[CrypticSite]:
+    """Sites of CryptoBench's JSON, every site by itself; entries across several chains are left out.
+
+    :class:`S2PError` names structure, entry and field of what is not as published, or says that no entry is of one chain.
+    """
+    path, found = Path(path), list[CrypticSite]()
+    for pdb, entries in _load(path).items():
+        if not isinstance(entries, list) or not all(isinstance(e, dict) for e in entries):
+            raise S2PError(f"{path}, {pdb}: expected a list of entries with {', '.join(_FIELDS)}; is it a file of folds?")
+        sites = [_site(entry, pdb, f"{path}, {pdb}, entry {k}") for k, entry in enumerate(entries, 1)]
+        for chain in dict.fromkeys(s.chain for s in sites if "-" not in s.chain):
+            found += _merged([s for s in sites if s.chain == chain])
+    if not found:
+        raise S2PError(f"{path}: no entry is of a single chain, so there is no site in it")
+    return found
 
 
 def _load(path: Path) -> dict[str, Any]:
@@ -55,68 +70,46 @@ def _load(path: Path) -> dict[str, Any]:
     return data
 
 
-def read_cryptobench(path: str | Path) -> list[CrypticSite]:
-    """Sites of CryptoBench's JSON, every site by itself; entries across several chains are left out.
-
-    Raises
-    ------
-    S2PError
-        Naming the structure, the entry and the field that is not as published, or if no entry is of one chain.
-    """
-    path = Path(path)
-    found: list[CrypticSite] = []
-    for pdb, entries in _load(path).items():
-        if not isinstance(entries, list) or not all(isinstance(e, dict) for e in entries):
-            raise S2PError(f"{path}, {pdb}: expected a list of entries with {', '.join(_KEYS)}; is it a file of folds?")
-        by_chain: dict[str, list[CrypticSite]] = {}
-        for k, entry in enumerate(entries, 1):
-            site = _entry(entry, pdb, f"{path}, {pdb}, entry {k}")
-            if "-" not in site.chain:
-                by_chain.setdefault(site.chain, []).append(site)
-        for sites in by_chain.values():
-            found += _merged(sites)
-    if not found:
-        raise S2PError(f"{path}: no entry is of a single chain, so there is no site in it")
-    return found
-
-
-def _entry(entry: dict[str, Any], pdb: str, where: str) -> CrypticSite:
-    for key in _KEYS:
-        kind, word = (list, "list") if key == "apo_pocket_selection" else (str, "text")
+def _site(entry: dict[str, Any], pdb: str, where: str) -> CrypticSite:
+    for key, kind in _FIELDS.items():
         if not isinstance(entry.get(key), kind) or not entry[key]:
-            raise S2PError(f"{where}: {key} is missing, empty or no {word}")
-    residues = set()
+            raise S2PError(f"{where}: {key} is missing, empty or no {'list' if kind is list else 'text'}")
+    chain, residues = entry["apo_chain"], set()
     for token in entry["apo_pocket_selection"]:
-        match = _SELECTION.fullmatch(token) if isinstance(token, str) else None
-        if match is None or match[1] not in (chain := entry["apo_chain"]).split("-"):
-            raise S2PError(f"{where}: {str(token)[:20]!r} is no residue of its chain; expected such as {entry['apo_chain']}_123")
-        if "-" not in chain:
-            residues.add((int(match[2]), match[3].upper()))
-    return CrypticSite(pdb, entry["apo_chain"], (f"{entry['holo_pdb_id']}-{entry['ligand']}",), frozenset(residues))
+        match = _SELECTION.fullmatch(str(token))
+        if match is None or match[1] not in chain.split("-"):
+            raise S2PError(f"{where}: {str(token)[:20]!r} is no residue of its chain; expected such as {chain}_123")
+        residues.add((int(match[2]), match[3].upper()))
+    return CrypticSite(pdb, chain, (f"{entry['holo_pdb_id']}-{entry['ligand']}",), frozenset(residues))
 
 
-def _merged(sites: list[CrypticSite]) -> Iterator[CrypticSite]:
+def _merged(sites: list[CrypticSite]) -> list[CrypticSite]:
     """Sites of one chain, those that overlap as one, in the order of their first entries."""
-    labels = [1]
-    if len(sites) > 1:
-        from scipy.cluster.hierarchy import fcluster, linkage
+    if len(sites) < 2:
+        return sites
+    from scipy.cluster.hierarchy import fcluster, linkage
 
-        sets = [s.residues for s in sites]
-        apart = [1 - len(a & b) / min(len(a), len(b)) for k, a in enumerate(sets) for b in sets[k + 1 :]]
-        labels = fcluster(linkage(apart, "average"), OVERLAP, "distance").tolist()
-    for label in dict.fromkeys(labels):
-        group = [s for s, own in zip(sites, labels, strict=True) if own == label]
-        ligands = tuple(dict.fromkeys(name for s in group for name in s.ligands))
-        yield CrypticSite(group[0].pdb, group[0].chain, ligands, frozenset().union(*(s.residues for s in group)))
+    sets = [s.residues for s in sites]
+    apart = [1 - len(a & b) / min(len(a), len(b)) for k, a in enumerate(sets) for b in sets[k + 1 :]]
+    groups: dict[int, list[CrypticSite]] = {}
+    for label, site in zip(fcluster(linkage(apart, "average"), OVERLAP, "distance").tolist(), sites, strict=True):
+        groups.setdefault(label, []).append(site)
+    first = sites[0]
+    return [
+        CrypticSite(
+            first.pdb,
+            first.chain,
+            tuple(dict.fromkeys(x for s in g for x in s.ligands)),
+            frozenset().union(*(s.residues for s in g)),
+        )
+        for g in groups.values()
+    ]
 
 
 def cryptobench_annotations(sites: Iterable[CrypticSite], structure: Structure, per: str = "ligand") -> list[Annotation]:
     """The sites of the entry that ``structure`` is named after, on its observed residues; a line a site, or ``per`` chain.
 
-    Raises
-    ------
-    S2PError
-        If the chain is not in the structure, or less than half of a site's residues are: then it is another structure.
+    :class:`S2PError` if less than half of a site's residues are in the chain: then it is another structure.
     """
     lines: list[Annotation] = []
     for site in (x for x in sites if x.pdb.lower() == structure.name.lower()):
@@ -137,26 +130,18 @@ def cryptobench_annotations(sites: Iterable[CrypticSite], structure: Structure, 
 
 
 def read_residue_lists(path: str | Path, folds: str | Path, fold: str) -> tuple[list[Annotation], list[str]]:
-    """Chains of one fold from a table of residue lists, the union of their sites, and the names of those left out.
+    """Chains of one fold of a table of residue lists, and the names of those left out for residues outside their sequence.
 
-    Parameters
-    ----------
-    path
-        CSV with the columns ``apo_structure_id``, ``cryptic_residues`` (0-based) and ``sequence``.
-    folds
-        JSON, name of a fold -> names of structures.
-
-    Notes
-    -----
-    In the known table the residues are the author numbers of the structure less 1, while the sequence is UniProt's: the labels of
-    every fourth chain are shifted, and nothing in the table tells which. Chains with a residue outside the sequence are left out.
-    Use the published JSON with the structures for anything that has to be right.
+    The table has the columns ``apo_structure_id``, ``cryptic_residues`` (0-based) and ``sequence``, and ``folds`` the members of
+    every fold, as JSON. In the known table the residues are the author numbers of the structure less 1, and the sequence is
+    UniProt's: the labels of every fourth chain are shifted, and nothing in the table tells which. Where labels have to be right,
+    read the published JSON with the structures. :class:`S2PError` names the line of a mistake.
     """
     path, table = Path(path), _load(Path(folds))
     if not isinstance(table.get(fold), list):
         raise S2PError(f"{folds}: there is no fold {fold!r}; it has {', '.join(sorted(table))[:200]}")
-    wanted, lines, left = set(map(str, table[fold])), [], []
-    for number, row in enumerate(read_csv(path, COLUMNS), 2):
+    wanted, lines, left = set(map(str, table[fold])), list[Annotation](), list[str]()
+    for number, row in enumerate(read_csv(path, ("apo_structure_id", "cryptic_residues", "sequence")), 2):
         pdb, sequence = row["apo_structure_id"], row["sequence"].strip().upper()
         if pdb not in wanted:
             continue
@@ -166,7 +151,7 @@ def read_residue_lists(path: str | Path, folds: str | Path, fold: str) -> tuple[
             indices = np.unique(np.array(row["cryptic_residues"].split(), np.int32))
         except (ValueError, OverflowError):
             raise S2PError(
-                f"{path}, line {number}: cryptic_residues of {pdb} has to be whole numbers with spaces between"
+                f"{path}, line {number}: cryptic_residues of {pdb} are not whole numbers with spaces between"
             ) from None
         if len(indices) and indices[0] >= 0 and indices[-1] < len(sequence):
             lines.append(Annotation(pdb, "", "CRYPTIC", indices, sequence, number))

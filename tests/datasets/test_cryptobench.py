@@ -101,7 +101,7 @@ def test_residue_lists_of_a_fold_and_what_does_not_fit(tmp_path: Path) -> None:
     ("rows", "fold", "message"),
     [
         ("P1,1abc,1,ACDE\n", "train-9", "no fold 'train-9'; it has test, train-0"),
-        ("P1,1abc,1 x,ACDE\n", "test", "line 2: cryptic_residues of 1abc has to be whole numbers"),
+        ("P1,1abc,1 x,ACDE\n", "test", "line 2: cryptic_residues of 1abc are not whole numbers"),
         ("P1,1abc,1,AC4E\n", "test", "line 2: the sequence of 1abc"),
         ("P1,1abc,9,ACDE\n", "test", "no usable chain of the fold test"),
     ],
