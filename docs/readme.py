@@ -36,7 +36,8 @@ def figures(card: dict[str, Any]) -> str:
     lines = [
         f"On {n[0]} protein–ligand complexes in {n[1]} clusters (30 % identity) apart from training and",
         "validation; share of ligands found, with 95 % intervals (bootstrap over clusters). N: number of ligands; DCA, DCC:",
-        "pocket centre to the ligand's closest atom and to its centroid.",
+        "pocket centre to the ligand's closest atom and to its centroid. All columns have the default's residue probabilities,",
+        "with structure context; `--method published`, which has none, is in [RESULTS](benchmarks/RESULTS.md).",
         "",
         "| | " + " | ".join(columns) + " |",
         "|---" * (len(columns) + 1) + "|",

@@ -90,7 +90,7 @@ class Seq2Pocket:
         if kind == checkpoint.sites:
             return self
         if kind not in self._others:
-            device = next(checkpoint.model.parameters()).device.type
+            device = str(next(checkpoint.model.parameters()).device)
             inside = Seq2Pocket(checkpoint.with_head(kind)) if kind in checkpoint.others else None
             self._others[kind] = inside or Seq2Pocket.load(SHIPPED_FOR[kind], device=device)
         return self._others[kind]
