@@ -36,7 +36,7 @@ def add_cases(parser: argparse.ArgumentParser) -> None:
         "'mini' (the bundled complexes); a label file, every line a site; or a folder: complexes with index.csv and "
         "chain_clusters.csv, LIGYSIS with chains.csv, structures with labels.csv or labels.txt, or with ligands inside"
     )
-    option(parser, "--dataset", "NAME|DIR", dataset, required=True)
+    option(parser, "--dataset", "NAME|FILE|DIR", dataset, required=True)
     option(parser, "--split-table", "CSV", "dataset,id,split of complexes (default: the repository's)", Path)
     option(parser, "--structures", "DIR", "structure files of a label file (default: beside it)", Path)
     empty = "proteins without a site: use them, skip or refuse them (default: %(default)s)"

@@ -75,8 +75,10 @@ def read_known_sites(
         sites = tuple(site.astype(np.int64) for site in truth.sites or () if len(site))
         result[name].append(KnownSites(key, truth.structure, sites))
     for name, items in result.items():
-        if not items:
-            raise S2PError(f"{source}: none of its {len(found)} structures is in the {name} split; add data or give a split file")
+        if not any(item.sites for item in items):
+            raise S2PError(
+                f"{source}: none of its {len(found)} structures is in the {name} split with a site; give more, or a split file"
+            )
     return result
 
 

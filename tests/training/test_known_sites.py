@@ -127,7 +127,7 @@ def test_wrong_folders_and_splits_are_explained(complexes: Path, tmp_path: Path,
     with pytest.raises(S2PError, match="11 structures are not in this split file, the first is toy/c00"):
         read_known_sites(complexes, splits=bad)
     bad.write_text(split.read_text().replace("validation", "unused"))
-    with pytest.raises(S2PError, match="none of its 12 structures is in the validation split"):
+    with pytest.raises(S2PError, match="none of its 12 structures is in the validation split with a site"):
         read_known_sites(complexes, splits=bad)
 
 
