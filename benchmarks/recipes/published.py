@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from benchmarks.command import reported
@@ -33,7 +34,7 @@ from s2p.evaluation.config import BenchmarkConfig
 from s2p.evaluation.intervals import recall_name, summarise
 from s2p.io.files import write_text
 from s2p.io.runtime import pick_device, progress_bar
-from s2p.language.esm import ResidueModel
+from s2p.language.esm import ResidueModel, load_backbone
 from s2p.prediction import Prediction
 from s2p.predictor import ResidueScores, Seq2Pocket
 from s2p.residues import Smoother
@@ -42,15 +43,24 @@ from s2p.structure.reading import SUFFIXES, Structure, read_structure
 from s2p.training.config import FinetuneConfig, SmootherTrainConfig
 from s2p.training.job import FinetuneJob, LabelSets, backbone_name, read_sets, run_finetune, settings
 from s2p.training.job import describe as describe_training
-from s2p.training.known_sites import KnownSites, embed_structures, frozen_model, smoothing_examples
+from s2p.training.known_sites import KnownSites, embed_structures, smoothing_examples
 from s2p.training.smoother import train_smoother
 
-__all__ = ["SMOOTHER", "PublishedPredictor", "Reproduction", "describe", "reproduce"]
+__all__ = ["SMOOTHER", "PublishedPredictor", "Reproduction", "describe", "frozen_model", "reproduce"]
 
 SMOOTHER = replace(SmootherTrainConfig(), width=2048, dropout=0.5, include_self=True)
 """The classifier of the paper's 3B model; the learning rate is ours, the paper searched it from 1e-5 to 1e-3."""
 SAME = 0.9
 """Share of identical residues a chain of a structure must have with the labelled sequence."""
+
+
+def frozen_model(name: str, weights: str | Path | None = None, *, device: str | torch.device = "cpu") -> ResidueModel:
+    """The pre-trained backbone (:func:`s2p.language.esm.load_backbone`), for its embeddings; head and logits are zero."""
+    model = ResidueModel(name)
+    model.backbone = load_backbone(name, weights)
+    for parameter in model.head.parameters():
+        torch.nn.init.zeros_(parameter)
+    return model.to(device).eval()
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.command import reported
+from benchmarks.recipes.published import frozen_model
 from benchmarks.studies.smoother_figures import PairFigures, candidate_figures, pair_figures
 from s2p.checkpoint import Checkpoint
 from s2p.commands import chosen, number
@@ -29,7 +30,7 @@ from s2p.prediction import sigmoid
 from s2p.residues import Smoother, context_features, context_logits
 from s2p.structure.reading import Structure
 from s2p.training.config import SmootherTrainConfig
-from s2p.training.known_sites import KnownSites, embed_structures, frozen_model
+from s2p.training.known_sites import KnownSites, embed_structures
 from s2p.training.loop import EpochLog
 from s2p.training.smoother import SmoothingExample, train_smoother
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from s2p.datasets.labelled import Complex, read_complexes
@@ -16,12 +15,12 @@ from s2p.errors import S2PError
 from s2p.evaluation.cases import Case, complex_case, labelled_cases
 from s2p.io.runtime import progress_bar
 from s2p.language.cache import embed_residues
-from s2p.language.esm import LanguageOutput, ResidueModel, load_backbone
+from s2p.language.esm import LanguageOutput, ResidueModel
 from s2p.predictor import by_residue
 from s2p.structure.reading import Structure
 from s2p.training.smoother import SmoothingExample
 
-__all__ = ["KnownSites", "embed_structures", "frozen_model", "read_known_sites", "smoothing_examples"]
+__all__ = ["KnownSites", "embed_structures", "read_known_sites", "smoothing_examples"]
 
 USED = ("train", "validation")
 """Splits that are read; test clusters are not even opened."""
@@ -111,15 +110,6 @@ def smoothing_examples(
     flags = [None] * len(items) if predicted is None else predicted
     rows = zip(items, embeddings, flags, strict=True)
     return [SmoothingExample(e, item.structure.residues.ca_coord, item.sites, p) for item, e, p in rows]
-
-
-def frozen_model(name: str, weights: str | Path | None = None, *, device: str | torch.device = "cpu") -> ResidueModel:
-    """The pre-trained backbone (:func:`s2p.language.esm.load_backbone`), for its embeddings; head and logits are zero."""
-    model = ResidueModel(name)
-    model.backbone = load_backbone(name, weights)
-    for parameter in model.head.parameters():
-        torch.nn.init.zeros_(parameter)
-    return model.to(device).eval()
 
 
 def _table_complexes(path: Path, cases: Sequence[Case], clustered: bool) -> list[Complex]:

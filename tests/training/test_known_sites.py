@@ -12,12 +12,11 @@ from toy_complexes import helix, write_complexes, write_split
 from s2p.checkpoint import load_checkpoint
 from s2p.datasets.label_files import Annotation, format_annotations
 from s2p.datasets.splits import split_complexes
-from s2p.errors import S2PError, WeightsError
-from s2p.language.esm import predict_residues
+from s2p.errors import S2PError
 from s2p.predictor import Seq2Pocket
 from s2p.structure.arrays import binding_residues
 from s2p.structure.reading import read_structure
-from s2p.training.known_sites import embed_structures, frozen_model, read_known_sites, smoothing_examples
+from s2p.training.known_sites import embed_structures, read_known_sites, smoothing_examples
 
 ROOT = Path(__file__).parents[2]
 
@@ -141,19 +140,3 @@ def test_embeddings_are_those_of_the_pipeline(complexes: Path, split: Path, tmp_
         np.testing.assert_allclose(example.embeddings, scores.embeddings, rtol=2e-3, atol=2e-4)
         np.testing.assert_allclose(logits, scores.sequence_logits, rtol=1e-4, atol=1e-4)
         assert example.binding.sum() == len(set(np.concatenate(item.sites).tolist()))
-
-
-def test_frozen_embeddings_come_from_the_given_weights(tmp_path: Path) -> None:
-    from safetensors.torch import save_file
-
-    from s2p.language.esm import ResidueModel
-
-    torch_model = ResidueModel("esm2_t6_8M_UR50D").eval()
-    state = {k: v.clone() for k, v in torch_model.backbone.state_dict().items() if not k.startswith(("lm_head", "contact_head"))}
-    save_file(state, tmp_path / "backbone.safetensors")
-    frozen = frozen_model("esm2_t6_8M_UR50D", tmp_path / "backbone.safetensors")
-    (logits, e), (_, expected) = predict_residues(frozen, ["ACDEF"])[0], predict_residues(torch_model, ["ACDEF"])[0]
-    np.testing.assert_allclose(e, expected, atol=1e-6)
-    assert not logits.any()
-    with pytest.raises(WeightsError, match="no such weights file"):
-        frozen_model("esm2_t6_8M_UR50D", tmp_path / "none.safetensors")

@@ -185,3 +185,21 @@ def test_the_ablation_from_the_command_line(complexes: Path, split: Path, capsys
     assert [[r[f] for f in figures] for r in rows[:4]] == [[r[f] for f in figures] for r in rows[4:]]
     assert study(complexes, split, "ablation", "--seeds", "2", "--embeddings", "finetuned") == 0
     assert list(csv.DictReader((place / "work" / "ablation" / "ablation.csv").open())) == rows[:4]
+
+
+def test_frozen_embeddings_come_from_the_given_weights(tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    from benchmarks.recipes.published import frozen_model
+    from s2p.errors import WeightsError
+    from s2p.language.esm import ResidueModel, predict_residues
+
+    torch_model = ResidueModel("esm2_t6_8M_UR50D").eval()
+    state = {k: v.clone() for k, v in torch_model.backbone.state_dict().items() if not k.startswith(("lm_head", "contact_head"))}
+    save_file(state, tmp_path / "backbone.safetensors")
+    frozen = frozen_model("esm2_t6_8M_UR50D", tmp_path / "backbone.safetensors")
+    (logits, e), (_, expected) = predict_residues(frozen, ["ACDEF"])[0], predict_residues(torch_model, ["ACDEF"])[0]
+    np.testing.assert_allclose(e, expected, atol=1e-6)
+    assert not logits.any()
+    with pytest.raises(WeightsError, match="no such weights file"):
+        frozen_model("esm2_t6_8M_UR50D", tmp_path / "none.safetensors")
