@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from s2p.io.runtime import numba
 
-__all__ = ["CellList", "among_points", "around_points", "build_cells", "cell_runs", "soft_crowd"]
+__all__ = ["CellList", "among_points", "around_points", "build_cells", "cell_runs", "count_neighbours", "soft_crowd"]
 
 
 class CellList(NamedTuple):
@@ -60,6 +60,20 @@ def cell_runs(
                 starts[n], ends[n] = start, end
                 n += 1
     return n
+
+
+@numba.njit(cache=True)
+def count_neighbours(points: NDArray[np.float64], cells: CellList) -> NDArray[np.int64]:  # pragma: no cover - compiled
+    """(P,) number of sorted points within the size of a cell of each of (P, 3) ``points``; a tree takes twice as long."""
+    coord, size, counts = cells.coord, cells.size, np.zeros(len(points), np.int64)
+    starts, ends = np.empty(9, np.int64), np.empty(9, np.int64)
+    for p in range(len(points)):
+        x, y, z = points[p, 0], points[p, 1], points[p, 2]
+        for run in range(cell_runs(x, y, z, cells, starts, ends)):
+            for s in range(starts[run], ends[run]):
+                dx, dy, dz = coord[s, 0] - x, coord[s, 1] - y, coord[s, 2] - z
+                counts[p] += dx * dx + dy * dy + dz * dz <= size * size
+    return counts
 
 
 @numba.njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})

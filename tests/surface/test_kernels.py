@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial import cKDTree
 
-from s2p.surface.kernels import build_cells, cell_runs
+from s2p.surface.kernels import build_cells, cell_runs, count_neighbours
 
 
 @settings(max_examples=25, deadline=None)
@@ -19,3 +19,4 @@ def test_neighbours_found_in_the_runs_equal_a_kd_tree(n: int, m: int, seed: int,
         rows = [row for run in range(n_runs) for row in range(starts[run], ends[run])]
         near = [row for row in rows if np.linalg.norm(cells.coord[row] - point) <= radius]
         assert sorted(cells.order[near].tolist()) == expected
+        assert count_neighbours(point[None], cells).tolist() == [len(expected)]

@@ -13,6 +13,7 @@ from scipy.spatial import cKDTree
 
 from s2p.models.vabsnet.config import VabsNetConfig
 from s2p.structure.reading import Structure
+from s2p.surface.kernels import build_cells, count_neighbours
 from s2p.surface.points import atom_radii, surface_points
 
 __all__ = [
@@ -118,10 +119,10 @@ def surface_features(structure: Structure) -> NDArray[np.float32]:
     cloud = surface_points(atoms.coord, atoms.element, np.arange(len(atoms)), n_points=POINTS_PER_ATOM, probe_radius=PROBE)
     points = np.bincount(cloud.atom, minlength=len(atoms))
     columns = [points * 4 * np.pi * atom_radii(atoms.element, PROBE) ** 2 / POINTS_PER_ATOM / 10]
-    tree = cKDTree(atoms.coord)
     for radius, scale in COUNTS:
-        columns.append(tree.query_ball_point(atoms.coord, radius, return_length=True) / scale)
-        around = tree.query_ball_point(cloud.coord, radius, return_length=True)
+        cells = build_cells(atoms.coord, radius)
+        columns.append(count_neighbours(atoms.coord.astype(np.float64), cells) / scale)
+        around = count_neighbours(cloud.coord, cells)
         columns.append(np.bincount(cloud.atom, around, len(atoms)) / np.maximum(points, 1) / scale)
     return np.stack(columns, axis=1).astype(np.float32)
 
