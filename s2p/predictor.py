@@ -259,9 +259,9 @@ def load(name: str | Path = DEFAULT_MODEL, *, backbone: str | None = None, devic
     Parameters
     ----------
     name
-        A shipped model (``s2p-esm2-8m``, ``kalasanty``, ``vabsnet``, ``crossbind-dna``, ``crossbind-rna``), the path of a
-        checkpoint, or ``package.module:Class`` of your own: anything with a ``name`` and a method ``predict(structure)``,
-        made without arguments. Such a module may lie in the current folder.
+        A shipped model (``s2p-esm2-8m``, ``s2p-cryptic-8m``, ``kalasanty``, ``vabsnet``, ``crossbind-dna``, ``crossbind-rna``),
+        the path of a checkpoint, or ``package.module:Class`` of your own: anything with a ``name`` and a method
+        ``predict(structure)``, made without arguments. Such a module may lie in the current folder.
     backbone
         Name or weights file of the language model, for checkpoints that are stored without it.
     device

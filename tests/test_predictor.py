@@ -190,6 +190,7 @@ def test_both_kinds_of_site_add_to_what_there_was(companion: Path, structure: St
         top = both.pockets[: len(general.pockets)]
         assert [(p.score, p.residues.tolist()) for p in top] == [(p.score, p.residues.tolist()) for p in general.pockets]
         assert len(both.pockets) > len(top) and {p.site for p in both.pockets[len(top) :]} == {"cryptic"}
+        assert "follow the general ones" in both.notes[-1]
         assert both.settings["sites"] == "both" and both.settings["cryptic"]["threshold"] == 0.8
         assert both.settings["threshold"] == general.settings["threshold"]
         distinct = [structure.sequence()]
@@ -428,9 +429,8 @@ def test_what_finds_no_pockets_is_not_offered_and_says_what_it_is(name: str, say
         s2p.load(name)
     assert "\n" not in str(error.value)
     if ":" not in name:
-        offered = (
-            "give one of crossbind-dna, crossbind-rna, kalasanty, s2p-esm2-8m, vabsnet, the path of a checkpoint, or package"
-        )
+        shipped = "crossbind-dna, crossbind-rna, kalasanty, s2p-cryptic-8m, s2p-esm2-8m, vabsnet"
+        offered = f"give one of {shipped}, the path of a checkpoint, or package"
         assert offered in str(error.value)
 
 

@@ -42,7 +42,8 @@ def add(commands: Any) -> None:
     )
     add("--model-number", "N|all-chains", model_number, _model_number)
     add("--assembly", "N", "this biological assembly of the file, with all its copies of chains", number(Count))
-    model = "s2p-esm2-8m, kalasanty, vabsnet, crossbind-dna, crossbind-rna, the path of a checkpoint, or package.module:Class"
+    shipped = "s2p-esm2-8m, s2p-cryptic-8m, kalasanty, vabsnet, crossbind-dna, crossbind-rna"
+    model = f"{shipped}, the path of a checkpoint, or package.module:Class"
     add("--model", "NAME|PATH", model, default=DEFAULT_MODEL)
     add("--backbone", "NAME", "ESM-2 backbone, where the checkpoint does not bring its own")
     add("--threshold", "P", "residues above this probability bind (default: the checkpoint's)", number(Share))

@@ -290,6 +290,9 @@ def joined(general: Prediction, cryptic: Prediction, *, calibrated: bool) -> Pre
         while calibrated and added and added[0].probability > p.probability:
             ordered.append(added.pop(0))
         ordered.append(p)
+    notes = (*general.notes, *cryptic.notes)
+    if added and not calibrated:
+        notes += ("cryptic pockets where there is no general one follow the general ones, whose probabilities are calibrated",)
     positive = general.positive | cryptic.positive
     sure = (general.positive & ~general.smoothed) | (cryptic.positive & ~cryptic.smoothed)
     return replace(
@@ -298,7 +301,7 @@ def joined(general: Prediction, cryptic: Prediction, *, calibrated: bool) -> Pre
         smoothed=positive & ~sure,
         pockets=numbered(general.structure, ordered + added),
         settings=general.settings | {"sites": "both", "cryptic": {"model": cryptic.model} | cryptic.settings},
-        notes=tuple(dict.fromkeys((*general.notes, *cryptic.notes))),
+        notes=tuple(dict.fromkeys(notes)),
         cryptic=cryptic.probabilities,
     )
 
