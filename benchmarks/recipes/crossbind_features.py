@@ -8,11 +8,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from course.secondary import secondary_structure
 from course.span_masking import dihedral
 from s2p.datasets.homology import blosum62, encode
 from s2p.models.crossbind.filter import exposure
 from s2p.structure.reading import Structure
+from s2p.structure.secondary import secondary_structure
 
 __all__ = ["backbone_angles", "residue_features"]
 

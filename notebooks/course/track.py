@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from course.secondary import secondary_structure
-from s2p.output.palette import OUTSIDE, pocket_color
+from s2p.output.palette import HELIX, OUTSIDE, STRAND, pocket_color
 from s2p.output.pictures import literal
 from s2p.prediction import Prediction
 from s2p.structure.reading import Structure
+from s2p.structure.secondary import secondary_structure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -22,8 +22,6 @@ CAPTION = (
     "Predicted binding probability of each residue, coloured by pocket (grey: in none). Below: pockets, residues added by "
     "smoothing (triangles), helices and strands (P-SEA)."
 )
-HELIX, STRAND = "#4D4D4D", "#B3B3B3"
-"""Secondary structure, dark and light grey: the hues belong to the pockets."""
 CHAIN_GAP = 3.0
 """Residues of space between chains on the axis."""
 LEGEND_POCKETS = 7

@@ -5,4 +5,5 @@ from .ligands import ligand_sites as ligand_sites
 from .ligands import relevant_ligands as relevant_ligands
 from .reading import read_structure as read_structure
 from .reading import stem as stem
+from .secondary import secondary_structure as secondary_structure
 from .transforms import random_rotation as random_rotation

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from builders import make_structure
 
-from course.secondary import secondary_structure
 from s2p.structure.reading import read_structure
+from s2p.structure.secondary import secondary_structure
 
 
 def test_secondary_structure(examples: Path) -> None:
