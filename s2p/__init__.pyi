@@ -1,5 +1,6 @@
 from .config import PredictConfig as PredictConfig
 from .errors import S2PError as S2PError
+from .output.explorer import explore as explore
 from .output.view import view as view
 from .pockets.hits import ligand_table as ligand_table
 from .prediction import Pocket as Pocket

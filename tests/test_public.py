@@ -1,4 +1,4 @@
-"""What ``import s2p`` gives: eleven names, lazy, each with an example that runs."""
+"""What ``import s2p`` gives: twelve names, lazy, each with an example that runs."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ NAMES = [
     "S2PError",
     "Seq2Pocket",
     "Structure",
+    "explore",
     "ligand_table",
     "load",
     "predict",

@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from course.charts import Chart, Layer
-from course.track import CAPTION, SMOOTHED_HEIGHT, in_words, residue_axis, residue_ticks, strips
 from s2p.config import Checked, Count, Natural, Positive
 from s2p.errors import S2PError
 from s2p.output.palette import CARTOON, LIGAND, OUTSIDE, POCKETS, pocket_color
 from s2p.output.pictures import CA_GAP, facing
+from s2p.output.track import CAPTION, SMOOTHED_HEIGHT, in_words, residue_axis, residue_ticks, strips
 from s2p.prediction import Prediction
 from s2p.structure.reading import Structure
 

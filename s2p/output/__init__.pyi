@@ -1,3 +1,4 @@
+from .explorer import Explorer as Explorer
 from .palette import OUTSIDE as OUTSIDE
 from .palette import POCKETS as POCKETS
 from .pictures import static_figure as static_figure

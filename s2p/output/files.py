@@ -63,14 +63,14 @@ RESIDUE_COLUMNS = tuple("chain number insertion_code name probability smoothed p
 
 
 @cache
-def asset(name: str, package: str = "s2p.output") -> str:
-    """Text of a file in the folder of a package."""
-    return resources.files(package).joinpath(name).read_text(encoding="utf-8")
+def asset(name: str) -> str:
+    """Text of a file in ``s2p/output``."""
+    return resources.files("s2p.output").joinpath(name).read_text(encoding="utf-8")
 
 
-def fill(name: str, values: Mapping[str, str], package: str = "s2p.output") -> str:
+def fill(name: str, values: Mapping[str, str]) -> str:
     """A template of ours with values in place of ``{{names}}``: in one pass, so that text that looks like one is left alone."""
-    return re.sub(r"\{\{(\w+)\}\}", lambda match: values[match[1]], asset(name, package))
+    return re.sub(r"\{\{(\w+)\}\}", lambda match: values[match[1]], asset(name))
 
 
 def pocket_rows(prediction: Prediction) -> list[tuple[Any, ...]]:

@@ -19,12 +19,12 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from course.track import CAPTION, in_words, track_figure
 from s2p.config import DEFAULT_MODEL, PredictConfig
 from s2p.errors import S2PError
 from s2p.output.files import fill
 from s2p.output.pictures import figure_png, static_png
 from s2p.output.report import embed_json, render, update
+from s2p.output.track import CAPTION, in_words, track_figure
 from s2p.pockets.hits import ligand_hits, pocket_fragmentation_index
 from s2p.prediction import Prediction
 from s2p.predictor import ResidueScores, Seq2Pocket, load, load_structure
@@ -88,7 +88,8 @@ def explore(
 
     Examples
     --------
-    >>> explorer = explore("data/examples/1ubi.pdb.gz", device="cpu")
+    >>> import s2p
+    >>> explorer = s2p.explore("data/examples/1ubi.pdb.gz", device="cpu")
     >>> explorer.prediction.structure.name
     '1ubi'
     """
@@ -246,7 +247,7 @@ class Explorer:
 
     def _send(self) -> None:
         """Pass the pockets to the frame: at once, and again when a frame that is still loading says it is ready."""
-        page = fill("send.html", {"channel": embed_json(self._channel), "message": embed_json(update(self.prediction))}, "course")
+        page = fill("send.html", {"channel": embed_json(self._channel), "message": embed_json(update(self.prediction))})
         self._sender.value = f"<iframe srcdoc='{html.escape(page)}' style='display:none' aria-hidden='true'></iframe>"
 
     def summary(self) -> str:
@@ -283,7 +284,7 @@ class Explorer:
         settings = ", ".join(f"{key} {value}" for key, value in p.settings.items())
         texts = {"summary": self.summary(), "scene": f"Pockets of {p.structure.name} in 3D. {words}", "words": words}
         values = {key: html.escape(text) for key, text in (texts | {"caption": CAPTION, "settings": settings}).items()}
-        page = fill("still.html", values | {"picture": image, "track": track, "table": p._repr_html_()}, "course")
+        page = fill("still.html", values | {"picture": image, "track": track, "table": p._repr_html_()})
         return {"text/plain": self.summary(), "image/png": image, "text/html": page}
 
     def _ipython_display_(self) -> None:

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from course.explorer import Explorer, explore
 from s2p.config import ClusterConfig, PredictConfig, SmoothingConfig, SurfaceConfig
 from s2p.errors import S2PError
+from s2p.output.explorer import Explorer, explore
 from s2p.predictor import Seq2Pocket
 
 pytest.importorskip("ipywidgets")
@@ -202,7 +202,7 @@ class Handle:
 
 
 def test_still_picture_follows_when_the_sliders_rest(explorer: Explorer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("course.explorer.REST", 0.05)
+    monkeypatch.setattr("s2p.output.explorer.REST", 0.05)
     explorer._still = handle = Handle()  # as if displayed
 
     async def drag() -> None:

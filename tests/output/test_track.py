@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from builders import make_prediction
 
-from course.track import SMOOTHED_HEIGHT, in_words, residue_axis, strips, track_figure
 from s2p.output.palette import pocket_color
+from s2p.output.track import SMOOTHED_HEIGHT, in_words, residue_axis, strips, track_figure
 
 
 def test_strips_cover_the_residues_of_their_pocket() -> None:
