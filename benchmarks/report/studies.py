@@ -9,6 +9,7 @@ from typing import Any
 
 from benchmarks.recipes.points import PointTrainConfig
 from benchmarks.report.page import cell, markdown_table
+from benchmarks.report.smoothing import smoothing_section
 from benchmarks.report.systems import kalasanty_section, pocketgen_section, vabsnet_section
 from benchmarks.studies.point_alternatives import PointStudyConfig
 from benchmarks.studies.rows import StudyRow, row_from_json
@@ -16,7 +17,15 @@ from s2p.evaluation.intervals import Difference
 
 __all__ = ["STUDY_FILES", "study_sections"]
 
-STUDY_FILES = ("points.json", "robustness.json", "frame.json", "kalasanty.json", "vabsnet.json", "pocketgen.json")
+STUDY_FILES = (
+    "points.json",
+    "robustness.json",
+    "frame.json",
+    "smoothing_effect.json",
+    "kalasanty.json",
+    "vabsnet.json",
+    "pocketgen.json",
+)
 """What a folder of studies holds, one or more of these."""
 
 COLUMNS = {
@@ -131,6 +140,7 @@ def _delta(figure: Difference | None) -> str:
 
 SECTIONS = {
     "frame.json": _frame,
+    "smoothing_effect.json": smoothing_section,
     "kalasanty.json": kalasanty_section,
     "vabsnet.json": vabsnet_section,
     "pocketgen.json": pocketgen_section,
