@@ -19,17 +19,17 @@ from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from benchmarks.command import reported
-from benchmarks.recipes.published import SMOOTHER
+from benchmarks.recipes.published_plan import SMOOTHER
 from s2p.io.files import make_folder, write_text
 from s2p.residues import Smoother
 from s2p.training.smoother import PairStream, SmoothingExample, train_smoother
-from s2p.training.state import fingerprint_of
 
 CHAINS, RESIDUES, WIDTH, BINDING = 17_077, 5_558_460, 2560, 0.148
 VOLUME = 140.0
@@ -109,56 +109,49 @@ def measure(folder: Path, chains: int, width: int, minutes: float) -> dict[str, 
     """Train for some minutes, then classify the validation pairs as after an epoch; steps a second and memory."""
     memory = MemoryLog()
     memory.start()
-    examples = stand_in(folder, chains, width)
+    examples, work = stand_in(folder, chains, width), folder / "work"
     held = chains // 10
-    times = [(time.perf_counter(), time.process_time())]
+    times, streams = [time.process_time()], list[PairStream]()
+    timer = threading.Timer(60 * minutes, signal.raise_signal, [signal.SIGINT])
+    inputs = PairStream.inputs
 
-    def lap() -> None:
-        times.append((time.perf_counter(), time.process_time()))
+    def watched(stream: PairStream, block: int, chosen: NDArray[np.int64]) -> torch.Tensor:
+        """As ever; the first call is where training begins."""
+        if not streams:
+            streams.append(stream)
+            times.append(time.process_time())
+            timer.start()
+        return inputs(stream, block, chosen)
 
-    pairs = PairStream(examples[held:], SMOOTHER)
-    lap()
-    fingerprint_of(pairs.parts())
-    lap()
-    steps = len(list(pairs.batches(SMOOTHER.batch_size)))
-    near = pairs.near
-    result: dict[str, Any] = {
-        "chains": chains,
-        "residues": sum(len(x.embeddings) for x in examples),
-        "pairs": len(pairs.targets),
-        "positive": round(float(pairs.targets.mean()), 4),
-        "context residues a pair": round(near.nnz / len(pairs.targets), 1),
-        "blocks": len(pairs.first),
-        "steps an epoch": steps,
-        "index, s": round(times[1][1] - times[0][1], 1),
-        "index, GB": round(sum(x.nbytes for x in (pairs.rows, pairs.targets, near.data, near.indices, near.indptr)) / 1e9, 3),
-        "reading and hashing everything, s": round(times[2][1] - times[1][1]),
-        "before training, GB": round(anonymous_memory(), 2),
-    }
-    del pairs, near
-    work = folder / "work"
-    before = times[2][0] - times[0][0]
-    timer = threading.Timer(60 * minutes + before, signal.raise_signal, [signal.SIGINT])
-    timer.start()
-    with suppress(KeyboardInterrupt):
+    with mock.patch.object(PairStream, "inputs", watched), suppress(KeyboardInterrupt):
         train_smoother(examples[held:], examples[:held], SMOOTHER, folder=work)
     timer.cancel()
-    lap()
+    times.append(time.process_time())
     done = json.loads(torch.load(work / "state.pt", map_location="cpu", weights_only=True, mmap=True)["log"])["step"]
     PairStream(examples[:held], SMOOTHER).logits(Smoother(width, SMOOTHER.width))
-    lap()
-    step = (times[3][1] - times[2][1] - (times[2][1] - times[0][1])) / done
-    validation = times[4][1] - times[3][1]
-    return result | {
-        "smoother": asdict(SMOOTHER),
+    times.append(time.process_time())
+    prepared, trained, validated = np.diff(times).tolist()
+    pairs, near = streams[0], streams[0].near
+    steps = len(list(pairs.batches(SMOOTHER.batch_size)))
+    return {
+        "chains": chains,
+        "residues": sum(len(x.embeddings) for x in examples),
+        "training pairs": len(pairs.targets),
+        "positive": round(float(pairs.targets.mean()), 4),
+        "residues in a context": round(near.nnz / len(pairs.targets), 1),
+        "index, GB": round(sum(x.nbytes for x in (pairs.rows, pairs.targets, near.data, near.indices, near.indptr)) / 1e9, 3),
+        "blocks": len(pairs.first),
+        "steps an epoch": steps,
+        "index and hash of everything, s": round(prepared),
         "minutes of training on the clock": minutes,
         "steps done": done,
-        "a step, s": round(step, 2),
-        "validation, s": round(validation),
-        "hours an epoch": round((steps * step + validation) / 3600, 2),
+        "a step, s": round(trained / done, 2),
+        "validation, s": round(validated),
+        "an epoch, h": round((steps * trained / done + validated) / 3600, 2),
         "state, GB": round((work / "state.pt").stat().st_size / 1e9, 2),
         "memory by minute, GB": memory.by_minute(),
         "peak, GB": round(max(m for _, m in memory.rows), 2),
+        "smoother": asdict(SMOOTHER),
     }
 
 

@@ -1,9 +1,11 @@
 """The paper's recipe from labels to figures: fine-tuning, a smoother on pre-trained embeddings, pockets on held-out clusters.
 
 The published predictor runs two language models, the fine-tuned one for probabilities and the pre-trained one for the smoother's
-embeddings (spec of the paper, smoothing); a checkpoint of ours runs one. :class:`PublishedPredictor` is the published way.
+embeddings (spec of the paper, smoothing); a checkpoint of ours runs one. Here each has its turn, so that one large model is in
+memory at a time: fine-tune, logits of the held-out chains; then embeddings of all chains, which go to disk; then the smoother,
+which streams them; then pockets. Each step leaves a file or a state, and a run that was stopped resumes from there.
 
-``python -m benchmarks.recipes.published --labels FILE --work DIR``
+``python -m benchmarks.recipes.published --labels FILE --structures DIR --work DIR``; ``--dry-run`` says what that takes.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ import argparse
 import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +23,11 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.command import reported
+from benchmarks.recipes.published_plan import Reproduction, check, describe, pdb_id, read_labels, splits, structure_files
 from course.residue_figures import residue_figures
 from s2p.checkpoint import Checkpoint, load_checkpoint
 from s2p.commands import number
-from s2p.commands.training import add_finetuning, finetune_config
+from s2p.commands.training import add_finetuning, finetune_config, planned_memory
 from s2p.config import Count, PredictConfig
 from s2p.datasets.label_files import read_annotations
 from s2p.datasets.labelled import LabelledChain
@@ -34,22 +37,19 @@ from s2p.evaluation.config import BenchmarkConfig
 from s2p.evaluation.intervals import recall_name, summarise
 from s2p.io.files import write_text
 from s2p.io.runtime import pick_device, progress_bar
-from s2p.language.esm import ResidueModel, load_backbone
-from s2p.prediction import Prediction
+from s2p.io.weights import weights_path
+from s2p.language.cache import embed_residues
+from s2p.language.esm import BACKBONES, ResidueModel, load_backbone
+from s2p.prediction import sigmoid
 from s2p.predictor import ResidueScores, Seq2Pocket
-from s2p.residues import Smoother
 from s2p.structure.alignment import align, labels_on_chain
-from s2p.structure.reading import SUFFIXES, Structure, read_structure
-from s2p.training.config import FinetuneConfig, SmootherTrainConfig
-from s2p.training.job import FinetuneJob, LabelSets, backbone_name, read_sets, run_finetune, settings
-from s2p.training.job import describe as describe_training
-from s2p.training.known_sites import KnownSites, embed_structures, smoothing_examples
-from s2p.training.smoother import train_smoother
+from s2p.structure.reading import read_structure
+from s2p.training.finetuning import predict_logits
+from s2p.training.job import FinetuneJob, LabelSets, backbone_name, run_finetune, settings
+from s2p.training.smoother import SmoothingExample, train_smoother
 
-__all__ = ["SMOOTHER", "PublishedPredictor", "Reproduction", "describe", "frozen_model", "reproduce"]
+__all__ = ["Known", "frozen_model", "reproduce"]
 
-SMOOTHER = replace(SmootherTrainConfig(), width=2048, dropout=0.5, include_self=True)
-"""The classifier of the paper's 3B model; the learning rate is ours, the paper searched it from 1e-5 to 1e-3."""
 SAME = 0.9
 """Share of identical residues a chain of a structure must have with the labelled sequence."""
 
@@ -63,118 +63,55 @@ def frozen_model(name: str, weights: str | Path | None = None, *, device: str | 
     return model.to(device).eval()
 
 
-@dataclass(frozen=True)
-class Reproduction:
-    """A run of the published recipe."""
+@dataclass(frozen=True, eq=False)
+class Known:
+    """A chain of a structure file with its sites: what is kept of a structure while thousands of others are read."""
 
-    backbone: str = "esm2_t36_3B_UR50D"
-    work: Path = Path("runs/published")
-    labels: Path | None = None
-    """Enhanced sc-PDB in the paper."""
-    validation: Path | None = None
-    structures: Path | None = None
-    """Folder of structure files, ``<pdb>.<suffix>`` or ``<pdb>/protein.pdb`` at any depth; default: fetched."""
-    weights: Path | None = None
-    limit: int | None = None
-    config: FinetuneConfig = field(default_factory=FinetuneConfig.published)
-    smoother_epochs: int | None = None
-    device: str = "auto"
-
-    @property
-    def job(self) -> FinetuneJob:
-        """The fine-tuning of it."""
-        return FinetuneJob(
-            self.labels,
-            self.backbone,
-            self.work / "residue.safetensors",
-            self.work / "finetune",
-            self.validation,
-            weights=self.weights,
-            config=self.config,
-            device=self.device,
-            limit=self.limit,
-        )
+    id: str
+    path: Path
+    chain: str
+    sequence: str
+    """Of the observed residues."""
+    ca_coord: NDArray[np.float32]
+    sites: tuple[NDArray[np.int64], ...]
 
 
-class PublishedPredictor:
-    """Probabilities of a fine-tuned model, smoothing by embeddings of the pre-trained one, thresholds 0.7 and 0.4."""
-
-    def __init__(self, checkpoint: Checkpoint, embedder: ResidueModel, smoother: Smoother) -> None:
-        self.name = f"published recipe, {checkpoint.model.name}"
-        self.residues = Seq2Pocket(replace(checkpoint, smoother=smoother))
-        self.embedder = embedder
-
-    def score(self, structure: Structure) -> ResidueScores:
-        """(N,) probabilities of the one model, (N, d) embeddings of the other."""
-        config = PredictConfig.published()
-        scores = self.residues.score(structure, config)
-        other = Seq2Pocket(replace(self.residues.checkpoint, model=self.embedder)).score(structure, config)
-        return replace(scores, embeddings=other.embeddings)
-
-    def predict(self, structure: Structure, *, use_smoothing: bool = True) -> Prediction:
-        """Pockets, best first."""
-        config = replace(PredictConfig.published(), use_smoothing=use_smoothing)
-        return self.residues.pockets(structure, self.score(structure), config)
-
-
-def describe(plan: Reproduction) -> str:
-    """The steps of a run, and what each needs."""
-    source = str(plan.labels) if plan.labels else "enhanced sc-PDB, 17,077 chains: fetch it, and give it with --labels"
-    some = f", the first {plan.limit} chains" if plan.limit else ""
-    where = str(plan.structures) if plan.structures else "the PDB, over the network, one file a chain, kept in s2p's cache"
-    c, s = plan.config, SMOOTHER
-    optimizer = "8-bit AdamW on CUDA (bitsandbytes)" if c.eight_bit else "AdamW"
-    return "\n".join(
-        (
-            f"1 labels      {source}{some}",
-            f"2 fine-tuning {plan.backbone}: {c.head_epochs} epochs of the head, {c.full_epochs} of everything, {optimizer} lr "
-            f"{c.backbone_lr:g} eps {c.adam_eps:g}; weights: {plan.weights or 'found or downloaded'}",
-            f"3 structures  {where}",
-            f"4 smoother    width {s.width}, dropout {s.dropout:g}, own context included, context {s.context_radius:g} Å, "
-            f"negatives {s.negative_radius:g} Å; embeddings of the pre-trained model",
-            "5 evaluation  held-out clusters: thresholds 0.7 and 0.4, mean shift of bandwidth 9 Å, published ranking",
-            f"results       {plan.work}/results.json; every finished step is kept, and a stopped run resumes",
-        )
-    )
-
-
-def reproduce(plan: Reproduction, *, quiet: bool = False) -> dict[str, Any]:
+def reproduce(plan: Reproduction, sets: LabelSets, *, quiet: bool = False) -> dict[str, Any]:
     """Run the recipe; its figures, as written to ``results.json``.
 
     Raises
     ------
     S2PError
-        If labels, weights or structures are missing.
+        If weights or structures are missing.
     """
-    if plan.labels is None:
-        raise S2PError(
-            "the labels are missing: `s2p datasets list` says where enhanced sc-PDB is from; give its file with --labels"
-        )
-    job = plan.job
-    sets = read_sets(job)
-    if not quiet:
-        print(describe_training(job, sets, timed=False), flush=True)
-    checkpoint = _residue_model(job, sets, quiet)
-    device = pick_device(plan.device)
-    embedder = frozen_model(plan.backbone, plan.weights, device=device)
     missing: list[str] = []
     sites = _sites(path for path in (plan.labels, plan.validation) if path is not None)
     known = {
-        name: _structures(chains, sites, plan.structures, missing, f"structures, {name}", quiet)
-        for name, chains in (("training", sets.training["general"]), ("validation", sets.validation["general"]))
+        name: _structures(table["general"], sites, plan.structures, missing, f"structures, {name}", quiet)
+        for name, table in splits(sets)
     }
     for name, items in known.items():
         if not items:
             raise S2PError(f"no structure of the {name} chains was found, so there is no smoother to train; see --structures")
+    checkpoint = _residue_model(plan.job, sets, quiet)
+    logits = predict_logits(checkpoint.model, [item.sequence for item in known["validation"]])
+    # From here on its weights are not needed; the next model takes their place.
+    checkpoint = replace(checkpoint, model=ResidueModel(next(iter(BACKBONES))))
+    embeddings = _embeddings(plan, known, quiet)
     examples = {
-        name: smoothing_examples(items, [e for _, e in embed_structures(embedder, items, plan.work / "embeddings", quiet=quiet)])
+        name: [SmoothingExample(embeddings[item.sequence], item.ca_coord, item.sites) for item in items]
         for name, items in known.items()
     }
-    config = replace(SMOOTHER, max_epochs=plan.smoother_epochs or SMOOTHER.max_epochs)
+    config = plan.smoother_config
     smoother, log = train_smoother(
-        examples["training"], examples["validation"], config, folder=plan.work / "smoother", device=device, quiet=quiet
+        examples["training"],
+        examples["validation"],
+        config,
+        folder=plan.work / "smoother",
+        device=pick_device(plan.device),
+        quiet=quiet,
     )
-    predictor = PublishedPredictor(checkpoint, embedder, smoother.to(device))
+    predictor = Seq2Pocket(replace(checkpoint, name=f"published recipe, {plan.backbone}", smoother=smoother))
     results = {
         "backbone": plan.backbone,
         "licence": checkpoint.card["licence"],
@@ -183,7 +120,7 @@ def reproduce(plan: Reproduction, *, quiet: bool = False) -> dict[str, Any]:
         "residues_all_validation_chains": checkpoint.card["validation"]["general"],
         "smoother": asdict(config) | {"validation_auprc": max(e.validation_auprc for e in log), "epochs": len(log)},
         "held_out": {
-            name: evaluate(predictor, known["validation"], use_smoothing=smoothing, quiet=quiet)
+            name: evaluate(predictor, known["validation"], logits, embeddings, use_smoothing=smoothing, quiet=quiet)
             for name, smoothing in (("with smoothing", True), ("without smoothing", False))
         },
         "not_found": sorted(missing),
@@ -192,25 +129,40 @@ def reproduce(plan: Reproduction, *, quiet: bool = False) -> dict[str, Any]:
     if not quiet:
         for name, figures in results["held_out"].items():
             print(f"{name}: " + ", ".join(f"{key} {value:.3f}" for key, value in figures.items()))
-        print(f"wrote {path} and {job.out}")
+        print(f"wrote {path} and {plan.job.out}")
     return results
 
 
+def _embeddings(plan: Reproduction, known: Mapping[str, Sequence[Known]], quiet: bool) -> dict[str, NDArray[np.floating]]:
+    """(n, d) of every sequence, memory-mapped; the model is in memory only while this runs."""
+    sequences = list(dict.fromkeys(item.sequence for items in known.values() for item in items))
+    weights = weights_path(plan.weights) if plan.weights else None
+    model = frozen_model(plan.backbone, weights, device=pick_device(plan.device))
+    found = embed_residues(model, sequences, plan.work / "embeddings", quiet=quiet)
+    return {sequence: rows for sequence, (_, rows) in zip(sequences, found, strict=True)}
+
+
 def evaluate(
-    predictor: PublishedPredictor, items: Sequence[KnownSites], *, use_smoothing: bool, quiet: bool = False
+    predictor: Seq2Pocket,
+    items: Sequence[Known],
+    logits: Sequence[NDArray[np.float32]],
+    embeddings: Mapping[str, NDArray[np.floating]],
+    *,
+    use_smoothing: bool,
+    quiet: bool = False,
 ) -> dict[str, float]:
     """Residue and pocket figures, each site by itself; its centre is the mean of its CA atoms, as published."""
+    published = replace(PredictConfig.published(), use_smoothing=use_smoothing)
     labels, scores, flags, results = [], [], [], []
     no_ligand = np.zeros((0, 3), np.float32)
-    for item in progress_bar(items, "evaluation", quiet):
-        p = predictor.predict(item.structure, use_smoothing=use_smoothing)
-        truth = np.zeros(len(p.probabilities), bool)
-        truth[np.concatenate(item.sites)] = True
-        labels.append(truth)
+    for item, own in progress_bar(list(zip(items, logits, strict=True)), "evaluation", quiet):
+        structure = read_structure(item.path).select_chains([item.chain])
+        outputs = ResidueScores(sigmoid(own).astype(np.float32), embeddings[item.sequence].astype(np.float32), own)
+        p = predictor.pockets(structure, outputs, published)
+        labels.append(np.isin(np.arange(len(own)), np.concatenate(item.sites)))
         scores.append(p.probabilities)
         flags.append(p.positive)
-        ligands = [no_ligand] * len(item.sites)
-        results.append(evaluate_complex(p, ligands, name=item.key, cluster=item.key, sites=item.sites))
+        results.append(evaluate_complex(p, [no_ligand] * len(item.sites), name=item.id, cluster=item.id, sites=item.sites))
     r = residue_figures(np.concatenate(labels), np.concatenate(scores), np.concatenate(flags))
     config = BenchmarkConfig()
     shown = {
@@ -251,9 +203,9 @@ def _sites(paths: Iterable[Path]) -> Lines:
 
 def _structures(
     chains: Sequence[LabelledChain], sites: Lines, folder: Path | None, missing: list[str], label: str, quiet: bool
-) -> list[KnownSites]:
+) -> list[Known]:
     """Structures of the chains that can be found, each with its sites carried over by alignment."""
-    files = None if folder is None else _index(folder)
+    files = None if folder is None else structure_files(folder)
     found = []
     for c in progress_bar(chains, label, quiet):
         item = _structure(c, sites[c.id, c.sequence], files)
@@ -264,16 +216,16 @@ def _structures(
     return found
 
 
-def _structure(c: LabelledChain, sites: Sequence[NDArray[np.int32]], files: Mapping[str, Path] | None) -> KnownSites | None:
+def _structure(c: LabelledChain, sites: Sequence[NDArray[np.int32]], files: Mapping[str, Path] | None) -> Known | None:
     from s2p.io.fetch import fetch_structure
 
     name, _, chain = c.id.partition("_")
     try:
-        path = fetch_structure(name) if files is None else files.get(name.lower())
+        path = fetch_structure(name) if files is None else files.get(pdb_id(c))
         structure = None if path is None else read_structure(path)
     except (FetchError, StructureError):
         return None
-    if structure is None or not structure.chains:
+    if path is None or structure is None or not structure.chains:
         return None
     # sc-PDB ids end in the number of the entry's chain, published ones in its name: trust the sequence.
     order = sorted(structure.chains, key=lambda other: other != chain)
@@ -283,7 +235,7 @@ def _structure(c: LabelledChain, sites: Sequence[NDArray[np.int32]], files: Mapp
     alone = structure.select_chains([best])
     placed = (np.flatnonzero(labels_on_chain(alone.sequence(best), c.sequence, site.tolist())) for site in sites)
     found = tuple(site for site in placed if len(site))
-    return KnownSites(c.id, alone, found) if found else None
+    return Known(c.id, path, best, alone.sequence(best), alone.residues.ca_coord, found) if found else None
 
 
 def _identity(observed: str, reference: str) -> float:
@@ -291,19 +243,6 @@ def _identity(observed: str, reference: str) -> float:
     where = align(observed, reference)
     same = sum(observed[i] == reference[j] for i, j in enumerate(where.tolist()) if j >= 0)
     return same / max(1, min(len(observed), len(reference)))
-
-
-def _index(folder: Path) -> dict[str, Path]:
-    """PDB id -> structure file, from file names and, for ``protein.*``, from the folder's."""
-    if not folder.is_dir():
-        raise S2PError(f"{folder}: no such folder of structures")
-    files: dict[str, Path] = {}
-    for path in sorted(folder.rglob("*")):
-        name = path.name.lower().removesuffix(".gz")
-        stem, dot, suffix = name.partition(".")
-        if dot and f".{suffix}" in SUFFIXES:
-            files.setdefault(path.parent.name.lower() if stem == "protein" else stem, path)
-    return files
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -338,10 +277,13 @@ def _run(options: argparse.Namespace) -> None:
         options.smoother_epochs,
         options.device,
     )
+    sets, gpu_memory = read_labels(plan), planned_memory(options)
     if options.dry_run or not options.quiet:
-        print(describe(plan), flush=True)
-    if not options.dry_run:
-        reproduce(plan, quiet=options.quiet)
+        print(describe(plan, sets, gpu_memory), flush=True)
+    if options.dry_run:
+        check(plan, sets, gpu_memory)
+    else:
+        reproduce(plan, sets, quiet=options.quiet)
 
 
 @reported

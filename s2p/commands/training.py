@@ -36,6 +36,7 @@ __all__ = [
     "known_examples",
     "note",
     "open_sites",
+    "planned_memory",
     "silent",
     "write_smoother",
 ]
@@ -94,7 +95,8 @@ def add_finetuning(parser: argparse.ArgumentParser, work: str, config: str | Non
     add("--work", "DIR", f"logs and states (default: {work})", Path, Path(work))
     minutes = "a state is written this often, and after each epoch (default: %(default)g)"
     add("--save-minutes", "M", minutes, number(NonNegative), FinetuneConfig.save_minutes)
-    flag(parser, "--dry-run", "print counts, steps, memory and time, and stop")
+    flag(parser, "--dry-run", "print counts, steps, memory, disk and time, say what is missing or does not fit, and stop")
+    add("--gpu-memory", "GB", "with --dry-run: of a GPU to plan for, which need not be here", number(Positive))
     flag(parser, "--quiet", "print nothing but errors")
 
 
@@ -105,6 +107,11 @@ def finetune_config(arguments: argparse.Namespace) -> FinetuneConfig:
     return chosen(FinetuneConfig.published() if arguments.config == "published" else FinetuneConfig(), arguments)
 
 
+def planned_memory(arguments: argparse.Namespace) -> float | None:
+    """Bytes of the GPU that a dry run plans for."""
+    return 1e9 * arguments.gpu_memory if arguments.dry_run and arguments.gpu_memory else None
+
+
 def _run_finetune(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
     if (arguments.cryptic is None) and arguments.cryptic_validation is not None:
         parser.error("--cryptic-validation needs --cryptic")
@@ -113,7 +120,7 @@ def _run_finetune(parser: argparse.ArgumentParser, arguments: argparse.Namespace
     if out.suffix != ".safetensors":
         parser.error(f"-o {out}: a checkpoint is a .safetensors file")
     from s2p.io.runtime import pick_device
-    from s2p.training.job import FinetuneJob, backbone_name, describe, read_sets, run_finetune
+    from s2p.training.job import FinetuneJob, backbone_name, check_job, describe, read_sets, run_finetune
     from s2p.training.processes import join
 
     quiet = arguments.quiet or not join(pick_device(arguments.device))[0].first
@@ -124,8 +131,9 @@ def _run_finetune(parser: argparse.ArgumentParser, arguments: argparse.Namespace
     )
     sets = read_sets(job)
     if arguments.dry_run or not quiet:
-        print(describe(job, sets, timed=arguments.dry_run), flush=True)
+        print(describe(job, sets, timed=arguments.dry_run, gpu_memory=planned_memory(arguments)), flush=True)
     if arguments.dry_run:
+        check_job(job, sets, planned_memory(arguments))
         return 0
     checkpoint = run_finetune(job, sets, quiet=quiet)
     if not quiet:

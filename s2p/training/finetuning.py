@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from s2p.datasets.labelled import LabelledChain
@@ -26,8 +27,10 @@ from s2p.training.loop import Backward, EpochLog, Loop, Stage, StepLog, constant
 from s2p.training.processes import Processes, join
 from s2p.training.state import load_state, settings_of
 
-__all__ = ["adamw", "evaluate", "finetune", "make_optimizer", "training_dtype"]
+__all__ = ["adamw", "evaluate", "finetune", "make_optimizer", "predict_logits", "training_dtype"]
 
+PIECE = 512
+"""Chains that are predicted at once where only logits are wanted."""
 FREE = ("checkpointing", "micro_tokens", "save_minutes")
 """Settings that may change between a run and its continuation: they say how the same sums are computed."""
 
@@ -126,14 +129,19 @@ def _begin_lora(model: ResidueModel, config: FinetuneConfig, identity: dict[str,
     add_lora(model.backbone, config.lora_rank, config.lora_alpha, config.lora_targets, seed=config.seed)
 
 
+def predict_logits(model: ResidueModel, sequences: Sequence[str], head: str | None = None) -> list[NDArray[np.float32]]:
+    """(n,) logits of every chain; of the embeddings no more than those of some hundred chains are in memory."""
+    pieces = (sequences[k : k + PIECE] for k in range(0, len(sequences), PIECE))
+    return [logits for piece in pieces for logits, _ in predict_residues(model, piece, head=head)]
+
+
 def evaluate(
     model: ResidueModel, chains: Sequence[LabelledChain], *, head: str | None = None, processes: Processes | None = None
 ) -> float:
     """AUPRC (trapezoid) over all residues of ``chains``; of several processes each predicts its share."""
     processes = processes or Processes()
     own = processes.share(chains)
-    predicted = predict_residues(model, [c.sequence for c in own], head=head)
-    pairs = [(c.labels, logits) for c, (logits, _) in zip(own, predicted, strict=True)]
+    pairs = list(zip((c.labels for c in own), predict_logits(model, [c.sequence for c in own], head), strict=True))
     labels, logits = zip(*(pair for part in processes.everyones(pairs) for pair in part), strict=True)
     return auprc_trapezoid(np.concatenate(labels), np.concatenate(logits))
 

@@ -24,16 +24,27 @@ from s2p.evaluation.residues import auprc_trapezoid, best_mcc_threshold
 from s2p.io.files import make_folder, sha256_file, sha256_of
 from s2p.io.runtime import pick_device
 from s2p.io.weights import weights_path
-from s2p.language.esm import BACKBONES, DEFAULT_HEADS, ResidueModel, find_weights, load_backbone, predict_residues
+from s2p.language.esm import BACKBONES, DEFAULT_HEADS, ResidueModel, find_weights, load_backbone
 from s2p.language.lora import merge_lora
 from s2p.prediction import sigmoid
 from s2p.training.batches import fingerprint, plan
 from s2p.training.config import FinetuneConfig
-from s2p.training.finetuning import finetune
-from s2p.training.memory import estimate_memory, estimate_seconds
+from s2p.training.finetuning import finetune, predict_logits
+from s2p.training.memory import Needs, estimate_needs, estimate_seconds, smaller
 from s2p.training.processes import join
 
-__all__ = ["FinetuneJob", "LabelSets", "backbone_name", "describe", "read_sets", "run_finetune", "settings", "split_by_cluster"]
+__all__ = [
+    "FinetuneJob",
+    "LabelSets",
+    "backbone_name",
+    "check_job",
+    "describe",
+    "estimate_job",
+    "read_sets",
+    "run_finetune",
+    "settings",
+    "split_by_cluster",
+]
 
 GENERAL, CRYPTIC = DEFAULT_HEADS[0], "cryptic"
 VALIDATION_SHARE = 0.1
@@ -157,9 +168,26 @@ def read_sets(job: FinetuneJob) -> LabelSets:
     return LabelSets(training, validation, card)
 
 
-def describe(job: FinetuneJob, sets: LabelSets, *, timed: bool = True) -> str:
-    """Counts, class balance, steps, and the estimates of memory and time."""
-    config, device = job.config, pick_device(job.device)
+def estimate_job(job: FinetuneJob, sets: LabelSets, gpu_memory: float | None = None) -> Needs:
+    """What the run takes here, or with a GPU of ``gpu_memory`` (bytes)."""
+    longest = max(len(c.sequence) for chains in sets.training.values() for c in chains)
+    cropped = replace(job.config, max_residues=min(job.config.max_residues, longest))
+    return estimate_needs(job.backbone, cropped, device="cuda" if gpu_memory else pick_device(job.device).type)
+
+
+def check_job(job: FinetuneJob, sets: LabelSets, gpu_memory: float | None = None, more: float = 0.0) -> None:
+    """:class:`S2PError` for weights that are not there, and for a run that does not fit; ``more`` is disk for what follows it."""
+    if job.weights is not None and not weights_path(job.weights).is_file():
+        raise WeightsError(f"{job.weights}: no such weights file")
+    if gpu_memory is None and pick_device(job.device).type == "cuda":
+        gpu_memory = torch.cuda.get_device_properties(pick_device(job.device)).total_memory
+    advice = "" if gpu_memory is None else smaller(job.backbone, job.config, gpu_memory)
+    estimate_job(job, sets, gpu_memory).check(job.work, gpu_memory, advice, more)
+
+
+def describe(job: FinetuneJob, sets: LabelSets, *, timed: bool = True, gpu_memory: float | None = None) -> str:
+    """Counts, class balance, steps, and the estimates of memory, disk and time, here or with a GPU of ``gpu_memory`` (bytes)."""
+    config, device = job.config, torch.device("cuda") if gpu_memory else pick_device(job.device)
     lines = [f"backbone    {job.backbone}, on {device.type}"]
     lines += [f"labels      {file['note']}" for file in sets.card["files"].values() if "note" in file]
     for name, table in (("training", sets.training), ("validation", sets.validation)):
@@ -175,12 +203,17 @@ def describe(job: FinetuneJob, sets: LabelSets, *, timed: bool = True) -> str:
         f"steps       {n} an epoch: {config.head_epochs} epochs of the head, then {config.full_epochs} of {how}, "
         f"{n * (config.head_epochs + config.full_epochs)} in all"
     )
-    lengths = [len(c.sequence) for chains in sets.training.values() for c in chains]
-    cropped = replace(config, max_residues=min(config.max_residues, max(lengths)))
-    memory = estimate_memory(job.backbone, cropped, device=device.type)
+    needs = estimate_job(job, sets, gpu_memory)
     note = "" if device.type == "cuda" else "; the system's allocator can hold several times that"
-    lines.append(f"memory      {memory}, estimated by counting, which was checked on the CPU only{note}")
-    if timed:
+    lines.append(f"memory      {needs.device}, estimated by counting, which was checked on the CPU only{note}")
+    if device.type == "cuda":
+        lines.append(f"beside it   {needs.host / 1e9:.1f} GB of the computer's memory")
+    state, checkpoint = needs.state / 1e9, needs.checkpoint / 1e9
+    lines.append(
+        f"disk        {needs.disk / 1e9:.2g} GB: state {state:.2g}, twice while it is replaced, checkpoint {checkpoint:.2g}"
+    )
+    if timed and not gpu_memory:
+        lengths = [len(c.sequence) for chains in sets.training.values() for c in chains]
         seconds = estimate_seconds(job.backbone, config, lengths, device)
         lines.append(f"time        about {_duration(seconds)} for training, estimated from one layer timed here")
     return "\n".join(lines)
@@ -235,9 +268,8 @@ def settings(config: FinetuneConfig) -> dict[str, Any]:
 
 
 def _figures(model: ResidueModel, head: str, chains: Sequence[LabelledChain]) -> dict[str, float]:
-    outputs = predict_residues(model, [c.sequence for c in chains], head=head)
     labels = np.concatenate([c.labels for c in chains])
-    scores = sigmoid(np.concatenate([logits for logits, _ in outputs]))
+    scores = sigmoid(np.concatenate(predict_logits(model, [c.sequence for c in chains], head)))
     threshold, mcc = best_mcc_threshold(labels, scores)
     return {"auprc": auprc_trapezoid(labels, scores), "threshold": threshold, "mcc": mcc}
 

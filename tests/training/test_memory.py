@@ -6,15 +6,22 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
-from s2p.errors import WeightsError
-from s2p.language.esm import BACKBONES, build_backbone
+from s2p.checkpoint import Checkpoint, save_checkpoint
+from s2p.datasets.labelled import LabelledChain
+from s2p.errors import S2PError, WeightsError
+from s2p.language.esm import BACKBONES, ResidueModel, build_backbone
 from s2p.language.lora import add_lora, lora_parameters
 from s2p.training.config import FinetuneConfig
-from s2p.training.memory import estimate_memory, estimate_seconds, parameter_count
+from s2p.training.finetuning import finetune
+from s2p.training.memory import estimate_memory, estimate_needs, estimate_seconds, parameter_count, smaller
 
 MEDIUM, LARGE = "esm2_t33_650M_UR50D", "esm2_t36_3B_UR50D"
 
@@ -105,6 +112,39 @@ def test_time_grows_with_the_work() -> None:
     device = torch.device("cpu")
     one = estimate_seconds("esm2_t6_8M_UR50D", config, [300] * 10, device)
     assert estimate_seconds("esm2_t6_8M_UR50D", config, [300] * 1000, device) > 10 * one > 0
+
+
+@pytest.mark.parametrize("change", [{}, {"lora_rank": 2}, {"full_epochs": 0}, {"ema_decay": 0.9}])
+def test_state_and_checkpoint_on_disk_are_as_large_as_estimated(tmp_path: Path, change: dict[str, Any]) -> None:
+    config = replace(FinetuneConfig(head_epochs=1, full_epochs=1), **change)
+    chains = [LabelledChain("x", "ACDEFGHIKL", np.arange(10) % 2 == 0)]
+    model = ResidueModel("esm2_t6_8M_UR50D")
+    finetune(model, chains, chains, config, folder=tmp_path, quiet=True)
+    needs = estimate_needs("esm2_t6_8M_UR50D", config, device="cpu")
+    assert (tmp_path / "state.pt").stat().st_size == pytest.approx(needs.state, rel=0.05, abs=1e5)
+    save_checkpoint(Checkpoint("x", model, None, None, 0.5, 0.4, "published", {}), tmp_path / "x.safetensors")
+    whole = not config.lora_rank
+    assert (tmp_path / "x.safetensors").stat().st_size == pytest.approx(needs.checkpoint, rel=0.06 if whole else 0.3)
+    assert needs.disk == 2 * needs.state + needs.checkpoint
+
+
+def test_what_does_not_fit_is_refused_with_a_way_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    published = FinetuneConfig.published()
+    needs = estimate_needs(LARGE, published)
+    monkeypatch.setattr("os.sysconf", lambda _: 1 << 20)
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=1e12))
+    needs.check(tmp_path / "new" / "run", 80e9)
+    with pytest.raises(S2PError, match=r"about \d+.\d GB of GPU memory and 24.0 are there; with --lora 8 it is 1"):
+        needs.check(tmp_path, 24e9, smaller(LARGE, published, 24e9))
+    assert smaller(LARGE, FinetuneConfig(), 40e9).startswith("with --eight-bit")
+    assert smaller(LARGE, published, 2e9) == "choose a smaller backbone"
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=needs.disk + 1e9))
+    needs.check(tmp_path, None)
+    with pytest.raises(S2PError, match=r"GB of disk and \d+ are free at"):
+        needs.check(tmp_path, None, more=2e9)
+    monkeypatch.setattr("os.sysconf", lambda _: 1 << 16)
+    with pytest.raises(S2PError, match="beside the GPU's and the computer has 4"):
+        needs.check(tmp_path, None)
 
 
 def test_unknown_backbones_are_refused() -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,10 +13,11 @@ import torch
 from builders import write_chains
 from safetensors.torch import save_file
 
-from benchmarks.recipes.published import _sites, _structures, main
+from benchmarks.recipes.published import Known, _embeddings, _sites, _structures, main
+from benchmarks.recipes.published_plan import Reproduction
 from s2p.datasets.label_files import read_labels
 from s2p.datasets.labelled import LabelledChain
-from s2p.language.esm import build_backbone
+from s2p.language.esm import ResidueModel, build_backbone
 from s2p.structure.arrays import binding_residues
 from s2p.structure.ligands import relevant_ligands
 from s2p.structure.reading import read_structure
@@ -59,8 +62,11 @@ def test_the_published_recipe_from_labels_to_figures(
     command = ["--size", "8M", "--weights", str(weights), "--structures", str(examples)]
     command += ["--labels", str(tmp_path / "labels.txt"), "--validation", str(tmp_path / "validation.txt")]
     command += ["--smoother-epochs", "1", "--epochs", "1,0", "--work", str(tmp_path / "run"), "--device", "cpu"]
-    assert main([*command, "--dry-run"]) == 0
-    assert "bandwidth 9" in capsys.readouterr().out and not (tmp_path / "run").exists()
+    assert main([*command, "--dry-run", "--gpu-memory", "24"]) == 0
+    printed = capsys.readouterr().out
+    assert f"files of {len(known) - 1} of {len(known) + 1} training and 1 of 1 validation chains" in printed
+    assert "bandwidth 9" in printed and "640-2048-2048-1" in printed and not (tmp_path / "run").exists()
+    assert [line.split()[1] for line in printed.splitlines() if line.startswith("hours")] == ["T4:", "L4:", "A10:", "RTX"]
     assert main(command) == 0
     results = json.loads((tmp_path / "run" / "results.json").read_text())
     assert results["structures"] == {"training": len(known) - 1, "validation": 1, "not_found": 2}
@@ -85,8 +91,55 @@ def test_pockets_of_a_chain_stay_apart(tmp_path: Path, examples: Path) -> None:
     assert [site.tolist() for site in item.sites] == [*found]
 
 
-def test_the_published_recipe_says_what_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--work", str(tmp_path / "run")]) == 1
-    captured = capsys.readouterr()
-    assert "esm2_t36_3B_UR50D: 2 epochs of the head, 1 of everything" in captured.out
-    assert "--labels" in captured.err
+def test_the_published_recipe_says_what_is_missing(tmp_path: Path, weights: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def error(*options: str) -> str:
+        assert main(["--work", str(tmp_path / "run"), "--dry-run", *options]) == 1
+        return capsys.readouterr().err
+
+    assert "the labels are missing" in error() and not (tmp_path / "run").exists()
+    labels = ["--labels", str(tmp_path / "labels.txt"), "--validation", str(tmp_path / "validation.txt"), "--device", "cpu"]
+    assert "labels.txt: no such file" in error(*labels)
+    write_chains(tmp_path / "labels.txt", random_chains(4))
+    write_chains(tmp_path / "validation.txt", random_chains(5)[4:])
+    assert "none.pt: no such weights file" in error(*labels, "--size", "8M", "--weights", str(tmp_path / "none.pt"))
+    labels += ["--weights", str(weights)]
+    assert "no such folder of structures" in error(*labels, "--size", "8M", "--structures", str(tmp_path / "none"))
+    (tmp_path / "empty").mkdir()
+    assert "none of the 4 training chains has a structure" in error(
+        *labels, "--size", "8M", "--structures", str(tmp_path / "empty")
+    )
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_dry_run_of_three_billion_parameters_needs_no_gpu(
+    tmp_path: Path, weights: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_chains(tmp_path / "labels.txt", random_chains(4))
+    write_chains(tmp_path / "validation.txt", random_chains(5)[4:])
+    command = ["--labels", str(tmp_path / "labels.txt"), "--validation", str(tmp_path / "validation.txt"), "--dry-run"]
+    command += ["--weights", str(weights), "--work", str(tmp_path / "run")]
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=1e12))
+    monkeypatch.setattr("os.sysconf", lambda _: 1 << 20)
+    assert main([*command, "--gpu-memory", "80"]) == 0
+    printed = capsys.readouterr().out
+    assert "5120-2048-2048-1" in printed and "4 an epoch: 2 epochs of the head, then 1 of everything, 12 in all" in printed
+    assert "hours         H100 80 GB" in printed and "H200" not in printed
+    assert main([*command, "--gpu-memory", "24"]) == 1
+    assert "GB of GPU memory and 24.0 are there; with --lora 8 it is" in capsys.readouterr().err
+    assert main([*command, "--gpu-memory", "24", "--lora", "8"]) == 0
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=1e9))
+    assert main([*command, "--gpu-memory", "80"]) == 1
+    assert "GB of disk and 1 are free" in capsys.readouterr().err
+    monkeypatch.setattr("os.sysconf", lambda _: 1 << 16)
+    assert main([*command, "--gpu-memory", "80"]) == 1
+    assert "GB of memory beside the GPU's and the computer has 4" in capsys.readouterr().err
+
+
+def test_one_large_model_is_in_memory_at_a_time(tmp_path: Path, weights: Path) -> None:
+    """The steps of a run are tested above; here, that no model outlives its own."""
+    plan = Reproduction("esm2_t6_8M_UR50D", tmp_path, weights=weights, device="cpu")
+    item = Known("x", tmp_path, "A", "ACDEF", np.zeros((5, 3), np.float32), np.arange(2))
+    rows = _embeddings(plan, {"training": [item, item], "validation": []}, True)
+    gc.collect()
+    assert not [x for x in gc.get_objects() if isinstance(x, ResidueModel) and x.name == plan.backbone]
+    assert rows["ACDEF"].shape == (5, 320)
