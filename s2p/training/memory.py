@@ -176,12 +176,11 @@ def estimate_needs(backbone: str, config: FinetuneConfig, *, device: str = "cuda
     """
     weights, trained = parameter_count(backbone), _trained(backbone, config)
     kept = trained if config.lora_rank else weights
-    best = kept if config.full_epochs else 0
     average = trained if config.ema_decay else 0
-    state = 4.0 * (kept + best + average) + _optimizer_bytes(config, device) * trained
+    state = 4.0 * (2 * kept + average) + _optimizer_bytes(config, device) * trained
     memory = estimate_memory(backbone, config, device=device)
     # While it trains the best weights so far lie beside the GPU, and at the end all weights and their half-precision copy.
-    host = CONTEXT + (6.0 * weights if device == "cuda" else memory.total + 4.0 * best)
+    host = CONTEXT + (6.0 * weights if device == "cuda" else memory.total + 4.0 * kept)
     return Needs(memory, host, state, 2.0 * kept)
 
 

@@ -6,6 +6,7 @@ import csv
 import json
 import signal
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -163,9 +164,25 @@ def test_a_checkpoint_from_before_heads_still_loads(tmp_path: Path) -> None:
 def test_a_dry_run_writes_nothing(folder: Path, weights: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(finetune_command(folder, weights, "--dry-run", "--config", "published")) == 0
     printed = capsys.readouterr().out
-    for word in ("steps", "memory", "estimated", "time", "in general sites", "1 epochs of the head"):
+    for word in ("steps", "memory", "estimated", "disk", "time", "in general sites", "1 epochs of the head"):
         assert word in printed
     assert not (folder / "work").exists()
+
+
+def test_a_dry_run_plans_for_a_gpu_that_is_not_here(
+    folder: Path, weights: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=1e12))
+    monkeypatch.setattr("os.sysconf", lambda _: 1 << 20)
+    command = ["finetune", str(folder / "train.txt"), "--backbone", "3B", "--dry-run", "--gpu-memory"]
+    command, more = [*command, "24", "--work", str(folder / "work")], ["--lora", "8", "--checkpointing"]
+    assert main([*command, *more]) == 0
+    printed = capsys.readouterr().out
+    assert "on cuda" in printed and "GB of the computer's memory" in printed and "time" not in printed
+    assert main(command) == 1
+    assert "24.0 are there; with --lora 8 it is" in capsys.readouterr().err
+    assert main([*command, *more, "--weights", str(folder / "none.pt")]) == 1
+    assert "none.pt: no such weights file" in capsys.readouterr().err
 
 
 def test_usage_is_checked_first(folder: Path, weights: Path) -> None:

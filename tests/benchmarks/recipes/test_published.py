@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import gc
 import json
+import weakref
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,6 +23,7 @@ from s2p.language.esm import ResidueModel, build_backbone
 from s2p.structure.arrays import binding_residues
 from s2p.structure.ligands import relevant_ligands
 from s2p.structure.reading import read_structure
+from s2p.training.known_sites import frozen_model
 
 
 @pytest.fixture
@@ -135,11 +138,19 @@ def test_the_dry_run_of_three_billion_parameters_needs_no_gpu(
     assert "GB of memory beside the GPU's and the computer has 4" in capsys.readouterr().err
 
 
-def test_one_large_model_is_in_memory_at_a_time(tmp_path: Path, weights: Path) -> None:
-    """The steps of a run are tested above; here, that no model outlives its own."""
+def test_one_large_model_is_in_memory_at_a_time(tmp_path: Path, weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The steps of a run are tested above; here, that the model that embeds is gone when the embeddings are used."""
+    made: list[weakref.ref[ResidueModel]] = []
+
+    def watched(*arguments: Any, **more: Any) -> ResidueModel:
+        model = frozen_model(*arguments, **more)
+        made.append(weakref.ref(model))
+        return model
+
+    monkeypatch.setattr("benchmarks.recipes.published.frozen_model", watched)
     plan = Reproduction("esm2_t6_8M_UR50D", tmp_path, weights=weights, device="cpu")
     item = Known("x", tmp_path, "A", "ACDEF", np.zeros((5, 3), np.float32), np.arange(2))
     rows = _embeddings(plan, {"training": [item, item], "validation": []}, True)
     gc.collect()
-    assert not [x for x in gc.get_objects() if isinstance(x, ResidueModel) and x.name == plan.backbone]
+    assert made[0]() is None
     assert rows["ACDEF"].shape == (5, 320)
