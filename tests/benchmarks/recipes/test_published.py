@@ -149,7 +149,7 @@ def test_one_large_model_is_in_memory_at_a_time(tmp_path: Path, weights: Path, m
 
     monkeypatch.setattr("benchmarks.recipes.published.frozen_model", watched)
     plan = Reproduction("esm2_t6_8M_UR50D", tmp_path, weights=weights, device="cpu")
-    item = Known("x", tmp_path, "A", "ACDEF", np.zeros((5, 3), np.float32), np.arange(2))
+    item = Known("x", tmp_path, "A", "ACDEF", np.zeros((5, 3), np.float32), (np.arange(2),))
     rows = _embeddings(plan, {"training": [item, item], "validation": []}, True)
     gc.collect()
     assert made[0]() is None
