@@ -15,7 +15,7 @@ import torch
 from builders import write_chains
 from safetensors.torch import save_file
 
-from benchmarks.recipes.published import Known, _embeddings, _sites, _structures, main
+from benchmarks.recipes.published import Known, _embeddings, _sites, _structures, frozen_model, main
 from benchmarks.recipes.published_plan import Reproduction
 from s2p.datasets.label_files import read_labels
 from s2p.datasets.labelled import LabelledChain
@@ -23,7 +23,6 @@ from s2p.language.esm import ResidueModel, build_backbone
 from s2p.structure.arrays import binding_residues
 from s2p.structure.ligands import relevant_ligands
 from s2p.structure.reading import read_structure
-from s2p.training.known_sites import frozen_model
 
 
 @pytest.fixture
