@@ -319,3 +319,22 @@ def test_a_second_run_of_an_input_leaves_nothing_of_the_first(tmp_path: Path, ex
     assert {"_scores.pdb", ".pml", ".json", "_report.html", "_pocket1_box.txt"} <= first
     assert main([*command, "--method", "published", "--bandwidth", "12", "--format", "json"]) == 0
     assert {x.name for x in tmp_path.iterdir()} == {"4CUP.json", "4CUP_pockets.csv", "4CUP_residues.csv"}
+
+
+def test_cryptic_sites_are_told_apart_by_more_than_a_colour(tmp_path: Path) -> None:
+    p = make_prediction()
+    first, second = p.pockets
+    assert (first.label, first.remark, replace(first, site="both").remark) == ("1", "", ", also cryptic")
+    shown = replace(p, pockets=(first, replace(second, site="cryptic", copy_of=1)), cryptic=p.probabilities)
+    assert shown.pockets[1].remark == ", cryptic, copy of pocket 1" and shown.pockets[1].remark in repr(shown)
+    for prediction, n in ((p, 0), (shown, 1)):
+        prediction.save(tmp_path)
+        pymol, chimerax, page = ((tmp_path / f"demo{end}").read_text() for end in (".pml", ".cxc", "_report.html"))
+        assert pymol.count("show mesh, s2p_demo_pocket2\n") == pymol.count("label=2 cryptic\n") == n
+        assert chimerax.count(' mesh true name "centre 2 cryptic"') == n
+        assert page.count("A cryptic site: it opens on ligand binding") == n
+        assert page.count('"net": true') == n and page.count("Line: the probability of a cryptic site.") == n
+        residues = rows(tmp_path / "demo_residues.csv")
+        assert ("cryptic_probability" in residues[0]) == bool(n)
+        assert [r["site"] for r in rows(tmp_path / "demo_pockets.csv")] == ["general", "cryptic" if n else "general"]
+        assert ("box of pocket 2, cryptic" in (tmp_path / "demo_pocket2_box.txt").read_text()) == bool(n)

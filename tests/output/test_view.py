@@ -6,6 +6,7 @@ import html
 import json
 import re
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -61,6 +62,16 @@ def test_what_a_view_shows() -> None:
     assert '"xyz"' in pages["points"] and '"xyz"' not in pages["sticks"]
     with pytest.raises(S2PError, match="no view show 'x'"):
         view(make_prediction(), show="x")  # type: ignore[arg-type]
+
+
+def test_a_cryptic_site_is_a_net_with_a_label() -> None:
+    pytest.importorskip("py3Dmol")
+    p = make_prediction()
+    shown = replace(p, pockets=(p.pockets[0], replace(p.pockets[1], site="cryptic")), cryptic=p.probabilities)
+    for prediction, n in ((p, 0), (shown, 1)):
+        page = page_of(view(prediction)._repr_html_())
+        assert page.count('"wireframe": true') == page.count('"2 cryptic"') == n
+        assert (", cryptic</div>" in page) == (", cryptic 0." in page) == bool(n)
 
 
 def test_view_brings_a_still_picture() -> None:
