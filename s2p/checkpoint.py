@@ -18,8 +18,6 @@ from s2p.residues import ContextHead, Smoother
 __all__ = ["Checkpoint", "OtherHead", "load_checkpoint", "save_checkpoint"]
 
 FORMAT = "s2p-1"
-UNUSED = ("backbone.lm_head", "backbone.contact_head")
-"""Heads of pre-training."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +82,7 @@ def save_checkpoint(checkpoint: Checkpoint, path: str | Path, *, half: bool = Tr
     modules = {"residue": model, "smoother": checkpoint.smoother, "context": checkpoint.context}
     for prefix, module in (modules | {f"smoother_{name}": x.smoother for name, x in checkpoint.others.items()}).items():
         for key, value in (module.state_dict() if module is not None else {}).items():
-            if ".lora_" in key or not key.startswith(UNUSED if adapter is None else "backbone."):
+            if ".lora_" in key or not (adapter and key.startswith("backbone.")):
                 name = f"{prefix}.{key}".replace("residue.backbone.", "adapter.") if adapter else f"{prefix}.{key}"
                 arrays[name] = value.half() if half and value.is_floating_point() else value
     if checkpoint.points is not None:  # small, and not all of it in the range of fp16
@@ -203,8 +201,7 @@ def _fill(
         _put_adapter(residue, adapter, path, given)
         state |= {f"backbone.{key}": value for key, value in _part(arrays, "adapter").items()}
     report = residue.load_state_dict(state, strict=False)
-    allowed = "backbone." if adapter else UNUSED
-    missing = [key for key in report.missing_keys if ".lora_" in key or not key.startswith(allowed)]
+    missing = [key for key in report.missing_keys if ".lora_" in key or not (adapter and key.startswith("backbone."))]
     if missing or report.unexpected_keys:
         raise WeightsError(f"{path}: damaged, {len(missing)} arrays are missing and {len(report.unexpected_keys)} unknown")
     if adapter:

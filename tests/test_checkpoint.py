@@ -33,9 +33,9 @@ def adapted(seed: int = 0) -> ResidueModel:
 
 
 def write_base(model: ResidueModel, path: Path) -> Path:
-    """The weights below the updates, as a file that lacks the heads of pre-training."""
+    """The weights below the updates, as a file."""
     state = {key.replace(".base.", "."): value for key, value in model.backbone.state_dict().items() if ".lora_" not in key}
-    save_file({key: value.clone() for key, value in state.items() if not key.startswith(("lm_head", "contact"))}, path)
+    save_file({key: value.clone() for key, value in state.items()}, path)
     return path
 
 

@@ -19,7 +19,7 @@ from s2p.checkpoint import load_checkpoint
 from s2p.config import DEFAULT_MODEL
 from s2p.io.weights import write_weights
 from s2p.language.esm import encode, load_backbone, tokenize
-from s2p.models.encoder import BACKBONE, FORMAT, LEVELS, UNUSED, encoder_digest, restore_encoder
+from s2p.models.encoder import BACKBONE, FORMAT, LEVELS, encoder_digest, restore_encoder
 
 __all__ = ["encoder_difference", "save_encoder"]
 
@@ -42,7 +42,7 @@ def encoder_difference(tuned: nn.Module, start: nn.Module) -> dict[str, Tensor]:
     table: dict[str, Tensor] = {}
     before = start.state_dict()
     for name, value in tuned.state_dict().items():
-        if name.startswith(UNUSED) or not value.is_floating_point():
+        if not value.is_floating_point():
             continue
         if value.ndim < 2:
             table[name] = before[name].half()

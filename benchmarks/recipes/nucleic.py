@@ -19,7 +19,7 @@ from s2p.errors import S2PError
 from s2p.evaluation.intervals import Summary, bootstrap, bootstrap_mean
 from s2p.language.esm import DEFAULT_HEADS, ResidueModel
 from s2p.models.crossbind.filter import LETTERS
-from s2p.models.crossbind.sequence import DOWN, HEAD, UP, encoder_weights, fresh_model
+from s2p.models.crossbind.sequence import DOWN, HEAD, UP, fresh_model
 from s2p.training.batches import ChainsByHead
 from s2p.training.config import FinetuneConfig
 from s2p.training.finetuning import finetune
@@ -159,7 +159,7 @@ def low_rank_update(base: ResidueModel, tuned: ResidueModel, rank: int) -> dict[
     S2PError
         If the models differ in anything but matrices, say in a bias.
     """
-    own, other = encoder_weights(base), encoder_weights(tuned)
+    own, other = base.backbone.state_dict(), tuned.backbone.state_dict()
     arrays = {HEAD + key: value.detach().clone() for key, value in tuned.head.state_dict().items()}
     for key, value in own.items():
         difference = other[key].double() - value.double()
@@ -180,7 +180,7 @@ def averaged(base: ResidueModel, models: Sequence[ResidueModel]) -> ResidueModel
     Its update has at most the sum of their ranks.
     """
     model = fresh_model(base)
-    states = [encoder_weights(one) for one in models]
+    states = [one.backbone.state_dict() for one in models]
     mean = {
         key: torch.stack([state[key] for state in states]).mean(dim=0) for key in states[0] if states[0][key].is_floating_point()
     }

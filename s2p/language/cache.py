@@ -41,8 +41,7 @@ def model_key(model: ResidueModel, windows: WindowConfig | None = None) -> str:
     chains, the precision of the store and the kind of device (on CUDA the model computes in bfloat16).
     """
     windows = windows or WindowConfig()
-    unused = ("backbone.lm_head", "backbone.contact_head")
-    weights = digest((value for name, value in sorted(model.state_dict().items()) if not name.startswith(unused)), half=False)
+    weights = digest((value for _, value in sorted(model.state_dict().items())), half=False)
     device = next(model.parameters()).device.type
     # The last layer, after its norm; stored in half precision.
     facts = [weights, model.name, model.heads, "last", windows.max_residues, windows.overlap, True, device]

@@ -79,13 +79,14 @@ def tokenize(sequence: str) -> NDArray[np.int64]:
 
 
 def build_backbone(name: str) -> nn.Module:
-    """An ESM-2 of the given fair-esm name with random weights."""
+    """An ESM-2 of the given fair-esm name with random weights, without the heads of pre-training, which nothing here reads."""
     if name not in BACKBONES:
         raise WeightsError(f"there is no ESM-2 called {name!r}; the names are {', '.join(BACKBONES)}")
     from esm.model.esm2 import ESM2
 
     layers, width, heads = BACKBONES[name]
     model: nn.Module = ESM2(num_layers=layers, embed_dim=width, attention_heads=heads, alphabet=_alphabet(), token_dropout=True)
+    model.lm_head = model.contact_head = nn.Identity()
     return model
 
 
@@ -271,10 +272,7 @@ def load_backbone(name: str, weights: str | Path | None = None, *, download: boo
     if not path.is_file():
         raise WeightsError(f"{path}: no such weights file")
     state = read_state(path)
-    report = backbone.load_state_dict(state, strict=False)
-    # The language-model and contact heads are not used; everything else has to be there.
-    missing = [key for key in report.missing_keys if not key.startswith(("lm_head", "contact_head"))]
-    if missing:
+    if missing := backbone.load_state_dict(state, strict=False).missing_keys:
         raise WeightsError(f"{path}: does not fit {name}: {len(missing)} arrays are missing, the first is {missing[0]}")
     return backbone
 

@@ -116,13 +116,9 @@ def lora_parameters(backbone: nn.Module) -> list[nn.Parameter]:
 
 
 def base_checksum(backbone: nn.Module) -> str:
-    """SHA-256 of a backbone's weights, updates that are not folded left out.
-
-    The heads of pre-training are left out: nothing here uses them, and not every file of weights has them.
-    """
+    """SHA-256 of a backbone's weights, updates that are not folded left out."""
     state = backbone.state_dict().items()
-    used = {key.replace(".base.", "."): value for key, value in state if ".lora_" not in key}
-    return checksum("", {key: value for key, value in used.items() if not key.startswith(("lm_head", "contact_head"))})
+    return checksum("", {key.replace(".base.", "."): value for key, value in state if ".lora_" not in key})
 
 
 def _places(backbone: nn.Module, targets: Sequence[str]) -> Iterator[tuple[nn.Module, str]]:

@@ -27,8 +27,6 @@ FORMAT = "s2p-encoder-difference-1"
 BACKBONE = "esm2_t6_8M_UR50D"
 LEVELS = 7
 """Steps of a stored difference on either side of zero: 15 values, four bits."""
-UNUSED = ("lm_head", "contact_head")
-"""Heads that no encoder here has weights of."""
 
 
 def restore_encoder(tuned: nn.Module, table: Mapping[str, Tensor]) -> nn.Module:
@@ -39,7 +37,7 @@ def restore_encoder(tuned: nn.Module, table: Mapping[str, Tensor]) -> nn.Module:
     """
     restored = deepcopy(tuned)
     for name, value in restored.state_dict().items():
-        if name.startswith(UNUSED) or not value.is_floating_point():
+        if not value.is_floating_point():
             continue
         stored = table[name]
         if value.ndim < 2:
@@ -51,9 +49,8 @@ def restore_encoder(tuned: nn.Module, table: Mapping[str, Tensor]) -> nn.Module:
 
 
 def encoder_digest(encoder: nn.Module | None) -> str:
-    """Hash that tells an encoder from others, by the arrays that are in use; that of no arrays for ``None``."""
-    state = encoder.state_dict() if encoder is not None else {}
-    return digest(value for key, value in state.items() if not key.startswith(UNUSED))
+    """Hash that tells an encoder from others; that of no arrays for ``None``."""
+    return digest(encoder.state_dict().values() if encoder is not None else ())
 
 
 def start_encoder(model: str | Path = ENCODER) -> nn.Module:

@@ -60,7 +60,7 @@ class MemoryEstimate:
 
 
 def parameter_count(backbone: str) -> int:
-    """Parameters of an ESM-2 as fair-esm builds it, its unused language-model and contact heads included."""
+    """Parameters of an ESM-2 without the heads of its pre-training."""
     with torch.device("meta"):
         return sum(p.numel() for p in build_backbone(backbone).parameters())
 

@@ -147,7 +147,7 @@ def test_a_model_fine_tuned_on_a_relative_is_refused_wherever_it_stands(
 ) -> None:
     torch.manual_seed(3)
     backbone = build_backbone("esm2_t6_8M_UR50D").state_dict()
-    save_file({k: v.clone() for k, v in backbone.items() if not k.startswith("lm_head")}, tmp_path / "random.safetensors")
+    save_file({k: v.clone() for k, v in backbone.items()}, tmp_path / "random.safetensors")
     draw, letters = np.random.default_rng(0), list("ACDEFGHIKLMNPQRSTVWY")
     relative = "".join(
         draw.choice(letters) if draw.random() < 0.3 else c for c in read_structure(examples / "4CUP.cif").sequence()

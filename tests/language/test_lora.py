@@ -110,8 +110,6 @@ def test_updates_leave_the_weights_and_their_checksum_until_they_are_folded() ->
     assert [name for _, name, _ in lora_updates(model.backbone)] == ["q_proj", "fc2"] * 6
     remove_lora(model.backbone)
     assert base_checksum(model.backbone) == before and list(model.state_dict()) == names
-    torch.nn.init.normal_(model.backbone.lm_head.dense.weight)  # type: ignore[union-attr,arg-type]
-    assert base_checksum(model.backbone) == before, "a head of pre-training is not used"
     add_lora(model.backbone, 2, 8.0)
     shake(model)
     merge_lora(model.backbone)

@@ -12,24 +12,18 @@ from torch import Tensor, nn
 
 from s2p.errors import WeightsError
 from s2p.language.esm import DEFAULT_HEADS, ResidueModel
-from s2p.models.encoder import UNUSED
 
-__all__ = ["DOWN", "HEAD", "UP", "apply_update", "encoder_weights", "fresh_model"]
+__all__ = ["DOWN", "HEAD", "UP", "apply_update", "fresh_model"]
 
 HEAD = "head."
 DOWN, UP = ".down", ".up"
 """Endings of the two factors of an update in a file."""
 
 
-def encoder_weights(model: ResidueModel) -> dict[str, Tensor]:
-    """The weights of the backbone that predictions read, by name in the backbone."""
-    return {key: value for key, value in model.backbone.state_dict().items() if not key.startswith(UNUSED)}
-
-
 def fresh_model(base: ResidueModel, dropout: float = 0.0, heads: Sequence[str] = DEFAULT_HEADS) -> ResidueModel:
     """A model with the weights of the backbone of ``base`` and new heads."""
     model = ResidueModel(base.name, dropout, heads)
-    model.backbone.load_state_dict(encoder_weights(base), strict=False)
+    model.backbone.load_state_dict(base.backbone.state_dict())
     return model
 
 

@@ -165,6 +165,5 @@ def load_vabsnet(
 
 
 def language_hash(checkpoint: Checkpoint) -> str:
-    """A hash of the first numbers of every array of the language model that is in use."""
-    unused = ("backbone.lm_head", "backbone.contact_head")
-    return digest(value for key, value in checkpoint.model.state_dict().items() if not key.startswith(unused))
+    """A hash of the first numbers of every array of the language model."""
+    return digest(checkpoint.model.state_dict().values())

@@ -14,12 +14,11 @@ from benchmarks.recipes.encoder import encoder_difference, main
 from s2p.checkpoint import load_checkpoint
 from s2p.config import DEFAULT_MODEL
 from s2p.language.esm import build_backbone, encode, tokenize
-from s2p.models.encoder import UNUSED, restore_encoder, start_encoder
+from s2p.models.encoder import restore_encoder, start_encoder
 
 
 def used(encoder: nn.Module) -> dict[str, torch.Tensor]:
-    state = encoder.state_dict()
-    return {key: value for key, value in state.items() if not key.startswith(UNUSED) and value.is_floating_point()}
+    return {key: value for key, value in encoder.state_dict().items() if value.is_floating_point()}
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +62,6 @@ def test_the_command_writes_what_is_loaded_again(pair: tuple[nn.Module, nn.Modul
     changed = {
         key: value + 0.003 * torch.randn(value.shape, generator=rng) if value.is_floating_point() else value.clone()
         for key, value in tuned.state_dict().items()
-        if not key.startswith(UNUSED)
     }
     save_file(changed, weights)
     assert main([str(weights), "-o", str(out)]) == 0

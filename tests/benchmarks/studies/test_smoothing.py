@@ -175,7 +175,7 @@ def test_the_ablation_from_the_command_line(complexes: Path, split: Path, capsys
 
     place = complexes.parent
     state = load_checkpoint("s2p-esm2-8m").model.backbone.state_dict()
-    save_file({k: v.clone() for k, v in state.items() if not k.startswith("lm_head")}, place / "weights.safetensors")
+    save_file({k: v.clone() for k, v in state.items()}, place / "weights.safetensors")
     code = study(complexes, split, "ablation", "--seeds", "2", "--weights", str(place / "weights.safetensors"))
     assert code == 0, capsys.readouterr().err
     rows = list(csv.DictReader((place / "work" / "ablation" / "ablation.csv").open()))
@@ -195,7 +195,7 @@ def test_frozen_embeddings_come_from_the_given_weights(tmp_path: Path) -> None:
     from s2p.language.esm import ResidueModel, predict_residues
 
     torch_model = ResidueModel("esm2_t6_8M_UR50D").eval()
-    state = {k: v.clone() for k, v in torch_model.backbone.state_dict().items() if not k.startswith(("lm_head", "contact_head"))}
+    state = {k: v.clone() for k, v in torch_model.backbone.state_dict().items()}
     save_file(state, tmp_path / "backbone.safetensors")
     frozen = frozen_model("esm2_t6_8M_UR50D", tmp_path / "backbone.safetensors")
     (logits, e), (_, expected) = predict_residues(frozen, ["ACDEF"])[0], predict_residues(torch_model, ["ACDEF"])[0]
