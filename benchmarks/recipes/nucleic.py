@@ -18,6 +18,7 @@ from s2p.datasets.splits import cluster, drawn
 from s2p.errors import S2PError
 from s2p.evaluation.intervals import Summary, bootstrap, bootstrap_mean
 from s2p.language.esm import DEFAULT_HEADS, ResidueModel
+from s2p.language.lora import merge_lora
 from s2p.models.crossbind.filter import LETTERS
 from s2p.models.crossbind.sequence import DOWN, HEAD, UP, fresh_model
 from s2p.training.batches import ChainsByHead
@@ -140,6 +141,7 @@ def train_sequence_branch(
     heads = tuple(training) if isinstance(training, Mapping) else DEFAULT_HEADS
     model = fresh_model(base, config.finetune.dropout, heads)
     log = finetune(model, training, validation, config.finetune, folder=folder, quiet=quiet)
+    merge_lora(model.backbone)
     return model.eval(), log
 
 
