@@ -11,12 +11,12 @@ from __future__ import annotations
 import ctypes
 import sys
 import time
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any
 
 from s2p.batch.inputs import BatchOptions, Entry, Find, Item, Task, longest_first
 from s2p.config import PredictConfig
@@ -34,7 +34,6 @@ __all__ = [
     "SUMMARY_COLUMNS",
     "LanguageStage",
     "Row",
-    "StagedPredictor",
     "load_held",
     "out_of_memory",
     "predict_batch",
@@ -158,10 +157,10 @@ class Loaded:
 
 
 def load_held(options: BatchOptions) -> list[Any]:
-    """The predictor and, where it has stages, its :class:`LanguageStage`."""
+    """The predictor and, where its language model can work on many structures at once, its :class:`LanguageStage`."""
     predictor = options.load()
     ask(predictor, options.config.sites)
-    return [predictor, LanguageStage(predictor, options.config) if isinstance(predictor, StagedPredictor) else None]
+    return [predictor, LanguageStage(predictor, options.config) if hasattr(predictor, "read_sequences") else None]
 
 
 def read(item: Item, options: BatchOptions, known: Finished | None = None) -> Loaded | Row:
@@ -248,7 +247,7 @@ def run_here(
 
 
 def _finish(
-    gathered: list[tuple[int, Loaded]], options: BatchOptions, predictor: StagedPredictor, stage: LanguageStage
+    gathered: list[tuple[int, Loaded]], options: BatchOptions, predictor: Any, stage: LanguageStage
 ) -> Generator[tuple[int, Row], None, None]:
     """The language model over all of them, then one after the other what follows."""
     start = time.perf_counter()
@@ -261,7 +260,7 @@ def _finish(
         if failures:
             yield index, _failed(loaded.item, f"{loaded.item.input}: {failures[0]}", loaded.seconds + spent)
         else:
-            yield index, work(loaded, options, partial(predictor.finish, outputs=own), spent)  # type: ignore[arg-type]
+            yield index, work(loaded, options, partial(predictor.finish, outputs=own), spent)
 
 
 def run_task(held: list[Any], task: Task, options: BatchOptions) -> list[tuple[int, Row]]:
@@ -280,28 +279,14 @@ def _failed(item: Item, why: str | Exception, seconds: float = 0.0) -> Row:
     return Row(item.input, "error", 0, seconds, " ".join(why.split()))
 
 
-@runtime_checkable
-class StagedPredictor(Protocol):
-    """A predictor whose language model can work on many structures at once."""
-
-    def read_sequences(self, sequences: Sequence[str], config: PredictConfig | None = None) -> list[LanguageOutput]:
-        """Of each sequence (n,) logits and (n, d) embeddings."""
-        ...
-
-    def finish(
-        self, structure: Structure, outputs: Mapping[str, LanguageOutput], config: PredictConfig | None = None
-    ) -> Prediction:
-        """The prediction, from what the language model said of each sequence of the structure."""
-        ...
-
-
 class LanguageStage:
-    """Runs the language model, each sequence once, within the memory there is.
+    """Runs the language model of a predictor with stages (:meth:`~s2p.predictor.Seq2Pocket.read_sequences` and ``finish``), each
+    sequence once, within the memory there is.
 
     What does not fit is tried again in batches of half the size, down to one window at a time; the size that worked is kept.
     """
 
-    def __init__(self, predictor: StagedPredictor, config: PredictConfig) -> None:
+    def __init__(self, predictor: Any, config: PredictConfig) -> None:
         self._predictor, self._config, self._budget = predictor, config, config.windows.token_budget
 
     def read(self, sequences: Iterable[str]) -> dict[str, LanguageOutput | S2PError]:

@@ -9,11 +9,10 @@ import pytest
 import torch
 from batch_stub import Stub
 
-from s2p.batch.run import LanguageStage, StagedPredictor, out_of_memory
+from s2p.batch.run import LanguageStage, out_of_memory
 from s2p.config import PredictConfig, WindowConfig
 from s2p.errors import S2PError
 from s2p.language.esm import LanguageOutput, token_batches
-from s2p.predictor import Seq2Pocket
 
 WORDS = ["A" * 30, "C" * 10, "D" * 10, "E" * 10, "F" * 40]
 
@@ -114,8 +113,3 @@ def test_interrupts_are_not_swallowed() -> None:
 def test_other_errors_are_not_taken_for_it() -> None:
     assert not out_of_memory(RuntimeError("shapes do not match"))
     assert not out_of_memory(ValueError("out of memory"))
-
-
-def test_who_has_stages() -> None:
-    assert isinstance(Seq2Pocket.load(device="cpu"), StagedPredictor)
-    assert not isinstance(object(), StagedPredictor)
