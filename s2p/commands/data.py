@@ -80,8 +80,8 @@ def _run_labels(arguments: argparse.Namespace) -> int:
     joining = ("evidence", "report", "without", "every_chain")
     if alone := [f"--{name.replace('_', '-')}" for name in joining if getattr(arguments, name) and not arguments.enhance]:
         raise S2PError(f"{alone[0]} needs --enhance: without it every residue comes from its own structure")
-    if arguments.enhance and (arguments.format == "table" or arguments.per == "ligand"):
-        raise S2PError("--enhance joins chains, so it needs --format published, csv or records, and --per chain")
+    if arguments.enhance and (arguments.format == "table" or arguments.per == "ligand" or arguments.cryptobench):
+        raise S2PError("--enhance joins chains: it needs --format published, csv or records, --per chain, and no --cryptobench")
     failed: list[Item] = []
     reports = _reports(arguments, failed)
     if arguments.cryptobench or arguments.fold:

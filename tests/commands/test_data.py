@@ -100,6 +100,7 @@ def test_a_folder_is_enhanced_in_one_command(tmp_path: Path, capsys: pytest.Capt
         (["--evidence", "x"], "--evidence needs --enhance"),
         (["--every-chain"], "--every-chain needs --enhance"),
         (["--enhance"], "needs --format"),
+        (["--enhance", "--format", "csv", "--cryptobench", "x.json"], "no --cryptobench"),
         (["--enhance", "--format", "csv", "--per", "ligand"], "--per chain"),
     ],
 )
