@@ -72,8 +72,10 @@ def embedding_hours(gpu: Gpu, backbone: str, lengths: Sequence[int]) -> float:
     return _hours(gpu, _forward(backbone, lengths), CAST * parameter_count(backbone) * batches)
 
 
-def smoother_hours(gpu: Gpu, width: int, config: SmootherTrainConfig, pairs: float, members: float, epochs: int) -> float:
-    """Of so many pairs of embeddings of that width with ``members`` residues in a context, on a disk that reads 1 GB a second."""
+def smoother_hours(
+    gpu: Gpu, width: int, config: SmootherTrainConfig, pairs: float, members: float, epochs: int, stored: float
+) -> float:
+    """Of so many pairs with ``members`` residues in a context; ``stored`` bytes are read in every epoch, 1 GB a second."""
     weights = 2 * width * config.width + config.width**2
     moved = pairs * members * width * (2 + 4 + 4) + 36 * weights * pairs / config.batch_size
-    return epochs * _hours(gpu, 6 * weights * pairs, moved)
+    return epochs * (_hours(gpu, 6 * weights * pairs, moved) + stored / 1e9 / 3600)

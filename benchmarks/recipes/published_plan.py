@@ -96,8 +96,9 @@ def describe(plan: Reproduction, sets: LabelSets, gpu_memory: float | None) -> s
     for gpu in GPUS:
         if 1e9 * gpu.memory >= needed and (gpu_memory is None or gpu_memory >= 1e9 * gpu.memory):
             tuning = finetuning_hours(gpu, plan.backbone, c, lengths["training"], lengths["validation"], steps)
-            embedding, epoch = embedding_hours(gpu, plan.backbone, every), smoother_hours(gpu, width, s, n_pairs, MEMBERS, 1)
-            parts = f"fine-tuning {tuning:.1f}, embeddings {embedding:.1f}, an epoch of the smoother {epoch:.2f}"
+            embedding = embedding_hours(gpu, plan.backbone, every)
+            smoother = smoother_hours(gpu, width, s, n_pairs, MEMBERS, most, 1e9 * size)
+            parts = f"fine-tuning {tuning:.1f}, embeddings {embedding:.1f}, at most {most} epochs of the smoother {smoother:.1f}"
             lines.append(f"hours         {gpu.name}: {parts}")
     lines.append(
         f"              (counted operations at {UTILISATION:.0%} of what the GPU's data sheet states: an estimate, not measured)"

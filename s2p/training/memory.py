@@ -179,8 +179,8 @@ def estimate_needs(backbone: str, config: FinetuneConfig, *, device: str = "cuda
     average = trained if config.ema_decay else 0
     state = 4.0 * (2 * kept + average) + _optimizer_bytes(config, device) * trained
     memory = estimate_memory(backbone, config, device=device)
-    # While it trains the best weights so far lie beside the GPU, and at the end all weights and their half-precision copy.
-    host = CONTEXT + (6.0 * weights if device == "cuda" else memory.total + 4.0 * kept)
+    # Beside a GPU lie all weights and a half-precision copy when they are read and written, and a state when it is resumed from.
+    host = CONTEXT + (max(6.0 * weights, state) if device == "cuda" else memory.total + 4.0 * kept)
     return Needs(memory, host, state, 2.0 * kept)
 
 

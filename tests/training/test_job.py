@@ -180,7 +180,7 @@ def test_a_dry_run_plans_for_a_gpu_that_is_not_here(
     printed = capsys.readouterr().out
     assert "on cuda" in printed and "GB of the computer's memory" in printed and "time" not in printed
     assert main(command) == 1
-    assert "24.0 are there; with --lora 8 it is" in capsys.readouterr().err
+    assert "24.0 are there; with --lora 8 --checkpointing it is" in capsys.readouterr().err
     assert main([*command, *more, "--weights", str(folder / "none.pt")]) == 1
     assert "none.pt: no such weights file" in capsys.readouterr().err
 
