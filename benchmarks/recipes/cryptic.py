@@ -169,6 +169,22 @@ def train_candidate(
     return model.eval(), [asdict(entry) for entry in history]
 
 
+def learning_curve(sets: Mapping[str, Chains], weights: Path, work: Path) -> dict[str, float]:
+    """Validation AUPRC of the linear head on the frozen general backbone, by the number of training chains."""
+    chains, held = sets["training"], sets["validation"]
+    model = start(CANDIDATES["linear head on the frozen general backbone"], weights, 0.0)
+    known, asked = (
+        [e for _, e in embed_residues(model, [c.sequence for c in some], work / "embeddings")] for some in (chains, held)
+    )
+    order, curve = np.random.default_rng(0).permutation(len(chains)), {}
+    for share in (0.125, 0.25, 0.5, 1.0):
+        rows = order[: round(share * len(chains))]
+        fit_linear_head(model, [chains[k] for k in rows], [known[k] for k in rows])
+        scores = [e @ model.head.weight.detach().numpy()[0] for e in asked]
+        curve[str(len(rows))] = round(auprc_trapezoid(*joined(held, scores, np.arange(len(held)))), 4)
+    return curve
+
+
 def scores_of(model: ResidueModel, chains: Chains) -> list[NDArray[np.float64]]:
     """(N,) probabilities of each chain, from the sequence alone."""
     return [sigmoid(logits.astype(float)) for logits, _ in predict_residues(model, [c.sequence for c in chains])]
@@ -245,6 +261,7 @@ def run(labels: Path, weights: Path, trained: Path | None, out: Path, work: Path
         "finetune": settings(CANDIDATES[chosen].config or LORA),
         "seeds": {"finetune": 0},
         "auxiliary heads": "none: pLDDT and distance need structures of the training chains, which were not at hand",
+        "learning curve, chains: AUPRC of a linear head": learning_curve(sets, weights, work),
         "smoother": "none: structures of the training chains were not at hand",
         CARD_KEY: training_sketch({c.id: c.sequence for c in sets["training"]}),
         "validation": {key: value for key, value in table[chosen].items() if key != "epochs"},
@@ -265,10 +282,12 @@ def test(sets: Mapping[str, Chains], model: ResidueModel, threshold: float, trai
     write_text(seen, str(looks))
     chains, general, everyone = sets["test"], load_checkpoint(DEFAULT_MODEL), np.arange(len(sets["validation"]))
     baseline = fit_window_baseline(sets["training"])
+    spread = np.concatenate([baseline.logits(c.sequence) for c in sets["training"]])  # far from calibrated
+    middle, width = spread.mean(), spread.std()
     scores: dict[str, tuple[Scores, float]] = {"cryptic": (scores_of(model, chains), threshold)}
     other: dict[str, Callable[[Chains], list[NDArray[np.float64]]]] = {
         "general": partial(scores_of, general.model),
-        "window": lambda some: [sigmoid(baseline.logits(c.sequence)) for c in some],
+        "window": lambda some: [sigmoid((baseline.logits(c.sequence) - middle) / width) for c in some],
     }
     for name, score in other.items():
         tuned, _ = best_mcc_threshold(*joined(sets["validation"], score(sets["validation"]), everyone))

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.command import log, reported
-from benchmarks.recipes.cryptic import relatives, rounded
+from benchmarks.recipes.cryptic import compare, relatives, rounded
 from benchmarks.recipes.data import read_chains
 from s2p.config import PredictConfig
 from s2p.datasets.labelled import LabelledChain
@@ -30,6 +30,7 @@ from s2p.evaluation.intervals import bootstrap_mean, paired_difference
 from s2p.evaluation.metrics import best_overlap, rank_limits
 from s2p.io.files import read_csv, write_text
 from s2p.pockets.hits import dcc
+from s2p.prediction import sigmoid
 from s2p.predictor import load
 from s2p.structure.alignment import align
 from s2p.structure.reading import Structure, read_structure
@@ -74,6 +75,24 @@ def site_rows(
     return rows | {"overlap": best_overlap(sites, [p.residues for p in pockets])}
 
 
+def pocket_table(
+    found: dict[str, list[dict[str, NDArray[np.float64]]]], keep: NDArray[np.bool_], groups: Sequence[str]
+) -> dict[str, Any]:
+    """Figures of each kind of pockets over the sites ``keep`` of the chains ``groups``, and what both gain."""
+    columns: dict[str, dict[str, NDArray[np.float64]]] = {}
+    for kind in KINDS:
+        rows = {key: np.concatenate([entry[key] for entry in found[kind]])[keep] for key in found[kind][0]}
+        hits = {f"DCC < {cut} Å, {rank}": rows[rank] < cut for cut in (12, 4) for rank in rows if rank != "overlap"}
+        columns[kind] = {name: values.astype(float) for name, values in hits.items()} | {"best overlap": rows["overlap"]}
+    table: dict[str, Any] = {
+        kind: {name: rounded(bootstrap_mean(values, groups)) for name, values in own.items()} for kind, own in columns.items()
+    }
+    table["both less general"] = {
+        name: rounded(paired_difference(values, columns["general"][name], groups)) for name, values in columns["both"].items()
+    }
+    return table
+
+
 @reported
 def main(argv: Sequence[str] | None = None) -> None:
     """Command line."""
@@ -90,43 +109,37 @@ def main(argv: Sequence[str] | None = None) -> None:
     model: Any = load()
     found: dict[str, list[dict[str, NDArray[np.float64]]]] = {kind: [] for kind in KINDS}
     names: list[tuple[str, str]] = []
+    residues: dict[str, tuple[LabelledChain, dict[str, NDArray[np.float64]]]] = {}
     left = []
     for row in read_csv(options.table, ("pdb", "file", "chain", "kind")):
         structure = read_structure(row["file"], chains=[row["chain"]])
-        residues = carried_over(chains[row["pdb"]], structure)
-        if residues is None:
+        labelled = carried_over(chains[row["pdb"]], structure)
+        if labelled is None:
             left.append(row["pdb"])
             continue
-        sites = separate_sites(structure.residues.ca_coord, residues)
+        sites = separate_sites(structure.residues.ca_coord, labelled)
         names += [(row["pdb"], row["kind"])] * len(sites)
+        scores = model.score(structure)
+        known = {"general, sequence alone": sigmoid(scores.sequence_logits.astype(float))}
         for kind in KINDS:
             prediction = model.predict(structure, PredictConfig(sites=kind))
             found[kind].append(site_rows(prediction.pockets, sites, structure.residues.ca_coord))
+            if kind != "both":
+                known["general, with structure" if kind == "general" else kind] = prediction.probabilities
+        labels = np.isin(np.arange(len(structure.residues)), labelled).astype(np.uint8)
+        residues[row["pdb"]] = LabelledChain(row["pdb"], structure.sequence(), labels), known
         log(f"{row['pdb']}: {len(sites)} sites")
     near = set().union(*relatives(list(chains.values()), options.trained, options.relatives).values())
-    unseen = [f"{chains[pdb].id}" not in near for pdb, _ in names]
+    unseen = [chains[pdb].id not in near for pdb, _ in names]
     subsets = {"all": [True] * len(names), "own unbound structure": [kind == "own" for _, kind in names], "unseen": unseen}
     table: dict[str, Any] = {"left out": left}
     for subset, chosen in subsets.items():
-        keep = np.array(chosen, bool)
         groups = [pdb for (pdb, _), use in zip(names, chosen, strict=True) if use]
-        if not groups:
-            continue
-        part: dict[str, Any] = {"chains": len(set(groups)), "sites": len(groups)}
-        columns: dict[str, dict[str, NDArray[np.float64]]] = {}
-        for kind in KINDS:
-            rows = {key: np.concatenate([entry[key] for entry in found[kind]])[keep] for key in found[kind][0]}
-            columns[kind] = {
-                f"DCC < {cut} Å, {rank}": (rows[rank] < cut).astype(float)
-                for cut in (12, 4)
-                for rank in rows
-                if rank != "overlap"
-            } | {"best overlap": rows["overlap"]}
-            part[kind] = {name: rounded(bootstrap_mean(values, groups)) for name, values in columns[kind].items()}
-        part["both less general"] = {
-            name: rounded(paired_difference(columns["both"][name], columns["general"][name], groups)) for name in columns["both"]
-        }
-        table[subset] = part
+        if groups:
+            members = [residues[pdb] for pdb in dict.fromkeys(groups)]
+            columns = {name: ([known[name] for _, known in members], 0.5) for name in members[0][1]}
+            table[subset] = {"chains": len(members), "sites": len(groups)} | pocket_table(found, np.array(chosen, bool), groups)
+            table[subset]["residues"] = compare([c for c, _ in members], columns, "cryptic")
     write_text(options.out, json.dumps(table, indent=1))
     log(json.dumps(table))
 
