@@ -222,10 +222,7 @@ def ask(predictor: Any, sites: str) -> None:
 def predict_with(predictor: Predictor, structure: Structure, config: PredictConfig | None = None) -> Prediction:
     """Ask any predictor, with settings if it takes them.
 
-    Raises
-    ------
-    S2PError
-        If it takes none, and ``config`` is not the default; and what the predictor raises.
+    :class:`S2PError` if it takes none, and ``config`` is not the default; and what the predictor raises.
     """
     ask(predictor, obeyed(config).sites)
     if config is not None and len(inspect.signature(predictor.predict).parameters) > 1:
@@ -245,12 +242,8 @@ def predictor_class(name: str) -> Callable[[], Any]:
     """The class named ``package.module:Class``, which makes a predictor without arguments.
 
     The current folder joins the end of the import path: a module that lies there is found, as by ``python -m``, and can hide no
-    installed one. Only somebody who names a class runs code from there. Nothing here imports PyTorch.
-
-    Raises
-    ------
-    S2PError
-        If there is no such class, or it needs arguments.
+    installed one. Only somebody who names a class runs code from there. Nothing here imports PyTorch. :class:`S2PError` if there
+    is no such class, or it needs arguments.
     """
     module, _, attribute = name.partition(":")
     if os.getcwd() not in sys.path:
@@ -269,10 +262,7 @@ def predictor_class(name: str) -> Callable[[], Any]:
 def import_predictor(name: str) -> Predictor:
     """What the class of :func:`predictor_class` makes.
 
-    Raises
-    ------
-    S2PError
-        If that is no predictor; and what finding and making it raises.
+    :class:`S2PError` if that is no predictor; and what finding and making it raises.
     """
     found = predictor_class(name)()
     if not isinstance(found, Predictor):

@@ -380,10 +380,7 @@ def predict(
 def load_structure(source: str | Path | Structure, chain: str | Sequence[str] | None = None) -> Structure:
     """What :func:`predict` takes as a source, as a structure that holds at least one residue.
 
-    Raises
-    ------
-    StructureError
-        If it cannot be read, or lacks a chain that was asked for.
+    :class:`StructureError` if it cannot be read, or lacks a chain that was asked for.
     """
     chains = [c.strip() for c in chain.split(",")] if isinstance(chain, str) else chain
     if isinstance(source, Structure):

@@ -188,10 +188,7 @@ def read(item: Item, options: BatchOptions, known: Finished | None = None) -> Lo
 def work(loaded: Loaded, options: BatchOptions, predict: Callable[..., Prediction], spent: float = 0.0) -> Row:
     """Predict what was read and write it; ``spent`` are seconds of work on it elsewhere, reading apart.
 
-    Raises
-    ------
-    TargetError
-        If nothing can be written: no other input could be, either.
+    :class:`TargetError` if nothing can be written: no other input could be, either.
     """
     start, item = time.perf_counter() - loaded.seconds - spent, loaded.item
     try:

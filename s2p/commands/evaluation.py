@@ -85,11 +85,8 @@ def cases_of(arguments: argparse.Namespace, split: str | None) -> CaseSet:
 def guard(cases: CaseSet, predictors: Sequence[str], arguments: argparse.Namespace) -> tuple[CaseSet, dict[str, Seen]]:
     """The cases that may be used, and what is known of the training of each predictor.
 
-    Raises
-    ------
-    S2PError
-        If a checkpoint was trained on relatives of some or does not say what it was trained on, and the options do not say what
-        to do.
+    :class:`S2PError` if a checkpoint was trained on relatives of some or does not say what it was trained on, and the options do
+    not say what to do.
     """
     from s2p.evaluation.guard import guard_cases
 

@@ -211,10 +211,7 @@ def note(message: str) -> None:
 def open_sites(arguments: argparse.Namespace) -> tuple[Checkpoint, dict[str, list[KnownSites]]]:
     """The checkpoint, and training and validation structures with their sites; makes the folders that will be written to.
 
-    Raises
-    ------
-    S2PError
-        If something is missing or does not fit together.
+    :class:`S2PError` if something is missing or does not fit together.
     """
     from s2p.checkpoint import load_checkpoint
     from s2p.io.files import make_folder
@@ -255,10 +252,7 @@ def write_smoother(
 ) -> None:
     """Draw the learning curve and, where an output is asked for, write the checkpoint with its new smoother.
 
-    Raises
-    ------
-    S2PError
-        If the checkpoint cannot be written.
+    :class:`S2PError` if the checkpoint cannot be written.
     """
     from s2p.checkpoint import save_checkpoint
     from s2p.evaluation.guard import CARD_KEY, training_sketch

@@ -196,10 +196,7 @@ def structure_file(folder: Path, a: Annotation, table: Path) -> Path:
 def place_sites(path: Path, lines: Sequence[Annotation], table: Path) -> tuple[Structure, list[NDArray[np.int64]]]:
     """The chains of a structure that lines of ``table`` are about, and the indices of the residues of each line.
 
-    Raises
-    ------
-    S2PError
-        If the structure cannot be read, or a sequence is not that of its observed residues.
+    :class:`S2PError` if the structure cannot be read, or a sequence is not that of its observed residues.
     """
     structure = read_structure(path, chains=list(dict.fromkeys(a.chain for a in lines)))
     sites = []

@@ -114,13 +114,7 @@ def download(
 
 
 def read_json(url: str, what: str, timeout: float) -> Any:
-    """What a server answers, as JSON.
-
-    Raises
-    ------
-    FetchError
-        If it cannot be reached, or answers anything else.
-    """
+    """What a server answers, as JSON; :class:`FetchError` if it cannot be reached, or answers anything else."""
     with _open(url, what, timeout) as response:
         text = b"".join(_chunks(response, what, timeout, _MAX_JSON))
     try:

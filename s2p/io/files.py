@@ -86,10 +86,7 @@ def replacing(path: Path) -> Iterator[Path]:
 def read_text(path: Path, missing: str = "") -> str:
     """What a text file in UTF-8 holds, without the mark that some programs begin it with.
 
-    Raises
-    ------
-    S2PError
-        If it cannot be read or is no text; ``missing`` says more where there is no such file.
+    :class:`S2PError` if it cannot be read or is no text; ``missing`` says more where there is no such file.
     """
     try:
         return path.read_text(encoding="utf-8-sig")

@@ -68,10 +68,7 @@ def weights_path(model: str | Path) -> Path:
 def find_weights(model: str | Path, missing: str) -> Path:
     """The file of a shipped model by its name, or any by path.
 
-    Raises
-    ------
-    WeightsError
-        If there is no such file; ``missing`` says what to do.
+    :class:`WeightsError` if there is no such file; ``missing`` says what to do.
     """
     path = weights_path(model)
     if not path.is_file():
@@ -140,10 +137,7 @@ def _shipped_checksum(header: str) -> str | None:
 def fill(module: nn.Module, arrays: Mapping[str, Tensor], path: Path) -> None:
     """Give a module the weights that were read from ``path``, in fp32.
 
-    Raises
-    ------
-    WeightsError
-        If they are not those of such a module.
+    :class:`WeightsError` if they are not those of such a module.
     """
     try:
         module.load_state_dict({key: value.float() if value.is_floating_point() else value for key, value in arrays.items()})

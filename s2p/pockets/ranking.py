@@ -215,13 +215,7 @@ class PointScorer:
 
     @classmethod
     def from_parts(cls, arrays: Mapping[str, NDArray[np.float32]], header: Mapping[str, Any]) -> PointScorer:
-        """The inverse of :meth:`arrays` and :meth:`header`.
-
-        Raises
-        ------
-        WeightsError
-            If something is missing or does not fit.
-        """
+        """The inverse of :meth:`arrays` and :meth:`header`; :class:`WeightsError` if something is missing or does not fit."""
         try:
             depth = sum(key.startswith("weight_") for key in arrays)
             learned = (arrays[name] for name in ("propensity", "embedding_mean", "embedding_components"))

@@ -164,10 +164,7 @@ class Structure:
     def select_chains(self, chains: Sequence[str]) -> Structure:
         """The same structure with the protein of ``chains`` only (ligands all stay).
 
-        Raises
-        ------
-        StructureError
-            If a chain is not in the structure.
+        :class:`StructureError` if a chain is not in the structure.
         """
         if not chains:
             raise StructureError(f"{self.name}: no chain was asked for; the chains are {', '.join(map(repr, self.chains))}")

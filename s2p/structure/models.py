@@ -29,10 +29,7 @@ CLASH = 0.05
 def choose_models(table: AtomTable, wanted: int | str | None, path: Path, notes: list[str]) -> AtomTable:
     """The models that are asked for; else the first, and those with other chains or with copies of its chains elsewhere.
 
-    Raises
-    ------
-    StructureError
-        If there is no model of that number.
+    :class:`StructureError` if there is no model of that number.
     """
     order = np.argsort(table.model, kind="stable")
     numbers, first = np.unique(table.model[order], return_index=True)

@@ -105,10 +105,7 @@ class CrossBindPredictor(Seq2Pocket):
 def base_model(name: str, *, backbone: str | Path | None = None, device: str | torch.device = "cpu") -> ResidueModel:
     """The residue model that an update belongs to: ESM-2 before it was fine-tuned, or that of a Seq2Pocket checkpoint.
 
-    Raises
-    ------
-    WeightsError
-        If it cannot be loaded, or ``backbone`` is another one.
+    :class:`WeightsError` if it cannot be loaded, or ``backbone`` is another one.
     """
     if name != ENCODER:
         return load_checkpoint(name, backbone=backbone, device=device).model
@@ -122,10 +119,7 @@ def load_crossbind(
 ) -> CrossBindCheckpoint:
     """Load a shipped CrossBind by name or any by path, on top of the language model it was trained from.
 
-    Raises
-    ------
-    WeightsError
-        If there is none, it cannot be used, or its base is not the one it was trained from.
+    :class:`WeightsError` if there is none, it cannot be used, or its base is not the one it was trained from.
     """
     path = find_weights(model, "give the path of a CrossBind checkpoint (.safetensors)")
     header, arrays = read_weights(path, FORMAT, FOREIGN)

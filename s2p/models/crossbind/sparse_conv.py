@@ -58,10 +58,7 @@ class Voxels:
 def _number(cells: Tensor) -> tuple[Tensor, Tensor, list[int]]:
     """(V,) one number for each cell, in the order of the cells; and corner and size of the numbered box, a cell wider than all.
 
-    Raises
-    ------
-    S2PError
-        If the cells lie so far apart that they cannot be numbered.
+    :class:`S2PError` if the cells lie so far apart that they cannot be numbered.
     """
     low = cells.amin(0) - 1
     size = [int(n) for n in cells.amax(0) - low + 2]

@@ -84,10 +84,7 @@ class Kalasanty(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, 18, n, n, n) sums of atom features -> (B, 1, n, n, n) logits; their sigmoid is the density.
 
-        Raises
-        ------
-        ValueError
-            If n is not the box of the configuration.
+        :class:`ValueError` if n is not the box of the configuration.
         """
         if x.shape[2:] != (self.config.box,) * 3:
             raise ValueError(f"the network reads boxes of {self.config.box} cells, not {tuple(x.shape[2:])}")

@@ -186,13 +186,7 @@ def _notes(
 
 
 def load_kalasanty(model: str | Path = "kalasanty", *, device: str | torch.device = "cpu") -> KalasantyCheckpoint:
-    """Load a shipped Kalasanty by name or any by path.
-
-    Raises
-    ------
-    WeightsError
-        If there is none or it cannot be used.
-    """
+    """Load a shipped Kalasanty by name or any by path; :class:`WeightsError` if there is none or it cannot be used."""
     path = find_weights(model, "give the path of a Kalasanty checkpoint (.safetensors)")
     header, arrays = read_weights(
         path, FORMAT, "not a Kalasanty checkpoint; `python -m benchmarks.recipes.kalasanty` writes them"

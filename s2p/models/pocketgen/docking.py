@@ -58,10 +58,7 @@ class ReceptorAtoms:
 def check_vina() -> Literal["program", "package"]:
     """Which of the two there is, the program first.
 
-    Raises
-    ------
-    S2PError
-        If neither is, or what prepares the ligand (rdkit, meeko) is missing.
+    :class:`S2PError` if neither is, or what prepares the ligand (rdkit, meeko) is missing.
     """
     found: Literal["program", "package"] | None = (
         "program" if shutil.which("vina") else "package" if find_spec("vina") is not None else None
@@ -79,10 +76,7 @@ def check_vina() -> Literal["program", "package"]:
 def ligand_pdbqt(ligand: LigandAtoms) -> str:
     """The ligand with hydrogens, types and rotatable bonds by Meeko; rings stay as they are.
 
-    Raises
-    ------
-    S2PError
-        If its bonds make no molecule, or Meeko has no types for it.
+    :class:`S2PError` if its bonds make no molecule, or Meeko has no types for it.
     """
     from meeko import MoleculePreparation, PDBQTWriterLegacy
     from rdkit.Chem import AddHs

@@ -68,23 +68,14 @@ def _orders(bonds: NDArray[np.integer]) -> NDArray[np.int64]:
 def sdf_ligand(path: str | Path) -> LigandAtoms:
     """Heavy atoms and bonds of the first molecule of an SDF or MOL file.
 
-    Raises
-    ------
-    StructureError
-        If the file is missing, no SDF, or has no heavy atom.
+    :class:`StructureError` if the file is missing, no SDF, or has no heavy atom.
     """
     atoms = read_sdf_molecule(path)
     return LigandAtoms(np.asarray(atoms.coord, np.float32), np.asarray(atoms.element), _orders(atoms.bonds.as_array()))
 
 
 def require(package: str, purpose: str) -> None:
-    """Say what to install where a package of the extra ``design`` is missing.
-
-    Raises
-    ------
-    S2PError
-        If it is.
-    """
+    """Say what to install where a package of the extra ``design`` is missing; :class:`S2PError` if it is."""
     if find_spec(package) is None:
         raise S2PError(f"{purpose} needs the package {package}, which is not installed; pip install 's2p[design]'")
 
@@ -148,10 +139,7 @@ def _factory() -> Any:
 def rdkit_families(ligand: LigandAtoms) -> NDArray[np.bool_]:
     """(M, 8) which of RDKit's base features each heavy atom belongs to, in the order of :data:`FAMILIES`.
 
-    Raises
-    ------
-    S2PError
-        As :func:`rdkit_molecule`.
+    :class:`S2PError` as :func:`rdkit_molecule`.
     """
     molecule = rdkit_molecule(ligand)
     out = np.zeros((len(ligand.coord), len(FAMILIES)), bool)

@@ -57,10 +57,8 @@ def find_ligand(structure: Structure, wanted: str) -> tuple[LigandAtoms, bool]:
 def find_residues(structure: Structure, text: str) -> NDArray[np.int64]:
     """Ascending indices of residues named ``A:45,A:46A``.
 
-    Raises
-    ------
-    S2PError
-        If the structure has no such residue, or one cannot be designed: no standard amino acid or parent of one, or no CA.
+    :class:`S2PError` if the structure has no such residue, or one cannot be designed: no standard amino acid or parent of one, or
+    no CA.
     """
     place = {name: k for k, name in enumerate(structure.residues.ids())}
     wanted = list(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
@@ -80,10 +78,7 @@ def place_in_pocket(
 ) -> tuple[NDArray[np.int64], LigandAtoms]:
     """Residues of the best pocket that the default model predicts, and the ligand, moved there unless its pose is to be kept.
 
-    Raises
-    ------
-    S2PError
-        If no pocket is predicted.
+    :class:`S2PError` if no pocket is predicted.
     """
     from s2p.predictor import Seq2Pocket
 

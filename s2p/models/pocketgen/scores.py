@@ -63,10 +63,7 @@ def score_designs(
 ) -> list[Scores]:
     """Scores of the native pocket, first, and of each design: by AutoDock Vina if ``vina``, else empty.
 
-    Raises
-    ------
-    S2PError
-        If Vina, or what it needs, is missing, or fails.
+    :class:`S2PError` if Vina, or what it needs, is missing, or fails.
     """
     if not vina:
         return [Scores()] * (len(designs) + 1)
@@ -82,10 +79,7 @@ def add_folded(
 ) -> list[Scores]:
     """The scores with scRMSD, from structures ``STEM_design_K`` in ``folder``.
 
-    Raises
-    ------
-    S2PError
-        If a structure is missing, or is not of its design.
+    :class:`S2PError` if a structure is missing, or is not of its design.
     """
     out = [scores[0]]
     for k, (d, s) in enumerate(zip(progress_bar(designs, "reading folds"), scores[1:], strict=True), start=1):
@@ -110,13 +104,7 @@ def designed_sequences(structure: Structure, pocket: Pocket, design: Design) -> 
 
 
 def folded_file(folder: Path, name: str) -> Path:
-    """The structure in ``folder`` called ``name``, with any ending that is read.
-
-    Raises
-    ------
-    S2PError
-        If there is none.
-    """
+    """The structure in ``folder`` called ``name``, with any ending that is read; :class:`S2PError` if there is none."""
     for suffix in SUFFIXES:
         for path in (folder / f"{name}{suffix}", folder / f"{name}{suffix}.gz"):
             if path.is_file():
@@ -128,11 +116,7 @@ def self_consistency(structure: Structure, pocket: Pocket, design: Design, folde
     """scRMSD, Å: backbone of the pocket, design against fold, superposed on the CA atoms outside the pocket.
 
     Each designed chain is matched to the chain of ``folded`` whose sequence is most like its own; all are superposed together.
-
-    Raises
-    ------
-    S2PError
-        If a chain has no counterpart of its sequence, or there is too little to superpose.
+    :class:`S2PError` if a chain has no counterpart of its sequence, or there is too little to superpose.
     """
     chains = designed_sequences(structure, pocket, design)
     theirs = {name: np.flatnonzero(folded.residues.chain == name) for name in folded.chains}

@@ -85,10 +85,7 @@ def language_features(
 ) -> NDArray[np.float32]:
     """(N, config.language_width) of (N,) logits and (N, d) embeddings: nothing, the logit, or the logit and the embedding.
 
-    Raises
-    ------
-    WeightsError
-        If the widths do not fit each other.
+    :class:`WeightsError` if the widths do not fit each other.
     """
     table = np.concatenate([logits[:, None], embeddings], axis=1).astype(np.float32)
     if config.language_width not in (0, 1, table.shape[1]):
@@ -147,10 +144,7 @@ def load_vabsnet(
 ) -> VabsNetCheckpoint:
     """Load a shipped Vabs-Net by name or any by path, with the checkpoint it builds on.
 
-    Raises
-    ------
-    WeightsError
-        If there is none, it cannot be used, or its base is not the one it was trained with.
+    :class:`WeightsError` if there is none, it cannot be used, or its base is not the one it was trained with.
     """
     path = find_weights(model, "give the path of a Vabs-Net checkpoint (.safetensors)")
     header, arrays = read_weights(path, FORMAT, "not a Vabs-Net checkpoint; `python -m benchmarks.recipes.vabsnet` writes them")

@@ -33,10 +33,7 @@ Column = Callable[..., "NDArray[Any] | None"]
 def read_cif(data: bytes, path: Path, config: ReadConfig) -> AtomTable:
     """The atoms of all data blocks of an mmCIF text.
 
-    Raises
-    ------
-    StructureError
-        If there are none, or more than ``config`` allows; other errors of gemmi where the text is no CIF.
+    :class:`StructureError` if there are none, or more than ``config`` allows; other errors of gemmi where the text is no CIF.
     """
     import gemmi
 

@@ -40,10 +40,7 @@ class Content:
 def read_content(path: Path, config: ReadConfig) -> Content:
     """The file's bytes and its format, which is told from the content.
 
-    Raises
-    ------
-    StructureError
-        If the file is missing, damaged, empty or too large.
+    :class:`StructureError` if the file is missing, damaged, empty or too large.
     """
     data = _read_bytes(path, config).removeprefix(b"\xef\xbb\xbf")
     if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
@@ -57,13 +54,7 @@ def read_content(path: Path, config: ReadConfig) -> Content:
 
 
 def read_table(content: Content, config: ReadConfig) -> AtomTable:
-    """The atom records of a file.
-
-    Raises
-    ------
-    StructureError
-        If the file is damaged, too large, or no structure.
-    """
+    """The atom records of a file; :class:`StructureError` if the file is damaged, too large, or no structure."""
     if content.kind == "pdb":
         from s2p.structure.files.pdb import read_pdb as read
     elif content.kind == "cif":
