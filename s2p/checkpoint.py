@@ -71,11 +71,7 @@ def save_checkpoint(checkpoint: Checkpoint, path: str | Path, *, half: bool = Tr
 
     A model with low-rank updates beside its weights is stored as an adapter: the updates, and the name (``model.base``) and
     SHA-256 of the weights, which are looked for when it is loaded. After ``merge_lora(model.backbone)`` it is stored whole.
-
-    Parameters
-    ----------
-    half
-        Store fp16: half the size; residue probabilities of the bundled structures moved by 0.0012 at most.
+    ``half``: store fp16, half the size; residue probabilities of the bundled structures moved by 0.0012 at most.
     """
     model, arrays = checkpoint.model, dict[str, torch.Tensor]()
     adapter = _adapter(model)

@@ -298,15 +298,8 @@ def load(name: str | Path = DEFAULT_MODEL, *, backbone: str | None = None, devic
 def checkpoint_format(model: str | Path, others: Sequence[str] = ()) -> str:
     """The format, a key of :data:`METHODS`, that the header of a checkpoint names.
 
-    Parameters
-    ----------
-    others
-        Names that the caller knows besides, to be offered with those of the models.
-
-    Raises
-    ------
-    WeightsError
-        If there is no such checkpoint, or none that finds pockets; what is offered instead is in the sentence.
+    ``others``: names that the caller knows besides, to be offered with those of the models. :class:`WeightsError` if there is no
+    such checkpoint, or none that finds pockets; what is offered instead is in the sentence.
     """
     shipped = (path for path in sorted(SHIPPED.glob("*.json")) if json.loads(path.read_text("utf-8")).get("format") in METHODS)
     offer = f"give one of {', '.join((*others, *(p.stem for p in shipped)))}, the path of a checkpoint, or package.module:Class"

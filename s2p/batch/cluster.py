@@ -46,18 +46,9 @@ def run_on_cluster(
 
     Where some of the workers there are at the start offer the resource :data:`GPU`, only such are given work, one task for each
     unit of it. A task that keeps killing its workers is taken apart, until the structure that does it is alone and becomes an
-    error.
-
-    Parameters
-    ----------
-    scheduler
-        Address, e.g. ``tcp://10.0.0.1:8786``; ``None`` starts one here, with ``local_workers`` processes.
-
-    Raises
-    ------
-    S2PError
-        If Dask is not installed, no scheduler or worker answers, a worker has no s2p or does not see the folder, or all workers
-        are lost.
+    error. ``scheduler``: address, e.g. ``tcp://10.0.0.1:8786``; ``None`` starts one here, with ``local_workers`` processes.
+    :class:`S2PError` if Dask is not installed, no scheduler or worker answers, a worker has no s2p or does not see the folder, or
+    all workers are lost.
     """
     try:
         import distributed.scheduler

@@ -101,15 +101,8 @@ def read_text(path: Path, missing: str = "") -> str:
 def read_csv(path: Path, columns: Sequence[str], missing: str = "") -> list[dict[str, str]]:
     """The rows of a table with a line of column names; a cell that a short row lacks is empty.
 
-    Parameters
-    ----------
-    columns
-        That it has to have; it may have others.
-
-    Raises
-    ------
-    S2PError
-        If it cannot be read (see :func:`read_text`) or lacks a column.
+    ``columns``: that it has to have; it may have others. :class:`S2PError` if it cannot be read (see :func:`read_text`) or lacks
+    a column.
     """
     csv.field_size_limit(1 << 24)  # lists of residues may be long
     reader = csv.DictReader(io.StringIO(read_text(path, missing)), restval="")

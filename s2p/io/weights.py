@@ -93,16 +93,8 @@ def checksum(header: str, arrays: Mapping[str, Tensor]) -> str:
 def read_weights(path: Path, kind: str, foreign: str, *, gaps: tuple[str, ...] = ()) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Header, with its card, and the arrays as they are stored, their checksum compared where there is one.
 
-    Parameters
-    ----------
-    gaps
-        Starts of the names of arrays that are no weights and may hold NaN.
-
-    Raises
-    ------
-    WeightsError
-        If the file cannot be read or is damaged, or its format is not ``kind``; ``foreign`` says what it is not and where such
-        come from.
+    ``gaps``: starts of the names of arrays that are no weights and may hold NaN. :class:`WeightsError` if the file cannot be read
+    or is damaged, or its format is not ``kind``; ``foreign`` says what it is not and where such come from.
     """
     import torch
     from safetensors import SafetensorError, safe_open

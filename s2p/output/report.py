@@ -55,11 +55,8 @@ def embed_json(value: Any) -> str:
 def render(prediction: Prediction, *, channel: str = "") -> str:
     """The report as HTML text.
 
-    Parameters
-    ----------
-    channel
-        Name of a ``BroadcastChannel`` on which the page takes other pockets of the same structure (:func:`update`); such a
-        page is compact, to be part of another.
+    ``channel``: name of a ``BroadcastChannel`` on which the page takes other pockets of the same structure (:func:`update`); such
+    a page is compact, to be part of another.
     """
     structure = prediction.structure
     notes = [*structure.notes, *prediction.notes]

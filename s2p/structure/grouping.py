@@ -72,10 +72,7 @@ class Grouped:
 def group_atoms(table: AtomTable, chain_rank: NDArray[np.int64], notes: list[str]) -> Grouped:
     """Residues of a table without hydrogens and waters, one conformer of each; what is left out is noted.
 
-    Parameters
-    ----------
-    chain_rank
-        (n,) chains are put in this order.
+    ``chain_rank``: (n,) chains are put in this order.
     """
     instance, again = _instances(table)
     first = np.unique(instance, return_index=True)[1]

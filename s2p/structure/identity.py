@@ -45,10 +45,7 @@ class Identities(Columns):
 def identify(groups: Grouped, kinds: Kinds, taken: set[str], notes: list[str]) -> Identities:
     """Unique ids.
 
-    Parameters
-    ----------
-    taken
-        Chain ids of the file, of waters too.
+    ``taken``: chain ids of the file, of waters too.
     """
     chain = groups.column("chain")
     insertion = groups.column("insertion_code").astype("U4")

@@ -84,15 +84,8 @@ def _completes(table: AtomTable, first: NDArray[Any], used: NDArray[Any], more: 
 def build_assembly(table: AtomTable, number: int, annotations: Any, config: ReadConfig, path: Path) -> AtomTable:
     """The chains of a biological assembly, moved copies included, each copy as a block of its own.
 
-    Parameters
-    ----------
-    annotations
-        ``gemmi.Structure`` with the assemblies of the file.
-
-    Raises
-    ------
-    StructureError
-        If the file describes no assembly of that number.
+    ``annotations``: ``gemmi.Structure`` with the assemblies of the file. :class:`StructureError` if the file describes no
+    assembly of that number.
     """
     found = {assembly.name: assembly for assembly in annotations.assemblies}
     if str(number) not in found:

@@ -31,15 +31,8 @@ def fresh_model(base: ResidueModel, dropout: float = 0.0, heads: Sequence[str] =
 def apply_update(base: ResidueModel, arrays: Mapping[str, Tensor]) -> ResidueModel:
     """A copy of ``base`` with other heads, and per changed matrix W of its backbone ``W + up · down``; ``base`` stays as it was.
 
-    Parameters
-    ----------
-    arrays
-        ``head.weight`` and ``head.bias``, and the factors ``backbone.….up`` (out, rank) and ``backbone.….down`` (rank, in).
-
-    Raises
-    ------
-    WeightsError
-        If the arrays are not those of an update of this backbone.
+    ``arrays``: ``head.weight`` and ``head.bias``, and the factors ``backbone.….up`` (out, rank) and ``backbone.….down`` (rank,
+    in). :class:`WeightsError` if the arrays are not those of an update of this backbone.
     """
     model = fresh_model(base)
     weights: dict[str, nn.Parameter] = dict(model.named_parameters())

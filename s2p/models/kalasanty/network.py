@@ -24,10 +24,7 @@ N_CHANNELS = 18
 def scale_channels(x: Tensor, floor: float) -> Tensor:
     """Divide every channel by its root mean square over the cells that hold an atom, at least ``floor``.
 
-    Parameters
-    ----------
-    x
-        (B, C, n, n, n) sums of atom features.
+    ``x``: (B, C, n, n, n) sums of atom features.
     """
     occupied = (x != 0).any(dim=1, keepdim=True)
     count = occupied.sum(dim=(2, 3, 4), keepdim=True).clamp(min=1)

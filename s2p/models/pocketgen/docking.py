@@ -95,13 +95,9 @@ def ligand_pdbqt(ligand: LigandAtoms) -> str:
 def receptor_atoms(structure: Structure, pocket: Pocket, design: Design | None = None, reach: float = 16.0) -> ReceptorAtoms:
     """The protein around the ligand with a design in place, or, without one, as it is; and ions of metals.
 
-    Waters, cofactors and other ligands are left out, in native and designs alike: PocketGen does not see them either.
-    Histidine has its hydrogen on NE2, as most structures without hydrogens are taken.
-
-    Parameters
-    ----------
-    reach
-        Å from the ligand's atoms within which atoms are kept.
+    Waters, cofactors and other ligands are left out, in native and designs alike: PocketGen does not see them either. Histidine
+    has its hydrogen on NE2, as most structures without hydrogens are taken. ``reach``: Å from the ligand's atoms within which
+    atoms are kept.
     """
     atoms, residues = structure.atoms, structure.residues
     index = pocket.residues[pocket.pocket]

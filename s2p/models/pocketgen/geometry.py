@@ -73,10 +73,7 @@ def peptide_bonds(structure: Structure, coord: NDArray[np.floating], longest: fl
 def ideal_of(geometry: Geometry, types: NDArray[np.int64], rows: NDArray[np.int64], links: NDArray[np.int64]) -> Ideal:
     """Rigid pairs of the residues ``rows`` (their types (R,) say which), and of their peptide bonds.
 
-    Parameters
-    ----------
-    links
-        (l, 2) residues bonded by a peptide bond, of which at least one is among ``rows``.
+    ``links``: (l, 2) residues bonded by a peptide bond, of which at least one is among ``rows``.
     """
     pairs, lengths, centres, volume = [], [], [np.zeros((0, 4), np.int64)], []
     for row in rows.tolist():

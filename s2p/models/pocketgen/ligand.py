@@ -83,15 +83,8 @@ def require(package: str, purpose: str) -> None:
 def rdkit_molecule(ligand: LigandAtoms, *, ionised: bool = False) -> Any:
     """The ligand's heavy atoms, bonds and charges as a sanitised ``rdkit.Chem.Mol`` with the pose as its conformer.
 
-    Parameters
-    ----------
-    ionised
-        Acids without and aliphatic amines with a proton; default: as the bonds are drawn.
-
-    Raises
-    ------
-    S2PError
-        If RDKit is missing or finds no molecule in the bonds, or they are not known.
+    ``ionised``: acids without and aliphatic amines with a proton; default: as the bonds are drawn. :class:`S2PError` if RDKit is
+    missing or finds no molecule in the bonds, or they are not known.
     """
     require("rdkit", "the ligand's chemistry")
     from rdkit import Chem

@@ -98,12 +98,8 @@ def complex_text(path: Path, structure: Structure, pocket: Pocket, design: Desig
     """The file at ``path`` with the designed residues in place, and its suffix: PDB stays PDB, mmCIF mmCIF.
 
     All other atoms are as in the file, under the ids that the reader gives them. B-factors of designed residues are 100 times the
-    probability of their type. Links to designed residues and sequence records are left out, which no longer hold.
-
-    Parameters
-    ----------
-    ligand
-        Added as residue LIG in a chain of its own; ``None`` if the file has it.
+    probability of their type. Links to designed residues and sequence records are left out, which no longer hold. ``ligand``:
+    added as residue LIG in a chain of its own; ``None`` if the file has it.
     """
     content = read_content(path, ReadConfig())
     table, index = read_atoms(content, ReadConfig())
@@ -224,12 +220,8 @@ def save_designs(
 ) -> list[Path]:
     """Write complexes, FASTA, ``*_designs.csv``, ``*_designs_by_residue.csv`` (a line a residue of a design) and a report.
 
-    Complexes that the ``*_designs.csv`` of an earlier run lists and this one does not replace are removed.
-
-    Parameters
-    ----------
-    scores
-        Of the native pocket and of each design; those that were not asked for get no column.
+    Complexes that the ``*_designs.csv`` of an earlier run lists and this one does not replace are removed. ``scores``: of the
+    native pocket and of each design; those that were not asked for get no column.
     """
     make_folder(folder)
     stem = file_stem(structure.name)

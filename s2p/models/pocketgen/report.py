@@ -39,10 +39,7 @@ def design_page(
 ) -> str:
     """The page as HTML, in the frame of :func:`s2p.output.report.page`.
 
-    Parameters
-    ----------
-    scores
-        Of the native pocket and of each design.
+    ``scores``: of the native pocket and of each design.
     """
     native = pocket.types[pocket.pocket]
     colors = [NATIVE, *(pocket_color(k + 1) for k in range(len(designs)))]
