@@ -147,10 +147,7 @@ class Needs:
     def check(self, work: Path, gpu_memory: float | None, advice: str = "", more: float = 0.0) -> None:
         """Refuse what does not fit the GPU (bytes), this computer's memory, or the disk of ``work``, which has to take ``more``.
 
-        Raises
-        ------
-        S2PError
-            With what is needed, what there is, and ``advice`` on a smaller need.
+        :class:`S2PError` with what is needed, what there is, and ``advice`` on a smaller need.
         """
         if gpu_memory is not None and self.device.total + CONTEXT > gpu_memory:
             needed, room = (self.device.total + CONTEXT) / 1e9, gpu_memory / 1e9

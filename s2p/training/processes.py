@@ -57,10 +57,7 @@ class Processes:
 def join(device: torch.device) -> tuple[Processes, torch.device]:
     """The processes that were started together, and the device of this one: ``device``, or of several GPUs its own.
 
-    Raises
-    ------
-    S2PError
-        If there are several, and accelerate is not installed.
+    :class:`S2PError` if there are several, and accelerate is not installed.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) < 2 or "LOCAL_RANK" not in os.environ:
         return Processes(), device

@@ -112,10 +112,7 @@ class KalasantyPredictor:
     def load(cls, model: str | Path = "kalasanty", *, backbone: str | None = None, device: str = "auto") -> KalasantyPredictor:
         """Load a Kalasanty by shipped name or path onto ``auto``, ``cpu`` or ``cuda``.
 
-        Raises
-        ------
-        S2PError
-            If a ``backbone`` is given: there is no language model in it.
+        :class:`S2PError` if a ``backbone`` is given: there is no language model in it.
         """
         if backbone is not None:
             raise S2PError(f"{model} has no language model; drop --backbone or choose another model")
@@ -128,15 +125,8 @@ class KalasantyPredictor:
     def predict(self, structure: Structure, config: PredictConfig | None = None) -> Prediction:
         """Pockets of a structure, best first.
 
-        Parameters
-        ----------
-        config
-            Its ``threshold``, if given, is that of the density; the other settings are those of Seq2Pocket.
-
-        Raises
-        ------
-        S2PError
-            If the protein is too extended for the grid.
+        ``config``: its ``threshold``, if given, is that of the density; the other settings are those of Seq2Pocket.
+        :class:`S2PError` if the protein is too extended for the grid.
         """
         return self.pockets(structure, *self.density(structure), config)
 

@@ -77,10 +77,7 @@ def read_table(content: Content, config: ReadConfig) -> AtomTable:
 def read_annotations(content: Content, config: ReadConfig) -> Any:
     """What a file says beside its atoms, as a ``gemmi.Structure`` without models: connections, assemblies, cell.
 
-    Raises
-    ------
-    StructureError
-        If gemmi cannot read it.
+    :class:`StructureError` if gemmi cannot read it.
     """
     import gemmi
 
