@@ -46,6 +46,8 @@ class ResidueScores:
     """Assemblies of the structure, made for the probabilities and used again for the pockets."""
     cryptic: ResidueScores | None = field(default=None, repr=False)
     """What the model of cryptic sites says, where it was asked beside that of general ones."""
+    sites: str = "general"
+    """Kind of site that these are of."""
 
 
 SHIPPED_FOR = {"general": DEFAULT_MODEL, "cryptic": "s2p-cryptic-8m"}
@@ -141,18 +143,20 @@ class Seq2Pocket:
         if head is not None and config.use_context:
             for part in parts:
                 final[part.residues] = context_logits(head, context_features(part, logits[part.residues]))
-        return ResidueScores(sigmoid(final).astype(np.float32), embeddings, logits, parts)
+        return ResidueScores(sigmoid(final).astype(np.float32), embeddings, logits, parts, sites=self.checkpoint.sites)
 
     def pockets(self, structure: Structure, scores: ResidueScores, config: PredictConfig | None = None) -> Prediction:
         """The stages after the language model: cheap, so that thresholds can be changed live."""
         config = obeyed(config)
-        first, *more = self.kinds(config.sites)
+        first, *more = models = self.kinds(config.sites)
+        given = {x.sites: x for x in (scores, scores.cryptic) if x is not None}
+        if any(model.checkpoint.sites not in given for model in models):
+            raise S2PError(f"these residue scores are of {scores.sites} sites only; give score() the same config")
+        found = first._pockets(structure, given[first.checkpoint.sites], config)
         if not more:
-            return first._pockets(structure, scores, config)
-        if scores.cryptic is None:
-            raise S2PError("these residue scores are of general sites only; ask for both with the same config in score()")
-        second = more[0]._pockets(structure, scores.cryptic, replace(config, ranking="published"))
-        return joined(first._pockets(structure, scores, config), second, calibrated=more[0].checkpoint.pocket_model is not None)
+            return found
+        second = more[0]._pockets(structure, given["cryptic"], replace(config, ranking="published"))
+        return joined(found, second, calibrated=more[0].checkpoint.pocket_model is not None)
 
     def _pockets(self, structure: Structure, scores: ResidueScores, config: PredictConfig) -> Prediction:
         """Pockets of the one kind of site that this model is of."""

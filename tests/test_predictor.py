@@ -208,6 +208,11 @@ def test_sites_that_a_model_does_not_predict(predictor: Seq2Pocket, companion: P
             s2p.predict(structure, model=model, sites="cryptic", device="cpu")
     with pytest.raises(S2PError, match="these residue scores are of general sites only"):
         predictor.pockets(structure, predictor.score(structure), BOTH)
+    with pytest.raises(S2PError, match="these residue scores are of general sites only"):
+        predictor.pockets(structure, predictor.score(structure), replace(BOTH, sites="cryptic"))
+    scores, cryptic = predictor.score(structure, BOTH), predictor.predict(structure, replace(BOTH, sites="cryptic"))
+    found = predictor.pockets(structure, scores, replace(BOTH, sites="cryptic"))
+    np.testing.assert_allclose(found.probabilities, cryptic.probabilities, atol=1e-5)
     with pytest.raises(S2PError, match="model alone has no scorer of surface points; use the method published"):
         predictor.predict(structure, PredictConfig(sites="cryptic", ranking="surface"))
     with pytest.raises(ConfigError, match="PredictConfig.sites must be 'general' or 'cryptic' or 'both', and is 'hidden'"):

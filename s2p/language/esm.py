@@ -171,7 +171,7 @@ class ResidueModel(nn.Module):
         self.base: str | None = name
         """Name of the backbone's weights without updates: fair-esm's, a checkpoint's or a file's; none once they are trained."""
         self.base_sha256 = ""
-        """Of those weights, where the updates are folded into them."""
+        """Of those weights, where the updates are folded into them, or all of them were trained since."""
         self.backbone = build_backbone(name)
         self.dropout = nn.Dropout(dropout)
         width = BACKBONES[name][1]

@@ -80,7 +80,9 @@ def finetune(
         _begin_lora(model, config, identity, place)
     else:
         merge_lora(model.backbone)
-        model.base = None
+        if model.base is not None:  # else they are trained already, and a repeated call needs what it began with
+            model.base, model.base_sha256 = None, base_checksum(model.backbone)
+        identity["backbone"] = model.base_sha256
     model.checkpointing = config.checkpointing
     loop = Loop(
         model,

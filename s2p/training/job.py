@@ -23,7 +23,7 @@ from s2p.evaluation.guard import CARD_KEY, training_sketch
 from s2p.evaluation.residues import auprc_trapezoid, best_mcc_threshold
 from s2p.io.files import make_folder, sha256_file, sha256_of
 from s2p.io.runtime import pick_device
-from s2p.io.weights import weights_path
+from s2p.io.weights import SHIPPED, weights_path
 from s2p.language.esm import BACKBONES, DEFAULT_HEADS, ResidueModel, find_weights, load_backbone
 from s2p.language.lora import merge_lora
 from s2p.prediction import sigmoid
@@ -248,7 +248,8 @@ def run_finetune(job: FinetuneJob, sets: LabelSets, *, quiet: bool = False) -> C
         "epochs": [asdict(entry) for entry in history],
         "validation": figures,
     }
-    if not origin:  # or the chains of this run would pass for all that the model has seen
+    # Or the chains of this run would pass for all that the model has seen; the guard asks the base of an adapter, too.
+    if not origin or (config.lora_rank and not job.merge and path.parent == SHIPPED):
         chains = {f"{head}:{k}:{c.id}": c.sequence for head, cs in sets.training.items() for k, c in enumerate(cs)}
         card[CARD_KEY] = training_sketch(chains)
     if job.merge:

@@ -13,14 +13,15 @@ import numpy as np
 import pytest
 import torch
 from builders import write_chains
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from s2p.checkpoint import load_checkpoint, save_checkpoint
 from s2p.commands import main
 from s2p.config import DEFAULT_MODEL
 from s2p.datasets.labelled import LabelledChain
 from s2p.errors import S2PError, WeightsError
-from s2p.evaluation.guard import trained_on
+from s2p.evaluation.cases import find_cases
+from s2p.evaluation.guard import Seen, guard_cases, trained_on
 from s2p.language.esm import ResidueModel, build_backbone, predict_residues
 from s2p.predictor import Seq2Pocket
 from s2p.structure.reading import read_structure
@@ -240,6 +241,22 @@ def test_a_run_from_a_checkpoint_has_its_licence_and_another_folder(
     assert (folder / "own" / "state.pt").is_file() and (folder / "own" / "state.pt").stat().st_size < 2e6
     card = load_checkpoint(folder / "own.safetensors").card
     assert (card["licence"], card["licence_reason"]) == ("GPL-3.0", f"starts from the checkpoint {DEFAULT_MODEL}")
-    assert "training_sketch" not in card, "it has seen more than the chains of this run"
     assert main(["finetune", "train.txt", *more, "-o", "own.safetensors"]) == 0
     assert "resuming the run in own: 1 epochs" in capsys.readouterr().out
+    _, seen = guard_cases(find_cases("mini", limit=1), "own.safetensors", ["s2p"])
+    assert seen["s2p"] == Seen(), "its own chains are known, and those of its base"
+    assert main(["finetune", "train.txt", *more, "--merge", "-o", "whole.safetensors", "--quiet"]) == 0
+    card = load_checkpoint(folder / "whole.safetensors").card
+    assert "training_sketch" not in card, "it has seen more than the chains of this run"
+
+
+def test_a_state_of_other_weights_is_refused(folder: Path, weights: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    more = ("--validation", str(folder / "validation.txt"), "-o", str(folder / "own.safetensors"), "--quiet")
+    assert main(finetune_command(folder, weights, *more)) == 0
+    assert main(finetune_command(folder, weights, *more)) == 0, "the same weights"
+    before = (folder / "own.safetensors").read_bytes()
+    other = folder / "other.safetensors"
+    save_file({key: value + 0.01 for key, value in load_file(weights).items()}, other)
+    assert main(finetune_command(folder, other, *more)) == 1
+    assert "state.pt was written by a run with another backbone" in capsys.readouterr().err
+    assert (folder / "own.safetensors").read_bytes() == before
