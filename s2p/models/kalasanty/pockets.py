@@ -45,12 +45,7 @@ def find_cavities(density: NDArray[np.floating], step: float, config: KalasantyP
     Voxels above the threshold, gaps closed; voxels that touch, corners included, are one cavity; those at the border of the grid
     and the small ones are left out.
 
-    Parameters
-    ----------
-    density
-        (nx, ny, nz) of 0 to 1.
-    step
-        Å, edge of a cell.
+    ``density``: (nx, ny, nz) of 0 to 1; ``step``: Å, edge of a cell.
     """
     config = config or KalasantyPocketConfig()
     mask = np.asarray(density) > config.threshold

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from s2p.structure.files.names import SIDE_CHAINS
 from s2p.structure.reading import Structure
 
 __all__ = [
@@ -26,33 +27,11 @@ __all__ = [
     "slot_arrays",
 ]
 
-_SIDE_CHAINS = {
-    "ALA": "CB",
-    "ARG": "CB CG CD NE CZ NH1 NH2",
-    "ASN": "CB CG OD1 ND2",
-    "ASP": "CB CG OD1 OD2",
-    "CYS": "CB SG",
-    "GLN": "CB CG CD OE1 NE2",
-    "GLU": "CB CG CD OE1 OE2",
-    "GLY": "",
-    "HIS": "CB CG ND1 CD2 CE1 NE2",
-    "ILE": "CB CG1 CG2 CD1",
-    "LEU": "CB CG CD1 CD2",
-    "LYS": "CB CG CD CE NZ",
-    "MET": "CB CG SD CE",
-    "PHE": "CB CG CD1 CD2 CE1 CE2 CZ",
-    "PRO": "CB CG CD",
-    "SER": "CB OG",
-    "THR": "CB OG1 CG2",
-    "TRP": "CB CG CD1 CD2 NE1 CE2 CE3 CZ2 CZ3 CH2",
-    "TYR": "CB CG CD1 CD2 CE1 CE2 CZ OH",
-    "VAL": "CB CG1 CG2",
-}
-RESIDUES = tuple(_SIDE_CHAINS)
+RESIDUES = tuple(SIDE_CHAINS)
 """Types 1 to 20, in this order; 0 is a residue that is to be designed."""
 LETTERS = "ARNDCQEGHILKMFPSTWYV"
 BACKBONE = ("N", "CA", "C", "O")
-SLOTS = {name: (*BACKBONE, *rest.split()) for name, rest in _SIDE_CHAINS.items()}
+SLOTS = {name: (*BACKBONE, *(x for x in rest if (name, x) != ("ILE", "CD"))) for name, rest in SIDE_CHAINS.items()}
 """Atom names of each residue in the order of their slots."""
 N_SLOTS, N_TYPES = 14, 21
 ATOM_NAMES = tuple(dict.fromkeys(name for names in SLOTS.values() for name in names))

@@ -321,12 +321,8 @@ def collate(
 ) -> Batch:
     """A batch of pockets.
 
-    Parameters
-    ----------
-    starts, ligands
-        (P, 14, 3) Å and (M, 3) Å of each.
-    types
-        (P,) of each, where they are known already; default: all to be designed.
+    ``starts``, ``ligands``: (P, 14, 3) Å and (M, 3) Å of each; ``types``: (P,) of each, where they are known already; default:
+    all to be designed.
     """
     kinds, slots, coords = [], [], []
     for k, p in enumerate(pockets):

@@ -155,17 +155,7 @@ def vina_score(
 ) -> float:
     """kcal/mol: Vina's free energy of binding of a pose, after a local optimisation of it or, without ``relax``, as it stands.
 
-    Parameters
-    ----------
-    ligand
-        PDBQT.
-    engine
-        Default: :func:`check_vina`.
-
-    Raises
-    ------
-    S2PError
-        If Vina is missing, or fails.
+    ``ligand``: PDBQT; ``engine``: by default what :func:`check_vina` finds. :class:`S2PError` if Vina is missing, or fails.
     """
     engine = engine or check_vina()
     with tempfile.TemporaryDirectory(prefix="s2p-vina-") as folder:

@@ -104,12 +104,7 @@ def logit(probabilities: NDArray[np.floating]) -> NDArray[np.float64]:
 def combine(checkpoint: VabsNetCheckpoint, base: ResidueScores, own: NDArray[np.floating]) -> ResidueScores:
     """What the later stages get: the stacked probabilities, and for the points the blend.
 
-    Parameters
-    ----------
-    base
-        Scores by the base checkpoint.
-    own
-        (N,) logits of Vabs-Net.
+    ``base``: scores by the base checkpoint; ``own``: (N,) logits of Vabs-Net.
     """
     final = checkpoint.stack(own, logit(base.probabilities))
     probabilities = sigmoid(final).astype(np.float32)

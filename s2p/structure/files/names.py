@@ -20,6 +20,7 @@ __all__ = [
     "CAPS",
     "DUMMY",
     "ELEMENTS",
+    "SIDE_CHAINS",
     "STANDARD",
     "element_of",
     "is_residue_name",
@@ -30,7 +31,8 @@ __all__ = [
 DUMMY = "EP"
 """What :func:`element_of` gives for lone pairs, virtual sites and other points that are no atoms."""
 _TABLE = [line.split("\t") for line in Path(__file__).with_suffix(".tsv").read_text().splitlines()]
-_SIDE_CHAINS = {name: frozenset(atoms.split()) for kind, name, _, atoms in _TABLE if kind == "amino"}
+SIDE_CHAINS = {name: tuple(atoms.split()) for kind, name, _, atoms in _TABLE if kind == "amino"}
+"""Atoms beyond the backbone of the twenty standard amino acids, from CB outwards; isoleucine's CD is the CD1 of force fields."""
 
 
 def known_names(wanted: str) -> dict[str, str]:
@@ -38,7 +40,7 @@ def known_names(wanted: str) -> dict[str, str]:
     return {other: name for kind, name, others, _ in _TABLE if kind == wanted for other in others.split()}
 
 
-STANDARD = frozenset(_SIDE_CHAINS)
+STANDARD = frozenset(SIDE_CHAINS)
 """The twenty standard amino acids."""
 _AMINO = {name: name for name in STANDARD} | known_names("amino")
 _AMINO |= {end + name: parent for name, parent in _AMINO.items() if len(name) == 3 for end in "NC"}
@@ -50,7 +52,7 @@ AUTODOCK = known_names("AutoDock type")
 """Elements of AutoDock's atom types that are not symbols themselves, or those of another element."""
 _NO_ATOMS = frozenset(known_names("no atom"))
 _CAP_ATOMS = frozenset("N C O CA CH3 CT CAT CAY CY OY NT".split())
-AMINO_ATOMS = frozenset("N CA C O OXT BB SC1 SC2 SC3 SC4 SC5".split()).union(_TERMINI, _CAP_ATOMS, *_SIDE_CHAINS.values())
+AMINO_ATOMS = frozenset("N CA C O OXT BB SC1 SC2 SC3 SC4 SC5".split()).union(_TERMINI, _CAP_ATOMS, *SIDE_CHAINS.values())
 """Of any amino acid: side chains may have been edited under a name. Homoserine (HSE), phosphohistidine (HIP) have others."""
 ELEMENTS = frozenset(
     "H D HE LI BE B C N O F NE NA MG AL SI P S CL AR K CA SC TI V CR MN FE CO NI CU ZN GA GE AS SE BR KR RB SR Y ZR NB MO TC RU"

@@ -55,12 +55,7 @@ def trace_inputs(
 
     The frame is (P, 3, 3), a row for each axis. Where nothing spans an axis it is 0, and so is the step.
 
-    Parameters
-    ----------
-    pocket, unseen
-        (P,) residues to be designed and (k,) others that are not read.
-    start
-        (P, 3) Å, on the line.
+    ``pocket``, ``unseen``: (P,) residues to be designed and (k,) others that are not read; ``start``: (P, 3) Å, on the line.
     """
     residues = structure.residues
     known = residues.has_ca.copy()
