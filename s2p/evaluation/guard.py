@@ -46,8 +46,8 @@ WORD_LENGTH = 15
 """Residues of a stored word; ours, as all that follows."""
 MAX_WORDS = 4
 """Words of a chain."""
-MAX_BYTES = 300_000
-"""Size of the whole sketch as text; with very many chains fewer words are kept."""
+MAX_BYTES = 3_000_000
+"""Size of the whole sketch as text, about 60 a chain; with more than 50,000 chains fewer words are kept."""
 E_VALUE = 1e-3
 """A chain counts as seen when its words would score as well by chance at most this often."""
 _UNKNOWN = (
@@ -271,13 +271,14 @@ def _records(source: str) -> tuple[list[Mapping[str, Any]], str]:
     parts = {"training chains": card}
     if "smoother_of" in card:  # its smoother was trained after the rest, on chains of its own
         parts["the chains of its smoother"] = card.get("smoother") or {}
-    missing = [name for name, part in parts.items() if CARD_KEY not in part]
+    # Relatives are known by two words or more.
+    missing = [name for name, part in parts.items() if part.get(CARD_KEY, {}).get("words_per_chain", 0) < 2]
     base = (card.get("adapter") or {}).get("base", "")
     if base and weights_path(base).parent == SHIPPED:
         parts["base"] = _card(base)  # nothing, if that is a language model only
     return (
         [part[CARD_KEY] for part in parts.values() if CARD_KEY in part],
-        f"its card has no record of {' or '.join(missing)}" if missing else "",
+        f"its card has no full record of {' or '.join(missing)}" if missing else "",
     )
 
 

@@ -170,10 +170,10 @@ def test_a_checkpoint_without_a_record_is_unknown(cases: CaseSet, tmp_path: Path
     broken.write_bytes(b"no weights")
     for name in (silent, str(broken)):
         for skip in (False, True):
-            with pytest.raises(S2PError, match="cannot be told whether .* because its card has no record of training chains"):
+            with pytest.raises(S2PError, match="cannot be told whether .* because its card has no full record of training chains"):
                 guard_cases(find_cases("mini", limit=1), name, ["s2p"], skip=skip)
         kept, seen = guard_cases(cases, name, ["s2p"], allow=True)
-        assert kept == cases and str(seen["s2p"]) == "unknown, its card has no record of training chains"
+        assert kept == cases and str(seen["s2p"]) == "unknown, its card has no full record of training chains"
 
 
 def test_the_record_is_read_from_the_weights_and_from_what_they_build_on(cases: CaseSet, tmp_path: Path) -> None:
@@ -188,8 +188,10 @@ def test_the_record_is_read_from_the_weights_and_from_what_they_build_on(cases: 
     assert asked({"card": {CARD_KEY: sketch}}) == Seen(("4CUP",))
     assert asked({"card": {CARD_KEY: other, "smoother_of": "x", "smoother": {CARD_KEY: sketch}}}) == Seen(("4CUP",))
     old = asked({"card": {CARD_KEY: other, "smoother_of": "x", "smoother": {"width": 1}}})
-    assert str(old) == "unknown, its card has no record of the chains of its smoother"
+    assert str(old) == "unknown, its card has no full record of the chains of its smoother"
     assert asked({"card": {CARD_KEY: other}, "adapter": {"base": "esm2_t6_8M_UR50D"}}) == Seen()
+    # Of very many chains there is one word each, or none, which tells no relatives.
+    assert asked({"card": {CARD_KEY: other | {"words_per_chain": 1}}}).unknown
     # An adapter has seen what its base was trained on.
     learned = {"card": {CARD_KEY: other}, "adapter": {"base": "s2p-esm2-8m"}}
     path = tmp_path / "adapter.safetensors"
