@@ -170,7 +170,9 @@ def test_a_checkpoint_without_a_record_is_unknown(cases: CaseSet, tmp_path: Path
     broken.write_bytes(b"no weights")
     for name in (silent, str(broken)):
         for skip in (False, True):
-            with pytest.raises(S2PError, match="cannot be told whether .* because its card has no full record of training chains"):
+            with pytest.raises(
+                S2PError, match="cannot be told whether .* because its card has no full record of training chains"
+            ):
                 guard_cases(find_cases("mini", limit=1), name, ["s2p"], skip=skip)
         kept, seen = guard_cases(cases, name, ["s2p"], allow=True)
         assert kept == cases and str(seen["s2p"]) == "unknown, its card has no full record of training chains"
