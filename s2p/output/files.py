@@ -143,12 +143,9 @@ def as_json(prediction: Prediction) -> dict[str, Any]:
 
 
 def scores_text(prediction: Prediction) -> tuple[str, str]:
-    """The structure with residue probability × 100 as B-factor.
+    """The structure with residue probability × 100 as B-factor, and the suffix of its format.
 
-    Returns
-    -------
-    text, suffix
-        PDB and ``"pdb"``; mmCIF and ``"cif"`` where the PDB format cannot hold the structure's names, numbers or size.
+    PDB and ``"pdb"``; mmCIF and ``"cif"`` where the PDB format cannot hold the structure's names, numbers or size.
     """
     structure = prediction.structure
     parsed = _to_gemmi(structure, prediction.probabilities)

@@ -161,10 +161,7 @@ def _no_protein(path: Path, held: str = "") -> StructureError:
 def read_atoms(content: Content, config: ReadConfig) -> tuple[AtomTable, NDArray[np.int64]]:
     """All atoms of the default model, waters, hydrogens and other conformers included, under the ids of :func:`read_structure`.
 
-    Returns
-    -------
-    table, residue
-        (n,) index of the protein's residue that an atom belongs to, -1 for none.
+    Beside the table the (n,) index of the protein's residue that an atom belongs to, -1 for none.
     """
     found = read_molecules(content, config)
     table, groups, ids = found.table, found.groups, found.ids

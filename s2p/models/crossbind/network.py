@@ -82,15 +82,8 @@ class PointEncoder(nn.Module):
 
 
 def stack_atoms(atoms: Tensor, cloud: Cloud, slots: int) -> tuple[Tensor, Tensor]:
-    """Features of the atoms of each residue in a row.
+    """Features of the atoms, (A, d), of each residue in a row.
 
-    Parameters
-    ----------
-    atoms
-        (A, d).
-
-    Returns
-    -------
     (L, slots, d), zero where a residue has no such atom, and (L, slots) whether it has.
     """
     at = torch.from_numpy(cloud.residue).to(atoms.device) * slots + torch.from_numpy(cloud.slot).to(atoms.device)

@@ -56,10 +56,7 @@ N_LIGAND_FEATURES = len(_ELEMENTS) + _RULES
 def slot_arrays(structure: Structure) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.bool_]]:
     """Atoms of a structure by residue and slot; those without a slot (terminal oxygen, modified residues') are left out.
 
-    Returns
-    -------
-    types, coord, present
-        (N,) 1 to 20 by the parent of a modified residue, 0 where there is none; (N, 14, 3) Å; (N, 14) which atoms there are.
+    (N,) types, 1 to 20 by the parent of a modified residue, 0 where there is none; (N, 14, 3) Å; (N, 14) which atoms there are.
     """
     atoms, residues = structure.atoms, structure.residues
     letters = {letter: k for k, letter in enumerate(LETTERS, start=1)}

@@ -143,14 +143,8 @@ def read_sdf_ligand(path: str | Path) -> tuple[NDArray[np.float32], NDArray[np.s
 def read_sdf_molecule(path: str | Path) -> Any:
     """Heavy atoms of the first molecule of an SDF or MOL file (V2000 or V3000).
 
-    Returns
-    -------
-    biotite's ``AtomArray``, with bonds and upper-case elements.
-
-    Raises
-    ------
-    StructureError
-        If the file is missing, no SDF, or has no heavy atom.
+    biotite's ``AtomArray``, with bonds and upper-case elements. :class:`StructureError` if the file is missing, no SDF, or has no
+    heavy atom.
     """
     from biotite.structure.io.mol import MOLFile  # the first molecule of an SDF file is a MOL file
 

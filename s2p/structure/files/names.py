@@ -84,17 +84,8 @@ def standard_names(
 
     Amino acids get one of the twenty standard names, waters ``HOH``, caps a name of :data:`CAPS`, single-atom ions their symbol,
     nucleotides ``DA`` or ``A``; end atoms of amino acids become ``O`` and ``OXT``. A name stays where a residue of that name has
-    heavy atoms that the translation lacks; modified residues such as ``MSE`` stay.
-
-    Parameters
-    ----------
-    residue_name, atom_name, element
-        (n,) of all atoms, neighbours in a residue next to each other.
-
-    Returns
-    -------
-    residue_name, atom_name
-        (n,).
+    heavy atoms that the translation lacks; modified residues such as ``MSE`` stay. Arrays are (n,) of all atoms, neighbours in a
+    residue next to each other.
     """
     if not len(residue_name):
         return residue_name, atom_name
