@@ -207,7 +207,7 @@ def _stage(
         model.eval()
         with torch.no_grad():
             if phase == "segment":
-                scores = [model.segmentation(x.cloud).float().cpu().numpy() for x in validation]
+                scores = [segmentation(model, x.cloud).float().cpu().numpy() for x in validation]
             else:
                 scores = [residue_logits(model, x.cloud, x.language, x.features) for x in validation]
         auprc = auprc_trapezoid(np.concatenate([x.labels for x in validation]), np.concatenate(scores))
@@ -228,11 +228,18 @@ def _optimizer(model: CrossBind, phase: Phase, config: CrossBindTrainConfig) -> 
     return torch.optim.Adam([{"params": part, "lr": lr} for part, lr in groups if part], weight_decay=config.weight_decay)
 
 
+def segmentation(model: CrossBind, cloud: Cloud) -> Tensor:
+    """(L,) logits of the structure alone: all that stage 2 trains."""
+    assert model.segment is not None
+    out: Tensor = model.segment(model.stack(cloud)[0].flatten(1)).squeeze(-1)
+    return out
+
+
 def _loss(model: CrossBind, phase: Phase, drawn: Sequence[CrossBindExample], rng: np.random.Generator) -> Tensor:
     """Binary cross-entropy of the residues, of augmented point clouds."""
     cloud = join([augment(x.cloud, rng) for x in drawn])
     if phase == "segment":
-        logits = model.segmentation(cloud)
+        logits = segmentation(model, cloud)
     else:
         inputs = ([x.language for x in drawn], [x.features for x in drawn])
         logits = model(cloud, *(torch.from_numpy(np.concatenate(arrays)) for arrays in inputs))

@@ -119,7 +119,7 @@ class CrossBind(nn.Module):
         width = config.slots * config.width
         self.config = config
         self.encoder = PointEncoder(config) if config.structure else None
-        self.segment = nn.Linear(width, 1) if config.structure else None
+        self.segment = nn.Linear(width, 1) if config.structure else None  # of the structure alone, for its training
         self.attention = AtomAttention(config.slots, config.width) if config.structure and config.atom_attention else None
         self.language = nn.Linear(config.language_width, width) if config.language_width else None
         self.balance = nn.Parameter(torch.zeros(())) if config.structure and config.language_width else None
@@ -138,12 +138,6 @@ class CrossBind(nn.Module):
         """:func:`stack_atoms` of the encoder's features."""
         assert self.encoder is not None
         return stack_atoms(self.encoder(cloud), cloud, self.config.slots)
-
-    def segmentation(self, cloud: Cloud) -> Tensor:
-        """(L,) logits of the structure alone: all that stage 2 trains."""
-        assert self.segment is not None
-        out: Tensor = self.segment(self.stack(cloud)[0].flatten(1)).squeeze(-1)
-        return out
 
     def forward(self, cloud: Cloud, language: Tensor, features: Tensor) -> Tensor:
         """Binding logits (L,).
