@@ -132,6 +132,8 @@ def load_checkpoint(model: str | Path, *, backbone: str | Path | None = None, de
     # Checkpoints from before there were several heads do not say.
     residue = ResidueModel(name, heads=header.get("heads", DEFAULT_HEADS))
     given = Path(backbone) if backbone is not None and Path(backbone).is_file() else None
+    if given is not None and not header.get("adapter"):
+        raise WeightsError(f"{path} is no adapter, it has its own backbone: {given} would not be used; drop --backbone")
     _fill(residue, arrays, path, given, header.get("adapter"))
     if not header.get("adapter"):
         residue.base = header["name"]

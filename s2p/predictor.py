@@ -19,7 +19,7 @@ from s2p.errors import S2PError, StructureError, WeightsError
 from s2p.io.runtime import pick_device
 from s2p.io.weights import SHIPPED, find_weights
 from s2p.language.esm import BACKBONES, LanguageOutput, predict_residues
-from s2p.pockets.ranking import SMALLEST, joined, limits
+from s2p.pockets.ranking import SMALLEST, UNCALIBRATED, joined, limits
 from s2p.pockets.scored import find_point_pockets
 from s2p.prediction import Prediction, Predictor, import_predictor, names_class, obeyed, predict_with, sigmoid
 from s2p.residues import context_features, context_logits, smooth
@@ -206,13 +206,16 @@ class Seq2Pocket:
             from s2p.pockets.published import published_pockets  # not needed for pockets of the scored surface
 
             pockets = published_pockets(structure, large, positive, smoothed, p, checkpoint.pocket_model, config)
-        notes, cryptic = limits(structure, parts), checkpoint.sites == "cryptic"
+        calibrated = points is not None or checkpoint.pocket_model is not None
+        notes, cryptic = limits(structure, parts, calibrated=calibrated), checkpoint.sites == "cryptic"
         if cryptic:
             settings |= {"sites": "cryptic"}
             pockets = tuple(replace(pocket, site="cryptic") for pocket in pockets)
-            chance = "calibrated" if checkpoint.pocket_model is not None else "the mean over its residues, not calibrated"
-            rule = f"residues above {threshold:.2f} by {self.name}; the probability of a pocket is {chance}"
-            notes += (f"cryptic sites open on ligand binding and may be closed in this structure: {rule}",)
+            rule = f"residues above {threshold:.2f} by {self.name}"
+            chance = "the probability of a pocket is calibrated" if calibrated else UNCALIBRATED
+            notes += (f"cryptic sites open on ligand binding and may be closed in this structure: {rule}; {chance}",)
+        elif pockets and not calibrated:
+            notes += (UNCALIBRATED,)
         if config.ranking is None and checkpoint.ranking != ranking:
             notes += (
                 "a setting of the published pockets was given, so pockets are clustered and ranked by the published method",

@@ -272,8 +272,12 @@ def load_backbone(name: str, weights: str | Path | None = None, *, download: boo
     if not path.is_file():
         raise WeightsError(f"{path}: no such weights file")
     state = read_state(path)
-    if missing := backbone.load_state_dict(state, strict=False).missing_keys:
-        raise WeightsError(f"{path}: does not fit {name}: {len(missing)} arrays are missing, the first is {missing[0]}")
+    if any(".lora_" in key for key in state):
+        raise WeightsError(f"{path} is an adapter, which has no backbone; give a whole model (s2p finetune --merge writes one)")
+    own = backbone.state_dict()
+    if unfit := [key for key, value in own.items() if key not in state or state[key].shape != value.shape]:
+        raise WeightsError(f"{path}: does not fit {name}: {len(unfit)} arrays are missing or of another size, first {unfit[0]}")
+    backbone.load_state_dict(state, strict=False)
     return backbone
 
 

@@ -41,6 +41,8 @@ SMALLEST = 20
 """Residues of an assembly in which pockets are looked for: what is smaller has no inside."""
 CALIBRATED = 85
 """Residues of the longest chain of the smallest protein that pockets were calibrated on; all of them held a ligand."""
+UNCALIBRATED = "the probability of a pocket is the mean over its residues, not calibrated"
+"""Note of a model without a calibrated model of pockets, as fine-tuning leaves it."""
 BARE = 0.4
 """Share of residues without a side chain beyond CB from which on they count as missing (alanine and glycine: some 15 %)."""
 
@@ -83,7 +85,7 @@ def pocket_features(
     return np.array(rows, np.float64), np.array(volumes)
 
 
-def limits(structure: Structure, parts: Sequence[Surroundings]) -> tuple[str, ...]:
+def limits(structure: Structure, parts: Sequence[Surroundings], *, calibrated: bool = True) -> tuple[str, ...]:
     """At most one sentence: why the probabilities of a structure with these assemblies mean less than they say."""
     n, atoms = len(structure.residues), structure.atoms
     largest = max(len(part.residues) for part in parts)
@@ -100,7 +102,7 @@ def limits(structure: Structure, parts: Sequence[Surroundings]) -> tuple[str, ..
         return (f"{bare} of {n} residues have no side chain beyond CB: pockets and their probabilities are rough",)
     searched = [part.structure.residues.chain.tolist() for part in parts if len(part.residues) >= SMALLEST]
     longest = min(max(Counter(chains).values()) for chains in searched)
-    if longest < CALIBRATED and len(atoms) > n:
+    if calibrated and longest < CALIBRATED and len(atoms) > n:
         whose = "the longest chain" if len(parts) == 1 else "the longest chain of one of the assemblies"
         return (
             f"{whose} has {longest} residues: probabilities were calibrated on proteins with a chain of {CALIBRATED} or more",
@@ -286,7 +288,8 @@ def joined(general: Prediction, cryptic: Prediction, *, calibrated: bool) -> Pre
         ordered.append(p)
     notes = (*general.notes, *cryptic.notes)
     if added and not calibrated:
-        notes += ("cryptic pockets where there is no general one follow the general ones, whose probabilities are calibrated",)
+        why = "" if UNCALIBRATED in general.notes else ", whose probabilities are calibrated"
+        notes += (f"cryptic pockets where there is no general one follow the general ones{why}",)
     positive = general.positive | cryptic.positive
     sure = (general.positive & ~general.smoothed) | (cryptic.positive & ~cryptic.smoothed)
     return replace(

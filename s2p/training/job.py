@@ -83,6 +83,10 @@ class FinetuneJob:
     empty: Empty = "use"
     """What is done with chains without a binding residue."""
 
+    def __post_init__(self) -> None:
+        if self.weights is not None and weights_path(self.weights).resolve() == self.out.resolve():
+            raise S2PError(f"{self.out} would replace the weights that the training starts from; give another name with -o")
+
 
 @dataclass(frozen=True, eq=False)
 class LabelSets:

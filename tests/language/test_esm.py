@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 
 from s2p.config import WindowConfig
 from s2p.errors import WeightsError
+from s2p.io.weights import weights_path
 from s2p.language.esm import (
     BACKBONES,
     PAD,
@@ -155,6 +156,12 @@ def test_missing_damaged_and_unfit_weights(tmp_path: Path, fair_esm_file: Path, 
     with pytest.raises(WeightsError, match="does not fit"):
         save_file({"x": torch.zeros(1)}, tmp_path / "other.safetensors")
         load_backbone(NAME, tmp_path / "other.safetensors")
+    arrays = {key: value[..., :1].clone() for key, value in build_backbone(NAME).state_dict().items()}
+    save_file(arrays, tmp_path / "narrow.safetensors")
+    with pytest.raises(WeightsError, match="missing or of another size, first embed_tokens.weight"):
+        load_backbone(NAME, tmp_path / "narrow.safetensors")
+    with pytest.raises(WeightsError, match="is an adapter, which has no backbone"):
+        load_backbone(NAME, weights_path("s2p-cryptic-8m"))
 
 
 class Malicious:

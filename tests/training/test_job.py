@@ -23,6 +23,7 @@ from s2p.errors import S2PError, WeightsError
 from s2p.evaluation.cases import find_cases
 from s2p.evaluation.guard import Seen, guard_cases, trained_on
 from s2p.language.esm import ResidueModel, build_backbone, predict_residues
+from s2p.pockets.ranking import UNCALIBRATED
 from s2p.predictor import Seq2Pocket
 from s2p.structure.reading import read_structure
 from s2p.training.job import backbone_name, settings, split_by_cluster
@@ -93,6 +94,8 @@ def test_a_checkpoint_that_predicts(
     assert card["adapter"]["base"] == weights.stem and out.stat().st_size < weights.stat().st_size / 50
     prediction = Seq2Pocket.load(out, backbone=weights, device="cpu").predict(read_structure(examples / "1ubi.pdb.gz"))
     assert np.isfinite(prediction.probabilities).all()
+    # It has no calibrated model of pockets: nothing may claim that its probabilities are calibrated for long chains.
+    assert prediction.pockets and prediction.notes == (UNCALIBRATED,)
 
     written = out.with_suffix(".json").read_text(), load_checkpoint(out, backbone=weights).model.state_dict()
     monkeypatch.setattr(Loop, "_step", lambda *_: pytest.fail("trained further"))
@@ -243,6 +246,11 @@ def test_a_run_from_a_checkpoint_has_its_licence_and_another_folder(
     assert (card["licence"], card["licence_reason"]) == ("GPL-3.0", f"starts from the checkpoint {DEFAULT_MODEL}")
     assert main(["finetune", "train.txt", *more, "-o", "own.safetensors"]) == 0
     assert "resuming the run in own: 1 epochs" in capsys.readouterr().out
+    before = (folder / "own.safetensors").read_bytes()
+    again = ("--backbone", "8M", "--weights", str(folder / "own.safetensors"), "--lora", "1", "--work", "next")
+    assert main(["finetune", "train.txt", *again, "-o", "own.safetensors"]) == 1
+    assert "own.safetensors would replace the weights that the training starts from" in capsys.readouterr().err
+    assert (folder / "own.safetensors").read_bytes() == before
     _, seen = guard_cases(find_cases("mini", limit=1), "own.safetensors", ["s2p"])
     assert seen["s2p"] == Seen(), "its own chains are known, and those of its base"
     assert main(["finetune", "train.txt", *more, "--merge", "-o", "whole.safetensors", "--quiet"]) == 0
