@@ -44,7 +44,7 @@ from s2p.prediction import sigmoid
 from s2p.predictor import ResidueScores, Seq2Pocket
 from s2p.structure.alignment import align, labels_on_chain
 from s2p.structure.reading import read_structure
-from s2p.training.finetuning import predict_logits
+from s2p.training.finetuning import FREE, predict_logits
 from s2p.training.job import FinetuneJob, LabelSets, backbone_name, run_finetune, settings
 from s2p.training.smoother import SmoothingExample, train_smoother
 
@@ -181,7 +181,8 @@ def _residue_model(job: FinetuneJob, sets: LabelSets, quiet: bool) -> Checkpoint
     if job.out.is_file():
         checkpoint = load_checkpoint(job.out, backbone=job.weights)
         same = checkpoint.card.get("data", {}).get("sha256_of_chains") == sets.card["sha256_of_chains"]
-        if not same or checkpoint.card.get("finetune") != settings(job.config):
+        before, asked = checkpoint.card.get("finetune", {}), settings(job.config)
+        if not same or any(before.get(key) != asked[key] for key in asked.keys() - FREE):
             raise S2PError(f"{job.out} is from another run; remove its folder or choose another (--work)")
     else:
         checkpoint = run_finetune(job, sets, quiet=quiet)

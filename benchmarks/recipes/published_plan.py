@@ -125,7 +125,6 @@ def _files(plan: Reproduction, chains: Sequence[LabelledChain]) -> int:
 
 def splits(sets: LabelSets) -> tuple[tuple[str, dict[str, list[LabelledChain]]], ...]:
     """Names of both sets of chains, and the chains by head."""
-    """Names of both, and their chains by head."""
     return ("training", sets.training), ("validation", sets.validation)
 
 
