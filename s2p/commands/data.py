@@ -150,7 +150,7 @@ def _enhanced(arguments: argparse.Namespace, reports: Iterable[tuple[Path, Struc
             said = ["no binding residue in any structure, left out"]
         for note in (*said, *x.notes):
             say(f"{x.chain.id}: {note}")
-    say(f"{totals(kept)}; {len(near)} proteins left out as homologues")
+    say(f"{totals(kept)}; left out as homologues: {len(near)}")
     for path, table in ((arguments.evidence, evidence_table), (arguments.report, protein_table)):
         if path:
             say(f"wrote {write_text(path, table(kept))}")

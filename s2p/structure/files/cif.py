@@ -157,7 +157,8 @@ def _accessions(column: Column) -> tuple[tuple[str, str], ...]:
     """Author chains and their UniProt entries."""
     found = {name: [column(key, name) for key in keys] for name, keys in _REFERENCES.items()}
     rows = {name: zip(*([] if x is None else x.astype(str).tolist() for x in table)) for name, table in found.items()}  # noqa: B905
-    entry = {key: accession for key, database, accession in rows["struct_ref"] if database.upper() == "UNP" and accession}
+    known = (row for row in rows["struct_ref"] if row[1].upper() == "UNP" and row[2])
+    entry = {key: accession.partition("-")[0] for key, _, accession in known}  # of any isoform
     return tuple(dict.fromkeys((chain, entry[key]) for key, chain in rows["struct_ref_seq"] if key in entry))
 
 

@@ -141,7 +141,7 @@ def test_columns_of_other_lengths_are_refused() -> None:
 
 def test_uniprot_accessions_of_the_author_chains(tmp_path: Path) -> None:
     examples = Path(__file__).parents[3] / "data" / "examples"
-    text = (examples / "4CUP.cif").read_text().replace("Q9UIF8", "P99999")
+    text = (examples / "4CUP.cif").read_text().replace("Q9UIF8", "P99999-2")
     for changed, expected in ((text, {"A": ("P99999",)}), (text.replace("_struct_ref.", "_no_ref."), {})):
         (tmp_path / "x.cif").write_text(changed)
         file = BinaryCIFFile()
