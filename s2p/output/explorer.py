@@ -84,7 +84,7 @@ def explore(
     Raises
     ------
     S2PError
-        If ipywidgets is not installed, the structure cannot be read, or the model has other stages.
+        If ipywidgets is not installed, the structure cannot be read, the model has other stages, or both kinds of site are asked for.
 
     Examples
     --------
@@ -162,6 +162,8 @@ class Explorer:
         self._widgets = ipywidgets
         self.model, self.structure = model, structure
         self._start = config or PredictConfig()
+        if self._start.sites == "both":  # whose thresholds differ
+            raise S2PError("the sliders are of one kind of site; give a config of general or of cryptic ones")
         self.scores = scores or model.score(structure, self._start)
         self.ligands = relevant_ligands(structure)
         self._sites = [binding_residues(structure, ligand.coord) for ligand in self.ligands]

@@ -228,6 +228,11 @@ def test_errors_are_sentences(explorer: Explorer, monkeypatch: pytest.MonkeyPatc
     assert "this &lt;b&gt;cannot&lt;/b&gt; be" in explorer.widget.children[3].value and explorer.prediction is before
 
 
+def test_one_kind_of_site_at_a_time(explorer: Explorer, predictor: Seq2Pocket) -> None:
+    with pytest.raises(S2PError, match="the sliders are of one kind of site; give a config of general or of cryptic ones"):
+        Explorer(predictor, explorer.structure, config=PredictConfig(sites="both"))
+
+
 def test_needs_ipywidgets(predictor: Seq2Pocket, explorer: Explorer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ipywidgets", None)
     with pytest.raises(S2PError, match="needs ipywidgets; install it with"):
