@@ -84,7 +84,7 @@ def explore(
     Raises
     ------
     S2PError
-        If ipywidgets is not installed, the structure cannot be read, the model has other stages, or both kinds of site are wanted.
+        If ipywidgets is missing, the structure cannot be read, the model has other stages, or both kinds of site are asked for.
 
     Examples
     --------
