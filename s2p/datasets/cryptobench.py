@@ -28,7 +28,7 @@ __all__ = ["CrypticSite", "cryptobench_annotations", "read_cryptobench", "read_r
 
 OVERLAP = 0.5
 _FIELDS = {"apo_chain": str, "holo_pdb_id": str, "ligand": str, "apo_pocket_selection": list}
-_SELECTION = re.compile(r"(.+)_(-?[0-9]+)([A-Za-z]?)")
+_SELECTION = re.compile(r"(.+)_(-?[0-9]{1,9})([A-Za-z]?)")
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,8 @@ def cryptobench_annotations(sites: Iterable[CrypticSite], structure: Structure, 
     :class:`S2PError` if less than half of a site's residues are in the chain: then it is another structure.
     """
     lines: list[Annotation] = []
-    for site in (x for x in sites if x.pdb.lower() == structure.name.lower()):
+    entry = structure.name.lower()
+    for site in (x for x in sites if x.pdb.lower() in (entry, entry.removeprefix("pdb"))):  # pdb1abc.ent of the archive
         own = np.flatnonzero(structure.residues.chain == site.chain)
         names = zip(structure.residues.number[own].tolist(), structure.residues.insertion_code[own].tolist(), strict=True)
         indices = np.array([k for k, name in enumerate(names) if name in site.residues], np.int32)

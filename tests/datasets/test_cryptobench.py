@@ -56,6 +56,9 @@ def test_sites_are_placed_on_the_observed_residues_of_their_entry(tmp_path: Path
     assert "".join(lines[0].sequence[i] for i in lines[0].indices) == "LIV"
     (union,) = cryptobench_annotations(sites, structure, per="chain")
     assert union.indices.tolist() == [0, 7, 43, 69]
+    archived = tmp_path / "pdb1ubi.ent.gz"
+    archived.write_bytes(UBIQUITIN.read_bytes())
+    assert [a.pdb for a in cryptobench_annotations(sites, read_structure(archived))] == ["pdb1ubi"] * 2
 
 
 @pytest.mark.parametrize(
@@ -77,6 +80,7 @@ def test_another_structure_is_refused(tmp_path: Path, entries: list[Any], messag
         ({"1ubi": [entry()]}, "apo_pocket_selection is missing, empty or no list"),
         ({"1ubi": [entry("1", apo_pocket_selection=["B_1"])]}, "'B_1' is no residue of its chain; expected such as A_123"),
         ({"1ubi": [entry("1", apo_pocket_selection=["A_x"])]}, "'A_x' is no residue of its chain"),
+        ({"1ubi": [entry("1", apo_pocket_selection=["A_" + "9" * 5000])]}, "'A_999999999999999999' is no residue of its chain"),
         ({"1ubi": [entry("1", chain="A-B")]}, "no entry is of a single chain"),
     ],
 )
