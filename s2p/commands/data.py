@@ -199,6 +199,8 @@ def _cryptic_sites(arguments: argparse.Namespace) -> list[Annotation]:
     if arguments.format == "table" or not arguments.cryptobench:
         raise S2PError("CryptoBench's sites are written with --cryptobench JSON and --format published, csv or records")
     if arguments.fold:
+        if len(arguments.inputs) > 1:
+            raise S2PError(f"--fold takes one table of residue lists, and {len(arguments.inputs)} inputs are given")
         lines, left = read_residue_lists(arguments.inputs[0], arguments.cryptobench, arguments.fold)
         print("note: the residue numbers are those of the structures, the sequences UniProt's; some do not fit", file=sys.stderr)
         if left:

@@ -121,7 +121,7 @@ def pairs(run: Run) -> list[Pair]:
             if np.isnan(x).all():  # sites of which only the residues are known have no ligand to measure from
                 continue
             d = paired_difference(x, y, groups, n=config.n_bootstrap, seed=config.seed)
-            found.append(Pair(a, b, name, len(shared), *astuple(d), *astuple(mcnemar(x == 1, y == 1))))
+            found.append(Pair(a, b, name, int((~np.isnan(x)).sum()), *astuple(d), *astuple(mcnemar(x == 1, y == 1))))
     return found
 
 
