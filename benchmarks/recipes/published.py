@@ -35,7 +35,7 @@ from s2p.errors import FetchError, S2PError, StructureError
 from s2p.evaluation.compare import evaluate_complex
 from s2p.evaluation.config import BenchmarkConfig
 from s2p.evaluation.intervals import recall_name, summarise
-from s2p.io.files import write_text
+from s2p.io.files import sha256_file, write_text
 from s2p.io.runtime import pick_device, progress_bar
 from s2p.io.weights import weights_path
 from s2p.language.cache import embed_residues
@@ -179,8 +179,10 @@ def evaluate(
 def _residue_model(job: FinetuneJob, sets: LabelSets, quiet: bool) -> Checkpoint:
     """Train, or take what an earlier run of the same job has written."""
     if job.out.is_file():
-        checkpoint = load_checkpoint(job.out, backbone=job.weights)
+        checkpoint = load_checkpoint(job.out, backbone=job.weights if job.config.lora_rank else None)
         same = checkpoint.card.get("data", {}).get("sha256_of_chains") == sets.card["sha256_of_chains"]
+        if job.weights is not None:
+            same = same and checkpoint.card.get("weights", {}).get("sha256") == sha256_file(job.weights)
         before, asked = checkpoint.card.get("finetune", {}), settings(job.config)
         if not same or any(before.get(key) != asked[key] for key in asked.keys() - FREE):
             raise S2PError(f"{job.out} is from another run; remove its folder or choose another (--work)")

@@ -279,7 +279,7 @@ def _summary_row(row: AblationRow) -> dict[str, Any]:
 def _search(options: argparse.Namespace) -> None:
     if options.output is not None and options.output.suffix != ".safetensors":
         raise S2PError(f"a checkpoint is a .safetensors file, not {options.output.name}")
-    checkpoint, sites = open_sites(options)
+    checkpoint, sites = open_sites(argparse.Namespace(**{**vars(options), "weights": None}))  # those are of the frozen model
     training, validation = known_examples(options, checkpoint.model, sites)
     best = random_search(
         training,
@@ -319,7 +319,7 @@ def predicted_examples(
 
 def _ablation(options: argparse.Namespace) -> None:
     config = chosen(SmootherTrainConfig(), options)
-    checkpoint, sites = open_sites(options)
+    checkpoint, sites = open_sites(argparse.Namespace(**{**vars(options), "weights": None}))  # those are of the frozen model
     ablation(
         partial(predicted_examples, options, checkpoint, sites),
         config,

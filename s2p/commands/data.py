@@ -204,7 +204,7 @@ def _cryptic_sites(arguments: argparse.Namespace) -> list[Annotation]:
         lines, left = read_residue_lists(arguments.inputs[0], arguments.cryptobench, arguments.fold)
         print("note: the residue numbers are those of the structures, the sequences UniProt's; some do not fit", file=sys.stderr)
         if left:
-            print(f"note: left out, with residues outside the sequence: {', '.join(left)}", file=sys.stderr)
+            print(f"note: left out, not in the table or with residues outside the sequence: {', '.join(left)}", file=sys.stderr)
         return lines
     sites, found = read_cryptobench(arguments.cryptobench), []
     for path in (item.file() for item in expand_inputs(arguments.inputs)):

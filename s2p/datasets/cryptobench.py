@@ -131,7 +131,7 @@ def cryptobench_annotations(sites: Iterable[CrypticSite], structure: Structure, 
 
 
 def read_residue_lists(path: str | Path, folds: str | Path, fold: str) -> tuple[list[Annotation], list[str]]:
-    """Chains of one fold of a table of residue lists, and the names of those left out for residues outside their sequence.
+    """Chains of one fold of a table of residue lists, and names of those left out: not in the table, or with residues outside.
 
     The table has the columns ``apo_structure_id``, ``cryptic_residues`` (0-based) and ``sequence``, and ``folds`` the members of
     every fold, as JSON. In the known table the residues are the author numbers of the structure less 1, and the sequence is
@@ -160,4 +160,4 @@ def read_residue_lists(path: str | Path, folds: str | Path, fold: str) -> tuple[
             left.append(pdb)
     if not lines:
         raise S2PError(f"{path}: no usable chain of the fold {fold}")
-    return lines, left
+    return lines, left + sorted(wanted - {a.pdb for a in lines} - set(left))

@@ -99,6 +99,8 @@ def test_residue_lists_of_a_fold_and_what_does_not_fit(tmp_path: Path) -> None:
     lines, left = read_residue_lists(table, folds, "test")
     assert [(a.pdb, a.indices.tolist()) for a in lines] == [("1abc", [0, 3])]
     assert left == ["2abc"]
+    table, folds = residue_lists(tmp_path, "P1,1abc,3 0 3,ACDE\n")
+    assert read_residue_lists(table, folds, "test")[1] == ["2abc"]  # of the fold, and not in the table
 
 
 @pytest.mark.parametrize(
@@ -132,6 +134,6 @@ def test_the_command_writes_a_fold_of_residue_lists(tmp_path: Path, capsys: pyte
     assert main(["labels", str(table), "--cryptobench", str(folds), "--fold", "test", "--format", "records"]) == 0
     printed = capsys.readouterr()
     assert printed.out == ">1abc\nACDE\n1001\n"
-    assert "left out, with residues outside the sequence: 2abc" in printed.err
+    assert "left out, not in the table or with residues outside the sequence: 2abc" in printed.err
     assert main(["labels", str(table), str(table), "--cryptobench", str(folds), "--fold", "test", "--format", "records"]) == 1
     assert "--fold takes one table of residue lists" in capsys.readouterr().err
