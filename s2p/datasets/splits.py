@@ -118,7 +118,9 @@ def _mmseqs(arguments: list[str], inputs: Mapping[str, Mapping[str, str]], outpu
     with tempfile.TemporaryDirectory() as folder:
         for name, table in inputs.items():
             (Path(folder) / name).write_text("".join(f">{k}\n{sequence}\n" for k, sequence in enumerate(table.values())))
-        done = subprocess.run([shutil.which("mmseqs") or "mmseqs", *arguments], cwd=folder, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            [shutil.which("mmseqs") or "mmseqs", *arguments], cwd=folder, capture_output=True, text=True, check=False
+        )
         if done.returncode:
             raise S2PError(f"mmseqs2 failed: {done.stderr.strip()[-300:]}")
         return [line.split("\t") for line in (Path(folder) / output).read_text().splitlines()]
