@@ -35,26 +35,20 @@ def drawn(text: str) -> float:
 
 
 def homologous(
-    queries: Mapping[str, str],
-    targets: Mapping[str, str],
-    *,
-    identity: float = IDENTITY,
-    coverage: float = COVERAGE,
-    e_value: float = 1e-3,
+    queries: Mapping[str, str], targets: Mapping[str, str], *, identity: float = IDENTITY, coverage: float = COVERAGE
 ) -> dict[str, set[str]]:
     """Targets that share sequence with a query, by mmseqs2 at its highest sensitivity or by the k-mer search.
 
     A hit has at least the share ``identity`` of identical residues over an alignment that covers at least the share ``coverage``
-    of the shorter sequence, and for mmseqs2 an E-value of at most ``e_value``, which grows with the number of targets. Queries
-    and targets are given as id -> sequence; returned is target id -> ids of the queries it hits (targets without hits are
-    absent). :class:`S2PError` if mmseqs2 fails.
+    of the shorter sequence. Queries and targets are given as id -> sequence; returned is target id -> ids of the queries it hits
+    (targets without hits are absent). :class:`S2PError` if mmseqs2 fails.
     """
     if search_method() == "kmer":
         hits = search(list(queries.values()), list(targets.values()))
         pairs = [(hit.query, hit.target, hit.length) for hit in hits if hit.identity >= identity]
     else:
-        command = ["easy-search", "query", "target", "hits", "tmp", "-s", "7.5", "--max-seqs", "5000", "-v", "1"]
-        command += ["-e", str(e_value), "--min-seq-id", str(identity), "--format-output", "query,target,alnlen"]
+        command = ["easy-search", "query", "target", "hits", "tmp", "-s", "7.5", "--max-seqs", "5000", "-e", "1e-3", "-v", "1"]
+        command += ["--min-seq-id", str(identity), "--format-output", "query,target,alnlen"]
         rows = _mmseqs(command, {"query": queries, "target": targets}, "hits")
         pairs = [(int(query), int(target), int(length)) for query, target, length in rows]
     query_names, target_names = list(queries), list(targets)
