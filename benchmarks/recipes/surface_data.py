@@ -104,8 +104,8 @@ def draw_held_out(new: Sequence[Entry], seen: Sequence[Entry], sequences: Iterab
 def without_leaks(entries: Sequence[Entry], bundled: Iterable[str]) -> list[Entry]:
     """Training entries that share a cluster or a relative with a held-out one or a bundled structure become ``unused``.
 
-    The E-value of a hit grows with the number of sequences searched, so a second search, among those that stay, may find more: there
-    the fresh sets give way, since the language model has seen the others.
+    The E-value of a hit grows with the number of sequences searched, so a second search, among those that stay, may find more:
+    there the fresh sets give way, since the language model has seen the others.
     """
     held_out = [e for e in entries if e.split in HELD_OUT]
     clusters = {c for e in held_out for c in e.clusters}
