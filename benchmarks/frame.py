@@ -1,7 +1,7 @@
 """How far pockets move when the structure is turned: the published sphere of surface points and seeds are fixed in space.
 
 ``python benchmarks/frame.py`` turns and moves every bundled structure at random, makes pockets again with the residue
-probabilities of the original, published ones and those of the scored surface, and prints Markdown; ``studies/frame.json`` is
+probabilities of the original, published ones and those of the surface network, and prints Markdown; ``studies/frame.json`` is
 written beside it.
 """
 
@@ -43,10 +43,10 @@ def pockets(
     positive: np.ndarray,
     config: ClusterConfig | None,
 ) -> Sequence[Pocket]:
-    """Those of the scored surface, or the published clusters with the settings of ``config``."""
+    """Those of the surface network, or the published clusters with the settings of ``config``."""
     if config is None:
         return predictor.pockets(structure, scores, PredictConfig(ranking="surface")).pockets
-    return find_clusters(structure, positive, scores.probabilities, cluster=config)
+    return find_clusters(structure, positive, scores.sequence, cluster=config)
 
 
 def drift(
@@ -81,7 +81,7 @@ def measure(n_motions: int, seed: int = 0, model: str | Path = DEFAULT_MODEL) ->
     for path in sorted(EXAMPLES.glob("*.cif*")) + sorted(EXAMPLES.glob("*.pdb*")):
         structure = read_structure(path)
         scores = predictor.score(structure)
-        positive = predictor.pockets(structure, scores).positive
+        positive = predictor.pockets(structure, scores, PredictConfig(ranking="published")).positive
         if not positive.any():
             continue
         draw = np.random.default_rng(seed)

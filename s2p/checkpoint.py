@@ -2,22 +2,70 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError, safe_open
 
 from s2p.errors import WeightsError
-from s2p.io.weights import SHIPPED, fill, find_weights, read_weights, weights_path, write_weights
+from s2p.io.weights import SHIPPED, SURFACE, digest, fill, find_weights, read_weights, weights_path, write_weights
 from s2p.language.esm import BACKBONES, DEFAULT_HEADS, ResidueModel, load_backbone
 from s2p.language.esm import find_weights as find_backbone
-from s2p.pockets.ranking import PocketModel, PointScorer
-from s2p.residues import ContextHead, Smoother
+from s2p.pockets.ranking import PocketModel
+from s2p.pockets.voting import VoteModel
+from s2p.residues import Smoother
+from s2p.surface.mpnn import Encoder
+from s2p.surface.reading import SurfaceNetwork
 
-__all__ = ["Checkpoint", "OtherHead", "load_checkpoint", "save_checkpoint"]
+__all__ = [
+    "METHODS",
+    "SURFACE_FORMAT",
+    "Checkpoint",
+    "OtherHead",
+    "SurfaceModel",
+    "checkpoint_format",
+    "language_hash",
+    "load_checkpoint",
+    "load_surface",
+    "save_checkpoint",
+]
 
 FORMAT = "s2p-1"
+SURFACE_FORMAT = "s2p-surface-1"
+ENCODER_FORMAT = "proteinmpnn-encoder"
+
+
+METHODS = {
+    "s2p-1": "s2p.predictor:Seq2Pocket",
+    "s2p-crossbind-1": "s2p.models.crossbind.predictor:CrossBindPredictor",
+    "s2p-kalasanty-1": "s2p.models.kalasanty.predictor:KalasantyPredictor",
+    "s2p-vabsnet-1": "s2p.models.vabsnet.predictor:VabsNetPredictor",
+}
+"""Format of a checkpoint -> the class that predicts with it; its ``load`` takes the model, ``backbone`` and ``device``."""
+
+OTHERS = {
+    "s2p-surface-1": "it is the network that s2p-esm2-8m reads surfaces with",
+    "proteinmpnn-encoder": "it is what that network reads of a backbone",
+    "s2p-encoder-difference-1": "it is the language model that CrossBind and PocketGen start from",
+    "s2p-pocketgen-1": "it designs pockets around a ligand; use s2p design",
+}
+"""Formats of checkpoints that find no pockets, and what those are for."""
+
+
+@dataclass(frozen=True, eq=False)
+class SurfaceModel:
+    """The surface network, and what makes pockets and binding residues of its readings."""
+
+    network: SurfaceNetwork
+    votes: VoteModel
+    threshold: float
+    """Residues more likely to bind than this are shown as binding; tuned on validation."""
+    card: dict[str, Any] = field(default_factory=dict)
+    """Data, split, seeds, validation figures, licence."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,10 +94,8 @@ class Checkpoint:
     """``surface`` or ``published``, whichever was better on validation."""
     card: dict[str, Any] = field(default_factory=dict)
     """Data, split, seeds, validation figures, licence."""
-    context: ContextHead | None = None
-    """Turns the language model's logits and the surroundings into the final probabilities, if there is one."""
-    points: PointScorer | None = None
-    """Finds and ranks pockets on the surface, if there is one."""
+    surface: SurfaceModel | None = None
+    """Finds pockets and residues on the surface, if there is one for this language model."""
     others: dict[str, OtherHead] = field(default_factory=dict)
     """By name of the head, of those of ``model`` after the first."""
     head: str = ""
@@ -62,7 +108,7 @@ class Checkpoint:
 
     def with_head(self, head: str) -> Checkpoint:
         """The same model as a predictor of the sites of another of its heads, whose pockets are made as published."""
-        own: dict[str, Any] = vars(self.others[head]) | {"context": None, "points": None, "others": {}}
+        own: dict[str, Any] = vars(self.others[head]) | {"surface": None, "others": {}}
         return replace(self, head=head, ranking="published", **own)
 
 
@@ -75,14 +121,12 @@ def save_checkpoint(checkpoint: Checkpoint, path: str | Path, *, half: bool = Tr
     """
     model, arrays = checkpoint.model, dict[str, torch.Tensor]()
     adapter = _adapter(model)
-    modules = {"residue": model, "smoother": checkpoint.smoother, "context": checkpoint.context}
+    modules = {"residue": model, "smoother": checkpoint.smoother}
     for prefix, module in (modules | {f"smoother_{name}": x.smoother for name, x in checkpoint.others.items()}).items():
         for key, value in (module.state_dict() if module is not None else {}).items():
             if ".lora_" in key or not (adapter and key.startswith("backbone.")):
                 name = f"{prefix}.{key}".replace("residue.backbone.", "adapter.") if adapter else f"{prefix}.{key}"
                 arrays[name] = value.half() if half and value.is_floating_point() else value
-    if checkpoint.points is not None:  # small, and not all of it in the range of fp16
-        arrays |= {f"points.{key}": torch.from_numpy(value) for key, value in checkpoint.points.arrays().items()}
     header = {
         "format": FORMAT,
         "name": checkpoint.name,
@@ -90,8 +134,6 @@ def save_checkpoint(checkpoint: Checkpoint, path: str | Path, *, half: bool = Tr
         "heads": list(model.heads),
         "adapter": adapter,
         **_head(checkpoint),
-        "context_sizes": checkpoint.context.sizes if checkpoint.context else None,
-        "points": checkpoint.points.header() if checkpoint.points else None,
         "ranking": checkpoint.ranking,
         "other_heads": {name: _head(x) for name, x in checkpoint.others.items()},
     }
@@ -137,7 +179,6 @@ def load_checkpoint(model: str | Path, *, backbone: str | Path | None = None, de
     _fill(residue, arrays, path, given, header.get("adapter"))
     if not header.get("adapter"):
         residue.base = header["name"]
-    context = points = None
 
     def head_of(values: dict[str, Any], part: str) -> OtherHead:
         smoother, model = None, values.get("pocket_model")
@@ -148,17 +189,14 @@ def load_checkpoint(model: str | Path, *, backbone: str | Path | None = None, de
         pockets = PocketModel.from_dict(model) if model else None
         return OtherHead(values["threshold"], smoother, values.get("smoothing_threshold", 0.4), pockets)
 
-    if header.get("context_sizes"):
-        context = ContextHead(*header["context_sizes"])
-        fill(context, _part(arrays, "context"), path)
-        context = context.to(device).eval()
-    if header.get("points"):
-        # Copies: a view of a few kB would keep the whole file in memory.
-        points = PointScorer.from_parts({k: v.numpy().copy() for k, v in _part(arrays, "points").items()}, header["points"])
     # Earlier checkpoints of several heads have the thresholds of the others in their card only.
     of_others = header.get("other_heads") or header["card"].get("validation", {})
     others = {name: head_of(of_others[name], f"smoother_{name}") for name in residue.heads[1:]}
     own = head_of(header, "smoother")
+    if header.get("context_sizes"):
+        # Tuned for a head between language model and pockets that is gone; these are the paper's, of the sequence alone.
+        own = replace(own, threshold=0.7, smoothing_threshold=0.4, pocket_model=None)
+    surface = load_surface(residue) if residue.heads[0] == DEFAULT_HEADS[0] else None
     return Checkpoint(
         header["name"],
         residue.to(device).eval(),
@@ -166,12 +204,39 @@ def load_checkpoint(model: str | Path, *, backbone: str | Path | None = None, de
         own.pocket_model,
         own.threshold,
         own.smoothing_threshold,
-        header["ranking"],
+        header["ranking"] if surface else "published",
         header["card"],
-        context,
-        points,
+        surface,
         others,
     )
+
+
+def language_hash(model: ResidueModel) -> str:
+    """A hash of the first numbers of every array of the language model, without its heads: who reads its embeddings stores it."""
+    return digest(model.backbone.state_dict().values())
+
+
+def load_surface(model: ResidueModel, path: Path | None = None) -> SurfaceModel | None:
+    """The shipped surface network, or that of ``path``; ``None`` if it reads the embeddings of another language model.
+
+    It is a file of its own, with the weights of the members under ``0.``, ``1.`` ... in fp16; ProteinMPNN's encoder, which it
+    reads too, is another. :class:`WeightsError` if one of them is damaged or missing.
+    """
+    path = path or SURFACE
+    if not path.is_file():
+        return None
+    foreign = "not a surface network; `python -m benchmarks.recipes.surface_ship` writes them"
+    header, arrays = read_weights(path, SURFACE_FORMAT, foreign)
+    if header["language_hash"] != language_hash(model):
+        return None
+    encoder = read_weights(SHIPPED / "proteinmpnn.safetensors", ENCODER_FORMAT, "not ProteinMPNN's encoder; install s2p again")[1]
+    try:
+        votes, threshold = VoteModel.from_dict(header["votes"]), float(header["threshold"])
+        reader = Encoder.from_arrays({key: value.numpy() for key, value in encoder.items()})
+    except (KeyError, TypeError) as error:
+        raise WeightsError(f"{path}: damaged or of another version ({error}); download it again") from None
+    members = {key: value.numpy() for key, value in arrays.items()}
+    return SurfaceModel(SurfaceNetwork.from_parts(members, header, reader), votes, threshold, header["card"])
 
 
 def _part(arrays: dict[str, torch.Tensor], name: str) -> dict[str, torch.Tensor]:
@@ -227,3 +292,28 @@ def _put_adapter(residue: ResidueModel, adapter: dict[str, Any], path: Path, giv
         )
     add_lora(residue.backbone, adapter["rank"], adapter["alpha"], adapter["targets"])
     residue.base, residue.base_sha256 = base, found
+
+
+def checkpoint_format(model: str | Path, others: Sequence[str] = ()) -> str:
+    """The format, a key of :data:`METHODS`, that the header of a checkpoint names.
+
+    ``others``: names that the caller knows besides, to be offered with those of the models. :class:`WeightsError` if there is no
+    such checkpoint, or none that finds pockets; what is offered instead is in the sentence.
+    """
+    shipped = (path for path in sorted(SHIPPED.glob("*.json")) if json.loads(path.read_text("utf-8")).get("format") in METHODS)
+    offer = f"give one of {', '.join((*others, *(p.stem for p in shipped)))}, the path of a checkpoint, or package.module:Class"
+    if str(model) in BACKBONES:
+        raise WeightsError(f"{model} is a language model, which finds no pockets before `s2p finetune`; {offer}")
+    path = find_weights(model, offer)
+    try:
+        with safe_open(path, framework="np") as handle:
+            header = json.loads((handle.metadata() or {}).get("s2p", "null"))
+    except (SafetensorError, OSError, ValueError) as error:
+        raise WeightsError(f"{path}: cannot be read as a checkpoint ({error}); {offer}") from None
+    kind = header.get("format") if isinstance(header, dict) else None
+    if kind is None:
+        raise WeightsError(f"{path}: no checkpoint of s2p (weights of a language model alone find no pockets); {offer}")
+    if kind not in METHODS:
+        reason = f"finds no pockets: {OTHERS[kind]}" if kind in OTHERS else f"is of the unknown format {kind!r}"
+        raise WeightsError(f"{model} {reason}; {offer}")
+    return str(kind)

@@ -225,13 +225,12 @@ class PredictConfig(Checked):
     threshold: Share | None = None
     """Residues with a probability above this are predicted as binding (paper: 0.7 for its own models); for every kind of site."""
     smoothing_threshold: Share | None = None
-    use_context: bool = True
-    """Let the structure-context head, where the checkpoint has one, correct the language model's probabilities (ours)."""
     use_smoothing: bool = True
+    """Of the published method alone."""
     ranking: Literal["surface", "published"] | None = None
-    """``published``: clusters of predicted residues' surface points, by mean residue probability; ``surface``: peaks of the
-    learned point score over the whole surface, by calibrated probability (ours). ``None``: the checkpoint's, but ``published``
-    where thresholds, smoothing, surface or cluster settings are given, since only those pockets depend on them."""
+    """``published``: residue probabilities of the sequence alone, and clusters of predicted residues' surface points, by mean
+    probability; ``surface``: pockets and residue probabilities of the surface network (ours). ``None``: the checkpoint's, but
+    ``published`` where thresholds, smoothing, surface or cluster settings are given, since only those pockets depend on them."""
     smoothing: SmoothingConfig = field(default_factory=SmoothingConfig)
     surface: SurfaceConfig = field(default_factory=SurfaceConfig)
     cluster: ClusterConfig = field(default_factory=ClusterConfig)
@@ -244,7 +243,6 @@ class PredictConfig(Checked):
         return cls(
             threshold=0.7,
             smoothing_threshold=0.4,
-            use_context=False,
             ranking="published",
             surface=SurfaceConfig(standard_only=True),
             cluster=ClusterConfig(frame="raw"),

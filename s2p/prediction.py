@@ -8,7 +8,7 @@ import inspect
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -23,11 +23,15 @@ from s2p.structure.reading import Structure
 if TYPE_CHECKING:
     import pandas as pd
 
+    from s2p.surface.reading import Reading
+    from s2p.surface.surroundings import Surroundings
+
 __all__ = [
     "Density",
     "Pocket",
     "Prediction",
     "Predictor",
+    "ResidueScores",
     "ask",
     "import_predictor",
     "names_class",
@@ -75,6 +79,12 @@ class Pocket:
     """Rank of the pocket that this one is a symmetric copy of, in another chain of the same protein; 0 for none."""
     site: str = "general"
     """Kind of site: ``general``, ``cryptic`` (it opens on ligand binding), or ``both``: a general one, found as cryptic too."""
+    sites: NDArray[np.floating] = field(default_factory=lambda: np.zeros((0, 3), np.float32))
+    """(S, 3) Å: where ligands or parts of a long one may be centred, the pocket's centre first; it alone by default."""
+
+    def __post_init__(self) -> None:
+        if not len(self.sites):
+            object.__setattr__(self, "sites", np.reshape(self.center, (1, 3)))
 
     @property
     def label(self) -> str:
@@ -189,6 +199,35 @@ class Prediction:
             "<table><thead><tr><th>rank</th><th>score</th><th>probability</th><th>residues</th><th>centre (Å)</th>"
             f"<th>volume (Å³)</th><th style='text-align:left'>residue ids</th></tr></thead><tbody>{body}</tbody></table>"
         )
+
+
+@dataclass(frozen=True, eq=False)
+class ResidueScores:
+    """What the models say of every residue."""
+
+    sequence: NDArray[np.float32]
+    """(N,) probability that it binds, by the language model alone, or the model that stands in its place: what the published
+    method starts from."""
+    embeddings: NDArray[np.float32]
+    """(N, d) of the language model."""
+    sequence_logits: NDArray[np.float32]
+    """(N,) of the language model alone."""
+    parts: Sequence[Surroundings] | None = field(default=None, repr=False)
+    """Assemblies of the structure, made for the readings and used again for the pockets."""
+    readings: Sequence[Reading] | None = field(default=None, repr=False)
+    """Of each of the parts by the surface network, where the settings ask for it."""
+    cryptic: ResidueScores | None = field(default=None, repr=False)
+    """What the model of cryptic sites says, where it was asked beside that of general ones."""
+    sites: str = "general"
+    """Kind of site that these are of."""
+
+    @property
+    def probabilities(self) -> NDArray[np.float32]:
+        """(N,) probability that it binds, by the surface network if that has read the structure."""
+        found = self.sequence.copy()
+        for part, reading in zip(self.parts or (), self.readings or (), strict=False):
+            found[part.residues] = reading.residues
+        return found
 
 
 @runtime_checkable

@@ -2,52 +2,39 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
 
-from s2p.checkpoint import Checkpoint, load_checkpoint
+from s2p.checkpoint import METHODS, Checkpoint, checkpoint_format, load_checkpoint
 from s2p.config import DEFAULT_MODEL, PredictConfig
-from s2p.errors import S2PError, StructureError, WeightsError
+from s2p.errors import S2PError, StructureError
 from s2p.io.runtime import pick_device
-from s2p.io.weights import SHIPPED, find_weights
-from s2p.language.esm import BACKBONES, LanguageOutput, predict_residues
+from s2p.language.esm import LanguageOutput, predict_residues
 from s2p.pockets.ranking import SMALLEST, UNCALIBRATED, joined, limits
-from s2p.pockets.scored import find_point_pockets
-from s2p.prediction import Prediction, Predictor, import_predictor, names_class, obeyed, predict_with, sigmoid
-from s2p.residues import context_features, context_logits, smooth
+from s2p.pockets.voting import find_voted_pockets
+from s2p.prediction import (
+    Prediction,
+    Predictor,
+    ResidueScores,
+    import_predictor,
+    names_class,
+    obeyed,
+    predict_with,
+    sigmoid,
+)
+from s2p.residues import smooth
 from s2p.structure.reading import Structure, read_structure
-from s2p.surface.surroundings import Surroundings, assemblies
+from s2p.surface.surroundings import assemblies
 
-__all__ = ["METHODS", "ResidueScores", "Seq2Pocket", "by_residue", "checkpoint_format", "load", "load_structure", "predict"]
+__all__ = ["ResidueScores", "Seq2Pocket", "by_residue", "load", "load_structure", "predict"]
 
 PUBLISHED_SETTINGS = ("threshold", "smoothing_threshold", "use_smoothing", "smoothing", "surface", "cluster")
 """Fields of :class:`~s2p.config.PredictConfig` that shape the published pockets."""
-
-
-@dataclass(frozen=True, eq=False)
-class ResidueScores:
-    """What the models say of every residue."""
-
-    probabilities: NDArray[np.float32]
-    """(N,) that it binds, which pockets are made from."""
-    embeddings: NDArray[np.float32]
-    """(N, d) of the language model."""
-    sequence_logits: NDArray[np.float32]
-    """(N,) of the language model alone."""
-    parts: Sequence[Surroundings] | None = field(default=None, repr=False)
-    """Assemblies of the structure, made for the probabilities and used again for the pockets."""
-    cryptic: ResidueScores | None = field(default=None, repr=False)
-    """What the model of cryptic sites says, where it was asked beside that of general ones."""
-    sites: str = "general"
-    """Kind of site that these are of."""
 
 
 SHIPPED_FOR = {"general": DEFAULT_MODEL, "cryptic": "s2p-cryptic-8m"}
@@ -125,25 +112,49 @@ class Seq2Pocket:
         return self.pockets(structure, self._all_scores(structure, outputs, obeyed(config)), config)
 
     def score(self, structure: Structure, config: PredictConfig | None = None) -> ResidueScores:
-        """Run the language model, chains of equal sequence once, and the structure-context head if there is one."""
+        """Run the language model, chains of equal sequence once, and the surface network if its pockets are wanted."""
         distinct = list(dict.fromkeys(structure.sequence(chain) for chain in structure.chains))
         outputs = dict(zip(distinct, self.read_sequences(distinct, config), strict=True))
         return self._all_scores(structure, outputs, obeyed(config))
 
     def _all_scores(self, structure: Structure, outputs: Mapping[str, LanguageOutput], config: PredictConfig) -> ResidueScores:
         first, *more = (
-            model._scores(structure, {key: said[2 * k : 2 * k + 2] for key, said in outputs.items()}, config)
+            model._scores(
+                structure,
+                {key: said[2 * k : 2 * k + 2] for key, said in outputs.items()},
+                replace(config, ranking="published") if k else config,
+            )
             for k, model in enumerate(self.kinds(config.sites))
         )
         return replace(first, cryptic=more[0]) if more else first
 
     def _scores(self, structure: Structure, outputs: Mapping[str, LanguageOutput], config: PredictConfig) -> ResidueScores:
         logits, embeddings = by_residue(structure, outputs, self.checkpoint.model.head.in_features)
-        final, parts, head = logits.copy(), assemblies(structure), self.checkpoint.context
-        if head is not None and config.use_context:
-            for part in parts:
-                final[part.residues] = context_logits(head, context_features(part, logits[part.residues]))
-        return ResidueScores(sigmoid(final).astype(np.float32), embeddings, logits, parts, sites=self.checkpoint.sites)
+        p = sigmoid(logits).astype(np.float32)
+        found = ResidueScores(p, embeddings, logits, assemblies(structure), sites=self.checkpoint.sites)
+        return self.with_readings(structure, found) if self.ranking(config) == "surface" else found
+
+    def with_readings(self, structure: Structure, scores: ResidueScores) -> ResidueScores:
+        """The scores with the surface network's readings, if there is one; made where missing or of another structure."""
+        parts = assemblies(structure, scores.parts)
+        if self.checkpoint.surface is None or (scores.readings is not None and parts is scores.parts):
+            return scores
+        network = self.checkpoint.surface.network
+        return replace(scores, parts=parts, readings=[network.read(x, scores.embeddings[x.residues]) for x in parts])
+
+    def ranking(self, config: PredictConfig | None = None) -> str:
+        """``surface`` or ``published``: how pockets are found with these settings.
+
+        :class:`S2PError` if the surface is asked for and the model has no network for it.
+        """
+        config = obeyed(config)
+        # Thresholds and clustering make the published pockets; the surface network has none of them. Whoever sets one wants to
+        # see what it does.
+        given = any(getattr(config, name) != getattr(PredictConfig(), name) for name in PUBLISHED_SETTINGS)
+        found = config.ranking or ("published" if given else self.checkpoint.ranking)
+        if found == "surface" and self.checkpoint.surface is None:
+            raise S2PError(f"model {self.name} has no surface network; use the method published")
+        return found
 
     def pockets(self, structure: Structure, scores: ResidueScores, config: PredictConfig | None = None) -> Prediction:
         """The stages after the language model: cheap, so that thresholds can be changed live."""
@@ -160,18 +171,48 @@ class Seq2Pocket:
 
     def _pockets(self, structure: Structure, scores: ResidueScores, config: PredictConfig) -> Prediction:
         """Pockets of the one kind of site that this model is of."""
-        checkpoint, parts = self.checkpoint, assemblies(structure, scores.parts)
-        large = [part for part in parts if len(part.residues) >= SMALLEST]
+        checkpoint, ranking = self.checkpoint, self.ranking(config)
+        found = (self._voted if ranking == "surface" else self._clustered)(structure, scores, config)
+        calibrated = ranking == "surface" or checkpoint.pocket_model is not None
+        parts = assemblies(structure, scores.parts)
+        notes, threshold = limits(structure, parts, calibrated=calibrated), found.settings["threshold"]
+        cryptic = checkpoint.sites == "cryptic"
+        if cryptic:
+            settings, pockets = found.settings | {"sites": "cryptic"}, tuple(replace(p, site="cryptic") for p in found.pockets)
+            found = replace(found, pockets=pockets, settings=settings, cryptic=found.probabilities)
+            rule = f"residues above {threshold:.2f} by {self.name}"
+            chance = "the probability of a pocket is calibrated" if calibrated else UNCALIBRATED
+            notes += (f"cryptic sites open on ligand binding and may be closed in this structure: {rule}; {chance}",)
+        elif found.pockets and not calibrated:
+            notes += (UNCALIBRATED,)
+        if config.ranking is None and checkpoint.ranking != ranking:
+            notes += (
+                "a setting of the published pockets was given, so pockets are clustered and ranked by the published method",
+            )
+        if not found.pockets and ranking == "published" and any(len(part.residues) >= SMALLEST for part in parts):
+            top, none = float(found.probabilities.max()), f"no {'cryptic ' * cryptic}pockets predicted"
+            notes += (f"no residue is above the threshold {threshold:.2f} (the highest is {top:.2f}): {none}",)
+        return replace(found, notes=notes)
+
+    def _voted(self, structure: Structure, scores: ResidueScores, config: PredictConfig) -> Prediction:
+        """Pockets and residues of the surface network."""
+        scores, surface = self.with_readings(structure, scores), self.checkpoint.surface
+        if surface is None or scores.parts is None or scores.readings is None:
+            raise S2PError(f"model {self.name} has no surface network; use the method published")
+        large = [k for k, part in enumerate(scores.parts) if len(part.residues) >= SMALLEST]
+        readings, parts = [scores.readings[k] for k in large], [scores.parts[k] for k in large]
+        pockets = find_voted_pockets(surface.votes, structure, readings, parts)
+        p, threshold = scores.probabilities, surface.threshold if config.threshold is None else config.threshold
+        settings = {"threshold": threshold, "ranking": "surface"}
+        return Prediction(structure, p, np.zeros(len(p), bool), p > threshold, pockets, self.name, settings)
+
+    def _clustered(self, structure: Structure, scores: ResidueScores, config: PredictConfig) -> Prediction:
+        """Pockets of the published method, from the probabilities of the sequence."""
+        from s2p.pockets.published import published_pockets  # not needed for pockets of the surface network
+
+        checkpoint, p = self.checkpoint, scores.sequence
         threshold = checkpoint.threshold if config.threshold is None else config.threshold
         smoothing_threshold = checkpoint.smoothing_threshold if config.smoothing_threshold is None else config.smoothing_threshold
-        # Thresholds and clustering make the published pockets; the scored surface has none of them. Whoever sets one wants to see
-        # what it does.
-        given = any(getattr(config, name) != getattr(PredictConfig(), name) for name in PUBLISHED_SETTINGS)
-        ranking = config.ranking or ("published" if given else checkpoint.ranking)
-        points = checkpoint.points if ranking == "surface" else None
-        if ranking == "surface" and points is None:
-            raise S2PError(f"model {self.name} has no scorer of surface points; use the method published")
-        p = scores.probabilities
         sequence_positive = p > threshold
         smoothed = np.zeros_like(sequence_positive)
         smoother = checkpoint.smoother if config.use_smoothing else None
@@ -185,9 +226,10 @@ class Seq2Pocket:
                 threshold=smoothing_threshold,
             )
         positive = sequence_positive | smoothed
+        large = [part for part in assemblies(structure, scores.parts) if len(part.residues) >= SMALLEST]
+        pockets = published_pockets(structure, large, positive, smoothed, p, checkpoint.pocket_model, config)
         settings = {
             "threshold": threshold,
-            "context": bool(config.use_context and checkpoint.context is not None),
             "smoothing": smoother is not None,
             "smoothing_radius": config.smoothing.radius,
             "smoothing_threshold": smoothing_threshold,
@@ -197,33 +239,9 @@ class Seq2Pocket:
             "n_points": config.surface.n_points,
             "probe_radius": config.surface.probe_radius,
             "buried_by": config.surface.context,
-            "ranking": ranking,
+            "ranking": "published",
         }
-        if points is not None:
-            sequence = sigmoid(scores.sequence_logits).astype(np.float32)
-            pockets = find_point_pockets(points, structure, sequence, scores.embeddings, positive, large)
-        else:
-            from s2p.pockets.published import published_pockets  # not needed for pockets of the scored surface
-
-            pockets = published_pockets(structure, large, positive, smoothed, p, checkpoint.pocket_model, config)
-        calibrated = points is not None or checkpoint.pocket_model is not None
-        notes, cryptic = limits(structure, parts, calibrated=calibrated), checkpoint.sites == "cryptic"
-        if cryptic:
-            settings |= {"sites": "cryptic"}
-            pockets = tuple(replace(pocket, site="cryptic") for pocket in pockets)
-            rule = f"residues above {threshold:.2f} by {self.name}"
-            chance = "the probability of a pocket is calibrated" if calibrated else UNCALIBRATED
-            notes += (f"cryptic sites open on ligand binding and may be closed in this structure: {rule}; {chance}",)
-        elif pockets and not calibrated:
-            notes += (UNCALIBRATED,)
-        if config.ranking is None and checkpoint.ranking != ranking:
-            notes += (
-                "a setting of the published pockets was given, so pockets are clustered and ranked by the published method",
-            )
-        if not pockets and large and ranking == "published":
-            top, none = float(p.max()), f"no {'cryptic ' * cryptic}pockets predicted"
-            notes += (f"no residue is above the threshold {threshold:.2f} (the highest is {top:.2f}): {none}",)
-        return Prediction(structure, p, smoothed, positive, pockets, self.name, settings, notes, cryptic=p if cryptic else None)
+        return Prediction(structure, p, smoothed, positive, pockets, self.name, settings)
 
     def predict(self, structure: Structure, config: PredictConfig | None = None) -> Prediction:
         """Pockets of a structure, best first.
@@ -243,21 +261,6 @@ def by_residue(structure: Structure, outputs: Mapping[str, LanguageOutput], widt
         mask = structure.residues.chain == chain
         logits[mask], embeddings[mask] = outputs[structure.sequence(chain)]
     return logits, embeddings
-
-
-METHODS = {
-    "s2p-1": "s2p.predictor:Seq2Pocket",
-    "s2p-crossbind-1": "s2p.models.crossbind.predictor:CrossBindPredictor",
-    "s2p-kalasanty-1": "s2p.models.kalasanty.predictor:KalasantyPredictor",
-    "s2p-vabsnet-1": "s2p.models.vabsnet.predictor:VabsNetPredictor",
-}
-"""Format of a checkpoint -> the class that predicts with it; its ``load`` takes the model, ``backbone`` and ``device``."""
-
-OTHERS = {
-    "s2p-encoder-difference-1": "it is the language model that CrossBind and PocketGen start from",
-    "s2p-pocketgen-1": "it designs pockets around a ligand; use s2p design",
-}
-"""Formats of checkpoints that find no pockets, and what those are for."""
 
 
 def load(name: str | Path = DEFAULT_MODEL, *, backbone: str | None = None, device: str = "auto") -> Predictor:
@@ -300,31 +303,6 @@ def load(name: str | Path = DEFAULT_MODEL, *, backbone: str | None = None, devic
     module, _, attribute = METHODS[checkpoint_format(name)].partition(":")
     found: Predictor = getattr(import_module(module), attribute).load(name, backbone=backbone, device=device)
     return found
-
-
-def checkpoint_format(model: str | Path, others: Sequence[str] = ()) -> str:
-    """The format, a key of :data:`METHODS`, that the header of a checkpoint names.
-
-    ``others``: names that the caller knows besides, to be offered with those of the models. :class:`WeightsError` if there is no
-    such checkpoint, or none that finds pockets; what is offered instead is in the sentence.
-    """
-    shipped = (path for path in sorted(SHIPPED.glob("*.json")) if json.loads(path.read_text("utf-8")).get("format") in METHODS)
-    offer = f"give one of {', '.join((*others, *(p.stem for p in shipped)))}, the path of a checkpoint, or package.module:Class"
-    if str(model) in BACKBONES:
-        raise WeightsError(f"{model} is a language model, which finds no pockets before `s2p finetune`; {offer}")
-    path = find_weights(model, offer)
-    try:
-        with safe_open(path, framework="np") as handle:
-            header = json.loads((handle.metadata() or {}).get("s2p", "null"))
-    except (SafetensorError, OSError, ValueError) as error:
-        raise WeightsError(f"{path}: cannot be read as a checkpoint ({error}); {offer}") from None
-    kind = header.get("format") if isinstance(header, dict) else None
-    if kind is None:
-        raise WeightsError(f"{path}: no checkpoint of s2p (weights of a language model alone find no pockets); {offer}")
-    if kind not in METHODS:
-        reason = f"finds no pockets: {OTHERS[kind]}" if kind in OTHERS else f"is of the unknown format {kind!r}"
-        raise WeightsError(f"{model} {reason}; {offer}")
-    return str(kind)
 
 
 _LOADED: dict[tuple[str, str, int], Predictor] = {}

@@ -15,7 +15,6 @@ from s2p.config import DEFAULT_MODEL
 from s2p.errors import S2PError
 from s2p.output.files import FORMATS, save
 from s2p.prediction import Pocket, Prediction
-from s2p.residues import context_features
 from s2p.structure.reading import Structure, read_structure
 from s2p.surface.points import surface_points
 
@@ -36,8 +35,6 @@ def examine(path: Path, folder: Path | None = None) -> str:
     atoms = structure.atoms
     cloud = surface_points(atoms.coord, atoms.element, np.arange(len(atoms)))
     assert np.isfinite(cloud.coord).all() and len(cloud.coord) == len(cloud.atom) <= 50 * len(atoms)
-    features = context_features(structure, np.zeros(len(structure.residues), np.float32))
-    assert np.isfinite(features).all()
     if folder is not None:
         for written in save(_prediction(structure), folder, FORMATS):
             assert written.parent == folder and written.stat().st_size

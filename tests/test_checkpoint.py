@@ -1,4 +1,4 @@
-"""Checkpoints on disk: adapters, and the weights they belong to."""
+"""Checkpoints on disk: adapters, the weights they belong to, and the surface network that goes with some."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from s2p.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from s2p.checkpoint import Checkpoint, load_checkpoint, load_surface, save_checkpoint
 from s2p.config import DEFAULT_MODEL
 from s2p.errors import WeightsError
+from s2p.io.weights import SURFACE, write_weights
 from s2p.language.esm import ResidueModel, predict_residues
 from s2p.language.lora import add_lora, base_checksum, lora_parameters, merge_lora
 
@@ -120,3 +121,41 @@ def test_a_damaged_adapter_is_refused(tmp_path: Path) -> None:
     save_file(arrays, path, metadata={"s2p": json.dumps(header_of(path))})
     with pytest.raises(WeightsError, match="damaged, 1 arrays are missing"):
         load_checkpoint(path, backbone=base)
+
+
+def test_the_surface_network_goes_with_the_embeddings_that_it_learned_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shipped = load_checkpoint(DEFAULT_MODEL)
+    assert shipped.surface is not None and shipped.ranking == "surface"
+    assert load_checkpoint("s2p-cryptic-8m").surface is None  # of other sites
+    # Another head on the same language model may use it, another language model not.
+    with torch.no_grad():
+        shipped.model.head.weight.add_(0.1)
+    save_checkpoint(shipped, tmp_path / "head.safetensors")
+    assert load_checkpoint(tmp_path / "head.safetensors").surface is not None
+    with torch.no_grad():
+        next(shipped.model.backbone.parameters()).add_(0.1)
+    save_checkpoint(shipped, tmp_path / "body.safetensors")
+    other = load_checkpoint(tmp_path / "body.safetensors")
+    assert other.surface is None and other.ranking == "published"
+    monkeypatch.setattr("s2p.checkpoint.SURFACE", tmp_path / "none.safetensors")
+    without = load_checkpoint(DEFAULT_MODEL)
+    assert without.surface is None and without.ranking == "published"
+
+
+def test_a_damaged_surface_network_is_named(tmp_path: Path) -> None:
+    model, path = load_checkpoint(DEFAULT_MODEL).model, tmp_path / "surface.safetensors"
+    path.write_bytes(b"no weights")
+    with pytest.raises(WeightsError, match=r"surface.safetensors: cannot be read"):
+        load_surface(model, path)
+    with safe_open(SURFACE, framework="pt") as handle:
+        arrays = {key: handle.get_tensor(key) for key in handle.keys()}  # noqa: SIM118 - not a dict
+        header = json.loads(handle.metadata()["s2p"])
+    write_weights(path, arrays, {key: value for key, value in header.items() if key != "votes"}, {})
+    with pytest.raises(WeightsError, match=r"damaged or of another version \('votes'\)"):
+        load_surface(model, path)
+    arrays.pop("0.type.w")
+    write_weights(path, arrays, header, {})
+    with pytest.raises(WeightsError, match="the surface network is damaged"):
+        load_surface(model, path)

@@ -42,7 +42,7 @@ def check(name: str, motions: int, config: PredictConfig, decimals: int | None =
         turn, shift = random_rotation(draw), draw.normal(0, 30, 3)
         after = predictor().finish(moved(structure, turn, shift, decimals), outputs, config)
         drift = float(np.abs(after.probabilities - before.probabilities).max())
-        assert drift < (1e-4 if decimals is None else 2e-3)
+        assert drift < (1e-4 if decimals is None else 5e-3)
         if decimals is None:
             same_pockets(before, after, turn, shift)
 
@@ -52,7 +52,7 @@ def same_pockets(before: Prediction, after: Prediction, turn: np.ndarray, shift:
     assert [p.residues.tolist() for p in after.pockets] == [p.residues.tolist() for p in before.pockets]
     for a, b in zip(before.pockets, after.pockets, strict=True):
         np.testing.assert_allclose(b.center, turn @ a.center.astype(float) + shift, atol=0.05)
-        assert b.probability == pytest.approx(a.probability, abs=2e-3)
+        assert b.probability == pytest.approx(a.probability, abs=5e-3)
         assert b.volume == pytest.approx(a.volume, rel=0.02)
 
 

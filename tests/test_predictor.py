@@ -16,8 +16,9 @@ from safetensors.torch import save_file
 
 import s2p
 from course.kalasanty_training import save_kalasanty
+from course.structures import moved
 from s2p import predictor as predictor_module
-from s2p.checkpoint import load_checkpoint, save_checkpoint
+from s2p.checkpoint import METHODS, load_checkpoint, save_checkpoint
 from s2p.commands import main
 from s2p.config import ClusterConfig, PredictConfig, SurfaceConfig, WindowConfig
 from s2p.errors import ConfigError, S2PError, WeightsError
@@ -30,11 +31,14 @@ from s2p.models.kalasanty.network import Kalasanty
 from s2p.models.kalasanty.predictor import KalasantyCheckpoint, KalasantyPredictor
 from s2p.output.files import as_json
 from s2p.pockets.published import find_clusters, positive_points
+from s2p.pockets.ranking import UNCALIBRATED
+from s2p.pockets.voting import find_voted_pockets
 from s2p.prediction import Predictor, sigmoid
-from s2p.predictor import METHODS, Seq2Pocket, by_residue
+from s2p.predictor import Seq2Pocket, by_residue
 from s2p.residues import smooth
 from s2p.structure.ligands import relevant_ligands
-from s2p.structure.reading import Structure, read_structure
+from s2p.structure.reading import Atoms, Residues, Structure, read_structure
+from s2p.structure.transforms import random_rotation
 
 
 @pytest.fixture(scope="module")
@@ -105,13 +109,68 @@ def test_published_pockets_are_ranked_by_mean_probability(predictor: Seq2Pocket,
     assert [p.score for p in published.pockets] == sorted((p.score for p in published.pockets), reverse=True)
 
 
-def test_the_default_finds_pockets_on_the_scored_surface(predictor: Seq2Pocket, structure: Structure) -> None:
-    surface = predictor.predict(structure)
-    assert surface.settings["ranking"] == "surface" and surface.pockets
-    assert all(p.score == p.probability for p in surface.pockets)
+def test_pockets_and_residues_of_the_default_are_those_of_the_surface_network(
+    predictor: Seq2Pocket, structure: Structure
+) -> None:
+    surface, model = predictor.predict(structure), predictor.checkpoint.surface
+    assert model is not None and surface.settings == {"threshold": model.threshold, "ranking": "surface"} and surface.pockets
     assert [p.score for p in surface.pockets] == sorted((p.score for p in surface.pockets), reverse=True)
-    with pytest.raises(S2PError, match="no scorer of surface points"):
-        Seq2Pocket(replace(predictor.checkpoint, points=None)).predict(structure)
+    scores = predictor.score(structure)
+    assert scores.parts is not None
+    reading = model.network.read(scores.parts[0], scores.embeddings)
+    np.testing.assert_array_equal(surface.probabilities, reading.residues)
+    np.testing.assert_array_equal(surface.positive, reading.residues > model.threshold)
+    assert not surface.smoothed.any()
+    found = find_voted_pockets(model.votes, structure, [reading])
+    assert [p.center.tolist() for p in surface.pockets] == [p.center.tolist() for p in found]
+    written = as_json(surface)["pockets"]
+    assert [p["sites"] for p in written] == [np.round(p.sites.astype(float), 3).tolist() for p in found]
+    assert all(p["sites"][0] == pytest.approx(p["center"], abs=1e-3) for p in written)
+    lower = predictor.pockets(structure, scores, PredictConfig(threshold=0.01, ranking="surface"))
+    np.testing.assert_array_equal(lower.positive, reading.residues > 0.01)
+    assert [p.center.tolist() for p in lower.pockets] == [p.center.tolist() for p in found]
+
+
+def test_published_pockets_do_not_know_of_the_surface_network(predictor: Seq2Pocket, structure: Structure) -> None:
+    """From scores with readings or without, by a model with the network or without."""
+    without = Seq2Pocket(replace(predictor.checkpoint, surface=None, ranking="published"))
+    for config in (PredictConfig(ranking="published"), PredictConfig.published()):
+        found = predictor.pockets(structure, predictor.score(structure), config)
+        plain = without.predict(structure, config)
+        assert as_json(found) == as_json(plain) and predictor.score(structure, config).readings is None
+        np.testing.assert_array_equal(plain.probabilities, predictor.score(structure).sequence)
+    assert (predictor.checkpoint.threshold, predictor.checkpoint.smoothing_threshold) == (0.7, 0.4)
+    with pytest.raises(S2PError, match="model s2p-esm2-8m has no surface network; use the method published"):
+        without.predict(structure, PredictConfig(ranking="surface"))
+
+
+def test_readings_are_made_where_they_are_missing(predictor: Seq2Pocket, structure: Structure) -> None:
+    """Those of another structure are none: its atoms may have moved."""
+    scores, default = predictor.score(structure, PredictConfig(ranking="published")), predictor.predict(structure)
+    assert as_json(predictor.pockets(structure, scores)) == as_json(default)
+    turned = moved(structure, random_rotation(np.random.default_rng(0)), np.array([5.0, 0, 0]))
+    other = predictor.pockets(turned, predictor.score(structure))
+    assert np.abs(other.pockets[0].center - default.pockets[0].center).max() > 1
+    np.testing.assert_allclose(other.probabilities, default.probabilities, atol=1e-3)
+
+
+def test_assemblies_are_read_apart(predictor: Seq2Pocket, examples: Path) -> None:
+    """Each as if there were no other; a piece too small for pockets has residues all the same."""
+    one = read_structure(examples / "4CUP.cif")
+    n, atoms, residues = len(one.residues), one.atoms, one.residues
+    few = int((atoms.residue_index < 8).sum())
+    columns = {k: np.concatenate([v, v[:few]]) for k, v in vars(atoms).items()}
+    columns["coord"][len(atoms) :] += 300
+    columns["residue_index"] = np.concatenate([atoms.residue_index, atoms.residue_index[:few] + n]).astype(np.int32)
+    own = {k: np.concatenate([v, v[:8]]) for k, v in vars(residues).items()}
+    own["ca_coord"][n:] += 300
+    own["chain"] = np.array([*residues.chain.tolist(), *["Z"] * 8])
+    two = replace(one, atoms=Atoms(**columns), residues=Residues(**own))
+    scores, alone, both = predictor.score(two), predictor.predict(one), predictor.predict(two)
+    assert scores.readings is not None and [len(x.residues) for x in scores.readings] == [n, 8]
+    np.testing.assert_allclose(both.probabilities[:n], alone.probabilities, atol=1e-5)
+    np.testing.assert_array_equal(both.probabilities[n:], scores.readings[1].residues)
+    assert [p.residues.tolist() for p in both.pockets] == [p.residues.tolist() for p in alone.pockets]
 
 
 @pytest.mark.parametrize(
@@ -125,7 +184,7 @@ def test_the_default_finds_pockets_on_the_scored_surface(predictor: Seq2Pocket, 
 )
 def test_settings_of_the_published_pockets_choose_them(predictor: Seq2Pocket, structure: Structure, given: dict) -> None:
     prediction = predictor.predict(structure, PredictConfig(**given))
-    assert prediction.settings["ranking"] == "published" and "by the published method" in prediction.notes[0]
+    assert prediction.settings["ranking"] == "published" and any("by the published method" in note for note in prediction.notes)
     asked = predictor.predict(structure, PredictConfig(**given, ranking="surface"))
     assert asked.settings["ranking"] == "surface" and not asked.notes
 
@@ -189,8 +248,9 @@ def test_both_kinds_of_site_add_to_what_there_was(companion: Path, structure: St
         np.testing.assert_allclose(both.cryptic, cryptic.probabilities, atol=1e-6)  # type: ignore[arg-type]
         top = both.pockets[: len(general.pockets)]
         assert [(p.score, p.residues.tolist()) for p in top] == [(p.score, p.residues.tolist()) for p in general.pockets]
-        assert len(both.pockets) > len(top) and {p.site for p in both.pockets[len(top) :]} == {"cryptic"}
-        assert "follow the general ones" in both.notes[-1]
+        added = both.pockets[len(top) :]  # those that are at no general pocket
+        assert {p.site for p in added} <= {"cryptic"} and (added or any(p.site == "both" for p in top))
+        assert ("follow the general ones" in both.notes[-1]) == bool(added)
         assert both.settings["sites"] == "both" and both.settings["cryptic"]["threshold"] == 0.8
         assert both.settings["threshold"] == general.settings["threshold"]
         distinct = [structure.sequence()]
@@ -213,7 +273,7 @@ def test_sites_that_a_model_does_not_predict(predictor: Seq2Pocket, companion: P
     scores, cryptic = predictor.score(structure, BOTH), predictor.predict(structure, replace(BOTH, sites="cryptic"))
     found = predictor.pockets(structure, scores, replace(BOTH, sites="cryptic"))
     np.testing.assert_allclose(found.probabilities, cryptic.probabilities, atol=1e-5)
-    with pytest.raises(S2PError, match="model alone has no scorer of surface points; use the method published"):
+    with pytest.raises(S2PError, match="model alone has no surface network; use the method published"):
         predictor.predict(structure, PredictConfig(sites="cryptic", ranking="surface"))
     with pytest.raises(ConfigError, match="PredictConfig.sites must be 'general' or 'cryptic' or 'both', and is 'hidden'"):
         s2p.predict(structure, sites="hidden")  # type: ignore[arg-type]
@@ -236,7 +296,7 @@ def test_both_kinds_on_the_command_line(companion: Path, examples: Path, tmp_pat
 
 
 def test_the_published_method_is_the_paper_and_nothing_else(predictor: Seq2Pocket, examples: Path, tmp_path: Path) -> None:
-    """No context, the paper's thresholds, the frame of the file, all chains clustered at once; the same on the command line."""
+    """The sequence alone, the paper's thresholds, the frame of the file, all chains clustered at once; the command line too."""
     structure = read_structure(examples / "1hpv.pdb.gz")
     config = PredictConfig.published()
     prediction = predictor.predict(structure, config)
@@ -269,7 +329,7 @@ def test_the_published_method_is_the_paper_and_nothing_else(predictor: Seq2Pocke
     assert main([*command, "-o", str(tmp_path)]) == 0
     written = json.loads((tmp_path / "1hpv.json").read_text())
     assert written["pockets"] == as_json(prediction)["pockets"] and written["settings"] == prediction.settings
-    assert not prediction.notes
+    assert prediction.notes == (UNCALIBRATED,)
 
 
 def test_equal_chains_get_equal_probabilities_and_pockets_may_span_chains(predictor: Seq2Pocket, examples: Path) -> None:
@@ -317,10 +377,10 @@ def test_half_precision_costs_little(predictor: Seq2Pocket, structure: Structure
     with torch.no_grad():
         for parameter in checkpoint.model.parameters():
             parameter.mul_(1 + 1e-3 * torch.randn_like(parameter))
-    exact = Seq2Pocket(checkpoint).score(structure).probabilities
+    exact = Seq2Pocket(checkpoint).score(structure).sequence
     for half, atol in ((False, 1e-6), (True, 5e-3)):
         save_checkpoint(checkpoint, tmp_path / "x.safetensors", half=half)
-        stored = Seq2Pocket(load_checkpoint(tmp_path / "x.safetensors")).score(structure).probabilities
+        stored = Seq2Pocket(load_checkpoint(tmp_path / "x.safetensors")).score(structure).sequence
         np.testing.assert_allclose(stored, exact, atol=atol)
     assert not np.array_equal(stored, exact)
     assert (tmp_path / "x.safetensors").stat().st_size < 20e6
@@ -423,6 +483,8 @@ def test_a_class_in_the_current_folder_is_found_and_hides_nothing(tmp_path: Path
         ("nowhere", "there is no model 'nowhere': give one of crossbind-dna"),
         ("pocketgen", "pocketgen finds no pockets: it designs pockets around a ligand; use s2p design"),
         ("esm2-8m", "esm2-8m finds no pockets: it is the language model"),
+        ("surface", "surface finds no pockets: it is the network that s2p-esm2-8m reads surfaces with"),
+        ("proteinmpnn", "proteinmpnn finds no pockets: it is what that network reads"),
         ("esm2_t33_650M_UR50D", "is a language model, which finds no pockets before `s2p finetune`"),
         ("awkward:Nothing", "cannot be imported .*write package.module:Class"),
         ("awkward:NoPredictor", "is no predictor: it needs a name and a method predict"),

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from benchmarks.command import reported
 from benchmarks.recipes.data import MIN_CHAIN, read_split
-from benchmarks.recipes.point_training import fit_pocket_model
+from benchmarks.recipes.seq2pocket import fit_pocket_model
 from course.kalasanty_training import (
     CavityExample,
     KalasantyLog,

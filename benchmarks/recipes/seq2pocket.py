@@ -15,7 +15,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,11 +23,8 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 
 from benchmarks.command import log, reported
-from benchmarks.recipes.context import ContextExample, ContextTrainConfig, train_context_head
-from benchmarks.recipes.data import N_FOLDS, Data, Site, assign_folds, prepare, training_fold, union
-from benchmarks.recipes.point_training import fit_pocket_model, train_point_scorer
-from benchmarks.recipes.points import PointExample
-from benchmarks.recipes.unseen import BACKBONE, Unseen, out_of_fold, score_complexes, unseen_scores, write_unseen
+from benchmarks.recipes.data import N_FOLDS, Data, Site, assign_folds, prepare, training_fold
+from benchmarks.recipes.unseen import BACKBONE
 from benchmarks.recipes.window_baseline import fit_window_baseline
 from s2p.checkpoint import Checkpoint, save_checkpoint
 from s2p.config import DEFAULT_MODEL, ClusterConfig, PredictConfig
@@ -41,20 +38,21 @@ from s2p.evaluation.rows import ComplexResult
 from s2p.language.esm import ResidueModel, load_backbone
 from s2p.pockets.hits import HIT, dca
 from s2p.pockets.published import find_clusters
-from s2p.pockets.ranking import PointScorer, pocket_features
+from s2p.pockets.ranking import PocketModel, pocket_features
 from s2p.prediction import sigmoid
 from s2p.predictor import ResidueScores, Seq2Pocket
-from s2p.residues import Smoother, context_features
+from s2p.residues import Smoother
 from s2p.training.config import FinetuneConfig, SmootherTrainConfig
 from s2p.training.finetuning import finetune
 from s2p.training.smoother import SmoothingExample, train_smoother
 
 __all__ = [
-    "RANKINGS",
+    "PUBLISHED",
     "SMOOTHING_THRESHOLDS",
     "THRESHOLDS",
     "choose",
     "evaluate",
+    "fit_pocket_model",
     "objective",
     "pocket_training",
     "residue_figures",
@@ -63,7 +61,7 @@ __all__ = [
 ]
 
 FINETUNE = FinetuneConfig(head_epochs=1, full_epochs=3, backbone_lr=2e-4)
-RANKINGS: tuple[Literal["surface", "published"], ...] = ("surface", "published")
+PUBLISHED = PredictConfig(ranking="published")
 HALVES = replace(FINETUNE, full_epochs=1)
 THRESHOLDS = (0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.6)
 SMOOTHING_THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
@@ -111,6 +109,17 @@ def choose(rows: Sequence[dict[str, float]], tolerance: float = 0.03) -> dict[st
     return min((row for row in rows if objective(row) >= best - tolerance), key=lambda row: row["PFI"])
 
 
+def fit_pocket_model(
+    features: NDArray[np.float64], hit: NDArray[np.bool_], weight: NDArray[np.float64], c: float = 1.0
+) -> PocketModel:
+    """Fit on (K, F) pockets of validation structures; ``hit`` (K,) says whether a ligand is there, ``weight`` (K,) counts."""
+    from sklearn.linear_model import LogisticRegression
+
+    mean, scale = features.mean(axis=0), features.std(axis=0) + 1e-9
+    fitted = LogisticRegression(C=c, max_iter=2000).fit((features - mean) / scale, hit, sample_weight=weight)
+    return PocketModel(tuple(mean.tolist()), tuple(scale.tolist()), tuple(fitted.coef_[0].tolist()), float(fitted.intercept_[0]))
+
+
 def pocket_training(
     predictor: Seq2Pocket, sites: Sequence[Site], scores: Scores
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.float64]]:
@@ -118,11 +127,11 @@ def pocket_training(
     names = [s.source.clusters[0] for s in sites]
     rows, hits, weights = [], [], []
     for site, score in zip(sites, scores, strict=True):
-        prediction = predictor.pockets(site.structure, score, PredictConfig(ranking="published"))
-        clusters = find_clusters(site.structure, prediction.positive, score.probabilities)
+        prediction = predictor.pockets(site.structure, score, PUBLISHED)
+        clusters = find_clusters(site.structure, prediction.positive, score.sequence)
         if not clusters:
             continue
-        features, _ = pocket_features(site.structure, clusters, score.probabilities, prediction.smoothed)
+        features, _ = pocket_features(site.structure, clusters, score.sequence, prediction.smoothed)
         # Under the published ranking the pockets come in the order of the clusters.
         hit = dca([p.center for p in prediction.pockets], np.concatenate(site.ligands)) < HIT
         rows.append(features)
@@ -148,33 +157,6 @@ def train_language_model(
     return model.eval(), history
 
 
-def score_unseen(models: Sequence[ResidueModel], folds: dict[str, int], data: Data) -> Unseen:
-    """:func:`out_of_fold` of the structures of the training side: LIGYSIS as ``l{k}``, complexes by their key."""
-    ligysis = {f"l{k}": out_of_fold(models, folds, s, f"l{k}") for k, (_, s) in enumerate(data.ligysis_training)}
-    return ligysis | score_complexes(models, folds, data.complexes["train"])
-
-
-def context_examples(unseen: Unseen, data: Data) -> list[ContextExample]:
-    """LIGYSIS and complexes of the training side, with logits of models that have not seen them."""
-    examples = [
-        ContextExample(context_features(s, unseen[f"l{k}"][0]), c.labels) for k, (c, s) in enumerate(data.ligysis_training)
-    ]
-    return examples + [
-        ContextExample(context_features(s.structure, unseen[s.source.key][0]), union(s)) for s in data.complexes["train"]
-    ]
-
-
-def train_points(unseen: Unseen, data: Data, cache: Path) -> PointScorer:
-    """The scorer of surface points, from the complexes of the training clusters; ``cache`` keeps what it learns from."""
-    found = unseen_scores(unseen, data)
-    write_unseen(found, cache)
-    examples = [
-        PointExample(s.source.key, s.source.clusters[0], s.structure, tuple(s.ligands), found[s.source.key].known)
-        for s in data.complexes["train"]
-    ]
-    return train_point_scorer(examples, {key: (entry.probability, entry.embeddings) for key, entry in found.items()})
-
-
 def smoothing_examples(predictor: Seq2Pocket, sites: Sequence[Site]) -> list[SmoothingExample]:
     """Embeddings and true sites of complexes."""
     return [SmoothingExample(predictor.score(s.structure).embeddings, s.structure.residues.ca_coord, s.sites) for s in sites]
@@ -193,15 +175,6 @@ def train_smoothing(plain: Seq2Pocket, data: Data, work: Path) -> tuple[Smoother
     auprc = max(entry.validation_auprc for entry in steps)
     log(f"smoother: validation AUPRC {auprc:.4f} after {len(steps)} epochs")
     return smoother, asdict(config) | {"validation_auprc": round(auprc, 4), "epochs": len(steps)}
-
-
-def compare_rankings(predictor: Seq2Pocket, sites: Sequence[Site], scores: Scores) -> dict[str, dict[str, list[float]]]:
-    """Figures of both ways of making and ranking pockets."""
-    found: dict[str, dict[str, list[float]]] = {}
-    for kind in RANKINGS:
-        found[kind] = rounded(summarise(evaluate(predictor, sites, scores, PredictConfig(ranking=kind))))
-    log(f"rankings: {found}")
-    return found
 
 
 def residue_figures(
@@ -233,7 +206,7 @@ def residue_figures(
 
 
 def residue_table(predictor: Seq2Pocket, data: Data) -> dict[str, Any]:
-    """:func:`residue_figures` on LIGYSIS validation: with context, of the sequence alone, and of the baseline."""
+    """:func:`residue_figures` on LIGYSIS validation: of the sequence and of the baseline."""
     baseline = fit_window_baseline(data.training)
     scored = [(c, predictor.score(s), baseline.logits(c.sequence)) for c, s in data.ligysis_validation]
     table: dict[str, Any] = {}
@@ -243,13 +216,12 @@ def residue_table(predictor: Seq2Pocket, data: Data) -> dict[str, Any]:
     }.items():
         chains = [c for c, _, _ in kept]
         table[name] = {
-            "with structure context": residue_figures(chains, [s.probabilities for _, s, _ in kept]),
             "sequence alone": residue_figures(chains, [sigmoid(s.sequence_logits.astype(float)) for _, s, _ in kept]),
             "logistic regression on letters": residue_figures(chains, [sigmoid(b.astype(float)) for _, _, b in kept]),
         }
     far = [row for row in scored if row[0].id not in data.seen]
     table["calibration"] = calibration(
-        np.concatenate([c.labels for c, _, _ in far]), np.concatenate([s.probabilities for _, s, _ in far])
+        np.concatenate([c.labels for c, _, _ in far]), np.concatenate([s.sequence for _, s, _ in far])
     )
     return table
 
@@ -278,28 +250,18 @@ def run(data_folder: Path, weights: Path, out: Path, work: Path, examples: Path,
     if not path.is_file():
         path.write_text(json.dumps(assign_folds(data)))
     folds: dict[str, int] = json.loads(path.read_text())
+    # Vabs-Net, which reads what the language model says of a chain, learns from models that have not seen it.
     halves = [
-        train_language_model(training_fold(data, folds, k), data, weights, HALVES, work / f"fold{k}") for k in range(N_FOLDS)
+        train_language_model(training_fold(data, folds, k), data, weights, HALVES, work / f"fold{k}")[1] for k in range(N_FOLDS)
     ]
     validation_sites, test_sites = data.complexes["validation"], data.complexes["test"]
 
-    # A language model is too sure of chains it has learned: the context head sees what it says of chains it has not.
-    unseen = score_unseen([m for m, _ in halves], folds, data)
-    contexts = context_examples(unseen, data)
     plain = Seq2Pocket(Checkpoint(DEFAULT_MODEL, model, None, None, 0.5, 0.4, "published"))
-    plain_scores = [plain.score(s.structure) for s in validation_sites]
-    held = [
-        ContextExample(context_features(s.structure, r.sequence_logits), union(s))
-        for s, r in zip(validation_sites, plain_scores, strict=True)
-    ]
-    head, context_auprc = train_context_head(contexts, held, ContextTrainConfig())
-    log(f"context head: validation AUPRC {max(context_auprc):.4f} after {len(context_auprc)} epochs")
-    checkpoint = replace(plain.checkpoint, context=head)
-    residues = residue_table(Seq2Pocket(checkpoint), data)
+    residues = residue_table(plain, data)
     log(f"residues, LIGYSIS validation: {residues}")
 
     smoother, smoother_facts = train_smoothing(plain, data, work)
-    predictor = Seq2Pocket(replace(checkpoint, smoother=smoother))
+    predictor = Seq2Pocket(replace(plain.checkpoint, smoother=smoother))
     scores = [predictor.score(s.structure) for s in validation_sites]
 
     grids = {frame: tune(predictor, validation_sites, scores, ClusterConfig(frame=frame)) for frame in ("raw", "principal")}
@@ -315,25 +277,22 @@ def run(data_folder: Path, weights: Path, out: Path, work: Path, examples: Path,
     )
     predictor = Seq2Pocket(chosen)
     x, y, w = pocket_training(predictor, validation_sites, scores)
-    points = train_points(unseen, data, work / "unseen.safetensors")
-    final = replace(chosen, pocket_model=fit_pocket_model(x, y, w), points=points)
-    compared = compare_rankings(Seq2Pocket(final), validation_sites, scores)
-    gain = compared["surface"]["dca < 4 Å, top N"][0] - compared["published"]["dca < 4 Å, top N"][0]
-    final = replace(final, ranking="surface" if gain > 0 else "published")
+    # The surface network learns from the embeddings of this checkpoint, later; it is the default once it is there.
+    final = replace(chosen, pocket_model=fit_pocket_model(x, y, w), ranking="surface")
+    found = rounded(summarise(evaluate(Seq2Pocket(final), validation_sites, scores, PUBLISHED)))
+    log(f"pockets: {found}")
 
     card = {
         "data": data.counts,
         "epochs": epochs,
-        "epochs_of_the_halves": [log for _, log in halves],
-        "seeds": {"finetune": FINETUNE.seed, "context": ContextTrainConfig().seed, "smoother": SmootherTrainConfig().seed},
+        "epochs_of_the_halves": halves,
+        "seeds": {"finetune": FINETUNE.seed, "smoother": SmootherTrainConfig().seed},
         "finetune": asdict(FINETUNE),
-        "context": asdict(ContextTrainConfig())
-        | {"validation_auprc": round(max(context_auprc), 4), "epochs": len(context_auprc)},
         "smoother": smoother_facts,
         "residues_ligysis_validation": residues,
         "thresholds": {"chosen": chosen_row, "chosen_without_smoothing": without, "best_of_all": max(grid, key=objective)},
         "frames": frames,
-        "rankings": compared,
+        "pockets_validation": found,
         CARD_KEY: training_sketch({f"{c.source}:{c.id}:{k}": c.sequence for k, c in enumerate(data.training)}),
     } | _provenance()
     save_checkpoint(replace(final, card=card), out)
@@ -348,8 +307,7 @@ def test_figures(predictor: Seq2Pocket, sites: Sequence[Site]) -> tuple[dict[str
     scores = [predictor.score(s.structure) for s in sites]
     figures = {}
     for name, config in {
-        "default (scored surface)": PredictConfig(),
-        "published clustering and ranking": PredictConfig(ranking="published"),
+        "published clustering and ranking": PUBLISHED,
         "the same without smoothing": PredictConfig(ranking="published", use_smoothing=False),
     }.items():
         figures[name] = rounded(summarise(evaluate(predictor, sites, scores, config)))
@@ -357,7 +315,7 @@ def test_figures(predictor: Seq2Pocket, sites: Sequence[Site]) -> tuple[dict[str
     hits: list[bool] = []
     chances: list[float] = []
     for site, score in zip(sites, scores, strict=True):
-        for pocket in predictor.pockets(site.structure, score).pockets:
+        for pocket in predictor.pockets(site.structure, score, PUBLISHED).pockets:
             hits.append(bool(dca([pocket.center], np.concatenate(site.ligands))[0] < HIT))
             chances.append(pocket.probability)
     return figures, calibration(np.array(hits), np.array(chances))

@@ -25,12 +25,12 @@ from safetensors.torch import load_file, save_file
 
 from benchmarks.command import log, reported
 from benchmarks.recipes.data import N_FOLDS, Data, Site, prepare, union
-from benchmarks.recipes.seq2pocket import RANKINGS, evaluate, residue_figures, rounded
+from benchmarks.recipes.seq2pocket import PUBLISHED, evaluate, residue_figures, rounded
 from benchmarks.recipes.unseen import BACKBONE, known_by_key, out_of_fold, score_complexes
 from course.pretraining import VabsNetPretrainConfig, pretrain_example, pretrain_vabsnet, pretraining_figures
 from course.vabsnet_training import VabsExample, VabsNetTrainConfig, finetune_vabsnet, save_vabsnet
 from s2p.checkpoint import load_checkpoint
-from s2p.config import DEFAULT_MODEL, PredictConfig
+from s2p.config import DEFAULT_MODEL
 from s2p.errors import S2PError
 from s2p.evaluation.guard import CARD_KEY
 from s2p.evaluation.intervals import paired_difference, site_hits, summarise
@@ -39,12 +39,12 @@ from s2p.language.esm import ResidueModel
 from s2p.models.vabsnet.config import VabsNetConfig
 from s2p.models.vabsnet.graph import nodes_of
 from s2p.models.vabsnet.network import VabsNet, residue_logits
-from s2p.models.vabsnet.predictor import Blend, Stack, VabsNetCheckpoint, VabsNetPredictor, combine, language_features, logit
+from s2p.models.vabsnet.predictor import Stack, VabsNetCheckpoint, VabsNetPredictor, language_features
 from s2p.prediction import sigmoid
 from s2p.predictor import ResidueScores, Seq2Pocket
 from s2p.structure.reading import Structure
 
-__all__ = ["Settings", "fit_blend", "fit_stack", "labelled_chains", "pocket_figures", "run"]
+__all__ = ["Settings", "fit_stack", "labelled_chains", "pocket_figures", "run"]
 
 GAINS = {
     "dca < 4 Å, top N": ("dca_n", 4.0),
@@ -64,8 +64,6 @@ class Settings:
     finetune: VabsNetTrainConfig = field(default_factory=VabsNetTrainConfig)
     pretrain: VabsNetPretrainConfig | None = None
     """``None``: start from random weights."""
-    blend: float = 0.5
-    """Share of the stack in what the scorer of surface points reads; see :class:`~s2p.models.vabsnet.predictor.Blend`."""
 
 
 def labelled_chains(structure: Structure, labels: NDArray[np.uint8]) -> NDArray[np.bool_]:
@@ -133,7 +131,7 @@ def held_out(base: Seq2Pocket, data: Data, config: VabsNetConfig) -> dict[str, l
     """Validation complexes and LIGYSIS validation chains, each with the scores of the base checkpoint."""
 
     def row(name: str, structure: Structure, labels: NDArray[np.uint8], *, whole: bool) -> tuple[VabsExample, ResidueScores]:
-        scores = base.score(structure)
+        scores = base.score(structure, PUBLISHED)
         return example(name, structure, labels, config, scores.sequence_logits, whole=whole), scores
 
     sites: list[Site] = data.complexes["validation"]
@@ -143,11 +141,11 @@ def held_out(base: Seq2Pocket, data: Data, config: VabsNetConfig) -> dict[str, l
     }
 
 
-def fit_stack(labels: NDArray[np.uint8], network: NDArray[np.floating], context: NDArray[np.floating]) -> Stack:
+def fit_stack(labels: NDArray[np.uint8], network: NDArray[np.floating], sequence: NDArray[np.floating]) -> Stack:
     """Logistic regression of the labels on both logits; no weight may be negative (then the other stands alone)."""
     from sklearn.linear_model import LogisticRegression
 
-    table = np.stack([network, context], axis=1)
+    table = np.stack([network, sequence], axis=1)
     use = [True, True]
     while True:
         fitted = LogisticRegression(C=1e4).fit(table[:, use], labels)
@@ -156,12 +154,6 @@ def fit_stack(labels: NDArray[np.uint8], network: NDArray[np.floating], context:
         if (weights >= 0).all():
             return Stack(float(weights[0]), float(weights[1]), float(fitted.intercept_[0]))
         use = [bool(w > 0) for w in weights]
-
-
-def fit_blend(sequence: NDArray[np.floating], stacked: NDArray[np.floating], weight: float) -> Blend:
-    """Scale and shift from the logits of the same (n,) residues; no labels are used."""
-    scale = float(sequence.std() / stacked.std())
-    return Blend(weight, scale, float(sequence.mean() - scale * stacked.mean()))
 
 
 def run(data: Data, out: Path, work: Path, language: Path | None, settings: Settings) -> None:
@@ -200,23 +192,21 @@ def run(data: Data, out: Path, work: Path, language: Path | None, settings: Sett
         return np.concatenate([s[e.judged] for s, (e, _) in zip(scores, held[name], strict=True)])
 
     labels = pooled("complexes", [e.labels for e, _ in held["complexes"]]).astype(np.uint8)
-    contexts = {name: [logit(scores.probabilities) for _, scores in rows] for name, rows in held.items()}
-    stack = fit_stack(labels, pooled("complexes", logits["complexes"]), pooled("complexes", contexts["complexes"]))
-    mixed = {name: [stack(a, b) for a, b in zip(logits[name], contexts[name], strict=True)] for name in held}
+    sequence = {name: [scores.sequence_logits for _, scores in rows] for name, rows in held.items()}
+    stack = fit_stack(labels, pooled("complexes", logits["complexes"]), pooled("complexes", sequence["complexes"]))
+    mixed = {name: [stack(a, b) for a, b in zip(logits[name], sequence[name], strict=True)] for name in held}
     threshold = best_mcc_threshold(labels, sigmoid(pooled("complexes", mixed["complexes"]).astype(float)))[0]
-    sequence = pooled("complexes", [scores.sequence_logits for _, scores in held["complexes"]])
-    blend = fit_blend(sequence, pooled("complexes", mixed["complexes"]), settings.blend)
     chains = [c for c, _ in data.validation]
     compared: dict[str, Sequence[NDArray[np.floating]]] = {
         "network": logits["ligysis"],
-        "base": contexts["ligysis"],
+        "base": sequence["ligysis"],
         "stacked": mixed["ligysis"],
     }
     card["residues_ligysis_validation"] = {
         name: residue_figures(chains, [sigmoid(x.astype(float)) for x in scores]) for name, scores in compared.items()
     }
     log(json.dumps(card["residues_ligysis_validation"], indent=1))
-    checkpoint = VabsNetCheckpoint(out.stem, model, base.checkpoint, stack, threshold, blend)
+    checkpoint = VabsNetCheckpoint(out.stem, model, base.checkpoint, stack, threshold)
     base_scores = [scores for _, scores in held["complexes"]]
     card["pockets_validation"] = pocket_figures(base, checkpoint, data.complexes["validation"], base_scores, logits["complexes"])
     if CARD_KEY in base.checkpoint.card:  # all that is trained on here, the language model has been trained on
@@ -232,29 +222,27 @@ def pocket_figures(
     scores: Sequence[ResidueScores],
     logits: Sequence[NDArray[np.floating]],
 ) -> dict[str, Any]:
-    """Figures of the pockets of complexes in both rankings, of the base and with Vabs-Net, and how much better the latter are.
+    """Figures of the published pockets of complexes, of the base and with Vabs-Net, and how much better the latter are.
 
     Parameters
     ----------
     scores, logits
         Of the base and of Vabs-Net alone, of each complex.
     """
-    combined = [combine(checkpoint, r, own) for r, own in zip(scores, logits, strict=True)]
+    stack = checkpoint.stack
+    combined = [replace(r, sequence=sigmoid(stack(own, r.sequence_logits))) for r, own in zip(scores, logits, strict=True)]
     judges = {"base": (base, scores), "with Vabs-Net": (VabsNetPredictor(checkpoint), combined)}
-    table: dict[str, Any] = {}
-    for ranking in RANKINGS:
-        found = {name: evaluate(judge, sites, own, PredictConfig(ranking=ranking)) for name, (judge, own) in judges.items()}
-        table[ranking] = {name: rounded(summarise(results)) for name, results in found.items()}
-        rows = {name: [row for result in results for row in result.sites] for name, results in found.items()}
-        clusters = [row.cluster for row in rows["base"]]
-        gains = {}
-        for label, (column, cutoff) in GAINS.items():
-            ours, theirs = (site_hits(rows[name], column, cutoff) for name in ("with Vabs-Net", "base"))
-            gain = paired_difference(ours, theirs, clusters)
-            gains[label] = [round(x, 4) for x in (gain.value, gain.low, gain.high, gain.p)]
-        table[ranking]["gain, 95 % interval, p"] = gains
-        log(f"pockets, {ranking}: {gains}")
-    return table
+    found = {name: evaluate(judge, sites, own, PUBLISHED) for name, (judge, own) in judges.items()}
+    table: dict[str, Any] = {name: rounded(summarise(results)) for name, results in found.items()}
+    rows = {name: [row for result in results for row in result.sites] for name, results in found.items()}
+    clusters = [row.cluster for row in rows["base"]]
+    gains = {}
+    for label, (column, cutoff) in GAINS.items():
+        ours, theirs = (site_hits(rows[name], column, cutoff) for name in ("with Vabs-Net", "base"))
+        gain = paired_difference(ours, theirs, clusters)
+        gains[label] = [round(x, 4) for x in (gain.value, gain.low, gain.high, gain.p)]
+    log(f"pockets: {gains}")
+    return {"published": table | {"gain, 95 % interval, p": gains}}
 
 
 def pretrain(model: VabsNet, data: Data, config: VabsNetPretrainConfig, work: Path) -> dict[str, Any]:
@@ -284,7 +272,7 @@ def _provenance() -> dict[str, Any]:
             "protein–ligand complexes": "contacts within 4.5 Å, training clusters only",
             "sc-PDB chains": "by the language model alone, whose logit the network reads",
         },
-        "split": "data/splits/complexes.csv; stack, blend and threshold on validation complexes",
+        "split": "data/splits/complexes.csv; stack and threshold on validation complexes",
         "command": "python -m benchmarks.recipes.vabsnet DATA -o OUT --work DIR --language WORK",
     }
 

@@ -27,7 +27,7 @@ from s2p.config import Checked, Count, Natural
 from s2p.errors import S2PError
 from s2p.io.files import make_folder, write_csv
 from s2p.prediction import sigmoid
-from s2p.residues import Smoother, context_features, context_logits
+from s2p.residues import Smoother
 from s2p.structure.reading import Structure
 from s2p.training.config import SmootherTrainConfig
 from s2p.training.known_sites import KnownSites, embed_structures
@@ -296,10 +296,7 @@ def _search(options: argparse.Namespace) -> None:
 
 def predicted_residues(checkpoint: Checkpoint, structure: Structure, logits: NDArray[np.float32]) -> NDArray[np.bool_]:
     """(N,) what the checkpoint predicts before smoothing, from the logits of its language model."""
-    final = logits
-    if checkpoint.context is not None:
-        final = context_logits(checkpoint.context, context_features(structure, logits))
-    flags: NDArray[np.bool_] = sigmoid(final) > checkpoint.threshold
+    flags: NDArray[np.bool_] = sigmoid(logits) > checkpoint.threshold
     return flags
 
 

@@ -156,7 +156,7 @@ def differences(
 def _grid(model: Seq2Pocket, example: Example, scores: ResidueScores) -> NDArray[np.float64]:
     """(thresholds, radii, smoothing thresholds and none, 4) counts of residues."""
     table = np.zeros((len(THRESHOLDS), len(RADII), len(SMOOTHING_THRESHOLDS) + 1, 4))
-    ca, p = example.structure.residues.ca_coord, scores.probabilities
+    ca, p = example.structure.residues.ca_coord, scores.sequence
     for (i, threshold), (j, radius) in product(enumerate(THRESHOLDS), enumerate(RADII)):
         positive = p > threshold
         found, x, _ = candidates(ca, positive, scores.embeddings, radius)

@@ -16,7 +16,6 @@ from course.charts import small_png
 from s2p.output.palette import CARTOON, LIGAND, OUTSIDE, POCKETS, PROBABILITY, pocket_color
 from s2p.output.pictures import draw_bonds
 from s2p.prediction import Prediction
-from s2p.surface.features import CHEMISTRY, GEOMETRY
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,7 +26,6 @@ __all__ = [
     "cluster_panels",
     "exposure_figure",
     "extents",
-    "families",
     "flat_view",
     "looking_from",
     "mean_shift_figure",
@@ -45,12 +43,6 @@ SPECKS = 3000
 """Specks in a still picture, at most twice as many: more make it grey and large."""
 SHADES = 8
 """Steps of colour in the view to turn."""
-
-
-def families(names: Sequence[str]) -> NDArray[np.str_]:
-    """(F,) family of each feature: ``geometry``, ``chemistry``, ``language`` or ``embedding``."""
-    known = dict.fromkeys(GEOMETRY, "geometry") | {f"{c}_{size}": "chemistry" for c in CHEMISTRY for size in ("near", "far")}
-    return np.array([known.get(name, "embedding" if name.startswith("embedding_") else "language") for name in names])
 
 
 def flat_view(points: ArrayLike) -> NDArray[np.float64]:
@@ -257,7 +249,7 @@ def looking_from(points: ArrayLike, towards: ArrayLike) -> NDArray[np.float64]:
     return np.stack([right, np.cross(front, right), front])
 
 
-def scored_panels(panels: Sequence[SurfacePanel], *, columns: int = 2, label: str = "score of a surface point") -> Figure:
+def scored_panels(panels: Sequence[SurfacePanel], *, columns: int = 2, label: str = "ligandability of a surface point") -> Figure:
     """Surfaces side by side at one scale: pale (0) to dark red (1), large where high, near points over far ones."""
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import LinearSegmentedColormap, Normalize

@@ -283,7 +283,6 @@ def save_vabsnet(checkpoint: VabsNetCheckpoint, path: str | Path, *, base: str =
         "base_weights": language_hash(checkpoint.base),
         "config": asdict(checkpoint.model.config),
         "stack": asdict(checkpoint.stack),
-        "blend": asdict(checkpoint.blend),
         "threshold": checkpoint.threshold,
     }
     write_weights(Path(path), arrays, header, checkpoint.card)

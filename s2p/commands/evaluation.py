@@ -143,7 +143,7 @@ def _predictors(asked: list[str]) -> list[str]:
         elif peer is not None and not Path(name).exists():
             raise S2PError(f"{name} is not part of the package; in a clone of the repository it is benchmarks.peers:{peer}")
         elif name not in ALL:
-            from s2p.predictor import checkpoint_format
+            from s2p.checkpoint import checkpoint_format
 
             checkpoint_format(name, (*OURS, "all"))
     return wanted

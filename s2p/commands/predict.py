@@ -50,7 +50,7 @@ def add(commands: Any) -> None:
     add("--bandwidth", "A", f"of the mean-shift clustering, in angstrom (default: {ClusterConfig.bandwidth:g})", number(Positive))
     flag(parser, "--no-smoothing", "do not add residues by embedding-supported smoothing")
     method = (
-        "surface: peaks of a learned score of the whole surface (default; clusters of predicted residues where --threshold, "
+        "surface: pockets and residues of the surface network (default; clusters of predicted residues where --threshold, "
         "--bandwidth or --no-smoothing is given, which shape only those); published: the paper's method and nothing else, from "
         "the sequence alone, with its thresholds 0.7 and 0.4, in the frame of the file"
     )

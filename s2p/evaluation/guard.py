@@ -33,7 +33,7 @@ from s2p.evaluation.cases import CaseSet
 from s2p.evaluation.config import OURS
 from s2p.evaluation.word_fits import chance, decoy_words, fits, word_index
 from s2p.io.runtime import progress_bar
-from s2p.io.weights import SHIPPED, weights_path
+from s2p.io.weights import SHIPPED, SURFACE, weights_path
 from s2p.prediction import names_class
 
 __all__ = ["CARD_KEY", "Seen", "TrainedOn", "guard_cases", "trained_on", "training_sketch"]
@@ -271,6 +271,8 @@ def _records(source: str) -> tuple[list[Mapping[str, Any]], str]:
     parts = {"training chains": card}
     if "smoother_of" in card:  # its smoother was trained after the rest, on chains of its own
         parts["the chains of its smoother"] = card.get("smoother") or {}
+    if card.get("ranking") == "surface" and SURFACE.is_file():  # which learned from complexes of its own
+        parts["the chains of the surface network"] = _card(SURFACE)
     # Relatives are known by two words or more.
     missing = [name for name, part in parts.items() if part.get(CARD_KEY, {}).get("words_per_chain", 0) < 2]
     base = (card.get("adapter") or {}).get("base", "")

@@ -16,9 +16,11 @@ from s2p.io.files import replacing, sha256_of, write_text, writing_error
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-__all__ = ["SHIPPED", "checksum", "digest", "fill", "find_weights", "read_weights", "weights_path", "write_weights"]
+__all__ = ["SHIPPED", "SURFACE", "checksum", "digest", "fill", "find_weights", "read_weights", "weights_path", "write_weights"]
 
 SHIPPED = Path(__file__).parents[1] / "checkpoints"
+SURFACE = SHIPPED / "surface.safetensors"
+"""The surface network, which goes with the checkpoints of one language model."""
 SUMS = SHIPPED / "SHA256SUMS"
 """A line for each shipped checkpoint without a checksum of its own: SHA-256 of header and arrays, of the header, and the file."""
 

@@ -46,8 +46,8 @@ REST = 0.8
 """Seconds without a change before the still picture is drawn anew, which takes about one."""
 
 APPLIES = {
-    "surface": "Pockets are peaks of the learned score over the whole surface: bandwidth and probe radius do not apply; the "
-    "thresholds only decide which predicted residues join a pocket.",
+    "surface": "Pockets and probabilities are those of the surface network: the residue threshold decides which residues are "
+    "shown as binding, and no slider moves a pocket.",
     "published": "Pockets are clusters of the predicted residues' surface points: every slider applies.",
 }
 """What the sliders do under each ranking."""
@@ -110,9 +110,7 @@ def _config_of(prediction: Prediction) -> PredictConfig:
         pairs = (name.partition("=")[::2] for name in names.split())
         return replace(config, **{field: found[key or field] for field, key in pairs if (key or field) in found})
 
-    base: PredictConfig = named(
-        PredictConfig(), "sites threshold smoothing_threshold ranking use_context=context use_smoothing=smoothing"
-    )
+    base: PredictConfig = named(PredictConfig(), "sites threshold smoothing_threshold ranking use_smoothing=smoothing")
     return replace(
         base,
         smoothing=named(base.smoothing, "radius=smoothing_radius"),
@@ -164,7 +162,8 @@ class Explorer:
         self._start = config or PredictConfig()
         if self._start.sites == "both":  # whose thresholds differ
             raise S2PError("the sliders are of one kind of site; give a config of general or of cryptic ones")
-        self.scores = scores or model.score(structure, self._start)
+        # Read once, also where it begins with the published pockets: sliders do not wait.
+        self.scores = model.with_readings(structure, scores or model.score(structure, self._start))
         self.ligands = relevant_ligands(structure)
         self._sites = [binding_residues(structure, ligand.coord) for ligand in self.ligands]
         self._channel = f"s2p-{uuid4().hex}"
@@ -172,7 +171,11 @@ class Explorer:
         self._later: asyncio.TimerHandle | None = None
         self._quiet = False
         # A prediction's settings also say what the predictor chooses where the configuration names nothing.
-        self._controls = self._make_controls(model.pockets(structure, self.scores, self._start).settings)
+        # Those of the published method are there too, for who turns to it.
+        published = model.pockets(structure, self.scores, replace(self._start, ranking="published")).settings
+        first = model.pockets(structure, self.scores, self._start).settings
+        self._thresholds = {"published": published["threshold"], first["ranking"]: first["threshold"]}
+        self._controls = self._make_controls(published | first)
         self._applies, self._sender, self._figures, self._message = (ipywidgets.HTML() for _ in range(4))
         self._predict()
         frame = ipywidgets.HTML(
@@ -193,15 +196,17 @@ class Explorer:
             look = {"style": {"description_width": "12em"}, "layout": {"width": "29em"}}
             sliders[key] = make.FloatSlider(value, min=low, max=high, step=step, **text, **look)
         smoothing = make.Checkbox(first["smoothing"], description="smoothing", indent=False, layout={"width": "9em"})
-        smoothing.disabled = checkpoint.smoother is None
-        # A checkpoint without a scorer of points has published pockets only.
-        options = ["published"] if checkpoint.points is None else ["surface", "published"]
+        # A checkpoint without a surface network has published pockets only.
+        options = ["published"] if checkpoint.surface is None else ["surface", "published"]
+        if checkpoint.surface is not None:
+            self._thresholds.setdefault("surface", checkpoint.surface.threshold)
         text = {"description": "ranking", "tooltip": "how pockets are found and ranked"}
         look = {"style": {"description_width": "5em"}, "layout": {"width": "15em"}}
         ranking = make.Dropdown(options=options, value=first["ranking"], disabled=len(options) == 1, **text, **look)
         reset = make.Button(description="Reset", tooltip="back to where the sliders began")
         controls = {"ranking": ranking, "threshold": sliders.pop("threshold"), "smoothing": smoothing, **sliders}
         start = {key: control.value for key, control in controls.items()}
+        ranking.observe(self._turn, names="value")
         for control in controls.values():
             control.observe(self._changed, names="value")
         reset.on_click(lambda _: self._reset(start))
@@ -221,8 +226,10 @@ class Explorer:
     def _predict(self) -> None:
         """The prediction of the current settings in figures; what has no say in it is disabled, and that is said."""
         controls, begun, config = self._controls, time.perf_counter(), self._settings()
-        controls["smoothing_threshold"].disabled = not config.use_smoothing
-        controls["bandwidth"].disabled = controls["probe_radius"].disabled = config.ranking == "surface"
+        idle = config.ranking == "surface"
+        controls["smoothing"].disabled = idle or self.model.checkpoint.smoother is None
+        controls["smoothing_threshold"].disabled = idle or not config.use_smoothing
+        controls["bandwidth"].disabled = controls["probe_radius"].disabled = idle
         self._applies.value = f"<small>{html.escape(APPLIES[str(config.ranking)])}</small>"
         self.prediction, self.config = self.model.pockets(self.structure, self.scores, config), config
         spent = f"<small>({1000 * (time.perf_counter() - begun):.0f} ms)</small>"
@@ -239,6 +246,12 @@ class Explorer:
         self._message.value = ""
         self._send()
         self._redraw_later()
+
+    def _turn(self, change: Any) -> None:
+        """Another ranking has other probabilities, and a threshold of its own."""
+        quiet, self._quiet = self._quiet, True
+        self._controls["threshold"].value = self._thresholds[change["new"]]
+        self._quiet = quiet
 
     def _reset(self, start: dict[str, Any]) -> None:
         self._quiet = True

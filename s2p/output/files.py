@@ -126,6 +126,7 @@ def as_json(prediction: Prediction) -> dict[str, Any]:
             {
                 **dict(zip(POCKET_COLUMNS[:3], row[:3], strict=True)),
                 "center": list(row[3:6]),
+                "sites": np.round(p.sites.astype(float), 3).tolist(),
                 "volume": row[7],
                 "copy_of": p.copy_of,
                 "site": p.site,

@@ -135,6 +135,10 @@
         const label = viewer.addLabel(p.label, { position: { x, y, z }, backgroundColor: p.color, backgroundOpacity: 0.95,
           fontColor: p.ink, fontSize: 15, bold: true, inFront: true, alignment: "center", borderThickness: 0 });
         marks.push({ remove: () => viewer.removeLabel(label) });
+        for (const [a, b, c] of p.sites) {
+          const dot = viewer.addSphere({ center: { x: a, y: b, z: c }, radius: 0.9, color: p.color });
+          marks.push({ remove: () => viewer.removeShape(dot) });
+        }
       }
     }
   }

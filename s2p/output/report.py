@@ -35,9 +35,6 @@ SHOWN = 5
 
 CRYPTIC = "A cryptic site: it opens on ligand binding and may be closed in this structure.<br>"
 
-CLUSTERING = ("bandwidth", "seeding", "frame", "n_points", "probe_radius", "buried_by")
-"""Settings that have no part in pockets of the scored surface."""
-
 
 def library() -> str:
     """3Dmol.js, so that a ``<script>`` can hold it: a parser ends the element at the first closing tag in it."""
@@ -174,6 +171,7 @@ def _found(prediction: Prediction) -> dict[str, Any]:
                 "score": p.score,
                 "volume": p.volume,
                 "center": np.round(p.center.astype(float), 3).tolist(),
+                "sites": np.round(p.sites[1:].astype(float), 3).tolist(),
                 "residues": p.residues.tolist(),
                 "pymol": f"select pocket{p.rank}, {pymol_selection(prediction, p)}",
                 "chimerax": f"select {chimerax_selection(prediction, p)}",
@@ -197,6 +195,8 @@ def _pocket_table(prediction: Prediction) -> str:
             "cryptic": CRYPTIC if p.site == "cryptic" else "",
         }
         values |= {"probability": f"{p.probability:.2f}", "score": f"{p.score:.3f}", "volume": f"{p.volume:.0f}"}
+        more = [", ".join(f"{x:.1f}" for x in site) for site in p.sites[1:].tolist()]
+        values["sites"] = f"<br>a long site with {len(more) + 1} centres, also at {' and '.join(more)} Å" if more else ""
         values |= {"size": str(len(p.residues)), "residues": html.escape(" ".join(ids[i] for i in p.residues.tolist()))}
         rows.append(fill("pocket.html", values | {"center": ", ".join(f"{x:.1f}" for x in p.center.tolist())}))
     return fill("pockets.html", {"rows": "".join(rows)})
@@ -216,13 +216,11 @@ def _ligand_table(prediction: Prediction) -> str:
 
 
 def _settings_table(prediction: Prediction) -> str:
-    idle = CLUSTERING if prediction.settings.get("ranking") == "surface" else ()
     rows = []
     settings = {"model": prediction.model, "s2p": __version__, **prediction.settings}
     settings |= {f"cryptic: {key}": value for key, value in settings.pop("cryptic", {}).items()}
     for key, value in settings.items():
         number = isinstance(value, (float, np.floating))
         text = f"{float(value):g}" if number else value if isinstance(value, str) else json_text(value)
-        text += " (published pockets only)" if key in idle else ""
         rows.append(f"<tr><th scope='row'>{html.escape(str(key))}</th><td>{html.escape(text)}</td></tr>")
     return f"<table class='settings'><tbody>{''.join(rows)}</tbody></table>"

@@ -11,6 +11,9 @@ from .hits import site_overlaps as site_overlaps
 from .published import find_clusters as find_clusters
 from .published import positive_points as positive_points
 from .published import rank_clusters as rank_clusters
-from .scored import find_point_pockets as find_point_pockets
-from .scored import peak_features as peak_features
-from .scored import peaks as peaks
+from .voting import VoteConfig as VoteConfig
+from .voting import candidates as candidates
+from .voting import find_voted_pockets as find_voted_pockets
+from .voting import grouped as grouped
+from .voting import peaks as peaks
+from .voting import vote_weights as vote_weights

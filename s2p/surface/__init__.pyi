@@ -1,9 +1,13 @@
-from .features import feature_names as feature_names
-from .features import point_features as point_features
-from .features import protein_points as protein_points
+from .graph import neighbours as neighbours
+from .graph import shell_sums as shell_sums
+from .network import NetworkConfig as NetworkConfig
+from .network import forward as forward
 from .points import accessible_area as accessible_area
 from .points import atom_radii as atom_radii
 from .points import soft_points as soft_points
 from .points import sphere as sphere
 from .points import surface_points as surface_points
+from .reading import Reading as Reading
+from .reading import SurfaceNetwork as SurfaceNetwork
+from .reading import atom_kinds as atom_kinds
 from .surroundings import Surroundings as Surroundings

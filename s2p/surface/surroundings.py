@@ -1,4 +1,4 @@
-"""What the stages of a prediction read of a structure's shape, made once for the chains in contact: frame, cell lists, points."""
+"""What the stages of a prediction read of a structure's shape, made once for the chains in contact: frame, atoms, points."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from s2p.structure.reading import Structure
-from s2p.surface.kernels import CellList, build_cells
 from s2p.surface.points import SoftPoints, soft_points
 
 __all__ = ["Surroundings", "assemblies", "principal_frame"]
@@ -18,8 +17,6 @@ __all__ = ["Surroundings", "assemblies", "principal_frame"]
 CONTACT = 8.0
 """Å between heavy atoms of two chains in contact: far enough for models of CA atoms, and for a ligand that lies between them."""
 
-REACH = 12.0
-"""Å: no feature of a point or residue looks at atoms beyond."""
 TIE = 1e-3
 """Two spreads count as equal, and their axes as free to turn, where they differ by less than this share of the largest."""
 LEAN = 1e-4
@@ -29,7 +26,7 @@ MOMENTS = 5
 
 
 class Surroundings:
-    """Frame, atoms, cell lists and surface points of one structure, each made when it is first asked for.
+    """Frame, atoms and surface points of one structure, each made when it is first asked for.
 
     All of it lies in a frame that is fixed to the molecule (:func:`principal_frame`): spheres, rays and grids then stand in the
     same place on the molecule however its file is turned. All atoms of the structure count.
@@ -68,11 +65,6 @@ class Surroundings:
     def outside(self, coord: NDArray[np.float64]) -> NDArray[np.float64]:
         """(n, 3) coordinates of the frame, Å, where the file has them."""
         return np.asarray(coord @ self.axes.T + self.origin)
-
-    @cached_property
-    def cells(self) -> CellList:
-        """Of the atoms, in the frame, with edges of :data:`REACH` Å."""
-        return build_cells(self.coord, REACH)
 
     def points(self, n_points: int = 24, probe_radius: float = 1.6) -> SoftPoints:
         """Surface points of all atoms, in the frame; see :func:`~s2p.surface.points.soft_points`."""

@@ -21,7 +21,6 @@ from course.surface import (
     cluster_panels,
     exposure_figure,
     extents,
-    families,
     flat_view,
     looking_from,
     mean_shift_figure,
@@ -30,7 +29,6 @@ from course.surface import (
     spread_figure,
 )
 from s2p.output.palette import OUTSIDE, POCKETS
-from s2p.surface.features import CHEMISTRY, GEOMETRY, feature_names
 
 DRAW = np.random.default_rng(0)
 CLOUD = DRAW.normal(size=(60, 3)) * [10.0, 4.0, 1.0]
@@ -175,10 +173,3 @@ def test_the_real_view_carries_the_points(examples: Any) -> None:
     scene = scored_view(prediction, points, np.linspace(0, 1, 50), still)
     assert scene._repr_html_().count("X ") >= 50
     assert scene._repr_png_().startswith(b"\x89PNG")
-
-
-def test_families_of_features() -> None:
-    names = feature_names(2)
-    assert (families(names) == "geometry").sum() == len(GEOMETRY)
-    assert (families(names) == "chemistry").sum() == 2 * len(CHEMISTRY)
-    assert (families(names) == "embedding").sum() == 4

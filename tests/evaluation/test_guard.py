@@ -13,13 +13,13 @@ import pytest
 from safetensors.numpy import save_file
 
 from benchmarks.recipes.data import read_chains
+from s2p.checkpoint import METHODS
 from s2p.errors import S2PError
 from s2p.evaluation import guard
 from s2p.evaluation.cases import CaseSet, find_cases
 from s2p.evaluation.guard import CARD_KEY, Seen, guard_cases, trained_on, training_sketch
 from s2p.evaluation.word_fits import BACKGROUND
 from s2p.io.weights import SHIPPED
-from s2p.predictor import METHODS
 
 LETTERS = list("ACDEFGHIKLMNPQRSTVWY")
 FREQUENCIES = BACKGROUND / BACKGROUND.sum()

@@ -170,8 +170,8 @@ def test_our_settings_differ_in_what_they_name_alone(examples: Path) -> None:
     names = ["s2p", "s2p-published", "s2p-clustered", "s2p-no-smoothing"]
     assert [p.model for p in (plain, published, clustered, bare)] == names
     changed = [{k for k in a.settings if a.settings[k] != b.settings[k]} for a, b in ((plain, clustered), (clustered, bare))]
-    assert changed == [{"ranking"}, {"smoothing"}] and clustered.settings["ranking"] == "published"
-    own = {"threshold": 0.7, "smoothing_threshold": 0.4, "context": False, "frame": "raw", "ranking": "published"}
+    assert changed == [{"ranking", "threshold"}, {"smoothing"}] and clustered.settings["ranking"] == "published"
+    own = {"threshold": 0.7, "smoothing_threshold": 0.4, "frame": "raw", "ranking": "published"}
     assert own.items() <= published.settings.items()
     assert not bare.smoothed.any()
     with pytest.raises(S2PError, match=r"no run in it"):

@@ -201,15 +201,17 @@ real = stage.surface_points
 stage.surface_points = lambda *rest, **options: real(*rest, **options | {"probe_radius": 1.4})
 """
 PEAKS = """
-from dataclasses import replace
-import s2p.pockets.scored as stage
+import s2p.pockets.voting as stage
 real = stage.peaks
-stage.peaks = lambda points, scores, config: real(points, scores, replace(config, gather=config.gather + 2))
+def moved(*arguments):
+    centers, heights = real(*arguments)
+    return centers + 2, heights
+stage.peaks = moved
 """
-SCORES = """
-import s2p.surface.features as stage
-real = stage.point_features
-stage.point_features = lambda s, cloud, e, p, *rest: real(s, cloud, e, p * 0, *rest)
+LANGUAGE = """
+from s2p.surface.reading import SurfaceNetwork
+real = SurfaceNetwork.read
+SurfaceNetwork.read = lambda network, part, embeddings: real(network, part, embeddings * 0)
 """
 
 
@@ -219,11 +221,11 @@ stage.point_features = lambda s, cloud, e, p, *rest: real(s, cloud, e, p * 0, *r
     ("stem", "broken", "names"),
     [
         ("08_inspecting_pockets", CLUSTERING, {"kinase_pockets_published"}),
-        ("04_smoothing", SMOOTHING, {"added_at_stored_threshold"}),
+        ("04_smoothing", SMOOTHING, {"added_after"}),
         ("04_smoothing", SMOOTHING_RADIUS, {"n_candidates"}),
         ("08_inspecting_pockets", PROBE, {"n_points"}),
         ("08_inspecting_pockets", PEAKS, {"dca_drug", "kinase_dca"}),
-        ("08_inspecting_pockets", SCORES, {"dca_drug", "kinase_dca"}),
+        ("08_inspecting_pockets", LANGUAGE, {"dca_drug", "kinase_dca"}),
     ],
     ids=[
         "bandwidth off by 2",
@@ -231,7 +233,7 @@ stage.point_features = lambda s, cloud, e, p, *rest: real(s, cloud, e, p * 0, *r
         "radii swapped",
         "probe of water",
         "centres off by 2",
-        "scores without language",
+        "network without language",
     ],
 )
 def test_a_broken_stage_is_named(

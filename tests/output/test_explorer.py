@@ -35,7 +35,7 @@ def explorer(predictor: Seq2Pocket, examples: Path) -> Explorer:
 
 @pytest.fixture
 def scored(predictor: Seq2Pocket, explorer: Explorer) -> Explorer:
-    """With the predictor's own choice, the scored surface."""
+    """With the predictor's own choice, the surface network."""
     return Explorer(predictor, explorer.structure, scores=explorer.scores)
 
 
@@ -66,7 +66,7 @@ def same(a: Any, b: Any) -> bool:
 def test_starts_with_what_the_predictor_would_say(scored: Explorer, predictor: Seq2Pocket) -> None:
     assert same(scored.prediction, predictor.pockets(scored.structure, scored.scores))
     assert control(scored, "ranking").value == scored.prediction.settings["ranking"] == predictor.checkpoint.ranking
-    assert control(scored, "residue threshold").value == pytest.approx(predictor.checkpoint.threshold)
+    assert control(scored, "residue threshold").value == pytest.approx(predictor.checkpoint.surface.threshold, abs=0.006)
     assert scored._sender.value == "" and scored.prediction.notes == ()
 
 
@@ -78,11 +78,12 @@ def test_settings_of_the_published_pockets_start_with_those(scored: Explorer, pr
 
 
 def test_ranking_can_be_chosen(scored: Explorer, predictor: Seq2Pocket) -> None:
-    idle = [control(scored, name) for name in ("bandwidth", "probe radius")]
-    assert all(c.disabled for c in idle) and "bandwidth and probe radius do not apply" in scored.widget.children[1].value
+    idle = [control(scored, name) for name in ("bandwidth", "probe radius", "smoothing", "smoothing threshold")]
+    assert all(c.disabled for c in idle) and "no slider moves a pocket" in scored.widget.children[1].value
     first = scored.prediction
     control(scored, "ranking").value = "published"
     assert not any(c.disabled for c in idle) and "every slider applies" in scored.widget.children[1].value
+    assert control(scored, "residue threshold").value == pytest.approx(predictor.checkpoint.threshold)
     published = predictor.pockets(scored.structure, scored.scores, PredictConfig(ranking="published"))
     assert same(scored.prediction, published) and not same(scored.prediction, first)
     assert len(sent(scored)["pockets"]) == len(published.pockets)
@@ -90,17 +91,17 @@ def test_ranking_can_be_chosen(scored: Explorer, predictor: Seq2Pocket) -> None:
     assert control(scored, "ranking").value == "surface" and same(scored.prediction, first)
 
 
-def test_threshold_of_the_scored_surface_moves_residues_but_no_pocket(scored: Explorer, predictor: Seq2Pocket) -> None:
+def test_threshold_of_the_surface_moves_residues_but_no_pocket(scored: Explorer, predictor: Seq2Pocket) -> None:
     first = scored.prediction
     control(scored, "residue threshold").value = 0.05
     assert scored.prediction.settings["ranking"] == "surface"
     assert [p.center.tolist() for p in scored.prediction.pockets] == [p.center.tolist() for p in first.pockets]
-    assert sum(len(p.residues) for p in scored.prediction.pockets) > sum(len(p.residues) for p in first.pockets)
+    assert scored.prediction.positive.sum() > first.positive.sum()
     assert same(scored.prediction, predictor.predict(scored.structure, scored.config))
 
 
-def test_checkpoint_without_a_point_scorer(scored: Explorer, predictor: Seq2Pocket) -> None:
-    plain = Seq2Pocket(replace(predictor.checkpoint, points=None, ranking="published"))
+def test_checkpoint_without_a_surface_network(scored: Explorer, predictor: Seq2Pocket) -> None:
+    plain = Seq2Pocket(replace(predictor.checkpoint, surface=None, ranking="published"))
     explorer = Explorer(plain, scored.structure, scores=scored.scores)
     assert control(explorer, "ranking").disabled and control(explorer, "ranking").options == ("published",)
     assert explorer.prediction.settings["ranking"] == "published"
@@ -130,7 +131,7 @@ def test_models_with_other_stages_have_no_sliders(scored: Explorer) -> None:
     ("name", "value", "config"),
     [
         ("residue threshold", 0.75, {"threshold": 0.75}),
-        ("smoothing threshold", 0.5, {"smoothing_threshold": 0.5}),
+        ("smoothing threshold", 0.1, {"smoothing_threshold": 0.1}),
         ("smoothing", False, {"use_smoothing": False}),
         ("bandwidth", 5.0, {"cluster": ClusterConfig(bandwidth=5.0)}),
         ("probe radius", 2.0, {"surface": SurfaceConfig(probe_radius=2.0)}),

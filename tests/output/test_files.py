@@ -57,6 +57,7 @@ def test_json(tmp_path: Path) -> None:
     assert data["settings"] == {"threshold": 0.5, "bad": None, "context": ["chain"]}
     assert data["model"] == "test-model" and data["notes"] == ["read me"]
     assert data["pockets"][0]["residues"] == [p.structure.residues.ids()[i] for i in p.pockets[0].residues]
+    assert [x["sites"] for x in data["pockets"]] == [[x["center"]] for x in data["pockets"]]
     assert len(data["residues"]) == 48 and data["residues"][4]["id"] == "A:0A"
     assert [x["kind"] for x in data["structure"]["ligands"]] == ["molecule", "ion"]
 

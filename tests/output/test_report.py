@@ -105,12 +105,6 @@ def test_no_pockets_and_no_ligands() -> None:
     assert "No pocket was predicted" in text and "holds no ligand" in text and "Dashed line" not in text
 
 
-@pytest.mark.parametrize(("ranking", "marked"), [("surface", True), ("published", False)])
-def test_settings_without_a_part_in_the_ranking_are_marked(ranking: str, marked: bool) -> None:
-    text = Page(render(make_prediction(settings={"threshold": 0.5, "bandwidth": 9.0, "ranking": ranking}))).text
-    assert ("9 (published pockets only)" in text) == marked and "0.5 (published" not in text
-
-
 def test_write_report(tmp_path: Path) -> None:
     (path,) = make_prediction("a/b").save(tmp_path / "new", ["html"])
     assert path == tmp_path / "new" / "a_b_report.html" and path.read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
@@ -138,3 +132,15 @@ def test_copies_are_named_wherever_a_pocket_is() -> None:
     for text in (render(p), p._repr_html_(), repr(p), "\n".join(legend), p.view()._make_html()):
         assert text.count("copy of pocket 1") == 1
     assert "copy of pocket" not in render(make_prediction())
+
+
+def test_a_long_site_names_and_marks_its_centres() -> None:
+    prediction = make_prediction()
+    first, second = prediction.pockets
+    sites = np.stack([first.center, first.center + 7.0]).astype(np.float32)
+    page = render(replace(prediction, pockets=(replace(first, sites=sites), second)))
+    x, y, z = (f"{value:.1f}" for value in sites[1].tolist())
+    assert page.count("a long site with 2 centres") == 1 and f"also at {x}, {y}, {z} Å" in page
+    marked = [p["sites"] for p in json.loads(Page(page).scripts[0])["pockets"]]
+    np.testing.assert_allclose(marked[0], sites[1:], atol=1e-3)
+    assert marked[1] == []

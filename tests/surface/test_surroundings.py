@@ -1,4 +1,4 @@
-"""What is made once of a structure: the frame, cell lists, and points that come out little by little."""
+"""What is made once of a structure: the frame, and points that come out little by little."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from builders import make_structure
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import s2p.residues as context
 import s2p.surface.surroundings as module
 from course.structures import moved
 from s2p.predictor import load
@@ -84,8 +83,8 @@ def test_turned_files_have_the_same_points(protein: Structure) -> None:
         np.testing.assert_allclose(around.outside(other.coord[:20]), expected, atol=1e-3)
 
 
-def test_a_prediction_makes_frame_points_and_cells_once(protein: Structure, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One frame, one surface and one list of atoms for the residues and for the pockets."""
+def test_a_prediction_makes_frame_and_points_once(protein: Structure, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One frame and one surface for the residues and for the pockets."""
     made: list[str] = []
 
     def count(name: str) -> None:
@@ -97,14 +96,13 @@ def test_a_prediction_makes_frame_points_and_cells_once(protein: Structure, monk
 
         monkeypatch.setattr(module, name, counted)
 
-    for name in ("principal_frame", "soft_points", "build_cells"):
+    for name in ("principal_frame", "soft_points"):
         count(name)
     predictor = load("s2p-esm2-8m", device="cpu")
     scores = predictor.score(protein)
     predictor.pockets(protein, scores)
     predictor.pockets(protein, scores)  # a threshold was changed
-    assert sorted(made) == ["build_cells", "principal_frame", "soft_points"]
-    assert predictor.checkpoint.points.points.n_points == context.POINTS_PER_ATOM
+    assert sorted(made) == ["principal_frame", "soft_points"]
 
 
 # ---------------------------------------------------------------------------------------------- a frame of the molecule's own

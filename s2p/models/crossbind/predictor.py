@@ -64,7 +64,7 @@ class CrossBindPredictor(Seq2Pocket):
     methods = ()
 
     def __init__(self, trained: CrossBindCheckpoint) -> None:
-        # The shipped smoother and point scorer know sites of small molecules: neither is used for an interface.
+        # The shipped smoother and surface network know sites of small molecules: neither is used for an interface.
         super().__init__(Checkpoint(trained.name, trained.model, None, None, trained.threshold, 0.5, "published", trained.card))
         self.trained = trained
 
@@ -83,7 +83,7 @@ class CrossBindPredictor(Seq2Pocket):
 
     def _scores(self, structure: Structure, outputs: Mapping[str, LanguageOutput], config: PredictConfig) -> ResidueScores:
         base = super()._scores(structure, outputs, config)
-        p, network = base.probabilities, self.trained.network
+        p, network = base.sequence, self.trained.network
         if network is not None:
             none = np.zeros((len(p), 0), np.float32)
             logits = residue_logits(network, cloud_of(structure, network.config), base.embeddings, none)
@@ -92,7 +92,7 @@ class CrossBindPredictor(Seq2Pocket):
             chain, letters = structure.residues.chain, "".join(structure.residues.one_letter.tolist())
             around = sequence_neighbours(chain) if rule.neighbours == "sequence" else geodesic_neighbours(structure, rule)
             p = filter_probabilities(p, log_propensities(letters, self.trained.propensities), around, rule)
-        return replace(base, probabilities=p)
+        return replace(base, sequence=p)
 
     def pockets(self, structure: Structure, scores: ResidueScores, config: PredictConfig | None = None) -> Prediction:
         """Patches of residues above the threshold; says so where structures had no part in their probabilities."""

@@ -25,15 +25,12 @@ from s2p.predictor import ResidueScores, Seq2Pocket
 from s2p.structure.reading import Structure
 
 __all__ = [
-    "Blend",
     "Stack",
     "VabsNetCheckpoint",
     "VabsNetPredictor",
-    "combine",
     "language_features",
     "language_hash",
     "load_vabsnet",
-    "logit",
 ]
 
 FORMAT = "s2p-vabsnet-1"
@@ -41,29 +38,15 @@ FORMAT = "s2p-vabsnet-1"
 
 @dataclass(frozen=True)
 class Stack:
-    """Logistic combination of the logits of Vabs-Net and of the structure-context head."""
+    """Logistic combination of the logits of Vabs-Net and of the language model."""
 
     network: float = 1.0
-    context: float = 0.0
+    sequence: float = 0.0
     bias: float = 0.0
 
-    def __call__(self, network: NDArray[np.floating], context: NDArray[np.floating]) -> NDArray[np.float32]:
+    def __call__(self, network: NDArray[np.floating], sequence: NDArray[np.floating]) -> NDArray[np.float32]:
         """(N,) and (N,) logits -> (N,) logits."""
-        return np.asarray(self.network * network + self.context * context + self.bias, np.float32)
-
-
-@dataclass(frozen=True)
-class Blend:
-    """Logits for the scorer of surface points, which learned from the language model's: the stack's, brought to their mean and
-    spread, and the language model's own. With weight 0 the pockets are those of the base."""
-
-    weight: float = 0.0
-    scale: float = 1.0
-    shift: float = 0.0
-
-    def __call__(self, sequence: NDArray[np.floating], stacked: NDArray[np.floating]) -> NDArray[np.float32]:
-        """(N,) and (N,) logits -> (N,) logits."""
-        return np.asarray((1 - self.weight) * sequence + self.weight * (self.scale * stacked + self.shift), np.float32)
+        return np.asarray(self.network * network + self.sequence * sequence + self.bias, np.float32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +59,6 @@ class VabsNetCheckpoint:
     stack: Stack
     threshold: float
     """Residue threshold tuned on validation."""
-    blend: Blend = field(default_factory=Blend)
     card: dict[str, Any] = field(default_factory=dict)
 
 
@@ -95,29 +77,14 @@ def language_features(
     return table[:, : config.language_width]
 
 
-def logit(probabilities: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Finite for 0 and 1 too."""
-    p = np.clip(probabilities.astype(float), 1e-7, 1 - 1e-7)
-    return np.asarray(np.log(p / (1 - p)))
-
-
-def combine(checkpoint: VabsNetCheckpoint, base: ResidueScores, own: NDArray[np.floating]) -> ResidueScores:
-    """What the later stages get: the stacked probabilities, and for the points the blend.
-
-    ``base``: scores by the base checkpoint; ``own``: (N,) logits of Vabs-Net.
-    """
-    final = checkpoint.stack(own, logit(base.probabilities))
-    probabilities = sigmoid(final).astype(np.float32)
-    return replace(base, probabilities=probabilities, sequence_logits=checkpoint.blend(base.sequence_logits, final))
-
-
 class VabsNetPredictor(Seq2Pocket):
     """Seq2Pocket with the residue probabilities of a Vabs-Net, loaded weights; see :meth:`load`."""
 
     methods = ()
 
     def __init__(self, network: VabsNetCheckpoint) -> None:
-        super().__init__(replace(network.base, threshold=network.threshold))
+        # The surface network of the base has residues of its own.
+        super().__init__(replace(network.base, threshold=network.threshold, ranking="published", surface=None))
         self.network = network
         self.name = network.name
 
@@ -131,7 +98,7 @@ class VabsNetPredictor(Seq2Pocket):
         network = self.network.model
         features = language_features(network.config, base.sequence_logits, base.embeddings)
         own = residue_logits(network, nodes_of(structure, features, surface=network.config.surface))
-        return combine(self.network, base, own)
+        return replace(base, sequence=sigmoid(self.network.stack(own, base.sequence_logits)))
 
 
 def load_vabsnet(
@@ -149,8 +116,8 @@ def load_vabsnet(
     base = load_checkpoint(header["base"], backbone=backbone, device=device)
     if config.language_width and language_hash(base) != header["base_weights"]:
         raise WeightsError(f"{path} was trained with another version of {header['base']}; train it again or use the older one")
-    stack, blend = Stack(**header["stack"]), Blend(**header["blend"])
-    return VabsNetCheckpoint(header["name"], network.to(device).eval(), base, stack, header["threshold"], blend, header["card"])
+    stack = Stack(**header["stack"])
+    return VabsNetCheckpoint(header["name"], network.to(device).eval(), base, stack, header["threshold"], header["card"])
 
 
 def language_hash(checkpoint: Checkpoint) -> str:

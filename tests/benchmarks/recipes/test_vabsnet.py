@@ -35,10 +35,10 @@ def test_stack_finds_the_weights_labels_were_drawn_with():
     a, b = rng.standard_normal((2, 20_000))
     labels = (rng.random(20_000) < 1 / (1 + np.exp(-(1.5 * a + 0.5 * b - 1)))).astype(np.uint8)
     stack = fit_stack(labels, a, b)
-    assert (stack.network, stack.context, stack.bias) == pytest.approx((1.5, 0.5, -1), abs=0.1)
+    assert (stack.network, stack.sequence, stack.bias) == pytest.approx((1.5, 0.5, -1), abs=0.1)
     # A model that is worse than nothing beside the other is left out, and the other alone is fitted again.
     alone = fit_stack(labels, a, -b)
-    assert alone.context == 0 and alone.network == pytest.approx(1.4, abs=0.15)
+    assert alone.sequence == 0 and alone.network == pytest.approx(1.4, abs=0.15)
 
 
 def _site(examples: Path, name: str) -> Site:
@@ -64,11 +64,9 @@ def test_from_data_to_a_checkpoint(examples, tmp_path, monkeypatch):
     card = predictor.network.card
     assert len(card["epochs"]) == 2 and set(card["residues_ligysis_validation"]) == {"network", "base", "stacked"}
     assert card["pretraining"]["validation"]["still"] > 0.5
-    assert set(card["pockets_validation"]) == {"surface", "published"}
-    gain, low, high, p = card["pockets_validation"]["surface"]["gain, 95 % interval, p"]["dca < 4 Å, top N"]
+    gain, low, high, p = card["pockets_validation"]["published"]["gain, 95 % interval, p"]["dca < 4 Å, top N"]
     assert low <= gain <= high and 0 < p <= 1
     assert card["network_training"] == {"structures": 2, "residues": 76 + len(sites[0].structure.residues)}
-    assert predictor.network.blend.weight == settings.blend and predictor.network.blend.scale > 0
     prediction = predictor.predict(sites[1].structure)
     assert np.isfinite(prediction.probabilities).all() and prediction.model == "net"
     with pytest.raises(S2PError, match="--no-language"):

@@ -77,7 +77,7 @@ def test_sequence_branch_makes_patches_and_says_what_it_is(sequence_only: CrossB
     np.testing.assert_allclose(found.probabilities, 1 / (1 + np.exp(-logits)), atol=1e-6)
     none = predictor.predict(hhai, PredictConfig(threshold=1.0))
     assert not none.pockets and SEQUENCE_ONLY in none.notes
-    with pytest.raises(S2PError, match="no scorer of surface points"):
+    with pytest.raises(S2PError, match="no surface network"):
         predictor.predict(hhai, PredictConfig(ranking="surface"))
 
 

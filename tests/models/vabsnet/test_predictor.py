@@ -11,7 +11,6 @@ import torch
 from safetensors.torch import save_file
 
 import s2p
-from benchmarks.recipes.vabsnet import fit_blend
 from course.vabsnet_training import save_vabsnet
 from s2p.checkpoint import load_checkpoint
 from s2p.config import DEFAULT_MODEL, PredictConfig
@@ -20,7 +19,7 @@ from s2p.evaluation.guard import CARD_KEY
 from s2p.evaluation.residues import auprc_trapezoid
 from s2p.models.vabsnet.config import VabsNetConfig
 from s2p.models.vabsnet.network import VabsNet
-from s2p.models.vabsnet.predictor import Blend, Stack, VabsNetCheckpoint, VabsNetPredictor, language_features, load_vabsnet
+from s2p.models.vabsnet.predictor import Stack, VabsNetCheckpoint, VabsNetPredictor, language_features, load_vabsnet
 from s2p.pockets.hits import dca
 from s2p.prediction import Predictor
 from s2p.predictor import Seq2Pocket
@@ -43,7 +42,7 @@ def test_round_trip_and_prediction(checkpoint, tmp_path, examples):
     save_vabsnet(checkpoint, path)
     loaded = VabsNetPredictor.load(path, device="cpu")
     assert isinstance(loaded, Predictor) and loaded.name == "vabsnet"
-    assert loaded.network.stack == checkpoint.stack and loaded.network.blend == Blend()
+    assert loaded.network.stack == checkpoint.stack
     assert loaded.network.card == {"licence": "x"}
     structure = read_structure(examples / "1hpv.pdb.gz")
     direct = VabsNetPredictor(checkpoint).predict(structure, PredictConfig(ranking="published"))
@@ -54,32 +53,15 @@ def test_round_trip_and_prediction(checkpoint, tmp_path, examples):
     assert ((again.probabilities > 0.3) <= again.positive).all()
 
 
-def test_stack_of_nothing_but_the_context_is_the_base(checkpoint, examples):
+def test_stack_of_nothing_but_the_sequence_is_the_base(checkpoint, examples):
     structure = read_structure(examples / "1ubi.pdb.gz")
     alone = VabsNetPredictor(replace(checkpoint, stack=Stack(0.0, 1.0, 0.0)))
     np.testing.assert_allclose(
-        alone.score(structure).probabilities, Seq2Pocket(checkpoint.base).score(structure).probabilities, atol=1e-5
+        alone.score(structure).probabilities, Seq2Pocket(checkpoint.base).score(structure).sequence, atol=1e-5
     )
     mixed = VabsNetPredictor(checkpoint).score(structure)
     assert np.abs(mixed.probabilities - alone.score(structure).probabilities).max() > 0.01
     np.testing.assert_array_equal(mixed.sequence_logits, alone.score(structure).sequence_logits)
-
-
-def test_blend_has_the_spread_of_the_language_model(checkpoint, examples):
-    rng = np.random.default_rng(0)
-    sequence, stacked = rng.normal(1, 3, 500), rng.normal(-2, 0.5, 500)
-    whole = fit_blend(sequence, stacked, 1.0)(sequence, stacked)
-    assert (whole.mean(), whole.std()) == pytest.approx((sequence.mean(), sequence.std()), rel=1e-5)
-    assert np.corrcoef(whole, stacked)[0, 1] == pytest.approx(1)
-    half = fit_blend(sequence, stacked, 0.5)(sequence, stacked)
-    np.testing.assert_allclose(half, (sequence + whole) / 2, atol=1e-5)
-    np.testing.assert_array_equal(Blend()(sequence, stacked), sequence.astype(np.float32))
-    # What the points read is the blend, and only that: the pockets move, the probabilities do not.
-    structure = read_structure(examples / "1ubi.pdb.gz")
-    plain, blended = (VabsNetPredictor(replace(checkpoint, blend=b)).score(structure) for b in (Blend(), Blend(1.0, 2.0, 0.5)))
-    np.testing.assert_array_equal(plain.probabilities, blended.probabilities)
-    p = blended.probabilities.astype(float)
-    np.testing.assert_allclose(blended.sequence_logits, 2 * np.log(p / (1 - p)) + 0.5, atol=1e-3)
 
 
 def test_language_features():

@@ -1,0 +1,195 @@
+"""What ranks the pockets of a surface network: two logistic regressions, fitted on readings of structures that it has not seen.
+
+``python -m benchmarks.recipes.surface_calibration DATA READINGS --table data/splits/surface.csv -o OUT.json`` fits on readings
+of the training split, of clusters that the network left out, and prints figures of the validation splits. READINGS holds a file
+for each assembly, ``<set>~<id>~<number>.npz``, with the fields of a :class:`~s2p.surface.reading.Reading`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.command import log, reported
+from benchmarks.recipes.seq2pocket import calibration, fit_pocket_model
+from s2p.datasets.labelled import read_ligand
+from s2p.errors import S2PError
+from s2p.evaluation.compare import evaluate_complex
+from s2p.evaluation.config import BenchmarkConfig
+from s2p.evaluation.intervals import summarise
+from s2p.evaluation.rows import ComplexResult
+from s2p.io.files import read_csv, write_text
+from s2p.pockets.hits import HIT, dca, dcc, site_center
+from s2p.pockets.ranking import PocketModel
+from s2p.pockets.voting import Candidates, VoteConfig, VoteModel, candidates, find_voted_pockets, grouped, pocket_features
+from s2p.prediction import Prediction
+from s2p.structure.reading import Structure, read_structure
+from s2p.surface.points import SoftPoints
+from s2p.surface.reading import Reading
+from s2p.surface.surroundings import Surroundings, assemblies
+
+__all__ = ["Sample", "figures", "fit_votes", "read_samples"]
+
+C_MIDDLE, C_ATOM = 0.01, 0.1
+"""Inverse strengths of regularisation."""
+FIGURES = tuple(f"{measure} < 4 Å, top {rank}" for measure in ("dca", "dcc") for rank in ("N", "N+2", "all"))
+"""Printed, with PFI."""
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """A structure with its ligands, and what the network says of its assemblies."""
+
+    key: str
+    cluster: str
+    structure: Structure
+    parts: tuple[Surroundings, ...]
+    """Those that were read."""
+    readings: tuple[Reading, ...]
+    ligands: tuple[NDArray[np.float32], ...]
+    """(L, 3) Å each."""
+
+
+def read_reading(path: Path) -> Reading:
+    """From an ``.npz``, with the points of its cloud as ``points``, ``owner`` and ``share``."""
+    with np.load(path, allow_pickle=False) as x:
+        cloud = SoftPoints(x["points"].astype(np.float64), x["owner"].astype(np.int64), x["share"].astype(np.float64))
+        return Reading(cloud, *(x[name].astype(np.float32) for name in ("ligandability", "centers", "extent", "residues")))
+
+
+def read_samples(data: Path, readings: Path, table: Path, splits: Iterable[str]) -> list[Sample]:
+    """Complexes of these splits that have readings; :class:`S2PError` if there are none."""
+    wanted = set(splits)
+    files: dict[str, dict[int, Path]] = defaultdict(dict)
+    for path in sorted(readings.rglob("*.npz")):
+        name, _, number = path.stem.rpartition("~")
+        files[name.replace("~", "/")][int(number)] = path
+    found = []
+    for row in read_csv(table, ("set", "id", "split", "clusters30")):
+        key = f"{row['set']}/{row['id']}"
+        if row["split"] not in wanted or key not in files:
+            continue
+        place = next(data / name / key for name in ("complexes", "complexes2") if (data / name / key).is_dir())
+        structure = read_structure(place / "protein.pdb")
+        parts = assemblies(structure)
+        ligands = tuple(read_ligand(path)[0] for path in sorted(place.glob("ligand_*.pdb")))
+        chosen = tuple(parts[k] for k in sorted(files[key]))
+        said = tuple(read_reading(files[key][k]) for k in sorted(files[key]))
+        found.append(Sample(key, row["clusters30"].split(" ")[0], structure, chosen, said, ligands))
+    if not found:
+        raise S2PError(f"{readings}: there are no readings of the splits {', '.join(sorted(wanted))}; write them first")
+    return found
+
+
+def _weights(samples: Sequence[Sample]) -> list[float]:
+    """One for each: clusters count the same."""
+    sizes = Counter(sample.cluster for sample in samples)
+    return [1 / sizes[sample.cluster] for sample in samples]
+
+
+def _hits(found: Candidates, right: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Copies of a site that holds a ligand are right, too: files often give the ligand of one subunit."""
+    return np.isin(found.original, found.original[right])
+
+
+def fit_votes(
+    samples: Sequence[Sample], config: VoteConfig | None = None, found: Sequence[Sequence[Candidates]] | None = None
+) -> VoteModel:
+    """Both models; ``found`` are the candidates of each assembly, where they have been made."""
+    config = config or VoteConfig()
+    if found is None:
+        found = [[candidates(r, p, config) for r, p in zip(s.readings, s.parts, strict=True)] for s in samples]
+    rows = [(s, c, w) for s, own, w in zip(samples, found, _weights(samples), strict=True) for c in own if len(c.center)]
+    x = [c.features for _, c, _ in rows]
+    y = [_hits(c, dcc([site_center(a) for a in s.ligands], c.center) < HIT) for s, c, _ in rows]
+    middle = _fitted(x, y, [np.full(len(c.center), w) for _, c, w in rows], C_MIDDLE)
+    x, y, weights = [], [], []
+    for s, c, w in rows:
+        chance = middle.probability(c.features)
+        groups = grouped(c, chance, config)
+        right = _hits(c, dca(c.center, np.concatenate(s.ligands)) < HIT)[[group[0] for group in groups]]
+        # Those that are never reported are not calibrated either.
+        x.append(pocket_features(c, groups, chance))
+        y.append(right)
+        weights.append(np.full(len(groups), w))
+    return VoteModel(middle, _fitted(x, y, weights, C_ATOM), config)
+
+
+def _fitted(
+    x: Sequence[NDArray[np.float64]], y: Sequence[NDArray[np.bool_]], weights: Sequence[NDArray[np.float64]], c: float
+) -> PocketModel:
+    hit = np.concatenate(y)
+    if hit.all() or not hit.any():
+        raise S2PError("pockets cannot be calibrated: all of them, or none, are right; give more readings")
+    return fit_pocket_model(np.concatenate(x), hit, np.concatenate(weights), c=c)
+
+
+def figures(samples: Sequence[Sample], model: VoteModel) -> dict[str, float]:
+    """As ``s2p evaluate`` counts them, and the calibration error: mean gap of chance and truth in ten bins of equal count.
+
+    Once with copies of a pocket that finds a ligand taken as right, which the models are fitted to, and once as misses.
+    """
+    results: list[ComplexResult] = []
+    strict, hits, chances = [], [], []
+    for s in samples:
+        pockets = find_voted_pockets(model, s.structure, s.readings, s.parts)
+        n, none = len(s.structure.residues), np.zeros(len(s.structure.residues), bool)
+        prediction = Prediction(s.structure, np.zeros(n, np.float32), none, none, pockets, "votes")
+        results.append(evaluate_complex(prediction, s.ligands, name=s.key, cluster=s.cluster))
+        right = {p.rank for p in pockets if dca([p.center], np.concatenate(s.ligands))[0] < HIT}
+        copied = {p.copy_of or p.rank for p in pockets if p.rank in right}
+        strict += [p.rank in right for p in pockets]
+        hits += [(p.copy_of or p.rank) in copied for p in pockets]
+        chances += [p.probability for p in pockets]
+    table = summarise(results, BenchmarkConfig(n_bootstrap=1))
+    found = {name: table[name].value for name in (*FIGURES, "PFI", "pockets per protein")}
+    for name, truth in (("calibration error", hits), ("calibration error, copies missed", strict)):
+        bins = np.array(calibration(np.array(truth), np.array(chances)))
+        found[name] = float(np.abs(bins[:, 0] - bins[:, 1]) @ bins[:, 2] / bins[:, 2].sum())
+    return found
+
+
+def halves(samples: Sequence[Sample]) -> tuple[list[Sample], list[Sample]]:
+    """Two halves of the clusters: what is fitted on one is measured on the other."""
+    names = sorted({sample.cluster for sample in samples})
+    first = set(names[::2])
+    return [s for s in samples if s.cluster in first], [s for s in samples if s.cluster not in first]
+
+
+@reported
+def main(argv: Sequence[str] | None = None) -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.recipes.surface_calibration", description=(__doc__ or "").splitlines()[0]
+    )
+    parser.add_argument("data", type=Path)
+    parser.add_argument("readings", type=Path)
+    parser.add_argument("--table", type=Path, default=Path("data/splits/surface.csv"))
+    parser.add_argument("--fit", default="train", help="splits to fit on")
+    parser.add_argument("--held", default="validation,validation2", help="splits to measure on")
+    parser.add_argument("-o", "--out", type=Path, required=True, metavar="JSON")
+    options = parser.parse_args(argv)
+    held = read_samples(options.data, options.readings, options.table, options.held.split(","))
+    fit = (
+        held
+        if options.fit == options.held
+        else read_samples(options.data, options.readings, options.table, options.fit.split(","))
+    )
+    model = fit_votes(fit)
+    if fit is held:
+        for own, other in (halves(held), halves(held)[::-1]):
+            log(f"fitted on one half, {len(other)} structures of the other: {figures(other, fit_votes(own))}")
+    log(f"fitted on {len(fit)} structures, {len(held)} of {options.held}: {figures(held, model)}")
+    write_text(options.out, json.dumps(model.to_dict()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,115 @@
+"""The shipped surface network: trained members and the models of pockets in one file.
+
+``python -m benchmarks.recipes.surface_ship RUN [RUN ...] --votes VOTES.json -o s2p/checkpoints/surface.safetensors`` takes
+the runs of ``benchmarks.recipes.surface_network``, and what was fitted to their readings of validation complexes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.numpy import load_file
+
+from benchmarks.command import reported
+from s2p.checkpoint import SURFACE_FORMAT, SurfaceModel, language_hash, load_checkpoint
+from s2p.config import DEFAULT_MODEL
+from s2p.errors import S2PError
+from s2p.evaluation.guard import CARD_KEY, training_sketch
+from s2p.io.weights import SHIPPED, write_weights
+from s2p.pockets.ranking import PocketModel
+from s2p.pockets.voting import CANDIDATE_FEATURES, POCKET_FEATURES, VoteModel
+from s2p.structure.reading import read_structure
+from s2p.surface.mpnn import Encoder
+from s2p.surface.network import NetworkConfig, shapes
+from s2p.surface.reading import SurfaceNetwork
+
+__all__ = ["random_model", "save_surface", "trained_model"]
+
+
+def save_surface(path: str | Path, model: SurfaceModel, language: str) -> None:
+    """Write the file that :func:`s2p.checkpoint.load_surface` reads, and its card beside it.
+
+    ``language`` is the :func:`~s2p.checkpoint.language_hash` of the language model whose embeddings the network reads.
+    """
+    arrays = model.network.arrays()
+    header = {
+        "format": SURFACE_FORMAT,
+        "name": Path(path).stem,
+        **model.network.header(),
+        "votes": model.votes.to_dict(),
+        "threshold": model.threshold,
+        "language_hash": language,
+    }
+    half = {name: torch.from_numpy(np.ascontiguousarray(value, np.float16)) for name, value in arrays.items()}
+    write_weights(Path(path), half, header, model.card)
+
+
+def random_model(encoder: Encoder, examples: Path, members: int = 2, seed: int = 0) -> SurfaceModel:
+    """A surface model that has learned nothing, with the atom types of the structures in a folder; for tests and development."""
+    rng, kinds = np.random.default_rng(seed), set()
+    for path in sorted(examples.glob("*.cif")):
+        structure = read_structure(path)
+        letters = structure.residues.one_letter[structure.atoms.residue_index]
+        kinds |= set(np.char.add(np.char.add(letters, ":"), structure.atoms.name).tolist())
+    types, config = ("*:C", "*:N", "*:O", "*:S", "*:X", *sorted(kinds)), NetworkConfig()
+
+    def weights() -> dict[str, NDArray[np.float32]]:
+        sizes = shapes(config, len(types))
+        # Vectors hardly differ from point to point at first; larger ones make votes of some Å, as trained ones are.
+        scale = {name: 0.05 if name.endswith(".b") else shape[0] ** -0.5 for name, shape in sizes.items()} | {"vote.b": 4.0}
+        return {name: (rng.normal(size=shape) * scale[name]).astype(np.float32) for name, shape in sizes.items()}
+
+    def plain(features: Sequence[str], used: str) -> PocketModel:
+        n, own = len(features), np.array([name == used for name in features], float)
+        return PocketModel((0.0,) * n, (1.0,) * n, tuple(own.tolist()), 0.0)
+
+    votes = VoteModel(plain(CANDIDATE_FEATURES, "log_relative_height"), plain(POCKET_FEATURES, "middle"))
+    network = SurfaceNetwork(encoder, types, tuple(weights() for _ in range(members)), config)
+    return SurfaceModel(network, votes, 0.5, {"note": "random weights", CARD_KEY: training_sketch({})})
+
+
+def trained_model(encoder: Encoder, runs: Sequence[Path], fitted: Mapping[str, Any]) -> SurfaceModel:
+    """The mean weights of each run, with ``votes``, ``threshold`` and ``card`` from ``fitted``.
+
+    :class:`S2PError` if the runs have other atom types.
+    """
+    types = [json.loads((run / "types.json").read_text(encoding="utf-8")) for run in runs]
+    if any(x != types[0] for x in types):
+        raise S2PError(f"the runs {', '.join(map(str, runs))} read other types of atoms; train them from one list")
+    states = [torch.load(run / "state.pt", weights_only=True)["mean"] for run in runs]
+    members = tuple({name: value.numpy() for name, value in state.items()} for state in states)
+    network = SurfaceNetwork(encoder, tuple(types[0]), members, NetworkConfig())
+    return SurfaceModel(network, VoteModel.from_dict(fitted["votes"]), fitted["threshold"], dict(fitted["card"]))
+
+
+@reported
+def main(argv: Sequence[str] | None = None) -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.recipes.surface_ship", description=(__doc__ or "").splitlines()[0]
+    )
+    parser.add_argument("runs", type=Path, nargs="*", help="folders of trained members; none: random ones, for development")
+    parser.add_argument("--votes", type=Path, help="JSON with votes (VoteModel), threshold and card")
+    parser.add_argument("--examples", type=Path, default=Path("data/examples"))
+    parser.add_argument("-o", "--out", type=Path, required=True)
+    options = parser.parse_args(argv)
+    encoder = Encoder.from_arrays(load_file(SHIPPED / "proteinmpnn.safetensors"))
+    language = language_hash(load_checkpoint(DEFAULT_MODEL).model)
+    if options.runs:
+        model = trained_model(encoder, options.runs, json.loads(options.votes.read_text(encoding="utf-8")))
+    else:
+        model = random_model(encoder, options.examples)
+    save_surface(options.out, model, language)
+    print(f"wrote {options.out}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,375 @@
+"""From a reading of the surface to pockets: points vote for the centre of the ligand that they see, and votes pile up.
+
+Every surface point says where the centroid of a ligand would be, and how likely a ligand is at all. The density of these
+votes has a peak at every site that the network can think of (Hough voting; in proteins: Ballard 1981 for the idea). Peaks are
+candidates. Those that belong to one long site become one pocket with several ``sites``, and two logistic regressions say how
+likely each is right. Everything that a centre or a probability is made of is a sum over points that come and go little by
+little, so that both hardly move when a file is turned and rounded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from s2p.config import Checked, Count, NonNegative, Positive, Share
+from s2p.pockets.ranking import PocketModel, originals, places, ranked
+from s2p.prediction import Pocket
+from s2p.structure.arrays import binding_residues
+from s2p.structure.reading import Structure
+from s2p.surface.kernels import build_cells, climbed, highest
+from s2p.surface.points import swept_volume
+from s2p.surface.reading import Reading
+from s2p.surface.surroundings import Surroundings, assemblies
+
+__all__ = ["Candidates", "VoteConfig", "VoteModel", "candidates", "find_voted_pockets", "grouped", "peaks", "pocket_features"]
+
+CANDIDATE_FEATURES = (
+    "log_height",  # density of votes at the centre
+    "log_narrow",  # that of half the width, less the height: how sharp the peak is
+    "log_wide",  # that of twice the width, less the height
+    "log_relative_height",  # less that of the highest candidate
+    "log_lead",  # less that of the highest candidate that is no copy of this one
+    "log_relative_wide",
+    "log_wide_lead",
+    "rank",  # by height among the candidates that are no copies of each other; logarithm
+    "ligandability",  # logit of the mean over the points that vote here
+    "top_ligandability",  # logit of the mean over the ten best
+    "highest",  # logit of the best of the whole assembly
+    "log_points",  # that vote here
+    "spread",  # Å, of the votes around the centre
+    "vote_length",  # Å from the points to the centre
+    "extent",  # Å
+    "agreement",  # share of the votes of points around the centre that go to it
+    "log_around",  # ligandability of the points around the centre, wherever they vote
+    "log_around_lead",
+    "residue_probability",  # logit of the mean over the owners of the points that vote here
+    "top_residue_probability",
+    "crowd",  # atoms around, per 100
+    "lopsided",  # 0: atoms on all sides, 1: on one
+    "clearance",  # Å to the closest atom
+    "log_atoms",  # of the assembly, identical chains counted once
+)
+POCKET_FEATURES = (*CANDIDATE_FEATURES, "log_sites", "middle", "middle_lead", "middle_rank")
+"""What the models read: of a candidate; and of a pocket, whose first site it is, with the logit of its chance by the first."""
+
+
+@dataclass(frozen=True)
+class VoteConfig(Checked):
+    """From votes to pockets; ours. The radius was chosen among three on validation clusters; the others are first guesses."""
+
+    power: Positive = 1.0
+    """A vote weighs the share of the point that is exposed, times its ligandability to this power."""
+    floor: Share = 0.003
+    """Weight that is taken off each vote: nothing is left of the faintest."""
+    radius: Positive = 4.0
+    """Å: a vote d Å from a place counts there by (1 - d²/radius²)³, and beyond this distance not at all."""
+    reach: Positive = 4.0
+    """Å: a candidate is higher than every vote within this distance."""
+    most: Count = 20
+    """Candidates of an assembly; of one with identical chains as many times this as there are copies."""
+    gather: Positive = 5.0
+    """Å: points whose votes land this close to a site of a pocket, and nearer to it than to others, are its members."""
+    join: NonNegative = 6.0
+    """Å: candidates this close to a better one are sites of its pocket."""
+    stretch: NonNegative = 1.0
+    """A long ligand reaches by this times its extent, if that is more."""
+    residue_cutoff: Positive = 4.5
+    """Å: residues with a heavy atom this close to a member point belong to the pocket, or to a better one that they line."""
+    residue_threshold: Share = 0.5
+    """So do those that are this likely to bind and own a member point."""
+    member: Share = 0.3
+    """Members have at least this share of the ligandability of the best of the pocket."""
+    least: Count = 5
+    """Pockets of an assembly that are reported however unlikely they are."""
+    min_probability: Share = 0.02
+    """Others that are less likely are not."""
+
+
+@dataclass(frozen=True)
+class VoteModel:
+    """Chances that a candidate is right, and how candidates are made."""
+
+    middle: PocketModel
+    """That a ligand's centroid lies within 4 Å of a candidate: what they are joined and ordered by."""
+    atom: PocketModel
+    """That a ligand's atom lies within 4 Å of the centre of a pocket: its probability."""
+    config: VoteConfig = field(default_factory=VoteConfig)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Ready for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> VoteModel:
+        """The inverse of :meth:`to_dict`; ``KeyError`` or ``TypeError`` where something is missing or unknown."""
+        middle, atom = (PocketModel.from_dict(values[name]) for name in ("middle", "atom"))
+        return cls(middle, atom, VoteConfig(**values["config"]))
+
+
+STEPS = 200
+"""Of mean shift, at most; it stops where no centre moves by :data:`STILL` Å."""
+STILL = 1e-4
+
+
+def peaks(
+    votes: NDArray[np.floating], weights: NDArray[np.floating], config: VoteConfig | None = None
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Peaks of the density of (P, 3) votes, Å, with (P,) weights, the highest first: (K, 3) places and (K,) densities.
+
+    The votes that are highest within ``config.reach`` climb by mean shift to the top of the density, which lies between votes and
+    moves with all of them. Of those closer than ``config.reach`` then, the highest stays.
+    """
+    config = config or VoteConfig()
+    counted = np.flatnonzero(weights > 0)
+    if not len(counted):
+        return np.zeros((0, 3)), np.zeros(0)
+    cells = build_cells(votes[counted], config.radius)
+    weight = np.asarray(weights, np.float64)[counted][cells.order]
+    height = climbed(cells.coord, cells, weight)[:, 0]
+    narrow = build_cells(cells.coord, config.reach)
+    top = highest(narrow, height[narrow.order])
+    places = narrow.coord[top]
+    for _ in range(STEPS):
+        found = climbed(places, cells, weight)
+        still = np.abs(found[:, 1:] - places).max() < STILL
+        places = found[:, 1:]
+        if still:
+            break
+    height = climbed(places, cells, weight)[:, 0]
+    order = np.argsort(-height, kind="stable")
+    places, height = places[order], height[order]
+    close = cKDTree(places).query_ball_point(places, config.reach)
+    kept = np.ones(len(places), bool)
+    for k, others in enumerate(close):
+        kept[k] = not any(kept[j] for j in others if j < k)
+    return places[kept], height[kept]
+
+
+def vote_weights(reading: Reading, config: VoteConfig) -> NDArray[np.float64]:
+    """(P,) weights of the points of a reading."""
+    faith = np.asarray(reading.ligandability, np.float64) ** config.power
+    return reading.cloud.share * np.maximum(faith - config.floor, 0.0)
+
+
+@dataclass(frozen=True, eq=False)
+class Candidates:
+    """Places where a ligand could be in one assembly, those with most votes first."""
+
+    center: NDArray[np.float64]
+    """(K, 3) Å."""
+    extent: NDArray[np.float64]
+    """(K,) Å: radius of gyration of the ligand there."""
+    members: tuple[NDArray[np.int64], ...]
+    """Of each, indices of the points that vote for it."""
+    original: NDArray[np.int64]
+    """(K,) index of the candidate that each is a symmetric copy of, its own for others."""
+    features: NDArray[np.float64]
+    """(K, F) in the order of :data:`CANDIDATE_FEATURES`."""
+
+
+def candidates(reading: Reading, part: Surroundings, config: VoteConfig | None = None) -> Candidates:
+    """Where the points of an assembly vote for, with features; empty where nothing is likely at all."""
+    config, structure = config or VoteConfig(), part.structure
+    weights, place = vote_weights(reading, config), places(structure)
+    distinct = len(np.unique(place)) / len(place)
+    center, height = peaks(reading.centers, weights, config)
+    most = round(config.most / distinct)
+    center, height = center[:most], height[:most]
+    if not len(center):
+        empty = np.zeros(0)
+        return Candidates(center, empty, (), empty.astype(np.int64), np.zeros((0, len(CANDIDATE_FEATURES))))
+    members = _members(reading, center, weights > 0, config)
+    residues = [binding_residues(structure, reading.cloud.coord[own], config.residue_cutoff) for own in members]
+    original = np.array(originals(place, residues), np.int64)
+    own, extent = _own_features(reading, part, center, weights, config)
+    columns = _compared(height, own, original) | own
+    n = len(center)
+    columns |= {"highest": np.full(n, _logit(reading.ligandability.max(initial=0)))}
+    columns |= {"log_atoms": np.full(n, np.log(len(structure.atoms) * distinct))}
+    return Candidates(center, extent, members, original, np.stack([columns[name] for name in CANDIDATE_FEATURES], axis=1))
+
+
+def _members(
+    reading: Reading, center: NDArray[np.float64], counted: NDArray[np.bool_], config: VoteConfig
+) -> tuple[NDArray[np.int64], ...]:
+    """Points that vote for each centre, nearest first in line, without those much fainter than its best."""
+    distance, nearest = cKDTree(center).query(reading.centers, distance_upper_bound=config.gather)
+    members = []
+    for k in range(len(center)):
+        own = np.flatnonzero((nearest == k) & np.isfinite(distance) & counted)
+        p = reading.ligandability[own]
+        members.append(own[p >= config.member * p.max(initial=0.0)])
+    return tuple(members)
+
+
+def _logit(p: Any) -> NDArray[np.float64]:
+    q = np.clip(np.asarray(p, np.float64), 1e-4, 1 - 1e-4)
+    return np.asarray(np.log(q / (1 - q)))
+
+
+def _compared(
+    height: NDArray[np.float64], own: Mapping[str, NDArray[np.float64]], original: NDArray[np.int64]
+) -> dict[str, NDArray[np.float64]]:
+    """What sets a candidate apart from the others."""
+    log = np.log(height + 1e-3)
+    wide, around = own["log_wide"] + log, own["log_around"]
+    above = [len(np.unique(original[(log > x) & (original != original[k])])) for k, x in enumerate(log.tolist())]
+    return {
+        "log_height": log,
+        "log_relative_height": log - log.max(),
+        "log_lead": lead(log, original, np.log(1e-3)),
+        "log_relative_wide": wide - wide.max(),
+        "log_wide_lead": lead(wide, original, np.log(1e-3)),
+        "log_around_lead": lead(around, original, np.log(1e-1)),
+        "rank": np.log1p(above),
+    }
+
+
+def lead(values: NDArray[np.float64], original: NDArray[np.int64], least: float) -> NDArray[np.float64]:
+    """(K,) values less the highest of those that are no copies, which is ``least`` at least."""
+    others = np.where(original[:, None] == original[None], least, np.maximum(values, least)[None])
+    return np.asarray(values - others.max(axis=1))
+
+
+NEAR = 10.0
+"""Å: radius within which points and atoms around a centre are looked at."""
+
+
+def _bump(d2: NDArray[np.float64], radius: float) -> NDArray[np.float64]:
+    """Kernel of squared distances: 1 at 0, smoothly 0 from ``radius`` Å on."""
+    return np.asarray(np.maximum(1 - d2 / radius**2, 0.0) ** 3)
+
+
+def _own_features(
+    reading: Reading, part: Surroundings, center: NDArray[np.float64], weights: NDArray[np.float64], config: VoteConfig
+) -> tuple[dict[str, NDArray[np.float64]], NDArray[np.float64]]:
+    """What does not depend on the other candidates, (K,) each, and the (K,) extents; sums over what is near."""
+    atoms = part.structure.atoms
+    points, votes, p = reading.cloud.coord, reading.centers, reading.ligandability.astype(np.float64)
+    binding = reading.residues[atoms.residue_index[reading.cloud.atom]].astype(np.float64)
+    flight = np.linalg.norm(votes - points, axis=1)
+    landed, standing = cKDTree(votes).query_ball_point(center, 2 * config.radius), cKDTree(points).query_ball_point(center, NEAR)
+    coord = atoms.coord.astype(np.float64)
+    tree = cKDTree(coord)
+    walls, clearance = tree.query_ball_point(center, NEAR), tree.query(center)[0]
+    rows, extents = [], []
+    for k, c in enumerate(center):
+        i, j, a = (np.array(x[k], np.int64) for x in (landed, standing, walls))
+        d2 = ((votes[i] - c) ** 2).sum(axis=1)
+        kernel, broad = _bump(d2, config.radius), weights[i] * _bump(d2, 2 * config.radius)
+        near = weights[i] * kernel
+        total, narrow, wide = near.sum() + 1e-12, weights[i] @ _bump(d2, config.radius / 2), broad.sum()
+        here = weights[j] * _bump(((points[j] - c) ** 2).sum(axis=1), NEAR)
+        home = _bump(((votes[j] - c) ** 2).sum(axis=1), config.radius)
+        arm = coord[a] - c
+        r2 = (arm**2).sum(axis=1)
+        pull = _bump(r2, NEAR)
+        rows.append(
+            {
+                "log_narrow": np.log((narrow + 1e-3) / (total + 1e-3)),
+                "log_wide": np.log((wide + 1e-3) / (total + 1e-3)),
+                "ligandability": _logit(near @ p[i] / total),
+                "top_ligandability": _logit(np.sort(p[i] * kernel)[-10:].mean()),
+                "log_points": np.log1p(reading.cloud.share[i] @ kernel),
+                "spread": np.sqrt(broad @ d2 / (wide + 1e-12)),
+                "vote_length": near @ flight[i] / total,
+                "extent": near @ reading.extent[i] / total,
+                "agreement": here @ home / (here.sum() + 1e-3),
+                "log_around": np.log(here.sum() + 1e-1),
+                "residue_probability": _logit(near @ binding[i] / total),
+                "top_residue_probability": _logit(np.max(binding[i] * np.sqrt(kernel), initial=0.0)),
+                "crowd": pull.sum() / 100,
+                "lopsided": np.linalg.norm((pull / np.sqrt(r2 + 1e-6)) @ arm) / (pull.sum() + 1e-6),
+                "clearance": min(clearance[k], 8.0),
+            }
+        )
+        extents.append(near @ reading.extent[i] / total)
+    return {name: np.array([row[name] for row in rows]) for name in rows[0]}, np.array(extents)
+
+
+def grouped(found: Candidates, chance: NDArray[np.float64], config: VoteConfig) -> list[list[int]]:
+    """Candidates of each pocket, the best first, by (K,) ``chance``; pockets in the order of their best.
+
+    A candidate joins the pocket whose founder is nearest, if that is within reach: ``config.join`` Å, and further where the
+    ligand is said to be long.
+    """
+    pockets: list[list[int]] = []
+    for k in np.argsort(-np.round(chance, 6), kind="stable").tolist():
+        founders = [group[0] for group in pockets]
+        distance = np.linalg.norm(found.center[founders] - found.center[k], axis=1)
+        reach = np.array([max(config.join, config.stretch * found.extent[j]) for j in founders])
+        near = int(np.argmin(distance - reach)) if founders else -1
+        if founders and distance[near] < reach[near]:
+            pockets[near].append(k)
+        else:
+            pockets.append([k])
+    return pockets
+
+
+def pocket_features(found: Candidates, groups: Sequence[Sequence[int]], chance: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(G, F) of pockets in the order of :data:`POCKET_FEATURES`; ``groups`` and ``chance`` are those of :func:`grouped`."""
+    first = np.array([group[0] for group in groups], np.int64)
+    middle, original = _logit(chance[first]), found.original[first]
+    ahead = [len(np.unique(original[:g][original[:g] != original[g]])) for g in range(len(groups))]
+    columns = np.log([len(group) for group in groups]), middle, lead(middle, original, -6.0), np.log1p(ahead)
+    return np.column_stack([found.features[first], *columns])
+
+
+def find_voted_pockets(
+    model: VoteModel, structure: Structure, readings: Sequence[Reading], parts: Sequence[Surroundings] | None = None
+) -> tuple[Pocket, ...]:
+    """Pockets of a structure from the readings of its surface, most likely first.
+
+    Parameters
+    ----------
+    readings
+        Of each of the parts.
+    parts
+        :func:`~s2p.surface.surroundings.assemblies` of the structure, where they have been made.
+
+    Notes
+    -----
+    A pocket's score, by which they are ranked, is the chance that a ligand's centroid lies within 4 Å of the centre; its
+    probability the chance that a ligand's atom does. Both are made for each assembly as if there were no other. At least
+    ``model.config.least`` pockets of each are reported, as far as there are so many, and beyond those the likely ones.
+    """
+    pockets: list[Pocket] = []
+    for part, reading in zip(assemblies(structure, parts), readings, strict=True):
+        pockets += _part_pockets(model, part, reading)
+    return ranked(structure, pockets)
+
+
+def _part_pockets(model: VoteModel, part: Surroundings, reading: Reading) -> list[Pocket]:
+    """Pockets of one assembly, not ranked yet; residues and atoms are those of the file."""
+    config, found = model.config, candidates(reading, part, model.config)
+    middle = model.middle.probability(found.features)
+    groups = grouped(found, middle, config)
+    if not groups:
+        return []
+    chance = model.atom.probability(pocket_features(found, groups, middle))
+    owner, free = part.structure.atoms.residue_index[reading.cloud.atom], np.ones(len(part.residues), bool)
+    pockets: list[Pocket] = []
+    for group, p in zip(groups, chance.tolist(), strict=True):
+        if len(pockets) >= config.least and p < config.min_probability:
+            continue
+        own = np.sort(np.concatenate([found.members[k] for k in group]))
+        coord, sites, owners = reading.cloud.coord[own], found.center[group].astype(np.float32), np.unique(owner[own])
+        bound = np.union1d(
+            binding_residues(part.structure, coord, config.residue_cutoff),
+            owners[reading.residues[owners] >= config.residue_threshold],
+        )
+        bound = bound[free[bound]]
+        if not len(bound):
+            continue
+        free[bound] = False
+        volume, points = swept_volume(part.inside(coord)), coord.astype(np.float32)
+        atoms = part.atoms[np.unique(reading.cloud.atom[own])]
+        score = float(middle[group[0]])
+        pockets.append(Pocket(0, score, p, part.residues[bound], atoms, points, sites[0], volume, sites=sites))
+    return pockets

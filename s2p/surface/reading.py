@@ -1,0 +1,114 @@
+"""What the surface network says of an assembly: ligands near its surface points, where these are centred, residues that bind."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import expit
+
+from s2p.errors import WeightsError
+from s2p.structure.reading import Structure
+from s2p.surface import mpnn
+from s2p.surface.graph import neighbours
+from s2p.surface.network import Inputs, NetworkConfig, forward, shapes
+from s2p.surface.points import SoftPoints
+from s2p.surface.surroundings import Surroundings
+
+__all__ = ["Reading", "SurfaceNetwork", "atom_kinds"]
+
+
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """What the network says of an assembly with N residues and P surface points; positions are those of the file."""
+
+    cloud: SoftPoints
+    """Surface points of all atoms, as far as they are exposed."""
+    ligandability: NDArray[np.float32]
+    """(P,) probability that a ligand atom is near: within some 3.5 Å."""
+    centers: NDArray[np.float32]
+    """(P, 3) Å: where each point votes that the centre of the ligand is."""
+    extent: NDArray[np.float32]
+    """(P,) Å: radius of gyration of the ligand."""
+    residues: NDArray[np.float32]
+    """(N,) probability that the residue binds."""
+
+
+def atom_kinds(structure: Structure, types: Sequence[str]) -> NDArray[np.int64]:
+    """(A,) row in ``types`` of each atom's type: ``K:NZ``, or ``*:N`` for an atom of that element that is not among them."""
+    atoms, row = structure.atoms, {name: k for k, name in enumerate(types)}
+    letters = structure.residues.one_letter[atoms.residue_index]
+    kinds, inverse = np.unique(
+        np.char.add(np.char.add(np.char.add(letters, ":"), atoms.name), np.char.add("|*:", atoms.element)), return_inverse=True
+    )
+    pairs = (kind.split("|") for kind in kinds.tolist())
+    return np.array([row.get(own, row.get(element, row["*:X"])) for own, element in pairs], np.int64)[inverse]
+
+
+@dataclass(frozen=True, eq=False)
+class SurfaceNetwork:
+    """Networks whose answers are averaged, with what they read: types of atoms, and the encoder of the backbone."""
+
+    encoder: mpnn.Encoder = field(repr=False)
+    types: tuple[str, ...] = field(repr=False)
+    members: tuple[Mapping[str, NDArray[np.float32]], ...] = field(repr=False)
+    config: NetworkConfig
+
+    def read(self, part: Surroundings, embeddings: NDArray[np.float32]) -> Reading:
+        """Read an assembly, whose residues have these (N, d) embeddings of the language model."""
+        return self.answer(part, self.inputs(part, embeddings))
+
+    def inputs(self, part: Surroundings, embeddings: NDArray[np.float32]) -> Inputs:
+        """What the network reads of an assembly, in its own frame."""
+        c, structure = self.config, part.structure
+        cloud = part.points(c.n_points, c.probe_radius)
+        return Inputs(
+            atom_kinds(structure, self.types),
+            structure.atoms.residue_index.astype(np.int64),
+            embeddings,
+            mpnn.encode(self.encoder, structure),
+            cloud.atom,
+            cloud.share.astype(np.float32),
+            neighbours(part.coord, None, c.atom_reach),
+            neighbours(cloud.coord, part.coord, c.reading_reach),
+            neighbours(cloud.coord, None, c.point_reach),
+        )
+
+    def answer(self, part: Surroundings, inputs: Inputs) -> Reading:
+        """What the members say of these inputs of the assembly, averaged."""
+        c, cloud = self.config, part.points(self.config.n_points, self.config.probe_radius)
+        said = [forward(member, inputs, c) for member in self.members]
+        vote = cloud.coord + np.mean([x.vote for x in said], axis=0)
+        return Reading(
+            SoftPoints(part.outside(cloud.coord), cloud.atom, cloud.share),
+            expit(np.mean([x.ligand for x in said], axis=0)).astype(np.float32),
+            part.outside(vote).astype(np.float32),
+            np.exp(np.mean([x.extent for x in said], axis=0)),
+            expit(np.mean([x.residue for x in said], axis=0)).astype(np.float32),
+        )
+
+    def arrays(self) -> dict[str, NDArray[np.float32]]:
+        """The members' weights by name, ``{member}.{weight}``."""
+        return {f"{k}.{name}": value for k, member in enumerate(self.members) for name, value in member.items()}
+
+    def header(self) -> dict[str, Any]:
+        """What else :meth:`from_parts` needs, ready for JSON."""
+        return {"types": list(self.types), "members": len(self.members), "network": asdict(self.config)}
+
+    @classmethod
+    def from_parts(cls, arrays: Mapping[str, NDArray[Any]], header: Mapping[str, Any], encoder: mpnn.Encoder) -> SurfaceNetwork:
+        """The inverse of :meth:`arrays` and :meth:`header`; :class:`WeightsError` if something is missing or does not fit."""
+        try:
+            config, types = NetworkConfig(**header["network"]), tuple(header["types"])
+            wanted = shapes(config, len(types))
+            members = tuple(
+                {name: np.asarray(arrays[f"{k}.{name}"], np.float32) for name in wanted} for k in range(header["members"])
+            )
+        except (KeyError, TypeError) as error:
+            raise WeightsError(f"the surface network is damaged or of another version: {error}; download it again") from None
+        if not members or any(member[name].shape != shape for member in members for name, shape in wanted.items()):
+            raise WeightsError("the surface network was made for other inputs than this version reads; download it again")
+        return cls(encoder, types, members, config)

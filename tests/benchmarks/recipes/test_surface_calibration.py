@@ -1,0 +1,61 @@
+"""Models of pockets from readings on disk: what a network that knows the ligands would say of toy complexes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from synthetic import make_reading
+from toy_complexes import write_complexes
+
+from benchmarks.recipes.surface_calibration import figures, fit_votes, halves, main, read_samples
+from s2p.datasets.labelled import read_ligand
+from s2p.errors import S2PError
+from s2p.pockets.voting import VoteModel
+from s2p.structure.reading import read_structure
+from s2p.surface.surroundings import assemblies
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("calibration")
+    write_complexes(folder / "complexes")
+    (folder / "readings").mkdir()
+    rows = ["set,id,split,clusters30"]
+    for k in range(12):
+        place = folder / "complexes" / "toy" / f"c{k:02d}"
+        ligands = [read_ligand(path)[0] for path in sorted(place.glob("ligand_*.pdb"))]
+        for number, part in enumerate(assemblies(read_structure(place / "protein.pdb"))):
+            r = make_reading(part, ligands, seed=k)
+            fields = {name: getattr(r, name) for name in ("ligandability", "centers", "extent", "residues")}
+            cloud = {"points": r.cloud.coord, "owner": r.cloud.atom, "share": r.cloud.share}
+            np.savez(folder / "readings" / f"toy~c{k:02d}~{number}.npz", **fields, **cloud)
+        rows.append(f"toy,c{k:02d},{'train' if k < 8 else 'validation'},x{k:04d}")
+    (folder / "surface.csv").write_text("\n".join(rows) + "\n")
+    return folder
+
+
+def test_a_network_that_knows_the_ligands_finds_them(work: Path) -> None:
+    samples = read_samples(work, work / "readings", work / "surface.csv", ["train", "validation"])
+    assert [s.key for s in samples] == [f"toy/c{k:02d}" for k in range(12)]
+    own, other = halves(samples)
+    assert len(own) == len(other) == 6
+    found = figures(other, fit_votes(own))
+    assert found["dca < 4 Å, top N"] > 0.8 and found["dcc < 4 Å, top N"] > 0.8
+    assert found["dca < 4 Å, top N"] <= found["dca < 4 Å, top N+2"] <= found["dca < 4 Å, top all"]
+    assert found["PFI"] >= 1 and 0 <= found["calibration error"] < 0.3
+
+
+def test_the_command_writes_what_a_checkpoint_reads(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    where = [str(work), str(work / "readings"), "--table", str(work / "surface.csv")]
+    main([*where, "--held", "validation", "-o", str(work / "votes.json")])
+    assert "fitted on 8 structures, 4 of validation" in "".join(capsys.readouterr())
+    model = VoteModel.from_dict(json.loads((work / "votes.json").read_text()))
+    assert model == fit_votes(read_samples(work, work / "readings", work / "surface.csv", ["train"]), model.config)
+
+
+def test_no_readings_are_an_error(work: Path) -> None:
+    with pytest.raises(S2PError, match="there are no readings of the splits test"):
+        read_samples(work, work / "readings", work / "surface.csv", ["test"])

@@ -1,0 +1,48 @@
+"""The file of the surface network: members of one list of atom types, and what is read of it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import load_file
+
+from benchmarks.recipes.surface_ship import random_model, save_surface, trained_model
+from s2p.checkpoint import language_hash, load_checkpoint, load_surface
+from s2p.config import DEFAULT_MODEL
+from s2p.errors import S2PError
+from s2p.io.weights import SHIPPED
+from s2p.predictor import by_residue
+from s2p.structure.reading import read_structure
+from s2p.surface.mpnn import Encoder
+from s2p.surface.surroundings import Surroundings
+
+
+@pytest.fixture(scope="module")
+def encoder() -> Encoder:
+    return Encoder.from_arrays(load_file(SHIPPED / "proteinmpnn.safetensors"))
+
+
+def test_runs_become_a_file_that_is_read(encoder: Encoder, examples: Path, tmp_path: Path) -> None:
+    model = random_model(encoder, examples)
+    runs = [tmp_path / name for name in ("a", "b")]
+    for run, member in zip(runs, model.network.members, strict=True):
+        run.mkdir()
+        (run / "types.json").write_text(json.dumps(model.network.types))
+        torch.save({"mean": {name: torch.from_numpy(value) for name, value in member.items()}}, run / "state.pt")
+    made = trained_model(encoder, runs, {"votes": model.votes.to_dict(), "threshold": 0.4, "card": {"licence": "x"}})
+    residues = load_checkpoint(DEFAULT_MODEL).model
+    save_surface(tmp_path / "surface.safetensors", made, language_hash(residues))
+    loaded = load_surface(residues, tmp_path / "surface.safetensors")
+    assert loaded is not None and loaded.votes == model.votes and loaded.threshold == 0.4 and loaded.card == {"licence": "x"}
+    structure = read_structure(examples / "1ubi.pdb.gz")
+    nothing = np.zeros(76, np.float32), np.random.default_rng(0).normal(size=(76, 320)).astype(np.float32)
+    embeddings = by_residue(structure, {structure.sequence(): nothing}, 320)[1]
+    ours, theirs = (x.network.read(Surroundings(structure), embeddings) for x in (model, loaded))
+    np.testing.assert_allclose(ours.residues, theirs.residues, atol=0.02)  # fp16
+    (runs[1] / "types.json").write_text('["*:X"]')
+    with pytest.raises(S2PError, match="read other types of atoms; train them from one list"):
+        trained_model(encoder, runs, {})
