@@ -191,7 +191,7 @@ def sweep(
     if not truths:
         raise S2PError(f"{cases.name}: no structure in it has a ligand to find")
     predictor.pockets(truths[0][2].structure, truths[0][3])  # compiles or loads the kernels outside of what is timed
-    if predictor.checkpoint.pocket_model is None:
+    if predictor.checkpoint.surface is None:
         chosen = [setting for setting in chosen if setting.config.ranking != "surface"]
     rows = []
     for setting in progress_bar(chosen, "settings", quiet):

@@ -126,7 +126,7 @@ def test_predicted_residues_are_those_of_the_pipeline(examples: Path) -> None:
     checkpoint, structure = load_checkpoint("s2p-esm2-8m"), read_structure(examples / "1ubi.pdb.gz")
     scores = Seq2Pocket(checkpoint).score(structure)
     found = predicted_residues(checkpoint, structure, scores.sequence_logits)
-    np.testing.assert_array_equal(found, scores.probabilities > checkpoint.threshold)
+    np.testing.assert_array_equal(found, scores.sequence > checkpoint.threshold)
 
 
 def test_one_seed_has_no_spread(tmp_path: Path) -> None:
