@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from s2p.config import WindowConfig
-from s2p.language.sequences import BACKBONES
+from s2p.language.esm import BACKBONES
 from s2p.training.config import FinetuneConfig, SmootherTrainConfig
 from s2p.training.memory import parameter_count, training_passes
 

@@ -55,8 +55,7 @@ def model_speed(sizes: Sequence[str], threads: Sequence[int], repeats: int) -> R
 
     from s2p.config import WindowConfig
     from s2p.io.runtime import pick_device
-    from s2p.language.esm import ResidueModel, predict_residues
-    from s2p.language.sequences import BACKBONES
+    from s2p.language.esm import BACKBONES, ResidueModel, predict_residues
 
     device = pick_device("auto")
     before = torch.get_num_threads()

@@ -13,9 +13,8 @@ from safetensors import SafetensorError, safe_open
 
 from s2p.errors import WeightsError
 from s2p.io.weights import SHIPPED, SURFACE, digest, fill, find_weights, read_weights, weights_path, write_weights
-from s2p.language.esm import ResidueModel, load_backbone
+from s2p.language.esm import BACKBONES, DEFAULT_HEADS, ResidueModel, load_backbone
 from s2p.language.esm import find_weights as find_backbone
-from s2p.language.sequences import BACKBONES, DEFAULT_HEADS
 from s2p.pockets.ranking import PocketModel
 from s2p.pockets.voting import VoteModel
 from s2p.residues import Smoother

@@ -14,8 +14,7 @@ from s2p.checkpoint import METHODS, Checkpoint, checkpoint_format, load_checkpoi
 from s2p.config import DEFAULT_MODEL, PredictConfig
 from s2p.errors import S2PError, StructureError
 from s2p.io.runtime import pick_device
-from s2p.language.esm import predict_residues
-from s2p.language.sequences import LanguageOutput
+from s2p.language.esm import LanguageOutput, predict_residues
 from s2p.pockets.ranking import SMALLEST, UNCALIBRATED, joined, limits
 from s2p.pockets.voting import find_voted_pockets
 from s2p.prediction import (

@@ -11,7 +11,7 @@ from s2p.config import DEFAULT_MODEL
 from s2p.errors import S2PError
 from s2p.io.runtime import in_colab
 from s2p.io.weights import SHIPPED
-from s2p.language.sequences import BACKBONES
+from s2p.language.esm import BACKBONES
 from s2p.training.config import FinetuneConfig
 from s2p.training.memory import estimate_memory, parameter_count
 

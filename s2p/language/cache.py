@@ -26,8 +26,7 @@ from s2p.io.downloads import cache_folder
 from s2p.io.files import make_folder, sha256_of, write_text, writing_error
 from s2p.io.runtime import progress_bar
 from s2p.io.weights import digest
-from s2p.language.esm import ResidueModel, predict_residues
-from s2p.language.sequences import LanguageOutput, token_batches
+from s2p.language.esm import LanguageOutput, ResidueModel, predict_residues, token_batches
 
 __all__ = ["embed_residues", "model_key"]
 

@@ -1,4 +1,4 @@
-"""ESM-2 backbones: weights, and one pass that gives embeddings and logits.
+"""ESM-2 backbones: weights, tokens, windows for long chains, and one pass that gives embeddings and logits.
 
 The network is fair-esm's; only its attention is called through ``scaled_dot_product_attention``, which gives the same
 numbers faster (see :func:`encode`).
@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,10 @@ from torch.utils.checkpoint import checkpoint
 
 from s2p.config import WindowConfig
 from s2p.errors import WeightsError
-from s2p.language.sequences import BACKBONES, DEFAULT_HEADS, PAD, LanguageOutput, read_in_windows
 
 __all__ = [
+    "BACKBONES",
+    "LanguageOutput",
     "ResidueModel",
     "build_backbone",
     "encode",
@@ -32,16 +34,48 @@ __all__ = [
     "find_weights",
     "load_backbone",
     "predict_residues",
+    "token_batches",
+    "tokenize",
 ]
 
+BACKBONES: dict[str, tuple[int, int, int]] = {
+    "esm2_t6_8M_UR50D": (6, 320, 20),
+    "esm2_t12_35M_UR50D": (12, 480, 20),
+    "esm2_t30_150M_UR50D": (30, 640, 20),
+    "esm2_t33_650M_UR50D": (33, 1280, 20),
+    "esm2_t36_3B_UR50D": (36, 2560, 40),
+    "esm2_t48_15B_UR50D": (48, 5120, 40),
+}
+"""Name -> (layers, embedding width, attention heads)."""
 WEIGHTS_URL = "https://dl.fbaipublicfiles.com/fair-esm/models/{name}.pt"
 MAX_WEIGHTS_BYTES = 64 << 30
+CLS, PAD, EOS = 0, 1, 2
+LanguageOutput = tuple[NDArray[np.float32], ...]
+"""Of one chain: (n,) logits and (n, d) embeddings; of two models, the same of the second after those of the first."""
+DEFAULT_HEADS = ("general",)
+"""Kinds of binding site a model knows unless told otherwise."""
 
 
 def _alphabet() -> Any:
     from esm.data import Alphabet
 
     return Alphabet.from_architecture("ESM-1b")
+
+
+@lru_cache(maxsize=1)
+def _token_table() -> NDArray[np.int64]:
+    """(256,) token of every byte; letters the alphabet lacks become X."""
+    tokens = _alphabet().tok_to_idx
+    table = np.full(256, tokens["X"], dtype=np.int64)
+    for letter in "ACDEFGHIKLMNPQRSTVWYXBUZO":
+        table[ord(letter)] = tokens[letter]
+    return table
+
+
+def tokenize(sequence: str) -> NDArray[np.int64]:
+    """(n + 2,) token ids with the begin and end tokens around the residues."""
+    residues = _token_table()[np.frombuffer(sequence.encode("ascii", "replace"), dtype=np.uint8)]
+    return np.concatenate([[CLS], residues, [EOS]])
 
 
 def build_backbone(name: str) -> nn.Module:
@@ -157,6 +191,33 @@ class ResidueModel(nn.Module):
         return logits, hidden
 
 
+def _windows(lengths: Sequence[int], config: WindowConfig) -> list[tuple[int, int, int, int, int]]:
+    """(chain, start, end, first, last) of windows that cover every chain, and of the part of each whose values are taken.
+
+    Neighbouring windows share out what they have in common at its middle.
+    """
+    size, overlap = config.max_residues, config.overlap
+    windows = []
+    for chain, n in enumerate(lengths):
+        for start in range(0, max(n - overlap, 1), size - overlap):
+            end = min(start + size, n)
+            first = start + (overlap + 1) // 2 if start else 0
+            windows.append((chain, start, end, first, n if end == n else end - overlap // 2))
+    return windows
+
+
+def token_batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
+    """Indices in batches of similar length whose padded size stays within ``budget`` tokens, longest first."""
+    batch: list[int] = []
+    for k in sorted(range(len(lengths)), key=lambda k: -lengths[k]):
+        if batch and (len(batch) + 1) * (lengths[batch[0]] + 2) > budget:
+            yield batch
+            batch = []
+        batch.append(k)
+    if batch:
+        yield batch
+
+
 def predict_residues(
     model: ResidueModel, sequences: Sequence[str], config: WindowConfig | None = None, *, head: str | None = None
 ) -> list[LanguageOutput]:
@@ -176,16 +237,23 @@ def predict_residues(
     -------
     Per chain (n,) logits and (n, d) embeddings, float32.
     """
+    config = config or WindowConfig()
     device = next(model.parameters()).device
+    width = model.head.in_features
+    lengths = [len(s) for s in sequences]
+    out: list[LanguageOutput] = [(np.zeros(n, np.float32), np.zeros((n, width), np.float32)) for n in lengths]
+    windows = _windows(lengths, config)
     model.eval()
-
-    def read(batch: list[NDArray[np.int64]]) -> Iterator[LanguageOutput]:
-        tokens = pad_sequence([torch.from_numpy(x) for x in batch], True, PAD)
-        logits, hidden = (x.float().cpu().numpy() for x in model(tokens.to(device), head))
-        return zip(logits, hidden, strict=True)
-
-    with torch.no_grad(), torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda"):
-        return read_in_windows(read, sequences, model.head.in_features, config or WindowConfig())
+    half = torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda")
+    with torch.no_grad(), half:
+        for batch in token_batches([end - start for _, start, end, *_ in windows], config.token_budget):
+            parts = [windows[k] for k in batch]
+            tokens = [torch.from_numpy(tokenize(sequences[chain][start:end])) for chain, start, end, *_ in parts]
+            found = (x.float().cpu().numpy() for x in model(pad_sequence(tokens, True, PAD).to(device), head))
+            for logits, hidden, (chain, start, _, first, last) in zip(*found, parts, strict=True):
+                inside = slice(1 + first - start, 1 + last - start)
+                out[chain][0][first:last], out[chain][1][first:last] = logits[inside], hidden[inside]
+    return out
 
 
 def load_backbone(name: str, weights: str | Path | None = None, *, download: bool = True) -> nn.Module:

@@ -19,9 +19,8 @@ from typing import Any
 import torch
 
 from s2p.errors import S2PError
-from s2p.language.esm import build_backbone, encode_layer
+from s2p.language.esm import BACKBONES, build_backbone, encode_layer
 from s2p.language.lora import FEED_FORWARD
-from s2p.language.sequences import BACKBONES
 from s2p.training.config import FinetuneConfig
 from s2p.training.finetuning import training_dtype
 

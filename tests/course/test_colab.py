@@ -24,7 +24,7 @@ import pytest
 from course import colab
 from s2p.config import DEFAULT_MODEL
 from s2p.errors import S2PError
-from s2p.language.sequences import BACKBONES
+from s2p.language.esm import BACKBONES
 from s2p.training.config import FinetuneConfig
 
 ROOT = Path(__file__).resolve().parents[2]
