@@ -223,8 +223,6 @@ def load_surface(model: ResidueModel, path: Path | None = None) -> SurfaceModel 
     reads too, is another. :class:`WeightsError` if one of them is damaged or missing.
     """
     path = path or SURFACE
-    if not path.is_file():
-        return None
     foreign = "not a surface network; `python -m benchmarks.recipes.surface_ship` writes them"
     header, arrays = read_weights(path, SURFACE_FORMAT, foreign)
     if header["language_hash"] != language_hash(model):

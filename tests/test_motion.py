@@ -10,6 +10,7 @@ import pytest
 
 from course.structures import moved
 from s2p.config import PredictConfig
+from s2p.pockets.hits import dcc
 from s2p.prediction import Prediction
 from s2p.predictor import Seq2Pocket, load
 from s2p.structure.reading import Structure, read_structure
@@ -42,9 +43,13 @@ def check(name: str, motions: int, config: PredictConfig, decimals: int | None =
         turn, shift = random_rotation(draw), draw.normal(0, 30, 3)
         after = predictor().finish(moved(structure, turn, shift, decimals), outputs, config)
         drift = float(np.abs(after.probabilities - before.probabilities).max())
+        # Rounding may swap ProteinMPNN's 48th neighbour for one as near, which no other step can make good.
         assert drift < (1e-4 if decimals is None else 5e-3)
         if decimals is None:
             same_pockets(before, after, turn, shift)
+        else:
+            likely = [turn @ p.center.astype(float) + shift for p in before.pockets if p.probability > 0.1]
+            assert likely and dcc([p.center for p in after.pockets], likely).max() < 0.1
 
 
 def same_pockets(before: Prediction, after: Prediction, turn: np.ndarray, shift: np.ndarray) -> None:
@@ -52,7 +57,7 @@ def same_pockets(before: Prediction, after: Prediction, turn: np.ndarray, shift:
     assert [p.residues.tolist() for p in after.pockets] == [p.residues.tolist() for p in before.pockets]
     for a, b in zip(before.pockets, after.pockets, strict=True):
         np.testing.assert_allclose(b.center, turn @ a.center.astype(float) + shift, atol=0.05)
-        assert b.probability == pytest.approx(a.probability, abs=5e-3)
+        assert b.probability == pytest.approx(a.probability, abs=2e-3)
         assert b.volume == pytest.approx(a.volume, rel=0.02)
 
 

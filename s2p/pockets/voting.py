@@ -114,7 +114,7 @@ class VoteModel:
 
 STEPS = 200
 """Of mean shift, at most; it stops where no centre moves by :data:`STILL` Å."""
-STILL = 1e-4
+STILL = 1e-5
 
 
 def peaks(

@@ -189,12 +189,16 @@ def assert_equal_pockets(found: Prediction, alone: Prediction, chain: str) -> No
 
 
 def test_copies_far_away_change_nothing_and_are_marked(model: Predictor, kinase: Structure, alone: Prediction) -> None:
-    assert alone.pockets[0].probability > 0.75
+    assert alone.pockets[0].probability > 0.8
     for n in (2, 3):
         parts = [(kinase, name, (128.0 * k, 0, 0)) for k, name in enumerate("ABC"[:n])]
         found = model.predict(together(*parts))
         assert_equal_pockets(found, alone, "A")
-        assert [p.copy_of for p in found.pockets if p.probability > 0.5] == [0] + [1] * (n - 1)
+        firsts = [p for p in found.pockets if not p.copy_of]
+        assert len(firsts) == len(alone.pockets)
+        for first in firsts:
+            copies = [p.probability for p in found.pockets if p.copy_of == first.rank]
+            assert copies == pytest.approx([first.probability] * (n - 1), abs=1e-4)
         assert [p.probability for p in found.pockets[:n]] == pytest.approx([alone.pockets[0].probability] * n, abs=1e-4)
 
 
