@@ -1,8 +1,8 @@
 """What ranks the pockets of a surface network: two logistic regressions, fitted on readings of structures that it has not seen.
 
-``python -m benchmarks.recipes.surface_calibration DATA READINGS --table data/splits/surface.csv -o OUT.json`` fits on readings
-of the training split, of clusters that the network left out, and prints figures of the validation splits. READINGS holds a file
-for each assembly, ``<set>~<id>~<number>.npz``, with the fields of a :class:`~s2p.surface.reading.Reading`.
+``python -m benchmarks.recipes.surface_calibration DATA READINGS -o VOTES.json`` fits them on the clusters that training left out,
+prints figures of the validation splits, and writes models fitted on both. READINGS are those of
+``benchmarks.recipes.surface_readings``: a file for each assembly, ``<set>~<id>~<number>.npz``.
 """
 
 from __future__ import annotations
@@ -11,15 +11,17 @@ import argparse
 import json
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.metrics import matthews_corrcoef
 
 from benchmarks.command import log, reported
 from benchmarks.recipes.seq2pocket import calibration, fit_pocket_model
+from course.surface_training import UNKNOWN
 from s2p.datasets.labelled import read_ligand
 from s2p.errors import S2PError
 from s2p.evaluation.compare import evaluate_complex
@@ -157,11 +159,22 @@ def figures(samples: Sequence[Sample], model: VoteModel) -> dict[str, float]:
     return found
 
 
-def halves(samples: Sequence[Sample]) -> tuple[list[Sample], list[Sample]]:
-    """Two halves of the clusters: what is fitted on one is measured on the other."""
-    names = sorted({sample.cluster for sample in samples})
-    first = set(names[::2])
-    return [s for s in samples if s.cluster in first], [s for s in samples if s.cluster not in first]
+def residue_threshold(readings: Path, keys: Collection[str]) -> tuple[float, float]:
+    """Probability above which residues are shown as binding, and its correlation coefficient (MCC), on assemblies of these keys.
+
+    Residues at a place that binds in another copy of their chain are left out.
+    """
+    truth, said = [], []
+    for path in sorted(readings.glob("*.npz")):
+        if path.stem.rsplit("~", 1)[0].replace("~", "/") in keys:
+            with np.load(path, allow_pickle=False) as x:
+                known = x["label"] != UNKNOWN
+                truth.append(x["label"][known] == 1)
+                said.append(x["residues"][known])
+    label, p = np.concatenate(truth), np.concatenate(said)
+    steps = np.arange(0.1, 0.7, 0.02)
+    scores = [float(matthews_corrcoef(label, p > step)) for step in steps]
+    return round(float(steps[int(np.argmax(scores))]), 2), max(scores)
 
 
 @reported
@@ -173,22 +186,20 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("readings", type=Path)
     parser.add_argument("--table", type=Path, default=Path("data/splits/surface.csv"))
-    parser.add_argument("--fit", default="train", help="splits to fit on")
-    parser.add_argument("--held", default="validation,validation2", help="splits to measure on")
     parser.add_argument("-o", "--out", type=Path, required=True, metavar="JSON")
     options = parser.parse_args(argv)
-    held = read_samples(options.data, options.readings, options.table, options.held.split(","))
-    fit = (
-        held
-        if options.fit == options.held
-        else read_samples(options.data, options.readings, options.table, options.fit.split(","))
+    fit, held = (
+        read_samples(options.data, options.readings, options.table, x) for x in (["train"], ["validation", "validation2"])
     )
-    model = fit_votes(fit)
-    if fit is held:
-        for own, other in (halves(held), halves(held)[::-1]):
-            log(f"fitted on one half, {len(other)} structures of the other: {figures(other, fit_votes(own))}")
-    log(f"fitted on {len(fit)} structures, {len(held)} of {options.held}: {figures(held, model)}")
-    write_text(options.out, json.dumps(model.to_dict()))
+    found = {name: round(value, 3) for name, value in figures(held, fit_votes(fit)).items()}
+    threshold, mcc = residue_threshold(options.readings, {sample.key for sample in held})
+    how = f"{len(fit)} structures of clusters left out of training and {len(held)} of validation clusters"
+    card = {
+        "pockets": {"fitted_on": f"{how}; figures: fitted on the former, measured on the latter", **found},
+        "residues": {"mcc_validation": round(mcc, 3)},
+    }
+    log(f"fitted on {len(fit)} structures, measured on {len(held)}: {found}; residues above {threshold}: MCC {mcc:.3f}")
+    write_text(options.out, json.dumps({"votes": fit_votes([*fit, *held]).to_dict(), "threshold": threshold, "card": card}))
 
 
 if __name__ == "__main__":

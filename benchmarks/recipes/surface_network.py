@@ -1,47 +1,48 @@
 """Training of the surface network: ``python -m benchmarks.recipes.surface_network CACHE -o RUN --seed 0``.
 
-One assembly a step, all of its points at once, on one thread of a CPU or on a GPU; it stops and goes on from RUN/state.pt.
-Examples, losses and the network's operations in PyTorch are in :mod:`course.surface_training`; here is the loop.
+One assembly after the other, all of its points at once, on one thread; a run that was interrupted goes on where it was.
+``RUN/member.safetensors`` is the outcome. Examples, losses and the network's operations in PyTorch are in
+:mod:`course.surface_training`.
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
-import json
+import math
 import sys
-import time
-from collections.abc import Sequence
-from dataclasses import replace
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from benchmarks.command import reported
 from benchmarks.recipes.surface_examples import read_example
 from course.surface_training import SHARES, Example, TorchOps, TrainConfig, initial, inputs_of, losses, targets_of
+from s2p.errors import S2PError
+from s2p.io.weights import read_weights, write_weights
 from s2p.surface.network import Inputs, NetworkConfig, forward
 from s2p.surface.points import soft_points
+from s2p.surface.reading import kind_rows
+from s2p.training.loop import Backward, Loop, Stage, StepLog, memory_decay
+from s2p.training.state import fingerprint_of, settings_of
 
-__all__ = ["train"]
+__all__ = ["Member", "fold", "read_member", "train", "write_member"]
+
+FORMAT = "s2p-surface-member-1"
 
 
-def vocabulary(kinds: Sequence[NDArray[np.str_]], least: int = 200) -> list[str]:
+def vocabulary(kinds: Sequence[NDArray[np.str_]], least: int = 200) -> tuple[str, ...]:
     """Types of atoms that occur often enough, and one for each element's others."""
     names, count = np.unique(np.concatenate(list(kinds)), return_counts=True)
-    return ["*:C", "*:N", "*:O", "*:S", "*:X", *names[count >= least].tolist()]
-
-
-def kinds_of(kind: NDArray[np.str_], element: NDArray[np.str_], types: Sequence[str]) -> NDArray[np.int64]:
-    """(A,) row of each atom's type."""
-    row = {name: k for k, name in enumerate(types)}
-    distinct, inverse = np.unique(np.char.add(np.char.add(kind, "|"), element), return_inverse=True)
-    rows = [row.get(x.split("|")[0], row.get(f"*:{x.split('|')[1]}", row["*:X"])) for x in distinct.tolist()]
-    return np.array(rows, np.int64)[inverse]
+    return ("*:C", "*:N", "*:O", "*:S", "*:X", *names[count >= least].tolist())
 
 
 def cut(x: Example, config: TrainConfig, rng: np.random.Generator) -> Example:
@@ -82,8 +83,8 @@ def shaken(x: Example, config: TrainConfig, network: NetworkConfig, rng: np.rand
     return replace(x, coord=coord, points=cloud.coord.astype(np.float32), owner=cloud.atom, share=cloud.share.astype(np.float32))
 
 
-def masked(inputs: Inputs, config: TrainConfig, types: int, rng: np.random.Generator) -> Inputs:
-    """Embeddings with columns, or all of them, blanked, and some atoms that are known by their element alone."""
+def masked(inputs: Inputs, config: TrainConfig, rng: np.random.Generator) -> Inputs:
+    """Embeddings with columns, or all of them, blanked."""
     language, structure = inputs.language, inputs.structure
     keep = np.float32(1 / (1 - config.dropout))
     draw = rng.random()
@@ -92,9 +93,9 @@ def masked(inputs: Inputs, config: TrainConfig, types: int, rng: np.random.Gener
     return replace(inputs, language=language.astype(np.float32), structure=structure.astype(np.float32))
 
 
-LOG = 100
-"""Updates between lines of the log and stored states."""
 FOLDS = 8
+EPOCH = 100
+"""Updates between two looks at the validation examples."""
 
 
 def fold(cluster: str) -> int:
@@ -102,104 +103,126 @@ def fold(cluster: str) -> int:
     return int(hashlib.sha256(cluster.encode()).hexdigest(), 16) % FOLDS
 
 
+class Member(nn.Module):
+    """The weights of one network, by the names of :func:`s2p.surface.network.shapes`, in whose arithmetic they are used."""
+
+    def __init__(self, weights: dict[str, Tensor]) -> None:
+        super().__init__()
+        self.names = tuple(weights)
+        for name, value in weights.items():
+            self.register_parameter(name.replace(".", "/"), nn.Parameter(value.detach().clone()))
+
+    def weights(self) -> dict[str, Tensor]:
+        """As the network wants them."""
+        return {name: self.get_parameter(name.replace(".", "/")) for name in self.names}
+
+
+def write_member(path: Path, member: Member, types: Sequence[str], network: NetworkConfig) -> None:
+    """Write a trained member."""
+    header = {"format": FORMAT, "types": list(types), "network": asdict(network)}
+    write_weights(path, {name: value.detach() for name, value in member.weights().items()}, header, {})
+
+
+def read_member(path: Path) -> tuple[dict[str, Tensor], tuple[str, ...], NetworkConfig]:
+    """Weights, types of atoms and size of a member that :func:`write_member` wrote."""
+    header, weights = read_weights(path, FORMAT, "no member; `python -m benchmarks.recipes.surface_network` writes them")
+    return dict(weights), tuple(header["types"]), NetworkConfig(**header["network"])
+
+
+def example(path: Path, types: Sequence[str], network: NetworkConfig, config: TrainConfig, rng: np.random.Generator) -> Any:
+    """Inputs and targets of an assembly, cut, shaken and masked as the generator has it."""
+    x = cut(read_example(path), config, rng)
+    if rng.random() < 1 / 3:
+        x = shaken(x, config, network, rng)
+    # Some atoms are known by their element alone, so that those of no known type are not new.
+    kind = np.where(rng.random(len(x.kind)) < 0.02, "", x.kind)
+    return masked(inputs_of(x, kind_rows(kind, x.element, types), network), config, rng), targets_of(x, config)
+
+
 def train(
-    folders: Sequence[Path], out: Path, config: TrainConfig, network: NetworkConfig, *, validation: Sequence[Path] = ()
-) -> None:
-    """Train on the examples of some folders, and go on where it stopped."""
-    torch.set_num_threads(1)
-    out.mkdir(parents=True, exist_ok=True)
-    paths = sorted(path for folder in folders for path in folder.glob("*.npz"))
-    clusters = [str(read_example(path).cluster) for path in paths]
-    names, count = np.unique(clusters, return_counts=True)
-    size = dict(zip(names.tolist(), count.tolist(), strict=True))
-    weak = np.array(["ligysis" in path.parent.name for path in paths])
-    chance = np.array([size[c] ** -0.5 for c in clusters]) * np.where(weak, 0.4, 1.0)
-    chance *= [fold(c) != config.seed % FOLDS for c in clusters]
+    paths: Sequence[Path],
+    out: Path,
+    config: TrainConfig,
+    network: NetworkConfig,
+    *,
+    validation: Sequence[Path] = (),
+    start: Path | None = None,
+    quiet: bool = False,
+) -> Member:
+    """Train on the examples of these files, those of its left-out fold not among them, and write ``member.safetensors``.
+
+    ``start`` is the file of a member to go on from. :class:`S2PError` without examples, or if ``out`` holds another run.
+    """
+    told = ((path, read_example(path)) for path in paths)
+    seen = [(path, x.cluster, len(x.ligand) > 0) for path, x in told if fold(x.cluster) != config.seed % FOLDS]
+    if not seen:
+        raise S2PError(f"there are no examples to train on for {out}; `python -m benchmarks.recipes.surface_examples` makes them")
+    size = Counter(cluster for _, cluster, _ in seen)
+    chance = np.array([size[cluster] ** -0.5 * (1.0 if strong else config.rare) for _, cluster, strong in seen])
     chance /= chance.sum()
-    rng = np.random.default_rng(config.seed)
-    types_file = out / "types.json"
-    if not types_file.is_file():
-        sample = rng.choice(len(paths), min(300, len(paths)), replace=False)
-        types_file.write_text(json.dumps(vocabulary([read_example(paths[k]).kind for k in sample])), encoding="utf-8")
-    types = json.loads(types_file.read_text(encoding="utf-8"))
-    w = initial(network, len(types), config.seed)
-    optimiser = torch.optim.AdamW(list(w.values()), lr=config.lr, weight_decay=config.weight_decay, betas=(0.9, 0.98))
-    mean = {name: value.detach().clone() for name, value in w.items()}
-    start, sums, began = 0, dict.fromkeys(SHARES, 0.0), time.monotonic()
-    state_file = out / "state.pt"
-    if state_file.is_file():
-        state = torch.load(state_file, weights_only=True)
-        start = state["step"]
-        rng = np.random.default_rng([config.seed, start])
-        for name, value in w.items():
-            value.data.copy_(state["w"][name])
-        mean = state["mean"]
-        optimiser.load_state_dict(state["optimiser"])
-    held = [read_example(p) for p in validation]
-    for step in range(start, config.steps):
-        rate = min(1, (step + 1) / config.warm_up) * (0.5 * (1 + np.cos(np.pi * step / config.steps)) * 0.98 + 0.02)
-        for group in optimiser.param_groups:
-            group["lr"] = float(config.lr * rate)
-        optimiser.zero_grad()
-        for _ in range(config.accumulate):
-            x = cut(read_example(paths[rng.choice(len(paths), p=chance)]), config, rng)
-            if rng.random() < 1 / 3:
-                x = shaken(x, config, network, rng)
-            kind = kinds_of(x.kind, x.element, types)
-            plain = kinds_of(np.full(len(kind), "*"), x.element, types)
-            kind = np.where(rng.random(len(kind)) < 0.02, plain, kind)
-            inputs = masked(inputs_of(x, kind, network), config, len(types), rng)
-            found = losses(forward(w, inputs, network, TorchOps), targets_of(x, config))
-            total = torch.stack([SHARES[name] * value for name, value in found.items()]).sum()
-            (total / config.accumulate).backward()
+    files, held = [path for path, *_ in seen], [read_example(path) for path in validation]
+    if start is None:
+        types = vocabulary([read_example(path).kind for path in files[:: max(1, len(files) // 300)]])
+        member = Member(initial(network, len(types), config.seed))
+    else:
+        weights, types, network = read_member(start)
+        member = Member(weights)
+    shares = SHARES | {"vote": config.vote}
+
+    def batches(epoch: int) -> Iterator[list[Any]]:
+        rng = np.random.default_rng((config.seed, epoch))
+        while True:
+            chosen = rng.choice(len(files), config.accumulate, p=chance).tolist()
+            yield [example(files[k], types, network, config, rng) for k in chosen]
+
+    def loss(batch: list[Any], backward: Backward) -> dict[str, Any]:
+        figures: Counter[str] = Counter()
+        for inputs, targets in batch:
+            found = losses(forward(member.weights(), inputs, network, TorchOps), targets)
+            total = torch.stack([shares[name] * value for name, value in found.items()]).sum() / len(batch)
+            figures["loss"] += backward(total)  # type: ignore[assignment]
             for name, value in found.items():
-                sums[name] += float(value.detach())
-        torch.nn.utils.clip_grad_norm_(list(w.values()), 1.0)
-        optimiser.step()
-        decay = min(config.average, (step + 1) / (step + 10))
-        for name, value in w.items():
-            mean[name].lerp_(value.detach(), 1 - decay)
-        if (step + 1) % LOG == 0:
-            line: dict[str, Any] = {"step": step + 1, "seconds": round(time.monotonic() - began, 1)}
-            line |= {name: round(value / LOG / config.accumulate, 4) for name, value in sums.items()}
-            sums = dict.fromkeys(sums, 0.0)
-            if held and (step + 1) % (4 * LOG) == 0:
-                line |= evaluate(held, mean, types, config, network)
-            with (out / "log.jsonl").open("a", encoding="utf-8") as log:
-                log.write(json.dumps(line) + "\n")
-            state = {
-                "step": step + 1,
-                "w": {k: v.detach() for k, v in w.items()},
-                "mean": mean,
-                "optimiser": optimiser.state_dict(),
-            }
-            torch.save(state, state_file.with_suffix(".part"))
-            state_file.with_suffix(".part").replace(state_file)
+                figures[name] += value.item() / len(batch)  # type: ignore[assignment]
+        return dict(figures)
+
+    def validate(epoch: int, steps: Sequence[StepLog]) -> tuple[dict[str, Any], None]:
+        means = {name: round(float(np.mean([step.figures[name] for step in steps])), 4) for name in SHARES}
+        return {"epoch": epoch} | means | evaluate(held, member.weights(), types, config, network), None
+
+    def rate(highest: float, step: int) -> float:
+        down = 0.5 * (1 + math.cos(math.pi * step / config.steps)) * 0.98 + 0.02
+        return highest * min(1, (step + 1) / config.warm_up) * down
+
+    optimizer = partial(torch.optim.AdamW, member.parameters(), lr=config.lr, weight_decay=config.weight_decay, betas=(0.9, 0.98))
+    stage = Stage("examples", config.steps, min(EPOCH, config.steps), optimizer, batches, loss, validate, rate)
+    names = [f"{path.name} {path.stat().st_size}" for path in files]
+    first = [value.detach().numpy() for value in member.parameters()]
+    identity = {"config": settings_of(config) | {"network": asdict(network)}, "data": fingerprint_of([*names, *first])}
+    Loop(member, [stage], identity, out, clip_norm=1.0, decay=partial(memory_decay, config.average), quiet=quiet).train()
+    write_member(out / "member.safetensors", member, types, network)
+    return member
 
 
+@torch.no_grad()
 def evaluate(
-    held: Sequence[Example], w: dict[str, Tensor], types: list[str], config: TrainConfig, network: NetworkConfig
+    held: Sequence[Example], w: dict[str, Tensor], types: Sequence[str], config: TrainConfig, network: NetworkConfig
 ) -> dict[str, float]:
     """Losses on examples that are kept aside, and the precision with which points and residues are named."""
     from sklearn.metrics import average_precision_score
 
-    sums, point, residue, median = dict.fromkeys(SHARES, 0.0), [], [], []
-    with torch.no_grad():
-        for x in held:
-            said = forward(w, inputs_of(x, kinds_of(x.kind, x.element, types), network), network, TorchOps)
-            t = targets_of(x, config)
-            for name, value in losses(said, t).items():
-                sums[name] += float(value) / len(held)
-            if len(x.ligand):
-                keep = (t.ligand_weight > 0) & ((t.ligand == 1) | (t.ligand == 0))
-                point.append(average_precision_score(t.ligand[keep].numpy() > 0.5, said.ligand[keep].numpy()))
-                known = t.residue_weight > 0
-                residue.append(average_precision_score(t.residue[known].numpy(), said.residue[known].numpy()))
-                near = t.vote_weight > 0.5
-                if near.any():
-                    median.append(float((said.vote - t.vote)[near].norm(dim=1).median()))
-    precision = {"point_ap": float(np.mean(point)), "residue_ap": float(np.mean(residue)), "vote_median": float(np.mean(median))}
-    return {f"held_{name}": round(value, 4) for name, value in (sums | precision).items()}
+    sums, point, residue = dict.fromkeys(SHARES, 0.0), [], []
+    for x in held:
+        said = forward(w, inputs_of(x, kind_rows(x.kind, x.element, types), network), network, TorchOps)
+        t = targets_of(x, config)
+        for name, value in losses(said, t).items():
+            sums[name] += float(value) / len(held)
+        if len(x.ligand):
+            keep = (t.ligand_weight > 0) & ((t.ligand == 1) | (t.ligand == 0))
+            point.append(average_precision_score(t.ligand[keep].numpy() > 0.5, said.ligand[keep].numpy()))
+            known = t.residue_weight > 0
+            residue.append(average_precision_score(t.residue[known].numpy(), said.residue[known].numpy()))
+    precision = {"point_ap": float(np.mean(point)), "residue_ap": float(np.mean(residue))} if point else {}
+    return {f"held_{name}": round(value, 4) for name, value in (sums | precision).items()} if held else {}
 
 
 @reported
@@ -210,15 +233,18 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("cache", type=Path)
     parser.add_argument("-o", "--out", type=Path, required=True, metavar="FOLDER")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=0, help="also the number, modulo 8, of the clusters that are left out")
     parser.add_argument("--steps", type=int, default=TrainConfig.steps)
     parser.add_argument("--lr", type=float, default=TrainConfig.lr)
+    parser.add_argument("--vote", type=float, default=TrainConfig.vote, help="weight of the votes in the loss")
+    parser.add_argument("--start", type=Path, metavar="MEMBER", help="go on from the weights of another member")
     parser.add_argument("--held", type=int, default=60, help="validation assemblies that losses are told of")
     options = parser.parse_args(argv)
-    folders = [options.cache / name for name in ("train", "ligysis_train")]
+    torch.set_num_threads(1)
+    paths = sorted(path for name in ("train", "ligysis_train") for path in (options.cache / name).glob("*.npz"))
     held = sorted(p for name in ("validation", "validation2") for p in (options.cache / name).glob("*.npz"))[: options.held]
-    config = TrainConfig(seed=options.seed, steps=options.steps, lr=options.lr)
-    train(folders, options.out, config, NetworkConfig(), validation=held)
+    config = TrainConfig(seed=options.seed, steps=options.steps, lr=options.lr, vote=options.vote)
+    train(paths, options.out, config, NetworkConfig(), validation=held, start=options.start)
 
 
 if __name__ == "__main__":

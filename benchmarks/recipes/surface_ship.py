@@ -1,7 +1,7 @@
 """The shipped surface network: trained members and the models of pockets in one file.
 
-``python -m benchmarks.recipes.surface_ship RUN [RUN ...] --votes VOTES.json -o s2p/checkpoints/surface.safetensors`` takes
-the runs of ``benchmarks.recipes.surface_network``, and what was fitted to their readings of validation complexes.
+``python -m benchmarks.recipes.surface_ship MEMBER [MEMBER ...] --votes VOTES.json --data DATA -o OUT.safetensors`` takes the
+members of ``benchmarks.recipes.surface_network``, and what ``benchmarks.recipes.surface_calibration`` fitted to their readings.
 """
 
 from __future__ import annotations
@@ -9,7 +9,9 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,8 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
 from benchmarks.command import reported
+from benchmarks.recipes.surface_examples import sources
+from benchmarks.recipes.surface_network import read_member
 from s2p.checkpoint import SURFACE_FORMAT, SurfaceModel, language_hash, load_checkpoint
 from s2p.config import DEFAULT_MODEL
 from s2p.errors import S2PError
@@ -76,18 +80,26 @@ def random_model(encoder: Encoder, examples: Path, members: int = 2, seed: int =
     return SurfaceModel(network, votes, 0.5, {"note": "random weights", CARD_KEY: training_sketch({})})
 
 
-def trained_model(encoder: Encoder, runs: Sequence[Path], fitted: Mapping[str, Any]) -> SurfaceModel:
-    """The mean weights of each run, with ``votes``, ``threshold`` and ``card`` from ``fitted``.
+def trained_model(encoder: Encoder, members: Sequence[Path], fitted: Mapping[str, Any]) -> SurfaceModel:
+    """The members in these files, with ``votes``, ``threshold`` and ``card`` from ``fitted``.
 
-    :class:`S2PError` if the runs have other atom types.
+    :class:`S2PError` if they have other atom types or sizes.
     """
-    types = [json.loads((run / "types.json").read_text(encoding="utf-8")) for run in runs]
-    if any(x != types[0] for x in types):
-        raise S2PError(f"the runs {', '.join(map(str, runs))} read other types of atoms; train them from one list")
-    states = [torch.load(run / "state.pt", weights_only=True)["mean"] for run in runs]
-    members = tuple({name: value.numpy() for name, value in state.items()} for state in states)
-    network = SurfaceNetwork(encoder, tuple(types[0]), members, NetworkConfig())
+    found = [read_member(path) for path in members]
+    if any((types, config) != found[0][1:] for _, types, config in found):
+        raise S2PError(f"the members {', '.join(map(str, members))} read other types of atoms; train them from one (--start)")
+    weights = tuple({name: value.float().numpy() for name, value in own.items()} for own, *_ in found)
+    network = SurfaceNetwork(encoder, found[0][1], weights, found[0][2])
     return SurfaceModel(network, VoteModel.from_dict(fitted["votes"]), fitted["threshold"], dict(fitted["card"]))
+
+
+def learned_from(data: Path, table: Path) -> dict[str, Any]:
+    """What the card says of the training structures: how many, and the sketch of their chains."""
+    sequences, count = {}, Counter[str]()
+    for source in sources(data, table, ("train", "ligysis_train")):
+        count[source.split] += 1
+        sequences |= {f"{source.key}|{chain}": source.structure.sequence(chain) for chain in source.structure.chains}
+    return {"data": dict(count), CARD_KEY: training_sketch(sequences)}
 
 
 @reported
@@ -96,15 +108,20 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.recipes.surface_ship", description=(__doc__ or "").splitlines()[0]
     )
-    parser.add_argument("runs", type=Path, nargs="*", help="folders of trained members; none: random ones, for development")
+    parser.add_argument("members", type=Path, nargs="*", help="member.safetensors of runs; none: random ones, for development")
     parser.add_argument("--votes", type=Path, help="JSON with votes (VoteModel), threshold and card")
+    parser.add_argument("--data", type=Path, help="what was trained on, for the card")
+    parser.add_argument("--table", type=Path, default=Path("data/splits/surface.csv"))
     parser.add_argument("--examples", type=Path, default=Path("data/examples"))
     parser.add_argument("-o", "--out", type=Path, required=True)
     options = parser.parse_args(argv)
     encoder = Encoder.from_arrays(load_file(SHIPPED / "proteinmpnn.safetensors"))
     language = language_hash(load_checkpoint(DEFAULT_MODEL).model)
-    if options.runs:
-        model = trained_model(encoder, options.runs, json.loads(options.votes.read_text(encoding="utf-8")))
+    if options.members:
+        if options.votes is None or options.data is None:
+            raise S2PError("give --votes VOTES.json and --data DATA with trained members: file and card need both")
+        model = trained_model(encoder, options.members, json.loads(options.votes.read_text(encoding="utf-8")))
+        model = replace(model, card=model.card | learned_from(options.data, options.table))
     else:
         model = random_model(encoder, options.examples)
     save_surface(options.out, model, language)

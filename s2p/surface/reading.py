@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
@@ -14,11 +14,11 @@ from s2p.errors import WeightsError
 from s2p.structure.reading import Structure
 from s2p.surface import mpnn
 from s2p.surface.graph import neighbours
-from s2p.surface.network import Inputs, NetworkConfig, forward, shapes
+from s2p.surface.network import Inputs, NetworkConfig, Outputs, forward, shapes
 from s2p.surface.points import SoftPoints
 from s2p.surface.surroundings import Surroundings
 
-__all__ = ["Reading", "SurfaceNetwork", "atom_kinds"]
+__all__ = ["Reading", "SurfaceNetwork", "atom_kinds", "atom_names", "averaged", "kind_rows"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,15 +37,30 @@ class Reading:
     """(N,) probability that the residue binds."""
 
 
-def atom_kinds(structure: Structure, types: Sequence[str]) -> NDArray[np.int64]:
-    """(A,) row in ``types`` of each atom's type: ``K:NZ``, or ``*:N`` for an atom of that element that is not among them."""
-    atoms, row = structure.atoms, {name: k for k, name in enumerate(types)}
-    letters = structure.residues.one_letter[atoms.residue_index]
-    kinds, inverse = np.unique(
-        np.char.add(np.char.add(np.char.add(letters, ":"), atoms.name), np.char.add("|*:", atoms.element)), return_inverse=True
-    )
+def averaged(said: Sequence[Outputs], cloud: SoftPoints) -> Reading:
+    """What several networks say of an assembly with these surface points, in whose coordinates the centres are."""
+    ligand, vote, extent, residue = (np.mean([getattr(x, f.name) for x in said], axis=0) for f in fields(Outputs))
+    near, binding = (expit(logit).astype(np.float32) for logit in (ligand, residue))
+    return Reading(cloud, near, (cloud.coord + vote).astype(np.float32), np.exp(extent), binding)
+
+
+def atom_names(structure: Structure) -> NDArray[np.str_]:
+    """(A,) ``K:NZ``: letter of the residue and name of the atom."""
+    atoms = structure.atoms
+    return np.char.add(np.char.add(structure.residues.one_letter[atoms.residue_index], ":"), atoms.name)
+
+
+def kind_rows(names: NDArray[np.str_], element: NDArray[np.str_], types: Sequence[str]) -> NDArray[np.int64]:
+    """(A,) row in ``types`` of the type of each atom: its name, or ``*:N`` for an atom of that element that is not among them."""
+    row = {name: k for k, name in enumerate(types)}
+    kinds, inverse = np.unique(np.char.add(np.char.add(names, "|*:"), element), return_inverse=True)
     pairs = (kind.split("|") for kind in kinds.tolist())
-    return np.array([row.get(own, row.get(element, row["*:X"])) for own, element in pairs], np.int64)[inverse]
+    return np.array([row.get(own, row.get(other, row["*:X"])) for own, other in pairs], np.int64)[inverse]
+
+
+def atom_kinds(structure: Structure, types: Sequence[str]) -> NDArray[np.int64]:
+    """(A,) row in ``types`` of the type of each atom of a structure; see :func:`kind_rows`."""
+    return kind_rows(atom_names(structure), structure.atoms.element, types)
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,16 +94,10 @@ class SurfaceNetwork:
 
     def answer(self, part: Surroundings, inputs: Inputs) -> Reading:
         """What the members say of these inputs of the assembly, averaged."""
-        c, cloud = self.config, part.points(self.config.n_points, self.config.probe_radius)
-        said = [forward(member, inputs, c) for member in self.members]
-        vote = cloud.coord + np.mean([x.vote for x in said], axis=0)
-        return Reading(
-            SoftPoints(part.outside(cloud.coord), cloud.atom, cloud.share),
-            expit(np.mean([x.ligand for x in said], axis=0)).astype(np.float32),
-            part.outside(vote).astype(np.float32),
-            np.exp(np.mean([x.extent for x in said], axis=0)),
-            expit(np.mean([x.residue for x in said], axis=0)).astype(np.float32),
-        )
+        c = self.config
+        said = averaged([forward(member, inputs, c) for member in self.members], part.points(c.n_points, c.probe_radius))
+        cloud = replace(said.cloud, coord=part.outside(said.cloud.coord))
+        return replace(said, cloud=cloud, centers=part.outside(said.centers.astype(np.float64)).astype(np.float32))
 
     def arrays(self) -> dict[str, NDArray[np.float32]]:
         """The members' weights by name, ``{member}.{weight}``."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +9,7 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 
+from benchmarks.recipes.surface_network import Member, write_member
 from benchmarks.recipes.surface_ship import random_model, save_surface, trained_model
 from s2p.checkpoint import language_hash, load_checkpoint, load_surface
 from s2p.config import DEFAULT_MODEL
@@ -28,11 +28,10 @@ def encoder() -> Encoder:
 
 def test_runs_become_a_file_that_is_read(encoder: Encoder, examples: Path, tmp_path: Path) -> None:
     model = random_model(encoder, examples)
-    runs = [tmp_path / name for name in ("a", "b")]
-    for run, member in zip(runs, model.network.members, strict=True):
-        run.mkdir()
-        (run / "types.json").write_text(json.dumps(model.network.types))
-        torch.save({"mean": {name: torch.from_numpy(value) for name, value in member.items()}}, run / "state.pt")
+    runs = [tmp_path / f"{name}.safetensors" for name in ("a", "b")]
+    members = [Member({name: torch.from_numpy(value) for name, value in x.items()}) for x in model.network.members]
+    for run, member in zip(runs, members, strict=True):
+        write_member(run, member, model.network.types, model.network.config)
     made = trained_model(encoder, runs, {"votes": model.votes.to_dict(), "threshold": 0.4, "card": {"licence": "x"}})
     residues = load_checkpoint(DEFAULT_MODEL).model
     save_surface(tmp_path / "surface.safetensors", made, language_hash(residues))
@@ -43,6 +42,6 @@ def test_runs_become_a_file_that_is_read(encoder: Encoder, examples: Path, tmp_p
     embeddings = by_residue(structure, {structure.sequence(): nothing}, 320)[1]
     ours, theirs = (x.network.read(Surroundings(structure), embeddings) for x in (model, loaded))
     np.testing.assert_allclose(ours.residues, theirs.residues, atol=0.02)  # fp16
-    (runs[1] / "types.json").write_text('["*:X"]')
-    with pytest.raises(S2PError, match="read other types of atoms; train them from one list"):
+    write_member(runs[1], members[1], model.network.types[::-1], model.network.config)
+    with pytest.raises(S2PError, match=r"read other types of atoms; train them from one \(--start\)"):
         trained_model(encoder, runs, {})
