@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from s2p.config import WindowConfig
-from s2p.language.esm import BACKBONES
+from s2p.language.sequences import BACKBONES, parameter_count
 from s2p.training.config import FinetuneConfig, SmootherTrainConfig
-from s2p.training.memory import parameter_count, training_passes
+from s2p.training.memory import training_passes
 
 __all__ = ["GPUS", "UTILISATION", "Gpu", "embedding_hours", "finetuning_hours", "smoother_hours"]
 

@@ -10,6 +10,7 @@ import json
 import sys
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,10 +40,10 @@ def make_smoother(dim: int, width: int) -> Any:
     """A classifier with random weights whose logits spread over several units around the threshold, as trained ones do."""
     import torch
 
-    from s2p.residues import Smoother
+    from s2p.training.smoother import SmootherModule
 
     torch.manual_seed(0)
-    smoother = Smoother(dim, width).eval()
+    smoother = SmootherModule(dim, width).eval()
     with torch.no_grad():
         for layer, scale in zip((0, 3, 6), (2 / (2 * dim), 2 / width, 9 / width), strict=True):
             smoother.layers[layer].weight.normal_(0, scale**0.5)
@@ -55,22 +56,25 @@ def time_smoothing(sizes: Sequence[int], threads: Sequence[int], repeats: int, b
     With one thread its processor time is taken, which other programs disturb less; two threads need the clock on the wall.
     """
     import torch
+    from threadpoolctl import threadpool_limits
 
     from s2p.residues import smooth
 
     rows = []
     for name, (dim, width) in SMOOTHERS.items():
-        smoother = make_smoother(dim, width)
+        module = make_smoother(dim, width)
+        smoother = module.learned()
         for n in sizes:
             structure = input_of(n)
             positive, _ = stand_in(structure)
             embeddings = np.random.default_rng(0).standard_normal((n, dim), dtype=np.float32)
-            given = smoother, structure.residues.ca_coord, positive, embeddings
-            added = smooth(*given)
+            given = structure.residues.ca_coord, positive, embeddings
+            added = smooth(smoother, *given)
             row: dict[str, Any] = {"classifier": name, "residues": n, "added": int(added.sum())}
             for n_threads in threads:
                 torch.set_num_threads(n_threads)
-                ways = {"s2p": smooth, "loop": loop_smooth} if n <= LIBRARY_LIMIT else {"s2p": smooth}
+                threadpool_limits(n_threads)
+                ways = {"s2p": partial(smooth, smoother)} | ({"loop": partial(loop_smooth, module)} if n <= LIBRARY_LIMIT else {})
                 best = dict.fromkeys(ways, np.inf)
                 clock = time.thread_time if n_threads == 1 else time.perf_counter
                 begun = time.perf_counter()

@@ -28,8 +28,7 @@ from numpy.typing import NDArray
 from benchmarks.command import reported
 from benchmarks.recipes.published_plan import SMOOTHER
 from s2p.io.files import make_folder, write_text
-from s2p.residues import Smoother
-from s2p.training.smoother import PairStream, SmoothingExample, train_smoother
+from s2p.training.smoother import PairStream, SmootherModule, SmoothingExample, train_smoother
 
 CHAINS, RESIDUES, WIDTH, BINDING = 17_077, 5_558_460, 2560, 0.148
 VOLUME = 140.0
@@ -128,7 +127,7 @@ def measure(folder: Path, chains: int, width: int, minutes: float) -> dict[str, 
     timer.cancel()
     times.append(time.process_time())
     done = json.loads(torch.load(work / "state.pt", map_location="cpu", weights_only=True, mmap=True)["log"])["step"]
-    PairStream(examples[:held], SMOOTHER).logits(Smoother(width, SMOOTHER.width))
+    PairStream(examples[:held], SMOOTHER).logits(SmootherModule(width, SMOOTHER.width))
     times.append(time.process_time())
     prepared, trained, validated = np.diff(times).tolist()
     pairs, near = streams[0], streams[0].near

@@ -55,7 +55,8 @@ def model_speed(sizes: Sequence[str], threads: Sequence[int], repeats: int) -> R
 
     from s2p.config import WindowConfig
     from s2p.io.runtime import pick_device
-    from s2p.language.esm import BACKBONES, ResidueModel, predict_residues
+    from s2p.language.esm import ResidueModel
+    from s2p.language.sequences import BACKBONES, predict_residues
 
     device = pick_device("auto")
     before = torch.get_num_threads()

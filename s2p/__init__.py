@@ -3,5 +3,5 @@
 import lazy_loader
 
 __version__ = "0.2.0"
-# Names are imported when first used, so that `s2p --help` need not load PyTorch.
+# Names are imported when first used, so that `s2p --help` need not load NumPy and numba.
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -6,20 +6,26 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
+import numpy as np
+from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from s2p.errors import WeightsError
-from s2p.io.weights import SHIPPED, SURFACE, digest, fill, find_weights, read_weights, weights_path, write_weights
-from s2p.language.esm import BACKBONES, DEFAULT_HEADS, ResidueModel, load_backbone
-from s2p.language.esm import find_weights as find_backbone
+from s2p.io.weights import SHIPPED, SURFACE, checksum, digest, find_weights, read_arrays, weights_path, write_weights
+from s2p.language.numpy_esm import NumpyESM, fold_updates
+from s2p.language.sequences import BACKBONES, DEFAULT_HEADS
 from s2p.pockets.ranking import PocketModel
 from s2p.pockets.voting import VoteModel
 from s2p.residues import Smoother
 from s2p.surface.mpnn import Encoder
 from s2p.surface.reading import SurfaceNetwork
+
+if TYPE_CHECKING:
+    import torch
+
+    from s2p.language.esm import ResidueModel
 
 __all__ = [
     "METHODS",
@@ -35,8 +41,11 @@ __all__ = [
 ]
 
 FORMAT = "s2p-1"
+FOREIGN = "not an s2p checkpoint; `s2p finetune` writes them"
 SURFACE_FORMAT = "s2p-surface-1"
 ENCODER_FORMAT = "proteinmpnn-encoder"
+SMALL = next(iter(BACKBONES))
+"""The language model of the shipped checkpoints."""
 
 
 METHODS = {
@@ -84,7 +93,9 @@ class Checkpoint:
     """A trained predictor."""
 
     name: str
-    model: ResidueModel
+    model: ResidueModel | Any
+    """The language model and its heads: a module of PyTorch, or the :class:`NumpyESM` that does without (see
+    :func:`load_checkpoint`)."""
     smoother: Smoother | None
     pocket_model: PocketModel | None
     threshold: float
@@ -119,14 +130,13 @@ def save_checkpoint(checkpoint: Checkpoint, path: str | Path, *, half: bool = Tr
     SHA-256 of the weights, which are looked for when it is loaded. After ``merge_lora(model.backbone)`` it is stored whole.
     ``half``: store fp16, half the size; residue probabilities of the bundled structures moved by 0.0012 at most.
     """
-    model, arrays = checkpoint.model, dict[str, torch.Tensor]()
-    adapter = _adapter(model)
-    modules = {"residue": model, "smoother": checkpoint.smoother}
-    for prefix, module in (modules | {f"smoother_{name}": x.smoother for name, x in checkpoint.others.items()}).items():
-        for key, value in (module.state_dict() if module is not None else {}).items():
-            if ".lora_" in key or not (adapter and key.startswith("backbone.")):
-                name = f"{prefix}.{key}".replace("residue.backbone.", "adapter.") if adapter else f"{prefix}.{key}"
-                arrays[name] = value.half() if half and value.is_floating_point() else value
+    model, adapter = checkpoint.model, _adapter(checkpoint.model)
+    arrays = {f"residue.{key}": value for key, value in model.state_dict().items()}
+    if adapter:
+        arrays = {key: value for key, value in arrays.items() if ".lora_" in key or not key.startswith("residue.backbone.")}
+        arrays = {key.replace("residue.backbone.", "adapter."): value for key, value in arrays.items()}
+    smoothers = {"smoother": checkpoint.smoother} | {f"smoother_{name}": x.smoother for name, x in checkpoint.others.items()}
+    arrays |= {f"{name}.{key}": value for name, x in smoothers.items() if x for key, value in x.arrays.items()}
     header = {
         "format": FORMAT,
         "name": checkpoint.name,
@@ -137,7 +147,7 @@ def save_checkpoint(checkpoint: Checkpoint, path: str | Path, *, half: bool = Tr
         "ranking": checkpoint.ranking,
         "other_heads": {name: _head(x) for name, x in checkpoint.others.items()},
     }
-    write_weights(Path(path), arrays, header, checkpoint.card)
+    write_weights(Path(path), arrays, header, checkpoint.card, half=half)
 
 
 def _head(x: Checkpoint | OtherHead) -> dict[str, Any]:
@@ -150,7 +160,9 @@ def _head(x: Checkpoint | OtherHead) -> dict[str, Any]:
     }
 
 
-def load_checkpoint(model: str | Path, *, backbone: str | Path | None = None, device: str | torch.device = "cpu") -> Checkpoint:
+def load_checkpoint(
+    model: str | Path, *, backbone: str | Path | None = None, device: str | torch.device | None = "cpu"
+) -> Checkpoint:
     """Load a shipped checkpoint by name or any by path.
 
     Parameters
@@ -159,6 +171,9 @@ def load_checkpoint(model: str | Path, *, backbone: str | Path | None = None, de
         Name of a shipped checkpoint, or path of a ``.safetensors`` file.
     backbone
         Name of the backbone, or for an adapter the file of the weights that it belongs to.
+    device
+        Where PyTorch has the language model. ``None``: in NumPy, without PyTorch, which is for predictions on a CPU, if it is the
+        small ESM-2 and its weights are in the checkpoint or in a shipped one.
 
     Raises
     ------
@@ -167,25 +182,21 @@ def load_checkpoint(model: str | Path, *, backbone: str | Path | None = None, de
     """
     shipped = ", ".join(sorted(p.stem for p in SHIPPED.glob("*.safetensors")))
     path = find_weights(model, f"give the path of a .safetensors checkpoint, or one of {shipped}")
-    header, arrays = read_weights(path, FORMAT, "not an s2p checkpoint; `s2p finetune` writes them")
-    name = header["backbone"]
+    header, arrays = read_arrays(path, FORMAT, FOREIGN)
+    name, adapter = header["backbone"], header.get("adapter")
     if backbone is not None and str(backbone) != name and not Path(backbone).is_file():
         raise WeightsError(f"{path} was trained on {name}, not on {backbone}; drop --backbone or choose another model")
-    # Checkpoints from before there were several heads do not say.
-    residue = ResidueModel(name, heads=header.get("heads", DEFAULT_HEADS))
     given = Path(backbone) if backbone is not None and Path(backbone).is_file() else None
-    if given is not None and not header.get("adapter"):
+    if given is not None and not adapter:
         raise WeightsError(f"{path} is no adapter, it has its own backbone: {given} would not be used; drop --backbone")
-    _fill(residue, arrays, path, given, header.get("adapter"))
-    if not header.get("adapter"):
-        residue.base = header["name"]
+    base = SHIPPED / f"{adapter['base']}.safetensors" if adapter and given is None else None
+    in_numpy = device is None and name == SMALL and (not adapter or (base is not None and base.is_file()))
+    residue = _in_numpy(header, arrays, path, base) if in_numpy else _in_pytorch(header, arrays, path, given, device or "cpu")
 
     def head_of(values: dict[str, Any], part: str) -> OtherHead:
         smoother, model = None, values.get("pocket_model")
         if values.get("smoother_width"):
-            smoother = Smoother(residue.head.in_features, values["smoother_width"])
-            fill(smoother, _part(arrays, part), path)
-            smoother = smoother.to(device).eval()
+            smoother = Smoother(_part(arrays, part))
         pockets = PocketModel.from_dict(model) if model else None
         return OtherHead(values["threshold"], smoother, values.get("smoothing_threshold", 0.4), pockets)
 
@@ -199,7 +210,7 @@ def load_checkpoint(model: str | Path, *, backbone: str | Path | None = None, de
     surface = load_surface(residue) if residue.heads[0] == DEFAULT_HEADS[0] else None
     return Checkpoint(
         header["name"],
-        residue.to(device).eval(),
+        residue,
         own.smoother,
         own.pocket_model,
         own.threshold,
@@ -211,12 +222,12 @@ def load_checkpoint(model: str | Path, *, backbone: str | Path | None = None, de
     )
 
 
-def language_hash(model: ResidueModel) -> str:
+def language_hash(model: ResidueModel | NumpyESM) -> str:
     """A hash of the first numbers of every array of the language model, without its heads: who reads its embeddings stores it."""
-    return digest(model.backbone.state_dict().values())
+    return digest(value for key, value in model.state_dict().items() if key.startswith("backbone."))
 
 
-def load_surface(model: ResidueModel, path: Path | None = None) -> SurfaceModel | None:
+def load_surface(model: ResidueModel | NumpyESM, path: Path | None = None) -> SurfaceModel | None:
     """The shipped surface network, or that of ``path``; ``None`` if it reads the embeddings of another language model.
 
     It is a file of its own, with the weights of the members under ``0.``, ``1.`` ... in fp16; ProteinMPNN's encoder, which it
@@ -224,25 +235,26 @@ def load_surface(model: ResidueModel, path: Path | None = None) -> SurfaceModel 
     """
     path = path or SURFACE
     foreign = "not a surface network; `python -m benchmarks.recipes.surface_ship` writes them"
-    header, arrays = read_weights(path, SURFACE_FORMAT, foreign)
+    header, members = read_arrays(path, SURFACE_FORMAT, foreign)
     if header["language_hash"] != language_hash(model):
         return None
-    encoder = read_weights(SHIPPED / "proteinmpnn.safetensors", ENCODER_FORMAT, "not ProteinMPNN's encoder; install s2p again")[1]
+    encoder = read_arrays(SHIPPED / "proteinmpnn.safetensors", ENCODER_FORMAT, "not ProteinMPNN's encoder; install s2p again")[1]
     try:
         votes, threshold = VoteModel.from_dict(header["votes"]), float(header["threshold"])
-        reader = Encoder.from_arrays({key: value.numpy() for key, value in encoder.items()})
+        reader = Encoder.from_arrays(encoder)
     except (KeyError, TypeError) as error:
         raise WeightsError(f"{path}: damaged or of another version ({error}); download it again") from None
-    members = {key: value.numpy() for key, value in arrays.items()}
     return SurfaceModel(SurfaceNetwork.from_parts(members, header, reader), votes, threshold, header["card"])
 
 
-def _part(arrays: dict[str, torch.Tensor], name: str) -> dict[str, torch.Tensor]:
+def _part(arrays: dict[str, NDArray[Any]], name: str) -> dict[str, NDArray[Any]]:
     return {key.removeprefix(f"{name}."): value for key, value in arrays.items() if key.startswith(f"{name}.")}
 
 
-def _adapter(model: ResidueModel) -> dict[str, Any] | None:
+def _adapter(model: ResidueModel | NumpyESM) -> dict[str, Any] | None:
     """What the header says of the updates of a model, ``None`` without any."""
+    if isinstance(model, NumpyESM):
+        return None
     from s2p.language.lora import base_checksum, lora_updates
 
     if not (updates := lora_updates(model.backbone)):
@@ -253,43 +265,75 @@ def _adapter(model: ResidueModel) -> dict[str, Any] | None:
     return known | {"rank": rank, "alpha": scale * rank, "targets": names}
 
 
-def _fill(
-    residue: ResidueModel, arrays: dict[str, torch.Tensor], path: Path, given: Path | None, adapter: dict[str, Any] | None
-) -> None:
-    """Give the residue model its weights; those of the backbone from elsewhere, for an adapter."""
-    state = _part(arrays, "residue")
+def _in_numpy(header: dict[str, Any], arrays: dict[str, NDArray[Any]], path: Path, base: Path | None) -> NumpyESM:
+    """The language model of a checkpoint in NumPy; ``base`` is the shipped checkpoint that an adapter belongs to."""
+    state, adapter = _part(arrays, "residue"), header.get("adapter")
+    if adapter and base is not None:
+        whole = _part(read_arrays(base, FORMAT, FOREIGN)[1], "residue.backbone")
+        whole = {key: value.astype(np.float32) for key, value in whole.items()}
+        _check_base(adapter, checksum("", whole), path, base)
+        updates = _part(arrays, "adapter")
+        if missing := 2 * BACKBONES[SMALL][0] * len(adapter["targets"]) - len(updates):
+            raise WeightsError(f"{path}: damaged, {missing} arrays are missing")
+        whole = fold_updates(whole, updates, adapter["alpha"] / adapter["rank"])
+        state |= {f"backbone.{key}": value for key, value in whole.items()}
+    try:
+        return NumpyESM(header["backbone"], state, tuple(header.get("heads", DEFAULT_HEADS)))
+    except WeightsError as error:
+        raise WeightsError(f"{path}: damaged ({error})") from None
+
+
+def _in_pytorch(
+    header: dict[str, Any], arrays: dict[str, NDArray[Any]], path: Path, given: Path | None, device: str | torch.device
+) -> ResidueModel:
+    """The language model of a checkpoint as a module; ``given`` is the file of the weights that an adapter belongs to."""
+    import torch
+
+    from s2p.language.esm import ResidueModel
+    from s2p.language.lora import lora_updates
+
+    # Checkpoints from before there were several heads do not say.
+    residue = ResidueModel(header["backbone"], heads=header.get("heads", DEFAULT_HEADS))
+    state, adapter = _part(arrays, "residue"), header.get("adapter")
     if adapter:
         _put_adapter(residue, adapter, path, given)
         state |= {f"backbone.{key}": value for key, value in _part(arrays, "adapter").items()}
-    report = residue.load_state_dict(state, strict=False)
+    else:
+        residue.base = header["name"]
+    report = residue.load_state_dict({key: torch.from_numpy(value) for key, value in state.items()}, strict=False)
     missing = [key for key in report.missing_keys if ".lora_" in key or not (adapter and key.startswith("backbone."))]
     if missing or report.unexpected_keys:
         raise WeightsError(f"{path}: damaged, {len(missing)} arrays are missing and {len(report.unexpected_keys)} unknown")
-    if adapter:
-        from s2p.language.lora import lora_updates
-
-        for *_, update in lora_updates(residue.backbone):
-            update.fold()
+    for *_, update in lora_updates(residue.backbone):
+        update.fold()
+    return residue.to(device).eval()
 
 
 def _put_adapter(residue: ResidueModel, adapter: dict[str, Any], path: Path, given: Path | None) -> None:
     """Give the residue model the backbone that an adapter belongs to, with updates that are still to be filled."""
+    from s2p.language.esm import find_weights as find_backbone
+    from s2p.language.esm import load_backbone
     from s2p.language.lora import add_lora, base_checksum
 
-    base, wanted = adapter["base"], adapter["sha256"]
+    base = adapter["base"]
     try:
         if given is None and base not in BACKBONES:
             given = shipped if (shipped := weights_path(base)).is_file() else find_backbone(base, download=False)
         residue.backbone = load_backbone(residue.name, given)
     except WeightsError as error:
         raise WeightsError(f"{path} is an adapter of {base}: {error}, or give the file with --backbone") from None
-    if (found := base_checksum(residue.backbone)) != wanted:
-        raise WeightsError(
-            f"{path} is an adapter of {base} with the SHA-256 {wanted[:12]}…, but that of {given or 'the weights found'} is "
-            f"{found[:12]}…; give the weights that it was trained on with --backbone FILE"
-        )
+    residue.base, residue.base_sha256 = base, base_checksum(residue.backbone)
+    _check_base(adapter, residue.base_sha256, path, given)
     add_lora(residue.backbone, adapter["rank"], adapter["alpha"], adapter["targets"])
-    residue.base, residue.base_sha256 = base, found
+
+
+def _check_base(adapter: dict[str, Any], found: str, path: Path, base: Path | None) -> None:
+    """:class:`WeightsError` if an adapter belongs to other weights than were found."""
+    if found != adapter["sha256"]:
+        raise WeightsError(
+            f"{path} is an adapter of {adapter['base']} with the SHA-256 {adapter['sha256'][:12]}…, but that of "
+            f"{base or 'the weights found'} is {found[:12]}…; give the weights that it was trained on with --backbone FILE"
+        )
 
 
 def checkpoint_format(model: str | Path, others: Sequence[str] = ()) -> str:

@@ -4,8 +4,19 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-__all__ = ["ConfigError", "FetchError", "S2PError", "StructureError", "TargetError", "WeightsError", "sentence"]
+__all__ = [
+    "ConfigError",
+    "FetchError",
+    "S2PError",
+    "StructureError",
+    "TargetError",
+    "WeightsError",
+    "pytorch_wanted",
+    "sentence",
+]
 
 
 class S2PError(Exception):
@@ -47,8 +58,21 @@ def sentence(error: Exception) -> str:
     text = " ".join(str(error).split())
     if isinstance(error, S2PError):
         return text
+    if isinstance(error, ModuleNotFoundError) and error.name in ("torch", "esm"):
+        return "this needs PyTorch, which is not installed; pip install 's2p[torch]'"
     if os.environ.get("S2P_DEBUG"):
         import traceback
 
         traceback.print_exception(error, file=sys.stderr)
     return f"unexpected {type(error).__name__}: {text} (S2P_DEBUG=1 shows where)"
+
+
+@contextmanager
+def pytorch_wanted() -> Iterator[None]:
+    """Where PyTorch is imported that is not part of the base install: :class:`S2PError` if there is none."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if error.name not in ("torch", "esm"):
+            raise
+        raise S2PError(sentence(error)) from None

@@ -12,9 +12,9 @@ import numpy as np
 
 from s2p.checkpoint import METHODS, Checkpoint, checkpoint_format, load_checkpoint
 from s2p.config import DEFAULT_MODEL, PredictConfig
-from s2p.errors import S2PError, StructureError
-from s2p.io.runtime import pick_device
-from s2p.language.esm import LanguageOutput, predict_residues
+from s2p.errors import S2PError, StructureError, pytorch_wanted
+from s2p.io.runtime import device_name
+from s2p.language.sequences import LanguageOutput, predict_residues
 from s2p.pockets.ranking import SMALLEST, UNCALIBRATED, joined, limits
 from s2p.pockets.voting import find_voted_pockets
 from s2p.prediction import (
@@ -71,7 +71,9 @@ class Seq2Pocket:
     @classmethod
     def load(cls, model: str | Path = DEFAULT_MODEL, *, backbone: str | None = None, device: str = "auto") -> Seq2Pocket:
         """Load a checkpoint by shipped name or path onto ``auto``, ``cpu`` or ``cuda``."""
-        return cls(load_checkpoint(model, backbone=backbone, device=pick_device(device)))
+        place = device_name(device)
+        with pytorch_wanted():
+            return cls(load_checkpoint(model, backbone=backbone, device=None if place == "cpu" else place))
 
     def of(self, kind: str) -> Seq2Pocket:
         """What predicts this kind of site: the model itself, another head of it, or the shipped model, loaded once."""
@@ -79,9 +81,8 @@ class Seq2Pocket:
         if kind == checkpoint.sites:
             return self
         if kind not in self._others:
-            device = str(next(checkpoint.model.parameters()).device)
             inside = Seq2Pocket(checkpoint.with_head(kind)) if kind in checkpoint.others else None
-            self._others[kind] = inside or Seq2Pocket.load(SHIPPED_FOR[kind], device=device)
+            self._others[kind] = inside or Seq2Pocket.load(SHIPPED_FOR[kind], device=checkpoint.model.device)
         return self._others[kind]
 
     def kinds(self, sites: str) -> list[Seq2Pocket]:
@@ -99,9 +100,8 @@ class Seq2Pocket:
             if other.model is not first.model:
                 added = predict_residues(other.model, sequences, config.windows, head=other.sites)
             else:  # all but the head is the same
-                head = other.model.named_head(other.sites)
-                weight, bias = (x.detach().float().cpu().numpy() for x in head.parameters())
-                added = [(said[1] @ weight[0] + bias, said[1]) for said in found]
+                weight, bias = other.model.linear_head(other.sites)
+                added = [(said[1] @ weight + bias, said[1]) for said in found]
             found = [(*a, *b) for a, b in zip(found, added, strict=True)]
         return found
 
@@ -129,7 +129,7 @@ class Seq2Pocket:
         return replace(first, cryptic=more[0]) if more else first
 
     def _scores(self, structure: Structure, outputs: Mapping[str, LanguageOutput], config: PredictConfig) -> ResidueScores:
-        logits, embeddings = by_residue(structure, outputs, self.checkpoint.model.head.in_features)
+        logits, embeddings = by_residue(structure, outputs, self.checkpoint.model.width)
         p = sigmoid(logits).astype(np.float32)
         found = ResidueScores(p, embeddings, logits, assemblies(structure), sites=self.checkpoint.sites)
         return self.with_readings(structure, found) if self.ranking(config) == "surface" else found
@@ -301,7 +301,8 @@ def load(name: str | Path = DEFAULT_MODEL, *, backbone: str | None = None, devic
             raise S2PError(f"{name} chooses its language model and device itself: leave backbone and device out")
         return import_predictor(str(name))
     module, _, attribute = METHODS[checkpoint_format(name)].partition(":")
-    found: Predictor = getattr(import_module(module), attribute).load(name, backbone=backbone, device=device)
+    with pytorch_wanted():
+        found: Predictor = getattr(import_module(module), attribute).load(name, backbone=backbone, device=device)
     return found
 
 

@@ -2,34 +2,50 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from scipy import sparse
 from scipy.spatial import cKDTree
-from torch import Tensor, nn
+
+from s2p.errors import WeightsError
 
 __all__ = ["Smoother", "candidates", "neighbour_mean", "neighbours", "smooth", "smoother_logits"]
 
 CHUNK = 4096
 
 
-class Smoother(nn.Module):
-    """Does residue i belong to the pocket around it? Linear(2d, w) ReLU Linear(w, w) ReLU Linear(w, 1), dropout after ReLU.
+@dataclass(frozen=True, eq=False)
+class Smoother:
+    """Does residue i belong to the pocket around it? Linear(2d, w) ReLU Linear(w, w) ReLU Linear(w, 1).
 
-    Its input is [e_i ; mean of e_j over the predicted residues j near i] (paper, smoothing).
+    Its input is [e_i ; mean of e_j over the predicted residues j near i] (paper, smoothing). ``arrays`` holds weights and biases
+    as :class:`s2p.training.smoother.SmootherModule` learns and names them; :class:`WeightsError` if they do not fit together.
     """
 
-    def __init__(self, dim: int, width: int = 2048, dropout: float = 0.5) -> None:
-        super().__init__()
-        self.dim = dim
-        self.width = width
-        between = nn.ReLU(), nn.Dropout(dropout)
-        self.layers = nn.Sequential(nn.Linear(2 * dim, width), *between, nn.Linear(width, width), *between, nn.Linear(width, 1))
+    arrays: Mapping[str, NDArray[Any]]
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(n, 2d) -> (n,) logits."""
-        return torch.squeeze(self.layers(x), -1)
+    def __post_init__(self) -> None:
+        try:
+            arrays = {f"{name}.{part}": self.arrays[f"{name}.{part}"] for name in LAYERS for part in ("weight", "bias")}
+            (width, dim), *_ = sizes = [x.shape for x in arrays.values()]
+        except (KeyError, ValueError) as error:
+            raise WeightsError(f"the smoother is damaged ({error})") from None
+        if sizes != [(width, dim), (width,), (width, width), (width,), (1, width), (1,)] or len(self.arrays) > len(arrays):
+            raise WeightsError(f"the smoother is damaged (arrays of {sizes})")
+        object.__setattr__(self, "arrays", {key: value.astype(np.float32) for key, value in arrays.items()})
+
+    @property
+    def width(self) -> int:
+        """Of the hidden layers."""
+        return len(self.arrays["layers.0.bias"])
+
+
+LAYERS = ("layers.0", "layers.3", "layers.6")
+"""Linear maps of a :class:`Smoother`, by their places among activations and dropout."""
 
 
 def neighbours(
@@ -106,9 +122,12 @@ def smooth(
 
 
 def smoother_logits(smoother: Smoother, x: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(n,) logits of (n, 2d) inputs, dropout off whatever the mode of the module (published code forgets that in places)."""
-    smoother.eval()
-    device = next(smoother.parameters()).device
-    with torch.inference_mode():
-        parts = [smoother(torch.from_numpy(x[k : k + CHUNK]).to(device)).float().cpu().numpy() for k in range(0, len(x), CHUNK)]
-    return np.concatenate(parts) if parts else np.zeros(0, np.float32)
+    """(n,) logits of (n, 2d) inputs."""
+    out = np.zeros(len(x), np.float32)
+    for start in range(0, len(x), CHUNK):
+        h = x[start : start + CHUNK]
+        for name in LAYERS:
+            h = (np.maximum(h, 0) if name != LAYERS[0] else h) @ smoother.arrays[f"{name}.weight"].T
+            h += smoother.arrays[f"{name}.bias"]
+        out[start : start + CHUNK] = h[:, 0]
+    return out

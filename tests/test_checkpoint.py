@@ -15,8 +15,10 @@ from s2p.checkpoint import Checkpoint, load_checkpoint, load_surface, save_check
 from s2p.config import DEFAULT_MODEL
 from s2p.errors import WeightsError
 from s2p.io.weights import SURFACE, write_weights
-from s2p.language.esm import ResidueModel, predict_residues
+from s2p.language.esm import ResidueModel
 from s2p.language.lora import add_lora, base_checksum, lora_parameters, merge_lora
+from s2p.language.numpy_esm import NumpyESM
+from s2p.language.sequences import predict_residues
 
 NAME = "esm2_t6_8M_UR50D"
 SEQUENCES = ["MKWVHFAAGILPTRSNQDEYC", "ACDEFGHIKLMNPQRSTVWY"]
@@ -90,6 +92,30 @@ def test_an_adapter_of_a_shipped_checkpoint(tmp_path: Path) -> None:
     loaded = load_checkpoint(path)
     np.testing.assert_allclose(scores(loaded.model), scores(model), atol=1e-5)
     assert np.abs(scores(loaded.model) - plain).max() > 1e-3 and header_of(path)["adapter"]["base"] == DEFAULT_MODEL  # type: ignore[index]
+    ours = load_checkpoint(path, device=None).model
+    assert isinstance(ours, NumpyESM)
+    np.testing.assert_allclose(scores(ours), scores(model), atol=1e-4)
+    with torch.no_grad():
+        next(p for name, p in model.backbone.named_parameters() if name.endswith("base.weight")).add_(1)  # type: ignore[union-attr]
+    save_checkpoint(checkpoint(model), path)
+    for device in ("cpu", None):
+        with pytest.raises(WeightsError, match=rf"is an adapter of {DEFAULT_MODEL} with the SHA-256 .* --backbone FILE$"):
+            load_checkpoint(path, device=device)
+
+
+def test_numpy_is_for_the_small_model_with_its_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Others are modules of PyTorch, also where NumPy would do."""
+    monkeypatch.setenv("S2P_WEIGHTS", str(tmp_path))
+    model = adapted()
+    write_base(model, tmp_path / f"{NAME}.safetensors")
+    save_checkpoint(checkpoint(model), tmp_path / "adapter.safetensors")
+    save_checkpoint(checkpoint(ResidueModel("esm2_t12_35M_UR50D")), tmp_path / "larger.safetensors")
+    for name in ("adapter", "larger"):
+        assert isinstance(load_checkpoint(tmp_path / f"{name}.safetensors", device=None).model, ResidueModel)
+    whole = load_checkpoint(DEFAULT_MODEL, device=None)
+    assert isinstance(whole.model, NumpyESM) and whole.surface is not None
+    save_checkpoint(whole, tmp_path / "again.safetensors")
+    np.testing.assert_array_equal(scores(load_checkpoint(tmp_path / "again.safetensors", device=None).model), scores(whole.model))
 
 
 def test_wrong_and_missing_bases_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -121,6 +147,11 @@ def test_a_damaged_adapter_is_refused(tmp_path: Path) -> None:
     save_file(arrays, path, metadata={"s2p": json.dumps(header_of(path))})
     with pytest.raises(WeightsError, match="damaged, 1 arrays are missing"):
         load_checkpoint(path, backbone=base)
+    header, sha256 = header_of(path), base_checksum(load_checkpoint(DEFAULT_MODEL).model.backbone)
+    header["adapter"] |= {"base": DEFAULT_MODEL, "sha256": sha256}  # type: ignore[operator]
+    save_file(arrays, path, metadata={"s2p": json.dumps(header)})
+    with pytest.raises(WeightsError, match="damaged, 1 arrays are missing"):
+        load_checkpoint(path, device=None)
 
 
 def test_the_surface_network_goes_with_the_embeddings_that_it_learned_from(

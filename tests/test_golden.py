@@ -23,6 +23,7 @@ from s2p.prediction import Pocket
 from s2p.residues import Smoother, candidates, smooth, smoother_logits
 from s2p.structure.reading import Structure, read_structure
 from s2p.surface.points import surface_points
+from s2p.training.smoother import SmootherModule
 
 ARCHIVE = Path(__file__).resolve().parents[2] / "shared" / "golden" / "golden.tar.xz"
 pytestmark = pytest.mark.skipif(not ARCHIVE.is_file(), reason="the golden files are not here")
@@ -70,14 +71,14 @@ def load(golden: Path, name: str) -> Any:
 @pytest.fixture(scope="session")
 def classifier() -> Smoother:
     draw = np.random.default_rng(7)
-    smoother = Smoother(2560, 2048)
+    smoother = SmootherModule(2560, 2048)
     scales = [(2 / 5120) ** 0.5, 0.05, (2 / 2048) ** 0.5, 0.05, 3 * (1 / 2048) ** 0.5]
     with torch.no_grad():
         for parameter, scale in zip(smoother.parameters(), scales, strict=False):
             values = draw.standard_normal(tuple(parameter.shape), dtype=np.float32) * np.float32(scale)
             parameter.copy_(torch.from_numpy(values))
         list(smoother.parameters())[-1].fill_(-6.0)
-    return smoother
+    return smoother.learned()
 
 
 def chain_of(golden: Path, case: Any) -> Structure:

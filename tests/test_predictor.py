@@ -25,7 +25,7 @@ from s2p.errors import ConfigError, S2PError, WeightsError
 from s2p.evaluation.compare import evaluate_complex
 from s2p.evaluation.config import BenchmarkConfig
 from s2p.evaluation.intervals import summarise
-from s2p.language.esm import predict_residues
+from s2p.language.sequences import predict_residues
 from s2p.models.kalasanty.config import KalasantyConfig, KalasantyPocketConfig
 from s2p.models.kalasanty.network import Kalasanty
 from s2p.models.kalasanty.predictor import KalasantyCheckpoint, KalasantyPredictor
@@ -363,8 +363,13 @@ def test_file_formats_of_one_entry_agree(predictor: Seq2Pocket, examples: Path, 
 
 def test_checkpoint_round_trip(predictor: Seq2Pocket, structure: Structure, tmp_path: Path) -> None:
     save_checkpoint(replace(predictor.checkpoint, name="copy"), tmp_path / "copy.safetensors")
-    copy = Seq2Pocket(load_checkpoint(tmp_path / "copy.safetensors"))
-    np.testing.assert_array_equal(copy.predict(structure).probabilities, predictor.predict(structure).probabilities)
+    copy, module = (
+        Seq2Pocket.load(tmp_path / "copy.safetensors", device="cpu"),
+        Seq2Pocket(load_checkpoint(tmp_path / "copy.safetensors")),
+    )
+    expected = predictor.predict(structure).probabilities
+    np.testing.assert_array_equal(copy.predict(structure).probabilities, expected)
+    np.testing.assert_allclose(module.predict(structure).probabilities, expected, atol=1e-4)
     assert copy.name == "copy"
     assert (tmp_path / "copy.json").is_file()
     assert (tmp_path / "copy.safetensors").stat().st_mode & 0o044

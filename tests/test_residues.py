@@ -8,7 +8,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from s2p.errors import WeightsError
 from s2p.residues import Smoother, candidates, smooth, smoother_logits
+from s2p.training.smoother import SmootherModule
 
 
 def by_loops(ca, positive, embeddings, radius):
@@ -40,20 +42,32 @@ def test_radius_is_strict() -> None:
     assert index.tolist() == [2]
 
 
-def test_dropout_is_off_even_in_train_mode() -> None:
+@pytest.mark.parametrize("n", [0, 1, 50, 5000])
+def test_a_smoother_does_what_the_module_learned(n: int) -> None:
+    """Without dropout, whatever the mode of the module."""
     torch.manual_seed(0)
-    smoother = Smoother(4, 16, 0.5).train()
-    x = np.random.default_rng(0).normal(size=(50, 8)).astype(np.float32)
-    np.testing.assert_array_equal(smoother_logits(smoother, x), smoother_logits(smoother, x))
+    module = SmootherModule(4, 16, 0.5).train()
+    x = np.random.default_rng(0).normal(size=(n, 8)).astype(np.float32)
+    found = smoother_logits(module.learned(), x)
+    with torch.no_grad():
+        np.testing.assert_allclose(found, module.eval()(torch.from_numpy(x)).numpy(), atol=1e-5)
+
+
+def test_arrays_of_no_smoother_are_told() -> None:
+    arrays = dict(SmootherModule(4, 16).learned().arrays)
+    with pytest.raises(WeightsError, match=r"the smoother is damaged \('layers.3.bias'\)"):
+        Smoother({key: value for key, value in arrays.items() if key != "layers.3.bias"})
+    for changed in ({"layers.6.weight": np.zeros((2, 16))}, {"layers.9.bias": np.zeros(1)}):
+        with pytest.raises(WeightsError, match="the smoother is damaged"):
+            Smoother(arrays | changed)
 
 
 def test_all_candidates_see_the_same_positives() -> None:
     """A chain of residues 10 Å apart with a classifier that always says yes: only the direct neighbours are added."""
-    smoother = Smoother(2, 4, 0.0)
-    with torch.no_grad():
-        for parameter in smoother.parameters():
-            parameter.zero_()
-        list(smoother.parameters())[-1].fill_(5.0)
+    smoother = SmootherModule(2, 4).learned()
+    for array in smoother.arrays.values():
+        array[:] = 0
+    smoother.arrays["layers.6.bias"][:] = 5
     ca = np.stack([np.arange(6) * 10.0, np.zeros(6), np.zeros(6)], axis=1).astype(np.float32)
     added = smooth(smoother, ca, np.array([True] + [False] * 5), np.ones((6, 2), np.float32))
     assert np.flatnonzero(added).tolist() == [1]
@@ -63,7 +77,7 @@ def test_all_candidates_see_the_same_positives() -> None:
 def test_smoothing_takes_the_shortcut_to_the_same_logits(share: float) -> None:
     """Applying half of the first layer to the predicted residues, then averaging, is averaging, then applying it."""
     torch.manual_seed(1)
-    smoother = Smoother(8, 32, 0.5).train()
+    smoother = SmootherModule(8, 32).learned()
     draw = np.random.default_rng(0)
     ca = draw.uniform(0, 60, (400, 3)).astype(np.float32)
     positive = draw.random(400) < share
@@ -80,7 +94,7 @@ def test_smoothing_takes_the_shortcut_to_the_same_logits(share: float) -> None:
 
 
 def test_nothing_or_everything_positive_adds_nothing() -> None:
-    smoother = Smoother(2, 4)
+    smoother = SmootherModule(2, 4).learned()
     ca, embeddings = np.zeros((3, 3), np.float32), np.ones((3, 2), np.float32)
     for value in (False, True):
         assert not smooth(smoother, ca, np.full(3, value), embeddings).any()

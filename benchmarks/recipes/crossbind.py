@@ -44,7 +44,8 @@ from s2p.datasets.splits import homologous, search_method
 from s2p.evaluation.guard import CARD_KEY, trained_on, training_sketch
 from s2p.evaluation.residues import auprc_trapezoid, best_threshold, f1
 from s2p.io.weights import read_weights, write_weights
-from s2p.language.esm import ResidueModel, predict_residues
+from s2p.language.esm import ResidueModel
+from s2p.language.sequences import predict_residues
 from s2p.models.crossbind.config import CrossBindFilterConfig
 from s2p.models.crossbind.filter import filter_probabilities, log_propensities, sequence_neighbours
 from s2p.models.crossbind.predictor import FOREIGN, FORMAT, CrossBindCheckpoint, base_model, load_crossbind

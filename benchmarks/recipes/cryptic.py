@@ -36,7 +36,8 @@ from s2p.evaluation.intervals import Summary, bootstrap
 from s2p.evaluation.residues import auprc_trapezoid, best_mcc_threshold, f1, matthews, roc_auc
 from s2p.io.files import read_text, sha256_file, write_text
 from s2p.language.cache import embed_residues
-from s2p.language.esm import ResidueModel, load_backbone, predict_residues
+from s2p.language.esm import ResidueModel, load_backbone
+from s2p.language.sequences import predict_residues
 from s2p.prediction import sigmoid
 from s2p.training.config import FinetuneConfig
 from s2p.training.finetuning import finetune

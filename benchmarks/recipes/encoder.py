@@ -18,7 +18,8 @@ from benchmarks.command import reported
 from s2p.checkpoint import load_checkpoint
 from s2p.config import DEFAULT_MODEL
 from s2p.io.weights import write_weights
-from s2p.language.esm import encode, load_backbone, tokenize
+from s2p.language.esm import encode, load_backbone
+from s2p.language.sequences import tokenize
 from s2p.models.encoder import BACKBONE, FORMAT, LEVELS, encoder_digest, restore_encoder
 
 __all__ = ["encoder_difference", "save_encoder"]

@@ -17,8 +17,9 @@ from s2p.datasets.labelled import LabelledChain
 from s2p.datasets.splits import cluster, drawn
 from s2p.errors import S2PError
 from s2p.evaluation.intervals import Summary, bootstrap, bootstrap_mean
-from s2p.language.esm import DEFAULT_HEADS, ResidueModel
+from s2p.language.esm import ResidueModel
 from s2p.language.lora import merge_lora
+from s2p.language.sequences import DEFAULT_HEADS
 from s2p.models.crossbind.filter import LETTERS
 from s2p.models.crossbind.sequence import DOWN, HEAD, UP, fresh_model
 from s2p.training.batches import ChainsByHead

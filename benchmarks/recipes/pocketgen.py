@@ -41,7 +41,8 @@ from s2p.evaluation.intervals import Summary, bootstrap_mean, bootstrap_ratio
 from s2p.evaluation.provenance import provenance
 from s2p.io.files import make_folder
 from s2p.io.runtime import progress_bar
-from s2p.language.esm import BACKBONES, load_backbone
+from s2p.language.esm import load_backbone
+from s2p.language.sequences import BACKBONES
 from s2p.models.encoder import BACKBONE, start_encoder
 from s2p.models.pocketgen.checkpoint import PocketGenCheckpoint, load_pocketgen
 from s2p.models.pocketgen.config import DesignConfig, PocketConfig, PocketGenConfig

@@ -39,7 +39,8 @@ from s2p.io.files import sha256_file, write_text
 from s2p.io.runtime import pick_device, progress_bar
 from s2p.io.weights import weights_path
 from s2p.language.cache import embed_residues
-from s2p.language.esm import BACKBONES, ResidueModel, load_backbone
+from s2p.language.esm import ResidueModel, load_backbone
+from s2p.language.sequences import BACKBONES
 from s2p.prediction import sigmoid
 from s2p.predictor import ResidueScores, Seq2Pocket
 from s2p.structure.alignment import align, labels_on_chain

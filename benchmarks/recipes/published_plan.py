@@ -9,7 +9,7 @@ from pathlib import Path
 from benchmarks.gpus import GPUS, UTILISATION, embedding_hours, finetuning_hours, smoother_hours
 from s2p.datasets.labelled import LabelledChain
 from s2p.errors import S2PError
-from s2p.language.esm import BACKBONES
+from s2p.language.sequences import BACKBONES
 from s2p.structure.reading import SUFFIXES
 from s2p.training.batches import plan as batch_plan
 from s2p.training.config import FinetuneConfig, SmootherTrainConfig

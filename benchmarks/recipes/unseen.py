@@ -11,7 +11,8 @@ from benchmarks.recipes.data import MIN_CHAIN, Data, Site
 from s2p.datasets.labelled import LabelledChain
 from s2p.datasets.splits import homologous
 from s2p.io.runtime import progress_bar
-from s2p.language.esm import ResidueModel, predict_residues
+from s2p.language.esm import ResidueModel
+from s2p.language.sequences import predict_residues
 from s2p.models.encoder import BACKBONE
 from s2p.structure.alignment import labels_on_chain
 from s2p.structure.reading import Structure

@@ -32,7 +32,8 @@ from s2p.evaluation.intervals import bootstrap, paired_difference
 from s2p.evaluation.residues import auprc_trapezoid, best_threshold, f1, roc_auc
 from s2p.io.files import make_folder, write_text
 from s2p.io.runtime import progress_bar
-from s2p.language.esm import ResidueModel, load_backbone, predict_residues
+from s2p.language.esm import ResidueModel, load_backbone
+from s2p.language.sequences import predict_residues
 from s2p.models.crossbind.cloud import cloud_of
 from s2p.models.crossbind.config import CrossBindConfig
 from s2p.models.crossbind.network import CrossBind, residue_logits

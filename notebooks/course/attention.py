@@ -17,7 +17,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from s2p.config import Checked, Count, Natural, Positive
 from s2p.errors import S2PError
-from s2p.language.esm import ResidueModel, tokenize
+from s2p.language.esm import ResidueModel
+from s2p.language.sequences import tokenize
 
 __all__ = ["AttentionConfig", "Inside", "best_heads", "contact_evidence", "contact_precision", "look_inside", "true_contacts"]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 from s2p.checkpoint import FORMAT
@@ -11,9 +12,8 @@ from s2p.config import DEFAULT_MODEL
 from s2p.errors import S2PError
 from s2p.io.runtime import in_colab
 from s2p.io.weights import SHIPPED
-from s2p.language.esm import BACKBONES
+from s2p.language.sequences import BACKBONES, parameter_count
 from s2p.training.config import FinetuneConfig
-from s2p.training.memory import estimate_memory, parameter_count
 
 __all__ = ["choose_backbone", "choose_model", "gpu_memory", "gpu_sentence", "memory_table", "output_folder"]
 
@@ -24,7 +24,9 @@ CHECKED = "Estimated by counting, which was checked on the CPU only."
 
 
 def gpu_memory() -> int:
-    """Bytes of the first GPU; 0 where there is none."""
+    """Bytes of the first GPU that PyTorch finds; 0 where there is none."""
+    if find_spec("torch") is None:
+        return 0
     import torch
 
     return int(torch.cuda.get_device_properties(0).total_memory) if torch.cuda.is_available() else 0
@@ -32,9 +34,9 @@ def gpu_memory() -> int:
 
 def gpu_sentence() -> str:
     """Whether there is a GPU, and what to do if not."""
-    import torch
-
     if memory := gpu_memory():
+        import torch
+
         return f"GPU: {torch.cuda.get_device_name(0)}, {memory / 1e9:.0f} GB."
     how = "choose Runtime > Change runtime type > T4 GPU and run from the top" if in_colab() else "run on a machine with CUDA"
     return f"This runtime has no GPU: everything works with the smallest model, and larger ones would take hours. For one, {how}."
@@ -54,6 +56,8 @@ def choose_model(memory: int) -> str:
 
 def choose_backbone(memory: int, config: FinetuneConfig) -> str:
     """The largest ESM-2 that ``config`` can train in ``memory`` (bytes), estimated; without a GPU the smallest."""
+    from s2p.training.memory import estimate_memory  # needs PyTorch, which much of the course does without
+
     tokens = config.max_residues + 2  # a batch too large for the device is halved until it is one chain
     fits = [name for name in BACKBONES if estimate_memory(name, config, tokens).total <= ROOM * memory]
     return fits[-1] if fits else next(iter(BACKBONES))
@@ -64,6 +68,8 @@ def memory_table(sizes: Sequence[str]) -> str:
 
     A sentence below the table says how far the estimates were checked.
     """
+    from s2p.training.memory import estimate_memory
+
     ways = {
         "full": FinetuneConfig(),
         "full, 8-bit": FinetuneConfig(eight_bit=True),

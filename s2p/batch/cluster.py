@@ -156,19 +156,22 @@ def _sees(path: Path) -> bool:
 # ------------------------------------------------------------------------------------------------ in the worker
 
 _turn = threading.Lock()
-"""One task at a time in a process, which then has all its threads: PyTorch is no faster with two tasks side by side."""
+"""One task at a time in a process, which then has all its threads: matrix products are no faster with two tasks side by side."""
 _held: dict[str, list[Any]] = {}
 """The predictor of the present batch."""
 
 
 def _run_task(task: Task, options: BatchOptions) -> list[tuple[int, Row]]:
     from distributed import get_worker
+    from threadpoolctl import threadpool_limits
 
     with _turn:
         key = options.settings()
         if key not in _held:
             _held.clear()
             _held[key] = []
+        threads = max(1, get_worker().state.nthreads)
+        threadpool_limits(threads)
         if torch := sys.modules.get("torch"):
-            torch.set_num_threads(max(1, get_worker().state.nthreads))
+            torch.set_num_threads(threads)
         return run_task(_held[key], task, options)

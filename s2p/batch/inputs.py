@@ -121,7 +121,7 @@ class BatchOptions:
 
 
 def load_predictor(model: str, backbone: str | None, device: str, method: str | None = None) -> Any:
-    """:func:`s2p.load`; PyTorch is imported here and not before. :class:`S2PError` for a method that the model does not have."""
+    """:func:`s2p.load`; models are imported here and not before. :class:`S2PError` for a method that the model does not have."""
     from s2p.predictor import load
 
     found = load(model, backbone=backbone, device=device)

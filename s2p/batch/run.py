@@ -28,7 +28,7 @@ from s2p.structure.reading import Structure, read_structure
 
 if TYPE_CHECKING:
     from s2p.batch.journal import Finished
-    from s2p.language.esm import LanguageOutput
+    from s2p.language.sequences import LanguageOutput
 
 __all__ = [
     "SUMMARY_COLUMNS",

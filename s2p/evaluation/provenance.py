@@ -17,8 +17,8 @@ PACKAGES = ("torch", "numpy", "scipy", "scikit-learn", "numba", "gemmi", "fair-e
 
 
 def provenance() -> dict[str, Any]:
-    """Date (UTC), versions of Python and the packages that matter for figures, and the machine, but not its name."""
-    packages = {name: metadata.version(name) for name in PACKAGES}
+    """Date (UTC), versions of Python and the packages here that matter for figures, and the machine, but not its name."""
+    packages = {name: metadata.version(name) for name in PACKAGES if any(metadata.distributions(name=name))}
     return {
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
         "versions": {"s2p": __version__, "python": platform.python_version(), **packages},

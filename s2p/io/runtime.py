@@ -8,6 +8,7 @@ and on clusters. ``NUMBA_CACHE_DIR`` names another place; without it they go int
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import logging
 import os
 import re
@@ -16,39 +17,70 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Sized
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numba
 from numba.core import dispatcher, event
 
-from s2p.errors import S2PError
+from s2p.errors import S2PError, pytorch_wanted
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["announcing", "in_colab", "measure", "numba", "peak_megabytes", "pick_device", "progress_bar", "watched"]
+__all__ = [
+    "announcing",
+    "device_name",
+    "in_colab",
+    "measure",
+    "numba",
+    "peak_megabytes",
+    "pick_device",
+    "progress_bar",
+    "watched",
+]
 
 T = TypeVar("T")
 
 
-def pick_device(wanted: str = "auto") -> torch.device:
-    """``auto`` takes the GPU where there is one.
+def device_name(wanted: str = "auto") -> str:
+    """``cpu``, or ``cuda`` or ``cuda:N`` where PyTorch finds such a GPU; ``auto`` takes the GPU where there is one.
+
+    PyTorch takes a second or more to import, so it is asked only where it and fair-esm are installed and a GPU's driver is there.
 
     Raises
     ------
     S2PError
         If there is no such device here.
     """
-    import torch
-
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", wanted):
         raise S2PError(f"there is no device {wanted!r}; use auto, cpu or cuda")
-    if wanted == "auto":
-        wanted = "cuda" if torch.cuda.is_available() else "cpu"
-    if wanted.startswith("cuda") and not torch.cuda.is_available():
+    if wanted == "cpu" or (wanted == "auto" and not (_driver() and find_spec("torch") and find_spec("esm"))):
+        return "cpu"
+    with pytorch_wanted():
+        import torch
+
+    there = torch.cuda.is_available()
+    if wanted != "auto" and not there:
         raise S2PError("no CUDA device was found; use --device cpu, or in Colab choose Runtime > Change runtime type > GPU")
-    return torch.device(wanted)
+    return wanted.replace("auto", "cuda" if there else "cpu")
+
+
+def _driver() -> bool:
+    """Whether there is the library through which CUDA programs find a GPU, or the device of AMD's counterpart."""
+    try:
+        return bool(ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"))
+    except OSError:
+        return os.path.exists("/dev/kfd")
+
+
+def pick_device(wanted: str = "auto") -> torch.device:
+    """:func:`device_name` as PyTorch has it."""
+    with pytorch_wanted():
+        import torch
+
+    return torch.device(device_name(wanted))
 
 
 def in_colab() -> bool:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from s2p.errors import WeightsError
 from s2p.io.files import replacing, sha256_of, write_text, writing_error
@@ -16,7 +18,20 @@ from s2p.io.files import replacing, sha256_of, write_text, writing_error
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-__all__ = ["SHIPPED", "SURFACE", "checksum", "digest", "fill", "find_weights", "read_weights", "weights_path", "write_weights"]
+    Values = Tensor | NDArray[Any]
+
+__all__ = [
+    "SHIPPED",
+    "SURFACE",
+    "checksum",
+    "digest",
+    "fill",
+    "find_weights",
+    "read_arrays",
+    "read_weights",
+    "weights_path",
+    "write_weights",
+]
 
 SHIPPED = Path(__file__).parents[1] / "checkpoints"
 SURFACE = SHIPPED / "surface.safetensors"
@@ -25,17 +40,23 @@ SUMS = SHIPPED / "SHA256SUMS"
 """A line for each shipped checkpoint without a checksum of its own: SHA-256 of header and arrays, of the header, and the file."""
 
 
-def digest(arrays: Iterable[Tensor], *, half: bool = True) -> str:
+def digest(arrays: Iterable[Values], *, half: bool = True) -> str:
     """A hash of the first 64 numbers of each array, at no cost: tells the weights that a model builds on from others.
 
     In fp16 by default, so that weights are known again after they were stored so; without ``half`` in fp32, which any training
     changes.
     """
-    kept = (value.flatten()[:64] for value in arrays)
-    return sha256_of((x.half() if half else x.float()).cpu().numpy().tobytes() for x in kept)
+    return sha256_of(_array(value.flatten()[:64]).astype(np.float16 if half else np.float32).tobytes() for value in arrays)
 
 
-def write_weights(path: Path, arrays: Mapping[str, Tensor], header: Mapping[str, Any], card: Mapping[str, Any]) -> None:
+def _array(value: Values) -> NDArray[Any]:
+    """An array, or what a tensor holds, without a copy where it is in this processor's memory."""
+    return value if isinstance(value, np.ndarray) else value.detach().cpu().numpy()
+
+
+def write_weights(
+    path: Path, arrays: Mapping[str, Values], header: Mapping[str, Any], card: Mapping[str, Any], *, half: bool = False
+) -> None:
     """Write ``path`` and the card beside it; each is either the whole new file or as it was before, with a :class:`S2PError`.
 
     Parameters
@@ -44,12 +65,16 @@ def write_weights(path: Path, arrays: Mapping[str, Tensor], header: Mapping[str,
         What a program needs to make the model; ``format`` says of which kind it is.
     card
         Where the model is from; stored under ``card`` of the header, and together with it in the file beside.
+    half
+        Store floating-point numbers in fp16.
     """
     from safetensors import SafetensorError
-    from safetensors.torch import save_file
+    from safetensors.numpy import save_file
 
     text = json.dumps({**header, "card": dict(card)})
-    own = {key: value.detach().cpu().contiguous().clone() for key, value in arrays.items()}  # no two may share memory
+    own = {key: np.ascontiguousarray(_array(value)) for key, value in arrays.items()}
+    if half:
+        own = {key: value.astype(np.float16) if value.dtype.kind == "f" else value for key, value in own.items()}
     try:
         with replacing(path) as partial:
             save_file(own, partial, metadata={"s2p": text, "sha256": checksum(text, own)})
@@ -78,31 +103,31 @@ def find_weights(model: str | Path, missing: str) -> Path:
     return path
 
 
-def checksum(header: str, arrays: Mapping[str, Tensor]) -> str:
+def checksum(header: str, arrays: Mapping[str, Values]) -> str:
     """SHA-256 of the text of a header and of name, type, shape and bytes of every array."""
-    import torch
 
     def parts() -> Iterator[bytes | memoryview]:
         yield header.encode()
         for key in sorted(arrays):
-            value = arrays[key].detach().cpu().contiguous()  # one at a time
-            yield f"{key} {value.dtype} {tuple(value.shape)}".encode()
-            yield value.flatten().view(torch.uint8).numpy().data
+            value = _array(arrays[key])  # one at a time
+            yield f"{key} torch.{value.dtype} {value.shape}".encode()  # as PyTorch names types: files hold such checksums
+            yield np.ascontiguousarray(value).reshape(-1).view(np.uint8).data
 
     return sha256_of(parts())
 
 
-def read_weights(path: Path, kind: str, foreign: str, *, gaps: tuple[str, ...] = ()) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def read_arrays(
+    path: Path, kind: str, foreign: str, *, gaps: tuple[str, ...] = ()
+) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     """Header, with its card, and the arrays as they are stored, their checksum compared where there is one.
 
     ``gaps``: starts of the names of arrays that are no weights and may hold NaN. :class:`WeightsError` if the file cannot be read
     or is damaged, or its format is not ``kind``; ``foreign`` says what it is not and where such come from.
     """
-    import torch
     from safetensors import SafetensorError, safe_open
 
     try:
-        with safe_open(path, framework="pt") as handle:
+        with safe_open(path, framework="np") as handle:
             metadata = handle.metadata() or {}
             text = metadata.get("s2p", "null")
             header = json.loads(text)
@@ -111,14 +136,22 @@ def read_weights(path: Path, kind: str, foreign: str, *, gaps: tuple[str, ...] =
         raise WeightsError(f"{path}: cannot be read as a checkpoint ({error})") from None
     if not isinstance(header, dict) or header.get("format") != kind:
         raise WeightsError(f"{path}: {foreign}")
-    weights = (value for key, value in arrays.items() if value.is_floating_point() and not key.startswith(gaps))
-    if not all(math.isfinite(value.sum(dtype=torch.float64)) for value in weights):
+    weights = (value for key, value in arrays.items() if value.dtype.kind == "f" and not key.startswith(gaps))
+    if not all(np.isfinite(value.sum(dtype=np.float64)) for value in weights):
         raise WeightsError(f"{path}: the checkpoint's weights are damaged (not a number); download it again")
     expected = metadata.get("sha256") or _shipped_checksum(text)
     # Those of a user may be older than checksums; a shipped one whose header is in no table has a damaged header.
     if checksum(text, arrays) != expected if expected else path.parent == SHIPPED:
         raise WeightsError(f"{path}: the checkpoint's weights are damaged (their checksum is another); download it again")
     return header, arrays
+
+
+def read_weights(path: Path, kind: str, foreign: str, *, gaps: tuple[str, ...] = ()) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """:func:`read_arrays` for a model in PyTorch."""
+    import torch
+
+    header, arrays = read_arrays(path, kind, foreign, gaps=gaps)
+    return header, {key: torch.from_numpy(value) for key, value in arrays.items()}
 
 
 def _shipped_checksum(header: str) -> str | None:

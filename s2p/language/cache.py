@@ -15,7 +15,7 @@ import shutil
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +26,11 @@ from s2p.io.downloads import cache_folder
 from s2p.io.files import make_folder, sha256_of, write_text, writing_error
 from s2p.io.runtime import progress_bar
 from s2p.io.weights import digest
-from s2p.language.esm import LanguageOutput, ResidueModel, predict_residues, token_batches
+from s2p.language.sequences import LanguageOutput, predict_residues, token_batches
+
+if TYPE_CHECKING:
+    from s2p.language.esm import ResidueModel
+    from s2p.language.numpy_esm import NumpyESM
 
 __all__ = ["embed_residues", "model_key"]
 
@@ -34,7 +38,7 @@ INDEX_SECONDS = 30.0
 """The index is renewed this often."""
 
 
-def model_key(model: ResidueModel, windows: WindowConfig | None = None) -> str:
+def model_key(model: ResidueModel | NumpyESM, windows: WindowConfig | None = None) -> str:
     """32 hex digits that differ whenever the stored numbers would.
 
     They follow from the first numbers of each array of the model, which any training changes, the layer, the cutting of long
@@ -42,14 +46,14 @@ def model_key(model: ResidueModel, windows: WindowConfig | None = None) -> str:
     """
     windows = windows or WindowConfig()
     weights = digest((value for _, value in sorted(model.state_dict().items())), half=False)
-    device = next(model.parameters()).device.type
+    device = model.device.partition(":")[0]
     # The last layer, after its norm; stored in half precision.
     facts = [weights, model.name, model.heads, "last", windows.max_residues, windows.overlap, True, device]
     return sha256_of([json.dumps(facts).encode()])[:32]
 
 
 def embed_residues(
-    model: ResidueModel,
+    model: ResidueModel | NumpyESM,
     sequences: Sequence[str],
     folder: str | Path | None = None,
     windows: WindowConfig | None = None,
@@ -57,7 +61,7 @@ def embed_residues(
     note: Callable[[str], None] | None = None,
     quiet: bool = False,
 ) -> list[LanguageOutput]:
-    """:func:`s2p.language.esm.predict_residues` with a memory: chains that the same model has seen are read from disk.
+    """:func:`s2p.language.sequences.predict_residues` with a memory: chains that the same model has seen are read from disk.
 
     ``folder`` is by default ``embeddings`` in :func:`s2p.io.downloads.cache_folder`, and made if need be; ``note`` is
     called with a sentence for every file that cannot be read, whose chains are computed again.
@@ -74,7 +78,7 @@ def embed_residues(
     """
     windows = windows or WindowConfig()
     home = (cache_folder() / "embeddings" if folder is None else Path(folder)) / model_key(model, windows)
-    row = np.dtype([("logit", "<f4"), ("embedding", "<f2", (model.head.in_features,))])
+    row = np.dtype([("logit", "<f4"), ("embedding", "<f2", (model.width,))])
     names = {sequence: sha256_of([sequence.encode()]) for sequence in dict.fromkeys(sequences)}
     found = _read(home, row, set(names.values()), note)
     missing = [sequence for sequence, name in names.items() if len(found.get(name, ())) != len(sequence)]
@@ -102,7 +106,7 @@ def _read(home: Path, row: np.dtype[Any], wanted: set[str], note: Callable[[str]
 
 
 def _compute(
-    model: ResidueModel,
+    model: ResidueModel | NumpyESM,
     sequences: Sequence[str],
     names: Sequence[str],
     home: Path,

@@ -1,4 +1,4 @@
-"""ESM-2 backbones: weights, tokens, windows for long chains, and one pass that gives embeddings and logits.
+"""ESM-2 backbones: weights, and one pass that gives embeddings and logits.
 
 The network is fair-esm's; only its attention is called through ``scaled_dot_product_attention``, which gives the same
 numbers faster (see :func:`encode`).
@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -21,39 +20,20 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.checkpoint import checkpoint
 
-from s2p.config import WindowConfig
 from s2p.errors import WeightsError
+from s2p.language.sequences import BACKBONES, DEFAULT_HEADS, PAD, LanguageOutput, backbone_size
 
 __all__ = [
-    "BACKBONES",
-    "LanguageOutput",
     "ResidueModel",
     "build_backbone",
     "encode",
     "encode_layer",
     "find_weights",
     "load_backbone",
-    "predict_residues",
-    "token_batches",
-    "tokenize",
 ]
 
-BACKBONES: dict[str, tuple[int, int, int]] = {
-    "esm2_t6_8M_UR50D": (6, 320, 20),
-    "esm2_t12_35M_UR50D": (12, 480, 20),
-    "esm2_t30_150M_UR50D": (30, 640, 20),
-    "esm2_t33_650M_UR50D": (33, 1280, 20),
-    "esm2_t36_3B_UR50D": (36, 2560, 40),
-    "esm2_t48_15B_UR50D": (48, 5120, 40),
-}
-"""Name -> (layers, embedding width, attention heads)."""
 WEIGHTS_URL = "https://dl.fbaipublicfiles.com/fair-esm/models/{name}.pt"
 MAX_WEIGHTS_BYTES = 64 << 30
-CLS, PAD, EOS = 0, 1, 2
-LanguageOutput = tuple[NDArray[np.float32], ...]
-"""Of one chain: (n,) logits and (n, d) embeddings; of two models, the same of the second after those of the first."""
-DEFAULT_HEADS = ("general",)
-"""Kinds of binding site a model knows unless told otherwise."""
 
 
 def _alphabet() -> Any:
@@ -62,29 +42,11 @@ def _alphabet() -> Any:
     return Alphabet.from_architecture("ESM-1b")
 
 
-@lru_cache(maxsize=1)
-def _token_table() -> NDArray[np.int64]:
-    """(256,) token of every byte; letters the alphabet lacks become X."""
-    tokens = _alphabet().tok_to_idx
-    table = np.full(256, tokens["X"], dtype=np.int64)
-    for letter in "ACDEFGHIKLMNPQRSTVWYXBUZO":
-        table[ord(letter)] = tokens[letter]
-    return table
-
-
-def tokenize(sequence: str) -> NDArray[np.int64]:
-    """(n + 2,) token ids with the begin and end tokens around the residues."""
-    residues = _token_table()[np.frombuffer(sequence.encode("ascii", "replace"), dtype=np.uint8)]
-    return np.concatenate([[CLS], residues, [EOS]])
-
-
 def build_backbone(name: str) -> nn.Module:
     """An ESM-2 of the given fair-esm name with random weights, without the heads of pre-training, which nothing here reads."""
-    if name not in BACKBONES:
-        raise WeightsError(f"there is no ESM-2 called {name!r}; the names are {', '.join(BACKBONES)}")
+    layers, width, heads = backbone_size(name)
     from esm.model.esm2 import ESM2
 
-    layers, width, heads = BACKBONES[name]
     model: nn.Module = ESM2(num_layers=layers, embed_dim=width, attention_heads=heads, alphabet=_alphabet(), token_dropout=True)
     model.lm_head = model.contact_head = nn.Identity()
     return model
@@ -174,9 +136,32 @@ class ResidueModel(nn.Module):
         """Of those weights, where the updates are folded into them, or all of them were trained since."""
         self.backbone = build_backbone(name)
         self.dropout = nn.Dropout(dropout)
-        width = BACKBONES[name][1]
-        self.head = nn.Linear(width, 1)
-        self.other_heads = nn.ModuleDict({head: nn.Linear(width, 1) for head in self.heads[1:]})
+        self.head = nn.Linear(self.width, 1)
+        self.other_heads = nn.ModuleDict({head: nn.Linear(self.width, 1) for head in self.heads[1:]})
+
+    @property
+    def width(self) -> int:
+        """Numbers in the embedding of a residue."""
+        return BACKBONES[self.name][1]
+
+    @property
+    def device(self) -> str:
+        """Where the weights are: ``cpu``, ``cuda:0``."""
+        return str(self.head.weight.device)
+
+    @torch.no_grad()
+    def read(self, batch: Sequence[NDArray[np.int64]], head: str) -> Iterator[LanguageOutput]:
+        """Logits of a head and embeddings of a batch of (n + 2,) tokens, padded to one length; on CUDA computed in bfloat16."""
+        self.eval()
+        tokens = pad_sequence([torch.from_numpy(x) for x in batch], True, PAD).to(self.device)
+        with torch.autocast(tokens.device.type, dtype=torch.bfloat16, enabled=tokens.is_cuda):
+            logits, hidden = (x.float().cpu().numpy() for x in self(tokens, head))
+        return zip(logits, hidden, strict=True)
+
+    def linear_head(self, head: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """(d,) weights and (1,) bias of one head."""
+        weight, bias = (x.detach().float().cpu().numpy() for x in self.named_head(head).parameters())
+        return weight[0], bias
 
     def named_head(self, head: str) -> nn.Module:
         """The linear map of one kind of site; :class:`WeightsError` if the model has none."""
@@ -189,71 +174,6 @@ class ResidueModel(nn.Module):
         hidden = encode(self.backbone, tokens, checkpointing=self.checkpointing)
         logits: Tensor = self.named_head(head or self.heads[0])(self.dropout(hidden)).squeeze(-1)
         return logits, hidden
-
-
-def _windows(lengths: Sequence[int], config: WindowConfig) -> list[tuple[int, int, int, int, int]]:
-    """(chain, start, end, first, last) of windows that cover every chain, and of the part of each whose values are taken.
-
-    Neighbouring windows share out what they have in common at its middle.
-    """
-    size, overlap = config.max_residues, config.overlap
-    windows = []
-    for chain, n in enumerate(lengths):
-        for start in range(0, max(n - overlap, 1), size - overlap):
-            end = min(start + size, n)
-            first = start + (overlap + 1) // 2 if start else 0
-            windows.append((chain, start, end, first, n if end == n else end - overlap // 2))
-    return windows
-
-
-def token_batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
-    """Indices in batches of similar length whose padded size stays within ``budget`` tokens, longest first."""
-    batch: list[int] = []
-    for k in sorted(range(len(lengths)), key=lambda k: -lengths[k]):
-        if batch and (len(batch) + 1) * (lengths[batch[0]] + 2) > budget:
-            yield batch
-            batch = []
-        batch.append(k)
-    if batch:
-        yield batch
-
-
-def predict_residues(
-    model: ResidueModel, sequences: Sequence[str], config: WindowConfig | None = None, *, head: str | None = None
-) -> list[LanguageOutput]:
-    """Logits and embeddings of every residue of every chain, in one pass of the language model.
-
-    Chains longer than ``config.max_residues`` are cut into overlapping windows and each residue is taken from the
-    window in which it is most central.
-
-    Parameters
-    ----------
-    sequences
-        One-letter sequences.
-    head
-        Kind of site, one of ``model.heads``; default the first.
-
-    Returns
-    -------
-    Per chain (n,) logits and (n, d) embeddings, float32.
-    """
-    config = config or WindowConfig()
-    device = next(model.parameters()).device
-    width = model.head.in_features
-    lengths = [len(s) for s in sequences]
-    out: list[LanguageOutput] = [(np.zeros(n, np.float32), np.zeros((n, width), np.float32)) for n in lengths]
-    windows = _windows(lengths, config)
-    model.eval()
-    half = torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda")
-    with torch.no_grad(), half:
-        for batch in token_batches([end - start for _, start, end, *_ in windows], config.token_budget):
-            parts = [windows[k] for k in batch]
-            tokens = [torch.from_numpy(tokenize(sequences[chain][start:end])) for chain, start, end, *_ in parts]
-            found = (x.float().cpu().numpy() for x in model(pad_sequence(tokens, True, PAD).to(device), head))
-            for logits, hidden, (chain, start, _, first, last) in zip(*found, parts, strict=True):
-                inside = slice(1 + first - start, 1 + last - start)
-                out[chain][0][first:last], out[chain][1][first:last] = logits[inside], hidden[inside]
-    return out
 
 
 def load_backbone(name: str, weights: str | Path | None = None, *, download: bool = True) -> nn.Module:

@@ -9,5 +9,6 @@ from .known_sites import smoothing_examples as smoothing_examples
 from .loop import Loop as Loop
 from .loop import Stage as Stage
 from .memory import estimate_memory as estimate_memory
+from .smoother import SmootherModule as SmootherModule
 from .smoother import train_smoother as train_smoother
 from .smoother import training_pairs as training_pairs

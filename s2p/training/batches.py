@@ -13,7 +13,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from s2p.datasets.labelled import LabelledChain
 from s2p.errors import S2PError
-from s2p.language.esm import PAD, token_batches, tokenize
+from s2p.language.sequences import PAD, token_batches, tokenize
 from s2p.training.config import FinetuneConfig
 from s2p.training.state import fingerprint_of
 

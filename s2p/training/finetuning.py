@@ -18,8 +18,9 @@ from torch import Tensor, nn
 from s2p.datasets.labelled import LabelledChain
 from s2p.errors import S2PError
 from s2p.evaluation.residues import auprc_trapezoid
-from s2p.language.esm import ResidueModel, predict_residues
+from s2p.language.esm import ResidueModel
 from s2p.language.lora import add_lora, base_checksum, lora_parameters, lora_updates, merge_lora, remove_lora
+from s2p.language.sequences import predict_residues
 from s2p.training.batches import ChainsByHead, balanced_weight, by_head, fingerprint, padded, parts, plan
 from s2p.training.config import FinetuneConfig
 from s2p.training.curves import learning_curves

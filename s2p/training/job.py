@@ -24,8 +24,9 @@ from s2p.evaluation.residues import auprc_trapezoid, best_mcc_threshold
 from s2p.io.files import make_folder, sha256_file, sha256_of
 from s2p.io.runtime import pick_device
 from s2p.io.weights import SHIPPED, weights_path
-from s2p.language.esm import BACKBONES, DEFAULT_HEADS, ResidueModel, find_weights, load_backbone
+from s2p.language.esm import ResidueModel, find_weights, load_backbone
 from s2p.language.lora import merge_lora
+from s2p.language.sequences import BACKBONES, DEFAULT_HEADS
 from s2p.prediction import sigmoid
 from s2p.training.batches import fingerprint, plan
 from s2p.training.config import FinetuneConfig

@@ -15,7 +15,8 @@ from s2p.errors import S2PError
 from s2p.evaluation.cases import Case, complex_case, labelled_cases
 from s2p.io.runtime import progress_bar
 from s2p.language.cache import embed_residues
-from s2p.language.esm import LanguageOutput, ResidueModel
+from s2p.language.esm import ResidueModel
+from s2p.language.sequences import LanguageOutput
 from s2p.predictor import by_residue
 from s2p.structure.reading import Structure
 from s2p.training.smoother import SmoothingExample

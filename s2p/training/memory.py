@@ -19,8 +19,9 @@ from typing import Any
 import torch
 
 from s2p.errors import S2PError
-from s2p.language.esm import BACKBONES, build_backbone, encode_layer
+from s2p.language.esm import encode_layer
 from s2p.language.lora import FEED_FORWARD
+from s2p.language.sequences import BACKBONES, parameter_count
 from s2p.training.config import FinetuneConfig
 from s2p.training.finetuning import training_dtype
 
@@ -30,7 +31,6 @@ __all__ = [
     "estimate_memory",
     "estimate_needs",
     "estimate_seconds",
-    "parameter_count",
     "training_passes",
 ]
 
@@ -57,12 +57,6 @@ class MemoryEstimate:
 
     def __str__(self) -> str:
         return f"{self.total / 1e9:.1f} GB ({', '.join(f'{name} {value / 1e9:.1f}' for name, value in vars(self).items())})"
-
-
-def parameter_count(backbone: str) -> int:
-    """Parameters of an ESM-2 without the heads of its pre-training."""
-    with torch.device("meta"):
-        return sum(p.numel() for p in build_backbone(backbone).parameters())
 
 
 def estimate_memory(backbone: str, config: FinetuneConfig, tokens: int | None = None, *, device: str = "cuda") -> MemoryEstimate:
@@ -119,9 +113,8 @@ def _trained(backbone: str, config: FinetuneConfig) -> int:
     if config.full_epochs and config.lora_rank:
         sizes = ((5 if name in FEED_FORWARD else 2) * width for name in config.lora_targets)
         return width + 1 + layers * config.lora_rank * sum(sizes)
-    # In a layer the attention has 4 (w² + w), the feed-forward part 8 w² + 5 w, the two norms 4 w; then the embedding of the
-    # 33 tokens and the last norm. The unused heads get no gradient, and so no state.
-    return width + 1 + (layers * (12 * width**2 + 13 * width) + (33 + 2) * width if config.full_epochs else 0)
+    # The unused heads get no gradient, and so no state.
+    return width + 1 + (parameter_count(backbone) if config.full_epochs else 0)
 
 
 def _optimizer_bytes(config: FinetuneConfig, device: str) -> int:

@@ -13,21 +13,38 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from scipy import sparse
-from torch import Tensor
+from torch import Tensor, nn
 
 from s2p.errors import S2PError
 from s2p.evaluation.residues import auprc_trapezoid
-from s2p.residues import CHUNK, Smoother, neighbours, smoother_logits
+from s2p.residues import CHUNK, Smoother, neighbours
 from s2p.training.config import SmootherTrainConfig
 from s2p.training.loop import Backward, EpochLog, Loop, Stage, StepLog
 from s2p.training.state import fingerprint_of
 
-__all__ = ["PairStream", "SmoothingExample", "train_smoother", "training_pairs"]
+__all__ = ["PairStream", "SmootherModule", "SmoothingExample", "train_smoother", "training_pairs"]
 
 BLOCK = 1 << 29
 """Numbers of embeddings that are in memory at a time: 1 GB in half precision, 209,715 residues of ESM-2 3B."""
 PIECE = 512
 """Pairs whose contexts are made at a time."""
+
+
+class SmootherModule(nn.Module):
+    """A :class:`s2p.residues.Smoother` that learns, with dropout after each ReLU."""
+
+    def __init__(self, dim: int, width: int = 2048, dropout: float = 0.5) -> None:
+        super().__init__()
+        between = nn.ReLU(), nn.Dropout(dropout)
+        self.layers = nn.Sequential(nn.Linear(2 * dim, width), *between, nn.Linear(width, width), *between, nn.Linear(width, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(n, 2d) -> (n,) logits."""
+        return torch.squeeze(self.layers(x), -1)
+
+    def learned(self) -> Smoother:
+        """With the present weights, for predictions."""
+        return Smoother({key: value.cpu().numpy() for key, value in self.state_dict().items()})
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,9 +132,11 @@ class PairStream:
             x[start : start + PIECE] = torch.cat([own, total / ends.diff()[:, None]], dim=1)
         return x
 
-    def logits(self, smoother: Smoother) -> NDArray[np.float32]:
-        """(P,) of all pairs, in the order of ``targets``."""
-        return np.concatenate([smoother_logits(smoother, self.inputs(*batch).cpu().numpy()) for batch in self.batches(CHUNK)])
+    @torch.no_grad()
+    def logits(self, smoother: SmootherModule) -> NDArray[np.float32]:
+        """(P,) of all pairs, in the order of ``targets``, without dropout."""
+        smoother.eval()
+        return np.concatenate([smoother(self.inputs(*batch)).cpu().numpy() for batch in self.batches(CHUNK)])
 
     def parts(self) -> Iterator[NDArray[Any]]:
         """All numbers that the pairs follow from, for a hash."""
@@ -217,7 +236,7 @@ def train_smoother(
 
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(config.seed)
-        smoother = Smoother(pairs.dim, config.width, config.dropout).to(device)
+        smoother = SmootherModule(pairs.dim, config.width, config.dropout).to(device)
         stage = Stage(
             name="smoother",
             steps=config.max_epochs * per_epoch,
@@ -233,4 +252,4 @@ def train_smoother(
         data = "" if folder is None else fingerprint_of(part for stream in (pairs, held) for part in stream.parts())
         identity = {"config": asdict(config), "data": data}
         rows = Loop(smoother, [stage], identity, None if folder is None else Path(folder), quiet=quiet).train()
-    return smoother.eval(), [EpochLog(phase="smoother", **row) for row in rows]
+    return smoother.learned(), [EpochLog(phase="smoother", **row) for row in rows]

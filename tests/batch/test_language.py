@@ -12,7 +12,7 @@ from batch_stub import Stub
 from s2p.batch.run import LanguageStage, out_of_memory
 from s2p.config import PredictConfig, WindowConfig
 from s2p.errors import S2PError
-from s2p.language.esm import LanguageOutput, token_batches
+from s2p.language.sequences import LanguageOutput, token_batches
 
 WORDS = ["A" * 30, "C" * 10, "D" * 10, "E" * 10, "F" * 40]
 

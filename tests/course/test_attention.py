@@ -11,7 +11,8 @@ from course.attention import AttentionConfig, best_heads, contact_evidence, cont
 from s2p.checkpoint import load_checkpoint
 from s2p.config import DEFAULT_MODEL
 from s2p.errors import S2PError
-from s2p.language.esm import ResidueModel, predict_residues
+from s2p.language.esm import ResidueModel
+from s2p.language.sequences import predict_residues
 from s2p.structure.reading import read_structure
 
 

@@ -155,7 +155,7 @@ def test_masked_pass_is_that_of_esm(structure: Structure) -> None:
     backbone = build_backbone("esm2_t6_8M_UR50D").eval()
     small = structure.select_chains(["A"])
     where = np.array([5, 7, 30])
-    from s2p.language.esm import tokenize
+    from s2p.language.sequences import tokenize
 
     tokens = tokenize(small.sequence("A"))
     tokens[where + 1] = 32

@@ -122,6 +122,29 @@ def test_help_loads_neither_torch_nor_numba() -> None:
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "set()"
 
 
+@pytest.mark.parametrize(
+    ("wanted", "driver", "there", "name"),
+    [("auto", False, True, "cpu"), ("auto", True, False, "cpu"), ("auto", True, True, "cuda"), ("cuda:1", False, True, "cuda:1")],
+)
+def test_a_gpu_is_taken_where_there_is_one(
+    monkeypatch: pytest.MonkeyPatch, wanted: str, driver: bool, there: bool, name: str
+) -> None:
+    monkeypatch.setattr(runtime, "_driver", lambda: driver)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: there)
+    assert runtime.device_name(wanted) == name
+    monkeypatch.setattr(runtime, "find_spec", lambda module: None)
+    assert runtime.device_name("auto") == "cpu"
+
+
+def test_pytorch_is_not_imported_to_find_no_gpu() -> None:
+    code = (
+        "import sys; from s2p.io import runtime\n"
+        "runtime._driver = lambda: False\n"
+        "assert runtime.device_name() == runtime.device_name('cpu') == 'cpu' and 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def test_measure() -> None:
     def allocate() -> int:
         block = bytearray(200_000_000)

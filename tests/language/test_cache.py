@@ -14,7 +14,8 @@ import s2p.language.cache
 from s2p.config import WindowConfig
 from s2p.errors import S2PError
 from s2p.language.cache import embed_residues, model_key
-from s2p.language.esm import ResidueModel, predict_residues
+from s2p.language.esm import ResidueModel
+from s2p.language.sequences import predict_residues
 
 NAME = "esm2_t6_8M_UR50D"
 SEQUENCES = ["MKTAYIAKQRQISFVKSHFSRQ", "GSHMLEDP", "ACDEFGHIKLMNPQRSTVWYACDEFGHIK"]

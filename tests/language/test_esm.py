@@ -15,18 +15,8 @@ from safetensors.torch import save_file
 from s2p.config import WindowConfig
 from s2p.errors import WeightsError
 from s2p.io.weights import weights_path
-from s2p.language.esm import (
-    BACKBONES,
-    PAD,
-    WEIGHTS_URL,
-    ResidueModel,
-    build_backbone,
-    encode,
-    load_backbone,
-    predict_residues,
-    token_batches,
-    tokenize,
-)
+from s2p.language.esm import WEIGHTS_URL, ResidueModel, build_backbone, encode, load_backbone
+from s2p.language.sequences import BACKBONES, PAD, predict_residues, token_batches, tokenize
 
 NAME = "esm2_t6_8M_UR50D"
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from s2p.errors import S2PError
-from s2p.language.esm import ResidueModel, tokenize
+from s2p.language.esm import ResidueModel
 from s2p.language.lora import (
     ATTENTION,
     FEED_FORWARD,
@@ -18,6 +18,7 @@ from s2p.language.lora import (
     merge_lora,
     remove_lora,
 )
+from s2p.language.sequences import tokenize
 
 TOKENS = torch.from_numpy(tokenize("MKWVHFAAGILPTRSNQDEYC"))[None]
 

@@ -13,7 +13,8 @@ from s2p.checkpoint import load_checkpoint
 from s2p.config import DEFAULT_MODEL
 from s2p.errors import WeightsError
 from s2p.io.weights import SHIPPED, read_weights
-from s2p.language.esm import encode, tokenize
+from s2p.language.esm import encode
+from s2p.language.sequences import tokenize
 from s2p.models.encoder import (
     ENCODER,
     FORMAT,

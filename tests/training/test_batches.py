@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from s2p.datasets.labelled import LabelledChain
 from s2p.errors import S2PError
-from s2p.language.esm import PAD, tokenize
+from s2p.language.sequences import PAD, tokenize
 from s2p.training.batches import balanced_weight, by_head, fingerprint, padded, parts, plan
 from s2p.training.config import FinetuneConfig
 

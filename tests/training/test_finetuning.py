@@ -18,8 +18,9 @@ import torch.nn.functional as F
 
 from s2p.datasets.labelled import LabelledChain
 from s2p.errors import S2PError
-from s2p.language.esm import ResidueModel, token_batches, tokenize
+from s2p.language.esm import ResidueModel
 from s2p.language.lora import base_checksum, lora_updates
+from s2p.language.sequences import token_batches, tokenize
 from s2p.training.batches import balanced_weight
 from s2p.training.config import FinetuneConfig
 from s2p.training.finetuning import Task, adamw, evaluate, finetune, make_optimizer

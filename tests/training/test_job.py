@@ -22,7 +22,8 @@ from s2p.datasets.labelled import LabelledChain
 from s2p.errors import S2PError, WeightsError
 from s2p.evaluation.cases import find_cases
 from s2p.evaluation.guard import Seen, guard_cases, trained_on
-from s2p.language.esm import ResidueModel, build_backbone, predict_residues
+from s2p.language.esm import ResidueModel, build_backbone
+from s2p.language.sequences import predict_residues
 from s2p.pockets.ranking import UNCALIBRATED
 from s2p.predictor import Seq2Pocket
 from s2p.structure.reading import read_structure

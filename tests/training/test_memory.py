@@ -17,11 +17,12 @@ import torch
 from s2p.checkpoint import Checkpoint, save_checkpoint
 from s2p.datasets.labelled import LabelledChain
 from s2p.errors import S2PError, WeightsError
-from s2p.language.esm import BACKBONES, ResidueModel, build_backbone
+from s2p.language.esm import ResidueModel, build_backbone
 from s2p.language.lora import add_lora, lora_parameters
+from s2p.language.sequences import BACKBONES, parameter_count
 from s2p.training.config import FinetuneConfig
 from s2p.training.finetuning import finetune
-from s2p.training.memory import estimate_memory, estimate_needs, estimate_seconds, parameter_count, smaller
+from s2p.training.memory import estimate_memory, estimate_needs, estimate_seconds, smaller
 
 MEDIUM, LARGE = "esm2_t33_650M_UR50D", "esm2_t36_3B_UR50D"
 

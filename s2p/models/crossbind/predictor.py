@@ -15,7 +15,8 @@ from s2p.config import PredictConfig
 from s2p.errors import S2PError, WeightsError
 from s2p.io.runtime import pick_device
 from s2p.io.weights import fill, find_weights, read_weights
-from s2p.language.esm import LanguageOutput, ResidueModel
+from s2p.language.esm import ResidueModel
+from s2p.language.sequences import LanguageOutput
 from s2p.models.crossbind.cloud import cloud_of
 from s2p.models.crossbind.config import CrossBindConfig, CrossBindFilterConfig
 from s2p.models.crossbind.filter import filter_probabilities, geodesic_neighbours, log_propensities, sequence_neighbours

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from s2p.errors import WeightsError
-from s2p.language.esm import DEFAULT_HEADS, ResidueModel
+from s2p.language.esm import ResidueModel
+from s2p.language.sequences import DEFAULT_HEADS
 
 __all__ = ["DOWN", "HEAD", "UP", "apply_update", "fresh_model"]
 

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from s2p.errors import S2PError
-from s2p.language.esm import encode_layer, tokenize
+from s2p.language.esm import encode_layer
+from s2p.language.sequences import tokenize
 from s2p.models.pocketgen.atoms import LETTERS, N_SLOTS, SLOT_MASK, ligand_features, slot_arrays
 from s2p.models.pocketgen.config import PocketConfig
 from s2p.models.pocketgen.geometry import peptide_bonds

@@ -16,7 +16,7 @@ from s2p.config import PredictConfig
 from s2p.errors import WeightsError
 from s2p.io.runtime import pick_device
 from s2p.io.weights import digest, fill, find_weights, read_weights
-from s2p.language.esm import LanguageOutput
+from s2p.language.sequences import LanguageOutput
 from s2p.models.vabsnet.config import VabsNetConfig
 from s2p.models.vabsnet.graph import nodes_of
 from s2p.models.vabsnet.network import VabsNet, residue_logits

@@ -13,7 +13,8 @@ from torch import nn
 from benchmarks.recipes.encoder import encoder_difference, main
 from s2p.checkpoint import load_checkpoint
 from s2p.config import DEFAULT_MODEL
-from s2p.language.esm import build_backbone, encode, tokenize
+from s2p.language.esm import build_backbone, encode
+from s2p.language.sequences import tokenize
 from s2p.models.encoder import restore_encoder, start_encoder
 
 

@@ -28,7 +28,8 @@ from s2p.datasets import splits
 from s2p.datasets.labelled import LabelledChain
 from s2p.errors import S2PError, WeightsError
 from s2p.evaluation.residues import auprc_trapezoid
-from s2p.language.esm import ResidueModel, predict_residues
+from s2p.language.esm import ResidueModel
+from s2p.language.sequences import predict_residues
 from s2p.models.crossbind.filter import LETTERS
 from s2p.models.crossbind.sequence import apply_update
 

@@ -18,7 +18,7 @@ from benchmarks.recipes.pocketgen_data import Protein
 from benchmarks.studies.pocketgen import main as folds_main
 from course.pocketgen_training import PocketGenTrainConfig, validate
 from s2p.errors import WeightsError
-from s2p.language.esm import BACKBONES
+from s2p.language.sequences import BACKBONES
 from s2p.models.encoder import start_encoder
 from s2p.models.pocketgen.checkpoint import load_pocketgen
 from s2p.models.pocketgen.config import PocketGenConfig

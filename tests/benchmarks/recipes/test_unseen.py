@@ -17,7 +17,8 @@ from benchmarks.recipes.unseen import (
     score_complexes,
 )
 from s2p.datasets.labelled import Complex, LabelledChain
-from s2p.language.esm import ResidueModel, predict_residues
+from s2p.language.esm import ResidueModel
+from s2p.language.sequences import predict_residues
 
 
 @pytest.fixture(scope="module")

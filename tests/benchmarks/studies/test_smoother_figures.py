@@ -11,8 +11,7 @@ import torch
 from benchmarks.studies.smoother_figures import candidate_figures, pair_figures
 from s2p.errors import S2PError
 from s2p.evaluation.residues import auprc_trapezoid, matthews
-from s2p.residues import Smoother
-from s2p.training.smoother import SmoothingExample
+from s2p.training.smoother import SmootherModule, SmoothingExample
 
 
 def random_examples(n: int = 3, seed: int = 0) -> list[SmoothingExample]:
@@ -26,12 +25,12 @@ def random_examples(n: int = 3, seed: int = 0) -> list[SmoothingExample]:
     return examples
 
 
-def smoother() -> Smoother:
+def smoother() -> SmootherModule:
     torch.manual_seed(3)
-    return Smoother(4, 16, 0.5).train()
+    return SmootherModule(4, 16, 0.5).train()
 
 
-def by_loops(net: Smoother, example: SmoothingExample, members, rows, radius: float) -> list[float]:
+def by_loops(net: SmootherModule, example: SmoothingExample, members, rows, radius: float) -> list[float]:
     """Probability of each of ``rows`` in the context of the other ``members`` in reach; 0 without any."""
     net.eval()
     ca, e = example.ca_coord.astype(float), example.embeddings
@@ -57,7 +56,7 @@ def test_pair_figures_equal_a_loop(context: float, negative: float) -> None:
         rows = np.flatnonzero(binding | (distance[:, binding] < negative).any(axis=1))
         labels += binding[rows].tolist()
         scores += by_loops(net, x, np.flatnonzero(binding), rows, context)
-    found = pair_figures(net, random_examples(), context_radius=context, negative_radius=negative)
+    found = pair_figures(net.learned(), random_examples(), context_radius=context, negative_radius=negative)
     assert found.n == len(labels)
     assert found.positive == pytest.approx(np.mean(labels))
     assert found.auprc == pytest.approx(auprc_trapezoid(labels, scores), abs=1e-6)
@@ -67,7 +66,7 @@ def test_pair_figures_equal_a_loop(context: float, negative: float) -> None:
 def test_the_residues_judged_do_not_depend_on_the_context_radius() -> None:
     """Else a smaller radius would look better by leaving the difficult residues out."""
     net = smoother()
-    a, b = (pair_figures(net, random_examples(), context_radius=r, negative_radius=10.0) for r in (4.0, 15.0))
+    a, b = (pair_figures(net.learned(), random_examples(), context_radius=r, negative_radius=10.0) for r in (4.0, 15.0))
     assert (a.n, a.positive) == (b.n, b.positive)
 
 
@@ -78,7 +77,7 @@ def test_candidate_figures_equal_a_loop() -> None:
         rows = np.flatnonzero(~x.predicted & (distance[:, x.predicted] < 15).any(axis=1))
         labels += x.binding[rows].tolist()
         scores += by_loops(net, x, np.flatnonzero(x.predicted), rows, 9.0)
-    found = candidate_figures(net, random_examples(), context_radius=9.0, candidate_radius=15.0)
+    found = candidate_figures(net.learned(), random_examples(), context_radius=9.0, candidate_radius=15.0)
     assert found.n == len(labels)
     assert found.auprc == pytest.approx(auprc_trapezoid(labels, scores), abs=1e-6)
 
@@ -87,13 +86,15 @@ def test_figures_without_a_binding_residue_are_nan() -> None:
     examples = random_examples()
     nothing = replace(examples[0], predicted=np.zeros(50, bool))
     for found in (
-        pair_figures(smoother(), [replace(examples[0], sites=())], context_radius=15, negative_radius=10),
-        candidate_figures(smoother(), [nothing], context_radius=15, candidate_radius=15),
-        candidate_figures(smoother(), [], context_radius=15, candidate_radius=15),
+        pair_figures(smoother().learned(), [replace(examples[0], sites=())], context_radius=15, negative_radius=10),
+        candidate_figures(smoother().learned(), [nothing], context_radius=15, candidate_radius=15),
+        candidate_figures(smoother().learned(), [], context_radius=15, candidate_radius=15),
     ):
         assert (found.n, found.positive) == (0, 0.0) and np.isnan([found.auprc, found.mcc]).all()
 
 
 def test_figures_in_use_need_predictions() -> None:
     with pytest.raises(S2PError, match="predicted residues"):
-        candidate_figures(smoother(), [replace(random_examples()[0], predicted=None)], context_radius=15, candidate_radius=15)
+        candidate_figures(
+            smoother().learned(), [replace(random_examples()[0], predicted=None)], context_radius=15, candidate_radius=15
+        )

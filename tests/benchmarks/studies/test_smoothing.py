@@ -192,7 +192,8 @@ def test_frozen_embeddings_come_from_the_given_weights(tmp_path: Path) -> None:
 
     from benchmarks.recipes.published import frozen_model
     from s2p.errors import WeightsError
-    from s2p.language.esm import ResidueModel, predict_residues
+    from s2p.language.esm import ResidueModel
+    from s2p.language.sequences import predict_residues
 
     torch_model = ResidueModel("esm2_t6_8M_UR50D").eval()
     state = {k: v.clone() for k, v in torch_model.backbone.state_dict().items()}
