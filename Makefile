@@ -8,7 +8,7 @@
 # make references rewrite what notebooks are tested against, show what moved (NOTEBOOKS="quickstart 04_smoothing" for some)
 # make clean      remove the environment, results and caches
 #
-# The first of them makes .venv; it is brought up to date when pyproject.toml or constraints.txt changes.
+# The first of them makes .venv, without PyTorch for the demo; it is brought up to date when pyproject.toml or constraints.txt changes.
 # Another interpreter: make PYTHON=python3.12. More for pip (an index with CPU-only PyTorch, say): make PIP_ARGS=...
 
 SHELL := /bin/bash
@@ -22,6 +22,7 @@ VENV ?= .venv
 PIP_ARGS ?=
 PYTEST_ARGS ?=
 READY := $(VENV)/.ready
+COMPLETE := $(VENV)/.complete
 HARDENING := $(VENV)/.hardening
 FUZZ_MINUTES ?= 30
 BIN := $(VENV)/bin
@@ -36,9 +37,14 @@ $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo "s2p needs Python 3.11 or newer, and '$(PYTHON)' is $$($(PYTHON) --version 2>&1 || true)." >&2; \
 	  echo "Name another interpreter: make PYTHON=python3.12" >&2; exit 1; }
-	@echo "Installing s2p and what it needs into $(VENV) (once; PyTorch is large) ..."
+	@echo "Installing s2p and what it needs into $(VENV) (once) ..."
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c constraints.txt -e ".[notebooks,dev]"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c constraints.txt -e ".[notebooks]"
+	@touch $@
+
+$(COMPLETE): $(READY)
+	@echo "Installing PyTorch and what tests need into $(VENV) (once; PyTorch is large) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c constraints.txt -e ".[notebooks,torch,dev]"
 	@touch $@
 
 demo: $(READY)
@@ -52,7 +58,7 @@ test: export OMP_NUM_THREADS := 1
 test: lint
 	$(BIN)/python -m pytest -n 2 $(PYTEST_ARGS)
 
-lint: $(READY)
+lint: $(COMPLETE)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -61,7 +67,7 @@ ifneq ($(ALL_NOTEBOOKS),)
 	$(BIN)/nbstripout --verify --keep-id --extra-keys "metadata.papermill cell.metadata.papermill" $(ALL_NOTEBOOKS)
 endif
 
-notebooks: $(READY)
+notebooks: $(COMPLETE)
 	@for notebook in $(basename $(notdir $(COURSE))); do \
 	  echo "$$notebook"; $(BIN)/s2p notebook $$notebook -o runs/notebooks; \
 	  PYTHONPATH=docs $(BIN)/jupyter nbconvert --to offline_page.OfflinePage --log-level WARN runs/notebooks/$$notebook.ipynb; \
@@ -69,12 +75,12 @@ notebooks: $(READY)
 
 # Look at what moved before you commit it; the table of notebooks follows their first cells.
 references: export OMP_NUM_THREADS := 1
-references: $(READY)
+references: $(COMPLETE)
 	$(BIN)/python tests/notebooks/update.py $(NOTEBOOKS)
 	$(BIN)/python tests/notebooks/table.py
 	@git --no-pager diff --stat -- tests/notebooks/reference notebooks tutorial || true
 
-$(HARDENING): $(READY)
+$(HARDENING): $(COMPLETE)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c constraints.txt -e ".[hardening]"
 	@touch $@
 

@@ -84,11 +84,17 @@ def test_environment_agrees_with_pyproject_and_constraints():
     conda = [line for line in ENVIRONMENT["dependencies"] if isinstance(line, str)]
     (pip,) = [entry["pip"] for entry in ENVIRONMENT["dependencies"] if isinstance(entry, dict)]
     # Python from conda, the rest from pip: what pyproject asks for, in the versions of constraints.txt.
-    assert pip == ["-c constraints.txt", "-e .[notebooks]"]
+    assert pip == ["-c constraints.txt", "-e .[notebooks,torch]"]
     assert conda[1:] == ["pip"]
     (python,) = re.fullmatch(r"python=([\d.]+)", conda[0]).groups()
     assert SpecifierSet(PROJECT["requires-python"]).contains(python)
-    assert "notebooks" in PROJECT["optional-dependencies"]
+    assert {"notebooks", "torch"} <= set(PROJECT["optional-dependencies"])
+
+
+def test_pytorch_is_an_extra_and_tests_have_it():
+    extra = {"fair-esm", "networkx", "torch"}
+    assert {r.name for r in requirements("torch")} - {r.name for r in requirements()} == extra
+    assert extra <= {r.name for r in requirements("dev")} and not extra & {r.name for r in requirements("notebooks")}
 
 
 def test_one_version_everywhere():

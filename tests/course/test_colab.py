@@ -24,7 +24,7 @@ import pytest
 from course import colab
 from s2p.config import DEFAULT_MODEL
 from s2p.errors import S2PError
-from s2p.language.esm import BACKBONES
+from s2p.language.sequences import BACKBONES
 from s2p.training.config import FinetuneConfig
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -137,7 +137,7 @@ def run(
         source = "".join(cell["source"])
         if "%pip" in source:
             assert len(re.findall(r"git clone --quiet --depth 1 --branch v[\d.]+ https://", source)) == 1, "one pinned version"
-            source = source.replace("--quiet ./s2p-course", f'--quiet --no-deps "{wheel}"')
+            source = source.replace('--quiet "./s2p-course[torch]"', f'--quiet --no-deps "{wheel}"')
         if "parameters" in cell["metadata"].get("tags", []):
             source += "\n" + "\n".join(f"{key} = {value!r}" for key, value in parameters.items())
         cell["source"] = source

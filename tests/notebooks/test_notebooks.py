@@ -316,7 +316,7 @@ from pathlib import Path
 if "google.colab" in sys.modules and not Path("{up}/notebooks/course").is_dir():
     if not Path("s2p-course").is_dir():
         !git clone --quiet --depth 1 --branch v0.2.0 https://github.com/s2p-project/s2p s2p-course
-    %pip install --quiet ./s2p-course
+    %pip install --quiet "./s2p-course[torch]"
     if find_spec("s2p") is None or not Path("s2p-course/{here}").is_dir():
         raise RuntimeError("cloning or installing s2p failed: read the messages above, then run this cell again")
     %cd s2p-course/{here}
