@@ -73,3 +73,4 @@ def test_a_prediction_from_the_command_line_imports_little(tmp_path: Path, forma
     for folder in ("benchmarks", "course", "s2p.evaluation", "s2p.training", "s2p.models"):
         assert not [name for name in ours if name == folder or name.startswith(f"{folder}.")]
     assert len(ours) <= most, "\n".join(ours)
+    assert not {"torch", "esm", "pandas", "matplotlib", "sklearn", "biotite", "networkx"} & set(loaded)
