@@ -103,6 +103,11 @@ def fold(cluster: str) -> int:
     return int(hashlib.sha256(cluster.encode()).hexdigest(), 16) % FOLDS
 
 
+def place(name: str) -> float:
+    """A number from 0 to 1 that a name has for good."""
+    return int(hashlib.sha256(name.encode()).hexdigest()[:12], 16) / 16**12
+
+
 class Member(nn.Module):
     """The weights of one network, by the names of :func:`s2p.surface.network.shapes`, in whose arithmetic they are used."""
 
@@ -129,9 +134,9 @@ def read_member(path: Path) -> tuple[dict[str, Tensor], tuple[str, ...], Network
     return dict(weights), tuple(header["types"]), NetworkConfig(**header["network"])
 
 
-def example(path: Path, types: Sequence[str], network: NetworkConfig, config: TrainConfig, rng: np.random.Generator) -> Any:
+def example(x: Example, types: Sequence[str], network: NetworkConfig, config: TrainConfig, rng: np.random.Generator) -> Any:
     """Inputs and targets of an assembly, cut, shaken and masked as the generator has it."""
-    x = cut(read_example(path), config, rng)
+    x = cut(x, config, rng)
     if rng.random() < 1 / 3:
         x = shaken(x, config, network, rng)
     # Some atoms are known by their element alone, so that those of no known type are not new.
@@ -147,22 +152,35 @@ def train(
     *,
     validation: Sequence[Path] = (),
     start: Path | None = None,
+    clusters: float = 1.0,
+    without: Sequence[str] = (),
     quiet: bool = False,
 ) -> Member:
     """Train on the examples of these files, those of its left-out fold not among them, and write ``member.safetensors``.
 
-    ``start`` is the file of a member to go on from. :class:`S2PError` without examples, or if ``out`` holds another run.
+    ``start`` is the file of a member to go on from; only this share of the ``clusters`` is trained on, ``without`` the embeddings
+    named (``language``, ``structure``), which are set to 0. :class:`S2PError` without examples, or if ``out`` holds another run.
     """
+
+    def read(path: Path) -> Example:
+        x = read_example(path)
+        return replace(x, **{name: np.zeros_like(getattr(x, name)) for name in without})
+
     told = ((path, read_example(path)) for path in paths)
-    seen = [(path, x.cluster, len(x.ligand) > 0) for path, x in told if fold(x.cluster) != config.seed % FOLDS]
+    seen = [
+        (path, x.cluster, len(x.ligand) > 0)
+        for path, x in told
+        if fold(x.cluster) != config.seed % FOLDS and place(f"share {x.cluster}") < clusters
+    ]
     if not seen:
         raise S2PError(f"there are no examples to train on for {out}; `python -m benchmarks.recipes.surface_examples` makes them")
     size = Counter(cluster for _, cluster, _ in seen)
     chance = np.array([size[cluster] ** -0.5 * (1.0 if strong else config.rare) for _, cluster, strong in seen])
     chance /= chance.sum()
-    files, held = [path for path, *_ in seen], [read_example(path) for path in validation]
+    files, held = [path for path, *_ in seen], [read(path) for path in validation]
     if start is None:
-        types = vocabulary([read_example(path).kind for path in files[:: max(1, len(files) // 300)]])
+        # From the files of all folds: members of other seeds then read the same types.
+        types = vocabulary([read_example(path).kind for path in paths[:: max(1, len(paths) // 300)]])
         member = Member(initial(network, len(types), config.seed))
     else:
         weights, types, network = read_member(start)
@@ -173,7 +191,7 @@ def train(
         rng = np.random.default_rng((config.seed, epoch))
         while True:
             chosen = rng.choice(len(files), config.accumulate, p=chance).tolist()
-            yield [example(files[k], types, network, config, rng) for k in chosen]
+            yield [example(read(files[k]), types, network, config, rng) for k in chosen]
 
     def loss(batch: list[Any], backward: Backward) -> dict[str, Any]:
         figures: Counter[str] = Counter()
@@ -197,7 +215,8 @@ def train(
     stage = Stage("examples", config.steps, min(EPOCH, config.steps), optimizer, batches, loss, validate, rate)
     names = [f"{path.name} {path.stat().st_size}" for path in files]
     first = [value.detach().numpy() for value in member.parameters()]
-    identity = {"config": settings_of(config) | {"network": asdict(network)}, "data": fingerprint_of([*names, *first])}
+    settings = settings_of(config) | {"network": asdict(network), "without": list(without)}
+    identity = {"config": settings, "data": fingerprint_of([*names, *first])}
     Loop(member, [stage], identity, out, clip_norm=1.0, decay=partial(memory_decay, config.average), quiet=quiet).train()
     write_member(out / "member.safetensors", member, types, network)
     return member
@@ -238,13 +257,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--lr", type=float, default=TrainConfig.lr)
     parser.add_argument("--vote", type=float, default=TrainConfig.vote, help="weight of the votes in the loss")
     parser.add_argument("--start", type=Path, metavar="MEMBER", help="go on from the weights of another member")
+    parser.add_argument("--sets", default="train,ligysis_train", help="folders of CACHE to train on (default: %(default)s)")
+    parser.add_argument("--clusters", type=float, default=1.0, metavar="SHARE", help="of the clusters, to train on")
+    parser.add_argument("--without", action="append", default=[], choices=("language", "structure"), help="embeddings set to 0")
     parser.add_argument("--held", type=int, default=60, help="validation assemblies that losses are told of")
     options = parser.parse_args(argv)
     torch.set_num_threads(1)
-    paths = sorted(path for name in ("train", "ligysis_train") for path in (options.cache / name).glob("*.npz"))
+    paths = sorted(path for name in options.sets.split(",") for path in (options.cache / name).glob("*.npz"))
     held = sorted(p for name in ("validation", "validation2") for p in (options.cache / name).glob("*.npz"))[: options.held]
     config = TrainConfig(seed=options.seed, steps=options.steps, lr=options.lr, vote=options.vote)
-    train(paths, options.out, config, NetworkConfig(), validation=held, start=options.start)
+    choice = {"clusters": options.clusters, "without": options.without}
+    train(paths, options.out, config, NetworkConfig(), validation=held, start=options.start, **choice)
 
 
 if __name__ == "__main__":

@@ -104,13 +104,30 @@ def test_members_are_written_and_gone_on_from(files: list[Path], tmp_path: Path)
 def test_the_left_out_fold_is_not_learned_from(files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[str] = []
     real = surface_network.example
-    monkeypatch.setattr(surface_network, "example", lambda path, *rest: read.append(path.stem) or real(path, *rest))
-    train(files, tmp_path, replace(SHORT, seed=3, steps=30), TINY, quiet=True)
-    clusters = {f"cluster{stem.split('~')[1]}" for stem in read}
+    monkeypatch.setattr(surface_network, "example", lambda x, *rest: read.append(x.cluster) or real(x, *rest))
+    train(files, tmp_path / "all", replace(SHORT, seed=3, steps=30), TINY, quiet=True)
+    clusters = set(read)
     assert len(clusters) > 5 and 3 not in {fold(cluster) for cluster in clusters}
     assert {fold(f"cluster{k}") for k in range(200)} == set(range(FOLDS))
     with pytest.raises(S2PError, match="there are no examples to train on"):
         train([], tmp_path, SHORT, TINY)
+
+
+def test_a_share_of_the_clusters_and_inputs_left_out(files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: dict[str, Example] = {}
+    real = surface_network.example
+    monkeypatch.setattr(surface_network, "example", lambda x, *rest: read.update({x.cluster: x}) or real(x, *rest))
+    seen = []
+    for share in (1.0, 0.5, 0.25):
+        read.clear()
+        train(files, tmp_path / str(share), replace(SHORT, steps=60), TINY, clusters=share, quiet=True)
+        seen.append(set(read))
+    assert len(seen[0]) > len(seen[1]) > len(seen[2]) > 0 and seen[2] < seen[1] < seen[0]
+    read.clear()
+    train(files, tmp_path / "blind", SHORT, TINY, without=["language"], quiet=True)
+    assert read and not any(x.language.any() for x in read.values()) and all(x.structure.any() for x in read.values())
+    with pytest.raises(S2PError, match="another configuration"):
+        train(files, tmp_path / "blind", SHORT, TINY, quiet=True)
 
 
 def test_readings_are_what_the_members_say(files: list[Path], tmp_path: Path) -> None:
