@@ -138,3 +138,11 @@ def test_what_needs_pytorch_says_so_in_python(environment: dict[str, str]) -> No
 
 def test_help_needs_no_pytorch(environment: dict[str, str]) -> None:
     assert "--lora" in run(environment, "-m", "s2p", "finetune", "--help").stdout
+
+
+@pytest.mark.slow
+def test_notebook_02_compares_its_encoder_with_what_there_is(environment: dict[str, str]) -> None:
+    cells = json.loads((ROOT / "notebooks" / "02_language_model_embeddings.ipynb").read_text(encoding="utf-8"))["cells"]
+    code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code" and cell["id"] not in ("setup", "metrics")]
+    told = run(environment, "-c", "\n".join(["import os; os.chdir('notebooks')", *code])).stdout
+    assert "so the comparison is with s2p alone" in told and "difference from fair-esm" not in told

@@ -9,18 +9,29 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
 
 from s2p.config import Checked, Count, Natural, Positive
 from s2p.errors import S2PError
-from s2p.language.esm import ResidueModel
-from s2p.language.sequences import tokenize
+from s2p.language.numpy_esm import NumpyESM, encode_layer
+from s2p.language.sequences import BACKBONES, tokenize
 
-__all__ = ["AttentionConfig", "Inside", "best_heads", "contact_evidence", "contact_precision", "look_inside", "true_contacts"]
+if TYPE_CHECKING:
+    from s2p.language.esm import ResidueModel
+
+__all__ = [
+    "AttentionConfig",
+    "Inside",
+    "best_heads",
+    "contact_evidence",
+    "contact_precision",
+    "hidden_states",
+    "look_inside",
+    "true_contacts",
+]
 
 
 @dataclass(frozen=True)
@@ -46,13 +57,15 @@ class Inside:
 
 
 def look_inside(model: ResidueModel, sequence: str) -> Inside:
-    """Run a sequence once and keep everything.
+    """Run a sequence once through fair-esm's own module, in PyTorch, and keep everything.
 
     Raises
     ------
     S2PError
         If the sequence is longer than the model's context, 1022 residues: attention across windows is not defined.
     """
+    import torch
+
     from s2p.config import WindowConfig
 
     limit = WindowConfig().max_residues
@@ -66,6 +79,15 @@ def look_inside(model: ResidueModel, sequence: str) -> Inside:
     hidden = torch.stack([out["representations"][k][0, 1:-1] for k in range(backbone.num_layers + 1)])
     attention = out["attentions"][0, :, :, 1:-1, 1:-1]
     return Inside(hidden.float().cpu().numpy(), attention.float().cpu().numpy())
+
+
+def hidden_states(model: NumpyESM, sequence: str) -> NDArray[np.float32]:
+    """(L + 1, n, d), as in :class:`Inside`, by the steps with which the package predicts."""
+    tokens = tokenize(sequence)
+    states = [model.embed(tokens)]
+    for layer in model.layers:
+        states.append(encode_layer(layer, states[-1], BACKBONES[model.name][2]))
+    return np.stack([*(x.T for x in states[:-1]), model.encode(tokens)])[:, 1:-1]
 
 
 def contact_evidence(attention: ArrayLike) -> NDArray[np.float32]:

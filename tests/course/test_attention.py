@@ -7,7 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from course.attention import AttentionConfig, best_heads, contact_evidence, contact_precision, look_inside, true_contacts
+from course.attention import (
+    AttentionConfig,
+    best_heads,
+    contact_evidence,
+    contact_precision,
+    hidden_states,
+    look_inside,
+    true_contacts,
+)
 from s2p.checkpoint import load_checkpoint
 from s2p.config import DEFAULT_MODEL
 from s2p.errors import S2PError
@@ -29,6 +37,12 @@ def test_last_hidden_state_is_the_embedding_of_a_prediction(model: ResidueModel)
     # Before the first layer only the letter counts.
     same = [k for k, letter in enumerate(sequence) if letter == "K"]
     np.testing.assert_array_equal(inside.hidden[0][same[0]], inside.hidden[0][same[1]])
+
+
+def test_every_layer_of_the_numpy_encoder(model: ResidueModel) -> None:
+    sequence = "MKTAYIAKQRQISFVKSHFSRQ"
+    found = hidden_states(load_checkpoint(DEFAULT_MODEL, device=None).model, sequence)
+    np.testing.assert_allclose(found, look_inside(model, sequence).hidden, atol=1e-4)
 
 
 def test_attention_is_a_share(model: ResidueModel) -> None:
