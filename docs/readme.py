@@ -64,8 +64,8 @@ and PFI 1.578; the default before had 0.826, 0.899, 0.933 and 1.248.
 | residues, average precision, mean | 0.71 | 0.70 | |
 
 **It finds more at N+2**: it offers three pockets a site, so that one of its first three centres is often another spot of the same
-site. It was trained on simulated complexes of PDB entries, of which these may be some. It took 23 s a structure and 1.2 GB, the
-default 1.6 s and 0.4 GB (medians and peaks on a busy machine). More is said in
+site. It was trained on simulations of complexes from the PDB, and some of these 106 may have been among them. It took 23 s a
+structure and 1.2 GB, the default 1.6 s and 0.4 GB (medians and peaks on a busy machine). More is said in
 [s2p/checkpoints](s2p/checkpoints/README.md)."""
 
 

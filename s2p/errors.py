@@ -59,7 +59,7 @@ def sentence(error: Exception) -> str:
     if isinstance(error, S2PError):
         return text
     if isinstance(error, ModuleNotFoundError) and error.name in ("torch", "esm"):
-        return "this needs PyTorch, which is not installed; pip install 's2p[torch]'"
+        return "this needs PyTorch and fair-esm, which are not both installed; pip install 's2p[torch]'"
     if os.environ.get("S2P_DEBUG"):
         import traceback
 

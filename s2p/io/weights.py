@@ -50,8 +50,9 @@ def digest(arrays: Iterable[Values], *, half: bool = True) -> str:
 
 
 def _array(value: Values) -> NDArray[Any]:
-    """An array, or what a tensor holds, without a copy where it is in this processor's memory."""
-    return value if isinstance(value, np.ndarray) else value.detach().cpu().numpy()
+    """An array, or what a tensor holds, without a copy where that is in main memory; bfloat16, which NumPy lacks, as fp32."""
+    known = value.float() if str(value.dtype) == "torch.bfloat16" else value  # type: ignore[union-attr]
+    return known if isinstance(known, np.ndarray) else known.detach().cpu().numpy()
 
 
 def write_weights(
@@ -132,6 +133,8 @@ def read_arrays(
             text = metadata.get("s2p", "null")
             header = json.loads(text)
             arrays = {key: handle.get_tensor(key) for key in handle.keys()}  # noqa: SIM118 - not a dict
+    except TypeError as error:  # bfloat16 and the 8-bit types, which NumPy lacks
+        raise WeightsError(f"{path}: arrays in a type that NumPy lacks ({error}); store them in fp16 or fp32") from None
     except (SafetensorError, OSError, json.JSONDecodeError) as error:
         raise WeightsError(f"{path}: cannot be read as a checkpoint ({error})") from None
     if not isinstance(header, dict) or header.get("format") != kind:

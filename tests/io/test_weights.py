@@ -31,6 +31,18 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     assert path.stat().st_mode & 0o777 == 0o644
 
 
+def test_bfloat16_is_stored_as_numpy_can_read_it(tmp_path: Path) -> None:
+    value = torch.linspace(-3, 3, 7).bfloat16()
+    for half, dtype in ((False, torch.float32), (True, torch.float16)):
+        write_weights(tmp_path / "m.safetensors", {"a": value}, {"format": "kind-1"}, {}, half=half)
+        found = read_weights(tmp_path / "m.safetensors", "kind-1", "not it")[1]["a"]
+        assert found.dtype == dtype and torch.equal(found.bfloat16(), value)
+    assert digest([value]) == digest([value.float()])
+    save_file({"a": value}, tmp_path / "other.safetensors", metadata={"s2p": json.dumps({"format": "kind-1", "card": {}})})
+    with pytest.raises(WeightsError, match=r"other\.safetensors: arrays in a type that NumPy lacks .*store them in fp16 or fp32"):
+        read_weights(tmp_path / "other.safetensors", "kind-1", "not it")
+
+
 def test_a_folder_that_takes_no_files_is_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for folder, why in (("nowhere", "No such file or directory"), ("file", "a file where a folder should be")):
