@@ -34,12 +34,18 @@ __all__ = [
     "ResidueScores",
     "ask",
     "import_predictor",
+    "n_pockets",
     "names_class",
     "obeyed",
     "predict_with",
     "predictor_class",
     "sigmoid",
 ]
+
+
+def n_pockets(n: int) -> str:
+    """``n`` pockets, in words."""
+    return "1 pocket" if n == 1 else f"{n} pockets"
 
 
 def sigmoid(logits: NDArray[np.floating]) -> NDArray[Any]:
@@ -175,7 +181,7 @@ class Prediction:
 
     def __repr__(self) -> str:
         head = (
-            f"Prediction({self.structure.name!r} by {self.model}: {len(self.pockets)} pockets, "
+            f"Prediction({self.structure.name!r} by {self.model}: {n_pockets(len(self.pockets))}, "
             f"{int(self.positive.sum())} of {len(self.probabilities)} residues binding)"
         )
         rows = [
@@ -195,7 +201,7 @@ class Prediction:
             for p in self.pockets
         )
         return (
-            f"<p><b>{html.escape(self.structure.name)}</b>: {len(self.pockets)} pockets by {html.escape(self.model)}</p>"
+            f"<p><b>{html.escape(self.structure.name)}</b>: {n_pockets(len(self.pockets))} by {html.escape(self.model)}</p>"
             "<table><thead><tr><th>rank</th><th>score</th><th>probability</th><th>residues</th><th>centre (Å)</th>"
             f"<th>volume (Å³)</th><th style='text-align:left'>residue ids</th></tr></thead><tbody>{body}</tbody></table>"
         )

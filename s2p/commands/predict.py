@@ -140,15 +140,13 @@ def _run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-def _pockets(n: int) -> str:
-    return "1 pocket" if n == 1 else f"{n} pockets"
-
-
 def _one_line(row: Row) -> str:
+    from s2p.prediction import n_pockets
+
     if row.status == "skipped":
         return f"{row.input}: {row.message}"
     note = f" ({row.message})" if row.message else ""
-    return f"{row.input}: {_pockets(row.n_pockets)}, {row.seconds:.1f} s{note}"
+    return f"{row.input}: {n_pockets(row.n_pockets)}, {row.seconds:.1f} s{note}"
 
 
 SHOWN = 10
@@ -157,12 +155,14 @@ SHOWN = 10
 
 def _one_report(row: Row) -> str:
     """Pockets, known ligands, notes and files of a single input."""
+    from s2p.prediction import n_pockets
+
     prediction = row.prediction
     if prediction is None:
         return _one_line(row)
     structure = prediction.structure
     n = len(structure.residues)
-    lines = [f"{structure.name}: {n} residues, {_pockets(row.n_pockets)}, {row.seconds:.1f} s ({prediction.model})"]
+    lines = [f"{structure.name}: {n} residues, {n_pockets(row.n_pockets)}, {row.seconds:.1f} s ({prediction.model})"]
     if prediction.pockets:
         lines.append(f"{'rank':>4}  {'score':>7}  {'probability':>11}  {'residues':>8}  centre (Å)")
     for p in prediction.pockets[:SHOWN]:

@@ -26,7 +26,7 @@ from s2p.output.pictures import figure_png, static_png
 from s2p.output.report import embed_json, render, update
 from s2p.output.track import CAPTION, in_words, track_figure
 from s2p.pockets.hits import ligand_hits, pocket_fragmentation_index
-from s2p.prediction import Prediction
+from s2p.prediction import Prediction, n_pockets
 from s2p.predictor import ResidueScores, Seq2Pocket, load, load_structure
 from s2p.structure.arrays import binding_residues
 from s2p.structure.ligands import relevant_ligands
@@ -146,12 +146,7 @@ class Explorer:
     """
 
     def __init__(
-        self,
-        model: Seq2Pocket,
-        structure: Structure,
-        *,
-        scores: ResidueScores | None = None,
-        config: PredictConfig | None = None,
+        self, model: Seq2Pocket, structure: Structure, *, scores: ResidueScores | None = None, config: PredictConfig | None = None
     ) -> None:
         try:
             import ipywidgets
@@ -268,7 +263,7 @@ class Explorer:
     def summary(self) -> str:
         """The prediction against the ligands of the structure, in words: distances in Å."""
         p = self.prediction
-        text = f"{len(p.pockets)} pockets, {int(p.positive.sum())} residues ({int(p.smoothed.sum())} by smoothing), "
+        text = f"{n_pockets(len(p.pockets))}, {int(p.positive.sum())} residues ({int(p.smoothed.sum())} by smoothing), "
         text += f"ranking {p.settings['ranking']}."
         if not self.ligands:
             return text + " The structure holds no ligand of interest to compare with."

@@ -21,7 +21,7 @@ from s2p.output.palette import CARTOON, LIGAND, PROBABILITY, ink, pocket_color
 from s2p.output.thumbnail import thumbnail
 from s2p.output.viewers import chimerax_selection, pymol_selection
 from s2p.pockets.hits import HIT, ligand_hits
-from s2p.prediction import Prediction
+from s2p.prediction import Prediction, n_pockets
 
 __all__ = ["CITATION", "embed_json", "library", "page", "render", "script_hash", "update"]
 
@@ -120,7 +120,7 @@ def script_hash(text: str) -> str:
 def _summary(prediction: Prediction) -> str:
     structure = prediction.structure
     return (
-        f"{len(prediction.pockets)} pockets; {int(prediction.positive.sum())} of {len(structure.residues)} residues binding; "
+        f"{n_pockets(len(prediction.pockets))}; {int(prediction.positive.sum())} of {len(structure.residues)} residues binding; "
         f"chains {', '.join(structure.chains)}; predicted by {prediction.model}, s2p {__version__}"
     )
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from s2p.output.palette import OUTSIDE, ink, pocket_color
 from s2p.output.pictures import CA_GAP, facing
-from s2p.prediction import Prediction
+from s2p.prediction import Prediction, n_pockets
 
 __all__ = ["thumbnail"]
 
@@ -47,7 +47,7 @@ def thumbnail(prediction: Prediction) -> str:
             f"font-family='sans-serif' font-size='12' text-anchor='middle'>{p.rank}</text>"
         )
     best = f"{prediction.pockets[0].probability:.2f}" if prediction.pockets else ""
-    label = html.escape(f"{prediction.structure.name}: {len(prediction.pockets)} pockets")
+    label = html.escape(f"{prediction.structure.name}: {n_pockets(len(prediction.pockets))}")
     return (
         f"<svg class='thumbnail' viewBox='0 0 {WIDTH} {HEIGHT}' role='img' aria-label='{label}' data-residues='{len(residues)}' "
         f"data-best='{best}' xmlns='http://www.w3.org/2000/svg'>{''.join(parts)}</svg>"

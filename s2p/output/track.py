@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from s2p.output.palette import HELIX, OUTSIDE, STRAND, pocket_color
 from s2p.output.pictures import literal
-from s2p.prediction import Prediction
+from s2p.prediction import Prediction, n_pockets
 from s2p.structure.reading import Structure
 from s2p.structure.secondary import secondary_structure
 
@@ -54,7 +54,7 @@ def strips(prediction: Prediction) -> list[tuple[NDArray[np.float64], tuple[floa
 def in_words(prediction: Prediction) -> str:
     """The finding, for those who do not see the picture."""
     rank = prediction.pocket_of_residue
-    text = f"{int((rank > 0).sum())} of {len(rank)} residues lie in {len(prediction.pockets)} pockets"
+    text = f"{int((rank > 0).sum())} of {len(rank)} residues lie in {n_pockets(len(prediction.pockets))}"
     for best in prediction.pockets[:1]:
         text += f"; pocket 1 has {len(best.residues)} residues and probability {best.probability:.2f}"
     return text + "."

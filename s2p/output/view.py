@@ -14,12 +14,13 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
 
 from s2p.errors import S2PError
 from s2p.io.runtime import in_colab
 from s2p.output.files import fill, scores_order, scores_text
 from s2p.output.palette import CARTOON, LIGAND, PROBABILITY, ink, pocket_color, rgb
-from s2p.output.pictures import static_png
+from s2p.output.pictures import facing, static_png
 from s2p.output.report import embed_json, library
 from s2p.prediction import Prediction
 
@@ -110,12 +111,10 @@ def _py3dmol(prediction: Prediction, style: str, show: str, width: int, height: 
     gradient = {"prop": "b", "gradient": "linear", "colors": list(PROBABILITY), "min": 0, "max": 100}
     scene.setStyle(protein, {"cartoon": {"colorscheme": gradient} if style == "probability" else {"color": CARTOON}})
     owner = scores_order(prediction.structure)
-    for p in prediction.pockets:
+    for p in (p for p in prediction.pockets if len(p.residues)):
         color = pocket_color(p.rank)
         # By position in the file: 3Dmol.js does not read the insertion codes of mmCIF.
         chosen = {"index": np.flatnonzero(np.isin(owner, p.residues)).tolist()}
-        if not len(p.residues):
-            continue
         if style == "pocket":
             scene.addStyle(chosen, {"cartoon": {"color": color}})
         scene.addStyle(chosen, _sticks(0.16, color))
@@ -133,7 +132,8 @@ def _py3dmol(prediction: Prediction, style: str, show: str, width: int, height: 
     call = "function(atom, viewer) {{ {}(atom, viewer); }}".format
     scene.setHoverable(protein, True, call("s2pHover"), call("s2pLeave"))
     scene.setClickable(protein, True, call("s2pClick"))
-    scene.zoomTo({"model": 0, **protein})
+    turn = Rotation.from_matrix(facing(prediction, prediction.structure.residues.ca_coord.mean(axis=0, dtype=float)))
+    scene.setView([0, 0, 0, 0, *turn.as_quat().tolist()]).zoomTo({"model": 0, **protein})  # turned as the still picture is
     return scene
 
 

@@ -159,7 +159,7 @@ def test_channel_brings_other_pockets(tmp_path: Path) -> None:
         frame.evaluate(f"new BroadcastChannel('c1').postMessage({embed_json(update(fewer))})")
         frame.wait_for_selector("body[data-updates='1']")
         assert frame.locator("#pocket-table tr.main").count() == 1
-        assert frame.inner_text("#summary").startswith("1 pockets;") and NASTY in frame.inner_text("#summary")
+        assert frame.inner_text("#summary").startswith("1 pocket;") and NASTY in frame.inner_text("#summary")
         assert frame.is_checked("[data-show='1']") and messages == []
 
 

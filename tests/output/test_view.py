@@ -15,6 +15,7 @@ from builders import NASTY, make_prediction
 from s2p.errors import S2PError
 from s2p.output.files import scores_order
 from s2p.output.palette import pocket_color
+from s2p.output.pictures import facing
 from s2p.output.view import view
 
 
@@ -115,3 +116,20 @@ def test_missing_backend_is_a_sentence(monkeypatch: pytest.MonkeyPatch, module: 
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(S2PError, match=f"needs {module}; install it with"):
         view(make_prediction(), backend=backend)  # type: ignore[arg-type]
+
+
+def test_the_view_is_turned_as_the_still_picture() -> None:
+    """3Dmol's quaternion (x, y, z, w) takes the directions right, up and towards the reader to the axes of the screen."""
+    prediction = make_prediction()
+    script = view(prediction).startjs
+    x, y, z, w = json.loads(re.search(r"\.setView\((\[.*?\])\)", script).group(1))[4:]
+    turn = np.array(
+        [
+            [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
+            [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
+            [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
+        ]
+    )
+    right_up_front = facing(prediction, prediction.structure.residues.ca_coord.mean(axis=0))
+    assert np.allclose(turn @ right_up_front.T, np.eye(3), atol=1e-6)
+    assert script.index("setView") < script.rindex("zoomTo")
