@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import html
 from collections.abc import Callable, Mapping
@@ -10,6 +11,9 @@ from typing import Any, Protocol
 from s2p.errors import S2PError
 
 __all__ = ["Drawing", "Playground"]
+
+REST = 0.25
+"""Seconds that the sliders must rest before the picture is drawn anew."""
 
 
 class Drawing(Protocol):
@@ -57,6 +61,7 @@ class Playground:
             raise S2PError("sliders need ipywidgets; install it with: pip install 's2p[notebooks]'") from None
         self._draw = draw
         self._still: Any = None
+        self._later: asyncio.TimerHandle | None = None
         self.controls: dict[str, Any] = {}
         for name, (low, high, step, value) in sliders.items():
             whole = all(isinstance(v, int) for v in (low, high, step, value))
@@ -80,6 +85,15 @@ class Playground:
         self._words.value = html.escape(self.drawing.alt)
 
     def _changed(self, _: Any) -> None:
+        """Draw when the sliders rest; where no event loop runs, at once."""
+        if self._later is not None:
+            self._later.cancel()
+        try:
+            self._later = asyncio.get_running_loop().call_later(REST, self._follow)
+        except RuntimeError:
+            self._follow()
+
+    def _follow(self) -> None:
         try:
             self._redraw()
         except S2PError as error:

@@ -25,7 +25,7 @@ def course_structures(names: Iterable[str], folder: str | Path) -> list[KnownSit
     Parameters
     ----------
     names
-        File names without suffix, or PDB ids; ``7CFN:R`` takes chain R only.
+        File names without suffix, PDB ids, or paths of files; ``7CFN:R`` takes chain R only.
     folder
         Where the files are looked for, ``data/examples`` of the repository. What is not there is fetched by its id. A ligand
         beside a file (``1uou_ligand.sdf`` for ``1uou``) is a site too.
@@ -40,8 +40,10 @@ def course_structures(names: Iterable[str], folder: str | Path) -> list[KnownSit
 
 def _known_sites(name: str, folder: Path) -> KnownSites:
     stem, _, chain = name.partition(":")
-    files = [path for path in sorted(folder.glob(f"{stem}.*")) if path.suffix != ".sdf"]
+    own = Path(stem).is_file()
+    files = [] if own else [path for path in sorted(folder.glob(f"{stem}.*")) if path.suffix != ".sdf"]
     structure = load_structure(files[0] if files else stem, chain or None)
+    stem = structure.name if own else stem
     sites = [site.residues for site in ligand_sites(structure).sites]
     if (sdf := folder / f"{stem}_ligand.sdf").is_file():
         sites.append(binding_residues(structure, read_sdf_ligand(sdf)[0]))

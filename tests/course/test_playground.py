@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 from typing import Any
 
@@ -67,3 +68,22 @@ def test_shows_widget_and_still_picture(monkeypatch: pytest.MonkeyPatch) -> None
     assert base64.b64decode(shown[1]["image/png"]).startswith(PNG)
     p.controls["bandwidth"].value = 6.0
     assert updates[-1]["text/plain"].startswith("bandwidth 6")
+
+
+def test_a_moving_slider_is_drawn_once_when_it_rests(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("course.playground.REST", 0.02)
+    drawn: list[float] = []
+
+    def counted(bandwidth: float) -> Chart:
+        drawn.append(bandwidth)
+        return draw(bandwidth, 1)
+
+    async def drag() -> None:
+        p = Playground(counted, {"bandwidth": (4.0, 12.0, 0.5, 9.0)})
+        for value in (5.0, 6.0, 7.0):
+            p.controls["bandwidth"].value = value
+        assert drawn == [9.0]
+        await asyncio.sleep(0.2)
+
+    asyncio.run(drag())
+    assert drawn == [9.0, 7.0]

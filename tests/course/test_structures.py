@@ -32,6 +32,12 @@ def test_one_chain_of_many(examples: Path) -> None:
     assert item.key == "7CFN" and item.structure.chains == ["R"] and len(item.sites) == 4
 
 
+def test_a_file_of_the_reader(examples: Path) -> None:
+    (item,) = course_structures([f"{examples / '4CUP.cif'}:A"], examples)
+    (same,) = course_structures(["4CUP:A"], examples)
+    assert item.key.lower() == "4cup" and [s.tolist() for s in item.sites] == [s.tolist() for s in same.sites]
+
+
 def test_copies_become_one_chain_with_all_labels(examples: Path) -> None:
     items = course_structures(["1ia1", "1hpv", "1a28"], examples)
     chains = labelled_chains(items)
