@@ -45,7 +45,7 @@ def by_head(heads: Sequence[str], chains: Sequence[LabelledChain] | ChainsByHead
 
 
 def balanced_weight(chains: Sequence[LabelledChain]) -> float:
-    """Weight of the positive class, n / (2 n_pos) over all chains (published: over the last batch only)."""
+    """Weight of the positive class, n / (2 n_pos) over all chains (published: of the last batch); n_neg / n_pos would balance."""
     positive = sum(int(c.labels.sum()) for c in chains)
     if positive == 0:
         raise S2PError("no chain of the training set has a binding residue; there is nothing to learn")

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from s2p.errors import S2PError
-from s2p.language.esm import ResidueModel
+from s2p.io.weights import weights_path
+from s2p.language.esm import ResidueModel, load_backbone
 from s2p.language.lora import (
     ATTENTION,
     FEED_FORWARD,
@@ -115,3 +116,14 @@ def test_updates_leave_the_weights_and_their_checksum_until_they_are_folded() ->
     shake(model)
     merge_lora(model.backbone)
     assert base_checksum(model.backbone) != before
+
+
+def test_the_checksum_covers_nothing_that_is_drawn_when_a_backbone_is_loaded() -> None:
+    """Or a run could not resume in a new process: fair-esm's heads of pre-training are random unless they are loaded."""
+    checksums = set()
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        backbone = load_backbone("esm2_t6_8M_UR50D", weights_path("s2p-esm2-8m"))
+        checksums.add(base_checksum(backbone))
+        assert [key for key in backbone.state_dict() if key.startswith(("lm_head", "contact_head"))] == []
+    assert len(checksums) == 1

@@ -354,8 +354,8 @@ def imported(path: Path) -> dict[str, list[str]]:
 
 @pytest.mark.parametrize("path", [*NOTEBOOKS, *SOLUTIONS], ids=lambda path: path.stem)
 def test_imports_are_public(path: Path) -> None:
-    """Of ours, cells import ``s2p.<folder>``, ``s2p.models.<system>`` and ``course.<module>``, no deeper; all names exist."""
-    shallow = r"s2p(\.(?!models\b)\w+|\.models(\.\w+)?)?|course\.\w+|benchmarks(\.\w+){1,2}"
+    """Of ours, cells import ``course``, its modules, ``s2p.<folder>`` and ``s2p.models.<system>``; all names exist."""
+    shallow = r"s2p(\.(?!models\b)\w+|\.models(\.\w+)?)?|course(\.\w+)?|benchmarks(\.\w+){1,2}"
     ours = {module: names for module, names in imported(path).items() if module.split(".")[0] in ("s2p", "course", "benchmarks")}
     assert ours
     assert [module for module in ours if not re.fullmatch(shallow, module)] == []

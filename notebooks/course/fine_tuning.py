@@ -1,0 +1,94 @@
+"""Fine-tuning in notebook 03: where it starts, and pictures of a batch, of a training and of what a threshold decides."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from matplotlib.colors import ListedColormap
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
+from torch import Tensor
+
+from course.charts import Chart, Picture
+from course.plots import curves
+from course.residue_figures import residue_figures
+from s2p.checkpoint import load_checkpoint
+from s2p.config import DEFAULT_MODEL
+from s2p.language.esm import ResidueModel, load_backbone
+from s2p.models.encoder import BACKBONE, ENCODER, start_encoder
+from s2p.output.palette import OUTSIDE, POCKETS
+
+__all__ = ["batch_picture", "gap_picture", "starting_model", "threshold_chart"]
+
+
+def starting_model(name: str, seed: int) -> ResidueModel:
+    """A residue model with a random head, by the name of its backbone; without dropout, as published.
+
+    ``s2p-esm2-8m`` is the shipped one, which has learned binding sites, ``esm2-8m`` what that started from; the published
+    ESM-2 (``esm2_t6_8M_UR50D`` and larger) are downloaded where they are not there yet.
+    """
+    shipped = name in (DEFAULT_MODEL, ENCODER)
+    torch.manual_seed(seed)
+    model = ResidueModel(BACKBONE if shipped else name)
+    if name == DEFAULT_MODEL:
+        model.backbone.load_state_dict(load_checkpoint(name).model.backbone.state_dict())
+    else:
+        model.backbone = start_encoder() if shipped else load_backbone(name)
+    return model.eval()
+
+
+def batch_picture(labels: Tensor) -> Picture:
+    """(B, T) labels of a batch as coloured squares; -1 is no residue."""
+    figure = Figure(figsize=(8.4, 0.5 + 0.42 * len(labels)), dpi=120, facecolor="white", layout="constrained")
+    axes = figure.add_subplot()
+    colors = {"no label": "#F2F2F2", "does not bind": OUTSIDE, "binds": POCKETS[1]}
+    scale = ListedColormap(list(colors.values()))
+    axes.imshow(labels.numpy() + 1, aspect="auto", interpolation="nearest", cmap=scale, vmin=0, vmax=2)
+    axes.set(xlabel="place in the batch", ylabel="chain")
+    axes.set_yticks(range(len(labels)), [str(k + 1) for k in range(len(labels))])
+    for name, color in colors.items():
+        axes.scatter([], [], marker="s", s=50, color=color, edgecolor="#888888", linewidth=0.4, label=name)
+    axes.legend(fontsize=8, frameon=False, loc="lower left", bbox_to_anchor=(0, 1), ncols=3)
+    known = int((labels >= 0).sum())
+    return Picture(figure, f"{len(labels)} chains in {labels.numel()} places, of which {known} are residues with a label.")
+
+
+def gap_picture(rows: Sequence[Mapping[str, float]], guess: float, title: str) -> Picture:
+    """Loss and AUPRC of the training and the validation chains by epoch, side by side; what lies between is shaded."""
+    figure = Figure(figsize=(8.4, 3.4), dpi=120, facecolor="white", layout="constrained")
+    epochs = np.arange(len(rows))
+    for axes, kind in zip(figure.subplots(1, 2), ("loss", "AUPRC"), strict=True):
+        for name, color, symbol in (("training", POCKETS[0], "o"), ("validation", POCKETS[1], "s")):
+            axes.plot(epochs, [row[f"{name} {kind}"] for row in rows], marker=symbol, markersize=4, color=color, label=name)
+        ends = ([row[f"{name} {kind}"] for row in rows] for name in ("training", "validation"))
+        axes.fill_between(epochs, *ends, color="#DDDDDD", linewidth=0, zorder=0, label="generalisation gap")
+        axes.set(xlabel="epochs of unfrozen training", ylabel=kind)
+        axes.spines[["top", "right"]].set_visible(False)
+    axes.axhline(guess, color="black", linestyle="--", linewidth=1, label="guessing")
+    axes.set_ylim(0, 1)
+    axes.legend(fontsize=8, frameon=False)
+    figure.suptitle(title, x=0.01, ha="left", fontsize=11)
+    first, last = rows[0], rows[-1]
+    words = (f"{key} from {first[key]:.3f} to {last[key]:.3f}" for key in first if key.endswith(("loss", "AUPRC")))
+    return Picture(figure, f"{title}: {'; '.join(words)}.")
+
+
+def threshold_chart(binding: ArrayLike, probabilities: ArrayLike, threshold: float) -> Chart:
+    """Precision, recall and Matthews' correlation by threshold; the title counts the decisions at the one that is marked."""
+    y, p = np.asarray(binding, bool), np.asarray(probabilities, float)
+    grid = np.round(np.arange(0.02, 1.0, 0.02), 2)
+    sweep = [residue_figures(y, p, p > t) for t in grid]
+    here = p > threshold
+    right, wrong, missed = (int(x.sum()) for x in (here & y, here & ~y, ~here & y))
+    return curves(
+        grid,
+        {name: [getattr(figures, name) for figures in sweep] for name in ("precision", "recall", "mcc")},
+        title=f"Above {threshold:.2f}: {right} right, {wrong} wrong, {missed} missed",
+        x_label="threshold",
+        y_label="value",
+        mark=("threshold", threshold),
+        points=False,
+        y_range=(-0.05, 1),
+    )
