@@ -221,16 +221,12 @@ SurfaceNetwork.read = lambda network, part, embeddings: real(network, part, embe
     ("stem", "broken", "names"),
     [
         ("08_inspecting_pockets", CLUSTERING, {"kinase_pockets_published"}),
-        ("04_smoothing", SMOOTHING, {"added_after"}),
-        ("04_smoothing", SMOOTHING_RADIUS, {"n_candidates"}),
         ("08_inspecting_pockets", PROBE, {"n_points"}),
         ("08_inspecting_pockets", PEAKS, {"dca_drug", "kinase_dca"}),
         ("08_inspecting_pockets", LANGUAGE, {"dca_drug", "kinase_dca"}),
     ],
     ids=[
         "bandwidth off by 2",
-        "smoothing disabled",
-        "radii swapped",
         "probe of water",
         "centres off by 2",
         "network without language",
@@ -248,6 +244,18 @@ def test_a_broken_stage_is_named(
     assert names <= {m.name for m in moved}
     text = report(stem, moved, len(reference))
     assert all(f"    {m.name} " in text for m in moved)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("kernel")
+@pytest.mark.parametrize("broken", [SMOOTHING, SMOOTHING_RADIUS], ids=["smoothing disabled", "radii swapped"])
+def test_what_the_text_says_of_smoothing_is_checked(broken: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from papermill.exceptions import PapermillExecutionError
+
+    (tmp_path / "sitecustomize.py").write_text(broken)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    with pytest.raises(PapermillExecutionError, match="the text is wrong"):
+        execute(ROOT / "notebooks" / "04_smoothing.ipynb", tmp_path)
 
 
 @pytest.mark.slow
@@ -387,7 +395,7 @@ def section(path: Path, name: str) -> str:
 def test_has_exercises_quiz_references_and_a_discussion(path: Path) -> None:
     numbered = re.findall(r"^(\d+)\. \*\*", section(path, "Exercises"), re.MULTILINE)
     assert numbered == [str(k + 1) for k in range(len(numbered))] and len(numbered) >= EXERCISES
-    answers = re.findall(r"<details><summary>(\d+)\. .+?</summary>.+?</details>", section(path, "Quiz"))
+    answers = re.findall(r"<details><summary>(\d+)\. .+?</summary>.+?</details>", section(path, "Quiz"), re.DOTALL)
     assert answers == [str(k + 1) for k in range(len(answers))] and len(answers) >= QUESTIONS
     assert len(re.findall(r"^\* .+\(\d{4}\)", section(path, "References"), re.MULTILINE)) >= REFERENCES
     discussion = section(path, "Discussion").lower()
