@@ -15,7 +15,16 @@ from s2p.io.weights import SHIPPED
 from s2p.language.sequences import BACKBONES, parameter_count
 from s2p.training.config import FinetuneConfig
 
-__all__ = ["choose_backbone", "choose_model", "gpu_memory", "gpu_sentence", "memory_table", "output_folder"]
+__all__ = [
+    "choose_backbone",
+    "choose_model",
+    "download",
+    "gpu_memory",
+    "gpu_sentence",
+    "memory_sentence",
+    "memory_table",
+    "output_folder",
+]
 
 DRIVE = Path("/content/drive")
 ROOM = 0.7
@@ -81,6 +90,24 @@ def memory_table(sizes: Sequence[str]) -> str:
     for name in sizes:
         rows.append([name, *(f"{estimate_memory(name, c, 1024).total / 1e9:.1f}" for c in ways.values())])
     return "\n".join([*("| " + " | ".join(row) + " |" for row in rows), "", CHECKED])
+
+
+def memory_sentence(backbone: str, config: FinetuneConfig) -> str:
+    """Estimated memory of a training, with one chain of full length a step, beside that of the GPU."""
+    from s2p.training.memory import estimate_memory
+
+    name = backbone if backbone in BACKBONES else next(iter(BACKBONES))
+    need = estimate_memory(name, config, config.max_residues + 2, device="cuda" if gpu_memory() else "cpu").total
+    return f"estimated memory {need / 1e9:.1f} GB" + (f" of {memory / 1e9:.0f} GB" if (memory := gpu_memory()) else "")
+
+
+def download(paths: Sequence[Path]) -> None:
+    """Offer files to the browser, in Colab; elsewhere they are on your disk already."""
+    if in_colab():
+        from google.colab import files
+
+        for path in paths:
+            files.download(str(path))
 
 
 def output_folder(name: str, use_drive: bool) -> Path:

@@ -1,26 +1,30 @@
-"""Fine-tuning in notebook 03: where it starts, and pictures of a batch, of a training and of what a threshold decides."""
+"""Fine-tuning in notebook 03 and on a GPU: where it starts, what is stored, and pictures of batches, trainings and thresholds."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from course.charts import Chart, Picture
 from course.plots import curves
 from course.residue_figures import residue_figures
-from s2p.checkpoint import load_checkpoint
+from s2p.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from s2p.config import DEFAULT_MODEL
+from s2p.datasets.labelled import LabelledChain
 from s2p.language.esm import ResidueModel, load_backbone
+from s2p.language.sequences import predict_residues
 from s2p.models.encoder import BACKBONE, ENCODER, start_encoder
 from s2p.output.palette import OUTSIDE, POCKETS
 
-__all__ = ["batch_picture", "gap_picture", "starting_model", "threshold_chart"]
+__all__ = ["batch_picture", "gap_picture", "logits_of", "save_adapter", "starting_model", "threshold_chart"]
 
 
 def starting_model(name: str, seed: int) -> ResidueModel:
@@ -36,7 +40,18 @@ def starting_model(name: str, seed: int) -> ResidueModel:
         model.backbone.load_state_dict(load_checkpoint(name).model.backbone.state_dict())
     else:
         model.backbone = start_encoder() if shipped else load_backbone(name)
+    model.base = name
     return model.eval()
+
+
+def logits_of(model: Any, chains: Sequence[LabelledChain]) -> list[NDArray[np.float32]]:
+    """(n,) logits of each chain, by a residue model in PyTorch or NumPy."""
+    return [logits for logits, _ in predict_residues(model, [c.sequence for c in chains])]
+
+
+def save_adapter(model: ResidueModel, threshold: float, card: dict[str, Any], path: Path) -> None:
+    """Low-rank updates, head and threshold as a checkpoint that makes and ranks pockets as published, without smoothing."""
+    save_checkpoint(Checkpoint(path.stem, model, None, None, threshold, 0.4, "published", card), path)
 
 
 def batch_picture(labels: Tensor) -> Picture:
@@ -68,7 +83,7 @@ def gap_picture(rows: Sequence[Mapping[str, float]], guess: float, title: str) -
         axes.spines[["top", "right"]].set_visible(False)
     axes.axhline(guess, color="black", linestyle="--", linewidth=1, label="guessing")
     axes.set_ylim(0, 1)
-    axes.legend(fontsize=8, frameon=False)
+    axes.legend(fontsize=8, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
     figure.suptitle(title, x=0.01, ha="left", fontsize=11)
     first, last = rows[0], rows[-1]
     words = (f"{key} from {first[key]:.3f} to {last[key]:.3f}" for key in first if key.endswith(("loss", "AUPRC")))
@@ -84,7 +99,7 @@ def threshold_chart(binding: ArrayLike, probabilities: ArrayLike, threshold: flo
     right, wrong, missed = (int(x.sum()) for x in (here & y, here & ~y, ~here & y))
     return curves(
         grid,
-        {name: [getattr(figures, name) for figures in sweep] for name in ("precision", "recall", "mcc")},
+        {name: [getattr(figures, name.lower()) for figures in sweep] for name in ("precision", "recall", "MCC")},
         title=f"Above {threshold:.2f}: {right} right, {wrong} wrong, {missed} missed",
         x_label="threshold",
         y_label="value",

@@ -221,6 +221,20 @@ def test_gpu_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     assert colab.gpu_sentence() == "GPU: Tesla T4, 16 GB."
 
 
+def test_memory_sentence_and_download(monkeypatch: pytest.MonkeyPatch) -> None:
+    small = colab.memory_sentence("s2p-esm2-8m", FinetuneConfig(lora_rank=8))
+    assert small == colab.memory_sentence("esm2_t6_8M_UR50D", FinetuneConfig(lora_rank=8)) == "estimated memory 0.1 GB"
+    monkeypatch.setattr(colab, "gpu_memory", lambda: 15_800_000_000)
+    assert colab.memory_sentence("esm2_t33_650M_UR50D", FinetuneConfig(lora_rank=8)).endswith(" GB of 16 GB")
+    given: list[str] = []
+    colab.download([Path("a.zip")])
+    monkeypatch.setattr(colab, "in_colab", lambda: True)
+    google = types.SimpleNamespace(files=types.SimpleNamespace(download=given.append))
+    monkeypatch.setitem(sys.modules, "google.colab", google)
+    colab.download([Path("b.zip")])
+    assert given == ["b.zip"]
+
+
 def test_choose_model(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert colab.choose_model(0) == DEFAULT_MODEL
     for name, backbone in {

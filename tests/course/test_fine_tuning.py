@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("esm")
 
-from course.fine_tuning import batch_picture, gap_picture, starting_model, threshold_chart  # noqa: E402
+from course.fine_tuning import (  # noqa: E402
+    batch_picture,
+    gap_picture,
+    logits_of,
+    save_adapter,
+    starting_model,
+    threshold_chart,
+)
 from s2p.checkpoint import load_checkpoint  # noqa: E402
-from s2p.language.lora import base_checksum  # noqa: E402
+from s2p.datasets.labelled import LabelledChain  # noqa: E402
+from s2p.language.lora import add_lora, base_checksum, lora_parameters  # noqa: E402
 
 PNG = b"\x89PNG"
 
@@ -22,6 +32,25 @@ def test_starts_from_the_named_backbone_with_the_same_random_head() -> None:
     own = load_checkpoint("s2p-esm2-8m").model
     assert base_checksum(shipped.backbone) == base_checksum(own.backbone) != base_checksum(before.backbone)
     assert not torch.equal(shipped.head.weight, own.head.weight)
+
+
+def test_an_adapter_is_small_and_finds_the_weights_it_was_trained_on(tmp_path: Path) -> None:
+    model = starting_model("s2p-esm2-8m", 0)
+    add_lora(model.backbone, 2, 16.0)
+    with torch.no_grad():
+        for p in lora_parameters(model.backbone):
+            p.normal_(std=0.05)
+    chains = [
+        LabelledChain("a", "MKWVHFAAGILPTRSNQDEYC", np.zeros(21, np.uint8)),
+        LabelledChain("b", "MKV", np.zeros(3, np.uint8)),
+    ]
+    path = tmp_path / "own.safetensors"
+    save_adapter(model, 0.31, {"data": ["a"]}, path)
+    assert path.stat().st_size < 200_000
+    loaded = load_checkpoint(path, device=None)
+    assert (loaded.name, loaded.threshold, loaded.ranking) == ("own", 0.31, "published")
+    for ours, theirs in zip(logits_of(model, chains), logits_of(loaded.model, chains), strict=True):
+        assert ours == pytest.approx(theirs, abs=0.01)
 
 
 def test_a_batch_counts_its_residues() -> None:
