@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 __all__ = [
+    "DISTRIBUTION",
     "ConfigError",
     "FetchError",
     "S2PError",
@@ -17,6 +18,9 @@ __all__ = [
     "pytorch_wanted",
     "sentence",
 ]
+
+
+DISTRIBUTION = "s2p-pockets"  # what pip installs; on the package index s2p is the Satellite Stereo Pipeline
 
 
 class S2PError(Exception):
@@ -59,7 +63,7 @@ def sentence(error: Exception) -> str:
     if isinstance(error, S2PError):
         return text
     if isinstance(error, ModuleNotFoundError) and error.name in ("torch", "esm"):
-        return "this needs PyTorch and fair-esm, which are not both installed; pip install 's2p[torch]'"
+        return f"this needs PyTorch and fair-esm, which are not both installed; pip install '{DISTRIBUTION}[torch]'"
     if os.environ.get("S2P_DEBUG"):
         import traceback
 

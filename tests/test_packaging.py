@@ -14,6 +14,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 import s2p
+from s2p.errors import DISTRIBUTION
 
 ROOT = Path(__file__).parents[1]
 DATA = ROOT / "data"
@@ -74,13 +75,33 @@ def test_pins_are_complete():
     assert sorted(seen - set(pinned)) == []
 
 
-def test_nglview_is_exact_and_an_extra_of_its_own():
-    assert PROJECT["optional-dependencies"]["ngl"] == ["nglview==4.0"]
-    assert "nglview" not in {r.name for r in requirements("notebooks", "dev")}
+def test_notebooks_have_their_viewers_and_colab_gets_no_jupyter():
+    """Replacing Colab's Jupyter packages under its live kernel can crash it, so its extra names none, nor what brings some."""
+    notebooks, colab = (
+        {r.name for r in requirements(extra)} - {r.name for r in requirements()} for extra in ("notebooks", "colab")
+    )
+    assert {"biopython", "ipywidgets", "jupyterlab", "nglview", "plotly"} <= notebooks
+    assert "py3Dmol" in {r.name for r in requirements()}
+    assert colab == {"biopython", "plotly", DISTRIBUTION}
+    assert colab - {DISTRIBUTION} <= notebooks
+
+
+def test_the_distribution_has_a_name_of_its_own():
+    """``s2p`` on the package index is another project, so nobody is told to install that."""
+    assert PROJECT["name"] == DISTRIBUTION == "s2p-pockets"
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False)
+    if listed.returncode:
+        pytest.skip("not a git clone")
+    paths = [
+        ROOT / line for line in listed.stdout.splitlines() if line.endswith((".py", ".md", ".ipynb", ".toml", ".yml", ".txt"))
+    ]
+    wrong = re.compile(r"""pip install (?:-\S+ )*['"]?s2p\b(?!-)|(?<![\w./-])s2p\[(?:\w+)\]""")
+    texts = {path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8") for path in paths if path.is_file()}
+    assert {name: found[0] for name, text in texts.items() if (found := wrong.search(text))} == {}
 
 
 def test_environment_agrees_with_pyproject_and_constraints():
-    assert ENVIRONMENT["name"] == PROJECT["name"] == "s2p"
+    assert ENVIRONMENT["name"] == s2p.__name__
     conda = [line for line in ENVIRONMENT["dependencies"] if isinstance(line, str)]
     (pip,) = [entry["pip"] for entry in ENVIRONMENT["dependencies"] if isinstance(entry, dict)]
     # Python from conda, the rest from pip: what pyproject asks for, in the versions of constraints.txt.
@@ -104,6 +125,12 @@ def test_one_version_everywhere():
     assert PROJECT["license"] == "MIT AND GPL-3.0-only"  # code and shipped weights
     assert "GNU GENERAL PUBLIC LICENSE" in (ROOT / "s2p" / "checkpoints" / "LICENSE").read_text()
     assert (ROOT / "LICENSE").read_text().startswith("MIT License")
+
+
+def test_one_address_everywhere():
+    """That of pyproject.toml; tests/notebooks/test_notebooks.py holds the notebooks to it."""
+    (clone,) = re.findall(r"git clone (\S+)", (ROOT / "README.md").read_text())
+    assert clone == PROJECT["urls"]["Repository"]
 
 
 def test_citation_names_its_sources():

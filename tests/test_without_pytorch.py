@@ -103,7 +103,7 @@ def test_the_quickstart(environment: dict[str, str], tmp_path: Path) -> None:
     assert (tmp_path / "metrics.json").is_file()
 
 
-SENTENCE = "this needs PyTorch and fair-esm, which are not both installed; pip install 's2p[torch]'"
+SENTENCE = "this needs PyTorch and fair-esm, which are not both installed; pip install 's2p-pockets[torch]'"
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """Other people's pocket finders and two baselines, as classes that ``s2p evaluate`` takes as ``benchmarks.peers:PocketNet``.
 
-Python packages come with ``pip install s2p[peers]`` (and ``s2p[kvfinder]``, whose requirements differ from our pinned
-versions). A package may also live in another environment: name its Python in the variable ``S2P_PEERS_PYTHON``. fpocket
+Python packages come with ``pip install s2p-pockets[peers]`` (and ``s2p-pockets[kvfinder]``, whose requirements differ from our
+pinned versions). A package may also live in another environment: name its Python in the variable ``S2P_PEERS_PYTHON``. fpocket
 and P2Rank are used when ``fpocket`` and ``prank`` are on the PATH.
 """
 

@@ -46,7 +46,7 @@ from benchmarks.peers.config import PeerConfig
 from benchmarks.peers.formats import Found, Key, pdb_text, read_fpocket, read_p2rank, read_p2rank_residues
 from benchmarks.peers.process import INTERPRETER, interpreter_with, run_worker
 from s2p.config import SurfaceConfig
-from s2p.errors import S2PError
+from s2p.errors import DISTRIBUTION, S2PError
 from s2p.io.files import write_text
 from s2p.prediction import Pocket, Prediction
 from s2p.structure.reading import Structure
@@ -90,9 +90,8 @@ class Tool:
             found = interpreter_with(self.source)
             if found is None:
                 extra = "kvfinder" if self.source == "pyKVFinder" else "peers"
-                raise S2PError(
-                    f"{self.title} is not installed: pip install s2p[{extra}], or set {INTERPRETER} to a Python that has it"
-                )
+                how = f"pip install '{DISTRIBUTION}[{extra}]', or set {INTERPRETER} to a Python that has it"
+                raise S2PError(f"{self.title} is not installed: {how}")
             return found
         path = shutil.which(self.source)
         if path is None:

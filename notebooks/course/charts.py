@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from s2p.errors import S2PError
+from s2p.errors import DISTRIBUTION, S2PError
 from s2p.io.runtime import in_colab
 from s2p.output.palette import POCKETS, rgb
 from s2p.output.pictures import figure_png, literal
@@ -142,7 +142,7 @@ class Chart:
         try:
             import plotly.graph_objects as go
         except ImportError:
-            raise S2PError("an interactive chart needs plotly; install it with: pip install 's2p[notebooks]'") from None
+            raise S2PError(f"an interactive chart needs plotly: pip install '{DISTRIBUTION}[notebooks]'") from None
         figure = go.Figure(
             layout={
                 "template": "simple_white",

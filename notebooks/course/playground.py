@@ -8,7 +8,7 @@ import html
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-from s2p.errors import S2PError
+from s2p.errors import DISTRIBUTION, S2PError
 
 __all__ = ["Drawing", "Playground"]
 
@@ -58,7 +58,7 @@ class Playground:
         try:
             import ipywidgets
         except ImportError:
-            raise S2PError("sliders need ipywidgets; install it with: pip install 's2p[notebooks]'") from None
+            raise S2PError(f"sliders need ipywidgets: pip install '{DISTRIBUTION}[notebooks]'") from None
         self._draw = draw
         self._still: Any = None
         self._later: asyncio.TimerHandle | None = None

@@ -21,7 +21,7 @@ from typing import Any
 from s2p.batch.inputs import BatchOptions, Entry, Find, Task, groups, make_task
 from s2p.batch.journal import JOURNAL
 from s2p.batch.run import Row, run_task
-from s2p.errors import S2PError
+from s2p.errors import DISTRIBUTION, S2PError
 from s2p.io.processes import THREADS
 
 __all__ = ["run_on_cluster"]
@@ -53,7 +53,7 @@ def run_on_cluster(
     try:
         import distributed.scheduler
     except ImportError:
-        raise S2PError("--scheduler and --local-cluster need Dask; install it with: pip install 's2p[dask]'") from None
+        raise S2PError(f"--scheduler and --local-cluster need Dask: pip install '{DISTRIBUTION}[dask]'") from None
     options = replace(options, folder=options.folder.resolve())
     with _client(scheduler, local_workers) as client:
         resources = _check_workers(client, options.folder)

@@ -37,7 +37,7 @@ def add(commands: Any) -> None:
     add("--seed", None, "", int, 0)
     vina = (
         "score designs and native pocket with AutoDock Vina, the pose locally optimised (needs the program vina or the "
-        "package of that name, and the extra s2p[design])"
+        "package of that name, and the extra s2p-pockets[design])"
     )
     flag(parser, "--vina", vina)
     folded = (

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from s2p.errors import S2PError
+from s2p.errors import DISTRIBUTION, S2PError
 from s2p.io.files import make_folder
 
 __all__ = ["find_notebook", "run_notebook"]
@@ -48,7 +48,7 @@ def run_notebook(name: str, parameters: Sequence[tuple[str, str]], folder: Path,
         import papermill
         from papermill.exceptions import PapermillExecutionError
     except ImportError:
-        raise S2PError("running notebooks needs papermill; install it with: pip install 's2p[notebooks]'") from None
+        raise S2PError(f"running notebooks needs papermill: pip install '{DISTRIBUTION}[notebooks]'") from None
     source = find_notebook(name)
     known = papermill.inspect_notebook(_literal(source))
     values = {}

@@ -20,7 +20,7 @@ from typing import Any
 from uuid import uuid4
 
 from s2p.config import DEFAULT_MODEL, PredictConfig
-from s2p.errors import S2PError
+from s2p.errors import DISTRIBUTION, S2PError
 from s2p.output.files import fill
 from s2p.output.pictures import figure_png, static_png
 from s2p.output.report import embed_json, render, update
@@ -151,7 +151,7 @@ class Explorer:
         try:
             import ipywidgets
         except ImportError:
-            raise S2PError("the explorer needs ipywidgets; install it with: pip install 's2p[notebooks]'") from None
+            raise S2PError(f"the explorer needs ipywidgets: pip install '{DISTRIBUTION}[notebooks]'") from None
         self._widgets = ipywidgets
         self.model, self.structure = model, structure
         self._start = config or PredictConfig()

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from s2p.errors import S2PError
+from s2p.errors import DISTRIBUTION, S2PError
 from s2p.io.runtime import in_colab
 from s2p.output.files import fill, scores_order, scores_text
 from s2p.output.palette import CARTOON, LIGAND, PROBABILITY, ink, pocket_color, rgb
@@ -53,7 +53,7 @@ def view(
         cryptic), the ``points`` they were clustered from, or nothing (``sticks``).
     backend
         ``py3dmol`` (a ``py3Dmol.view``, so all its methods work; hover names a residue, a click also gives its probability,
-        and there is a legend) or ``nglview`` (a live widget, needs ``s2p[ngl]``; hover names atoms).
+        and there is a legend) or ``nglview`` (a live widget, in the extra ``notebooks``; hover names atoms).
     width, height
         Pixels.
 
@@ -81,10 +81,7 @@ def view(
 
 
 def _py3dmol(prediction: Prediction, style: str, show: str, width: int, height: int) -> Any:
-    try:
-        import py3Dmol
-    except ImportError:
-        raise S2PError("the 3D view needs py3Dmol; install it with: pip install py3Dmol") from None
+    import py3Dmol
 
     class FramedView(py3Dmol.view):
         """A py3Dmol view that carries its library and lives in a frame."""
@@ -177,7 +174,7 @@ def _nglview(prediction: Prediction, style: str, show: str, width: int, height: 
     try:
         import nglview
     except ImportError:
-        raise S2PError("this view needs nglview; install it with: pip install 's2p[ngl]', or use backend='py3dmol'") from None
+        raise S2PError(f"this view needs nglview: pip install '{DISTRIBUTION}[notebooks]', or use backend='py3dmol'") from None
     if in_colab():
         from google.colab import output
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from s2p.datasets.labelled import LabelledChain
-from s2p.errors import S2PError
+from s2p.errors import DISTRIBUTION, S2PError
 from s2p.evaluation.residues import auprc_trapezoid
 from s2p.language.esm import ResidueModel
 from s2p.language.lora import add_lora, base_checksum, lora_parameters, lora_updates, merge_lora, remove_lora
@@ -296,9 +296,8 @@ def adamw(config: FinetuneConfig, device: torch.device) -> Any:
     try:
         from bitsandbytes.optim import AdamW8bit
     except ImportError:
-        raise S2PError(
-            "AdamW with 8-bit states needs the package bitsandbytes: pip install 's2p[gpu]', or train with --no-eight-bit"
-        ) from None
+        how = f"pip install '{DISTRIBUTION}[gpu]', or train with --no-eight-bit"
+        raise S2PError(f"AdamW with 8-bit states needs the package bitsandbytes: {how}") from None
     return AdamW8bit
 
 

@@ -14,7 +14,7 @@ from typing import TypeVar
 import torch
 from torch import nn
 
-from s2p.errors import S2PError
+from s2p.errors import DISTRIBUTION, S2PError
 
 __all__ = ["Processes", "join"]
 
@@ -64,6 +64,7 @@ def join(device: torch.device) -> tuple[Processes, torch.device]:
     try:
         from accelerate import PartialState
     except ImportError:
-        raise S2PError("several processes need the package accelerate: pip install 's2p[train]', or start a single one") from None
+        how = f"pip install '{DISTRIBUTION}[train]', or start a single one"
+        raise S2PError(f"several processes need the package accelerate: {how}") from None
     state = PartialState(cpu=device.type == "cpu")
     return Processes(state.num_processes, state.process_index), state.device

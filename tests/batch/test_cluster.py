@@ -228,5 +228,5 @@ def test_a_cluster_that_cannot_work(cluster, tmp_path, monkeypatch):
 
 def test_dask_is_missing(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "distributed", None)
-    with pytest.raises(S2PError, match=r"pip install 's2p\[dask\]'"):
+    with pytest.raises(S2PError, match=r"pip install 's2p-pockets\[dask\]'"):
         list(predict_batch(expand_inputs(inputs(tmp_path, 2)), options(tmp_path), local_cluster=True))

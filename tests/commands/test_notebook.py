@@ -124,5 +124,5 @@ def test_without_papermill(monkeypatch):
     import sys
 
     monkeypatch.setitem(sys.modules, "papermill", None)
-    with pytest.raises(S2PError, match=r"pip install 's2p\[notebooks\]'"):
+    with pytest.raises(S2PError, match=r"pip install 's2p-pockets\[notebooks\]'"):
         run_notebook("3", [], Path("runs"))

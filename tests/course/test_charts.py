@@ -84,7 +84,7 @@ def test_without_plotly_there_is_the_picture(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setitem(sys.modules, "plotly", None)
     monkeypatch.setitem(sys.modules, "plotly.graph_objects", None)
     assert set(chart()._repr_mimebundle_()) == {"text/plain", "image/png"}
-    with pytest.raises(S2PError, match="needs plotly; install it with"):
+    with pytest.raises(S2PError, match="needs plotly: pip install 's2p-pockets"):
         chart().interactive()
 
 

@@ -236,5 +236,5 @@ def test_one_kind_of_site_at_a_time(explorer: Explorer, predictor: Seq2Pocket) -
 
 def test_needs_ipywidgets(predictor: Seq2Pocket, explorer: Explorer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ipywidgets", None)
-    with pytest.raises(S2PError, match="needs ipywidgets; install it with"):
+    with pytest.raises(S2PError, match="needs ipywidgets: pip install 's2p-pockets"):
         Explorer(predictor, explorer.structure, scores=explorer.scores)

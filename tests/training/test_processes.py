@@ -103,7 +103,7 @@ def test_one_process_needs_no_accelerate(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setenv("WORLD_SIZE", "2")
     assert join(cpu) == (alone, cpu), "a job of a cluster may set this for other reasons"
     monkeypatch.setenv("LOCAL_RANK", "0")
-    with pytest.raises(S2PError, match=r"several processes need the package accelerate: pip install 's2p\[train\]'"):
+    with pytest.raises(S2PError, match=r"several processes need the package accelerate: pip install 's2p-pockets\[train\]'"):
         join(cpu)
 
 

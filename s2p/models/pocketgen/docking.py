@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from s2p.errors import S2PError
+from s2p.errors import DISTRIBUTION, S2PError
 from s2p.models.pocketgen.atoms import LETTERS, RESIDUES, SLOTS
 from s2p.models.pocketgen.data import LigandAtoms, Pocket
 from s2p.models.pocketgen.design import Design
@@ -66,7 +66,7 @@ def check_vina() -> Literal["program", "package"]:
     if found is None:
         raise S2PError(
             "AutoDock Vina is not installed; install the program (Debian: apt install autodock-vina) or the Python package "
-            "(pip install 's2p[design]'), or leave out --vina"
+            f"(pip install '{DISTRIBUTION}[design]'), or leave out --vina"
         )
     require("rdkit", "--vina")
     require("meeko", "--vina")

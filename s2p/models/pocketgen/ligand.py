@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from s2p.errors import S2PError
+from s2p.errors import DISTRIBUTION, S2PError
 from s2p.models.pocketgen.data import LigandAtoms
 from s2p.structure.files.formats import read_sdf_molecule
 
@@ -77,7 +77,7 @@ def sdf_ligand(path: str | Path) -> LigandAtoms:
 def require(package: str, purpose: str) -> None:
     """Say what to install where a package of the extra ``design`` is missing; :class:`S2PError` if it is."""
     if find_spec(package) is None:
-        raise S2PError(f"{purpose} needs the package {package}, which is not installed; pip install 's2p[design]'")
+        raise S2PError(f"{purpose} needs the package {package}, which is not installed; pip install '{DISTRIBUTION}[design]'")
 
 
 def rdkit_molecule(ligand: LigandAtoms, *, ionised: bool = False) -> Any:

@@ -76,7 +76,7 @@ def test_a_predictor_loads_exactly_where_it_is_available(name):
         predictor = s2p.load(PREDICTORS[name])
         assert isinstance(predictor, Predictor) and predictor.name == name and predictor.version
     else:
-        assert "\n" not in why and ("pip install s2p[" in why or "PATH" in why)
+        assert "\n" not in why and ("pip install 's2p-pockets[" in why or "PATH" in why)
         with pytest.raises(S2PError) as error:
             s2p.load(PREDICTORS[name])
         assert str(error.value) == why

@@ -152,7 +152,7 @@ def test_what_is_missing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
         check_vina()
     monkeypatch.setattr(pocketgen_docking, "find_spec", lambda name: object())
     monkeypatch.setattr(pocketgen_ligand, "find_spec", lambda name: None if name == "meeko" else object())
-    with pytest.raises(S2PError, match=r"needs the package meeko, which is not installed; pip install 's2p\[design\]'"):
+    with pytest.raises(S2PError, match=r"needs the package meeko, which is not installed; pip install 's2p-pockets\[design\]'"):
         check_vina()
     monkeypatch.setattr(pocketgen_ligand, "find_spec", lambda name: object())
     assert check_vina() == "package"

@@ -165,7 +165,7 @@ def test_without_rdkit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pocketgen_ligand, "find_spec", lambda name: None)
     structure, ligand, _ = complex_of("4CUP.cif")
     config = PocketConfig(ligand_features="rdkit")
-    with pytest.raises(S2PError, match=r"needs the package rdkit, which is not installed; pip install 's2p\[design\]'"):
+    with pytest.raises(S2PError, match=r"needs the package rdkit, which is not installed; pip install 's2p-pockets\[design\]'"):
         make_pocket(structure, ligand, np.array([1, 2]), config=config)
 
 
