@@ -4,6 +4,7 @@
 # make corpus     fetch some 900 real structure files of other packages into .cache and try every one (ten minutes)
 # make fuzz       try random damage on the readers, in a process that may die (FUZZ_MINUTES=30; Linux)
 # make audit      look the pinned versions up among known vulnerabilities (asks the package index)
+# make colab      run quickstart, finetune_gpu and 01-09 in Google Colab's versions, simulated (COLAB_PYTHON=python3.13: in that one)
 # make notebooks  run every notebook from top to bottom (executed copies and HTML in runs/notebooks)
 # make references rewrite what notebooks are tested against, show what moved (NOTEBOOKS="quickstart 04_smoothing" for some)
 # make clean      remove the environment, results and caches
@@ -14,7 +15,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint notebooks references clean corpus fuzz audit
+.PHONY: help demo test lint colab notebooks references clean corpus fuzz audit
 .DELETE_ON_ERROR:
 
 PYTHON ?= python3
@@ -26,6 +27,8 @@ COMPLETE := $(VENV)/.complete
 HARDENING := $(VENV)/.hardening
 FUZZ_MINUTES ?= 30
 BIN := $(VENV)/bin
+COLAB_PYTHON ?= $(BIN)/python
+COLAB = .cache/colab-$(shell $(COLAB_PYTHON) -c 'import sys; print(*sys.version_info[:2], sep=".")')/.ready
 COURSE := $(sort $(wildcard notebooks/*.ipynb tutorial/*.ipynb))
 NOTEBOOKS ?=
 ALL_NOTEBOOKS := $(sort $(wildcard notebooks/*.ipynb tutorial/*.ipynb tutorial/*/*.ipynb))
@@ -56,6 +59,7 @@ demo: $(READY)
 # Two test processes with one thread each: more threads than cores make PyTorch slower, not faster.
 test: export OMP_NUM_THREADS := 1
 test: lint
+	@$(MAKE) --no-print-directory colab-versions
 	$(BIN)/python -m pytest -n 2 $(PYTEST_ARGS)
 
 lint: $(COMPLETE)
@@ -66,6 +70,20 @@ lint: $(COMPLETE)
 ifneq ($(ALL_NOTEBOOKS),)
 	$(BIN)/nbstripout --verify --keep-id --extra-keys "metadata.papermill cell.metadata.papermill" $(ALL_NOTEBOOKS)
 endif
+
+# A Python other than that of .venv can borrow nothing from there: it gets all that s2p needs.
+.PHONY: colab-versions
+colab-versions: $(COMPLETE) tests/colab.txt
+	@if [ ! $(COLAB) -nt tests/colab.txt ]; then \
+	  echo "Putting the versions of Google Colab into $(dir $(COLAB)) (once) ..."; rm -rf $(dir $(COLAB)); \
+	  more="--no-deps"; [ "$(COLAB_PYTHON)" = "$(BIN)/python" ] || more="pip setuptools wheel .[colab]"; \
+	  $(COLAB_PYTHON) -m pip install --quiet --disable-pip-version-check --no-compile $(PIP_ARGS) --target $(dir $(COLAB)) -r tests/colab.txt $$more; \
+	  rm -rf $(dir $(COLAB))s2p $(dir $(COLAB))s2p_pockets-*; touch $(COLAB); \
+	fi
+
+colab: export OMP_NUM_THREADS := 1
+colab: colab-versions
+	S2P_COLAB=all S2P_COLAB_PYTHON=$(COLAB_PYTHON) $(BIN)/python -m pytest -n 2 tests/course/test_colab.py $(PYTEST_ARGS)
 
 notebooks: $(COMPLETE)
 	@for notebook in $(basename $(notdir $(COURSE))); do \

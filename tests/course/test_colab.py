@@ -1,8 +1,8 @@
-"""The walkthroughs in a simulated Colab: a fresh environment, a repository that the notebook clones and installs from.
+"""Notebooks in a simulated Colab: its versions, a fresh environment, a repository that the set-up cell clones and installs from.
 
-The real Colab cannot be reached from here. What is simulated: ``google.colab`` is loaded before the notebook starts, uploads
-and downloads go through it, the working directory holds nothing of the project, ``git`` hands out a copy of this checkout, and
-``s2p`` comes from a built wheel alone.
+The real Colab cannot be reached from here. What is simulated: the versions of ``tests/colab.txt``, which ``make test`` and
+``make colab`` put into a folder; ``google.colab``, loaded before the notebook starts, takes uploads and downloads; the working
+directory holds nothing of the project; ``git`` hands out a copy of this checkout; pip finds what is installed, and no network.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ import subprocess
 import sys
 import sysconfig
 import types
-import venv
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +27,10 @@ from s2p.language.sequences import BACKBONES
 from s2p.training.config import FinetuneConfig
 
 ROOT = Path(__file__).resolve().parents[2]
+PYTHON = os.environ.get("S2P_COLAB_PYTHON", sys.executable)
+"""One of another version has everything in its folder of versions; one of our own borrows what is installed here."""
+VERSIONS = dict(re.findall(r"^([\w-]+)==(.+)$", (ROOT / "tests" / "colab.txt").read_text(), re.MULTILINE))
+EVERY = sorted((ROOT / "notebooks").glob("0*.ipynb"))
 FAKE = """
 import json, pathlib, types
 
@@ -59,108 +62,91 @@ for folder; do :; done
 
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What a clone holds of the package, the tutorial and the course, so that nothing is left in the checkout."""
+    """What a clone holds that notebooks need, so that nothing is left in the checkout."""
     copy = tmp_path_factory.mktemp("source") / "repository"
     copy.mkdir()
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, copy)
-    for name in ("s2p", "tutorial", "notebooks/course", "data/examples"):
+    for name in ("s2p", "tutorial", "notebooks", "data", "benchmarks"):
         shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__", "runs"))
     return copy
 
 
-@pytest.fixture(scope="module")
-def wheel(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The package as it is installed."""
-    target = tmp_path_factory.mktemp("wheel")
-    source = shutil.copytree(repository, tmp_path_factory.mktemp("build") / "repository")
-    command = [
-        sys.executable,
-        "-m",
-        "pip",
-        "wheel",
-        "--quiet",
-        "--no-deps",
-        "--no-build-isolation",
-        "-w",
-        str(target),
-        str(source),
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode and "BackendUnavailable" in done.stderr + done.stdout:
-        command.remove("--no-build-isolation")
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    (found,) = target.glob("s2p-*.whl")
-    return found
+class Machine:
+    """An environment with Colab's versions and without ``s2p``, and an empty folder to work in."""
+
+    def __init__(self, folder: Path, repository: Path) -> None:
+        code = "import sys; print(*sys.version_info[:2], sep='.')"
+        version = subprocess.run([PYTHON, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+        versions = ROOT / ".cache" / f"colab-{version}"
+        if not (versions / ".ready").exists():
+            pytest.skip("Colab's versions are not here: make colab")
+        subprocess.run([PYTHON, "-m", "venv", "--without-pip", folder / "env"], check=True)
+        self.python = folder / "env" / "bin" / "python"
+        self.content, self.log = folder / "content", folder / "git.log"
+        self.content.mkdir()
+        site = next((folder / "env" / "lib").glob("python3.*")) / "site-packages"
+        lent = [str(versions)] + [sysconfig.get_path("purelib")] * (version == sysconfig.get_python_version())
+        # Plain paths in a .pth lend what is there without the .pth files there, one of which makes this checkout importable.
+        (site / "lent.pth").write_text("".join(f"{path}\n" for path in lent))
+        package = site / "google" / "colab"
+        package.mkdir(parents=True)
+        (package / "__init__.py").write_text(FAKE)
+        # There before any cell runs, as in Colab. Debian's Python has a sitecustomize.py of its own, which would hide another.
+        (site / "colab.pth").write_text("import google.colab\n")
+        self.git(f'cp -r "{repository}" "$folder"')
+        names = ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "NUMBA_CACHE_DIR")
+        self.environment = {name: str(folder / name) for name in names} | {"OMP_NUM_THREADS": "1", "PYTHONPATH": ""}
+        self.environment |= {
+            "PIP_NO_INDEX": "1",
+            "PIP_NO_BUILD_ISOLATION": "0",
+            "PIP_FIND_LINKS": "",
+            "PIP_CONFIG_FILE": os.devnull,
+        }
+        self.environment["PATH"] = os.pathsep.join([str(self.python.parent), os.environ["PATH"]])
+
+    def git(self, action: str) -> None:
+        """Put a ``git`` that does ``action`` beside the Python; it writes down what it was asked for."""
+        program = self.python.parent / "git"
+        program.write_text(GIT.format(log=self.log, action=action))
+        program.chmod(0o755)
+
+    def ask(self, code: str) -> subprocess.CompletedProcess[str]:
+        """Run ``code`` in the folder, without a kernel."""
+        environment = os.environ | self.environment
+        return subprocess.run(
+            [self.python, "-c", code], cwd=self.content, env=environment, capture_output=True, text=True, check=False
+        )
+
+    def run(self, path: Path, monkeypatch: pytest.MonkeyPatch, **parameters: Any) -> tuple[Any, list[dict[str, Any]]]:
+        """The notebook, executed as committed but for parameters, and what it asked of Colab."""
+        papermill = pytest.importorskip("papermill")
+        kernel = self.content.parent / "jupyter" / "kernels" / "colab" / "kernel.json"
+        kernel.parent.mkdir(parents=True)
+        argv = [str(self.python), "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+        kernel.write_text(json.dumps({"argv": argv, "display_name": "Colab", "language": "python", "env": self.environment}))
+        monkeypatch.setenv("JUPYTER_PATH", str(kernel.parents[2]))
+        done = self.content.parent / "done.ipynb"
+        options = {"kernel_name": "colab", "cwd": str(self.content), "progress_bar": False, "execution_timeout": 400}
+        papermill.execute_notebook(str(path), str(done), parameters=parameters, **options)
+        calls = self.content / "calls.jsonl"
+        lines = calls.read_text().splitlines() if calls.exists() else []
+        notebook = json.loads(done.read_text())
+        code = "import importlib.metadata as m, json, s2p, sys; assert s2p.__file__.startswith(sys.prefix), s2p.__file__\n"
+        asked = self.ask(f"{code}print(json.dumps({{name: m.version(name) for name in {list(VERSIONS)}}}))")
+        assert json.loads(asked.stdout) == VERSIONS, "installing s2p replaced what Colab has"
+        return notebook, [json.loads(line) for line in lines]
 
 
 @pytest.fixture
-def machine(tmp_path: Path, repository: Path) -> tuple[Path, Path]:
-    """(python, folder) of an environment that has the dependencies but not ``s2p``, and an empty folder."""
-    venv.create(tmp_path / "env", with_pip=False, symlinks=True)
-    python = tmp_path / "env" / "bin" / "python"
-    site = Path(sysconfig.get_path("purelib", vars={"base": str(tmp_path / "env")}))
-    # A plain path in a .pth lends the packages here without the .pth that makes this checkout's s2p importable.
-    (site / "lent.pth").write_text(sysconfig.get_path("purelib") + "\n")
-    package = site / "google" / "colab"
-    package.mkdir(parents=True)
-    (package / "__init__.py").write_text(FAKE)
-    # There before any cell runs, as in Colab. Debian's Python has a sitecustomize.py of its own, which would hide another.
-    (site / "colab.pth").write_text("import google.colab\n")
-    folder = tmp_path / "content"
-    folder.mkdir()
-    install_git(python, f'cp -r "{repository}" "$folder"')
-    return python, folder
+def machine(tmp_path: Path, repository: Path) -> Machine:
+    return Machine(tmp_path, repository)
 
 
-def install_git(python: Path, action: str) -> None:
-    """Put a ``git`` that does ``action`` beside ``python``; it writes what it was asked for into ``git.log`` there."""
-    program = python.parent / "git"
-    program.write_text(GIT.format(log=python.parent / "git.log", action=action))
-    program.chmod(0o755)
-
-
-def run(
-    notebook: str | dict[str, Any],
-    machine: tuple[Path, Path],
-    wheel: Path,
-    parameters: dict[str, Any],
-    *,
-    twice: bool = False,
-    broken: bool = False,
-) -> tuple[Any, list[dict[str, Any]]]:
-    """The executed notebook, and what it asked of Colab; ``twice``: with two set-up cells, ``broken``: errors are outputs."""
-    python, folder = machine
-    content = json.loads((ROOT / "tutorial" / notebook).read_text(encoding="utf-8")) if isinstance(notebook, str) else notebook
-    for cell in content["cells"]:
-        source = "".join(cell["source"])
-        if "%pip" in source:
-            assert len(re.findall(r"git clone --quiet --depth 1 --branch v[\d.]+ https://", source)) == 1, "one pinned version"
-            source = source.replace('--quiet "./s2p-course[torch]"', f'--quiet --no-deps "{wheel}"')
-        if "parameters" in cell["metadata"].get("tags", []):
-            source += "\n" + "\n".join(f"{key} = {value!r}" for key, value in parameters.items())
-        cell["source"] = source
-    if twice:
-        (k,) = (k for k, cell in enumerate(content["cells"]) if cell["id"] == "setup")
-        content["cells"].insert(k, content["cells"][k] | {"id": "setup-before"})
-    (folder / "notebook.ipynb").write_text(json.dumps(content))
-    script = (
-        "import nbformat, nbclient\n"
-        "n = nbformat.read('notebook.ipynb', 4)\n"
-        f"nbclient.NotebookClient(n, timeout=400, kernel_name='python3', allow_errors={broken}).execute()\n"
-        "nbformat.write(n, 'done.ipynb')\n"
-    )
-    environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "VIRTUAL_ENV")}
-    environment |= {"JUPYTER_PREFER_ENV_PATH": "1", "OMP_NUM_THREADS": "1", "NUMBA_CACHE_DIR": str(folder / "numba")}
-    # JUPYTER_PATH is emptied so that the kernel is this environment's own.
-    environment["PATH"] = os.pathsep.join([str(python.parent), environment["PATH"]])
-    environment |= {"JUPYTER_DATA_DIR": str(folder / "jupyter"), "JUPYTER_PATH": ""}
-    done = subprocess.run([python, "-c", script], cwd=folder, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-4000:]
-    calls = folder / "calls.jsonl"
-    lines = calls.read_text().splitlines() if calls.exists() else []
-    return json.loads((folder / "done.ipynb").read_text()), [json.loads(line) for line in lines]
+def set_up() -> str:
+    """The set-up cell, which tests/notebooks/test_notebooks.py holds to be the same in every notebook."""
+    cells = json.loads((ROOT / "tutorial" / "quickstart.ipynb").read_text(encoding="utf-8"))["cells"]
+    return next("".join(cell["source"]) for cell in cells if cell["id"] == "setup")
 
 
 def printed(notebook: Any) -> str:
@@ -168,13 +154,9 @@ def printed(notebook: Any) -> str:
 
 
 @pytest.mark.slow
-def test_quickstart(machine: tuple[Path, Path], wheel: Path) -> None:
-    pytest.importorskip("nbclient")
-    shutil.copy(ROOT / "data" / "examples" / "6WQA.cif", machine[1] / "to_upload.cif")
-    where = "import s2p, sys; assert str(s2p.__file__).startswith(sys.prefix), s2p.__file__"
-    notebook, calls = run("quickstart.ipynb", machine, wheel, {"upload": True}, twice=True)
-    assert len((machine[0].parent / "git.log").read_text().splitlines()) == 1, "the second time nothing is cloned"
-    subprocess.run([machine[0], "-I", "-c", where], cwd=machine[1], check=True)
+def test_quickstart(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copy(ROOT / "data" / "examples" / "6WQA.cif", machine.content / "to_upload.cif")
+    notebook, calls = machine.run(ROOT / "tutorial" / "quickstart.ipynb", monkeypatch, upload=True)
     assert calls == [{"upload": "6WQA.cif"}, {"download": "quickstart.zip", "there": True}]
     text = printed(notebook)
     assert "no GPU" in text and "Runtime > Change runtime type" in text and "ZMA A:1202: found by pocket 1" in text
@@ -182,30 +164,60 @@ def test_quickstart(machine: tuple[Path, Path], wheel: Path) -> None:
     kinds = {key for output in cells["explorer"]["outputs"] for key in output.get("data", {})}
     assert {"application/vnd.jupyter.widget-view+json", "image/png", "text/html"} <= kinds
     assert "plotly" in "".join(cells["probability"]["outputs"][-1]["data"]["text/html"])
-    assert (machine[1] / "s2p-course" / "tutorial" / "runs" / "quickstart" / "6WQA_report.html").is_file()
+    assert (machine.content / "s2p-course" / "notebooks" / "runs" / "quickstart" / "6WQA_report.html").is_file()
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("clone", "install"), [("exit 128", True), ('mkdir -p "$folder/tutorial"', False)], ids=["clone", "install"]
-)
-def test_set_up_stops_with_a_sentence(machine: tuple[Path, Path], wheel: Path, clone: str, install: bool) -> None:
-    pytest.importorskip("nbclient")
-    install_git(machine[0], clone)
-    content = json.loads((ROOT / "tutorial" / "quickstart.ipynb").read_text(encoding="utf-8"))
-    content["cells"] = [cell for cell in content["cells"] if cell["id"] == "setup"]
-    notebook, _ = run(content, machine, wheel if install else machine[1] / "missing.whl", {}, broken=True)
-    (error,) = (o for cell in notebook["cells"] for o in cell["outputs"] if o["output_type"] == "error")
-    assert error["evalue"].startswith("cloning or installing s2p failed: read the messages above")
-
-
-@pytest.mark.slow
-def test_finetune(machine: tuple[Path, Path], wheel: Path) -> None:
-    pytest.importorskip("nbclient")
-    values = {"training_structures": "1GBT", "validation_structures": "4CUP"}
-    notebook, calls = run("finetune_gpu.ipynb", machine, wheel, values | {"head_epochs": 0, "full_epochs": 1, "lora_rank": 2})
+def test_finetune(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    values = {"training_structures": "1GBT", "validation_structures": "4CUP", "head_epochs": 0, "full_epochs": 1, "lora_rank": 2}
+    notebook, calls = machine.run(ROOT / "tutorial" / "finetune_gpu.ipynb", monkeypatch, **values)
     assert calls == [{"download": "prediction.zip", "there": True}, {"download": "my_model.safetensors", "there": True}]
     assert "no GPU" in printed(notebook) and "AUPRC on the validation chains" in printed(notebook)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.environ.get("S2P_COLAB") != "all", reason="several minutes: make colab")
+@pytest.mark.parametrize("path", EVERY, ids=lambda path: path.stem)
+def test_course(machine: Machine, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    notebook, _ = machine.run(path, monkeypatch)
+    assert any("image/png" in output.get("data", {}) for cell in notebook["cells"] for output in cell.get("outputs", []))
+
+
+def test_set_up_installs_once(machine: Machine) -> None:
+    after = "\nimport s2p, course, benchmarks; print(os.getcwd(), s2p.__file__)"
+    twice = machine.ask(set_up() + "\nos.chdir('..')\n" + set_up() + after)
+    assert twice.returncode == 0, twice.stderr[-4000:]
+    place, module = twice.stdout.split()
+    assert place == str(machine.content / "s2p-course" / "notebooks") and module.startswith(str(machine.python.parents[1]))
+    restarted = machine.ask(set_up() + after)
+    assert restarted.stdout == twice.stdout
+    (call,) = machine.log.read_text().splitlines()
+    assert re.fullmatch(r"clone --quiet --depth=1 --branch=v[\d.]+ https://\S+ \S+/content/s2p-course", call), (
+        "one pinned version"
+    )
+
+
+@pytest.mark.parametrize("action", ["exit 128", 'mkdir -p "$folder/notebooks/course"'], ids=["clone", "install"])
+def test_set_up_stops_with_a_sentence(machine: Machine, action: str) -> None:
+    machine.git(f"echo no such tag >&2; {action}")
+    done = machine.ask(set_up())
+    last = done.stderr.strip().splitlines()[-1]
+    assert last == "RuntimeError: s2p could not be installed: see above, then run this cell again"
+    assert ("no such tag" if action == "exit 128" else "pyproject.toml") in done.stdout
+
+
+def test_set_up_elsewhere_installs_nothing(tmp_path: Path) -> None:
+    code = set_up() + "\nimport course; print(os.getcwd(), course.__file__)"
+    for folder in (ROOT / "tutorial" / "solutions", ROOT / "notebooks"):
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            cwd=folder,
+            env=os.environ | {"PATH": str(tmp_path)},  # with no program in it
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert done.stdout.split() == [str(folder), str(ROOT / "notebooks" / "course" / "__init__.py")]
 
 
 def test_gpu_sentence(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ import os
 import re
 import resource
 import shutil
+import tomllib
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -20,6 +21,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from s2p.errors import DISTRIBUTION
 from s2p.pockets.clustering import mean_shift
 
 nbformat = pytest.importorskip("nbformat")
@@ -310,40 +312,28 @@ def test_cells_are_in_order(path: Path) -> None:
     assert setup.id == "setup"
     assert "import s2p" in imports.source or "from s2p" in imports.source
     assert [cell.id for cell in code if "parameters" in tags(cell)] == [parameters.id]
-    assert sum("%pip" in cell.source for cell in code) == 1
     headings = [line for cell in cells if cell.cell_type == "markdown" for line in cell.source.splitlines() if line[:1] == "#"]
     places = [next(i for i, line in enumerate(headings) if word in line) for word in ("Exercises", "Discussion", "References")]
     assert places == sorted(places)
     assert cells[-1].cell_type == "code" and "metrics_path" in cells[-1].source
 
 
-SETUP = """import sys
-from importlib.util import find_spec
-from pathlib import Path
-
-if "google.colab" in sys.modules and not Path("{up}/notebooks/course").is_dir():
-    if not Path("s2p-course").is_dir():
-        !git clone --quiet --depth 1 --branch v0.2.0 https://github.com/s2p-project/s2p s2p-course
-    %pip install --quiet "./s2p-course[torch]"
-    if find_spec("s2p") is None or not Path("s2p-course/{here}").is_dir():
-        raise RuntimeError("cloning or installing s2p failed: read the messages above, then run this cell again")
-    %cd s2p-course/{here}
-"""
-"""What every notebook does in Colab: a failed ``%pip`` or ``git clone`` raises nothing by itself."""
-
-
 @pytest.mark.parametrize("path", [*NOTEBOOKS, *SOLUTIONS], ids=lambda path: path.stem)
 def test_set_up(path: Path) -> None:
-    """The same cell everywhere, and the folders on the path that the imports need and the notebook's own is not."""
-    setup = next(cell for cell in read(path).cells if cell.cell_type == "code")
-    here = path.parent.relative_to(ROOT)
-    up = "/".join([".."] * len(here.parts))
-    common = SETUP.format(up=up, here=here.as_posix())
-    assert setup.source.startswith(common.rstrip())
-    added = set(re.findall(r'^sys\.path\.append\("(.+)"\)  # \w', setup.source[len(common) :], re.MULTILINE))
-    needed = {name.split(".")[0] for name in imported(path)}
-    folders = {"course": f"{up}/notebooks"} if path not in COURSE else {}
-    assert added == {folder for name, folder in {**folders, "benchmarks": up}.items() if name in needed}
+    """One set-up cell everywhere, of the repository and the version that pyproject.toml names; so are the badges."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    address, version = project["urls"]["Repository"], f"v{project['version']}"
+    setup = set_up_cell(path)
+    assert setup.id == "setup" and setup.source == set_up_cell(NOTEBOOKS[0]).source
+    assert f'ADDRESS, VERSION = "{address}", "{version}"' in setup.source
+    assert f'"{DISTRIBUTION}[colab] @ ' in setup.source
+    place = f"{address.replace('https://github.com/', '/github/')}/blob/{version}/{path.relative_to(ROOT).as_posix()}"
+    assert path in SOLUTIONS or f"(https://colab.research.google.com{place})" in read(path).cells[0].source
+    assert set(re.findall(r"github.com/[\w.-]+/[\w.-]+", json.dumps(read(path)))) == {address.removeprefix("https://")}
+
+
+def set_up_cell(path: Path) -> Any:
+    return next(cell for cell in read(path).cells if cell.cell_type == "code")
 
 
 def imported(path: Path) -> dict[str, list[str]]:
