@@ -180,9 +180,7 @@ def _nglview(prediction: Prediction, style: str, show: str, width: int, height: 
 
         output.enable_custom_widget_manager()
 
-    class PicturedWidget(nglview.NGLWidget):
-        """A widget with a still picture beside it."""
-
+    class PicturedWidget(nglview.NGLWidget):  # with a still picture beside it
         def _repr_mimebundle_(self, **options: Any) -> dict[str, Any]:
             live: dict[str, Any] = super()._repr_mimebundle_(**options)
             return live | {"image/png": base64.b64encode(static_png(prediction, dpi=100)).decode()}
