@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
@@ -24,7 +25,7 @@ from s2p.language.sequences import predict_residues
 from s2p.models.encoder import BACKBONE, ENCODER, start_encoder
 from s2p.output.palette import OUTSIDE, POCKETS
 
-__all__ = ["batch_picture", "gap_picture", "logits_of", "save_adapter", "starting_model", "threshold_chart"]
+__all__ = ["batch_picture", "gap_picture", "logits_of", "low_rank_picture", "save_adapter", "starting_model", "threshold_chart"]
 
 
 def starting_model(name: str, seed: int) -> ResidueModel:
@@ -88,6 +89,26 @@ def gap_picture(rows: Sequence[Mapping[str, float]], guess: float, title: str) -
     first, last = rows[0], rows[-1]
     words = (f"{key} from {first[key]:.3f} to {last[key]:.3f}" for key in first if key.endswith(("loss", "AUPRC")))
     return Picture(figure, f"{title}: {'; '.join(words)}.")
+
+
+def low_rank_picture(width: int, rank: int) -> Picture:
+    """A (width, width) matrix and its update of a rank, all drawn to one scale: the numbers are the areas."""
+    figure = Figure(figsize=(8.4, 3.0), dpi=120, facecolor="white", layout="constrained")
+    axes = figure.add_subplot()
+    thin, middle, unit = max(rank, width / 160), width / 2, width / 320
+    parts = (("W", "fixed", 0.0, (width, width), OUTSIDE), ("B", "trained", 500 * unit, (thin, width), POCKETS[1]))
+    for name, word, x, (wide, high), color in (*parts, ("A", "trained", 600 * unit, (width, thin), POCKETS[1])):
+        axes.add_patch(Rectangle((x, middle - high / 2), wide, high, facecolor=color))
+        size = f"{width} × {width}" if name == "W" else f"{width} × {rank}" if name == "B" else f"{rank} × {width}"
+        axes.text(x + wide / 2, -22 * unit, f"{name}, {word}\n{size}", ha="center", va="top", fontsize=9)
+    axes.text(410 * unit, middle, r"$+\ \frac{\alpha}{r}\ \times$", ha="center", va="center", fontsize=18)
+    axes.text(555 * unit, middle, r"$\times$", ha="center", va="center", fontsize=14)
+    axes.set(xlim=(-20 * unit, 980 * unit), ylim=(-100 * unit, width + 10 * unit), aspect="equal")
+    axes.axis("off")
+    share = 2 * rank / width
+    return Picture(
+        figure, f"W has {width**2:,} numbers, B and A together {2 * rank * width:,}, {share:.0%} of them; drawn to scale."
+    )
 
 
 def threshold_chart(binding: ArrayLike, probabilities: ArrayLike, threshold: float) -> Chart:

@@ -14,6 +14,7 @@ from course.fine_tuning import (  # noqa: E402
     batch_picture,
     gap_picture,
     logits_of,
+    low_rank_picture,
     save_adapter,
     starting_model,
     threshold_chart,
@@ -63,6 +64,12 @@ def test_a_gap_is_told_from_first_to_last() -> None:
     rows = [{f"{name} {kind}": x for name in ("training", "validation") for kind in ("loss", "AUPRC")} for x in (0.25, 0.75)]
     picture = gap_picture(rows, 0.1, "Demo")
     assert picture.alt.startswith("Demo: training loss from 0.250 to 0.750; training AUPRC from 0.250")
+    assert picture.png().startswith(PNG)
+
+
+def test_a_low_rank_update_is_drawn_to_scale() -> None:
+    picture = low_rank_picture(320, 8)
+    assert picture.alt.startswith("W has 102,400 numbers, B and A together 5,120, 5% of them")
     assert picture.png().startswith(PNG)
 
 
