@@ -183,8 +183,8 @@ def find_cases(
 
 
 def _repository(name: str) -> Path:
-    """A path of the repository, which is the current folder or where the package lies."""
-    places = [Path.cwd() / name, Path(__file__).resolve().parents[2] / name]
+    """A path of the repository: the current folder, the one above (notebooks run in one below), or where the package lies."""
+    places = [root / name for root in (Path.cwd(), Path.cwd().parent, Path(__file__).resolve().parents[2])]
     for place in places:
         if place.exists():
             return place

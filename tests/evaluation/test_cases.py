@@ -41,6 +41,20 @@ def complexes(folder: Path, examples: Path) -> Path:
     return folder
 
 
+def test_mini_set_of_a_clone_for_an_installed_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, examples: Path) -> None:
+    """As in Colab, where notebooks run in a folder of the clone and the package lies elsewhere."""
+    (tmp_path / "clone" / "data").mkdir(parents=True)
+    (tmp_path / "clone" / "data" / "examples").symlink_to(examples)
+    monkeypatch.setattr("s2p.evaluation.cases.__file__", str(tmp_path / "site" / "s2p" / "evaluation" / "cases.py"))
+    for folder in ("notebooks", ""):
+        (tmp_path / "clone" / folder).mkdir(exist_ok=True)
+        monkeypatch.chdir(tmp_path / "clone" / folder)
+        assert len(find_cases("mini", limit=1).cases) == 1
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(S2PError, match="data/examples is in the repository only"):
+        find_cases("mini")
+
+
 def test_mini_set_has_the_bundled_ligands() -> None:
     cases = find_cases("mini")
     assert (cases.name, cases.split, len(cases.cases)) == ("mini", "", 13)
