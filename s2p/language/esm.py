@@ -36,18 +36,12 @@ WEIGHTS_URL = "https://dl.fbaipublicfiles.com/fair-esm/models/{name}.pt"
 MAX_WEIGHTS_BYTES = 64 << 30
 
 
-def _alphabet() -> Any:
-    from esm.data import Alphabet
-
-    return Alphabet.from_architecture("ESM-1b")
-
-
 def build_backbone(name: str) -> nn.Module:
     """An ESM-2 of the given fair-esm name with random weights, without the heads of pre-training, which nothing here reads."""
     layers, width, heads = backbone_size(name)
     from esm.model.esm2 import ESM2
 
-    model: nn.Module = ESM2(num_layers=layers, embed_dim=width, attention_heads=heads, alphabet=_alphabet(), token_dropout=True)
+    model: nn.Module = ESM2(num_layers=layers, embed_dim=width, attention_heads=heads, alphabet="ESM-1b", token_dropout=True)
     model.lm_head = model.contact_head = nn.Identity()
     return model
 
