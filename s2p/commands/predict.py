@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable
 from contextlib import closing
@@ -23,6 +24,8 @@ __all__ = ["add"]
 
 def add(commands: Any) -> None:
     """Add ``predict`` to the subparsers of ``s2p``."""
+    # Before arguments are read, which imports NumPy: in small products, threads wait for each other for longer than they work.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     parser = commands.add_parser(
         "predict",
         help="find the pockets of structures",

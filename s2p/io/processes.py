@@ -36,7 +36,7 @@ LOOK = 1.0
 """Seconds between two looks whether the pool that was asked still works."""
 END = 10.0
 """Seconds that a worker is given to end; what is left then ends with this process."""
-THREADS = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
+THREADS = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "OPENBLAS", "MKL", "NUMBA")}
 """Environment of a process that has one core: one thread, whatever library counts."""
 
 

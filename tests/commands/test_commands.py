@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import csv
+import json
+import os
 import shutil
 import subprocess
 import sys
@@ -444,3 +446,20 @@ def test_every_subcommand_has_a_home_and_is_the_same_alone():
     for name in HOMES:
         (alone,) = (a for a in build_parser(name)._actions if isinstance(a, argparse._SubParsersAction))
         assert alone.choices[name].format_help() == every.choices[name].format_help()
+
+
+@pytest.mark.parametrize(("wanted", "threads"), [(None, 1), ("2", 2)])
+def test_predict_multiplies_in_one_thread_unless_told_otherwise(wanted: str | None, threads: int) -> None:
+    code = (
+        "import contextlib, sys, s2p.commands\n"
+        "with contextlib.suppress(SystemExit): s2p.commands.main(['predict', 'none.pdb', '--format', 'csv', '--jobs', '0'])\n"
+        "assert 'numpy' in sys.modules\n"
+        "import threadpoolctl\n"
+        "print([x['num_threads'] for x in threadpoolctl.threadpool_info() if x['internal_api'] == 'openblas'])"
+    )
+    environment = {k: v for k, v in os.environ.items() if not k.endswith("_NUM_THREADS")} | {"OMP_NUM_THREADS": "2"}
+    environment |= {"OPENBLAS_NUM_THREADS": wanted} if wanted else {}
+    root = Path(__file__).parents[2]
+    run = [sys.executable, "-c", code]
+    done = subprocess.run(run, env=environment, capture_output=True, text=True, cwd=root, check=True)
+    assert set(json.loads(done.stdout)) <= {min(threads, os.cpu_count() or 1)}  # none where NumPy has another library
