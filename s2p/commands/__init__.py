@@ -126,8 +126,8 @@ def build_parser(command: str = "") -> argparse.ArgumentParser:
     """The parser with the subcommand that is asked for, or with all if that is none of :data:`HOMES`."""
     parser = Parser(
         prog="s2p",
-        description="Ligand-binding pockets of a protein structure, found with a protein language model (Seq2Pocket).",
-        epilog="s2p COMMAND --help explains a command.",
+        description="Find ligand-binding pockets of a protein structure with a protein language model (Seq2Pocket).",
+        epilog="`s2p COMMAND --help` lists the options of a command.",
     )
     parser.add_argument("--version", action="version", version=f"s2p {__version__}", help="print the version and exit")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
@@ -144,8 +144,8 @@ def _add_view(commands: Any) -> None:
         help="open the report of a prediction",
         description="Open the HTML report of a prediction, or the index of the reports of several.",
     )
-    option(parser, "folder", "PREDICTION_DIR", "folder that `s2p predict` wrote, or one report in it", Path)
-    flag(parser, "--no-open", "only print the path of what would be opened")
+    option(parser, "folder", "PREDICTION_DIR", "folder written by `s2p predict`, or one report in it", Path)
+    flag(parser, "--no-open", "print the path without opening it")
     parser.set_defaults(run=_run_view)
 
 
@@ -158,7 +158,7 @@ def _add_notebook(commands: Any) -> None:
     option(parser, "name", "NN", "number of the notebook, or its name, e.g. quickstart")
     pair = ("KEY", "VALUE")
     option(parser, "-r", pair, "set a parameter (repeatable)", default=[], nargs=2, action="append", dest="parameters")
-    option(parser, "-o --output", "DIR", "folder of the executed notebook", Path, Path("runs"))
+    option(parser, "-o --output", "DIR", "folder for the executed notebook", Path, Path("runs"))
     parser.set_defaults(run=_run_notebook)
 
 
@@ -178,7 +178,7 @@ def _run_view(arguments: argparse.Namespace) -> int:
     for page in pages:
         print(page.resolve())
     if len(pages) > 1 and not arguments.no_open:
-        print("several reports: name the one to open", file=sys.stderr)
+        print("there are several reports; give the path of the one to open", file=sys.stderr)
     elif not arguments.no_open:
         import webbrowser
 

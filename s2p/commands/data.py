@@ -33,26 +33,26 @@ def _add_labels(commands: Any) -> None:
     parser = commands.add_parser(
         "labels",
         help="print the residues that bind the ligands of structures",
-        description="Residues with a heavy atom near a heavy atom of a relevant ligand: a table, or a file to train on.",
+        description="Print residues with a heavy atom near a heavy atom of a relevant ligand, as a table or as training data.",
     )
     add = partial(option, parser)
     add("inputs", "STRUCTURE", "structure file, folder, list file, PDB id", nargs="+")
-    forms = "table: a row a ligand, author numbering; published (;), csv, records: to train on, 0-based"
+    forms = "table: a row per ligand, author numbering; published (;), csv, records: training data, 0-based"
     add("--format", None, forms, choices=("table", "published", "csv", "records"), default="table")
-    add("--per", None, "lines of a training file", choices=("chain", "ligand"), default="chain")
-    flag(parser, "--ions", "ions that proteins bind for their function count as ligands")
-    flag(parser, "--peptides", "short protein chains at longer ones count as ligands")
-    add("--cutoff", "A", "in angstrom", number(Positive), LabelConfig.cutoff)
+    add("--per", None, "what a line of the training data is for", choices=("chain", "ligand"), default="chain")
+    flag(parser, "--ions", "count ions that proteins bind for their function as ligands")
+    flag(parser, "--peptides", "count short protein chains that touch longer ones as ligands")
+    add("--cutoff", "A", "largest distance between the atoms, in angstrom", number(Positive), LabelConfig.cutoff)
     flag(parser, "--enhance", "join the labels of all structures of a protein (UniProt entry, else 95 %% identity)")
-    add("--evidence", "FILE", "with --enhance: which structure and ligand gave each residue, as CSV", Path)
-    add("--report", "FILE", "with --enhance: a row a protein, what was joined and added, as CSV", Path)
+    add("--evidence", "FILE", "with --enhance: write which structure and ligand gave each residue, as CSV", Path)
+    add("--report", "FILE", "with --enhance: write what was joined and added for each protein, as CSV", Path)
     held = "with --enhance: leave out homologues (30 %% identity) of a FASTA or label file, folder or data set; may be repeated"
     add("--without", "FILE|DIR|NAME", held, action="append", default=[])
-    flag(parser, "--every-chain", "with --enhance: a line a chain, as published, instead of one for the longest of a protein")
+    flag(parser, "--every-chain", "with --enhance: write every chain, as published, instead of the longest chain of each protein")
     given = "take the sites of these structures from CryptoBench's JSON; with --fold, its folds.json"
     add("--cryptobench", "JSON", given, Path)
-    add("--fold", "NAME", "with --cryptobench: of this fold, from a table of residue lists in place of structures")
-    add("-o --output", "FILE", "write here instead of printing", Path)
+    add("--fold", "NAME", "with --cryptobench: sites of this fold, from a table of residue lists instead of structures")
+    add("-o --output", "FILE", "write to this file instead of printing", Path)
     parser.set_defaults(run=_run_labels)
 
 
@@ -60,16 +60,16 @@ def _add_datasets(commands: Any) -> None:
     parser = commands.add_parser(
         "datasets",
         help="list and fetch public data sets",
-        description="Public data sets by name: where they are, and fetching them.",
+        description="List public data sets with their sources, or download one.",
     )
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    listing = actions.add_parser("list", help="names, sources, licences, sizes, checksums")
-    option(listing, "folder", "DIR", "also look for local sets in this folder", Path, nargs="?")
+    listing = actions.add_parser("list", help="list names, sources, licences, sizes and checksums")
+    option(listing, "folder", "DIR", "also list the data sets found in this folder", Path, nargs="?")
     listing.set_defaults(run=_run_list)
-    fetch = actions.add_parser("fetch", help="download a set, check and unpack it")
+    fetch = actions.add_parser("fetch", help="download, check and unpack a data set")
     option(fetch, "name", "NAME")
-    option(fetch, "-o --output", "DIR", "folder to put the set's folder in (default: the cache)", Path)
-    flag(fetch, "--quiet", "no progress bar")
+    option(fetch, "-o --output", "DIR", "folder in which the folder of the data set is made (default: the cache)", Path)
+    flag(fetch, "--quiet", "show no progress bar")
     fetch.set_defaults(run=_run_fetch)
 
 
@@ -79,7 +79,7 @@ def _run_labels(arguments: argparse.Namespace) -> int:
 
     joining = ("evidence", "report", "without", "every_chain")
     if alone := [f"--{name.replace('_', '-')}" for name in joining if getattr(arguments, name) and not arguments.enhance]:
-        raise S2PError(f"{alone[0]} needs --enhance: without it every residue comes from its own structure")
+        raise S2PError(f"{alone[0]} needs --enhance: without it, labels come from one structure only")
     if arguments.enhance and (arguments.format == "table" or arguments.per == "ligand" or arguments.cryptobench):
         raise S2PError("--enhance joins chains: it needs --format published, csv or records, --per chain, and no --cryptobench")
     failed: list[Item] = []
@@ -202,9 +202,9 @@ def _cryptic_sites(arguments: argparse.Namespace) -> list[Annotation]:
         if len(arguments.inputs) > 1:
             raise S2PError(f"--fold takes one table of residue lists, and {len(arguments.inputs)} inputs are given")
         lines, left = read_residue_lists(arguments.inputs[0], arguments.cryptobench, arguments.fold)
-        print("note: the residue numbers are those of the structures, the sequences UniProt's; some do not fit", file=sys.stderr)
+        print("note: residue numbers are from the structures and sequences from UniProt; some do not match", file=sys.stderr)
         if left:
-            print(f"note: left out, not in the table or with residues outside the sequence: {', '.join(left)}", file=sys.stderr)
+            print(f"note: left out (not in the table, or residues outside the sequence): {', '.join(left)}", file=sys.stderr)
         return lines
     sites, found = read_cryptobench(arguments.cryptobench), []
     for path in (item.file() for item in expand_inputs(arguments.inputs)):
@@ -230,7 +230,7 @@ def _run_list(arguments: argparse.Namespace) -> int:
             checksum = f"{remote.checksum[0]} {remote.checksum[1]}" if remote.checksum else "checksum unknown"
             print(f"  file     {remote.name}, {size}, {checksum}")
         if entry.zenodo and not entry.files:
-            print("  file     names, sizes and checksums are asked of Zenodo when it is fetched")
+            print("  file     names, sizes and checksums are taken from Zenodo when the set is fetched")
         if entry.note:
             print(f"  note     {entry.note}")
         if here.is_dir():

@@ -20,34 +20,34 @@ def add(commands: Any) -> None:
     parser = commands.add_parser(
         "design",
         help="design a pocket around a ligand",
-        description="Design the residues around a ligand, types and atoms, with PocketGen. Everything else stays as it is.",
+        description="Design types and atoms of the residues around a ligand with PocketGen. All else is unchanged.",
     )
     kinds = "structure file (.pdb .ent .cif .mmcif .bcif .pdbqt .pqr, or .gz)"
     add = partial(option, parser)
     add("structure", "STRUCTURE", kinds, Path)
-    ligand = "SDF or MOL file, or the residue name of a ligand in the structure (STR, or 'STR A:401' where there are several)"
+    ligand = "SDF or MOL file, or the residue name of a ligand in the structure (STR, or 'STR A:401' if there are several)"
     add("--ligand", "FILE|HET", ligand, required=True)
     pocket = (
-        "residues to design; 'predicted': the best pocket of `s2p predict`, in whose centre a ligand from a file is "
-        "placed (default: all with an atom within 3.5 angstrom of the ligand)"
+        "residues to design; 'predicted': the best pocket of `s2p predict`, and a ligand from a file is placed in its centre "
+        "(default: all residues with an atom within 3.5 angstrom of the ligand)"
     )
     add("--pocket", "A:45,A:46|predicted", pocket)
     add("-n", "N", "number of designs", number(Count), 8)
-    add("--temperature", "T", "of the types that are drawn; 0 takes the likeliest", number(NonNegative), 1.0)
+    add("--temperature", "T", "temperature for drawing residue types; 0 takes the likeliest", number(NonNegative), 1.0)
     add("--seed", None, "", int, 0)
     vina = (
-        "score designs and native pocket with AutoDock Vina, the pose locally optimised (needs the program vina or the "
-        "package of that name, and the extra s2p-pockets[design])"
+        "score designs and native pocket with AutoDock Vina after local optimisation of the pose (needs the program or the "
+        "package vina, and the extra s2p-pockets[design])"
     )
     flag(parser, "--vina", vina)
     folded = (
-        "folder with a folded structure of each design, named like it (X_design_1.pdb): adds its scRMSD. Design once, fold "
-        "the sequences of X_designs.fasta, then give the same options and this"
+        "folder with a folded structure of each design (X_design_1.pdb, ...), to compute scRMSD: design once, fold the "
+        "sequences of X_designs.fasta, then repeat the command with this option"
     )
     add("--folded", "DIR", folded, Path)
-    flag(parser, "--no-idealise", "leave atoms where the network puts them")
+    flag(parser, "--no-idealise", "do not correct bond lengths: leave atoms where the network puts them")
     add("--model", "NAME|PATH", "checkpoint", default="pocketgen")
-    add("--encoder", "FILE", "weights of the language model, for a checkpoint that does not hold them", Path)
+    add("--encoder", "FILE", "weights of the language model, if the checkpoint does not contain them", Path)
     add("-o --output", "DIR", "folder to write to", Path, Path("s2p_design"))
     flag(parser, "--quiet", "print nothing but errors")
     parser.set_defaults(run=_run)
@@ -68,7 +68,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
         check_vina()  # before anything long
     if arguments.folded is not None and not arguments.folded.is_dir():
-        raise S2PError(f"{arguments.folded}: there is no such folder; --folded names one with a structure of each design")
+        raise S2PError(f"{arguments.folded}: there is no such folder; --folded needs a folder with a structure of each design")
     structure = read_structure(arguments.structure)
     ligand, in_file = find_ligand(structure, arguments.ligand)
     if arguments.vina:

@@ -33,19 +33,19 @@ PEERS = "PocketNet Fpocket FpocketRs FpocketRsDruggability P2Rank PyKVFinder Poc
 def add_cases(parser: argparse.ArgumentParser) -> None:
     """Options that say what is evaluated, and on which proteins."""
     dataset = (
-        "'mini' (the bundled complexes); a label file, every line a site; or a folder: complexes with index.csv and "
+        "'mini' (the bundled complexes); a label file, one site per line; or a folder: complexes with index.csv and "
         "chain_clusters.csv, LIGYSIS with chains.csv, structures with labels.csv or labels.txt, or with ligands inside"
     )
     option(parser, "--dataset", "NAME|FILE|DIR", dataset, required=True)
-    option(parser, "--split-table", "CSV", "dataset,id,split of complexes (default: the repository's)", Path)
-    option(parser, "--structures", "DIR", "structure files of a label file (default: beside it)", Path)
-    empty = "proteins without a site: use them, skip or refuse them (default: %(default)s)"
+    option(parser, "--split-table", "CSV", "table with columns dataset,id,split of complexes (default: the repository's)", Path)
+    option(parser, "--structures", "DIR", "structure files for a label file (default: its folder)", Path)
+    empty = "proteins without a site: use them, skip them, or stop (default: %(default)s)"
     option(parser, "--empty", None, empty, choices=get_args(Empty), default="use")
-    option(parser, "--model", "NAME|PATH", "our checkpoint", default=DEFAULT_MODEL)
+    option(parser, "--model", "NAME|PATH", "checkpoint of the predictor s2p", default=DEFAULT_MODEL)
     option(parser, "--limit", "N", "at most N proteins, spread over clusters", number(Count))
     trained = parser.add_mutually_exclusive_group()
-    flag(trained, "--allow-trained", "continue where the checkpoint was trained on the proteins, or does not say")
-    flag(trained, "--skip-trained", "leave such proteins out")
+    flag(trained, "--allow-trained", "continue if the checkpoint was trained on the proteins, or does not say")
+    flag(trained, "--skip-trained", "leave out proteins that the checkpoint was trained on")
     flag(parser, "--quiet", "print nothing but errors")
 
 
@@ -54,21 +54,21 @@ def add(commands: Any) -> None:
     parser = commands.add_parser(
         "evaluate",
         help="measure predictors on complexes with known ligands",
-        description="Run predictors over a data set and write tables of sites, proteins, figures with intervals, and failures. "
-        "A predictor that crashes or hangs on a structure misses the sites of that structure.",
+        description="Run predictors on a data set and write tables of sites, proteins, metrics with intervals, and failures. "
+        "If a predictor crashes or hangs on a structure, the sites of that structure count as missed.",
     )
     add_cases(parser)
-    option(parser, "--split", "NAME", "of complexes (default: test) or LIGYSIS (default: validation)")
+    option(parser, "--split", "NAME", "split of complexes (default: test) or LIGYSIS (default: validation)")
     predictor = (
-        "repeatable or comma-separated: s2p, s2p-published, s2p-clustered or s2p-no-smoothing (--model with these settings), "
-        "kalasanty, vabsnet, the path of a checkpoint, 'all' of those named, or package.module:Class, as other programs and "
-        f"baselines are in a clone of the repository: benchmarks.peers:{', '.join(PEERS)} (default: s2p)"
+        "predictors, repeatable or comma-separated: s2p, s2p-published, s2p-clustered or s2p-no-smoothing (--model with these "
+        "settings), kalasanty, vabsnet, 'all' of these, the path of a checkpoint, or package.module:Class; other programs and "
+        f"baselines, in a clone of the repository, are benchmarks.peers:{', '.join(PEERS)} (default: s2p)"
     )
     which = parser.add_mutually_exclusive_group()
     option(which, "--predictor", "NAME", predictor, names, [], action="extend")
-    option(which, "--method", None, "of s2p: the default, or the paper's (s2p-published)", choices=("surface", "published"))
-    option(parser, "--workers", "N", "processes", number(Count), 1)
-    option(parser, "--timeout", "S", "seconds for one structure", number(Positive), BenchmarkConfig.timeout)
+    option(which, "--method", None, "method of s2p (published: s2p-published)", choices=("surface", "published"))
+    option(parser, "--workers", "N", "number of processes", number(Count), 1)
+    option(parser, "--timeout", "S", "seconds allowed for one structure", number(Positive), BenchmarkConfig.timeout)
     flag(parser, "--resume", "resume the run in the output folder")
     option(parser, "-o --output", "DIR", "", Path, Path("runs/evaluate"))
     parser.set_defaults(run=_run_evaluate)
@@ -93,7 +93,7 @@ def guard(cases: CaseSet, predictors: Sequence[str], arguments: argparse.Namespa
     n = len(cases.cases)
     cases, seen = guard_cases(cases, arguments.model, predictors, allow=arguments.allow_trained, skip=arguments.skip_trained)
     if len(cases.cases) < n:
-        print(f"{n - len(cases.cases)} proteins left out: relatives of them were trained on", file=sys.stderr)
+        print(f"{n - len(cases.cases)} proteins left out, because their relatives were in the training data", file=sys.stderr)
     for name, known in seen.items():
         if known.trained_on:
             print(f"{name} was {known} (--allow-trained)", file=sys.stderr)
@@ -158,13 +158,11 @@ def _table(run: Run, figures: dict[str, dict[str, Summary]], costs: dict[str, Co
     blank = sum(r.protein.status != "unreadable" and "1" not in r.labels for r in first)
     n, sites = len(first), sum(len(r.sites) for r in first)
     name = ", ".join(filter(None, (run.facts["dataset"], run.facts["split"])))
-    lines = [
-        f"{name}: {n} protein{'s' * (n != 1)}, {sites} site{'s' * (sites != 1)}" + f"; none in {blank} of them" * bool(blank)
-    ]
+    lines = [f"{name}: {n} protein{'s' * (n != 1)}, {sites} site{'s' * (sites != 1)}" + f"; {blank} without a site" * bool(blank)]
     if not any(r.sites for r in first) and any("1" in r.labels for r in first):
-        lines.append("Only the union of the sites of a protein is labelled: there are figures of residues, and none of sites.")
+        lines.append("Only the union of the sites of a protein is labelled, so there are metrics of residues and none of sites.")
     elif any(figures.values()):
-        lines.append("Share of sites found, each by itself, with 95 % intervals. DCC: pocket's centre to the ligand's centroid;")
+        lines.append("Share of sites found, with 95 % intervals. DCC: pocket's centre to the ligand's centroid;")
         lines.append("DCC CA: to the mean CA of the site's residues, as published; DCA: to the ligand's closest atom.")
     for name, table in figures.items():
         lines += ["", f"{name[-39:]:<40}" + "".join(f"{f'top {rank}':<22}" for rank in config.ranks)]

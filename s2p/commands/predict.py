@@ -35,44 +35,44 @@ def add(commands: Any) -> None:
     add = partial(option, parser)
     inputs = (
         "structure file (.pdb .ent .cif .mmcif .bcif .pdbqt .pqr, or .gz), folder, list file (.txt .lst: one path or id "
-        "a line; paths start at the list's folder or the current one), PDB id, UniProt accession, AF- id"
+        "per line; paths are relative to the list's folder or the current one), PDB id, UniProt accession, AF- id"
     )
     add("inputs", "INPUT", inputs, nargs="+")
-    add("--chain", "A,B", "only these chains (default: all that hold protein)", names)
+    add("--chain", "A,B", "only these chains (default: all protein chains)", names)
     model_number = (
-        "this model of the file, or all models as one structure (default: the first, with those that hold other chains or "
-        "copies of its chains elsewhere)"
+        "read this model of the file, or all models as one structure (default: the first model, and models that contain other "
+        "chains or copies of its chains at other places)"
     )
     add("--model-number", "N|all-chains", model_number, _model_number)
-    add("--assembly", "N", "this biological assembly of the file, with all its copies of chains", number(Count))
+    add("--assembly", "N", "read this biological assembly of the file, with all copies of its chains", number(Count))
     shipped = "s2p-esm2-8m, s2p-cryptic-8m, kalasanty, vabsnet, crossbind-dna, crossbind-rna"
     model = f"{shipped}, the path of a checkpoint, or package.module:Class"
     add("--model", "NAME|PATH", model, default=DEFAULT_MODEL)
-    add("--backbone", "NAME", "ESM-2 backbone, where the checkpoint does not bring its own")
-    add("--threshold", "P", "residues above this probability bind (default: the checkpoint's)", number(Share))
-    add("--bandwidth", "A", f"of the mean-shift clustering, in angstrom (default: {ClusterConfig.bandwidth:g})", number(Positive))
+    add("--backbone", "NAME", "ESM-2 backbone, if the checkpoint does not contain its own")
+    add("--threshold", "P", "residues above this probability are binding (default: from the checkpoint)", number(Share))
+    add("--bandwidth", "A", f"bandwidth of mean shift, in angstrom (default: {ClusterConfig.bandwidth:g})", number(Positive))
     flag(parser, "--no-smoothing", "do not add residues by embedding-supported smoothing")
     method = (
-        "surface: pockets and residues of the surface network (default; clusters of predicted residues where --threshold, "
-        "--bandwidth or --no-smoothing is given, which shape only those); published: the paper's method and nothing else, from "
-        "the sequence alone, with its thresholds 0.7 and 0.4, in the frame of the file"
+        "surface: pockets and residues of the surface network (default, unless --threshold, --bandwidth or --no-smoothing asks "
+        "for clusters of predicted residues); published: exactly the paper's method, from the sequence alone, with its "
+        "thresholds 0.7 and 0.4, in the coordinate frame of the file"
     )
     add("--method", None, method, choices=("surface", "published"))
-    sites = "kinds of site; cryptic ones open on ligand binding and may be closed in this structure"
+    sites = "kinds of site; cryptic sites open on ligand binding and may be closed in this structure"
     add("--sites", None, sites, choices=("general", "cryptic", "both"), default="general")
     add("--device", None, choices=("auto", "cpu", "cuda"), default="auto")
     add("-o --output", "DIR", "folder to write to", Path, Path("s2p_out"))
     listed = (
-        "of csv,json,pdb,pml,cxc,html,box, and cube,ccp4 with --model kalasanty, which predicts a density "
+        "output formats: csv,json,pdb,pml,cxc,html,box, and with --model kalasanty, which predicts a density, cube,ccp4 "
         "(default: csv,json,html; csv is always written)"
     )
     add("--format", "F,G", listed, formats, ("csv", "json", "html"))
-    add("--jobs", "N", "worker processes beside this one (default: %(default)s, none)", number(Count), 1)
-    resume = "skip inputs that an earlier run finished, if input, settings and outputs are what they were then (checksums)"
+    add("--jobs", "N", "number of worker processes (default: %(default)s, which starts none)", number(Count), 1)
+    resume = "skip inputs that an earlier run finished, if input, settings and outputs are unchanged (compared by checksum)"
     flag(parser, "--resume", resume)
     cluster = parser.add_mutually_exclusive_group()
-    option(cluster, "--scheduler", "ADDRESS", "work on the Dask cluster with this scheduler, e.g. tcp://host:8786")
-    flag(cluster, "--local-cluster", "work on a Dask cluster of --jobs workers started here")
+    option(cluster, "--scheduler", "ADDRESS", "use the Dask cluster of this scheduler, e.g. tcp://host:8786")
+    flag(cluster, "--local-cluster", "start a Dask cluster of --jobs workers on this machine and use it")
     flag(parser, "--quiet", "print nothing but errors")
     parser.set_defaults(run=partial(_run, parser))
 
@@ -90,7 +90,7 @@ def _config(arguments: argparse.Namespace) -> PredictConfig:
 
 def _run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
     if arguments.method == "surface" and arguments.bandwidth is not None:
-        parser.error("--bandwidth is of clusters of residues, which --method surface does not make")
+        parser.error("--bandwidth is a setting of the clusters of residues, which --method surface does not use")
 
     from tqdm import tqdm
 

@@ -53,22 +53,22 @@ def _add_finetune(commands: Any) -> None:
         "finetune",
         help="fine-tune an ESM-2 on labelled chains",
         description="Fine-tune an ESM-2 to score binding residues and write a checkpoint that `s2p predict --model` takes. Logs, "
-        "learning curves and a state go to the work folder; the same command resumes from there, whatever stopped it.",
+        "learning curves and a state are written to the work folder, from which the same command resumes an interrupted run.",
         epilog="Label files: lines of pdb;chain;TYPE;A12 G13;SEQUENCE (0-based indices), the same as CSV, or records of three "
-        "lines (>id, sequence, 0/1); a line a chain or a pocket: those of a chain are joined. "
-        "A checkpoint carries the licence of the weights it starts from; its card says which.",
+        "lines (>id, sequence, 0/1); one line per chain or pocket; the pockets of a chain are joined. "
+        "A checkpoint has the licence of the weights it starts from; its card states it.",
     )
     add = partial(option, parser)
     add("labels", "LABELS", "chains with their binding residues", Path)
     add("--validation", "LABELS", "validation chains (default: a tenth of LABELS, by whole clusters)", Path)
-    add("--cryptic", "LABELS", "chains with cryptic sites: they get a head of their own", Path)
+    add("--cryptic", "LABELS", "chains with cryptic sites, for which a second head is trained", Path)
     add("--cryptic-validation", "LABELS", "validation chains with cryptic sites", Path)
-    empty = "chains without a binding residue: use them as negatives, skip or refuse them (default: %(default)s)"
+    empty = "chains without a binding residue: use them as negatives, skip them, or stop (default: %(default)s)"
     add("--empty", None, empty, choices=get_args(Empty), default="use")
     add("--backbone", "NAME", "fair-esm name or size, e.g. 8M, 650M, 3B", required=True)
-    add("--weights", "PATH", "weights of the backbone, or a checkpoint that has them (default: found or downloaded)", Path)
-    add("-o --output", "CKPT", "checkpoint (default: model.safetensors in --work)", Path)
-    flag(parser, "--merge", "with --lora: store the whole model, not its updates alone (an adapter)")
+    add("--weights", "PATH", "weights of the backbone, or a checkpoint that contains them (default: found or downloaded)", Path)
+    add("-o --output", "CKPT", "checkpoint to write (default: model.safetensors in --work)", Path)
+    flag(parser, "--merge", "with --lora: store the whole model instead of an adapter (only the updates)")
     flag(parser, "--resume", argparse.SUPPRESS)  # what happens anyway, and in many scripts
     add_finetuning(parser, "runs/finetune, or with -o NAME.safetensors the folder NAME")
     parser.set_defaults(run=partial(_run_finetune, parser), work=None)
@@ -81,22 +81,22 @@ def add_finetuning(parser: argparse.ArgumentParser, work: str, config: str | Non
         add("--config", None, choices=("default", "published"), default="default")
     else:
         parser.set_defaults(config=config)
-    add("--epochs", "H,A", "epochs of the head alone, and of all (default: the config's)", epochs)
-    add("--lora", "RANK", "train low-rank updates in place of the weights", number(Count), dest="lora_rank")
-    flag(parser, "--checkpointing", "store less, compute more: for large backbones", default=None)
-    bits = "AdamW with 8-bit states on CUDA (default: the config's)"
+    add("--epochs", "H,A", "epochs of the head alone, then of all weights (default: from --config)", epochs)
+    add("--lora", "RANK", "train low-rank updates of this rank instead of the weights", number(Count), dest="lora_rank")
+    flag(parser, "--checkpointing", "save memory by computing activations again: for large backbones", default=None)
+    bits = "AdamW with 8-bit states on CUDA (default: from --config)"
     parser.add_argument("--eight-bit", action=argparse.BooleanOptionalAction, help=bits)
-    add("--batch-tokens", "N", "tokens in a batch (default: the config's)", number(Count), dest="token_budget")
-    add("--micro-tokens", "N", "tokens that go through at once", number(Count))
-    add("--ema", "D", "keep a moving average of the weights, of this decay", number(Share), dest="ema_decay")
-    add("--label-smoothing", "S", "share of each label moved to the other class", number(Share))
-    add("--seed", "K", "default: the config's", int)
+    add("--batch-tokens", "N", "tokens in a batch (default: from --config)", number(Count), dest="token_budget")
+    add("--micro-tokens", "N", "tokens in one forward pass; a batch is divided into these", number(Count))
+    add("--ema", "D", "keep a moving average of the weights with this decay", number(Share), dest="ema_decay")
+    add("--label-smoothing", "S", "share of each label that is moved to the other class", number(Share))
+    add("--seed", "K", "default: from --config", int)
     add("--device", None, choices=("auto", "cpu", "cuda"), default="auto")
-    add("--work", "DIR", f"logs and states (default: {work})", Path, Path(work))
-    minutes = "a state is written this often, and after each epoch (default: %(default)g)"
+    add("--work", "DIR", f"folder of logs and states (default: {work})", Path, Path(work))
+    minutes = "minutes between saved states; one is saved after each epoch too (default: %(default)g)"
     add("--save-minutes", "M", minutes, number(NonNegative), FinetuneConfig.save_minutes)
-    flag(parser, "--dry-run", "print counts, steps, memory, disk and time, say what is missing or does not fit, and stop")
-    add("--gpu-memory", "GB", "with --dry-run: of a GPU to plan for, which need not be here", number(Positive))
+    flag(parser, "--dry-run", "do not train: print counts, steps, memory, disk and time, and what is missing or does not fit")
+    add("--gpu-memory", "GB", "with --dry-run: memory of the GPU to plan for (of any machine)", number(Positive))
     flag(parser, "--quiet", "print nothing but errors")
 
 
@@ -148,10 +148,10 @@ def _add_smooth_train(commands: Any) -> None:
     parser = commands.add_parser(
         "smooth-train",
         help="train the smoothing classifier of a checkpoint",
-        description="Train the classifier that adds residues around predicted ones, for one checkpoint, with early stopping on "
-        "validation clusters. The log, the learning curve and a state to resume from go to the work folder.",
-        epilog="The embeddings of a fine-tuned model are in-sample for the chains it was trained on: figures count on clusters "
-        "that neither it nor the smoother has seen. Give the split the checkpoint was trained with (--split).",
+        description="Train the classifier that adds residues near predicted ones, for one checkpoint, with early stopping on "
+        "validation clusters. Log, learning curve and a state to resume from are written to the work folder.",
+        epilog="The embeddings of a fine-tuned model are in-sample for the chains it was trained on: only clusters that neither "
+        "it nor the smoother has seen give valid metrics. Give the split the checkpoint was trained with (--split).",
     )
     add_smoothing(parser, "runs/smooth-train")
     option(parser, "-o --output", "CKPT", "checkpoint to write (.safetensors)", Path, required=True)
@@ -162,22 +162,22 @@ def add_smoothing(parser: argparse.ArgumentParser, work: str) -> None:
     """Data and options of a training of the smoothing classifier."""
     add, given = partial(option, parser), SmootherTrainConfig
     source = (
-        "folder of complexes (index.csv, chain_clusters.csv), sites being the contacts of the ligands; or a label file, "
-        "lines of pdb;chain;TYPE;A12 G13;SEQUENCE or the same as CSV, every line a site"
+        "folder of complexes (index.csv, chain_clusters.csv), whose sites are the contacts of the ligands; or a label file, "
+        "lines of pdb;chain;TYPE;A12 G13;SEQUENCE or the same as CSV, one site per line"
     )
     add("source", "COMPLEXES|LABELS", source, Path)
     add("--model", "CKPT", "checkpoint, by name or path", default=DEFAULT_MODEL)
-    add("--structures", "DIR", "structure files of a label file (default: beside it)", Path)
-    add("--split", "CSV", "columns dataset,id,split (default: by a hash of the 30 %% identity cluster)", Path)
+    add("--structures", "DIR", "structure files for a label file (default: its folder)", Path)
+    add("--split", "CSV", "table with columns dataset,id,split (default: split by a hash of the 30 %% identity cluster)", Path)
     add("--weights", "PATH", "weights of the pre-trained backbone, for an adapter (default: found by their name)", Path)
-    close = "residues this close form the context, in angstrom (published: 10 and 15; default: %(default)g)"
+    close = "predicted residues within this distance form the context, in angstrom (published: 10 and 15; default: %(default)g)"
     add("--radius", "A", close, number(Positive), given.context_radius, dest="context_radius")
-    negative = "non-binding residues this close to a binding one are learned from (published: 10 and 15; default: %(default)g)"
+    negative = "train on non-binding residues within this distance of a binding one (published: 10 and 15; default: %(default)g)"
     add("--negative-radius", "A", negative, number(Positive), given.negative_radius)
-    flag(parser, "--own-context", "let a binding residue into its own context, as published", dest="include_self")
+    flag(parser, "--own-context", "include a binding residue in its own context, as published", dest="include_self")
     add("--seed", "K", "", int, given.seed)
     add("--max-epochs", "N", "", number(Count), given.max_epochs)
-    add("--work", "DIR", "log, learning curve, tables, and states: a stopped run resumes from there", Path, Path(work))
+    add("--work", "DIR", "folder of log, learning curve, tables, and states to resume from", Path, Path(work))
     add("--cache", "DIR", "folder of embeddings (default: embeddings in s2p's cache folder)", Path)
     add("--device", None, choices=("auto", "cpu", "cuda"), default="auto")
     flag(parser, "--quiet", "print nothing but errors")
@@ -227,7 +227,7 @@ def open_sites(arguments: argparse.Namespace) -> tuple[Checkpoint, dict[str, lis
     counts = ", ".join(f"{len(items)} {name}" for name, items in sites.items())
     say(f"{arguments.source}: {counts} structures, split by {arguments.split or 'a hash of their clusters'}")
     if arguments.split is None:
-        say("note: validation is honest only if the checkpoint was not trained on those clusters; give its split with --split")
+        say("note: validation is valid only if the checkpoint was not trained on those clusters; give its split with --split")
     return checkpoint, sites
 
 

@@ -125,7 +125,7 @@ def test_python_m_s2p():
         (["predict", "a.pdb", "--device", "tpu"], "invalid choice: 'tpu'"),
         (["predict", "a.pdb", "--method", "best"], "invalid choice: 'best'"),
         (["predict", "a.pdb", "--sites", "hidden"], "invalid choice: 'hidden'"),
-        (["predict", "a.pdb", "--method", "surface", "--bandwidth", "9"], "--bandwidth is of clusters of residues"),
+        (["predict", "a.pdb", "--method", "surface", "--bandwidth", "9"], "--bandwidth is a setting of the clusters of residues"),
         (["view"], "required: PREDICTION_DIR"),
         (["notebook"], "required: NN"),
         (["notebook", "1", "-r", "key"], "expected 2 arguments"),
@@ -391,7 +391,7 @@ def test_view_of_several_reports_lists_them(opened, capsys):
     assert main(["view", "."]) == 0
     assert opened == []
     out, err = capsys.readouterr()
-    assert len(out.splitlines()) == 2 and "several reports" in err
+    assert len(out.splitlines()) == 2 and "there are several reports" in err
 
 
 def test_view_of_a_batch_opens_its_index(opened, capsys):

@@ -134,6 +134,6 @@ def test_the_command_writes_a_fold_of_residue_lists(tmp_path: Path, capsys: pyte
     assert main(["labels", str(table), "--cryptobench", str(folds), "--fold", "test", "--format", "records"]) == 0
     printed = capsys.readouterr()
     assert printed.out == ">1abc\nACDE\n1001\n"
-    assert "left out, not in the table or with residues outside the sequence: 2abc" in printed.err
+    assert "left out (not in the table, or residues outside the sequence): 2abc" in printed.err
     assert main(["labels", str(table), str(table), "--cryptobench", str(folds), "--fold", "test", "--format", "records"]) == 1
     assert "--fold takes one table of residue lists" in capsys.readouterr().err
