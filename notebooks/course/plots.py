@@ -128,7 +128,7 @@ def embedding_map(embeddings: ArrayLike, binding: ArrayLike, names: Sequence[str
         f"first principal component ({share[0]:.0%} of the variance)",
         f"second principal component ({share[1]:.0%})",
         layers,
-        "Each point is a residue; close points have similar embeddings. Two components show only the stated share of the variance.",
+        "Each point is a residue; close points have similar embeddings. Two components show only a part of the variance.",
         f"{int(y.sum())} binding among {len(y)} residues; two components hold {share[:2].sum():.0%} of the variance.",
         size=(6.4, 4.6),
     )
