@@ -1,4 +1,4 @@
-"""Checkpoints: one ``.safetensors`` with everything a prediction needs, and a ``.json`` card that says where it is from."""
+"""Checkpoints: one ``.safetensors`` file with everything a prediction needs, and a ``.json`` card with its origin."""
 
 from __future__ import annotations
 
@@ -57,29 +57,29 @@ METHODS = {
 """Format of a checkpoint -> the class that predicts with it; its ``load`` takes the model, ``backbone`` and ``device``."""
 
 OTHERS = {
-    "s2p-surface-1": "it is the network that s2p-esm2-8m reads surfaces with",
-    "proteinmpnn-encoder": "it is what that network reads of a backbone",
+    "s2p-surface-1": "it is the surface network of s2p-esm2-8m",
+    "proteinmpnn-encoder": "it is the encoder of backbones that the surface network reads",
     "s2p-encoder-difference-1": "it is the language model that CrossBind and PocketGen start from",
     "s2p-pocketgen-1": "it designs pockets around a ligand; use s2p design",
 }
-"""Formats of checkpoints that find no pockets, and what those are for."""
+"""Formats of checkpoints that do not find pockets, and their purpose."""
 
 
 @dataclass(frozen=True, eq=False)
 class SurfaceModel:
-    """The surface network, and what makes pockets and binding residues of its readings."""
+    """The surface network, and the models that make pockets and binding residues from its outputs."""
 
     network: SurfaceNetwork
     votes: VoteModel
     threshold: float
-    """Residues more likely to bind than this are shown as binding; tuned on validation."""
+    """Residues with a probability above this are shown as binding; tuned on validation."""
     card: dict[str, Any] = field(default_factory=dict)
     """Data, split, seeds, validation figures, licence."""
 
 
 @dataclass(frozen=True, eq=False)
 class OtherHead:
-    """What a head after the first has of its own; the language model is shared."""
+    """Thresholds and models of a head after the first; the language model is shared."""
 
     threshold: float
     """Residue threshold tuned on validation."""
@@ -94,7 +94,7 @@ class Checkpoint:
 
     name: str
     model: ResidueModel | Any
-    """The language model and its heads: a module of PyTorch, or the :class:`NumpyESM` that does without (see
+    """The language model and its heads: a PyTorch module, or a :class:`NumpyESM`, which does not need PyTorch (see
     :func:`load_checkpoint`)."""
     smoother: Smoother | None
     pocket_model: PocketModel | None
@@ -106,11 +106,11 @@ class Checkpoint:
     card: dict[str, Any] = field(default_factory=dict)
     """Data, split, seeds, validation figures, licence."""
     surface: SurfaceModel | None = None
-    """Finds pockets and residues on the surface, if there is one for this language model."""
+    """The surface network, if there is one for this language model."""
     others: dict[str, OtherHead] = field(default_factory=dict)
-    """By name of the head, of those of ``model`` after the first."""
+    """Heads of ``model`` after the first, by name."""
     head: str = ""
-    """The kind of site that all of this is for, a head of ``model``; empty: the first."""
+    """The kind of site that is predicted, a head of ``model``; empty: the first head."""
 
     @property
     def sites(self) -> str:
@@ -118,7 +118,7 @@ class Checkpoint:
         return self.head or self.model.heads[0]
 
     def with_head(self, head: str) -> Checkpoint:
-        """The same model as a predictor of the sites of another of its heads, whose pockets are made as published."""
+        """The same model as a predictor for another of its heads, whose pockets are made by the published method."""
         own: dict[str, Any] = vars(self.others[head]) | {"surface": None, "others": {}}
         return replace(self, head=head, ranking="published", **own)
 
@@ -127,8 +127,8 @@ def save_checkpoint(checkpoint: Checkpoint, path: str | Path, *, half: bool = Tr
     """Write ``path`` (``.safetensors``) and its card beside it.
 
     A model with low-rank updates beside its weights is stored as an adapter: the updates, and the name (``model.base``) and
-    SHA-256 of the weights, which are looked for when it is loaded. After ``merge_lora(model.backbone)`` it is stored whole.
-    ``half``: store fp16, half the size; residue probabilities of the bundled structures moved by 0.0012 at most.
+    SHA-256 of the weights, which are searched when it is loaded. After ``merge_lora(model.backbone)`` it is stored whole.
+    ``half``: store fp16, half the size; residue probabilities of the bundled structures changed by 0.0012 at most.
     """
     model, adapter = checkpoint.model, _adapter(checkpoint.model)
     arrays = {f"residue.{key}": value for key, value in model.state_dict().items()}
@@ -151,7 +151,7 @@ def save_checkpoint(checkpoint: Checkpoint, path: str | Path, *, half: bool = Tr
 
 
 def _head(x: Checkpoint | OtherHead) -> dict[str, Any]:
-    """What the header says of a head."""
+    """Values of a head that are stored in the header."""
     return {
         "threshold": x.threshold,
         "smoothing_threshold": x.smoothing_threshold,
@@ -163,22 +163,22 @@ def _head(x: Checkpoint | OtherHead) -> dict[str, Any]:
 def load_checkpoint(
     model: str | Path, *, backbone: str | Path | None = None, device: str | torch.device | None = "cpu"
 ) -> Checkpoint:
-    """Load a shipped checkpoint by name or any by path.
+    """Load a shipped checkpoint by name, or any checkpoint by path.
 
     Parameters
     ----------
     model
         Name of a shipped checkpoint, or path of a ``.safetensors`` file.
     backbone
-        Name of the backbone, or for an adapter the file of the weights that it belongs to.
+        Name of the backbone, or for an adapter the file with the weights to which it belongs.
     device
-        Where PyTorch has the language model. ``None``: in NumPy, without PyTorch, which is for predictions on a CPU, if it is the
-        small ESM-2 and its weights are in the checkpoint or in a shipped one.
+        Device of the language model in PyTorch. ``None``: run it in NumPy, without PyTorch, for predictions on a CPU, if it is
+        the small ESM-2 and its weights are in the checkpoint or in a shipped one.
 
     Raises
     ------
     WeightsError
-        If there is no such checkpoint or it cannot be used.
+        If the checkpoint does not exist or cannot be used.
     """
     shipped = ", ".join(sorted(p.stem for p in SHIPPED.glob("*.safetensors")))
     path = find_weights(model, f"give the path of a .safetensors checkpoint, or one of {shipped}")
@@ -188,7 +188,7 @@ def load_checkpoint(
         raise WeightsError(f"{path} was trained on {name}, not on {backbone}; drop --backbone or choose another model")
     given = Path(backbone) if backbone is not None and Path(backbone).is_file() else None
     if given is not None and not adapter:
-        raise WeightsError(f"{path} is no adapter, it has its own backbone: {given} would not be used; drop --backbone")
+        raise WeightsError(f"{path} is not an adapter and has its own backbone, so {given} would not be used; drop --backbone")
     base = SHIPPED / f"{adapter['base']}.safetensors" if adapter and given is None else None
     in_numpy = device is None and name == SMALL and (not adapter or (base is not None and base.is_file()))
     residue = _in_numpy(header, arrays, path, base) if in_numpy else _in_pytorch(header, arrays, path, given, device or "cpu")
@@ -223,15 +223,15 @@ def load_checkpoint(
 
 
 def language_hash(model: ResidueModel | NumpyESM) -> str:
-    """A hash of the first numbers of every array of the language model, without its heads: who reads its embeddings stores it."""
+    """Hash of the first numbers of every array of the language model without its heads; readers of its embeddings store it."""
     return digest(value for key, value in model.state_dict().items() if key.startswith("backbone."))
 
 
 def load_surface(model: ResidueModel | NumpyESM, path: Path | None = None) -> SurfaceModel | None:
     """The shipped surface network, or that of ``path``; ``None`` if it reads the embeddings of another language model.
 
-    It is a file of its own, with the weights of the members under ``0.``, ``1.`` ... in fp16; ProteinMPNN's encoder, which it
-    reads too, is another. :class:`WeightsError` if one of them is damaged or missing.
+    It is a separate file, with the weights of the members under ``0.``, ``1.`` ... in fp16; ProteinMPNN's encoder, whose output
+    it reads too, is another file. :class:`WeightsError` if one of them is damaged or missing.
     """
     path = path or SURFACE
     foreign = "not a surface network; `python -m benchmarks.recipes.surface_ship` writes them"
@@ -252,7 +252,7 @@ def _part(arrays: dict[str, NDArray[Any]], name: str) -> dict[str, NDArray[Any]]
 
 
 def _adapter(model: ResidueModel | NumpyESM) -> dict[str, Any] | None:
-    """What the header says of the updates of a model, ``None`` without any."""
+    """Description of the updates of a model for the header; ``None`` without any."""
     if isinstance(model, NumpyESM):
         return None
     from s2p.language.lora import base_checksum, lora_updates

@@ -1,7 +1,7 @@
-"""Every setting that a prediction obeys, with its default: the paper's values unless a comment says otherwise.
+"""All settings of a prediction with their defaults, which are the paper's values unless a comment says otherwise.
 
 Sources: Seq2Pocket (Škrhák, Polák, Novotný, Hoksza 2026, bioRxiv 2026.01.28.702257) and its public code. Configurations of
-training, evaluation and other models stand in their own folders. All of them are :class:`Checked`.
+training, evaluation and other models are in their own folders. All of them are :class:`Checked`.
 """
 
 from __future__ import annotations
@@ -60,18 +60,18 @@ Natural = Annotated[int, Range(0)]
 Count = Annotated[int, Range(1)]
 Share = Annotated[float, Range(0, 1)]
 Empty = Literal["use", "skip", "refuse"]
-"""What is done with labelled chains that have no binding residue: ``use`` takes them as negatives."""
+"""What to do with labelled chains that have no binding residue: ``use`` takes them as negatives, ``refuse`` is an error."""
 NonNegative = Annotated[float, Range(0)]
 Positive = Annotated[float, Range(0, strict=True)]
 
 
 class Checked:
-    """Base of every configuration: a frozen dataclass whose fields are checked against their type hints when it is made.
+    """Base of every configuration: a frozen dataclass that checks its fields against their type hints when it is made.
 
     Raises
     ------
     ConfigError
-        Which field has which value, and what it may be.
+        If a value is not allowed; the message gives the field, its value and the allowed values.
     """
 
     def __post_init__(self) -> None:
@@ -89,7 +89,7 @@ def _hints(kind: Any) -> dict[str, Any]:
 
 
 def _fits(value: Any, hint: Any) -> bool:
-    """Whether a value is what a type hint asks for; NumPy's numbers are numbers, and True is none."""
+    """Whether a value fits a type hint; NumPy's numbers count as numbers, and True does not."""
     origin, arguments = get_origin(hint), get_args(hint)
     if origin is Annotated:
         return _fits(value, arguments[0]) and arguments[1].holds(float(value))
@@ -130,12 +130,12 @@ class ReadConfig(Checked):
     """Limits of the structure reader."""
 
     max_bytes: Count = 256 << 20
-    """Largest file, after decompression, that is read (bytes): protects against gzip bombs. With the limits below, reading stays
-    under 2 GB of memory."""
+    """Largest file that is read, in bytes after decompression: protects against gzip bombs. With the limits below, reading needs
+    less than 2 GB of memory."""
     max_atoms: Count = 800_000
-    """Most atom records, of all models together."""
+    """Largest number of atom records, of all models together."""
     max_values: Count = 20_000_000
-    """Most values of an mmCIF file, of all tables together."""
+    """Largest number of values of an mmCIF file, of all tables together."""
 
 
 @dataclass(frozen=True)
@@ -143,13 +143,13 @@ class LabelConfig(Checked):
     """What counts as a binding residue."""
 
     cutoff: Positive = 4.5
-    """A residue binds when a heavy atom of it is within this distance (Å) of a ligand heavy atom; our choice."""
+    """A residue is binding if one of its heavy atoms is within this distance (Å) of a heavy atom of a ligand; our choice."""
     min_ligand_atoms: Count = 5
-    """Smaller molecules (heavy atoms) are not taken as ligands of interest; our choice."""
+    """Molecules with fewer heavy atoms are not ligands of interest; our choice."""
     max_peptide_residues: Natural = 29
-    """A chain of at most this many residues that touches a longer one is a peptide ligand (BioLiP: fewer than 30)."""
+    """A chain of at most this many residues that touches a longer chain is a peptide ligand (BioLiP: fewer than 30)."""
     bond_tolerance: NonNegative = 0.4
-    """Å: two non-metal atoms are bonded when closer than the sum of their covalent radii and this (CCDC's usual 0.4)."""
+    """Å: two non-metal atoms are bonded if their distance is below the sum of their covalent radii plus this (CCDC: 0.4)."""
 
 
 @dataclass(frozen=True)
@@ -157,9 +157,9 @@ class WindowConfig(Checked):
     """How chains longer than the language model's context are cut."""
 
     max_residues: Count = 1022
-    """Residues in one pass: 1024 tokens less the two special ones."""
+    """Residues in one pass: 1024 tokens minus the two special ones."""
     overlap: Natural = 256
-    """Residues shared by neighbouring windows (0 = the published chunks)."""
+    """Residues shared by neighbouring windows (0: the published chunks)."""
     token_budget: Count = 4096
     """Tokens, padding included, in one batch."""
 
@@ -188,9 +188,9 @@ class SurfaceConfig(Checked):
     probe_radius: Positive = 1.6
     """Å."""
     standard_only: bool = False
-    """Drop atoms of modified residues, as the published code does."""
+    """Leave out atoms of modified residues, as the published code does."""
     context: Literal["chain", "complex"] = "chain"
-    """Which atoms bury a point: those of its own chain (published) or of all chains that were read."""
+    """Which atoms can bury a point: those of its own chain (published) or of all chains that were read."""
 
 
 @dataclass(frozen=True)
@@ -201,15 +201,15 @@ class ClusterConfig(Checked):
     """Å."""
     max_iterations: Count = 300
     seeding: Literal["bins", "points"] = "bins"
-    """Where mean shift starts: bins of a grid through the origin (published), or every point (not moved by translation)."""
+    """Where mean shift starts: bins of a grid through the origin (published), or every point (independent of translation)."""
     frame: Literal["raw", "principal"] = "principal"
     """Coordinates in which surface points and seeds are made: the file's (published), or the principal axes of the CA atoms,
-    so that pockets do not depend on how the structure lies in space."""
+    so that pockets do not depend on the position and orientation of the structure."""
 
 
 @dataclass(frozen=True)
 class PredictConfig(Checked):
-    """The whole pipeline. ``None`` means: the value tuned on validation and stored in the checkpoint.
+    """Settings of the whole pipeline. ``None`` stands for the value tuned on validation and stored in the checkpoint.
 
     Examples
     --------
@@ -220,17 +220,17 @@ class PredictConfig(Checked):
     """
 
     sites: Literal["general", "cryptic", "both"] = "general"
-    """Kinds of site: those that a model predicts by itself; cryptic ones, which open on ligand binding, by the model's own head
-    for them or else the shipped ``s2p-cryptic-8m``; or both in one list."""
+    """Kinds of site: ``general`` sites, which the model predicts by itself; ``cryptic`` sites, which open on ligand binding and
+    are predicted by the model's own head for them or else by ``s2p-cryptic-8m``; or ``both`` in one list."""
     threshold: Share | None = None
-    """Residues with a probability above this are predicted as binding (paper: 0.7 for its own models); for every kind of site."""
+    """Residues with a probability above this are predicted as binding (paper: 0.7 for its own models), for all kinds of site."""
     smoothing_threshold: Share | None = None
     use_smoothing: bool = True
-    """Of the published method alone."""
+    """Only the published method has smoothing."""
     ranking: Literal["surface", "published"] | None = None
-    """``published``: residue probabilities of the sequence alone, and clusters of predicted residues' surface points, by mean
-    probability; ``surface``: pockets and residue probabilities of the surface network (ours). ``None``: the checkpoint's, but
-    ``published`` where thresholds, smoothing, surface or cluster settings are given, since only those pockets depend on them."""
+    """``published``: residue probabilities from the sequence alone; pockets are clusters of the surface points of predicted
+    residues, ranked by mean probability. ``surface``: pockets and residue probabilities of the surface network (ours). ``None``:
+    the checkpoint's choice, or ``published`` if thresholds, smoothing, surface or cluster settings, which need it, are given."""
     smoothing: SmoothingConfig = field(default_factory=SmoothingConfig)
     surface: SurfaceConfig = field(default_factory=SurfaceConfig)
     cluster: ClusterConfig = field(default_factory=ClusterConfig)
@@ -238,8 +238,8 @@ class PredictConfig(Checked):
 
     @classmethod
     def published(cls) -> PredictConfig:
-        """The paper and nothing else, ``--method published``: probabilities of the sequence alone; thresholds, surface,
-        clustering and ranking as in the published code; in the frame of the file."""
+        """Exactly the paper's method (``--method published``): probabilities from the sequence alone; thresholds, surface,
+        clustering and ranking as in the published code, in the coordinate frame of the file."""
         return cls(
             threshold=0.7,
             smoothing_threshold=0.4,

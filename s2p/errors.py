@@ -1,4 +1,4 @@
-"""The errors a user can meet; each message is one sentence that says what is wrong, where, and what to do."""
+"""The errors that a user can meet; each message says in one sentence what is wrong, where, and what to do."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ DISTRIBUTION = "s2p-pockets"  # what pip installs; on the package index s2p is t
 
 
 class S2PError(Exception):
-    """Base class: something about the input or the environment that the user can act on.
+    """Base class of all errors about the input or the environment that the user can correct.
 
     Examples
     --------
@@ -42,7 +42,7 @@ class ConfigError(S2PError, ValueError):
 
 
 class StructureError(S2PError):
-    """A file that cannot be read as a protein structure, or a chain or model that it does not hold."""
+    """A file that cannot be read as a protein structure, or that does not contain the requested chain or model."""
 
 
 class FetchError(S2PError):
@@ -50,7 +50,7 @@ class FetchError(S2PError):
 
 
 class TargetError(S2PError):
-    """A folder or disk that takes no files; in a batch, no later input could be written either."""
+    """A folder or disk that cannot be written; in a batch, no later input could be written either."""
 
 
 class WeightsError(S2PError):
@@ -58,7 +58,7 @@ class WeightsError(S2PError):
 
 
 def sentence(error: Exception) -> str:
-    """An error as one line of text; of one that is none of these, ``S2P_DEBUG=1`` prints where it happened."""
+    """An error as one line of text; for other exceptions than these, ``S2P_DEBUG=1`` prints the traceback."""
     text = " ".join(str(error).split())
     if isinstance(error, S2PError):
         return text
@@ -73,7 +73,7 @@ def sentence(error: Exception) -> str:
 
 @contextmanager
 def pytorch_wanted() -> Iterator[None]:
-    """Where PyTorch is imported that is not part of the base install: :class:`S2PError` if there is none."""
+    """Context for imports of PyTorch, which the base install lacks: :class:`S2PError` if it is not installed."""
     try:
         yield
     except ModuleNotFoundError as error:

@@ -1,4 +1,4 @@
-"""What a predictor returns: pockets, residue probabilities, and what can be done with them."""
+"""The result of a predictor: pockets, residue probabilities, and methods to tabulate, save and view them."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ __all__ = [
 
 
 def n_pockets(n: int) -> str:
-    """``n`` pockets, in words."""
+    """``1 pocket``, ``2 pockets`` ..."""
     return "1 pocket" if n == 1 else f"{n} pockets"
 
 
 def sigmoid(logits: NDArray[np.floating]) -> NDArray[Any]:
-    """Probabilities of logits of any shape, in the precision they come in."""
+    """Probabilities for logits of any shape, in the precision of the input."""
     return np.asarray(1 / (1 + np.exp(-logits)))
 
 
@@ -68,25 +68,25 @@ class Pocket:
     rank: int
     """1 is best."""
     score: float
-    """What the pockets are ranked by (see :attr:`Prediction.settings`)."""
+    """Value by which the pockets are ranked (see :attr:`Prediction.settings`)."""
     probability: float
-    """Chance that a ligand atom lies within 4 Å of the centre, calibrated on proteins that hold a ligand."""
+    """Probability that a ligand atom lies within 4 Å of the centre, calibrated on proteins that hold a ligand."""
     residues: NDArray[np.int32]
     """Indices of residues, ascending."""
     atoms: NDArray[np.int32]
     """Indices of the atoms that own the pocket's surface points, ascending."""
     points: NDArray[np.floating]
-    """(P, 3) solvent-accessible-surface points, Å; a buried residue gives its CA instead."""
+    """(P, 3) solvent-accessible-surface points, Å; for a buried residue its CA atom instead."""
     center: NDArray[np.floating]
     """(3,) Å."""
     volume: float
-    """Å³ swept by probe spheres at the points."""
+    """Volume covered by probe spheres at the points, Å³."""
     copy_of: int = 0
-    """Rank of the pocket that this one is a symmetric copy of, in another chain of the same protein; 0 for none."""
+    """Rank of the pocket of which this one is a symmetric copy, in another chain of the same protein; 0 for none."""
     site: str = "general"
-    """Kind of site: ``general``, ``cryptic`` (it opens on ligand binding), or ``both``: a general one, found as cryptic too."""
+    """Kind of site: ``general``, ``cryptic`` (it opens on ligand binding), or ``both`` (general, and also found as cryptic)."""
     sites: NDArray[np.floating] = field(default_factory=lambda: np.zeros((0, 3), np.float32))
-    """(S, 3) Å: where ligands or parts of a long one may be centred, the pocket's centre first; it alone by default."""
+    """(S, 3) Å: possible centres of ligands or of parts of a long ligand; the first, and by default the only, is ``center``."""
 
     def __post_init__(self) -> None:
         if not len(self.sites):
@@ -94,12 +94,12 @@ class Pocket:
 
     @property
     def label(self) -> str:
-        """What a picture writes on it: its rank, and that it is cryptic."""
+        """Label in pictures: the rank, with ``cryptic`` for a cryptic pocket."""
         return f"{self.rank} cryptic" if self.site == "cryptic" else str(self.rank)
 
     @property
     def remark(self) -> str:
-        """``, cryptic, copy of pocket 1`` for the text that follows a pocket, or nothing."""
+        """``, cryptic, copy of pocket 1`` to append to the description of a pocket, or nothing."""
         kind = {"cryptic": ", cryptic", "both": ", also cryptic"}.get(self.site, "")
         return kind + (f", copy of pocket {self.copy_of}" if self.copy_of else "")
 
@@ -118,7 +118,7 @@ class Density:
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """Binding pockets of one structure, best first, and the residue scores they were made from.
+    """Binding pockets of one structure, best first, and the residue scores from which they were made.
 
     Examples
     --------
@@ -126,7 +126,7 @@ class Prediction:
     >>> prediction = s2p.predict("data/examples/4CUP.cif", device="cpu")
     >>> ids = prediction.structure.residues.ids()
     >>> in_best = [ids[k] for k in prediction.pockets[0].residues]
-    >>> table = prediction.table()  # as files of prediction.save("out") hold it
+    >>> table = prediction.table()  # the same values as in the CSV file of prediction.save("out")
     """
 
     structure: Structure
@@ -135,23 +135,23 @@ class Prediction:
     smoothed: NDArray[np.bool_]
     """(N,) residues added by smoothing."""
     positive: NDArray[np.bool_]
-    """(N,) residues predicted as binding, the smoothed ones included."""
+    """(N,) residues predicted as binding, including those added by smoothing."""
     pockets: tuple[Pocket, ...]
     model: str
     """Name of the predictor."""
     settings: dict[str, Any] = field(default_factory=dict)
     """Thresholds and options that were used, as JSON-ready values."""
     notes: tuple[str, ...] = ()
-    """Sentences about the prediction that the user should read; those about the file are in ``structure.notes``."""
+    """Remarks on the prediction that the user should read; remarks on the file are in ``structure.notes``."""
     density: Density | None = None
-    """What the pockets were made of, by a model that predicts a density."""
+    """The density from which the pockets were made, for a model that predicts one."""
     cryptic: NDArray[np.float32] | None = None
-    """(N,) probability that a residue is in a cryptic site, where those were asked for; ``probabilities`` are those of general
-    sites if these were asked for too."""
+    """(N,) probability that a residue is in a cryptic site, if those were requested; ``probabilities`` then refer to general
+    sites if both kinds were requested."""
 
     @property
     def pocket_of_residue(self) -> NDArray[np.int32]:
-        """(N,) rank of the pocket a residue belongs to (the best one), 0 for none."""
+        """(N,) rank of the best pocket that contains a residue; 0 for none."""
         rank = np.zeros(len(self.structure.residues), dtype=np.int32)
         for pocket in reversed(self.pockets):
             rank[pocket.residues] = pocket.rank
@@ -209,27 +209,27 @@ class Prediction:
 
 @dataclass(frozen=True, eq=False)
 class ResidueScores:
-    """What the models say of every residue."""
+    """Outputs of the models for every residue."""
 
     sequence: NDArray[np.float32]
-    """(N,) probability that it binds, by the language model alone, or the model that stands in its place: what the published
-    method starts from."""
+    """(N,) binding probability from the language model alone (or the model used in its place), from which the published
+    method starts."""
     embeddings: NDArray[np.float32]
-    """(N, d) of the language model."""
+    """(N, d) embeddings of the language model."""
     sequence_logits: NDArray[np.float32]
-    """(N,) of the language model alone."""
+    """(N,) logits of the language model alone."""
     parts: Sequence[Surroundings] | None = field(default=None, repr=False)
-    """Assemblies of the structure, made for the readings and used again for the pockets."""
+    """Assemblies of the structure, computed for the readings and used again for the pockets."""
     readings: Sequence[Reading] | None = field(default=None, repr=False)
-    """Of each of the parts by the surface network, where the settings ask for it."""
+    """Output of the surface network for each of the parts, if the settings need it."""
     cryptic: ResidueScores | None = field(default=None, repr=False)
-    """What the model of cryptic sites says, where it was asked beside that of general ones."""
+    """Scores of the model of cryptic sites, if both kinds were requested."""
     sites: str = "general"
-    """Kind of site that these are of."""
+    """Kind of site to which these scores refer."""
 
     @property
     def probabilities(self) -> NDArray[np.float32]:
-        """(N,) probability that it binds, by the surface network if that has read the structure."""
+        """(N,) binding probability, from the surface network if it has read the structure."""
         found = self.sequence.copy()
         for part, reading in zip(self.parts or (), self.readings or (), strict=False):
             found[part.residues] = reading.residues
@@ -238,7 +238,7 @@ class ResidueScores:
 
 @runtime_checkable
 class Predictor(Protocol):
-    """Anything that finds pockets, so that one benchmark compares all."""
+    """Interface of everything that finds pockets, so that one benchmark can compare them all."""
 
     name: str
 
@@ -257,7 +257,7 @@ def obeyed(config: PredictConfig | None) -> PredictConfig:
 
 
 def ask(predictor: Any, sites: str) -> None:
-    """Load what a predictor needs for the kinds of site that are asked for; :class:`S2PError` if it predicts no cryptic ones."""
+    """Load what a predictor needs for the requested kinds of site; :class:`S2PError` if it predicts no cryptic sites."""
     if sites != "general":
         if not hasattr(predictor, "kinds"):
             raise S2PError(f"{predictor.name} does not predict cryptic sites; leave them out, or use the model {DEFAULT_MODEL}")
@@ -265,9 +265,9 @@ def ask(predictor: Any, sites: str) -> None:
 
 
 def predict_with(predictor: Predictor, structure: Structure, config: PredictConfig | None = None) -> Prediction:
-    """Ask any predictor, with settings if it takes them.
+    """Run any predictor, with settings if it takes them.
 
-    :class:`S2PError` if it takes none, and ``config`` is not the default; and what the predictor raises.
+    :class:`S2PError` if it takes none and ``config`` is not the default; and any error of the predictor.
     """
     ask(predictor, obeyed(config).sites)
     if config is not None and len(inspect.signature(predictor.predict).parameters) > 1:
@@ -286,8 +286,8 @@ def names_class(name: str | Path) -> bool:
 def predictor_class(name: str) -> Callable[[], Any]:
     """The class named ``package.module:Class``, which makes a predictor without arguments.
 
-    The current folder joins the end of the import path: a module that lies there is found, as by ``python -m``, and can hide no
-    installed one. Only somebody who names a class runs code from there. Nothing here imports PyTorch. :class:`S2PError` if there
+    The current folder is appended to the import path, so that a module in it is found, as by ``python -m``, but cannot hide an
+    installed one. Code from there runs only if the user names a class. Nothing here imports PyTorch. :class:`S2PError` if there
     is no such class, or it needs arguments.
     """
     module, _, attribute = name.partition(":")
@@ -305,11 +305,11 @@ def predictor_class(name: str) -> Callable[[], Any]:
 
 
 def import_predictor(name: str) -> Predictor:
-    """What the class of :func:`predictor_class` makes.
+    """An instance of the class of :func:`predictor_class`.
 
-    :class:`S2PError` if that is no predictor; and what finding and making it raises.
+    :class:`S2PError` if it is not a predictor; and any error of importing and creating it.
     """
     found = predictor_class(name)()
     if not isinstance(found, Predictor):
-        raise S2PError(f"{name} is no predictor: it needs a name and a method predict(structure)")
+        raise S2PError(f"{name} is not a predictor: it needs a name and a method predict(structure)")
     return found

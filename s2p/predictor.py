@@ -34,11 +34,11 @@ from s2p.surface.surroundings import assemblies
 __all__ = ["ResidueScores", "Seq2Pocket", "by_residue", "load", "load_structure", "predict"]
 
 PUBLISHED_SETTINGS = ("threshold", "smoothing_threshold", "use_smoothing", "smoothing", "surface", "cluster")
-"""Fields of :class:`~s2p.config.PredictConfig` that shape the published pockets."""
+"""Fields of :class:`~s2p.config.PredictConfig` on which only the published pockets depend."""
 
 
 SHIPPED_FOR = {"general": DEFAULT_MODEL, "cryptic": "s2p-cryptic-8m"}
-"""Kind of site -> the shipped model that predicts it beside a model that does not."""
+"""Kind of site -> the shipped model that predicts it if the chosen model does not."""
 
 
 class Seq2Pocket:
@@ -51,7 +51,7 @@ class Seq2Pocket:
 
     Examples
     --------
-    The language model runs once; the stages after it again for every setting.
+    The language model runs once; the later stages run again for every setting.
 
     >>> import s2p
     >>> model = s2p.Seq2Pocket.load(device="cpu")
@@ -76,7 +76,7 @@ class Seq2Pocket:
             return cls(load_checkpoint(model, backbone=backbone, device=None if place == "cpu" else place))
 
     def of(self, kind: str) -> Seq2Pocket:
-        """What predicts this kind of site: the model itself, another head of it, or the shipped model, loaded once."""
+        """The predictor of this kind of site: the model itself, another head of it, or the shipped model, loaded once."""
         checkpoint = self.checkpoint
         if kind == checkpoint.sites:
             return self
@@ -86,13 +86,13 @@ class Seq2Pocket:
         return self._others[kind]
 
     def kinds(self, sites: str) -> list[Seq2Pocket]:
-        """What predicts each kind of site of :attr:`PredictConfig.sites`; ``general`` is whatever the model itself predicts."""
+        """A predictor for each kind of site of :attr:`PredictConfig.sites`; ``general`` is what the model itself predicts."""
         if sites == "both":
             return [self.of("general"), self.of("cryptic")]
         return [self if sites == "general" else self.of(sites)]
 
     def read_sequences(self, sequences: Sequence[str], config: PredictConfig | None = None) -> list[LanguageOutput]:
-        """What the language model says of each sequence, of one structure or of many; for both kinds of site, of either."""
+        """Outputs of the language model for each sequence, from one structure or many; for both kinds of site if requested."""
         config = obeyed(config)
         first, *more = (model.checkpoint for model in self.kinds(config.sites))
         found = predict_residues(first.model, sequences, config.windows, head=first.sites)
@@ -108,11 +108,11 @@ class Seq2Pocket:
     def finish(
         self, structure: Structure, outputs: Mapping[str, LanguageOutput], config: PredictConfig | None = None
     ) -> Prediction:
-        """All that follows :meth:`read_sequences`; ``outputs`` holds every sequence of the structure."""
+        """All stages after :meth:`read_sequences`; ``outputs`` must contain every sequence of the structure."""
         return self.pockets(structure, self._all_scores(structure, outputs, obeyed(config)), config)
 
     def score(self, structure: Structure, config: PredictConfig | None = None) -> ResidueScores:
-        """Run the language model, chains of equal sequence once, and the surface network if its pockets are wanted."""
+        """Run the language model (once for chains of equal sequence), and the surface network if its pockets are requested."""
         distinct = list(dict.fromkeys(structure.sequence(chain) for chain in structure.chains))
         outputs = dict(zip(distinct, self.read_sequences(distinct, config), strict=True))
         return self._all_scores(structure, outputs, obeyed(config))
@@ -157,7 +157,7 @@ class Seq2Pocket:
         return found
 
     def pockets(self, structure: Structure, scores: ResidueScores, config: PredictConfig | None = None) -> Prediction:
-        """The stages after the language model: cheap, so that thresholds can be changed live."""
+        """Run the stages after the language model; they are fast, so that thresholds can be changed interactively."""
         config = obeyed(config)
         first, *more = models = self.kinds(config.sites)
         given = {x.sites: x for x in (scores, scores.cryptic) if x is not None}
@@ -170,7 +170,7 @@ class Seq2Pocket:
         return joined(found, second, calibrated=more[0].checkpoint.pocket_model is not None)
 
     def _pockets(self, structure: Structure, scores: ResidueScores, config: PredictConfig) -> Prediction:
-        """Pockets of the one kind of site that this model is of."""
+        """Pockets of the one kind of site that this model predicts."""
         checkpoint, ranking = self.checkpoint, self.ranking(config)
         found = (self._voted if ranking == "surface" else self._clustered)(structure, scores, config)
         calibrated = ranking == "surface" or checkpoint.pocket_model is not None
@@ -207,7 +207,7 @@ class Seq2Pocket:
         return Prediction(structure, p, np.zeros(len(p), bool), p > threshold, pockets, self.name, settings)
 
     def _clustered(self, structure: Structure, scores: ResidueScores, config: PredictConfig) -> Prediction:
-        """Pockets of the published method, from the probabilities of the sequence."""
+        """Pockets of the published method, from the probabilities that the sequence gives."""
         from s2p.pockets.published import published_pockets  # not needed for pockets of the surface network
 
         checkpoint, p = self.checkpoint, scores.sequence
@@ -270,21 +270,21 @@ def load(name: str | Path = DEFAULT_MODEL, *, backbone: str | None = None, devic
     ----------
     name
         A shipped model (``s2p-esm2-8m``, ``s2p-cryptic-8m``, ``kalasanty``, ``vabsnet``, ``crossbind-dna``, ``crossbind-rna``),
-        the path of a checkpoint, or ``package.module:Class`` of your own: anything with a ``name`` and a method
-        ``predict(structure)``, made without arguments. Such a module may lie in the current folder.
+        the path of a checkpoint, or a class of your own as ``package.module:Class``. The class is called without arguments and
+        needs a ``name`` and a method ``predict(structure)``; its module may be in the current folder.
     backbone
-        Name or weights file of the language model, for checkpoints that are stored without it.
+        Name or weights file of the language model, for checkpoints stored without it.
     device
         ``auto``, ``cpu`` or ``cuda``.
 
     Returns
     -------
-    Its method ``predict`` takes a :class:`Structure` and gives a :class:`Prediction`.
+    A predictor, whose method ``predict`` takes a :class:`Structure` and returns a :class:`Prediction`.
 
     Raises
     ------
     S2PError
-        If there is no such model, it cannot be used, or it does not find pockets.
+        If the model does not exist, cannot be used, or does not find pockets.
 
     Examples
     --------
@@ -328,18 +328,18 @@ def predict(
     chain
         Author chain ids, as a list or as ``"A,B"``; default all.
     model
-        What :func:`load` takes; it is loaded once per session.
+        A model as for :func:`load`; it is loaded once per session.
     config
-        Default: the paper's settings with the checkpoint's thresholds.
+        Settings; default: ``PredictConfig()``, with the checkpoint's thresholds.
     device
         ``auto``, ``cpu`` or ``cuda``.
     sites
-        ``general``, ``cryptic`` or ``both``; default: those of ``config``.
+        ``general``, ``cryptic`` or ``both``; default: as in ``config``.
 
     Raises
     ------
     S2PError
-        If the structure or the model cannot be used, or settings do not fit the model.
+        If the structure or the model cannot be used, or the settings do not fit the model.
 
     Examples
     --------
@@ -357,9 +357,9 @@ def predict(
 
 
 def load_structure(source: str | Path | Structure, chain: str | Sequence[str] | None = None) -> Structure:
-    """What :func:`predict` takes as a source, as a structure that holds at least one residue.
+    """Read what :func:`predict` accepts as ``source``; the structure has at least one residue.
 
-    :class:`StructureError` if it cannot be read, or lacks a chain that was asked for.
+    :class:`StructureError` if it cannot be read or lacks a requested chain.
     """
     chains = [c.strip() for c in chain.split(",")] if isinstance(chain, str) else chain
     if isinstance(source, Structure):

@@ -1,4 +1,4 @@
-"""Embedding-supported smoothing (paper): residues near predicted ones join them if a classifier of their embeddings agrees."""
+"""Embedding-supported smoothing (paper): residues near predicted ones are added if a classifier of their embeddings agrees."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Smoother:
 
     @property
     def width(self) -> int:
-        """Of the hidden layers."""
+        """Width of the hidden layers."""
         return len(self.arrays["layers.0.bias"])
 
 
@@ -51,7 +51,7 @@ LAYERS = ("layers.0", "layers.3", "layers.6")
 def neighbours(
     rows: NDArray[np.int64], ca_coord: NDArray[np.float32], members: NDArray[np.int64], radius: float
 ) -> sparse.csr_matrix:
-    """(R, M) ones where one of the ``members`` is closer than ``radius`` (Å, CA, strict) to one of ``rows``, itself left out.
+    """(R, M) ones where one of the ``members`` is another residue closer than ``radius`` (Å, CA, strict) to one of ``rows``.
 
     ``rows`` (R,) and ``members`` (M,) are residue indices, ``ca_coord`` is (N, 3) Å; columns ascend within a row.
     """
@@ -70,7 +70,7 @@ def neighbour_mean(
 ) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.int64]]:
     """Mean embedding of the :func:`neighbours` of each row; ``embeddings`` is (N, d).
 
-    Returned are the (H,) positions in ``rows`` with at least one such member, the (H, d) means, and the (H,) numbers of members.
+    Returns the (H,) positions in ``rows`` with at least one such member, the (H, d) means, and the (H,) numbers of members.
     """
     near = neighbours(rows, ca_coord, members, radius)
     count = np.diff(near.indptr).astype(np.int64)
@@ -82,7 +82,7 @@ def neighbour_mean(
 def candidates(
     ca_coord: NDArray[np.float32], positive: NDArray[np.bool_], embeddings: NDArray[np.floating], radius: float = 15.0
 ) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.int64]]:
-    """Residues that smoothing may add, those with a predicted one closer than ``radius`` (Å, strict).
+    """Residues that smoothing may add: those with a predicted residue closer than ``radius`` (Å, strict).
 
     Parameters
     ----------
@@ -111,7 +111,7 @@ def smooth(
     radius: float = 15.0,
     threshold: float = 0.4,
 ) -> NDArray[np.bool_]:
-    """(N,) residues to add to ``positive``; all are judged against the same ``positive``, in one batch.
+    """(N,) residues to add to ``positive``; all candidates are classified with the same ``positive``, in one batch.
 
     Parameters are those of :func:`candidates`; ``threshold`` is on the classifier's probability (strict).
     """

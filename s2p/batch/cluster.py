@@ -122,10 +122,10 @@ def _check_workers(client: Any, folder: Path) -> dict[str, float] | None:
     except Exception as error:  # what a worker has to say comes as it is, or as the text of an Exception
         if "ModuleNotFoundError" not in repr(error):
             raise
-        raise S2PError(f"the Dask workers cannot do this work ({error}); install s2p where they run") from None
+        raise S2PError(f"the Dask workers cannot run s2p ({error}); install it where they run") from None
     for address, sees in seen.items():
         if not sees:
-            raise S2PError(f"the Dask worker {address} does not see {folder}; name a folder that all machines share (-o)")
+            raise S2PError(f"the Dask worker {address} cannot see {folder}; give a folder that all machines share (-o)")
     offers = [worker["resources"] for worker in client.scheduler_info(n_workers=-1)["workers"].values()]
     return {GPU: 1} if any(offer.get(GPU) for offer in offers) else None
 
@@ -144,8 +144,8 @@ def _next_done(client: Any, futures: Sequence[Any]) -> Any:
             lost = time.monotonic()
         elif time.monotonic() - lost > LOST:
             raise S2PError(
-                f"the Dask cluster has lost its last worker, and there has been none for {LOST} s; see the workers' logs, "
-                "and go on with --resume"
+                f"the Dask cluster has lost its last worker and has had none for {LOST} s; see the workers' logs, "
+                "then resume with --resume"
             )
 
 

@@ -126,7 +126,7 @@ def load_predictor(model: str, backbone: str | None, device: str, method: str | 
 
     found = load(model, backbone=backbone, device=device)
     if method is not None and method not in getattr(found, "methods", ()):
-        raise S2PError(f"{model} is another system than Seq2Pocket and has a method of its own; leave --method out")
+        raise S2PError(f"{model} is not Seq2Pocket and has its own method; leave --method out")
     return found
 
 
@@ -166,7 +166,7 @@ def _expand(text: str, path: Path, *, lists: bool) -> list[Item]:
         if path.is_dir():
             if found := sorted(filter(is_structure_file, path.iterdir())):
                 return [Item(str(entry), stem(entry), path=entry) for entry in found]
-            raise S2PError(f"{text}: the folder holds no structure files ({', '.join(SUFFIXES)}, or .gz)")
+            raise S2PError(f"{text}: the folder contains no structure files ({', '.join(SUFFIXES)}, or .gz)")
         if lists and path.suffix.lower() in (".txt", ".lst") and path.is_file():
             return _expand_list(text, path)
         if not path.exists() and _identifier(text):

@@ -55,7 +55,7 @@ def _unpack_members(archive: Path, folder: Path) -> None:
     left = MAX_UNPACKED_BYTES
     for number, (name, stream) in enumerate(_members(archive), 1):
         if number > MAX_MEMBERS:
-            raise FetchError(f"{archive}: holds more than {MAX_MEMBERS} files; not unpacked")
+            raise FetchError(f"{archive}: contains more than {MAX_MEMBERS} files; not unpacked")
         pure = PurePosixPath(name.replace("\\", "/"))
         if pure.is_absolute() or ".." in pure.parts or not pure.parts or ":" in pure.parts[0] or "\0" in name:
             raise FetchError(f"{archive}: the member {name!r} would leave the folder; nothing was unpacked")

@@ -56,7 +56,7 @@ def read_cryptobench(path: str | Path) -> list[CrypticSite]:
         for chain in dict.fromkeys(s.chain for s in sites if "-" not in s.chain):
             found += _merged([s for s in sites if s.chain == chain])
     if not found:
-        raise S2PError(f"{path}: no entry is of a single chain, so there is no site in it")
+        raise S2PError(f"{path}: no entry has a single chain, so it contains no usable site")
     return found
 
 
@@ -64,7 +64,7 @@ def _load(path: Path) -> dict[str, Any]:
     try:
         data = json.loads(read_text(path))
     except (ValueError, RecursionError) as error:
-        raise S2PError(f"{path}: not a JSON file ({str(error)[:100]}); expected one of CryptoBench's") from None
+        raise S2PError(f"{path}: not a JSON file ({str(error)[:100]}); expected a file of CryptoBench") from None
     if not isinstance(data, dict) or not data:
         raise S2PError(f"{path}: expected a JSON object of structures, as in CryptoBench's dataset.json or folds.json")
     return data
@@ -78,7 +78,7 @@ def _site(entry: dict[str, Any], pdb: str, where: str) -> CrypticSite:
     for token in entry["apo_pocket_selection"]:
         match = _SELECTION.fullmatch(str(token))
         if match is None or match[1] not in chain.split("-"):
-            raise S2PError(f"{where}: {str(token)[:20]!r} is no residue of its chain; expected such as {chain}_123")
+            raise S2PError(f"{where}: {str(token)[:20]!r} is not a residue of its chain; expected a name like {chain}_123")
         residues.add((int(match[2]), match[3].upper()))
     return CrypticSite(pdb, chain, (f"{entry['holo_pdb_id']}-{entry['ligand']}",), frozenset(residues))
 
@@ -147,7 +147,7 @@ def read_residue_lists(path: str | Path, folds: str | Path, fold: str) -> tuple[
         if pdb not in wanted:
             continue
         if not sequence or not set(sequence) <= LETTERS:
-            raise S2PError(f"{path}, line {number}: the sequence of {pdb} is empty or holds what is no amino-acid letter")
+            raise S2PError(f"{path}, line {number}: the sequence of {pdb} is empty or has characters that are no amino acids")
         try:
             indices = np.unique(np.array(row["cryptic_residues"].split(), np.int32))
         except (ValueError, OverflowError):

@@ -152,7 +152,7 @@ def _proteins(
     for entry, groups in entries.items():
         for group in groups:
             others = ", ".join(x[0] for x in groups if x is not group)
-            notes = [f"a chimera of {' and '.join(entry)}: joined with such chains only"] if len(entry) > 1 else []
+            notes = [f"a chimera of {' and '.join(entry)}: joined only with such chimeras"] if len(entry) > 1 else []
             notes += [f"also of {'+'.join(entry)} but not alike, so kept apart: {others}"] if others else []
             proteins[group[0]] = group, notes
     loose = {name: sequences[name] for name in sequences if not accessions[name] or name in proteins}
@@ -162,7 +162,7 @@ def _proteins(
         if rest:
             home, notes = proteins.setdefault((known or rest)[0], ([], []))
             home.extend(rest)
-            notes += [f"{', '.join(rest)} came without an accession, and may as well be {other}" for other in known[1:]]
+            notes += [f"no accession for {', '.join(rest)}, which may also be {other}" for other in known[1:]]
     return list(proteins.values())
 
 

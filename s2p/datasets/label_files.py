@@ -246,7 +246,7 @@ def _parse(path: Path) -> tuple[str, list[Annotation]]:
             problems.append(f"line {number}, {problem}")
     _raise(path, problems)
     if not found:
-        raise S2PError(f"{path}: no {'records' if form == 'records' else 'chains'} in it")
+        raise S2PError(f"{path}: it contains no {'records' if form == 'records' else 'chains'}")
     return form, found
 
 
@@ -316,7 +316,7 @@ def _from_fields(number: int, fields: Sequence[str], form: str) -> Annotation:
     for token in residues.replace(",", " ").split():
         match = _TOKEN.fullmatch(token)
         if match is None:
-            raise _Problem(f"{here}: {token[:20]!r} is no residue; expected a letter and a 0-based index, such as A12")
+            raise _Problem(f"{here}: {token[:20]!r} is not a residue; expected a letter and a 0-based index, such as A12")
         pairs.append((match[1].upper(), int(match[2])))
     for letter, index in pairs:
         if 0 <= index < len(sequence) and sequence[index] == letter:
@@ -356,5 +356,5 @@ def _checked_sequence(text: str, where: str) -> str:
         raise _Problem(f"{where}: empty")
     wrong = next((i for i, c in enumerate(sequence) if c not in LETTERS), None)
     if wrong is not None:
-        raise _Problem(f"{where}: {text[wrong]!r} at index {wrong} is no amino-acid letter")
+        raise _Problem(f"{where}: {text[wrong]!r} at index {wrong} is not an amino-acid letter")
     return sequence

@@ -75,7 +75,7 @@ def read_ligand(path: Path) -> tuple[NDArray[np.float32], NDArray[np.str_]]:
 def read_complexes(folder: str | Path) -> list[Complex]:
     """Usable complexes of a folder with ``index.csv`` and ``chain_clusters.csv`` (flag ``exclude`` and status != OK dropped)."""
     folder = Path(folder)
-    missing = f", so {folder} is not a folder of complexes; s2p datasets list DIR tells layouts"
+    missing = f", so {folder} is not a folder of complexes; s2p datasets list DIR shows the layouts"
     clusters: dict[tuple[str, str], list[str]] = {}
     for row in read_csv(folder / "chain_clusters.csv", ("chain", "cluster30"), missing):
         dataset, name, _chain = row["chain"].rsplit("|", 2)

@@ -79,7 +79,7 @@ class Case:
             names, coords = list(self.ligands), []
             for name in names:
                 if not name.endswith(".sdf") and name not in inside:
-                    raise S2PError(f"{self.path}: there is no ligand {name!r} in it, which labels.csv names")
+                    raise S2PError(f"{self.path}: it does not contain the ligand {name!r} of labels.csv")
                 coords.append(read_sdf_ligand(self.path.parent / name)[0] if name.endswith(".sdf") else inside[name])
         else:
             found = relevant_ligands(structure)
@@ -176,7 +176,7 @@ def find_cases(
         of_ligands = "ligand_id" in head and "sequence" not in head
         cases = _listed(table) if of_ligands else labelled_cases(table, Path(structures or table.parent))
     if not cases:
-        raise S2PError(f"{folder}: nothing to evaluate on in it" + (f" for the split {split!r}" if split else ""))
+        raise S2PError(f"{folder}: it contains nothing to evaluate" + (f" for the split {split!r}" if split else ""))
     if empty != "use":
         cases = [case for case in cases if _has_site(case, empty)]
     return CaseSet(str(dataset) if str(dataset) == "mini" else folder.resolve().name, split or "", _first(cases, limit))
@@ -257,5 +257,5 @@ def _has_site(case: Case, empty: Empty) -> bool:
     except S2PError:
         return True
     if not found and empty == "refuse":
-        raise S2PError(f"{case.path}: there is no site in it; leave such structures out, or use them (--empty skip or use)")
+        raise S2PError(f"{case.path}: it has no site; skip such structures, or use them (--empty skip or use)")
     return found

@@ -51,8 +51,8 @@ MAX_BYTES = 3_000_000
 E_VALUE = 1e-3
 """A chain counts as seen when its words would score as well by chance at most this often."""
 _UNKNOWN = (
-    "it cannot be told whether {} was trained on the chains to be evaluated, because {}; evaluate on chains that you know are "
-    "new, and say so (--allow-trained)"
+    "it is not known whether {} was trained on the chains to be evaluated, because {}; if you know that these "
+    "chains are new, allow them (--allow-trained)"
 )
 _HASH_BYTES = 6
 _MIN_DISTINCT = 9
@@ -191,7 +191,7 @@ def _unpack(card_or_sketch: Mapping[str, Any]) -> tuple[list[str], bytes, list[l
         if not len(ids) == len(words) == sketch["chains"] == (end - 4) // _HASH_BYTES:
             raise ValueError
     except (ValueError, KeyError, TypeError, zlib.error):
-        raise S2PError("the record of training chains in the checkpoint's card is damaged; take the card anew") from None
+        raise S2PError("the record of training chains in the checkpoint's card is damaged; download it again") from None
     return ids, raw[4:end], words
 
 
@@ -236,8 +236,8 @@ def guard_cases(
         if hits and not (allow or skip):
             more = f" and {len(hits) - _SHOWN} more" if len(hits) > _SHOWN else ""
             raise S2PError(
-                f"{name} was trained on {len(hits)} of the chains to be evaluated, so the figures would flatter it: "
-                f"{'; '.join(map(str, hits[:_SHOWN]))}{more}; leave them out (--skip-trained), or say that you want them "
+                f"{name} was trained on {len(hits)} of the chains to be evaluated, so its metrics would be too good: "
+                f"{'; '.join(map(str, hits[:_SHOWN]))}{more}; leave them out (--skip-trained), or allow them "
                 "(--allow-trained)"
             )
         found = {hit.id.rsplit("|", 1)[0] for hit in hits}
@@ -266,7 +266,7 @@ def _sequences(cases: CaseSet) -> dict[str, str]:
 def _records(source: str) -> tuple[list[Mapping[str, Any]], str]:
     """The sketches of all that a predictor was trained on, and what is missing of them, in words."""
     if names_class(source):
-        return [], "nothing is known here of the training of a class"
+        return [], "the training data of a class are not known"
     card = _card(source)
     parts = {"training chains": card}
     if "smoother_of" in card:  # its smoother was trained after the rest, on chains of its own

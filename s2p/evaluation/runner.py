@@ -61,7 +61,7 @@ class Record(ComplexResult):
             protein, sites = ProteinRow(**values["protein"]), tuple(SiteRow(**row) for row in values["sites"])
         except TypeError as error:
             key = values["protein"].get("protein", "?")
-            raise S2PError(f"{key}: its record is of another version of s2p ({error}); run it again in a new folder") from None
+            raise S2PError(f"{key}: its record is from another version of s2p ({error}); run it again in a new folder") from None
         return cls(protein, sites, values["labels"], values["positive"], tuple(values["scores"]))
 
 
@@ -329,11 +329,11 @@ def _open_run(folder: Path, cases: CaseSet, model: str, config: BenchmarkConfig,
         write_text(path, json.dumps(facts, indent=1, ensure_ascii=False) + "\n")
         return facts
     if not resume:
-        raise S2PError(f"{folder} holds a run already; resume it with --resume, or choose another folder")
+        raise S2PError(f"{folder} contains a run already; resume it with --resume, or choose another folder")
     facts = json.loads(path.read_text(encoding="utf-8"))
     if (version := facts.get("versions", {}).get("s2p")) != __version__:
-        raise S2PError(f"{folder} holds a run of s2p {version}, and this is {__version__}; choose another folder")
+        raise S2PError(f"{folder} contains a run of s2p {version}, not {__version__}; choose another folder")
     for key, value in asked.items():
         if facts.get(key) != value:
-            raise S2PError(f"{folder} holds a run with {key} {facts.get(key)!r}, not {value!r}; choose another folder")
+            raise S2PError(f"{folder} contains a run with {key} {facts.get(key)!r}, not {value!r}; choose another folder")
     return facts | {"n_cases": len(cases.cases)}

@@ -107,7 +107,7 @@ def download(
                 wrong = f"wrong checksum ({checksum[0]} {found[:12]}…, expected {checksum[1][:12]}…); thrown away"
                 raise FetchError(f"{what}: {wrong}")
             if check is not None and (reason := check(part)):
-                raise FetchError(f"{what}: {reason}; the download from {url} was thrown away")
+                raise FetchError(f"{what}: {reason}; the download from {url} was deleted")
     except OSError as error:  # network trouble became a FetchError already, so this is the disk
         raise FetchError(f"{what}: cannot be written to {target} ({error.strerror or error})") from None
     return target
@@ -140,7 +140,7 @@ def _open(url: str, what: str, timeout: float) -> Any:
         if error.code in (404, 410):
             raise FetchError(f"{what}: not found at {host} (status {error.code}); check the identifier") from None
         if error.code < 500 and error.code not in (408, 429):
-            raise FetchError(f"{what}: {host} answered with status {error.code}, a refusal") from None
+            raise FetchError(f"{what}: {host} refused the request (status {error.code})") from None
         raise Unreachable(f"{what}: {host} answered with status {error.code}; try again later") from None
     except (OSError, HTTPException) as error:
         raise _unreachable(what, host, timeout, error.reason if isinstance(error, urllib.error.URLError) else error) from None

@@ -67,7 +67,7 @@ def fetch_structure(identifier: str, cache_dir: str | Path | None = None) -> Pat
     folder = Path(cache_dir) if cache_dir is not None else cache_folder() / "structures"
     kind = classify(identifier)
     if kind is None:
-        raise FetchError(f"{identifier!r} is no PDB id (1ake), UniProt accession (P69441) or AlphaFold id (AF-P69441-F1)")
+        raise FetchError(f"{identifier!r} is not a PDB id (1ake), UniProt accession (P69441) or AlphaFold id (AF-P69441-F1)")
     accession = ""
     if kind == "pdb":
         entry = identifier.lower().removeprefix("pdb_0000")

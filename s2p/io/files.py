@@ -93,7 +93,7 @@ def read_text(path: Path, missing: str = "") -> str:
     except FileNotFoundError:
         raise S2PError(f"{path}: no such file{missing}") from None
     except UnicodeDecodeError as error:
-        raise S2PError(f"{path}: not a text file (byte {error.start} is no UTF-8)") from None
+        raise S2PError(f"{path}: not a text file (byte {error.start} is not UTF-8)") from None
     except OSError as error:
         raise S2PError(f"{path}: cannot be read ({error.strerror or error})") from None
 

@@ -184,7 +184,7 @@ class _Worker(threading.Thread, Generic[T]):
                 run.said.put(("loaded", described))
                 return
             except TimeoutError:
-                raise S2PError(f"the predictor could not be loaded: no answer after {run.load_timeout:g} s") from None
+                raise S2PError(f"the predictor could not be loaded: no response after {run.load_timeout:g} s") from None
             except (ProcessExpired, RuntimeError) as error:
                 self._end()
                 how = _how(error)

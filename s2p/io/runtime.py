@@ -164,15 +164,15 @@ def _find_place() -> None:
         numba.njit(cache=True)(_probe)
         return
     except RuntimeError:
-        reason = "neither the package's folder nor the user's cache can be written; NUMBA_CACHE_DIR names a lasting place"
+        reason = "neither the package's folder nor the user's cache can be written; set NUMBA_CACHE_DIR to a permanent folder"
     try:
         folder = _private_folder()
         numba.config.CACHE_DIR = folder  # type: ignore[attr-defined]  # made from the environment
         os.environ["NUMBA_CACHE_DIR"] = folder  # for worker processes
-        where = f"are kept in {folder}"
+        where = f"are stored in {folder}"
     except OSError:  # no folder for temporary files either
         dispatcher.Dispatcher.enable_caching = lambda self: None  # type: ignore[method-assign]
-        where = "are not kept, so that every start takes some 10 s longer"
+        where = "are not stored, so that every start takes some 10 s longer"
     logging.getLogger("s2p").warning("compiled kernels %s: %s", where, reason)
 
 

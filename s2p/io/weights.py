@@ -145,7 +145,7 @@ def read_arrays(
     expected = metadata.get("sha256") or _shipped_checksum(text)
     # Those of a user may be older than checksums; a shipped one whose header is in no table has a damaged header.
     if checksum(text, arrays) != expected if expected else path.parent == SHIPPED:
-        raise WeightsError(f"{path}: the checkpoint's weights are damaged (their checksum is another); download it again")
+        raise WeightsError(f"{path}: the checkpoint's weights are damaged (their checksum differs); download it again")
     return header, arrays
 
 

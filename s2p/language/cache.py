@@ -97,7 +97,7 @@ def _read(home: Path, row: np.dtype[Any], wanted: set[str], note: Callable[[str]
             if here := wanted & index.keys():
                 stored = np.asarray(np.lib.format.open_memmap(path.with_suffix(".npy"), "r"))
                 if stored.dtype != row or max(start + n for start, n in index.values()) > len(stored):
-                    raise ValueError("holds arrays of another shape")
+                    raise ValueError("contains arrays of another shape")
                 found |= {name: stored[slice(index[name][0], sum(index[name]))] for name in here}
         except (OSError, ValueError, TypeError, AttributeError) as error:
             if note is not None:

@@ -227,7 +227,7 @@ def find_weights(name: str, download: bool = True) -> Path:
         if path.is_file():
             return path
     if not download:
-        raise WeightsError(f"the weights of {name} are not here; put {name}.pt into {hub.parent} or into $S2P_WEIGHTS")
+        raise WeightsError(f"the weights of {name} were not found; put {name}.pt into {hub.parent} or into $S2P_WEIGHTS")
     from s2p.io.downloads import download as fetch  # most predictions come with their weights
 
     return fetch(WEIGHTS_URL.format(name=name), hub, timeout=60.0, max_bytes=MAX_WEIGHTS_BYTES)

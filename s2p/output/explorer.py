@@ -35,10 +35,10 @@ from s2p.structure.reading import Structure
 __all__ = ["Explorer", "explore"]
 
 SLIDERS = {
-    "threshold": ("residue threshold", "residues with a probability above this bind", 0.05, 0.95, 0.01),
-    "smoothing_threshold": ("smoothing threshold", "neighbours that the classifier puts above this are added", 0.05, 0.95, 0.01),
-    "bandwidth": ("bandwidth (Å)", "larger makes fewer, larger pockets", 4.0, 16.0, 0.5),
-    "probe_radius": ("probe radius (Å)", "size of the probe that rolls over the surface", 1.0, 2.4, 0.1),
+    "threshold": ("residue threshold", "residues with a probability above this are shown as binding", 0.05, 0.95, 0.01),
+    "smoothing_threshold": ("smoothing threshold", "neighbours with a probability above this are added", 0.05, 0.95, 0.01),
+    "bandwidth": ("bandwidth (Å)", "a larger bandwidth gives fewer, larger pockets", 4.0, 16.0, 0.5),
+    "probe_radius": ("probe radius (Å)", "radius of the probe sphere that rolls over the surface", 1.0, 2.4, 0.1),
 }
 """Label, tooltip, ends and step of each slider."""
 
@@ -46,9 +46,9 @@ REST = 0.8
 """Seconds without a change before the still picture is drawn anew, which takes about one."""
 
 APPLIES = {
-    "surface": "Pockets and probabilities are those of the surface network: the residue threshold decides which residues are "
-    "shown as binding, and no slider moves a pocket.",
-    "published": "Pockets are clusters of the predicted residues' surface points: every slider applies.",
+    "surface": "Pockets and probabilities come from the surface network. The residue threshold decides which residues are "
+    "shown as binding; the sliders do not change the pockets.",
+    "published": "Pockets are clusters of the surface points of predicted residues. All sliders apply.",
 }
 """What the sliders do under each ranking."""
 
@@ -61,18 +61,18 @@ def explore(
     config: PredictConfig | None = None,
     device: str = "auto",
 ) -> Explorer:
-    """Explore the pockets of a structure with sliders, as the last expression of a notebook cell.
+    """Explore the pockets of a structure with sliders; use it as the last expression of a notebook cell.
 
     Parameters
     ----------
     source
-        What :func:`s2p.predict` takes, or a prediction: the sliders start with its settings.
+        A source as for :func:`s2p.predict`, or a prediction, with whose settings the sliders start.
     chain
         Author chain ids, as a list or as ``"A,B"``; default all.
     model
-        What :func:`s2p.load` takes, with the stages of Seq2Pocket. Default: the prediction's model, else the shipped one.
+        A Seq2Pocket model as for :func:`s2p.load`. Default: the prediction's model, or the shipped one.
     config
-        Where the sliders start; what has no slider stays as it is.
+        Initial settings of the sliders; settings without a slider do not change.
     device
         ``auto``, ``cpu`` or ``cuda``.
 
@@ -84,7 +84,7 @@ def explore(
     Raises
     ------
     S2PError
-        If ipywidgets is missing, the structure cannot be read, the model has other stages, or both kinds of site are asked for.
+        If ipywidgets is missing, the structure cannot be read, the model has other stages, or both kinds of site are requested.
 
     Examples
     --------
@@ -98,7 +98,7 @@ def explore(
         model, source = model or source.model, source.structure
     found = load(model or DEFAULT_MODEL, device=device)
     if not isinstance(found, Seq2Pocket):
-        raise S2PError(f"the sliders are of the stages of Seq2Pocket, which {found.name} does not have; use s2p.predict")
+        raise S2PError(f"the sliders set stages of Seq2Pocket, which {found.name} does not have; use s2p.predict")
     return Explorer(found, load_structure(source, chain), config=config)
 
 
@@ -120,21 +120,21 @@ def _config_of(prediction: Prediction) -> PredictConfig:
 
 
 class Explorer:
-    """Sliders over a prediction, to be the last expression of a notebook cell.
+    """Sliders for a prediction; use it as the last expression of a notebook cell.
 
     Parameters
     ----------
     model, structure
-        The predictor, and what it is asked about.
+        The predictor and the structure.
     scores
-        Residue scores, if they are there already; the language model runs once otherwise.
+        Residue scores, if already computed; otherwise the language model runs once.
     config
-        Where the controls start; what has no control stays as it is. With no ranking in it, the predictor's choice for it.
+        Initial settings of the controls; settings without a control do not change. Default ranking: the predictor's choice.
 
     Attributes
     ----------
     prediction : Prediction
-        Of the current settings.
+        The prediction for the current settings.
     config : PredictConfig
         The current settings, for :func:`s2p.predict`.
     widget : ipywidgets.VBox
@@ -156,7 +156,7 @@ class Explorer:
         self.model, self.structure = model, structure
         self._start = config or PredictConfig()
         if self._start.sites == "both":  # whose thresholds differ
-            raise S2PError("the sliders are of one kind of site; give a config of general or of cryptic ones")
+            raise S2PError("the sliders work for one kind of site; give a config with general or with cryptic sites")
         # Read once, also where it begins with the published pockets: sliders do not wait.
         self.scores = model.with_readings(structure, scores or model.score(structure, self._start))
         self.ligands = relevant_ligands(structure)

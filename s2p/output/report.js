@@ -49,7 +49,7 @@
       viewer = $3Dmol.createViewer($("viewer"), { backgroundColor: ground(), antialias: true });
     } catch (error) { viewer = null; }
     if (!viewer) {
-      $("viewer").innerHTML = "<p class='failed'>This browser offers no WebGL, so there is no 3D view; everything else works.</p>";
+      $("viewer").innerHTML = "<p class='failed'>This browser does not support WebGL, so there is no 3D view. The rest of the page works.</p>";
       return;
     }
     const model = viewer.addModel(data.structure, data.format, { keepH: true });

@@ -64,8 +64,8 @@ def render(prediction: Prediction, *, channel: str = "") -> str:
         "notes": "".join(f"<p class='note'>{html.escape(note)}</p>" for note in notes),
         "pockets": _pocket_table(prediction),
         "n_residues": str(len(structure.residues)),
-        "threshold": "" if prediction.settings.get("threshold") is None else "Dashed line: the threshold.",
-        "line": "" if prediction.cryptic is None else "Line: the probability of a cryptic site.",
+        "threshold": "" if prediction.settings.get("threshold") is None else "The dashed line is the threshold.",
+        "line": "" if prediction.cryptic is None else "The line is the probability of a cryptic site.",
         "chance": "" if prediction.cryptic is None else " (of a cryptic site: see the note above)",
         "ligands": _ligand_table(prediction),
         "settings": _settings_table(prediction),
@@ -205,7 +205,7 @@ def _pocket_table(prediction: Prediction) -> str:
 def _ligand_table(prediction: Prediction) -> str:
     found = ligand_hits(prediction, [ligand for ligand in prediction.structure.ligands if ligand.kind == "molecule"])
     if not found:
-        return "<p>The structure holds no ligand molecule to compare with.</p>"
+        return "<p>The structure contains no ligand molecule to compare with.</p>"
     rows = []
     for k, hit in enumerate(found):
         name, best = html.escape(hit.ligand), (hit.pocket, f"{hit.dca:.1f}", f"{hit.dcc:.1f}") if hit.pocket else "–––"

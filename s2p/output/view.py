@@ -44,23 +44,23 @@ def view(
     Parameters
     ----------
     prediction
-        What :func:`s2p.predict` gave.
+        Result of :func:`s2p.predict`.
     style
         ``pocket``: cartoon in grey, pocket residues in the colours of :mod:`s2p.output.palette`; ``probability``: cartoon from
         white (0) to red (1) by residue probability.
     show
-        What pockets have beside their residues as sticks: a molecular ``surface`` (the best five; a net where a site is
-        cryptic), the ``points`` they were clustered from, or nothing (``sticks``).
+        What is drawn for pockets in addition to sticks: a molecular ``surface`` (of the best five; a net for a
+        cryptic site), the ``points`` from which they were clustered, or nothing (``sticks``).
     backend
-        ``py3dmol`` (a ``py3Dmol.view``, so all its methods work; hover names a residue, a click also gives its probability,
-        and there is a legend) or ``nglview`` (a live widget, in the extra ``notebooks``; hover names atoms).
+        ``py3dmol`` (a ``py3Dmol.view`` with all its methods and a legend; hover to see the name of a residue, click to see its
+        probability) or ``nglview`` (a live widget, in the extra ``notebooks``; hover to see the names of atoms).
     width, height
         Pixels.
 
     Returns
     -------
     py3Dmol.view or nglview.NGLWidget
-        With a still picture (PNG) beside it, for where no script runs.
+        The view, with a static picture (PNG) for places where no script runs.
 
     Raises
     ------

@@ -74,7 +74,7 @@ def pocket_fragmentation_index(true_sites: Sequence[ArrayLike], pockets: Sequenc
 
 @dataclass(frozen=True)
 class LigandHit:
-    """A ligand and the pocket that speaks for it: the best-ranked one that finds it, or the nearest centre if none does."""
+    """A ligand and its pocket: the best-ranked one that finds it or, if none does, the one with the nearest centre."""
 
     ligand: str
     n_atoms: int
@@ -113,14 +113,14 @@ def ligand_hits(prediction: Prediction, ligands: Sequence[Ligand] | None = None,
 
 
 def ligand_table(prediction: Prediction, ligands: Sequence[Ligand] | None = None, *, cutoff: float = HIT) -> pd.DataFrame:
-    """Which pocket finds which ligand: a row for each ligand.
+    """Table of ligands and the pockets that find them: a row for each ligand.
 
     Parameters
     ----------
     ligands
-        Default: :func:`s2p.structure.ligands.relevant_ligands` of the structure, which no model sees.
+        Default: :func:`s2p.structure.ligands.relevant_ligands` of the structure. No model reads the ligands.
     cutoff
-        Å, strict: a pocket finds a ligand when its centre is closer than this to a heavy atom of the ligand.
+        Å, strict: a pocket finds a ligand if its centre is closer than this to a heavy atom of the ligand.
 
     Returns
     -------

@@ -167,7 +167,7 @@ def joined(general: Prediction, cryptic: Prediction, *, calibrated: bool) -> Pre
     notes = (*general.notes, *cryptic.notes)
     if added and not calibrated:
         why = "" if UNCALIBRATED in general.notes else ", whose probabilities are calibrated"
-        notes += (f"cryptic pockets where there is no general one follow the general ones{why}",)
+        notes += (f"cryptic pockets without a general pocket at their place follow the general ones{why}",)
     positive = general.positive | cryptic.positive
     sure = (general.positive & ~general.smoothed) | (cryptic.positive & ~cryptic.smoothed)
     return replace(

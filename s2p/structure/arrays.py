@@ -95,7 +95,7 @@ class Residues(Columns):
     standard: NDArray[np.bool_]  # (N,), one of the twenty standard amino acids.
 
     def ids(self) -> list[str]:
-        """``A:45``, ``A:46A`` ... for every residue: how residues are written at every border."""
+        """``A:45``, ``A:46A`` ... for every residue, as residues are written in all outputs."""
         return [
             f"{c}:{n}{i}" for c, n, i in zip(self.chain.tolist(), self.number.tolist(), self.insertion_code.tolist(), strict=True)
         ]
@@ -138,10 +138,10 @@ class Structure:
     ligands: tuple[Ligand, ...] = ()
     notes: tuple[str, ...] = ()  # Sentences about what was unusual in the file.
     uniprot: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Accessions of the chains that the file gives any (PDB: DBREF; mmCIF: ``struct_ref``); several for a chimera."""
+    """Accessions of chains, if the file gives them (PDB: DBREF; mmCIF: ``struct_ref``); several for a chimera."""
 
     def __post_init__(self) -> None:
-        """Every output names residues and ligands by their ids, so no two may share one."""
+        """Outputs identify residues and ligands by their ids, so ids must be unique."""
         residues = self.residues
         place = codes(residues.chain, residues.number, residues.insertion_code)
         repeated = np.flatnonzero(np.bincount(place)[place] > 1) if len(place) else place
@@ -153,7 +153,7 @@ class Structure:
 
     @property
     def chains(self) -> list[str]:
-        """Author chain ids that hold protein, in file order."""
+        """Author chain ids of the protein chains, in file order."""
         return list(dict.fromkeys(self.residues.chain.tolist()))
 
     def sequence(self, chain: str | None = None) -> str:
@@ -162,7 +162,7 @@ class Structure:
         return "".join(letters if chain is None else letters[self.residues.chain == chain])
 
     def select_chains(self, chains: Sequence[str]) -> Structure:
-        """The same structure with the protein of ``chains`` only (ligands all stay).
+        """The same structure with only the protein chains ``chains`` (all ligands are kept).
 
         :class:`StructureError` if a chain is not in the structure.
         """
@@ -233,7 +233,7 @@ def check_count(found: int, most: int, what: str, path: Path) -> None:
     """Raise ``StructureError`` for a file that would take too much memory or time."""
     if found > most:
         raise StructureError(
-            f"{path}: holds {found} {what}; at most {most} are read, so split it or leave out what is not needed"
+            f"{path}: contains {found} {what}; at most {most} are read, so split it or leave out what is not needed"
         )
 
 

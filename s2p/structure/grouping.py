@@ -87,7 +87,7 @@ def group_atoms(table: AtomTable, chain_rank: NDArray[np.int64], notes: list[str
     name = codes(table.name[keep])
     once = _occurrence(row[keep] * len(table) + name) == 0  # files with duplicated atoms exist
     if not once.all():
-        notes.append(f"{int((~once).sum())} atoms that come twice in a residue were left out")
+        notes.append(f"{int((~once).sum())} atoms that occur twice in a residue were left out")
     keep[keep] = once
     segment = np.full(len(start), "", dtype=table.segment.dtype)
     named = np.flatnonzero(table.segment != "")[::-1]

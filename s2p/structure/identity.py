@@ -61,7 +61,7 @@ def identify(groups: Grouped, kinds: Kinds, taken: set[str], notes: list[str]) -
     later = other | ((molecule > 0) & (np.bincount(key)[key] > 1))
     keep = ~_on_top(groups, kinds, molecule, later)
     if n_lost := int((~keep & ~kinds.part).sum()):
-        notes.append(f"{n_lost} residues or ligands on top of others (other conformations or poses, or the same) were left out")
+        notes.append(f"{n_lost} residues or ligands that overlap others (other conformations or poses, or copies) were left out")
     return replace(found, keep=keep, chain=_chain_ids(chain, molecule, keep, taken, notes))
 
 

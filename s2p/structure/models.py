@@ -50,7 +50,7 @@ def choose_models(table: AtomTable, wanted: int | str | None, path: Path, notes:
             break
         used.append(rows[name])
     if len(used) > 1:
-        notes.append(f"{len(used)} models were read as one structure, because they hold different chains or copies elsewhere")
+        notes.append(f"{len(used)} models were read as one structure, because they contain different chains or copies")
     if len(used) < len(names):
         notes.append(
             f"{len(used)} of {len(names)} models {'was' if len(used) == 1 else 'were'} read; --model-number N "

@@ -78,14 +78,14 @@ def read_structure(
     Parameters
     ----------
     path
-        The file; the format is told from the content, not the name.
+        The file; its format is recognised from the content, not from the name.
     chains
         Author chain ids to keep; default all.
     model
-        Model number as written in the file, or ``"all-chains"`` for all models as one structure; default the first, with those
-        that hold other chains or copies of its chains elsewhere.
+        Model number as written in the file, or ``"all-chains"`` for all models as one structure. Default: the first model, and
+        models that contain other chains or copies of its chains at other places.
     assembly
-        Number of a biological assembly that the file describes: its chains, moved copies included, each under an id of its own.
+        Number of a biological assembly that the file describes: its chains and their moved copies, each with its own id.
 
     Raises
     ------
@@ -210,12 +210,12 @@ def _structure(name: str, molecules: Molecules, path: Path) -> Structure:
     table, row, protein = groups.atoms, groups.row, kinds.protein
     coord, b_factor = table.coord.astype(np.float32), table.b_factor.astype(np.float32)
     if not np.isfinite(b_factor).all():
-        notes.append(f"{int((~np.isfinite(b_factor)).sum())} atoms have a B-factor that is no number; it is taken as 0")
+        notes.append(f"{int((~np.isfinite(b_factor)).sum())} atoms have a B-factor that is not a number; 0 is used instead")
         b_factor[~np.isfinite(b_factor)] = 0
     ca = groups.of_name("CA", element="C")
     has_ca = ca[protein] >= 0
     if not has_ca.all():
-        notes.append(f"{int((~has_ca).sum())} residues have no CA atom; their first heavy atom stands in")
+        notes.append(f"{int((~has_ca).sum())} residues have no CA atom; their first heavy atom is used instead")
     own = protein[row]
     index = (np.cumsum(protein) - 1).astype(np.int32)[row[own]]
     if len(index) == protein.sum():

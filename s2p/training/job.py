@@ -135,7 +135,7 @@ def split_by_cluster(
     for head in chains:
         if not got[head]:
             raise S2PError(
-                f"the {len(chains[head])} chains with {head} sites are too much alike to hold some out; give validation labels"
+                f"the {len(chains[head])} chains with {head} sites are too similar to hold some out; give validation labels"
             )
     return training, validation
 
@@ -201,16 +201,16 @@ def describe(job: FinetuneJob, sets: LabelSets, *, timed: bool = True, gpu_memor
             lines.append(f"{name:<11} {c['chains']} chains, {c['residues']} residues, {c['positive']:.2%} in {head} sites")
     leaks = sets.card.get("validation_chains_homologous_to_training")
     if leaks:
-        lines.append(f"warning     {leaks} validation chains are homologous to a training chain: the figures will flatter")
+        lines.append(f"warning     {leaks} validation chains are homologous to a training chain: the metrics will be too good")
     n = len(plan(sets.training, config))
-    how = f"LoRA of rank {config.lora_rank} and the head" if config.lora_rank else "everything"
+    how = f"LoRA of rank {config.lora_rank} and the head" if config.lora_rank else "all weights"
     lines.append(
         f"steps       {n} an epoch: {config.head_epochs} epochs of the head, then {config.full_epochs} of {how}, "
         f"{n * (config.head_epochs + config.full_epochs)} in all"
     )
     needs = estimate_job(job, sets, gpu_memory)
-    note = "" if device.type == "cuda" else "; the system's allocator can hold several times that"
-    lines.append(f"memory      {needs.device}, estimated by counting, which was checked on the CPU only{note}")
+    note = "" if device.type == "cuda" else "; the system's allocator can use several times that"
+    lines.append(f"memory      {needs.device}, estimated by counting (checked on the CPU only){note}")
     if device.type == "cuda":
         lines.append(f"beside it   {needs.host / 1e9:.1f} GB of the computer's memory")
     state, checkpoint = needs.state / 1e9, needs.checkpoint / 1e9

@@ -150,7 +150,7 @@ class Needs:
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else float("inf")
         if self.host > memory:
             needed, room = self.host / 1e9, memory / 1e9
-            raise S2PError(f"this needs about {needed:.0f} GB of memory beside the GPU's and the computer has {room:.0f}")
+            raise S2PError(f"this needs about {needed:.0f} GB of the computer's memory, which has {room:.0f}")
         place = next(path for path in (work.absolute(), *work.absolute().parents) if path.exists())
         if self.disk + more > (free := shutil.disk_usage(place).free):
             needed, room = (self.disk + more) / 1e9, free / 1e9

@@ -58,12 +58,12 @@ def load_state(folder: Path, wanted: Mapping[str, Any]) -> dict[str, Any] | None
         found, log, tensors = json.loads(state["identity"]), json.loads(state["log"]), state["tensors"]
     except Exception as error:
         reason = " ".join(str(error).split())[:200]
-        raise S2PError(f"{path}: cannot be read as the state of a training run ({reason}); remove it to start anew") from None
+        raise S2PError(f"{path}: cannot be read as the state of a training run ({reason}); delete it to start again") from None
     asked = json.loads(json.dumps(wanted))
     for key in sorted(asked, key=lambda key: key != "config"):
         if found.get(key) != asked[key]:
             word = {"config": "another configuration", "data": "other data"}.get(key, f"another {key}")
             if key == "config" and (before := found.get(key)):
                 word += f" ({', '.join(name for name, value in asked[key].items() if before.get(name) != value)})"
-            raise S2PError(f"{path} was written by a run with {word}; remove it or choose another folder")
+            raise S2PError(f"{path} was written by a run with {word}; delete it or choose another folder")
     return {**log, **tensors}

@@ -190,7 +190,7 @@ def test_all_workers_are_lost(cluster, tmp_path, monkeypatch):
     with closing(predict_batch(items, options(tmp_path, 0.1), scheduler=address)) as batch:
         done = [next(batch)]
         workers[0].kill()
-        with pytest.raises(S2PError, match="has lost its last worker.* go on with --resume"):
+        with pytest.raises(S2PError, match="has lost its last worker.* resume with --resume"):
             done.extend(batch)
     add()
     rows = list(predict_batch(items, options(tmp_path, resume=True), scheduler=address))
@@ -219,10 +219,10 @@ def test_a_cluster_that_cannot_work(cluster, tmp_path, monkeypatch):
     with monkeypatch.context() as here:
         here.syspath_prepend(tmp_path)
         here.setattr(batch_cluster, "_sees", importlib.import_module("only_here").sees)
-        with pytest.raises(S2PError, match="cannot do this work .*only_here.* install s2p where they run"):
+        with pytest.raises(S2PError, match="cannot run s2p .*only_here.* install it where they run"):
             list(predict_batch(items, options(tmp_path), scheduler=address))
     monkeypatch.setattr(batch_cluster, "JOURNAL", "elsewhere")
-    with pytest.raises(S2PError, match="does not see .* name a folder that all machines share"):
+    with pytest.raises(S2PError, match="cannot see .* give a folder that all machines share"):
         list(predict_batch(items, options(tmp_path), scheduler=address))
 
 

@@ -101,7 +101,7 @@ def test_folder_is_its_structure_files_sorted(inputs):
 def test_folder_without_structures_is_a_sentence(tmp_path):
     (tmp_path / "notes.md").write_text("")
     (item,) = expand_inputs([str(tmp_path)])
-    assert "holds no structure files" in item.error
+    assert "contains no structure files" in item.error
 
 
 def test_list_file(inputs, tmp_path, monkeypatch):

@@ -199,7 +199,7 @@ def test_options_reach_the_predictor():
 @pytest.mark.parametrize(
     ("given", "why"),
     [
-        (("--method", "surface"), "has a method of its own; leave --method out"),
+        (("--method", "surface"), "has its own method; leave --method out"),
         (("--sites", "both"), "fake does not predict cryptic sites; leave them out, or use the model s2p-esm2-8m"),
     ],
 )
@@ -264,7 +264,7 @@ def test_unknown_chain(capsys):
 def test_folder_without_structures(capsys):
     Path("sub").mkdir()
     assert predict("sub") == 1
-    assert "the folder holds no structure files" in capsys.readouterr().err
+    assert "the folder contains no structure files" in capsys.readouterr().err
 
 
 def test_options_between_inputs():

@@ -41,7 +41,7 @@ def test_evaluate_the_bundled_set(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert "residue average precision" in said and "DCC CA < 12 Å" in said
     assert set(pd.read_csv(out / "summary.csv").predictor) == {"s2p", "benchmarks.peers:RandomPatch"}
     assert main(command) == 1
-    assert "holds a run already" in capsys.readouterr().err
+    assert "contains a run already" in capsys.readouterr().err
     assert main([*command, "--resume"]) == 0
     assert capsys.readouterr().out == said
 
@@ -119,7 +119,7 @@ def test_every_site_by_itself_as_counted_by_hand(
     assert figures["PFI"] == pytest.approx(np.mean([n for n in touching if n]))
     assert figures["sites missed"] == pytest.approx(np.mean([n == 0 for n in touching]))
     assert max(len(line) for line in said.splitlines() if not line.startswith("wrote")) <= 120
-    assert "training: unknown, nothing is known here of the training of a class" in said
+    assert "training: unknown, the training data of a class are not known" in said
     assert np.isnan(figures["proteins with relatives in training"])
     assert ("DCC CA < 4 Å" in said) and ("DCA < 12 Å" in said) == (forms != "lines")
     shown = figures["PFI"]
@@ -168,7 +168,7 @@ def test_a_model_fine_tuned_on_a_relative_is_refused_wherever_it_stands(
         assert main([*command, *options]) == 1
         said = capsys.readouterr().err
         assert (
-            f"{name} was trained on 1 of the chains to be evaluated, so the figures would flatter it: 4CUP|A (resembles" in said
+            f"{name} was trained on 1 of the chains to be evaluated, so its metrics would be too good: 4CUP|A (resembles" in said
         )
     assert main([*command, *options, "--allow-trained"]) == 0
     captured = capsys.readouterr()
@@ -186,7 +186,7 @@ def test_a_run_of_another_version_is_not_resumed(tmp_path: Path, capsys: pytest.
     facts["versions"]["s2p"] = "0.1.0"
     (out / "run.json").write_text(json.dumps(facts))
     assert main([*command, "--resume"]) == 1
-    assert "holds a run of s2p 0.1.0, and this is" in capsys.readouterr().err
+    assert "contains a run of s2p 0.1.0, not " in capsys.readouterr().err
 
 
 def test_wrong_requests(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

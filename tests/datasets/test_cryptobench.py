@@ -78,10 +78,10 @@ def test_another_structure_is_refused(tmp_path: Path, entries: list[Any], messag
         ({"test": ["1ubi"]}, "test: expected a list of entries with apo_chain.*is it a file of folds"),
         ({"1ubi": [entry("1"), {"apo_chain": "A"}]}, "1ubi, entry 2: holo_pdb_id is missing"),
         ({"1ubi": [entry()]}, "apo_pocket_selection is missing, empty or no list"),
-        ({"1ubi": [entry("1", apo_pocket_selection=["B_1"])]}, "'B_1' is no residue of its chain; expected such as A_123"),
-        ({"1ubi": [entry("1", apo_pocket_selection=["A_x"])]}, "'A_x' is no residue of its chain"),
-        ({"1ubi": [entry("1", apo_pocket_selection=["A_" + "9" * 5000])]}, "'A_999999999999999999' is no residue of its chain"),
-        ({"1ubi": [entry("1", chain="A-B")]}, "no entry is of a single chain"),
+        ({"1ubi": [entry("1", apo_pocket_selection=["B_1"])]}, "'B_1' is not a residue of its chain; expected a name like A_123"),
+        ({"1ubi": [entry("1", apo_pocket_selection=["A_x"])]}, "'A_x' is not a residue of its chain"),
+        ({"1ubi": [entry("1", apo_pocket_selection=["A_" + "9" * 5000])]}, "'A_999999999999999999' is not a residue of"),
+        ({"1ubi": [entry("1", chain="A-B")]}, "no entry has a single chain"),
     ],
 )
 def test_mistakes_in_the_json_name_their_place(tmp_path: Path, data: Any, message: str) -> None:

@@ -144,4 +144,4 @@ def test_what_the_accessions_leave_open_is_said(tmp_path: Path) -> None:
     (apart, between), (wrong,), (fused,) = (x.notes for x in proteins)
     assert apart == "also of P1 but not alike, so kept apart: wrong_A" and "kept apart: a_A" in wrong
     assert "a chimera of P1 and P2" in fused
-    assert between == "between_A came without an accession, and may as well be fused_A"
+    assert between == "no accession for between_A, which may also be fused_A"

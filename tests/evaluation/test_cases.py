@@ -143,7 +143,7 @@ def test_proteins_without_a_site_are_used_skipped_or_refused(tmp_path: Path, exa
     (tmp_path / "broken.pdb").write_text("HEADER    NOTHING\n")  # the run says so
     assert [c.id for c in find_cases(tmp_path).cases] == ["1ubi", "4CUP", "broken"]
     assert [c.id for c in find_cases(tmp_path, empty="skip").cases] == ["4CUP", "broken"]
-    with pytest.raises(S2PError, match="1ubi.pdb.gz: there is no site in it"):
+    with pytest.raises(S2PError, match="1ubi.pdb.gz: it has no site"):
         find_cases(tmp_path, empty="refuse")
 
 
@@ -158,7 +158,7 @@ def test_limit_takes_one_of_each_cluster_first() -> None:
 def test_what_is_missing_is_named(tmp_path: Path, examples: Path) -> None:
     with pytest.raises(S2PError, match="no data set 'nowhere'"):
         find_cases("nowhere")
-    with pytest.raises(S2PError, match="nothing to evaluate on"):
+    with pytest.raises(S2PError, match="it contains nothing to evaluate"):
         find_cases(tmp_path)
-    with pytest.raises(S2PError, match="no ligand 'XYZ A:1' in it"):
+    with pytest.raises(S2PError, match="does not contain the ligand 'XYZ A:1'"):
         Case("x", "x", examples / "4CUP.cif", "listed", ("XYZ A:1",)).read()

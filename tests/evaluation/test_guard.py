@@ -149,8 +149,8 @@ def test_the_training_of_other_peoples_predictors_is_unknown(cases: CaseSet, mod
     names = ["benchmarks.peers:RandomPatch", "benchmarks.studies.kalasanty:CenterBall", "s2p"]
     _, seen = guard_cases(cases, model, names, allow=True)
     assert [str(seen[name]) for name in names] == [
-        "unknown, nothing is known here of the training of a class",
-        "unknown, nothing is known here of the training of a class",
+        "unknown, the training data of a class are not known",
+        "unknown, the training data of a class are not known",
         "trained on relatives of 1 of these proteins",
     ]
     assert guard_cases(cases, model, names[:1])[0] == cases
@@ -171,7 +171,7 @@ def test_a_checkpoint_without_a_record_is_unknown(cases: CaseSet, tmp_path: Path
     for name in (silent, str(broken)):
         for skip in (False, True):
             with pytest.raises(
-                S2PError, match="cannot be told whether .* because its card has no full record of training chains"
+                S2PError, match="it is not known whether .* because its card has no full record of training chains"
             ):
                 guard_cases(find_cases("mini", limit=1), name, ["s2p"], skip=skip)
         kept, seen = guard_cases(cases, name, ["s2p"], allow=True)

@@ -89,7 +89,7 @@ def test_the_record_by_hand(folder: Path) -> None:
     assert record.protein.seconds < 5 and record.protein.peak_mb > 10
     assert (record.protein.n_chains, record.protein.n_residues) == (len(truth.structure.chains), len(truth.labels))
     assert Record.from_json(record.to_json()).to_json() == record.to_json()
-    with pytest.raises(S2PError, match="fine: its record is of another version of s2p"):
+    with pytest.raises(S2PError, match="fine: its record is from another version of s2p"):
         Record.from_json(record.to_json().replace('"n_chains"', '"chains"'))
 
 
@@ -115,11 +115,11 @@ def test_resuming_computes_what_is_missing_and_nothing_else(folder: Path, tmp_pa
 def test_a_run_is_not_mixed_with_another(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out, fine = tmp_path / "run", subset(folder, "fine")
     run_benchmark(fine, ["awkward:Center"], out, config=QUICK)
-    with pytest.raises(S2PError, match="holds a run already; resume it with --resume"):
+    with pytest.raises(S2PError, match="contains a run already; resume it with --resume"):
         run_benchmark(fine, ["awkward:Center"], out, config=QUICK)
-    with pytest.raises(S2PError, match="holds a run with dataset 'folder', not 'mini'"):
+    with pytest.raises(S2PError, match="contains a run with dataset 'folder', not 'mini'"):
         run_benchmark(find_cases("mini", limit=1), ["awkward:Center"], out, config=QUICK, resume=True)
-    with pytest.raises(S2PError, match="holds a run with config"):
+    with pytest.raises(S2PError, match="contains a run with config"):
         run_benchmark(fine, ["awkward:Center"], out, config=BenchmarkConfig(iou=0.3), resume=True)
     facts = json.loads((out / "run.json").read_text())
     assert facts["predictors"]["awkward:Center"]["version"] == "1"

@@ -126,7 +126,7 @@ def test_busy_servers_are_asked_again_and_refusals_are_not(server, tmp_path, mon
     server.status = [503, 503]
     with pytest.raises(FetchError, match=r"status 503; try again later; gave up after 2 attempts"):
         download(server.url + "/f", tmp_path / "g", attempts=2)
-    for status, message in ((404, "not found at"), (410, "not found at"), (403, "status 403, a refusal")):
+    for status, message in ((404, "not found at"), (410, "not found at"), (403, r"refused the request \(status 403\)")):
         server.asked.clear()
         server.status = [status]
         with pytest.raises(FetchError, match=message):

@@ -92,7 +92,7 @@ def test_server_error_is_not_called_unknown(server, tmp_path):
 
 @pytest.mark.parametrize("identifier", ["../../etc/passwd", "1ab", "AF-P69441-F1/../../x", "file:///etc/passwd", ""])
 def test_what_is_no_identifier_is_not_asked_for(server, tmp_path, identifier):
-    with pytest.raises(FetchError, match="is no PDB id"):
+    with pytest.raises(FetchError, match="is not a PDB id"):
         fetch_structure(identifier, tmp_path)
     assert server.asked == []
 

@@ -114,7 +114,7 @@ def test_leaving_early_ends_the_workers(tmp_path: Path) -> None:
     [
         (load_and_fail, "^the weights are missing$", 120.0),
         (load_and_die, "could not be loaded: the process died .exit status 7", 120.0),
-        (load_slowly, "could not be loaded: no answer after 2 s", 2.0),
+        (load_slowly, "could not be loaded: no response after 2 s", 2.0),
     ],
 )
 def test_what_cannot_be_loaded_is_said_once(load: Any, message: str, limit: float) -> None:

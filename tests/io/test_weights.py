@@ -74,7 +74,7 @@ def test_a_flipped_bit_is_noticed(tmp_path: Path) -> None:
     for where in (len(whole) - 1, whole.index(b"0.62") + 2):  # a weight; the threshold
         path.write_bytes(whole)
         flip(path, where)
-        with pytest.raises(WeightsError, match=r"weights are damaged \(their checksum is another\); download it again"):
+        with pytest.raises(WeightsError, match=r"weights are damaged \(their checksum differs\); download it again"):
             read_weights(path, "kind-1", "")
 
 
@@ -108,7 +108,7 @@ def test_shipped_checkpoints_have_a_checksum(path: Path, tmp_path: Path, monkeyp
     monkeypatch.setattr(weights, "SHIPPED", tmp_path)  # as it lies in the package, with a header that is in no table
     copy.write_bytes(path.read_bytes())
     flip(copy, path.read_bytes().index(b'\\"name\\": \\"') + 14, 2)
-    with pytest.raises(WeightsError, match="checksum is another"):
+    with pytest.raises(WeightsError, match="checksum differs"):
         read_weights(copy, kind, "", gaps=gaps)
 
 

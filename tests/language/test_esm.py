@@ -137,7 +137,7 @@ def test_missing_damaged_and_unfit_weights(tmp_path: Path, fair_esm_file: Path, 
     monkeypatch.setattr("s2p.io.downloads.download", lambda url, target, **_: asked.append((url, target)) or target)
     with pytest.raises(WeightsError, match="no such weights file"):
         load_backbone(NAME)
-    with pytest.raises(WeightsError, match="are not here; put"):
+    with pytest.raises(WeightsError, match="were not found; put"):
         load_backbone(NAME, download=False)
     assert asked == [(WEIGHTS_URL.format(name=NAME), tmp_path / "hub" / "hub" / "checkpoints" / f"{NAME}.pt")]
     (tmp_path / "bad.pt").write_bytes(b"not a file of weights")

@@ -79,10 +79,10 @@ def test_settings_of_the_published_pockets_start_with_those(scored: Explorer, pr
 
 def test_ranking_can_be_chosen(scored: Explorer, predictor: Seq2Pocket) -> None:
     idle = [control(scored, name) for name in ("bandwidth", "probe radius", "smoothing", "smoothing threshold")]
-    assert all(c.disabled for c in idle) and "no slider moves a pocket" in scored.widget.children[1].value
+    assert all(c.disabled for c in idle) and "the sliders do not change the pockets" in scored.widget.children[1].value
     first = scored.prediction
     control(scored, "ranking").value = "published"
-    assert not any(c.disabled for c in idle) and "every slider applies" in scored.widget.children[1].value
+    assert not any(c.disabled for c in idle) and "All sliders apply" in scored.widget.children[1].value
     assert control(scored, "residue threshold").value == pytest.approx(predictor.checkpoint.threshold)
     published = predictor.pockets(scored.structure, scored.scores, PredictConfig(ranking="published"))
     assert same(scored.prediction, published) and not same(scored.prediction, first)
@@ -123,7 +123,7 @@ def test_starts_with_a_prediction_and_its_settings(predictor: Seq2Pocket, scored
 
 
 def test_models_with_other_stages_have_no_sliders(scored: Explorer) -> None:
-    with pytest.raises(S2PError, match="the sliders are of the stages of Seq2Pocket, which kalasanty does not have"):
+    with pytest.raises(S2PError, match="the sliders set stages of Seq2Pocket, which kalasanty does not have"):
         explore(scored.structure, model="kalasanty", device="cpu")
 
 
@@ -230,7 +230,7 @@ def test_errors_are_sentences(explorer: Explorer, monkeypatch: pytest.MonkeyPatc
 
 
 def test_one_kind_of_site_at_a_time(explorer: Explorer, predictor: Seq2Pocket) -> None:
-    with pytest.raises(S2PError, match="the sliders are of one kind of site; give a config of general or of cryptic ones"):
+    with pytest.raises(S2PError, match="the sliders work for one kind of site; give a config with general or with cryptic sites"):
         Explorer(predictor, explorer.structure, config=PredictConfig(sites="both"))
 
 

@@ -334,7 +334,7 @@ def test_cryptic_sites_are_told_apart_by_more_than_a_colour(tmp_path: Path) -> N
         assert pymol.count("show mesh, s2p_demo_pocket2\n") == pymol.count("label=2 cryptic\n") == n
         assert chimerax.count(' mesh true name "centre 2 cryptic"') == n
         assert page.count("A cryptic site: it opens on ligand binding") == n
-        assert page.count('"net": true') == n and page.count("Line: the probability of a cryptic site.") == n
+        assert page.count('"net": true') == n and page.count("The line is the probability of a cryptic site.") == n
         residues = rows(tmp_path / "demo_residues.csv")
         assert ("cryptic_probability" in residues[0]) == bool(n)
         assert [r["site"] for r in rows(tmp_path / "demo_pockets.csv")] == ["general", "cryptic" if n else "general"]

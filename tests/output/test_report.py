@@ -102,7 +102,7 @@ def test_no_pockets_and_no_ligands() -> None:
     p = make_prediction()
     bare = replace(p, structure=replace(p.structure, ligands=()), pockets=(), positive=p.positive & False, settings={})
     text = Page(render(bare)).text
-    assert "No pocket was predicted" in text and "holds no ligand" in text and "Dashed line" not in text
+    assert "No pocket was predicted" in text and "contains no ligand" in text and "dashed line" not in text
 
 
 def test_write_report(tmp_path: Path) -> None:

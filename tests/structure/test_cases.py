@@ -179,7 +179,7 @@ def test_a_pose_on_top_of_another_is_left_out(examples: Path, tmp_path: Path) ->
     pose = [f"{x[:30]}{float(x[30:38]) + 0.7:8.3f}{x[38:]}" for x in ligand]
     structure = read_structure(_write(tmp_path, [*lines, "END", *pose]))
     assert [x.name for x in structure.ligands] == ["478"]
-    assert any("1 residues or ligands on top of others" in note for note in structure.notes)
+    assert any("1 residues or ligands that overlap others" in note for note in structure.notes)
 
 
 @pytest.mark.parametrize("name", ["4CUP.cif", "3enl.pdb.gz", "1ake.cif.gz"])

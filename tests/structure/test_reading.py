@@ -550,7 +550,7 @@ def test_b_factors_that_are_no_numbers_are_zero(read, value):
     lines[1] = lines[1][:60] + value + lines[1][66:]
     s = read(lines)
     assert s.atoms.b_factor.tolist() == [20, 0, 20, 20, 20, 20, 20, 20]
-    assert s.notes == ("1 atoms have a B-factor that is no number; it is taken as 0",)
+    assert s.notes == ("1 atoms have a B-factor that is not a number; 0 is used instead",)
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
@@ -602,7 +602,7 @@ def test_numbers_that_overflowed_or_are_none_are_not_zero(read, start, text):
 
 def test_atoms_that_come_twice_are_counted(read):
     assert read([*backbone(num=1), *backbone(num=1), *backbone(num=2)]).notes == (
-        "4 atoms that come twice in a residue were left out",
+        "4 atoms that occur twice in a residue were left out",
     )
 
 

@@ -105,7 +105,7 @@ def test_a_checkpoint_that_predicts(
     assert all(torch.equal(value, again[key]) for key, value in written[1].items())
     assert "2 epochs, 4 steps are done" in capsys.readouterr().out
     assert main([*command, "--seed", "1"]) == 1
-    assert "a run with another configuration (seed); remove it or choose another folder" in capsys.readouterr().err
+    assert "a run with another configuration (seed); delete it or choose another folder" in capsys.readouterr().err
     assert main([*command, "--merge"]) == 0
     whole = Seq2Pocket.load(out, device="cpu").predict(read_structure(examples / "1ubi.pdb.gz"))
     np.testing.assert_allclose(whole.probabilities, prediction.probabilities, atol=2e-3)
@@ -222,7 +222,7 @@ def test_clusters_stay_together() -> None:
     blank = [LabelledChain(c.id, c.sequence, np.zeros(60, np.uint8)) for c in chains(20, 9)]
     training, validation = split_by_cluster({"general": [*chains(10, 8), *blank]})
     assert sum(bool(c.labels.any()) for c in validation["general"]) == 1 and len(training["general"]) > 20
-    with pytest.raises(S2PError, match="too much alike"):
+    with pytest.raises(S2PError, match="are too similar"):
         split_by_cluster({"general": families[0]})
 
 

@@ -144,7 +144,7 @@ def test_what_does_not_fit_is_refused_with_a_way_out(tmp_path: Path, monkeypatch
     with pytest.raises(S2PError, match=r"GB of disk and \d+ are free at"):
         needs.check(tmp_path, None, more=2e9)
     monkeypatch.setattr("os.sysconf", lambda _: 1 << 16)
-    with pytest.raises(S2PError, match="beside the GPU's and the computer has 4"):
+    with pytest.raises(S2PError, match="of the computer's memory, which has 4"):
         needs.check(tmp_path, None)
 
 

@@ -32,8 +32,8 @@ __all__ = ["CrossBindCheckpoint", "CrossBindPredictor", "base_model", "load_cros
 FORMAT = "s2p-crossbind-1"
 FOREIGN = "not a CrossBind checkpoint; `python -m benchmarks.recipes.crossbind` writes them"
 SEQUENCE_ONLY = (
-    "only the sequence branch of CrossBind was used, as this checkpoint holds no network of structures: "
-    "the structure shapes the patches, not the probabilities"
+    "only the sequence branch of CrossBind was used, because this checkpoint contains no network for structures: "
+    "the structure affects the patches, but not the probabilities"
 )
 SITES = "nucleic acid"
 """What the found residues bind, in a prediction's settings; nothing is said of ligands there."""

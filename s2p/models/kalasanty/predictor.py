@@ -171,7 +171,7 @@ def _notes(
         top = float(density.max())
         notes.append(f"no cavity of {own.min_volume:g} Å³ with a density above {own.threshold:.2f} (the highest is {top:.2f})")
     if replace(config, threshold=None, windows=WindowConfig()) != PredictConfig():
-        notes.append("of the prediction's settings only the threshold says something to this model")
+        notes.append("this model uses only the threshold of the prediction's settings")
     return tuple(notes)
 
 

@@ -70,7 +70,7 @@ Grey sticks: native; thick sticks: the ligand.</p></header><main>
 <div id="view" role="img" aria-label="Native and designed pockets over each other"></div>
 <table><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table>
 <p>Designed residues: {html.escape(ids)}. RMSD: N, CA, C, O against native, without superposition. {notes}
-The designs are predictions of a small network; nothing here says that such a protein folds or binds.</p></main>
+The designs are predictions of a small network; they do not show that such a protein folds or binds.</p></main>
 """
     return page(f"Designed pockets of {structure.name}", content, css=CSS, scene=scene, script=asset("design.js"))
 

@@ -115,7 +115,7 @@ def _read_bytes(path: Path, config: ReadConfig) -> bytes:
         raise StructureError(f"{path} is a folder, not a structure file")
     try:
         if path.exists() and not path.is_file():
-            raise StructureError(f"{path}: not a file but a pipe or a device; save what it gives as a file first")
+            raise StructureError(f"{path}: not a file but a pipe or a device; save its content as a file first")
         with open(path, "rb") as handle:
             zipped = handle.read(2) == b"\x1f\x8b"
             handle.seek(0)

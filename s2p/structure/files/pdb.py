@@ -65,7 +65,7 @@ def read_pdb(data: bytes, path: Path, config: ReadConfig) -> AtomTable:
     name = path.name.lower().removesuffix(".gz")
     fields = read_fields(buffer, starts[is_atom], name.endswith(".pqr"))
     if data.count(b"ATOM  ") > 2 * len(line) + 100:
-        raise StructureError(f"{path}: several atom records stand in one line; write each on a line of its own")
+        raise StructureError(f"{path}: several atom records are in one line; write each on its own line")
     if not fields.read.all():
         first = int(line[~fields.read][0])
         raise StructureError(f"{path}, line {first}: the fields of this atom record are not in their columns; {_WAY_OUT}")
@@ -235,7 +235,7 @@ def _table(fields: Fields, line: NDArray[np.int32], het: NDArray[np.bool_], bord
     if displaced := int(fields.displaced.sum()):
         notes.append(f"{displaced} atom records have displaced or unusual fields; they were read where that is certain")
     if dummies := int((element == DUMMY).sum()):
-        notes.append(f"{dummies} lone pairs and other points that are no atoms were left out")
+        notes.append(f"{dummies} lone pairs and other points that are not atoms were left out")
     table = AtomTable(
         coord=fields.coord.T,
         name=text["name"],

@@ -124,7 +124,7 @@ def test_the_dry_run_of_three_billion_parameters_needs_no_gpu(
     monkeypatch.setattr("os.sysconf", lambda _: 1 << 20)
     assert main([*command, "--gpu-memory", "80"]) == 0
     printed = capsys.readouterr().out
-    assert "5120-2048-2048-1" in printed and "4 an epoch: 2 epochs of the head, then 1 of everything, 12 in all" in printed
+    assert "5120-2048-2048-1" in printed and "4 an epoch: 2 epochs of the head, then 1 of all weights, 12 in all" in printed
     assert "hours         H100 80 GB" in printed and "H200" not in printed
     assert main([*command, "--gpu-memory", "24"]) == 1
     assert "GB of GPU memory and 24.0 are there; with --lora 8 it is" in capsys.readouterr().err
@@ -134,7 +134,7 @@ def test_the_dry_run_of_three_billion_parameters_needs_no_gpu(
     assert "GB of disk and 1 are free" in capsys.readouterr().err
     monkeypatch.setattr("os.sysconf", lambda _: 1 << 16)
     assert main([*command, "--gpu-memory", "80"]) == 1
-    assert "GB of memory beside the GPU's and the computer has 4" in capsys.readouterr().err
+    assert "GB of the computer's memory, which has 4" in capsys.readouterr().err
 
 
 def test_one_large_model_is_in_memory_at_a_time(tmp_path: Path, weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:

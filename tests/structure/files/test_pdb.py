@@ -288,7 +288,7 @@ def test_elements_and_points_that_are_no_atoms() -> None:
     lines += [left(records[-1], name="HG1 ") + right(records[-1])[:36], left(records[-1], name="LP1 ") + right(records[-1])[:36]]
     table = read("\n".join(lines))
     assert table.element.tolist() == [*(a.element for a in records), "H"]
-    assert table.notes == ("1 lone pairs and other points that are no atoms were left out",)
+    assert table.notes == ("1 lone pairs and other points that are not atoms were left out",)
     ion = "HETATM    1 CA    CA A 201      13.120  39.003   5.159  1.00 55.41"
     assert read(ion).element.tolist() == ["CA"]
 
@@ -323,11 +323,11 @@ def test_refusals() -> None:
     text = write(atoms(), lambda a: left(a) + right(a))
     with pytest.raises(StructureError, match="no atoms found"):
         read("HEADER\nATOMS 12\nTER\nEND\n")
-    with pytest.raises(StructureError, match="several atom records stand in one line"):
+    with pytest.raises(StructureError, match="several atom records are in one line"):
         read(text.replace("\n", "") * 10)
     with pytest.raises(StructureError, match="line 2: a blank stands before"):
         read("REMARK\n " + text)
-    with pytest.raises(StructureError, match="holds 25 atom records; at most 10 are read"):
+    with pytest.raises(StructureError, match="contains 25 atom records; at most 10 are read"):
         read(text, config=ReadConfig(max_atoms=10))
 
 
