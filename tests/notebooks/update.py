@@ -46,6 +46,7 @@ def update(path: Path, folder: Path) -> None:
             cell.outputs = outputs[cell.id]
             for output in cell.outputs:
                 output.pop("execution_count", None)
+                output.get("data", {}).pop("application/vnd.jupyter.widget-view+json", None)  # nothing without its kernel
                 if output.output_type == "execute_result":
                     output["execution_count"] = None
     if outputs:

@@ -1,7 +1,8 @@
-"""JupyterLab opens the quickstart: the explorer draws, and its sliders move the pockets."""
+"""JupyterLab opens the quickstart, whose explorer draws and follows its sliders; and a view of NGLView, which draws as told."""
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -14,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from browsing import open_page
 
@@ -92,16 +94,21 @@ def binding_residues(page: Any) -> int:
     return int(found[1])
 
 
+def run_all(page: Any, address: str) -> None:
+    """Open a notebook and have all of its cells run."""
+    page.goto(address, wait_until="domcontentloaded")
+    page.wait_for_selector(".jp-Notebook", timeout=120_000)
+    page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status='idle']", state="attached", timeout=120_000)
+    page.click(".lm-MenuBar-itemLabel:text-is('Run')", timeout=60_000)
+    page.click("text=Run All Cells")
+
+
 def test_explorer_in_jupyterlab(lab: str, tmp_path: Path) -> None:
     with open_page(1200, 940) as (page, _):
         page.on("dialog", lambda dialog: dialog.accept())  # leaving a page with changes
         seen = []
         for _ in range(3):  # on a busy machine JupyterLab now and then loses the command, or the connection to its kernel
-            page.goto(f"{lab}/lab/tree/tutorial/{NOTEBOOK.name}", wait_until="domcontentloaded")
-            page.wait_for_selector(".jp-Notebook", timeout=120_000)
-            page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status='idle']", state="attached", timeout=120_000)
-            page.click(".lm-MenuBar-itemLabel:text-is('Run')", timeout=60_000)
-            page.click("text=Run All Cells")
+            run_all(page, f"{lab}/lab/tree/tutorial/{NOTEBOOK.name}")
             if frame := drawn(page, 240):
                 break
             seen.append(state(page, tmp_path))
@@ -127,3 +134,61 @@ def test_explorer_in_jupyterlab(lab: str, tmp_path: Path) -> None:
             page.wait_for_timeout(3000)
             page.screenshot(path=Path(shots) / "explorer.png", timeout=240_000)
         assert "Error displaying widget" not in page.inner_text("body")
+
+
+MOLECULE = """
+import sys
+import nglview
+import numpy as np
+from ipywidgets import HTML
+from matplotlib.figure import Figure
+
+sys.path.append("../notebooks")
+from course.charts import Picture
+from course.scene import Beside, look
+
+right, up, front = axes3 = np.array([[0.6, 0.8, 0], [0, 0, 1], [0.8, -0.6, 0]])
+places = {"C": 0 * front, "O": 9 * right, "N": 9 * up, "S": 4 * front}
+row = "HETATM{0:5d}  {1:<3} LIG A{0:4d}    {2:8.3f}{3:8.3f}{4:8.3f}  1.00  0.00          {1:>2}\\n"
+text = "".join(row.format(k, element, *xyz) for k, (element, xyz) in enumerate(places.items(), 1))
+view = nglview.NGLWidget(nglview.TextStructure(text, ext="pdb"), default_representation=False)
+view.add_representation("spacefill", color_scheme="element")
+look(view, axes3)
+said = HTML("nothing yet")
+view.observe(lambda x: setattr(said, "value", f"picked {x.new.get('atom1', {}).get('resno')}"), "picked")
+display(said, Beside(view, Picture(Figure((1, 1)), "a still picture")))
+"""
+"""Four atoms: oxygen (red) to the right of carbon, nitrogen (blue) above it, and sulphur (yellow) in front of it."""
+
+
+def test_nglview_draws_the_side_that_the_still_picture_shows(lab: str, tmp_path: Path) -> None:
+    pytest.importorskip("nglview")
+    nbformat = pytest.importorskip("nbformat")
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(MOLECULE)], metadata=kernel)
+    nbformat.write(notebook, tmp_path / "lab" / "tutorial" / "views.ipynb")
+    with open_page(1200, 940) as (page, _):
+        page.on("dialog", lambda dialog: dialog.accept())
+        canvas, middles = page.locator(".jp-OutputArea canvas").first, {}
+        for attempt in range(90):
+            if attempt % 15 == 0:  # a busy JupyterLab now and then loses the command
+                run_all(page, f"{lab}/lab/tree/tutorial/views.ipynb")
+            page.wait_for_timeout(1000)
+            if canvas.count() and len(middles := colored(canvas.screenshot(timeout=240_000))) == 3:
+                break
+        assert len(middles) == 3, f"{sorted(middles)}\n{state(page, tmp_path)}"
+        red, blue, yellow = (np.array(middles[color]) for color in ("red", "blue", "yellow"))
+        assert red[0] > yellow[0] + 30 and abs(red[1] - yellow[1]) < 15  # sulphur hides the carbon
+        assert blue[1] < yellow[1] - 30 and abs(blue[0] - yellow[0]) < 15
+        assert page.locator(".jp-OutputArea img[alt='a still picture']").count() == 1
+        canvas.click(position={"x": float(red[0]), "y": float(red[1])})
+        page.wait_for_selector("text=picked 2", timeout=60_000)
+
+
+def colored(png: bytes) -> dict[str, tuple[float, float]]:
+    """Middles (x, y) of what is red, blue and yellow in a picture."""
+    from PIL import Image
+
+    r, g, b = np.moveaxis(np.asarray(Image.open(io.BytesIO(png)).convert("RGB")).astype(int), 2, 0)
+    marks = {"red": r > g + b, "blue": b > np.maximum(r, g) + 90, "yellow": np.minimum(r, g) > b + 90}
+    return {color: (float(np.nonzero(m)[1].mean()), float(np.nonzero(m)[0].mean())) for color, m in marks.items() if m.sum() > 50}
