@@ -2,15 +2,16 @@
 
 Every surface point says where the centroid of a ligand would be, and how likely a ligand is at all. The density of these
 votes has a peak at every site that the network can think of (Hough voting; in proteins: Ballard 1981 for the idea). Peaks are
-candidates. Those that belong to one long site become one pocket with several ``sites``, and two logistic regressions say how
-likely each is right. Everything that a centre or a probability is made of is a sum over points that come and go little by
-little, so that both hardly move when a file is turned and rounded.
+candidates, and so are places that likely points crowd around: points of a long site vote for several centres. Candidates of
+one site become one pocket with several ``sites``, and two logistic regressions say how likely each is right. Everything that
+a centre or a probability is made of is a sum over points that come and go little by little, so that both hardly move when a
+file is turned and rounded.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,8 @@ from s2p.surface.kernels import build_cells, climbed, highest
 from s2p.surface.points import swept_volume
 from s2p.surface.reading import Reading
 from s2p.surface.surroundings import Surroundings, assemblies
+
+Array = NDArray[np.float64]
 
 __all__ = ["Candidates", "VoteConfig", "VoteModel", "candidates", "find_voted_pockets", "grouped", "peaks", "pocket_features"]
 
@@ -61,7 +64,7 @@ POCKET_FEATURES = (*CANDIDATE_FEATURES, "log_sites", "middle", "middle_lead", "m
 
 @dataclass(frozen=True)
 class VoteConfig(Checked):
-    """From votes to pockets; ours. The radius was chosen among three on validation clusters; the others are first guesses."""
+    """From votes to pockets; ours. Radius, crowds and join were chosen on validation clusters; the others are first guesses."""
 
     power: Positive = 1.0
     """A vote weighs the share of the point that is exposed, times its ligandability to this power."""
@@ -71,14 +74,16 @@ class VoteConfig(Checked):
     """Å: a vote d Å from a place counts there by (1 - d²/radius²)³, and beyond this distance not at all."""
     reach: Positive = 4.0
     """Å: a candidate is higher than every vote within this distance."""
-    most: Count = 20
+    crowd: NonNegative = 5.0
+    """Å: radius within which points count for places that they crowd around; 0: there are candidates from votes alone."""
+    apart: Positive = 1.5
+    """Å: such a place is further than this from every other candidate."""
+    most: Count = 40
     """Candidates of an assembly; of one with identical chains as many times this as there are copies."""
     gather: Positive = 5.0
     """Å: points whose votes land this close to a site of a pocket, and nearer to it than to others, are its members."""
-    join: NonNegative = 6.0
+    join: NonNegative = 5.0
     """Å: candidates this close to a better one are sites of its pocket."""
-    stretch: NonNegative = 1.0
-    """A long ligand reaches by this times its extent, if that is more."""
     residue_cutoff: Positive = 4.5
     """Å: residues with a heavy atom this close to a member point belong to the pocket, or to a better one that they line."""
     residue_threshold: Share = 0.5
@@ -117,9 +122,7 @@ STEPS = 200
 STILL = 1e-5
 
 
-def peaks(
-    votes: NDArray[np.floating], weights: NDArray[np.floating], config: VoteConfig | None = None
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def peaks(votes: NDArray[np.floating], weights: NDArray[np.floating], config: VoteConfig | None = None) -> tuple[Array, Array]:
     """Peaks of the density of (P, 3) votes, Å, with (P,) weights, the highest first: (K, 3) places and (K,) densities.
 
     The votes that are highest within ``config.reach`` climb by mean shift to the top of the density, which lies between votes and
@@ -133,8 +136,7 @@ def peaks(
     weight = np.asarray(weights, np.float64)[counted][cells.order]
     height = climbed(cells.coord, cells, weight)[:, 0]
     narrow = build_cells(cells.coord, config.reach)
-    top = highest(narrow, height[narrow.order])
-    places = narrow.coord[top]
+    places = narrow.coord[highest(narrow, height[narrow.order])]
     for _ in range(STEPS):
         found = climbed(places, cells, weight)
         still = np.abs(found[:, 1:] - places).max() < STILL
@@ -151,7 +153,7 @@ def peaks(
     return places[kept], height[kept]
 
 
-def vote_weights(reading: Reading, config: VoteConfig) -> NDArray[np.float64]:
+def vote_weights(reading: Reading, config: VoteConfig) -> Array:
     """(P,) weights of the points of a reading."""
     faith = np.asarray(reading.ligandability, np.float64) ** config.power
     return reading.cloud.share * np.maximum(faith - config.floor, 0.0)
@@ -161,15 +163,13 @@ def vote_weights(reading: Reading, config: VoteConfig) -> NDArray[np.float64]:
 class Candidates:
     """Places where a ligand could be in one assembly, those with most votes first."""
 
-    center: NDArray[np.float64]
+    center: Array
     """(K, 3) Å."""
-    extent: NDArray[np.float64]
-    """(K,) Å: radius of gyration of the ligand there."""
     members: tuple[NDArray[np.int64], ...]
     """Of each, indices of the points that vote for it."""
     original: NDArray[np.int64]
     """(K,) index of the candidate that each is a symmetric copy of, its own for others."""
-    features: NDArray[np.float64]
+    features: Array
     """(K, F) in the order of :data:`CANDIDATE_FEATURES`."""
 
 
@@ -178,26 +178,33 @@ def candidates(reading: Reading, part: Surroundings, config: VoteConfig | None =
     config, structure = config or VoteConfig(), part.structure
     weights, place = vote_weights(reading, config), places(structure)
     distinct = len(np.unique(place)) / len(place)
-    center, height = peaks(reading.centers, weights, config)
     most = round(config.most / distinct)
-    center, height = center[:most], height[:most]
+    center, height = (x[:most] for x in _places(reading, weights, config))
     if not len(center):
-        empty = np.zeros(0)
-        return Candidates(center, empty, (), empty.astype(np.int64), np.zeros((0, len(CANDIDATE_FEATURES))))
+        return Candidates(center, (), np.zeros(0, np.int64), np.zeros((0, len(CANDIDATE_FEATURES))))
     members = _members(reading, center, weights > 0, config)
     residues = [binding_residues(structure, reading.cloud.coord[own], config.residue_cutoff) for own in members]
     original = np.array(originals(place, residues), np.int64)
-    own, extent = _own_features(reading, part, center, weights, config)
+    own = _own_features(reading, part, center, weights, config)
     columns = _compared(height, own, original) | own
-    n = len(center)
-    columns |= {"highest": np.full(n, _logit(reading.ligandability.max(initial=0)))}
-    columns |= {"log_atoms": np.full(n, np.log(len(structure.atoms) * distinct))}
-    return Candidates(center, extent, members, original, np.stack([columns[name] for name in CANDIDATE_FEATURES], axis=1))
+    whole = {"highest": _logit(reading.ligandability.max(initial=0)), "log_atoms": np.log(len(structure.atoms) * distinct)}
+    columns |= {name: np.full(len(center), value) for name, value in whole.items()}
+    return Candidates(center, members, original, np.stack([columns[name] for name in CANDIDATE_FEATURES], axis=1))
 
 
-def _members(
-    reading: Reading, center: NDArray[np.float64], counted: NDArray[np.bool_], config: VoteConfig
-) -> tuple[NDArray[np.int64], ...]:
+def _places(reading: Reading, weights: Array, config: VoteConfig) -> tuple[Array, Array]:
+    """(K, 3) peaks of the votes, and of the points themselves where those lie apart, and the (K,) densities of votes there."""
+    center, height = peaks(reading.centers, weights, config)
+    if config.crowd and len(center):
+        crowds, _ = peaks(reading.cloud.coord, weights, replace(config, radius=config.crowd))
+        center = np.concatenate([center, crowds[cKDTree(center).query(crowds)[0] > config.apart]])
+        cells = build_cells(reading.centers[weights > 0], config.radius)
+        height = climbed(center, cells, weights[weights > 0][cells.order])[:, 0]
+        center, height = (x[np.argsort(-height, kind="stable")] for x in (center, height))
+    return center, height
+
+
+def _members(reading: Reading, center: Array, counted: NDArray[np.bool_], config: VoteConfig) -> tuple[NDArray[np.int64], ...]:
     """Points that vote for each centre, nearest first in line, without those much fainter than its best."""
     distance, nearest = cKDTree(center).query(reading.centers, distance_upper_bound=config.gather)
     members = []
@@ -208,14 +215,12 @@ def _members(
     return tuple(members)
 
 
-def _logit(p: Any) -> NDArray[np.float64]:
+def _logit(p: Any) -> Array:
     q = np.clip(np.asarray(p, np.float64), 1e-4, 1 - 1e-4)
     return np.asarray(np.log(q / (1 - q)))
 
 
-def _compared(
-    height: NDArray[np.float64], own: Mapping[str, NDArray[np.float64]], original: NDArray[np.int64]
-) -> dict[str, NDArray[np.float64]]:
+def _compared(height: Array, own: Mapping[str, Array], original: NDArray[np.int64]) -> dict[str, Array]:
     """What sets a candidate apart from the others."""
     log = np.log(height + 1e-3)
     wide, around = own["log_wide"] + log, own["log_around"]
@@ -231,7 +236,7 @@ def _compared(
     }
 
 
-def lead(values: NDArray[np.float64], original: NDArray[np.int64], least: float) -> NDArray[np.float64]:
+def lead(values: Array, original: NDArray[np.int64], least: float) -> Array:
     """(K,) values less the highest of those that are no copies, which is ``least`` at least."""
     others = np.where(original[:, None] == original[None], least, np.maximum(values, least)[None])
     return np.asarray(values - others.max(axis=1))
@@ -241,15 +246,13 @@ NEAR = 10.0
 """Å: radius within which points and atoms around a centre are looked at."""
 
 
-def _bump(d2: NDArray[np.float64], radius: float) -> NDArray[np.float64]:
+def _bump(d2: Array, radius: float) -> Array:
     """Kernel of squared distances: 1 at 0, smoothly 0 from ``radius`` Å on."""
     return np.asarray(np.maximum(1 - d2 / radius**2, 0.0) ** 3)
 
 
-def _own_features(
-    reading: Reading, part: Surroundings, center: NDArray[np.float64], weights: NDArray[np.float64], config: VoteConfig
-) -> tuple[dict[str, NDArray[np.float64]], NDArray[np.float64]]:
-    """What does not depend on the other candidates, (K,) each, and the (K,) extents; sums over what is near."""
+def _own_features(reading: Reading, part: Surroundings, center: Array, weights: Array, config: VoteConfig) -> dict[str, Array]:
+    """What does not depend on the other candidates, (K,) each; sums over what is near."""
     atoms = part.structure.atoms
     points, votes, p = reading.cloud.coord, reading.centers, reading.ligandability.astype(np.float64)
     binding = reading.residues[atoms.residue_index[reading.cloud.atom]].astype(np.float64)
@@ -258,7 +261,7 @@ def _own_features(
     coord = atoms.coord.astype(np.float64)
     tree = cKDTree(coord)
     walls, clearance = tree.query_ball_point(center, NEAR), tree.query(center)[0]
-    rows, extents = [], []
+    rows = []
     for k, c in enumerate(center):
         i, j, a = (np.array(x[k], np.int64) for x in (landed, standing, walls))
         d2 = ((votes[i] - c) ** 2).sum(axis=1)
@@ -289,30 +292,27 @@ def _own_features(
                 "clearance": min(clearance[k], 8.0),
             }
         )
-        extents.append(near @ reading.extent[i] / total)
-    return {name: np.array([row[name] for row in rows]) for name in rows[0]}, np.array(extents)
+    return {name: np.array([row[name] for row in rows]) for name in rows[0]}
 
 
-def grouped(found: Candidates, chance: NDArray[np.float64], config: VoteConfig) -> list[list[int]]:
+def grouped(found: Candidates, chance: Array, config: VoteConfig) -> list[list[int]]:
     """Candidates of each pocket, the best first, by (K,) ``chance``; pockets in the order of their best.
 
-    A candidate joins the pocket whose founder is nearest, if that is within reach: ``config.join`` Å, and further where the
-    ligand is said to be long.
+    A candidate joins the pocket whose founder is nearest, if that is within ``config.join`` Å.
     """
     pockets: list[list[int]] = []
     for k in np.argsort(-np.round(chance, 6), kind="stable").tolist():
         founders = [group[0] for group in pockets]
         distance = np.linalg.norm(found.center[founders] - found.center[k], axis=1)
-        reach = np.array([max(config.join, config.stretch * found.extent[j]) for j in founders])
-        near = int(np.argmin(distance - reach)) if founders else -1
-        if founders and distance[near] < reach[near]:
+        near = int(np.argmin(distance)) if founders else -1
+        if founders and distance[near] < config.join:
             pockets[near].append(k)
         else:
             pockets.append([k])
     return pockets
 
 
-def pocket_features(found: Candidates, groups: Sequence[Sequence[int]], chance: NDArray[np.float64]) -> NDArray[np.float64]:
+def pocket_features(found: Candidates, groups: Sequence[Sequence[int]], chance: Array) -> Array:
     """(G, F) of pockets in the order of :data:`POCKET_FEATURES`; ``groups`` and ``chance`` are those of :func:`grouped`."""
     first = np.array([group[0] for group in groups], np.int64)
     middle, original = _logit(chance[first]), found.original[first]

@@ -208,12 +208,36 @@ def test_a_long_ligand_is_one_pocket_of_several_sites() -> None:
     middle, draw = truth.ligands[0].mean(axis=0), np.random.default_rng(0)
     ends = np.concatenate([middle + draw.normal(0, 0.7, (60, 3)), middle + np.array([7.0, 0, 0]) + draw.normal(0, 0.7, (40, 3))])
     p = np.full(100, 0.9)
-    long, short = (of_votes(ends, p, part, extent=np.full(100, size)) for size in (8.0, 2.0))
-    (pocket,) = find_voted_pockets(make_model(), truth.structure, [long], [part])
+    said, votes = of_votes(ends, p, part), VoteConfig(crowd=0)
+    (pocket,) = find_voted_pockets(make_model(crowd=0, join=8.0), truth.structure, [said], [part])
     assert len(pocket.sites) == 2 and len(pocket.points) == 100
     np.testing.assert_allclose(pocket.sites[1] - pocket.center, [7, 0, 0], atol=0.5)
-    assert len(find_voted_pockets(make_model(join=3.0), truth.structure, [short], [part])) == 2
-    assert len(grouped(candidates(short, part), np.array([0.2, 0.1]), VoteConfig(join=8.0))) == 1
+    assert len(find_voted_pockets(make_model(crowd=0), truth.structure, [said], [part])) == 2
+    assert len(grouped(candidates(said, part, votes), np.array([0.2, 0.1]), replace(votes, join=8.0))) == 1
+
+
+def test_points_that_vote_apart_but_stand_together_make_a_candidate() -> None:
+    truth = example("6WQA")
+    (part,) = assemblies(truth.structure)
+    middle, draw = truth.ligands[0].mean(axis=0), np.random.default_rng(0)
+    away = np.repeat(np.array([[8.0, 0, 0], [-8.0, 0, 0], [0, 8.0, 0]]), 30, axis=0)
+    votes, n = middle + away + draw.normal(0, 0.5, (90, 3)), 90
+    cloud = SoftPoints(middle + draw.normal(0, 1.0, (n, 3)), np.arange(n), np.ones(n))
+    said = Reading(
+        cloud,
+        np.full(n, 0.9, np.float32),
+        votes.astype(np.float32),
+        np.full(n, 3.0, np.float32),
+        np.full(len(part.residues), 0.1, np.float32),
+    )
+    alone, both = (candidates(said, part, VoteConfig(crowd=crowd)) for crowd in (0, 5.0))
+    assert len(alone.center) == 3 and np.linalg.norm(alone.center - middle, axis=1).min() > 6
+    assert len(both.center) == 4 and np.linalg.norm(both.center[-1] - middle) < 1
+    np.testing.assert_allclose(both.center[:3], alone.center, atol=1e-6)
+    height = both.features[:, CANDIDATE_FEATURES.index("log_height")]
+    assert (np.diff(height) <= 0).all() and height[-1] == pytest.approx(np.log(1e-3))
+    near = candidates(said, part, VoteConfig(apart=20.0))
+    assert len(near.center) == 3
 
 
 def test_flat_and_empty_readings() -> None:
