@@ -125,7 +125,7 @@ def test_wrong_and_missing_bases_are_told(tmp_path: Path, monkeypatch: pytest.Mo
     model.base = "own"
     save_checkpoint(checkpoint(model), path)
     with pytest.raises(
-        WeightsError, match=r"adapter.safetensors is an adapter of own: the weights of own are not here.*--backbone$"
+        WeightsError, match=r"adapter.safetensors is an adapter of own: the weights of own were not found.*--backbone$"
     ):
         load_checkpoint(path)
     with pytest.raises(WeightsError, match=r"is an adapter of own with the SHA-256 .*wrong.safetensors is .*--backbone FILE$"):

@@ -39,7 +39,7 @@ def _add_labels(commands: Any) -> None:
     add("inputs", "STRUCTURE", "structure file, folder, list file, PDB id", nargs="+")
     forms = "table: a row per ligand, author numbering; published (;), csv, records: training data, 0-based"
     add("--format", None, forms, choices=("table", "published", "csv", "records"), default="table")
-    add("--per", None, "what a line of the training data is for", choices=("chain", "ligand"), default="chain")
+    add("--per", None, "one line of training data for each chain or each ligand", choices=("chain", "ligand"), default="chain")
     flag(parser, "--ions", "count ions that proteins bind for their function as ligands")
     flag(parser, "--peptides", "count short protein chains that touch longer ones as ligands")
     add("--cutoff", "A", "largest distance between the atoms, in angstrom", number(Positive), LabelConfig.cutoff)
