@@ -104,10 +104,10 @@ def test_a_package_and_a_home_that_cannot_be_written() -> None:
             used, said = ask()
             (kept,) = (place / "tmp").glob(f"{runtime.PREFIX}*")
             assert used == str(kept) and list(kept.rglob("*.nbi"))
-            assert said.startswith(f"compiled kernels are kept in {kept}") and said.count("\n") == 1
+            assert said.startswith(f"compiled kernels are stored in {kept}") and said.count("\n") == 1
             assert ask() == (used, said)
             used, said = ask("none")
-            assert used == "None" and "kernels are not kept" in said
+            assert used == "None" and "kernels are not stored" in said
             environment["NUMBA_CACHE_DIR"] = str(place / "tmp" / "mine")
             assert ask() == (environment["NUMBA_CACHE_DIR"], "")
         finally:
