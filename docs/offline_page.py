@@ -1,4 +1,4 @@
-"""Notebooks as HTML pages whose formulas need no network: TeX becomes MathML, which browsers draw themselves.
+"""Notebooks as HTML pages that need no network: TeX becomes MathML, which browsers draw themselves, and drawings are embedded.
 
 nbconvert's own page leaves formulas to MathJax, a script from the network. Use: ``PYTHONPATH=docs jupyter nbconvert --to
 offline_page.OfflinePage NOTEBOOK``.
@@ -6,8 +6,10 @@ offline_page.OfflinePage NOTEBOOK``.
 
 from __future__ import annotations
 
+import base64
 import html
 import re
+from pathlib import Path
 from typing import Any
 
 from jinja2 import pass_context
@@ -17,6 +19,7 @@ from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 
 __all__ = ["OfflinePage", "mathml"]
 
+NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
 MATHJAX = re.compile(r"<!-- Load mathjax -->.*?<!-- End of mathjax configuration -->", re.DOTALL)
 STYLE = "<style>math[display=block] { margin: 0.8em 0; } .jp-RenderedHTMLCommon .highlight { margin: 0.5em 0 1em; }</style>"
 """Air around formulas and code of the text, which nbconvert's page sets close."""
@@ -34,7 +37,14 @@ def mathml(tex: str, *, block: bool = False) -> str:
 
 
 class _Renderer(IPythonRenderer):
-    """nbconvert's, but for formulas."""
+    """nbconvert's, but for formulas and the drawings of the course."""
+
+    def image(self, text: str, url: str, title: str | None = None) -> str:
+        """An image; a drawing of the course goes into the page, as executed notebooks are in other folders than their sources."""
+        drawing = (NOTEBOOKS / url).resolve()
+        if drawing.suffix == ".svg" and drawing.is_relative_to(NOTEBOOKS) and drawing.is_file():
+            url = "data:image/svg+xml;base64," + base64.b64encode(drawing.read_bytes()).decode("ascii")
+        return str(super().image(text, url, title))
 
     def inline_math(self, body: str) -> str:
         return mathml(body)

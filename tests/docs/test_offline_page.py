@@ -57,6 +57,15 @@ def test_every_formula_of_the_course_is_drawn(path: Path) -> None:
     page, _ = OfflinePage().from_notebook_node(notebook)
     assert page.count("<math") == len(formulas) and "<code title" not in page
     assert "mathjax" not in page.lower()
+    assert page.count('src="data:image/svg+xml;base64,') == source.count("pipeline/") and 'src="pipeline' not in page
+
+
+def test_no_file_outside_the_course_is_embedded(tmp_path: Path) -> None:
+    (tmp_path / "own.svg").write_text("<svg/>")
+    page = page_of(
+        f"![a]({tmp_path}/own.svg) ![b](../docs/img/none.svg) ![c](pipeline/missing.svg) ![d](https://a.org/pipeline/01.svg)"
+    )
+    assert 'src="data:image' not in page and page.count("<img") == 4
 
 
 def test_nbconvert_finds_it_by_name(tmp_path: Path) -> None:
