@@ -47,8 +47,8 @@ def gpu_sentence() -> str:
         import torch
 
         return f"GPU: {torch.cuda.get_device_name(0)}, {memory / 1e9:.0f} GB."
-    how = "choose Runtime > Change runtime type > T4 GPU and run from the top" if in_colab() else "run on a machine with CUDA"
-    return f"This runtime has no GPU: everything works with the smallest model, and larger ones would take hours. For one, {how}."
+    how = "choose Runtime > Change runtime type > T4 GPU and run from the top" if in_colab() else "use a machine with CUDA"
+    return f"This runtime has no GPU. The smallest model needs none; larger ones would take hours without one. To get one, {how}."
 
 
 def choose_model(memory: int) -> str:
