@@ -45,20 +45,21 @@ as right, {wrong:.3f} where they count as wrong. Without the residues of unoccup
 not binding, the residues have an average precision of {residues:.3f}. On 120 LIGYSIS validation chains below 30 % identity to any
 training chain it is 0.478 (0.412–0.526), from the sequence alone (`--method published`) 0.368 (0.308–0.413).
 
-The last two columns are test complexes: those of before ({test}) and fresh ones,
-in clusters of their own ({test2}). No choice was made on them. They were looked at
-twice: on 2026-11-29, and on 2026-11-30, after places that surface points crowd around had become candidates, too. That change was
-chosen on validation complexes; the first look had shown that DCC at N+2 is what is weak. The first look gave:
+The last two columns are test complexes: the earlier test set ({test}) and a fresh one
+whose clusters occur in no other set ({test2}). No choice was made on them. Both were
+measured twice: on 2026-11-29, and on 2026-11-30 after the default had begun to take places that surface points crowd around as
+candidates. That change was chosen on validation complexes, after the first look had shown a weak DCC at N+2. The first look gave:
 
 | first look | DCA N | DCA N+2 | DCC N | DCC N+2 | PFI |
 |---|---|---|---|---|---|
 {first}
 
-On the former test complexes `--method published` has DCA < 4 Å 0.232 (top N) and 0.448 (top N+2), DCC < 12 Å 0.680 (N+2) and PFI
+On the earlier test set `--method published` has DCA < 4 Å 0.232 (top N) and 0.448 (top N+2), DCC < 12 Å 0.680 (N+2) and PFI
 1.578.
 
-[PocketNet](https://pypi.org/project/pocketnet/) 0.3.0 ran on 125 of the fresh ones (130 ligands): one of each cluster, those
-of at most 700 residues. Differences are paired by ligand, with intervals over clusters:
+[PocketNet](https://pypi.org/project/pocketnet/) 0.3.0 ran on 125 of the fresh test complexes (130 ligands): one of each cluster,
+if it has at most 700 residues (`s2p evaluate --predictor benchmarks.peers:PocketNet`). Differences are paired by ligand, with
+intervals over clusters:
 
 | 125 fresh test complexes | default | PocketNet | difference |
 |---|---|---|---|
@@ -68,12 +69,12 @@ of at most 700 residues. Differences are paired by ligand, with intervals over c
 | DCC < 4 Å, top N+2 | 0.762 | 0.800 | −0.038 (−0.116 to +0.038) |
 | PFI | 1.64 | 3.33 | |
 | residues, average precision, mean | 0.70 | 0.72 | |
-| time of a structure, median, one thread of a busy machine | 0.56 s | 12.0 s | |
+| median time per structure, one thread of a busy machine | 0.56 s | 12.0 s | |
 | memory, peak | 373 MB | 1,565 MB | |
 
-None of the four differences is more than chance. With candidates from votes alone (first look, 106 of the fresh complexes) the
-default was 0.142 behind in the fourth row (−0.226 to −0.057). PocketNet was trained on simulations of complexes from the PDB, and
-some of these may have been among them. More is said in [s2p/checkpoints](s2p/checkpoints/README.md)."""
+All four intervals include zero. At the first look, with candidates from votes alone and on 106 of these complexes, the default
+was 0.142 behind in the fourth row (−0.226 to −0.057). PocketNet was trained on simulations of complexes from the PDB, and some of
+these may have been among them. Details are in [s2p/checkpoints](s2p/checkpoints/README.md)."""
 
 
 def cell(value: list[float] | None) -> str:

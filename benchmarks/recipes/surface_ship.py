@@ -2,6 +2,7 @@
 
 ``python -m benchmarks.recipes.surface_ship MEMBER [MEMBER ...] --votes VOTES.json --data DATA -o OUT.safetensors`` takes the
 members of ``benchmarks.recipes.surface_network``, and what ``benchmarks.recipes.surface_calibration`` fitted to their readings.
+``--of SURFACE.safetensors`` in place of members and data: those of an earlier file, ranked anew.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from s2p.checkpoint import SURFACE_FORMAT, SurfaceModel, language_hash, load_che
 from s2p.config import DEFAULT_MODEL
 from s2p.errors import S2PError
 from s2p.evaluation.guard import CARD_KEY, training_sketch
-from s2p.io.weights import SHIPPED, write_weights
+from s2p.io.weights import SHIPPED, read_arrays, write_weights
 from s2p.pockets.ranking import PocketModel
 from s2p.pockets.voting import CANDIDATE_FEATURES, POCKET_FEATURES, VoteModel
 from s2p.structure.reading import read_structure
@@ -35,7 +36,7 @@ from s2p.surface.mpnn import Encoder
 from s2p.surface.network import NetworkConfig, shapes
 from s2p.surface.reading import SurfaceNetwork
 
-__all__ = ["random_model", "save_surface", "trained_model"]
+__all__ = ["random_model", "ranked_anew", "save_surface", "trained_model"]
 
 
 def save_surface(path: str | Path, model: SurfaceModel, language: str) -> None:
@@ -93,6 +94,17 @@ def trained_model(encoder: Encoder, members: Sequence[Path], fitted: Mapping[str
     return SurfaceModel(network, VoteModel.from_dict(fitted["votes"]), fitted["threshold"], dict(fitted["card"]))
 
 
+def ranked_anew(path: Path, fitted: Mapping[str, Any], out: Path) -> None:
+    """Write the surface network of ``path`` with ``votes``, ``threshold`` and the card's figures from ``fitted``.
+
+    The ranking that the file holds is not read, so that it may be of another version. What the card says besides stays.
+    """
+    header, arrays = read_arrays(path, SURFACE_FORMAT, "not a surface network")
+    card = {name: {**header["card"].get(name, {}), **values} for name, values in fitted["card"].items()}
+    votes = VoteModel.from_dict(fitted["votes"]).to_dict()
+    write_weights(out, arrays, header | {"votes": votes, "threshold": fitted["threshold"]}, header["card"] | card)
+
+
 def learned_from(data: Path, table: Path) -> dict[str, Any]:
     """What the card says of the training structures: how many, and the sketch of their chains."""
     sequences, count = {}, Counter[str]()
@@ -110,11 +122,18 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("members", type=Path, nargs="*", help="member.safetensors of runs; none: random ones, for development")
     parser.add_argument("--votes", type=Path, help="JSON with votes (VoteModel), threshold and card")
+    parser.add_argument("--of", type=Path, metavar="SURFACE", help="the file whose members, data and description are taken")
     parser.add_argument("--data", type=Path, help="what was trained on, for the card")
     parser.add_argument("--table", type=Path, default=Path("data/splits/surface.csv"))
     parser.add_argument("--examples", type=Path, default=Path("data/examples"))
     parser.add_argument("-o", "--out", type=Path, required=True)
     options = parser.parse_args(argv)
+    if options.of is not None:
+        if options.votes is None or options.members:
+            raise S2PError("give --votes VOTES.json with --of, and no members: it has its own")
+        ranked_anew(options.of, json.loads(options.votes.read_text(encoding="utf-8")), options.out)
+        print(f"wrote {options.out}")
+        return
     encoder = Encoder.from_arrays(load_file(SHIPPED / "proteinmpnn.safetensors"))
     language = language_hash(load_checkpoint(DEFAULT_MODEL).model)
     if options.members:

@@ -15,7 +15,7 @@ from scipy.spatial.transform import Rotation
 
 from course.charts import Picture
 from s2p.output.files import scores_order
-from s2p.output.palette import CARTOON, LIGAND, OUTSIDE, pocket_color
+from s2p.output.palette import CARTOON, ELEMENTS, LIGAND, OUTSIDE, pocket_color
 from s2p.output.pictures import BOND, CA_GAP, draw_bonds
 from s2p.prediction import Prediction
 from s2p.structure.reading import Structure
@@ -27,8 +27,6 @@ __all__ = ["Beside", "beside", "look", "motion_picture", "site_axes", "site_pict
 
 MARGIN = 9.0
 """Å around the CA atoms of a site that a picture shows."""
-ELEMENTS = {"N": "#3050F8", "O": "#E0181E", "S": "#C8A800", "P": "#FF8000", "F": "#70B050", "CL": "#1FA01F", "BR": "#A62929"}
-"""Colours of atoms other than carbon."""
 
 
 def site_axes(structure: Structure, site: ArrayLike) -> NDArray[np.float64]:
@@ -45,6 +43,20 @@ def site_axes(structure: Structure, site: ArrayLike) -> NDArray[np.float64]:
     return np.stack([right, np.cross(front, right), front])
 
 
+def _trace(ax: Axes, ca: NDArray[np.float64], flat: NDArray[np.float64], shown: NDArray[np.bool_]) -> None:
+    """The chain as lines between CA atoms that follow each other: ``ca`` (N, 3) Å, drawn at ``flat`` (N, 2)."""
+    for i in np.flatnonzero(shown[1:] & shown[:-1] & (np.linalg.norm(np.diff(ca, axis=0), axis=1) < CA_GAP)):
+        ax.plot(*flat[i : i + 2].T, color=CARTOON, linewidth=3, zorder=1, solid_capstyle="round")
+
+
+def _frame(ax: Axes, reach: float, title: str) -> None:
+    """Title, limits and a bar of 10 Å."""
+    ax.set_title(title, loc="left", fontsize=11)
+    ax.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal", xticks=[], yticks=[])
+    ax.plot([-reach + 2, -reach + 12], [-reach + 2] * 2, color="black", linewidth=2)
+    ax.text(-reach + 7, -reach + 2.6, "10 Å", ha="center", va="bottom", fontsize=9)
+
+
 def _panel(ax: Axes, prediction: Prediction, site: NDArray[np.int64], axes3: NDArray[np.float64], title: str) -> None:
     structure, ca = prediction.structure, prediction.structure.residues.ca_coord.astype(float)
     center = ca[site].mean(axis=0)
@@ -54,9 +66,7 @@ def _panel(ax: Axes, prediction: Prediction, site: NDArray[np.int64], axes3: NDA
         return np.asarray((np.asarray(x, float) - center) @ axes3[:2].T)
 
     inside = np.linalg.norm(ca - center, axis=1) < reach
-    step = inside[1:] & inside[:-1] & (np.linalg.norm(np.diff(ca, axis=0), axis=1) < CA_GAP)
-    for i in np.flatnonzero(step):
-        ax.plot(*flat(ca[i : i + 2]).T, color=CARTOON, linewidth=3, zorder=1, solid_capstyle="round")
+    _trace(ax, ca, flat(ca), inside)
     for p in reversed(prediction.pockets):
         points = p.points[np.linalg.norm(p.points - center, axis=1) < reach] if len(p.points) else p.points
         if len(points):
@@ -78,10 +88,7 @@ def _panel(ax: Axes, prediction: Prediction, site: NDArray[np.int64], axes3: NDA
     ax.scatter(
         flat(ca[missing])[:, 0], flat(ca[missing])[:, 1], s=62, facecolors="none", edgecolors="black", linewidths=1.4, zorder=4
     )
-    ax.set_title(title, loc="left", fontsize=11)
-    ax.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal", xticks=[], yticks=[])
-    ax.plot([-reach + 2, -reach + 12], [-reach + 2] * 2, color="black", linewidth=2)
-    ax.text(-reach + 7, -reach + 2.6, "10 Å", ha="center", va="bottom", fontsize=9)
+    _frame(ax, reach, title)
 
 
 def site_picture(panels: Mapping[str, Prediction], site: ArrayLike, alt: str, *, axes3: ArrayLike | None = None) -> Picture:
@@ -154,9 +161,7 @@ def sticks_picture(
 
     figure = Figure(figsize=(4.9, 5.1), dpi=110, layout="constrained")
     ax = figure.add_subplot()
-    inside = np.linalg.norm(ca - center, axis=1) < reach + MARGIN
-    for i in np.flatnonzero(inside[1:] & inside[:-1] & (np.linalg.norm(np.diff(ca, axis=0), axis=1) < CA_GAP)):
-        ax.plot(*turned(ca[i : i + 2])[:, :2].T, color=CARTOON, linewidth=3, zorder=1, solid_capstyle="round")
+    _trace(ax, ca, turned(ca)[:, :2], np.linalg.norm(ca - center, axis=1) < reach + MARGIN)
     for p in (p for p in prediction.pockets if np.isin(rows, p.residues).any() and len(p.points)):
         x, y, _ = turned(p.points).T
         ax.scatter(x, y, s=16, color=pocket_color(p.rank), alpha=0.2, linewidths=0, zorder=2)
@@ -169,10 +174,7 @@ def sticks_picture(
         x, y, _ = turned(atoms.coord[atoms.residue_index == i][-1])
         text = f"{structure.residues.name[i].title()} {structure.residues.ids()[i].replace(':', '')}"
         ax.text(x, y, text, fontsize=9, zorder=6, bbox={"facecolor": "white", "alpha": 0.7, "edgecolor": "none", "pad": 1})
-    ax.set_title(title, loc="left", fontsize=11)
-    ax.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal", xticks=[], yticks=[])
-    ax.plot([-reach + 2, -reach + 12], [-reach + 2] * 2, color="black", linewidth=2)
-    ax.text(-reach + 7, -reach + 2.6, "10 Å", ha="center", va="bottom", fontsize=9)
+    _frame(ax, reach, title)
     return Picture(figure, alt)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["CARTOON", "HELIX", "LIGAND", "OUTSIDE", "POCKETS", "PROBABILITY", "STRAND", "ink", "pocket_color", "rgb"]
+__all__ = ["CARTOON", "ELEMENTS", "HELIX", "LIGAND", "OUTSIDE", "POCKETS", "PROBABILITY", "STRAND", "ink", "pocket_color", "rgb"]
 
 POCKETS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442")
 """Okabe & Ito's colours, told apart with every common colour-vision deficiency; pocket ranks cycle through them."""
@@ -15,6 +15,9 @@ OUTSIDE = "#9AA3AB"
 
 HELIX, STRAND = "#4D4D4D", "#B3B3B3"
 """Secondary structure, dark and light grey: the hues belong to the pockets."""
+
+ELEMENTS = {"N": "#3050F8", "O": "#FF0D0D", "S": "#C8A800", "P": "#FF8000", "F": "#70B050", "CL": "#1FA01F", "BR": "#A62929"}
+"""Atoms other than carbon."""
 
 LIGAND = "#222222"
 """Carbon atoms of known ligands on a light ground."""

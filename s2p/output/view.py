@@ -19,7 +19,7 @@ from scipy.spatial.transform import Rotation
 from s2p.errors import DISTRIBUTION, S2PError
 from s2p.io.runtime import in_colab
 from s2p.output.files import fill, scores_order, scores_text
-from s2p.output.palette import CARTOON, LIGAND, PROBABILITY, ink, pocket_color, rgb
+from s2p.output.palette import CARTOON, ELEMENTS, LIGAND, PROBABILITY, ink, pocket_color, rgb
 from s2p.output.pictures import facing, static_png
 from s2p.output.report import embed_json, library
 from s2p.prediction import Prediction
@@ -158,11 +158,8 @@ def _legend(prediction: Prediction, style: str) -> str:
     return "".join(rows)
 
 
-_ELEMENTS = {"N": "#3050F8", "O": "#FF0D0D", "S": "#C8A800", "P": "#FF8000", "F": "#70B050", "CL": "#1FA01F", "BR": "#A62929"}
-
-
 def _sticks(radius: float, carbon: str) -> dict[str, Any]:
-    return {"stick": {"radius": radius, "colorscheme": {"prop": "elem", "map": {**_ELEMENTS, "C": carbon}}}}
+    return {"stick": {"radius": radius, "colorscheme": {"prop": "elem", "map": {**ELEMENTS, "C": carbon}}}}
 
 
 def _at(index: NDArray[np.bool_]) -> str:

@@ -2,10 +2,10 @@
 
 Every surface point says where the centroid of a ligand would be, and how likely a ligand is at all. The density of these
 votes has a peak at every site that the network can think of (Hough voting; in proteins: Ballard 1981 for the idea). Peaks are
-candidates, and so are places that likely points crowd around: points of a long site vote for several centres. Candidates of
-one site become one pocket with several ``sites``, and two logistic regressions say how likely each is right. Everything that
-a centre or a probability is made of is a sum over points that come and go little by little, so that both hardly move when a
-file is turned and rounded.
+candidates. So are places where many likely points stand close together, because points of a long site vote for several
+centres. Candidates of one site become one pocket with several ``sites``, and two logistic regressions give the chance that each
+is right. Centres and probabilities are computed from sums in which every point fades in and out smoothly, so that both hardly
+change when a file is rotated and its coordinates are rounded.
 """
 
 from __future__ import annotations
@@ -75,9 +75,9 @@ class VoteConfig(Checked):
     reach: Positive = 4.0
     """Å: a candidate is higher than every vote within this distance."""
     crowd: NonNegative = 5.0
-    """Å: radius within which points count for places that they crowd around; 0: there are candidates from votes alone."""
+    """Å: radius of the density of the points themselves, whose peaks are candidates too; 0: only peaks of the votes are."""
     apart: Positive = 1.5
-    """Å: such a place is further than this from every other candidate."""
+    """Å: a peak of the points is a candidate only if it is further than this from every peak of the votes."""
     most: Count = 40
     """Candidates of an assembly; of one with identical chains as many times this as there are copies."""
     gather: Positive = 5.0
@@ -193,7 +193,7 @@ def candidates(reading: Reading, part: Surroundings, config: VoteConfig | None =
 
 
 def _places(reading: Reading, weights: Array, config: VoteConfig) -> tuple[Array, Array]:
-    """(K, 3) peaks of the votes, and of the points themselves where those lie apart, and the (K,) densities of votes there."""
+    """(K, 3) peaks of the votes and those of the points that lie apart from them; (K,) densities of the votes there."""
     center, height = peaks(reading.centers, weights, config)
     if config.crowd and len(center):
         crowds, _ = peaks(reading.cloud.coord, weights, replace(config, radius=config.crowd))

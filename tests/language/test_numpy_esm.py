@@ -55,12 +55,12 @@ def test_every_layer_equals_the_pytorch_path_and_fair_esm(model: ResidueModel, t
         theirs = net(torch.from_numpy(tokens)[None], repr_layers=range(7))["representations"]
         x, expected = ours.embed(tokens), net.embed_tokens(torch.from_numpy(tokens))[None] * 0.88
         for k, layer in enumerate(ours.layers):
-            # Some channels reach 50, where float32 sums in another order differ by more than 1e-4 on some processors.
-            np.testing.assert_allclose(x.T, expected[0], rtol=1e-5, atol=1e-4)
-            np.testing.assert_allclose(x.T, theirs[k][0], rtol=1e-5, atol=1e-4)
+            np.testing.assert_allclose(x.T, expected[0], atol=1e-4)
+            np.testing.assert_allclose(x.T, theirs[k][0], atol=1e-4)
             x, expected = encode_layer(layer, x, 20), esm.encode_layer(net.layers[k], expected, None)
+        # Before the last norm values reach 90, and either path in float32 is up to 1e-4 off from float64 there.
         np.testing.assert_allclose(x.T, expected[0], rtol=1e-5, atol=1e-4)
-    np.testing.assert_allclose(ours.encode(tokens), theirs[6][0], rtol=1e-5, atol=1e-4)
+    np.testing.assert_allclose(ours.encode(tokens), theirs[6][0], atol=1e-4)
 
 
 def test_predictions_equal_those_of_the_pytorch_path(model: ResidueModel) -> None:
