@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import html
 from pathlib import Path
+
+from course.svg import BLUE as LIT
+from course.svg import DARK, LINE, document
 
 __all__ = ["FOLDER", "NOTEBOOKS", "pipeline_alt", "pipeline_svg"]
 
@@ -31,7 +33,6 @@ NOTEBOOKS = {stage: (stage,) for stage in sorted(STAGES) if stage} | {"quickstar
 """Notebook -> the stages that are lit in its drawing."""
 ARROWS = [f"M{x + 130} 61h5" for x in (14, 162, 310, 458, 606)] + ["M227 88v63h70", "M736 151h83v-50"]
 CAPTIONS = {(14, 22): "published method", (14, 216): "labels and measures", (392, 216): "other methods"}
-LIT, DARK, LINE = "#0072B2", "#222222", "#7A858C"
 
 
 def pipeline_alt(notebook: str) -> str:
@@ -45,13 +46,9 @@ def pipeline_alt(notebook: str) -> str:
 
 def pipeline_svg(notebook: str) -> str:
     """The drawing for a notebook (``01`` to ``13`` or ``quickstart``) as an SVG document, 900 × 296 pixels."""
-    alt = html.escape(pipeline_alt(notebook))
     parts = [
-        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 900 296" width="900" height="296" role="img" '
-        f'font-family="Helvetica, Arial, sans-serif" text-anchor="middle">\n<title>{alt}</title>',
         f'<defs><marker id="tip" markerWidth="6" markerHeight="8" refX="1" refY="4" orient="auto">'
-        f'<path d="M0 0L6 4L0 8z" fill="{DARK}"/></marker></defs>',
-        '<rect width="900" height="296" fill="#FFFFFF"/>',
+        f'<path d="M0 0L6 4L0 8z" fill="{DARK}"/></marker></defs>'
     ]
     parts += [f'<path d="{arrow}" fill="none" stroke="{DARK}" stroke-width="2" marker-end="url(#tip)"/>' for arrow in ARROWS]
     for (x, y), words in CAPTIONS.items():
@@ -66,7 +63,7 @@ def pipeline_svg(notebook: str) -> str:
             f'<text x="{middle:g}" y="{y + 23}" font-size="13.5" fill="{ink}"{bold}>{f"{number} {name}".strip()}</text>'
             f'<text x="{middle:g}" y="{y + 42}" font-size="12" fill="{ink}">{result}</text>'
         )
-    return "\n".join([*parts, "</svg>", ""])
+    return document(pipeline_alt(notebook), 900, 296, parts)
 
 
 if __name__ == "__main__":

@@ -57,7 +57,8 @@ def test_every_formula_of_the_course_is_drawn(path: Path) -> None:
     page, _ = OfflinePage().from_notebook_node(notebook)
     assert page.count("<math") == len(formulas) and "<code title" not in page
     assert "mathjax" not in page.lower()
-    assert page.count('src="data:image/svg+xml;base64,') == source.count("pipeline/") and 'src="pipeline' not in page
+    drawn = source.count("pipeline/") + source.count("(drawings/")
+    assert page.count('src="data:image/svg+xml;base64,') == drawn and 'src="pipeline' not in page and 'src="drawings' not in page
 
 
 def test_no_file_outside_the_course_is_embedded(tmp_path: Path) -> None:

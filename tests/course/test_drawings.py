@@ -1,0 +1,69 @@
+"""The drawings of ideas are those of the code, every one is shown by its notebook, and their numbers are the package's."""
+
+from __future__ import annotations
+
+import json
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.cluster import MeanShift
+
+from course.drawings import BANDWIDTH, DRAWINGS, FOLDER, WIDTH, climb, drawing_svg, fragments, surface_toy
+from s2p.pockets import pocket_fragmentation_index
+
+NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
+SVG = "{http://www.w3.org/2000/svg}"
+OKABE_ITO = {"#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442"}
+every = pytest.mark.parametrize("name", DRAWINGS)
+
+
+@every
+def test_the_committed_drawing(name: str) -> None:
+    """If it differs: ``PYTHONPATH=.:notebooks python -m course.drawings``."""
+    assert (FOLDER / f"{name}.svg").read_text(encoding="utf-8") == drawing_svg(name)
+
+
+def test_no_other_file_is_committed() -> None:
+    assert {path.name for path in FOLDER.iterdir()} == {f"{name}.svg" for name in DRAWINGS}
+
+
+@every
+def test_the_notebook_shows_it_with_alt_text(name: str) -> None:
+    (path,) = NOTEBOOKS.glob(f"{DRAWINGS[name].notebook}_*.ipynb")
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    words = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")
+    assert words.count(f"\n\n![{DRAWINGS[name].alt}](drawings/{name}.svg)\n\n*") == 1
+
+
+@every
+def test_title_size_of_letters_and_colours(name: str) -> None:
+    """Letters are at least 15 pixels high on a drawing of 720, so that they can still be read at 450; hues are Okabe & Ito's."""
+    root = ET.fromstring(drawing_svg(name))
+    assert root.findtext(f"{SVG}title") == DRAWINGS[name].alt and root.get("viewBox") == f"0 0 {WIDTH} {DRAWINGS[name].height}"
+    assert min(float(words.get("font-size", 0)) for words in root.iter(f"{SVG}text")) >= 15
+    colors = {mark.get(key, "none") for mark in root.iter() for key in ("fill", "stroke")} - {"none"}
+    hues = {c for c in colors if len({c[1:3], c[3:5], c[5:7]}) == 3 and max(_bytes(c)) - min(_bytes(c)) > 24}
+    assert hues <= OKABE_ITO
+
+
+def _bytes(color: str) -> list[int]:
+    return [int(color[k : k + 2], 16) for k in (1, 3, 5)]
+
+
+def test_paths_are_those_of_mean_shift() -> None:
+    points, starts = surface_toy()
+    ends = np.array([climb(start, points, BANDWIDTH)[-1] for start in starts])
+    assert np.linalg.norm(ends[0] - ends[1]) < 1 < BANDWIDTH < np.linalg.norm(ends[0] - ends[2])
+    peaks = MeanShift(bandwidth=BANDWIDTH, seeds=starts).fit(points).cluster_centers_
+    assert len(peaks) == 2
+    assert all(np.linalg.norm(peaks - end, axis=1).min() < 1 for end in ends)
+
+
+def test_fragments_are_counted_by_the_package() -> None:
+    _, sites, pockets = fragments()
+    touched = [sum(bool(set(site.tolist()) & set(pocket.tolist())) for pocket in pockets) for site in sites]
+    assert touched == [3, 1, 0] and len(pockets) == 5
+    assert pocket_fragmentation_index(sites, pockets) == 2
+    assert "PFI = (3 + 1) / 2 = 2" in drawing_svg("fragmentation")
