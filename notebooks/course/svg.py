@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["BLUE", "DARK", "GREEN", "LINE", "ORANGE", "RED", "arrow", "circle", "document", "line", "rect", "text"]
+__all__ = ["BLUE", "DARK", "GREEN", "LINE", "ORANGE", "RED", "Place", "arrow", "circle", "document", "line", "rect", "text"]
 
 Place = Sequence[float] | NDArray[np.float64]
 """x and y."""

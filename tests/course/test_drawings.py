@@ -10,8 +10,25 @@ import numpy as np
 import pytest
 from sklearn.cluster import MeanShift
 
-from course.drawings import BANDWIDTH, DRAWINGS, FOLDER, WIDTH, climb, drawing_svg, fragments, surface_toy
+import s2p
+from course.drawings import (
+    BANDWIDTH,
+    CAVITY,
+    DENSITY,
+    DRAWINGS,
+    FOLDER,
+    LETTERS,
+    WIDTH,
+    WINDOW,
+    climb,
+    drawing_svg,
+    fragments,
+    hidden_residues,
+    surface_toy,
+)
+from s2p.models.kalasanty.grid import covering_box
 from s2p.pockets import pocket_fragmentation_index
+from s2p.predictor import load_structure
 
 NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
 SVG = "{http://www.w3.org/2000/svg}"
@@ -67,3 +84,23 @@ def test_fragments_are_counted_by_the_package() -> None:
     assert touched == [3, 1, 0] and len(pockets) == 5
     assert pocket_fragmentation_index(sites, pockets) == 2
     assert "PFI = (3 + 1) / 2 = 2" in drawing_svg("fragmentation")
+
+
+def test_the_density_is_that_of_the_shipped_network(examples: Path) -> None:
+    kalasanty = s2p.load("kalasanty", device="cpu")
+    protein = load_structure(examples / "1ake.cif.gz", "A")
+    density, box = kalasanty.density(protein)
+    assert box == covering_box(protein.atoms.coord, 24)[0]
+    tenths = np.array([[int(digit) for digit in row] for row in DENSITY])
+    assert np.abs(density[WINDOW] - (tenths + 0.5) / 10).max() < 0.06
+    assert kalasanty.checkpoint.pockets.threshold == pytest.approx(CAVITY / 10)
+
+
+def test_hidden_residues(examples: Path) -> None:
+    """As many in both halves; single ones have both neighbours along the chain, the inner ones of the span have none."""
+    single, span = hidden_residues()
+    assert single.sum() == span.sum() == round(0.3 * len(LETTERS))
+    assert not (single[1:] & single[:-1]).any() and not single[[0, -1]].any()
+    assert np.ptp(np.flatnonzero(span)) == span.sum() - 1
+    protein = load_structure(examples / "1ake.cif.gz", "A")
+    assert "".join(protein.sequence())[: len(LETTERS)] == LETTERS
