@@ -12,11 +12,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from course.svg import BLUE, DARK, LINE, RED, Place, arrow, circle, document, line, rect, text
-from s2p.models.kalasanty.grid import covering_box, fill_box
+from course.network_drawings import fusion, low_rank, messages, spans, voxels
+from course.svg import DARK, circle, document, line, rect, text
 from s2p.output.palette import POCKETS, ink
 from s2p.pockets.hits import pocket_fragmentation_index, site_overlaps
-from s2p.predictor import load_structure
 
 __all__ = ["DRAWINGS", "FOLDER", "Drawing", "climb", "drawing_svg"]
 
@@ -148,115 +147,6 @@ def _fragmentation() -> list[str]:
     return [*parts, text(226, 254, f"PFI = ({' + '.join(counted)}) / {len(counted)} = {index:g}", 24, bold=True)]
 
 
-DENSITY = (
-    "000000000000000000 000001100000000000 000000210000000000 000000685000000000 000000899200000000 000000899512100000 "
-    "000000898100000000 000006998000000000 000049999500000000 000599999810000000 003899999700000000 003899970000000000 "
-    "000799700000000000 000488100000000000 000000000000000000 000000000000000000 000000000000000000 000000000000000000"
-).split()
-"""Tenths of the density that the shipped Kalasanty gives :data:`WINDOW` of the grid of 1AKE, chain A (rounded down)."""
-WINDOW = (slice(8, 26), slice(5, 23), 15)
-CAVITY = 7
-"""Tenths: the threshold of the shipped Kalasanty."""
-EDGE = 9.5
-"""Pixels of a voxel of 2 Å."""
-
-
-def _borders(inside: NDArray[np.bool_]) -> list[list[tuple[int, int]]]:
-    """The edges between cells that are inside and others, as pairs of corners (column, row)."""
-    padded = np.pad(inside, 1)
-    edges = [[(j, i), (j + 1, i)] for i, j in np.argwhere(padded[1:, 1:-1] != padded[:-1, 1:-1]).tolist()]
-    return edges + [[(j, i), (j, i + 1)] for i, j in np.argwhere(padded[1:-1, 1:] != padded[1:-1, :-1]).tolist()]
-
-
-def _voxels() -> list[str]:
-    atoms = load_structure(FOLDER.parents[1] / "data" / "examples" / "1ake.cif.gz", "A").atoms
-    box, _ = covering_box(atoms.coord, 24)
-    counts = fill_box(np.ones((len(atoms), 1), np.float32), atoms.coord, box)[0][WINDOW]
-    places = (atoms.coord - np.array(box.origin)) / box.step - (WINDOW[0].start, WINDOW[1].start, WINDOW[2])
-    n, top = len(counts), 42
-    shown = (np.abs(places + 0.5 - n / 2) < (n / 2, n / 2, 99)).all(axis=1) & (np.abs(places[:, 2]) < 0.5)
-    lefts = (10, 200, 539)
-    parts = []
-    for x, title, note in zip(
-        lefts, ("atoms", "voxels of 2 Å", "density"), ("a layer of 1AKE", "darker: two atoms", ""), strict=True
-    ):
-        parts += [text(x + n * EDGE / 2, 30, title, 18, bold=True), text(x + n * EDGE / 2, top + n * EDGE + 24, note)]
-    for element, (a, b, _) in zip(atoms.element[shown].tolist(), places[shown], strict=True):
-        color = {"N": BLUE, "O": RED}.get(element, LINE)
-        parts.append(circle((lefts[0] + (b + 0.5) * EDGE, top + (a + 0.5) * EDGE), 4.6, color))
-    for i, j in np.ndindex(n, n):
-        x, y, d = lefts[1] + j * EDGE, top + i * EDGE, int(DENSITY[i][j])
-        if counts[i, j]:
-            parts.append(rect(x, y, EDGE, EDGE, "#AAB3BA" if counts[i, j] == 1 else "#59636B"))
-            parts.append(rect(x + lefts[2] - lefts[1], y, EDGE, EDGE, "#E4E7EA"))
-        if d:
-            parts.append(
-                rect(x + lefts[2] - lefts[1], y, EDGE, EDGE, BLUE).replace("/>", f' fill-opacity="{d / 10 + 0.05:.2f}"/>')
-            )
-    for x in lefts:
-        if x != lefts[2]:
-            grid = "".join(f"M{x} {top + k * EDGE}h{n * EDGE}M{x + k * EDGE} {top}v{n * EDGE}" for k in range(n + 1))
-            parts.append(f'<path d="{grid}" stroke="#D5DADE" stroke-width="0.7"/>')
-        parts.append(rect(x - 4, top - 4, n * EDGE + 8, n * EDGE + 8, color="#FFFFFF", stroke=8))  # atoms end at the frame
-        parts.append(rect(x, top, n * EDGE, n * EDGE, color=LINE, stroke=1.5))
-    high = np.array([[int(d) >= CAVITY for d in row] for row in DENSITY])
-    edges = [[(lefts[2] + j * EDGE, top + i * EDGE) for j, i in edge] for edge in _borders(high)]
-    parts += [line(edge, RED, 3) for edge in edges]
-    parts.append(line([(548, 232), (562, 232)], RED, 3) + text(568, 237, "pocket: 0.7 or more", 16, anchor="start"))
-    for k, height in enumerate((120, 74, 36, 74, 120)):
-        parts.append(rect(396 + 23 * k, 127 - height / 2 + 10, 15, height, "#56B4E9", DARK, 1.5, 2))
-    parts += [arrow((411, 84), (488, 84), DARK, 1.5), arrow((434, 107), (465, 107), DARK, 1.5)]
-    parts += [text(450, 30, "U-Net", 18, bold=True), text(450, 237, "down and up")]
-    return [*parts, arrow((373, 137), (393, 137)), arrow((507, 137), (535, 137))]
-
-
-LETTERS = "MRIILLGAPGAGKGTQA"
-"""The first residues of 1AKE."""
-
-
-def hidden_residues() -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """(17,) residues hidden one by one, and in a span drawn as in pre-training; 30 % of them each."""
-    from course.span_masking import draw_spans  # needs PyTorch
-
-    rng = np.random.default_rng(598)  # single ones that are no neighbours of each other, and one span
-    single = np.isin(np.arange(len(LETTERS)), rng.choice(len(LETTERS), 5, replace=False))
-    return single, draw_spans(len(LETTERS), 0.3, 6.0, rng)[0]
-
-
-def _residue(place: Place, letter: str) -> str:
-    """A residue's type and side chain; hidden without a letter."""
-    disc = circle(place, 13, "#56B4E9", DARK) if letter else circle(place, 13, "#FFFFFF", RED, 2, "4 3")
-    return disc + text(place[0], place[1] + 6, letter or "?", 16, DARK if letter else RED, bold=True)
-
-
-def _spans() -> list[str]:
-    trace = [(24 + 36 * k, 96) for k in range(8)] + [(312, 168)] + [(24 + 36 * k, 240) for k in range(7, -1, -1)]
-    sides = [(x, 134) for x, _ in trace[:8]] + [(338, 168)] + [(x, 202) for x, _ in trace[9:]]
-    titles = ("Single residues are hidden", "A span is hidden")
-    notes = ("Chain neighbours give them away", "Inside it, only space can help")
-    parts = []
-    for panel, hidden in enumerate(hidden_residues()):
-        left = 362 * panel
-        ca, side = (np.array(places, float) + np.array([left, 0]) for places in (trace, sides))
-        parts += [
-            text(left + 10, 26, titles[panel], 18, anchor="start", bold=True),
-            text(left + 10, 50, notes[panel], anchor="start"),
-        ]
-        parts.append(line(ca, LINE, 4))
-        for k, letter in enumerate(LETTERS):
-            parts += [] if hidden[k] else [line([ca[k], side[k]], LINE, 3)]
-            parts += [circle(ca[k], 5.5, DARK), _residue(side[k], "" if hidden[k] else letter)]
-        for k in np.flatnonzero(hidden).tolist():
-            out = np.array([0, np.sign(ca[k, 1] - 168) * 13])
-            parts += [arrow(ca[j] + out, ca[k] + out, RED, 2.5, 5) for j in (k - 1, k + 1) if not hidden[j]]
-            across = len(LETTERS) - 1 - k
-            if panel and not hidden[across]:
-                parts.append(arrow(side[across], side[k], BLUE, 2.5, 16))
-    parts += [circle((30, 290), 5.5, DARK), text(44, 296, "Cα, always kept", anchor="start")]
-    parts += [_residue((196, 290), "L"), text(218, 296, "type and other atoms", anchor="start")]
-    return [*parts, _residue((412, 290), ""), text(434, 296, "hidden: to be predicted", anchor="start")]
-
-
 DRAWINGS = {
     "mean_shift": Drawing(
         "05",
@@ -277,14 +167,35 @@ DRAWINGS = {
         254,
         "Kalasanty in a layer of adenylate kinase: atoms are put on a grid of voxels of 2 Å, a U-Net reads it, and gives "
         "each voxel a density between 0 and 1. Voxels of 0.7 or more, outlined, are a pocket; it lies between the atoms.",
-        _voxels,
+        voxels,
     ),
     "spans": Drawing(
         "12",
         314,
         "A chain folded into two strands. Left: single residues are hidden, and the neighbours along the chain give them away. "
         "Right: a span of five is hidden; its inner residues have no visible chain neighbour, only the strand opposite.",
-        _spans,
+        spans,
+    ),
+    "messages": Drawing(
+        "09",
+        306,
+        "Three steps at a cleft. 1: an atom receives messages from the atoms within 6 Å, kept apart by distance. 2: a surface "
+        "point reads the atoms within 8 Å in the same way. 3: every point votes for a centre, and the votes crowd in the cleft.",
+        messages,
+    ),
+    "low_rank": Drawing(
+        "03",
+        300,
+        "LoRA: x passes the frozen matrix W of 320 × 320 numbers and, beside it, two thin matrices: A makes 8 numbers of 320, "
+        "B makes 320 of 8. Their result is scaled by α / r and added. Only A and B are trained, 5 % as many numbers.",
+        low_rank,
+    ),
+    "fusion": Drawing(
+        "11",
+        240,
+        "CrossBind: a sparse U-Net and attention on atoms turn the atoms of a residue into a vector, a language model turns the "
+        "sequence into one of the same length. They are added with weights λ and 1 − λ; a head says whether the residue binds.",
+        fusion,
     ),
 }
 """File name without ``.svg`` -> drawing."""

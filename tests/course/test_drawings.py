@@ -8,27 +8,29 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.spatial.distance import cdist
 from sklearn.cluster import MeanShift
 
 import s2p
-from course.drawings import (
-    BANDWIDTH,
+from course.drawings import BANDWIDTH, DRAWINGS, FOLDER, WIDTH, climb, drawing_svg, fragments, surface_toy
+from course.network_drawings import (
+    ANGSTROM,
     CAVITY,
     DENSITY,
-    DRAWINGS,
-    FOLDER,
     LETTERS,
-    WIDTH,
+    RANK,
+    REACH,
+    READING,
+    WIDTH_8M,
     WINDOW,
-    climb,
-    drawing_svg,
-    fragments,
+    cleft,
     hidden_residues,
-    surface_toy,
 )
-from s2p.models.kalasanty.grid import covering_box
+from s2p.language.sequences import BACKBONES
+from s2p.models.kalasanty.grid import covering_box, fill_box
 from s2p.pockets import pocket_fragmentation_index
 from s2p.predictor import load_structure
+from s2p.surface.network import NetworkConfig
 
 NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
 SVG = "{http://www.w3.org/2000/svg}"
@@ -93,6 +95,8 @@ def test_the_density_is_that_of_the_shipped_network(examples: Path) -> None:
     assert box == covering_box(protein.atoms.coord, 24)[0]
     tenths = np.array([[int(digit) for digit in row] for row in DENSITY])
     assert np.abs(density[WINDOW] - (tenths + 0.5) / 10).max() < 0.06
+    in_pocket = fill_box(np.ones((len(protein.atoms), 1), np.float32), protein.atoms.coord, box)[0][WINDOW][tenths >= CAVITY]
+    assert len(in_pocket) and not in_pocket.any(), "the notebook says that there are no atoms in the pocket"
     assert kalasanty.checkpoint.pockets.threshold == pytest.approx(CAVITY / 10)
 
 
@@ -104,3 +108,21 @@ def test_hidden_residues(examples: Path) -> None:
     assert np.ptp(np.flatnonzero(span)) == span.sum() - 1
     protein = load_structure(examples / "1ake.cif.gz", "A")
     assert "".join(protein.sequence())[: len(LETTERS)] == LETTERS
+
+
+def test_sketch_of_messages_has_the_reaches_of_the_network() -> None:
+    config = NetworkConfig()
+    assert (config.atom_reach, config.reading_reach, config.shells) == (REACH, READING, 8)
+    atoms, points, votes = cleft()
+    gaps = cdist(np.concatenate([points, atoms]), atoms) / ANGSTROM
+    assert gaps[gaps > 0].min() > 1.4, "an atom or a point inside an atom"
+    assert np.linalg.norm(votes - votes.mean(axis=0), axis=1).max() < np.linalg.norm(points, axis=1).min()
+
+
+def test_numbers_of_low_rank() -> None:
+    """Those of the model and of the rank in notebook 03."""
+    (path,) = NOTEBOOKS.glob("03_*.ipynb")
+    assert f"lora_rank = {RANK} " in "".join(line for c in json.loads(path.read_text())["cells"] for line in c["source"])
+    assert BACKBONES["esm2_t6_8M_UR50D"][1] == WIDTH_8M
+    drawn = drawing_svg("low_rank")
+    assert "102,400 numbers" in drawn and "5,120 numbers" in drawn and "5 % of those" in drawn and 5120 == 0.05 * 320**2
