@@ -202,7 +202,7 @@ def test_set_up_stops_with_a_sentence(machine: Machine, action: str) -> None:
     machine.git(f"echo no such tag >&2; {action}")
     done = machine.ask(set_up())
     last = done.stderr.strip().splitlines()[-1]
-    assert last == "RuntimeError: s2p could not be installed: see above, then run this cell again"
+    assert last == "RuntimeError: s2p was not installed: see above, and run this again"
     assert ("no such tag" if action == "exit 128" else "pyproject.toml") in done.stdout
 
 

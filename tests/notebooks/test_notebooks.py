@@ -15,6 +15,7 @@ import shutil
 import tomllib
 from dataclasses import dataclass
 from importlib import import_module
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,9 @@ KEPT = Path(os.environ.get("S2P_FAILED_NOTEBOOKS", ROOT / "runs" / "notebooks" /
 NOTEBOOKS = sorted([*(ROOT / "notebooks").glob("*.ipynb"), *(ROOT / "tutorial").glob("*.ipynb")])
 COURSE = [path for path in NOTEBOOKS if path.parent.name == "notebooks"]
 SOLUTIONS = sorted((ROOT / "tutorial" / "solutions").glob("*.ipynb"))
-MAX_LINES = 22
+MAX_LINES = 28
+NAMES = 3
+"""That a notebook may import from `s2p`, `course` and `benchmarks` by name; the rest is written `s2p.pockets.dcc`."""
 MOST_SECONDS = 180
 """Processor time of a notebook in fast mode on one core; the limit on a wall clock is three minutes on two."""
 FIGURES, EXERCISES, QUESTIONS, REFERENCES = 3, 3, 3, 3
@@ -466,6 +469,24 @@ def test_cells_are_short(path: Path) -> None:
         cell.id: n for cell in read(path).cells if cell.cell_type == "code" and (n := len(cell.source.splitlines())) > MAX_LINES
     }
     assert long == {}
+
+
+@pytest.mark.parametrize("path", [*NOTEBOOKS, *SOLUTIONS], ids=lambda path: path.stem)
+def test_names_say_where_they_come_from(path: Path) -> None:
+    """Few names are imported from our own code, and every import cell has a sentence before it."""
+    cells = read(path).cells
+    names = set()
+    for before, cell in pairwise(cells):
+        if cell.cell_type != "code" or cell.id == "setup":
+            continue
+        lines = ["#" if line.startswith(("%", "!")) else line for line in cell.source.splitlines()]
+        statements = ast.parse("\n".join(lines)).body
+        for node in statements:
+            if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in {"s2p", "course", "benchmarks"}:
+                names |= {alias.name for alias in node.names}
+        if all(isinstance(node, ast.Import | ast.ImportFrom) for node in statements):
+            assert before.cell_type == "markdown", cell.id
+    assert len(names) <= NAMES, names
 
 
 def test_differences() -> None:
