@@ -1,11 +1,13 @@
-"""Google Colab and its GPUs: the GPU in words, model sizes that fit it, the memory each takes, results on Drive."""
+"""Google Colab and its GPUs: the GPU in words, model sizes that fit it, the memory each takes, results on Drive, drawings."""
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from s2p.checkpoint import FORMAT
 from s2p.config import DEFAULT_MODEL
@@ -19,11 +21,13 @@ __all__ = [
     "choose_backbone",
     "choose_model",
     "download",
+    "drawings_after",
     "gpu_memory",
     "gpu_sentence",
     "memory_sentence",
     "memory_table",
     "output_folder",
+    "show_drawings",
 ]
 
 DRIVE = Path("/content/drive")
@@ -128,3 +132,39 @@ def output_folder(name: str, use_drive: bool) -> Path:
         folder = DRIVE / "MyDrive" / "s2p" / folder.name
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+def drawings_after() -> dict[str, list[Path]]:
+    """Source of a code cell -> the drawings in the text between it and the next one, for all notebooks of this checkout.
+
+    Drawings further up than the imports, which are the second code cell, belong to the imports: the first, the set-up, is the
+    same in all notebooks and comes before any code of ours.
+    """
+    notebooks, found = Path(__file__).resolve().parents[1], dict[str, list[Path]]()
+    for path in [*notebooks.glob("*.ipynb"), *(notebooks.parent / "tutorial").glob("*.ipynb")]:
+        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        code, n = ["".join(cell["source"]).strip() for cell in cells if cell["cell_type"] == "code"], 0
+        for cell in cells:
+            n += cell["cell_type"] == "code"
+            if cell["cell_type"] == "markdown":
+                for name in re.findall(r"!\[[^]]*\]\(([\w./]+\.svg)\)", "".join(cell["source"])):
+                    found.setdefault(code[max(n, 2) - 1], []).append((path.parent / name).resolve())
+    return found
+
+
+def show_drawings() -> None:
+    """From now on, show the drawings of the text below the code cell before them.
+
+    Colab opens a notebook without the files beside it, and text cells cannot show the clone's. ``course`` calls this there.
+    """
+    from IPython.core.getipython import get_ipython
+    from IPython.display import SVG, display
+
+    drawings = drawings_after()
+
+    def show(result: Any) -> None:
+        for path in drawings.get((result.info.raw_cell or "").strip(), []):
+            display(SVG(filename=str(path)))
+
+    if shell := get_ipython():
+        shell.events.register("post_run_cell", show)

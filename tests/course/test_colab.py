@@ -153,6 +153,12 @@ def printed(notebook: Any) -> str:
     return "".join("".join(o.get("text", "")) for c in notebook["cells"] for o in c.get("outputs", []))
 
 
+def drawn(notebook: Any) -> list[str]:
+    """SVG drawings among the outputs."""
+    data = [output.get("data", {}) for cell in notebook["cells"] for output in cell.get("outputs", [])]
+    return ["".join(kinds["image/svg+xml"]) for kinds in data if "image/svg+xml" in kinds]
+
+
 @pytest.mark.slow
 def test_quickstart(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.copy(ROOT / "data" / "examples" / "6WQA.cif", machine.content / "to_upload.cif")
@@ -161,6 +167,7 @@ def test_quickstart(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     text = printed(notebook)
     assert "no GPU" in text and "Runtime > Change runtime type" in text and "ZMA A:1202: found by pocket 1" in text
     cells = {c["id"]: c for c in notebook["cells"]}
+    assert ["The course as a pipeline" in drawing for drawing in drawn(notebook)] == [True]
     kinds = {key for output in cells["explorer"]["outputs"] for key in output.get("data", {})}
     assert {"application/vnd.jupyter.widget-view+json", "image/png", "text/html"} <= kinds
     assert "plotly" in "".join(cells["probability"]["outputs"][-1]["data"]["text/html"])
@@ -180,6 +187,8 @@ def test_finetune(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("path", EVERY, ids=lambda path: path.stem)
 def test_course(machine: Machine, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     notebook, _ = machine.run(path, monkeypatch)
+    text = "".join("".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "markdown")
+    assert len(drawn(notebook)) == text.count("(pipeline/") + text.count("(drawings/") >= 1
     assert any("image/png" in output.get("data", {}) for cell in notebook["cells"] for output in cell.get("outputs", []))
 
 
@@ -218,6 +227,41 @@ def test_set_up_elsewhere_installs_nothing(tmp_path: Path) -> None:
             check=True,
         )
         assert done.stdout.split() == [str(folder), str(ROOT / "notebooks" / "course" / "__init__.py")]
+
+
+COURSE = [*(ROOT / "notebooks").glob("*.ipynb"), *(ROOT / "tutorial").glob("*.ipynb")]
+
+
+@pytest.mark.parametrize("path", COURSE, ids=lambda path: path.stem)
+def test_every_drawing_of_the_text_follows_a_cell_of_its_own(path: Path) -> None:
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    text = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")
+    wanted = [(path.parent / name).resolve() for name in re.findall(r"\]\(([^)]*\.svg)\)", text) if "://" not in name]
+    assert len(wanted) == text.count("pipeline/") + text.count("drawings/")
+    found, code = colab.drawings_after(), ["".join(cell["source"]).strip() for cell in cells if cell["cell_type"] == "code"]
+    assert [drawing for source in code for drawing in found.get(source, [])] == wanted and all(x.is_file() for x in wanted)
+    assert code[0] not in found and (not wanted or len(found[code[1]]) == 1)
+
+
+SHELL = """
+import sys
+sys.modules["google.colab"] = __import__("types").ModuleType("google.colab")
+from IPython.core.interactiveshell import InteractiveShell
+shell = InteractiveShell.instance()
+shell.display_pub.publish = lambda data, *_, **__: print(sorted(data), data["image/svg+xml"].count("<title>"))
+for source in SOURCES:
+    print("cell")
+    assert shell.run_cell(source).success
+"""
+
+
+def test_drawings_are_shown_below_the_cell_before_them() -> None:
+    cells = json.loads((ROOT / "notebooks" / "06_pocket_fragmentation_index.ipynb").read_text(encoding="utf-8"))["cells"]
+    imports = next("".join(c["source"]) for c in cells if c["cell_type"] == "code" and "import s2p" in "".join(c["source"]))
+    code = SHELL.replace("SOURCES", repr(["import json", imports, "json", "None"]))
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT / "notebooks"), str(ROOT)]), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[:4] == ["cell", "cell", "['image/svg+xml', 'text/plain'] 1", "cell"]
 
 
 def test_gpu_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
