@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from course.network_drawings import fusion, low_rank, messages, spans, voxels
+from course.network_drawings import contrast, fusion, low_rank, messages, spans, tracks, voxels
 from course.svg import DARK, circle, document, line, rect, text
 from s2p.output.palette import POCKETS, ink
 from s2p.pockets.hits import pocket_fragmentation_index, site_overlaps
@@ -196,6 +196,20 @@ DRAWINGS = {
         "CrossBind: a sparse U-Net and attention on atoms turn the atoms of a residue into a vector, a language model turns the "
         "sequence into one of the same length. They are added with weights λ and 1 − λ; a head says whether the residue binds.",
         fusion,
+    ),
+    "tracks": Drawing(
+        "12",
+        290,
+        "A chain folded into four strands, and the residues that a message from one of them reaches in one and two layers of "
+        "Vabs-Net: only close ones with the atom track alone, most of the chain with the residue track as well.",
+        tracks,
+    ),
+    "contrast": Drawing(
+        "11",
+        300,
+        "A chain of five residues in two views, the second turned and bent, goes through one encoder. Of all pairs of a residue "
+        "of view 1 and one of view 2, the five of a residue with itself should be similar, all others different.",
+        contrast,
     ),
 }
 """File name without ``.svg`` -> drawing."""

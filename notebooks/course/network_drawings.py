@@ -11,7 +11,20 @@ from course.svg import BLUE, DARK, LINE, RED, Place, arrow, circle, line, rect, 
 from s2p.models.kalasanty.grid import covering_box, fill_box
 from s2p.predictor import load_structure
 
-__all__ = ["cleft", "fusion", "hidden_residues", "low_rank", "messages", "spans", "voxels"]
+__all__ = [
+    "cleft",
+    "contrast",
+    "fusion",
+    "hidden_residues",
+    "low_rank",
+    "messages",
+    "reached",
+    "spans",
+    "toy_fold",
+    "tracks",
+    "two_views",
+    "voxels",
+]
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "data" / "examples"
 Points = NDArray[np.float64]
@@ -219,3 +232,91 @@ def fusion() -> list[str]:
     parts += [circle((500, 132), 15, "#FFFFFF", DARK), text(500, 138, "+", 20), arrow((515, 132), (548, 132))]
     parts += [rect(550, 106, 62, 52, "#F3F5F6", LINE, 1.5, 7), text(581, 138, "head"), arrow((612, 132), (640, 132))]
     return [*parts, text(678, 128, "does it"), text(678, 148, "bind?")]
+
+
+def toy_fold() -> tuple[Points, NDArray[np.int64]]:
+    """(A, 2) atoms of a chain in four strands, pixels, and the (L,) indices of its Cα atoms; four more atoms a residue."""
+    rng = np.random.default_rng(3)
+    ca = np.array([(38 + 43 * (k if row % 2 == 0 else 6 - k), 90 + 44 * row) for row in range(4) for k in range(7)], float)
+    ca += rng.normal(0, 2.5, ca.shape)  # no two equally near
+    angle = rng.uniform(0, 2 * np.pi, (len(ca), 1)) + np.radians([0, 80, 170, 260])
+    around = ca[:, None] + 11 * np.stack([np.cos(angle), np.sin(angle)], axis=2)
+    return np.concatenate([ca, around.reshape(-1, 2)]), np.arange(len(ca))
+
+
+def reached(layers: int, residue_track: bool, source: int = 8) -> NDArray[np.bool_]:
+    """(L,) residues of :func:`toy_fold` whose Cα has heard of residue ``source`` after some layers of Vabs-Net."""
+    x, ca = toy_fold()
+    owner = np.r_[ca, np.repeat(ca, 4)]
+    atoms, residues = (np.argsort(np.linalg.norm(y[:, None] - y, axis=2), axis=1)[:, :k] for y, k in ((x, 8), (x[ca], 7)))
+    heard = owner == source
+    for _ in range(layers):
+        heard = heard[atoms].any(axis=1)
+        if residue_track:
+            heard[ca] = heard[ca][residues].any(axis=1)
+    return np.asarray(heard[ca])
+
+
+def tracks() -> list[str]:
+    """How far a message travels in two layers, along atoms alone and along residues too."""
+    x, ca = toy_fold()
+    parts = []
+    for panel, title in enumerate(("Atom track alone", "Both tracks")):
+        at = x + (np.array([370, 0]) * panel if panel else 0)
+        near, far = reached(1, bool(panel)), reached(2, bool(panel))
+        parts += [
+            text(at[ca[3], 0], 28, title, 18, bold=True),
+            text(at[ca[3], 0], 52, f"{far.sum()} of {len(ca)} residues after 2 layers"),
+        ]
+        parts.append(line(at[ca], "#CDD3D8", 4))
+        parts += [circle(place, 4, "#CDD3D8") for place in at[len(ca) :]]
+        for k in ca:
+            fill = RED if k == 8 else BLUE if near[k] else "#56B4E9" if far[k] else "#FFFFFF"
+            parts.append(circle(at[k], 9, fill, DARK, 1.5))
+    for x0, fill, words in (
+        (40, RED, "changed residue"),
+        (208, BLUE, "reached in 1 layer"),
+        (402, "#56B4E9", "in 2"),
+        (504, "#FFFFFF", "not yet"),
+    ):
+        parts += [circle((x0, 268), 9, fill, DARK, 1.5), text(x0 + 16, 274, words, anchor="start")]
+    return parts
+
+
+def two_views() -> tuple[Points, Points]:
+    """(5, 2) residues of a chain, and the same turned, stretched and jittered at random."""
+    rng = np.random.default_rng(2)
+    x = np.array([(-58, 18), (-30, -22), (4, 8), (30, -26), (60, 12)], float)
+    a = np.radians(125)
+    turn = np.array([[np.cos(a), -np.sin(a)], [np.sin(a), np.cos(a)]])
+    return x, 0.92 * x @ turn.T + rng.normal(0, 3, x.shape)
+
+
+def contrast() -> list[str]:
+    """Two views of a protein, and which of their residues should look alike."""
+    parts = []
+    for view, (x, middle) in enumerate(zip(two_views(), ((90, 74), (90, 208)), strict=True)):
+        place = x + np.array(middle)
+        parts.append(line(place, LINE, 4))
+        for k, (a, b) in enumerate(place):
+            parts += [circle((a, b), 13, ("#56B4E9", "#E69F00")[view], DARK), text(a, b + 6, str(k + 1), 16, bold=True)]
+        parts += [arrow((170, middle[1]), (214, (122, 160)[view]))]
+    parts += [
+        text(90, 24, "view 1", 17, bold=True),
+        text(40, 160, "view 2", 17, bold=True),
+        text(90, 288, "turned, bent, jittered"),
+    ]
+    parts += [rect(218, 110, 104, 62, "#F3F5F6", LINE, 1.5, 7), text(270, 136, "the same"), text(270, 156, "encoder")]
+    parts += [arrow((322, 141), (362, 141))]
+    for i, j in np.ndindex(5, 5):
+        same = i == j
+        parts.append(rect(392 + 34 * j, 62 + 34 * i, 32, 32, BLUE if same else "#EDEFF1"))
+        parts.append(text(408 + 34 * j, 84 + 34 * i, "+" if same else "−", 18, "#FFFFFF" if same else DARK, bold=same))
+    for k in range(5):
+        parts += [circle((376, 78 + 34 * k), 12, "#56B4E9", DARK), text(376, 84 + 34 * k, str(k + 1), 16, bold=True)]
+        parts += [circle((408 + 34 * k, 46), 12, "#E69F00", DARK), text(408 + 34 * k, 52, str(k + 1), 16, bold=True)]
+    parts += [text(476, 262, "similarity of each pair")]
+    parts += [rect(580, 92, 24, 24, BLUE), text(592, 110, "+", 18, "#FFFFFF", bold=True)]
+    parts += [text(612, 102, "same residue:", anchor="start"), text(612, 122, "make similar", anchor="start")]
+    parts += [rect(580, 162, 24, 24, "#EDEFF1"), text(592, 180, "−", 18)]
+    return [*parts, text(612, 172, "any other:", anchor="start"), text(612, 192, "keep apart", anchor="start")]

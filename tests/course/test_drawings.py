@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.spatial import cKDTree, procrustes
 from scipy.spatial.distance import cdist
 from sklearn.cluster import MeanShift
 
@@ -25,6 +26,9 @@ from course.network_drawings import (
     WINDOW,
     cleft,
     hidden_residues,
+    reached,
+    toy_fold,
+    two_views,
 )
 from s2p.language.sequences import BACKBONES
 from s2p.models.kalasanty.grid import covering_box, fill_box
@@ -126,3 +130,20 @@ def test_numbers_of_low_rank() -> None:
     assert BACKBONES["esm2_t6_8M_UR50D"][1] == WIDTH_8M
     drawn = drawing_svg("low_rank")
     assert "102,400 numbers" in drawn and "5,120 numbers" in drawn and "5 % of those" in drawn and 5120 == 0.05 * 320**2
+
+
+def test_a_message_goes_farther_along_both_tracks() -> None:
+    """One layer of the atom track reaches what has the residue's atoms among its nearest eight."""
+    x, ca = toy_fold()
+    source, owner = 8, np.r_[ca, np.repeat(ca, 4)]
+    near = cKDTree(x).query(x[ca], 8)[1]
+    assert (reached(1, False) == (owner[near] == source).any(axis=1)).all() and not reached(0, True)[ca != source].any()
+    assert reached(1, False).sum() < reached(2, False).sum() < reached(1, True).sum() < reached(2, True).sum() < len(ca)
+    counts = [f"{reached(2, both).sum()} of {len(ca)} residues" for both in (False, True)]
+    assert all(words in drawing_svg("tracks") for words in counts)
+
+
+def test_the_second_view_is_the_first_turned_and_jittered() -> None:
+    first, second = two_views()
+    _, _, disparity = procrustes(first, second)
+    assert 0 < disparity < 0.05
