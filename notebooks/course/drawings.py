@@ -82,9 +82,9 @@ def _mean_shift() -> list[str]:
     for (x, y), k in zip(points, nearest, strict=True):
         parts.append(circle((x, y), 3.6, POCKETS[k]) if k == 0 else rect(x - 3.2, y - 3.2, 6.4, 6.4, POCKETS[k]))
     for path in paths:
-        parts.append(line(path, "#FFFFFF", 6))
         parts.append(line(path, DARK, 2.2))
-        parts += [circle((x, y), 4.5, DARK, "#FFFFFF", 1) for x, y in path[1:-1]]
+        long = np.linalg.norm(np.diff(path, axis=0), axis=1)[1:] > 4  # the last steps are too short to be drawn
+        parts += [circle(place, 4.5, DARK, "#FFFFFF", 1) for place in path[1:-1][long]]
         parts.append(circle(path[0], 7, "#FFFFFF", DARK, 2.5))
     for k, (x, y) in enumerate(peaks):
         parts.append(circle((x, y), 7, DARK, "#FFFFFF", 2))
