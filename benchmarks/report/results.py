@@ -2,8 +2,8 @@
 
 ``python -m benchmarks.report.results RUN... -o benchmarks/RESULTS.md``
 
-RUN is a folder of ``s2p evaluate``, of a command in ``benchmarks/studies`` or of ``benchmarks/frame.py``. Nothing on
-the page is typed by hand.
+RUN is a folder of ``s2p evaluate``, of a command in ``benchmarks/studies`` or of ``benchmarks/frame.py``. The values on
+the page are not typed by hand.
 """
 
 from __future__ import annotations
@@ -45,18 +45,18 @@ TRAINED = {
     "fpocket": "not trained; parameters and score fitted to public complexes, possibly some of these",
     "pykvfinder": "no: geometry",
     "pocketeer": "no: geometry",
-    "random-patch": "no: no knowledge",
+    "random-patch": "no: random",
     "largest-cavity": "no: geometry",
 }
 
 
 def pocket_columns(config: BenchmarkConfig) -> dict[str, str]:
-    """Heads of the table of pockets -> figures of a run with this configuration."""
+    """Headings of the table of pockets -> names of the metrics of a run with this configuration."""
     strict, loose, (n, plus, _) = config.strict_hit, config.loose_hit, config.ranks
     shown = (("dca", strict, n), ("dca", strict, plus), ("dcc", strict, n), ("dcc", strict, plus), ("dcc", loose, plus))
     columns = {f"{m.upper()} < {cutoff:g} Å, {rank}": recall_name(m, cutoff, rank) for m, cutoff, rank in shown}
     return columns | {
-        "the same, CA centre": recall_name("dcc CA", loose, plus),
+        f"DCC < {loose:g} Å, {plus}, CA centre": recall_name("dcc CA", loose, plus),
         "PFI": "PFI",
         "merging": "merging",
         "sites missed": "sites missed",
@@ -69,10 +69,10 @@ def pocket_columns(config: BenchmarkConfig) -> dict[str, str]:
 
 
 def possibly_trained(name: str, facts: dict[str, Any]) -> str:
-    """Whether a predictor may have been trained on what a run tested it on, in a few words.
+    """Whether a predictor may have been trained on the proteins of a run, in a few words.
 
-    By the guard against homologues and, for the shipped models, the split of the run. A predictor whose training is not known
-    gets "unknown" and why, never "no".
+    The answer comes from the guard against homologues and, for the shipped models, from the split of the run. A predictor whose
+    training is not known gets "unknown" with the reason, never "no".
     """
     short = {place: label for label, place in PREDICTORS.items()}.get(name, name)
     for known in (short, short.partition("-")[0]):  # fpocket-rs is fpocket
@@ -90,7 +90,7 @@ def possibly_trained(name: str, facts: dict[str, Any]) -> str:
             return "not trained, but thresholds were chosen on these"
         if facts["split"] in ("train", "unused"):
             return "yes: training clusters"
-    return "none found: no relative among its training chains"
+    return "no relative found among its training chains"
 
 
 def read_run(folder: str | Path) -> Run:
@@ -111,12 +111,12 @@ def read_run(folder: str | Path) -> Run:
 
 
 def results_page(folders: Sequence[str | Path], out: str | Path) -> Path:
-    """Write the page and, beside it, a figure for each run and sweep.
+    """Write the page and, in the same folder, a figure for each run and sweep.
 
     Raises
     ------
     S2PError
-        If a folder holds neither a run, a sweep nor a study.
+        If a folder contains neither a run, a sweep nor a study.
     """
     out = Path(out)
     make_folder(out.parent)
@@ -139,14 +139,15 @@ def results_page(folders: Sequence[str | Path], out: str | Path) -> Path:
 
 _HEAD = """# Results
 
-Written by `python -m benchmarks.report.results` from the tables of `s2p evaluate` and of sweeps and studies; do not edit by hand.
-Figures have 95 % intervals by bootstrap over clusters of homologous proteins. Distances are from a pocket's centre: **DCC**
-to the ligand's centroid ("CA centre": to the mean CA of the site's residues, as the paper does), **DCA** to its closest heavy
-atom; N is the number of true sites of a protein. **PFI** is pockets per true site that any touches, **merging** true sites
-per pocket that touches any; neither means anything without recall. **DVO** compares volumes on a 2 Å grid, **IoU** residues
-of all sites and all pockets, **AP** ranked pockets at residue IoU 0.5. A failed prediction misses all sites of its protein.
-Seconds are the median of one prediction on one core, loading apart; memory is the peak of the predictor's process with its
-libraries.
+The tables are written by `python -m benchmarks.report.results` from those of `s2p evaluate`, sweeps and studies; do not edit
+them by hand. Brackets contain 95 % intervals by bootstrap over clusters of homologous proteins. **DCC** is the distance from
+a pocket's centre to the ligand's centroid ("CA centre": to the mean CA position of the site's residues, as in the paper),
+**DCA** the distance to its closest heavy atom; N is the number of true sites of a protein. **PFI** is the number of pockets
+per true site that is touched by any, **merging** the number of true sites per pocket that touches any; both are meaningful
+only together with recall. **DVO** compares volumes on a 2 Å grid, **IoU** the residues of all sites with those of all
+pockets; **AP** is the average precision of ranked pockets at a residue IoU of 0.5. If a prediction fails, all sites of its
+protein count as missed. Seconds are the median time of one prediction on one core, without loading the model; memory is the
+peak of the predictor's process with its libraries.
 """
 
 
@@ -184,8 +185,8 @@ def _run_section(run: Run, image: Path) -> str:
              f"{p.only_first} : {p.only_second}", f"{p.mcnemar_p:.3g}"]
             for p in compared
         ]  # fmt: skip
-        head = ["pair", "recall", "difference", "p, clusters", "sites only one finds", "p, McNemar"]
-        lines += ["### In pairs", "", *markdown_table(head, rows), ""]
+        head = ["pair", "recall", "difference", "p, bootstrap", "sites found by only one", "p, McNemar"]
+        lines += ["### Paired comparisons", "", *markdown_table(head, rows), ""]
     return "\n".join(lines)
 
 
@@ -221,7 +222,7 @@ def _costs(run: Run) -> list[str]:
         seconds = f"{spent.seconds:.2g} ({spent.seconds_95:.2g})"
         failed = f"{spent.n_failed} of {spent.n_proteins}"
         rows.append([f"`{name}`", version, seconds, f"{spent.peak_mb:.0f}", failed, possibly_trained(name, run.facts)])
-    head = ["predictor", "version", "s, median (95 %)", "peak MB", "failed", "possibly trained on these"]
+    head = ["predictor", "version", "s, median (95th percentile)", "peak MB", "failed", "trained on these proteins?"]
     return markdown_table(head, rows)
 
 
@@ -259,7 +260,7 @@ def _sweep_section(folder: Path, image: Path) -> str:
     title = facts["dataset"] + (f", {facts['split']}" if facts["split"] else "")
     text = (
         f"{found[0]['n_proteins']} proteins, {found[0]['n_sites']} sites, model `{facts['model']}`, published ranking. One "
-        f"parameter at a time; seconds are of the pocket stage, the language model takes another "
+        f"parameter is changed at a time. Seconds are those of the pocket stage; the language model takes another "
         f"{float(found[0]['seconds_scores']):.2f} s."
     )
     picture = f"![recall against fragmentation by setting]({image.name})"

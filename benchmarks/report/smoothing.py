@@ -25,15 +25,16 @@ PAPER = {
     ),
     "cryptic, CryptoBench": (("MCC", 0.472, 0.460), ("weighted F1", 0.939, 0.932)),
 }
-"""Figures of the paper without and with smoothing: LIGYSIS and the CryptoBench test fold, ESM-2 3B."""
+"""Values of the paper without and with smoothing: LIGYSIS and the CryptoBench test fold, ESM-2 3B."""
 VERDICT = (
-    "Smoothing helps to find binding residues: MCC and F1 rise in all three sets, at either settings, for general sites by more"
-    " than chance gives; for cryptic sites only a few structures are at hand. It does not help the pockets of these models. At"
-    " the paper's settings the added residues form clusters of their own: PFI rises, and the right pocket, still among all,"
-    " drops out of the top N+2, most of all for cryptic sites. Tuned by the MCC, smoothing costs about as much for general sites"
-    " and nothing measurable for cryptic ones, and it gains no recall in either. The paper reports a small gain in recall at"
-    " 12 Å for general sites and a small loss of MCC for cryptic ones; its language model, ESM-2 3B, finds more of a site by"
-    " itself and fewer residues elsewhere that smoothing grows from, which may be why."
+    "Smoothing helps to find binding residues: MCC and F1 increase in all three sets and with both settings. For general sites"
+    " the gain is larger than expected by chance; for cryptic sites only a few structures were available. Smoothing does not"
+    " help the pockets of these models. At the paper's settings the added residues form clusters of their own: PFI increases,"
+    " and the right pocket, although still in the list, drops out of the top N+2, most often for cryptic sites. Tuned by the"
+    " MCC, smoothing costs about as much recall for general sites and no measurable amount for cryptic ones, and it increases"
+    " recall in neither. The paper reports a small gain in recall at 12 Å for general sites and a small loss of MCC for cryptic"
+    " ones. The reason may be its language model: ESM-2 3B finds more of a site by itself, and predicts fewer residues"
+    " elsewhere to which smoothing could add others."
 )
 
 
@@ -43,27 +44,28 @@ def _delta(figure: Sequence[float]) -> str:
 
 
 def smoothing_section(facts: Mapping[str, Any]) -> str:
-    """Markdown of ``smoothing_effect.json``."""
+    """Section of the page in Markdown, from the content of ``smoothing_effect.json``."""
     lines = [
         "## Smoothing: where it helps",
         "",
         "The published method (sequence alone, no structure context) with and without smoothing, on validation clusters. Site"
-        " centres are mean CA atoms of the site's residues, as in the paper. **Δ** is with less without, over the same proteins,"
-        " with its interval over clusters. Tuned settings have the highest residue MCC on the other half of the clusters:"
-        " threshold without smoothing, and threshold, smoothing threshold and radius with it. In the AUPRC an added residue"
-        " stands at the threshold. Rows of the paper are its own figures (ESM-2 3B): LIGYSIS, and the CryptoBench test fold.",
+        " centres are mean CA atoms of the site's residues, as in the paper. **Δ** is the value with smoothing minus the value"
+        " without it, over the same proteins, with its interval over clusters. Tuned settings are those with the highest residue"
+        " MCC on the other half of the clusters: the threshold without smoothing, and threshold, smoothing threshold and radius"
+        " with it. For the AUPRC, an added residue gets the threshold as its score. Rows of the paper are its published values"
+        " (ESM-2 3B) on LIGYSIS and on the CryptoBench test fold.",
         "",
         VERDICT,
         "",
-        "![change of every figure by smoothing, with intervals](studies/smoothing_effect.png)",
+        "![change of each metric by smoothing, with intervals](studies/smoothing_effect.png)",
         "",
-        "*Change of each figure by smoothing (with less without); bars are 95 % intervals over clusters. MCC, F1, AUPRC and"
-        " recall have no unit, PFI is in pockets per site. Circles: the paper's settings; squares: tuned; diamonds: the paper's"
-        " own figures.*",
+        "*Change of each metric by smoothing (with minus without); bars are 95 % intervals over clusters. MCC, F1, AUPRC and"
+        " recall have no unit, PFI is in pockets per site. Circles: the paper's settings; squares: tuned; diamonds: values"
+        " published in the paper.*",
         "",
     ]
     for name, found in facts["sets"].items():
-        sites = f"{found['sites']} sites" if found["sites"] else "sites not told apart"
+        sites = f"{found['sites']} sites" if found["sites"] else "sites not distinguished"
         lines += [
             f"### {name[:1].upper()}{name[1:]}",
             "",
@@ -96,11 +98,11 @@ def _settings(tuned: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
         f"{smoothed['radius']:g} Å with"
         for alone, smoothed in tuned.values()
     ]
-    return f"Tuned on the halves: {'; '.join(parts)}. "
+    return f"Tuned on each half: {'; '.join(parts)}. "
 
 
 def picture(sets: Mapping[str, Mapping[str, Any]], path: Path) -> None:
-    """What smoothing changes, with 95 % intervals: a column a set, a row a figure; PFI has a scale of its own."""
+    """Draw what smoothing changes, with 95 % intervals: a column for each set, a row for each metric; PFI has its own scale."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -133,11 +135,11 @@ def picture(sets: Mapping[str, Mapping[str, Any]], path: Path) -> None:
                         labels.setdefault(f"{pair} settings", bar)
                 if np.isfinite(theirs.get(key, np.nan)):
                     (mark,) = axis.plot(theirs[key], row, "D", color="#555555", mfc="white", ms=5)
-                    labels.setdefault("the paper's own, other proteins", mark)
-        sites = f"{facts['sites']} sites" if facts["sites"] else "sites not told apart"
+                    labels.setdefault("values of the paper, other proteins", mark)
+        sites = f"{facts['sites']} sites" if facts["sites"] else "sites not distinguished"
         column[0].set_title(f"{name}\n{facts['proteins']} proteins, {sites}", fontsize=9)
         column[1].set_xlabel("pockets per site", fontsize=8)
-    figure.suptitle("change by smoothing: with less without", fontsize=9)
+    figure.suptitle("change by smoothing (with minus without)", fontsize=9)
     figure.legend(labels.values(), labels.keys(), loc="outside lower center", ncols=3, fontsize=8, frameon=False)
     figure.savefig(path, dpi=80)
     plt.close(figure)

@@ -20,7 +20,7 @@ STUDY_FILES = (
     "vabsnet.json",
     "pocketgen.json",
 )
-"""What a folder of studies holds, one or more of these."""
+"""Files in a folder of studies, one or more of them."""
 
 
 def study_sections(folder: Path) -> list[str]:
@@ -46,10 +46,11 @@ def _frame(facts: Mapping[str, Any]) -> str:
     ]
     text = (
         f"{facts['structures']} bundled structures, {facts['motions']} random rotations and translations of each, coordinates"
-        " rounded to 0.001 Å: from each of the first three centres to the nearest centre afterwards. `surface` is the surface"
-        " network, the others are the published clusters with the options of `ClusterConfig` (`raw`: as published)."
+        " rounded to 0.001 Å. The distance is from each of the first three pocket centres to the nearest centre after the motion."
+        " `surface` is the surface network; the other rows are the published clusters with the options of `ClusterConfig`"
+        " (`raw`: as published)."
     )
-    return "\n".join(["## When the structure is turned", "", text, "", *markdown_table(head, body), ""])
+    return "\n".join(["## When the structure is rotated", "", text, "", *markdown_table(head, body), ""])
 
 
 SECTIONS = {

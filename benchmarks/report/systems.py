@@ -37,15 +37,16 @@ def kalasanty_section(facts: Mapping[str, Any]) -> str:
     ]
     counts = f"{facts['n_complexes']} complexes in {facts['n_clusters']} clusters, {facts['n_sites']} sites"
     lines = [
-        f"## Kalasanty beside Seq2Pocket: complexes, {facts['split']}",
+        f"## Kalasanty compared with Seq2Pocket: complexes, {facts['split']}",
         "",
-        f"{counts}. `kalasanty, one box` drops atoms outside of a single box, as published; `center-ball` is a ball at the mean"
-        " of the atoms; `random-surface-points` are drawn evenly; `consensus` merges the pockets of `s2p` and `kalasanty` and"
-        " ranks by the mean of their probabilities.",
+        f"{counts}. `kalasanty, one box` ignores atoms outside a single box, as published; `center-ball` is a ball at the mean"
+        " position of the atoms; `random-surface-points` are drawn uniformly; `consensus` merges the pockets of `s2p` and"
+        " `kalasanty` and ranks them by the mean of their probabilities.",
         "",
         *markdown_table(["predictor", *KALASANTY_FIGURES.values()], figures),
         "",
-        "Sites that both find, one alone, or neither; **either**: share that a perfect choice between the two would find.",
+        "Number of sites that are found by both, by one only, or by neither; **either** is the share of sites that a perfect"
+        " choice between the two would find.",
         "",
         *markdown_table(["found by", "both", "only `s2p`", "only `kalasanty`", "neither", "either"], shared),
         "",
@@ -79,12 +80,13 @@ def vabsnet_section(facts: Mapping[str, Any]) -> str:
     chains = next(iter(facts["rows"].values()))["ligysis validation"]["chains"]
     head = ["network", "structures", "AUPRC, residues", "AUC", "MCC", "Δ AUPRC of a chain", "AUPRC, complexes"]
     lines = [
-        "## Vabs-Net: what its parts are worth",
+        "## Vabs-Net: contribution of its parts",
         "",
         f"Residues of {chains} LIGYSIS validation chains below 30 % identity to training, and of the validation complexes. Every"
-        f" network is trained anew for as many steps as {training['epochs']} epochs of all structures take, on windows of"
-        f" {training['max_residues']} residues: less than what is shipped, so that there was time for all. **Δ** is the mean"
-        " difference of the chains' own AUPRC to the first row, with its interval and p. The network alone, without the stack.",
+        f" network is trained separately, for as many steps as {training['epochs']} epochs of all structures have, on windows of"
+        f" {training['max_residues']} residues. This is less than for the shipped network, so that all of them could be trained"
+        " in the time available. **Δ** is the mean difference in AUPRC of a chain to the first row, with its interval and p."
+        " All values are those of the network alone, without the stack.",
         "",
         *markdown_table(head, rows),
         "",
@@ -93,8 +95,8 @@ def vabsnet_section(facts: Mapping[str, Any]) -> str:
 
 
 POCKETGEN_ROWS = {
-    "likeliest types, language model and surroundings": "recovery",
-    "likeliest types, language model alone": "recovery, language model alone",
+    "most likely types, language model and surroundings": "recovery",
+    "most likely types, language model alone": "recovery, language model alone",
     "most frequent residue": "recovery, most frequent residue",
 }
 
@@ -107,14 +109,14 @@ def pocketgen_section(facts: Mapping[str, Any]) -> str:
     table.append(["gain on the same pockets", *(f"{v:+.3f} ({low:+.3f} to {high:+.3f}), p {p:.2g}" for v, low, high, p in gains)])
     head = ["recovery", *(f"{name}: {part['pockets']} pockets, {part['clusters']} clusters" for name, part in parts.items())]
     lines = [
-        "## PocketGen: residues of native pockets named",
+        "## PocketGen: recovery of the residues of native pockets",
         "",
-        f"The clusters of all splits, and of LIGYSIS chains, are dealt into {facts['folds']} folds, {facts['proteins']} proteins"
-        " in all. The heads that name a fold's residues, and what places its CA atoms, are fitted to the other folds, without"
-        " what shares 30 % of its sequence with the fold; the structure network adds nothing here. All residues of"
-        " a pocket are masked at once. Means over"
-        " pockets, at most four of a cluster. The shipped checkpoint is fitted in the same way without validation and test"
-        " clusters; its card has its figures. Of LIGYSIS sites the ligand is not given, only which residues bind.",
+        f"The clusters of all splits, and of LIGYSIS chains, are divided into {facts['folds']} folds with {facts['proteins']}"
+        " proteins in all. The heads that predict the residue types of a fold, and the network that places its CA atoms, are"
+        " fitted to the other folds, without proteins that share 30 % of their sequence with the fold; the structure network is"
+        " not used here. All residues of a pocket are masked at once. Values are means over pockets, at most four of a cluster."
+        " The shipped checkpoint is fitted in the same way without validation and test clusters; its card has its values. For"
+        " LIGYSIS sites the ligand is not given, only which residues bind.",
         "",
         *markdown_table(head, table),
         "",

@@ -328,7 +328,7 @@ def _with_smoother(model: Seq2Pocket, examples: Sequence[Example], scores: Seque
         )
     smoother, rows = train_smoother(*sides, SmootherTrainConfig())
     best = max(row.validation_auprc for row in rows)
-    text = f"the smoother learned from {len(sides[0])} training proteins, and was stopped by {len(sides[1])} (AUPRC {best:.3f})"
+    text = f"the smoother was trained on {len(sides[0])} proteins, early stopping on {len(sides[1])} others (AUPRC {best:.3f})"
     return Seq2Pocket(replace(model.checkpoint, smoother=smoother)), text
 
 
@@ -343,7 +343,7 @@ def _cryptic(options: argparse.Namespace) -> tuple[list[Example], Seq2Pocket, st
         model, note = _with_smoother(model, training, _scored(model, training, options.work / model.name))
     labels = _labels(options.cryptic)
     examples = placed(labels, chains, _chain)
-    return examples, model, f"{len(examples)} of {len(labels)} validation chains have a structure at hand; {note}."
+    return examples, model, f"{len(examples)} of {len(labels)} validation chains have an available structure; {note}."
 
 
 @reported

@@ -66,7 +66,7 @@ def test_the_page_holds_every_predictor_with_its_figures(run: Path, tmp_path: Pa
     assert "2 proteins in 2 clusters, 2 sites." in page
     assert "`pocketnet` did not run: not installed" in page
     assert "| 1 of 2 | unknown: " in page  # the failure, and what is not known of a stranger
-    assert "no: no knowledge" in page
+    assert "no: random" in page
     assert found.facts["date"] in page and "torch" in page and found.facts["hardware"]["system"] in page
     assert "`random-patch` − `awkward:Center`" in page
     assert str(run) not in page
@@ -122,9 +122,9 @@ def test_independence_is_never_claimed_for_strangers() -> None:
     assert told("s2p-published", "test").startswith("no: test clusters")
     assert told("s2p", "train").startswith("yes")
     assert told("s2p", "test", trained_on=["a", "b"]) == "yes: on relatives of 2 of these"
-    assert told("s2p", "", "mine") == "none found: no relative among its training chains"
+    assert told("s2p", "", "mine") == "no relative found among its training chains"
     assert told("kalasanty", "test").startswith("no: test clusters")
-    assert told("s2p", "test", model="mine.safetensors").startswith("none found")
+    assert told("s2p", "test", model="mine.safetensors").startswith("no relative found")
     assert told("s2p", "test", unknown="its card is silent") == "unknown: its card is silent"
     for name in ("package:Thing", "s2p.models.mine:Thing", "s2p"):
         facts = {"dataset": "mini", "split": "", "model": DEFAULT_MODEL, "predictors": {name: {}}}
@@ -221,4 +221,4 @@ def test_recovery_of_pocketgen_is_a_table(tmp_path: Path) -> None:
     (text,) = study_sections(tmp_path)
     assert "all clusters: 7 pockets, 5 clusters" in text and "test clusters: 7 pockets, 2 clusters" in text
     assert "0.310 (0.280–0.340)" in text and "+0.070 (+0.050 to +0.090), p 0.0005" in text
-    assert "dealt into 5 folds" in text and "99 proteins" in text
+    assert "divided into 5 folds" in text and "99 proteins" in text
