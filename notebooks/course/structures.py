@@ -1,4 +1,4 @@
-"""The few real structures that the course's notebooks learn from, with the sites that their ligands show; and rigid motions."""
+"""Structures by name with the sites that their ligands show: the bundled ones, yours, and rigid motions."""
 
 from __future__ import annotations
 
@@ -10,25 +10,57 @@ import numpy as np
 from numpy.typing import NDArray
 
 from s2p.datasets.labelled import LabelledChain
+from s2p.errors import StructureError
+from s2p.io.fetch import classify
 from s2p.predictor import load_structure
-from s2p.structure.arrays import Structure, binding_residues
+from s2p.structure.arrays import Ligand, Structure, binding_residues
 from s2p.structure.files.formats import read_sdf_ligand
 from s2p.structure.ligands import ligand_sites
 from s2p.training.known_sites import KnownSites
 
-__all__ = ["binding_flags", "course_structures", "labelled_chains", "moved"]
+__all__ = ["binding_flags", "course_structures", "find", "labelled_chains", "moved"]
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "data" / "examples"
 
 
-def course_structures(names: Iterable[str], folder: str | Path) -> list[KnownSites]:
+def find(name: str, instead: str = "", what: str = "ligand") -> KnownSites:
+    """The structure that a notebook's parameter ``structure`` names.
+
+    Parameters
+    ----------
+    name
+        The name of a bundled structure (``1ake``), the path of a file, or an id to fetch: of the Protein Data Bank, of UniProt or
+        of the AlphaFold database. ``1ake:A`` takes chain A alone, ``1ake:A,B`` both. The ligand in a file beside a bundled
+        structure (``1uou_ligand.sdf``) is put into it.
+    instead
+        Taken where the structure holds no ligand and the notebook needs one; a sentence says so. Default: nothing is.
+    what
+        ``ligand``, a molecule of interest, or ``nucleic``, DNA or RNA.
+
+    Raises
+    ------
+    StructureError
+        If there is no such structure, it cannot be read, or it lacks the chain.
+    """
+    item = _known_sites(name, EXAMPLES, beside=True)
+    there = item.sites if what == "ligand" else [x for x in item.structure.ligands if x.kind == "nucleic"]
+    if there or not instead:
+        return item
+    wanted = "ligand of interest" if what == "ligand" else "DNA or RNA"
+    print(f"{name} holds no {wanted}, and what follows needs one. It is shown with {instead} instead.")
+    return find(instead)
+
+
+def course_structures(names: Iterable[str], folder: str | Path = EXAMPLES) -> list[KnownSites]:
     """Structures with the residues of each of their binding sites.
 
     Parameters
     ----------
     names
-        File names without suffix, PDB ids, or paths of files; ``7CFN:R`` takes chain R only.
+        As in :func:`find`.
     folder
-        Where the files are looked for, ``data/examples`` of the repository. What is not there is fetched by its id. A ligand
-        beside a file (``1uou_ligand.sdf`` for ``1uou``) is a site too.
+        Where they are looked for first. A ligand beside a file (``1uou_ligand.sdf`` for ``1uou``) is a site too, but no part of
+        the structure.
 
     Raises
     ------
@@ -38,15 +70,23 @@ def course_structures(names: Iterable[str], folder: str | Path) -> list[KnownSit
     return [_known_sites(name, Path(folder)) for name in names]
 
 
-def _known_sites(name: str, folder: Path) -> KnownSites:
-    stem, _, chain = name.partition(":")
+def _known_sites(name: str, folder: Path, beside: bool = False) -> KnownSites:
+    stem, chain = (name, "") if Path(name).is_file() or ":" not in name else name.rsplit(":", 1)
+    files = {path.name.split(".")[0].lower(): path for path in sorted(folder.iterdir()) if path.suffix in (".gz", ".cif", ".pdb")}
     own = Path(stem).is_file()
-    files = [] if own else [path for path in sorted(folder.glob(f"{stem}.*")) if path.suffix != ".sdf"]
-    structure = load_structure(files[0] if files else stem, chain or None)
-    stem = structure.name if own else stem
+    bundled = None if own else files.get(stem.lower())
+    if not own and bundled is None and classify(stem) is None:
+        known = ", ".join(sorted(path.name.split(".")[0] for path in files.values()))
+        raise StructureError(f"{stem}: neither a file, nor a database's id, nor a bundled structure, which are {known}")
+    structure = load_structure(bundled or stem, chain or None)
+    stem = bundled.name.split(".")[0] if bundled else structure.name
     sites = [site.residues for site in ligand_sites(structure).sites]
     if (sdf := folder / f"{stem}_ligand.sdf").is_file():
-        sites.append(binding_residues(structure, read_sdf_ligand(sdf)[0]))
+        coord, element = read_sdf_ligand(sdf)
+        sites.append(binding_residues(structure, coord))
+        if beside and len(sites[-1]):
+            ligand = Ligand("LIG", structure.chains[0], 9999, "", coord, element, element)
+            structure = replace(structure, ligands=(*structure.ligands, ligand))
     return KnownSites(stem, structure, tuple(site.astype(np.int64) for site in sites if len(site)))
 
 

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from course.structures import binding_flags, course_structures, labelled_chains
+from course.structures import binding_flags, course_structures, find, labelled_chains
 from s2p.errors import StructureError
+from s2p.structure.ligands import ligand_sites
 
 
 def test_sites_are_those_of_the_label_table(examples: Path) -> None:
@@ -54,3 +55,36 @@ def test_chains_that_bind_nothing_are_left_out(examples: Path) -> None:
 def test_a_missing_chain_is_an_error(examples: Path) -> None:
     with pytest.raises(StructureError, match="Z"):
         course_structures(["1uou:Z"], examples)
+
+
+def test_one_name_with_and_without_a_chain(examples: Path) -> None:
+    both, one = find("1AKE"), find("1ake:A")
+    assert both.key == one.key == "1ake" and both.structure.chains == ["A", "B"] and one.structure.chains == ["A"]
+    assert len(both.sites) == 2 and one.sites[0].tolist() == both.sites[0].tolist()
+    assert find(str(examples / "1ake.cif.gz")).structure.chains == ["A", "B"]
+
+
+def test_a_colon_in_a_path_is_no_chain(examples: Path, tmp_path: Path) -> None:
+    own = tmp_path / "a:b.cif"
+    own.write_bytes((examples / "4CUP.cif").read_bytes())
+    assert find(str(own)).structure.chains == find(f"{own}:A").structure.chains == ["A"]
+
+
+def test_the_ligand_beside_a_structure_is_put_into_it() -> None:
+    item = find("1uou")
+    (site,) = ligand_sites(item.structure).sites
+    assert site.residues.tolist() == item.sites[0].tolist() and site.ligand.id == "LIG A:9999"
+    assert find("1ia1:A").structure.ligands[-1].name != "LIG"  # that file's ligand belongs to chain B
+
+
+def test_without_a_ligand_another_is_shown_with_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    assert find("3enl").key == "3enl" and capsys.readouterr().out == ""
+    assert find("3enl", instead="1ake:A").key == "1ake"
+    assert capsys.readouterr().out.startswith("3enl holds no ligand of interest, and what follows needs one.")
+    assert find("1ake", instead="3mht", what="nucleic").key == "3mht"
+    assert "1ake holds no DNA or RNA" in capsys.readouterr().out
+
+
+def test_what_is_no_structure_is_an_error() -> None:
+    with pytest.raises(StructureError, match="nor a bundled structure, which are 1GBT, 1a28"):
+        find("adenylate kinase")
