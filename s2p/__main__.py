@@ -1,4 +1,4 @@
-"""The program: what ``python -m s2p`` and the command ``s2p`` run. Ctrl-C ends it with one sentence, whatever it is doing."""
+"""Entry point of ``python -m s2p`` and of the command ``s2p``. Ctrl-C ends the program with one sentence at any time."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ SENTENCE = "s2p: error: interrupted\n"
 
 
 def run() -> int:
-    """The command line, and its exit status; interrupts are taken care of before anything else is imported."""
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # a shell may have had them ignored
+    """Run the command line and return its exit status; interrupts are handled before anything else is imported."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not so if the shell ignores interrupts
         signal.signal(signal.SIGINT, _interrupt)
         sys.unraisablehook = _again
     try:
         from s2p.commands import main
 
         return main()
-    except KeyboardInterrupt:  # a second one, while the first was answered
+    except KeyboardInterrupt:  # a second one, while the first was being handled
         sys.stderr.write(SENTENCE)
         return 130
     finally:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # what is left to do is the interpreter's
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # only the interpreter's shutdown is left
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
-    """Raise ``KeyboardInterrupt`` but end at once while something is imported: it would abort compiled modules that start."""
+    """Raise ``KeyboardInterrupt``, but exit at once during an import, where it would abort the start of a compiled module."""
     above = frame
     while above is not None:
         if above.f_code.co_filename.startswith("<frozen importlib"):
@@ -43,7 +43,7 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 
 def _again(raised: sys.UnraisableHookArgs) -> None:
-    """An interrupt that met a destructor, where Python can only report and forget it, comes once more, a moment later."""
+    """Send an interrupt again a moment later if it arrived in a destructor, where Python only reports exceptions."""
     if issubclass(raised.exc_type, KeyboardInterrupt):
         import threading
 

@@ -205,7 +205,7 @@ def load_checkpoint(
     others = {name: head_of(of_others[name], f"smoother_{name}") for name in residue.heads[1:]}
     own = head_of(header, "smoother")
     if header.get("context_sizes"):
-        # Tuned for a head between language model and pockets that is gone; these are the paper's, of the sequence alone.
+        # They were tuned for a removed head between language model and pockets; these are the paper's, for the sequence alone.
         own = replace(own, threshold=0.7, smoothing_threshold=0.4, pocket_model=None)
     surface = load_surface(residue) if residue.heads[0] == DEFAULT_HEADS[0] else None
     return Checkpoint(
@@ -223,7 +223,7 @@ def load_checkpoint(
 
 
 def language_hash(model: ResidueModel | NumpyESM) -> str:
-    """Hash of the first numbers of every array of the language model without its heads; readers of its embeddings store it."""
+    """Hash of the first numbers of every array of the language model without heads; models that read its embeddings store it."""
     return digest(value for key, value in model.state_dict().items() if key.startswith("backbone."))
 
 
@@ -292,7 +292,7 @@ def _in_pytorch(
     from s2p.language.esm import ResidueModel
     from s2p.language.lora import lora_updates
 
-    # Checkpoints from before there were several heads do not say.
+    # Checkpoints that are older than several heads do not name them.
     residue = ResidueModel(header["backbone"], heads=header.get("heads", DEFAULT_HEADS))
     state, adapter = _part(arrays, "residue"), header.get("adapter")
     if adapter:
@@ -339,8 +339,8 @@ def _check_base(adapter: dict[str, Any], found: str, path: Path, base: Path | No
 def checkpoint_format(model: str | Path, others: Sequence[str] = ()) -> str:
     """The format, a key of :data:`METHODS`, that the header of a checkpoint names.
 
-    ``others``: names that the caller knows besides, to be offered with those of the models. :class:`WeightsError` if there is no
-    such checkpoint, or none that finds pockets; what is offered instead is in the sentence.
+    ``others``: further names that the caller accepts, to be listed with those of the models. :class:`WeightsError` if there is no
+    such checkpoint, or if it does not find pockets; its message lists the available ones.
     """
     shipped = (path for path in sorted(SHIPPED.glob("*.json")) if json.loads(path.read_text("utf-8")).get("format") in METHODS)
     offer = f"give one of {', '.join((*others, *(p.stem for p in shipped)))}, the path of a checkpoint, or package.module:Class"

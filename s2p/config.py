@@ -1,4 +1,4 @@
-"""All settings of a prediction with their defaults, which are the paper's values unless a comment says otherwise.
+"""All settings of a prediction with their defaults, which are the paper's values unless a comment states otherwise.
 
 Sources: Seq2Pocket (Škrhák, Polák, Novotný, Hoksza 2026, bioRxiv 2026.01.28.702257) and its public code. Configurations of
 training, evaluation and other models are in their own folders. All of them are :class:`Checked`.
@@ -154,7 +154,7 @@ class LabelConfig(Checked):
 
 @dataclass(frozen=True)
 class WindowConfig(Checked):
-    """How chains longer than the language model's context are cut."""
+    """How chains longer than the language model's context are split into windows."""
 
     max_residues: Count = 1022
     """Residues in one pass: 1024 tokens minus the two special ones."""

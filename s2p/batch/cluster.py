@@ -1,8 +1,8 @@
-"""A batch on a Dask cluster: the scheduler of one that exists, or one started on this machine.
+"""A batch on a Dask cluster: through the scheduler of an existing cluster, or a scheduler started on this machine.
 
-A task is some structures of similar length, worked on by one worker from reading to writing (:func:`s2p.batch.run.run_task`), so
-that only names and rows travel; the folder is the one place of results. Whatever a worker leaves unfinished when it is lost,
-another does; a row is given once.
+A task is a few structures of similar length, which one worker reads, predicts and writes (:func:`s2p.batch.run.run_task`), so
+only names and rows are sent; results go to the output folder. If a worker is lost, another one does what it left unfinished;
+each row is returned once.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ __all__ = ["run_on_cluster"]
 CONNECT = 30
 """Seconds to wait for a scheduler, and then for its first worker."""
 LOOK, LOST = 5.0, 120
-"""Seconds between two looks whether there are workers, and without any before the batch ends."""
+"""Seconds between two checks whether there are workers, and seconds without workers after which the batch ends."""
 GPU = "GPU"
 """Resource that workers with a GPU offer: ``dask worker … --resources GPU=1``."""
 
@@ -42,13 +42,13 @@ def run_on_cluster(
     scheduler: str | None,
     local_workers: int,
 ) -> Generator[tuple[int, Row], None, None]:
-    """Rows of all items, as they are done; begun in this order.
+    """Yield the rows of all items as they are finished; items are started in this order.
 
-    Where some of the workers there are at the start offer the resource :data:`GPU`, only such are given work, one task for each
-    unit of it. A task that keeps killing its workers is taken apart, until the structure that does it is alone and becomes an
-    error. ``scheduler``: address, e.g. ``tcp://10.0.0.1:8786``; ``None`` starts one here, with ``local_workers`` processes.
-    :class:`S2PError` if Dask is not installed, no scheduler or worker answers, a worker has no s2p or does not see the folder, or
-    all workers are lost.
+    If some of the workers offer the resource :data:`GPU` at the start, only these get work, one task for each unit of it. A task
+    that repeatedly kills its workers is split until the structure that causes this is alone, and its row becomes an error.
+    ``scheduler``: address, e.g. ``tcp://10.0.0.1:8786``; ``None`` starts one here, with ``local_workers`` processes.
+    :class:`S2PError` if Dask is not installed, no scheduler or worker answers, a worker has no s2p or cannot access the folder,
+    or all workers are lost.
     """
     try:
         import distributed.scheduler
@@ -58,7 +58,7 @@ def run_on_cluster(
     with _client(scheduler, local_workers) as client:
         resources = _check_workers(client, options.folder)
         waiting = deque(groups(entries, options.batch.cluster_task))
-        suspects: deque[Entry] = deque()  # given last and one at a time: a worker that dies is held against all tasks it had
+        suspects: deque[Entry] = deque()  # submitted last and one at a time: if a worker dies, all its tasks count as suspects
         given: dict[Any, list[Entry]] = {}
         try:
             while waiting or given or suspects:
@@ -68,7 +68,7 @@ def run_on_cluster(
                 while waiting and len(given) < options.batch.cluster_queue * max(1, sum(client.nthreads().values())):
                     group = waiting.popleft()
                     task = make_task(group, find)
-                    # Not pure: a task of the same content, given again, has to run again.
+                    # Not pure: a task that is submitted again has to run again.
                     again = options.batch.retries
                     given[client.submit(_run_task, task, options, pure=False, retries=again, resources=resources)] = group
                 future = _next_done(client, list(given))
@@ -112,14 +112,14 @@ def _client(scheduler: str | None, local_workers: int) -> Iterator[Any]:
 
 
 def _check_workers(client: Any, folder: Path) -> dict[str, float] | None:
-    """The resource that tasks need; complains of a cluster without workers, or of workers that do not see the folder."""
+    """The resource that tasks need; raises if a cluster has no workers, or if workers cannot access the folder."""
     try:
         client.wait_for_workers(1, timeout=CONNECT)
     except TimeoutError:
         raise S2PError(f"the Dask scheduler has no workers; start some with: dask worker {client.scheduler.address}") from None
     try:
         seen = client.run(_sees, folder / JOURNAL)
-    except Exception as error:  # what a worker has to say comes as it is, or as the text of an Exception
+    except Exception as error:  # errors of a worker arrive unchanged, or as the text of an Exception
         if "ModuleNotFoundError" not in repr(error):
             raise
         raise S2PError(f"the Dask workers cannot run s2p ({error}); install it where they run") from None
@@ -131,7 +131,7 @@ def _check_workers(client: Any, folder: Path) -> dict[str, float] | None:
 
 
 def _next_done(client: Any, futures: Sequence[Any]) -> Any:
-    """One that is done, when there is one; complains if there are no workers for a while that could do any."""
+    """Wait for a finished task and return it; raises if there are no suitable workers for a while."""
     from distributed import wait
 
     lost: float | None = None
@@ -156,9 +156,9 @@ def _sees(path: Path) -> bool:
 # ------------------------------------------------------------------------------------------------ in the worker
 
 _turn = threading.Lock()
-"""One task at a time in a process, which then has all its threads: matrix products are no faster with two tasks side by side."""
+"""One task at a time in a process, with all its threads: two tasks at a time would not make matrix products faster."""
 _held: dict[str, list[Any]] = {}
-"""The predictor of the present batch."""
+"""The predictor of the current batch."""
 
 
 def _run_task(task: Task, options: BatchOptions) -> list[tuple[int, Row]]:

@@ -1,4 +1,4 @@
-"""What a batch is given: the user's inputs as a list of structures to predict, options, and in which order they are worked on."""
+"""Inputs of a batch: the structures to predict, the options, and the order in which structures are predicted."""
 
 from __future__ import annotations
 
@@ -35,31 +35,31 @@ __all__ = [
 ]
 
 BYTES_PER_RESIDUE = 800
-"""Of PDB and mmCIF files: eight atoms a residue, 80 to 100 bytes a line, and headers."""
+"""In PDB and mmCIF files: eight atoms per residue, 80 to 100 bytes per line, and headers."""
 COMPRESSION = 4
-"""How many times smaller .gz and BinaryCIF files are, about."""
+"""How many times smaller .gz and BinaryCIF files are, approximately."""
 UNKNOWN = 300
-"""Residues assumed of what is still to be downloaded."""
+"""Number of residues assumed for a structure that is still to be downloaded."""
 
 
 @dataclass(frozen=True)
 class BatchConfig(Checked):
-    """How many structures are in work at once; none of it changes a result."""
+    """How many structures are processed at once; these settings do not change results."""
 
     gather: Count = 8192
-    """Residues gathered, of similar length, before the language model runs, which takes them in batches of
-    :attr:`WindowConfig.token_budget`; what bounds the memory of each process."""
+    """Residues of chains of similar length that are collected before the language model runs on them in batches of
+    :attr:`WindowConfig.token_budget`; this limits the memory of each process."""
     cluster_task: Count = 8192
-    """Residues of one task on a cluster."""
+    """Number of residues in one task on a cluster."""
     cluster_queue: Count = 3
-    """Tasks given to a scheduler at any time, for each thread of its workers."""
+    """Number of tasks submitted to a scheduler at any time, for each thread of its workers."""
     retries: Natural = 2
-    """Times a task on a cluster is tried again after an error; for a lost worker the scheduler's own setting counts."""
+    """How often a task on a cluster is repeated after an error; for a lost worker the scheduler's own setting applies."""
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One structure to predict: a file, a database identifier, or an input that is wrong already."""
+    """One structure to predict: a file, a database identifier, or an input that is already known to be wrong."""
 
     input: str
     """As the user wrote it, or the path found in a folder or list."""
@@ -73,7 +73,7 @@ class Item:
     """Residues, estimated by :func:`longest_first`."""
 
     def file(self) -> Path:
-        """Its structure file, which is fetched for an identifier."""
+        """Its structure file; for an identifier it is downloaded."""
         if self.path is not None:
             return self.path
         from s2p.io.fetch import fetch_structure
@@ -82,11 +82,11 @@ class Item:
 
 
 Entry = tuple[int, Item]
-"""An input with its place in the batch."""
+"""An input with its index in the batch."""
 Find = Callable[[str], "Finished | None"]
-"""What an earlier run noted of an output name."""
+"""Journal entry of an earlier run for an output name."""
 Task = list[tuple[int, Item, "Finished | None"]]
-"""What another process is given: inputs, their places in the batch, and what an earlier run noted of them."""
+"""Arguments for another process: inputs, their indices in the batch, and their journal entries from an earlier run."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ class BatchOptions:
 
     folder: Path
     load: Callable[[], Any]
-    """Makes the predictor; called once a process, when the first good input needs it."""
+    """Creates the predictor; called once per process, when the first valid input needs it."""
     formats: tuple[str, ...] = ("csv", "json", "html")
     chains: tuple[str, ...] | None = None
     number: ModelChoice = None
@@ -104,15 +104,15 @@ class BatchOptions:
     config: PredictConfig = field(default_factory=PredictConfig)
     resume: bool = False
     quiet: bool = False
-    """Do not say on standard error why the first prediction takes long."""
+    """Do not explain on standard error why the first prediction takes long."""
     model: str = ""
-    """What tells models apart; part of :attr:`settings`."""
+    """Identity of the model; part of :attr:`settings`."""
     noted: bool = True
     """Rows are for a journal: with checksums of inputs and outputs."""
     batch: BatchConfig = field(default_factory=BatchConfig)
 
     def settings(self) -> str:
-        """SHA-256 of what a result depends on, besides its input."""
+        """SHA-256 of everything that a result depends on, except its input."""
         from s2p import __version__
         from s2p.batch.journal import digest
 
@@ -131,7 +131,7 @@ def load_predictor(model: str, backbone: str | None, device: str, method: str | 
 
 
 def model_identity(model: str, backbone: str | None) -> str:
-    """What tells a checkpoint from others: its checksum, so that a file replaced by another under its name is noticed.
+    """Identity of a checkpoint: its checksum, so that a file that was replaced under the same name is noticed.
 
     The surface network, which may go with it, counts too.
     """
@@ -202,14 +202,14 @@ def _expand_list(text: str, path: Path) -> list[Item]:
 
 
 def _identifier(text: str) -> bool:
-    """Whether a text that names no file is an identifier of a database."""
+    """Whether a text that is not the name of a file is a database identifier."""
     from s2p.io.fetch import classify
 
     return classify(text) is not None
 
 
 def estimate_residues(item: Item) -> int:
-    """Residues of an input, guessed from the size of its file; 1 where there is none, so that it counts as an input."""
+    """Number of residues of an input, estimated from its file size; 1 without a file, so that it counts as an input."""
     if item.error:
         return 1
     if item.path is None:
@@ -223,17 +223,17 @@ def estimate_residues(item: Item) -> int:
 
 
 def longest_first(items: Iterable[Item]) -> list[Entry]:
-    """The inputs with their sizes, from the largest to the smallest, equals in their order.
+    """The inputs with their sizes, sorted from the largest to the smallest; equal ones keep their order.
 
-    Neighbours are of similar length, so that batches hold little padding; what might not fit into memory is met at once and
-    not after a night; and no process is left with a large one at the end.
+    Neighbours are of similar length, so batches contain little padding; a structure that does not fit into memory fails at the
+    start and not hours later; and no process is still busy with a large one at the end.
     """
     entries = [(index, replace(item, size=estimate_residues(item))) for index, item in enumerate(items)]
     return sorted(entries, key=lambda entry: -entry[1].size)
 
 
 def groups(entries: Iterable[Entry], budget: int) -> Iterator[list[Entry]]:
-    """Entries cut into runs of at most ``budget`` residues, but one entry at least."""
+    """Split entries into groups of at most ``budget`` residues, but at least one entry."""
     group: list[Entry] = []
     held = 0
     for index, item in entries:
@@ -247,5 +247,5 @@ def groups(entries: Iterable[Entry], budget: int) -> Iterator[list[Entry]]:
 
 
 def make_task(group: Iterable[Entry], find: Find) -> Task:
-    """Some inputs as another process, maybe in another folder, finds them."""
+    """Inputs with paths that are valid in another process, which may run in another folder."""
     return [(index, replace(item, path=item.path and item.path.resolve()), find(item.stem)) for index, item in group]

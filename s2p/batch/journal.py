@@ -1,4 +1,4 @@
-"""What a batch has finished, one line each: so that a run that was killed can go on, and trusts nothing unchecked."""
+"""Journal of the inputs that a batch has finished, one per line, from which an interrupted run resumes after checking them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from s2p.io.files import make_folder, remove_leftovers, sha256_file, sha256_of, 
 __all__ = ["JOURNAL", "Finished", "Journal", "digest", "digest_input", "intact"]
 
 JOURNAL = "batch.jsonl"
-"""In the output folder; JSON objects, one a line, in the order in which inputs were finished. Later lines win."""
+"""File in the output folder: one JSON object per line, in the order in which inputs were finished. Later lines override."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Finished:
 
     stem: str
     source: str
-    """SHA-256 of the input file; of the name, for a database identifier."""
+    """SHA-256 of the input file, or of the name for a database identifier."""
     settings: str
     """SHA-256 of everything else that a result depends on."""
     formats: tuple[str, ...]
@@ -40,7 +40,7 @@ def digest(value: Any) -> str:
 
 
 def digest_input(item: Item) -> str:
-    """SHA-256 of what an item stands for; an ``OSError`` if the file cannot be read."""
+    """SHA-256 of an item's file, or of its identifier; ``OSError`` if the file cannot be read."""
     return sha256_file(item.path) if item.path is not None else digest({"identifier": item.identifier})
 
 
@@ -57,12 +57,12 @@ def intact(finished: Finished, item: Item, folder: Path, formats: Iterable[str],
 
 
 class Journal:
-    """The journal of an output folder, held by one process at a time; a context manager.
+    """The journal of an output folder, locked by one process at a time; a context manager.
 
     Parameters
     ----------
     folder
-        Made if need be.
+        Created if necessary.
     resume
         Read what is there, and remove temporary files of a run that was killed.
 
@@ -87,7 +87,7 @@ class Journal:
             remove_leftovers(folder)
             start = 0
             with open(self._path, "rb") as lines:
-                for line in lines:  # where each input's last whole line begins; the line itself is read when it is needed
+                for line in lines:  # where each input's last complete line begins; the line itself is read when it is needed
                     if found := _parse(line):
                         self._lines[found.stem] = start
                     start += len(line)
@@ -99,7 +99,7 @@ class Journal:
         self._handle.close()
 
     def find(self, stem: str) -> Finished | None:
-        """What an earlier run noted of an output name; nothing unless resuming."""
+        """Entry of an earlier run for an output name; nothing unless resuming."""
         if stem not in self._lines:
             return None
         with open(self._path, "rb") as handle:
@@ -107,7 +107,7 @@ class Journal:
             return _parse(handle.readline())
 
     def add(self, finished: Finished) -> None:
-        """Note an input as finished, once its outputs are there."""
+        """Record an input as finished, once its outputs are written."""
         line = json.dumps(asdict(finished), ensure_ascii=False).encode("utf-8", errors="replace") + b"\n"
         try:
             # A run that was killed while it wrote, or a full disk, may have left half a line.
@@ -130,8 +130,8 @@ def _parse(line: bytes) -> Finished | None:
 
 
 def _lock(handle: BinaryIO) -> bool:
-    """Take the file for this process; it is given back when the process ends, however it ends."""
-    with suppress(ImportError, OSError):  # Windows, where nobody checks, or a file system without locks
+    """Lock the file for this process; the lock is released when the process ends in any way."""
+    with suppress(ImportError, OSError):  # Windows, where locks are not checked, or a file system without locks
         import fcntl
 
         try:

@@ -1,6 +1,6 @@
-"""A batch on one machine: worker processes that each do some structures of similar length, from reading to writing.
+"""A batch on one machine: each worker process reads, predicts and writes a few structures of similar length at a time.
 
-What they are given and what comes back are names and rows, as on a cluster (:mod:`s2p.batch.cluster`).
+Only names and rows are sent between processes, as on a cluster (:mod:`s2p.batch.cluster`).
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from s2p.io.processes import isolated
 __all__ = ["run_in_processes"]
 
 SHARES = 8
-"""Tasks for each worker at least, where there are inputs enough, so that all end at about the same time."""
+"""Least number of tasks for each worker, if there are enough inputs, so that all finish at about the same time."""
 
 
 def run_in_processes(
     entries: Sequence[Entry], options: BatchOptions, find: Find, jobs: int
 ) -> Generator[tuple[int, Row], None, None]:
-    """Rows of all items, as they are done by ``jobs`` processes, each with one thread; begun in this order.
+    """Yield the rows of all items as ``jobs`` processes with one thread each finish them; items are started in this order.
 
-    What a process had in hand when it died is tried again one by one; the input whose process dies again is an error.
+    If a process dies, its inputs are tried again one by one; an input whose process dies again becomes an error.
     """
     if all(item.error for _, item in entries):
         yield from run_here(entries, options, find, [])
@@ -39,7 +39,7 @@ def run_in_processes(
         answers: Any = isolated(partial(load_held, options), work, tasks, workers=jobs)
         with closing(answers):
             for answer in answers:
-                if answer.status == "error":  # not of an input: a full disk, say, which no other could be written to
+                if answer.status == "error":  # not specific to an input, e.g. a full disk, which stops all others as well
                     raise answer.value or S2PError(answer.message)
                 if answer.status == "ok":
                     yield from answer.value
@@ -52,5 +52,5 @@ def run_in_processes(
 
 
 def _run_task(held: list[Any], task: Task, options: BatchOptions, announcer: int) -> list[tuple[int, Row]]:
-    """In a worker: of all that compile kernels at the start, the one that has the input ``announcer`` says so."""
+    """In a worker: all compile kernels at the start, but only the one with the input ``announcer`` reports it."""
     return run_task(held, task, replace(options, quiet=options.quiet or task[0][0] != announcer))

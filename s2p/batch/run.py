@@ -46,19 +46,19 @@ SUMMARY_COLUMNS = ("input", "status", "n_pockets", "seconds", "message")
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What became of one input."""
+    """Result of one input."""
 
     input: str
     status: str
     """``ok``, ``skipped`` (``--resume`` found it done) or ``error``."""
     n_pockets: int = 0
     seconds: float = 0.0
-    """Of work on it; its share of what several inputs had in common included."""
+    """Of work on it, including its share of work that was done for several inputs together."""
     message: str = ""
     paths: tuple[Path, ...] = ()
     """Files written."""
     prediction: Prediction | None = field(default=None, repr=False)
-    """Only where it was the one input."""
+    """Only if it was the only input."""
     finished: Finished | None = field(default=None, repr=False)
     """For the journal."""
     size: int = 0
@@ -73,18 +73,18 @@ def predict_batch(
     scheduler: str | None = None,
     local_cluster: bool = False,
 ) -> Generator[Row, None, None]:
-    """Predict and write every item; one row each, as they finish, the largest first.
+    """Predict and write every item, the largest first; yield one row for each as it finishes.
 
     With more than one item ``summary.csv`` (:data:`SUMMARY_COLUMNS`, in the order of the items) is written at the end, also
-    when the iteration is interrupted; with reports among the formats, ``index.html`` as well. What is finished is noted in a
-    journal (:mod:`s2p.batch.journal`) as it is, so that a run that was killed can be resumed.
+    when the iteration is interrupted; with reports among the formats, ``index.html`` as well. Finished inputs are recorded in a
+    journal (:mod:`s2p.batch.journal`) at once, so that an interrupted run can be resumed.
 
     Parameters
     ----------
     jobs
-        Worker processes beside this one, each with one thread; 1 works in this process.
+        Number of worker processes in addition to this one, each with one thread; 1: all work is done in this process.
     scheduler
-        Address of a Dask scheduler whose workers do the work; they must see the inputs and the folder under the same names.
+        Address of a Dask scheduler whose workers do the work; they need the inputs and the folder under the same paths.
     local_cluster
         Start a scheduler with ``jobs`` workers on this machine.
 
@@ -103,7 +103,7 @@ def predict_batch(
             from s2p.batch.journal import Journal
 
             journal = stack.enter_context(Journal(options.folder, resume=options.resume))
-            stack.callback(remove_leftovers, options.folder)  # of worker processes that were ended or died
+            stack.callback(remove_leftovers, options.folder)  # of worker processes that were stopped or died
         options = replace(options, noted=journal is not None)
         find = journal.find if journal is not None else lambda stem: None
         done: Generator[tuple[int, Row], None, None]
@@ -137,12 +137,12 @@ def predict_batch(
                 else:
                     from s2p.output.files import remove_ours
 
-                    remove_ours(options.folder / "index.html")  # its reports are gone
+                    remove_ours(options.folder / "index.html")  # its reports were removed
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """An input that was read, in so many seconds."""
+    """An input that was read, and the seconds that this took."""
 
     item: Item
     structure: Structure
@@ -164,7 +164,7 @@ def load_held(options: BatchOptions) -> list[Any]:
 
 
 def read(item: Item, options: BatchOptions, known: Finished | None = None) -> Loaded | Row:
-    """The structure of an item; or its row, if it is wrong, or done already as ``known`` says."""
+    """The structure of an item; or its row, if it is wrong, or already finished according to ``known``."""
     start = time.perf_counter()
     if item.error:
         return _failed(item, item.error)
@@ -186,7 +186,7 @@ def read(item: Item, options: BatchOptions, known: Finished | None = None) -> Lo
 
 
 def work(loaded: Loaded, options: BatchOptions, predict: Callable[..., Prediction], spent: float = 0.0) -> Row:
-    """Predict what was read and write it; ``spent`` are seconds of work on it elsewhere, reading apart.
+    """Predict a structure that was read, and write it; ``spent``: seconds of work on it elsewhere, without reading.
 
     :class:`TargetError` if nothing can be written: no other input could be, either.
     """
@@ -212,14 +212,14 @@ def work(loaded: Loaded, options: BatchOptions, predict: Callable[..., Predictio
 def run_here(
     entries: Iterable[Entry], options: BatchOptions, find: Find, held: list[Any]
 ) -> Generator[tuple[int, Row], None, None]:
-    """Rows of items, worked on in this process; the language model runs over as many as :attr:`BatchConfig.gather` allows.
+    """Yield rows of items predicted in this process; the language model runs on as many as :attr:`BatchConfig.gather` allows.
 
     Parameters
     ----------
     entries
         Similar sizes together.
     held
-        The loaded predictor and its :class:`LanguageStage`, or nothing yet; filled here.
+        The loaded predictor and its :class:`LanguageStage`, or empty; filled here.
     """
     gathered: list[tuple[int, Loaded]] = []
     residues = 0
@@ -246,7 +246,7 @@ def run_here(
 def _finish(
     gathered: list[tuple[int, Loaded]], options: BatchOptions, predictor: Any, stage: LanguageStage
 ) -> Generator[tuple[int, Row], None, None]:
-    """The language model over all of them, then one after the other what follows."""
+    """Run the language model on all of them, then the remaining stages one structure at a time."""
     start = time.perf_counter()
     outputs = stage.read(sequence for _, loaded in gathered for sequence in loaded.sequences)
     each = (time.perf_counter() - start) / max(1, sum(len(loaded.structure.residues) for _, loaded in gathered))
@@ -261,7 +261,7 @@ def _finish(
 
 
 def run_task(held: list[Any], task: Task, options: BatchOptions) -> list[tuple[int, Row]]:
-    """Rows of a task, without what only the process that did it can use."""
+    """Rows of a task, without the parts that only the process itself can use."""
     known = {item.stem: finished for _, item, finished in task}
     with announcing(options.quiet):
         rows = run_here([(index, item) for index, item, _ in task], options, known.get, held)
@@ -277,8 +277,8 @@ def _failed(item: Item, why: str | Exception, seconds: float = 0.0) -> Row:
 
 
 class LanguageStage:
-    """Runs the language model of a predictor with stages (:meth:`~s2p.predictor.Seq2Pocket.read_sequences` and ``finish``), each
-    sequence once, within the memory there is.
+    """Runs the language model of a predictor with stages (:meth:`~s2p.predictor.Seq2Pocket.read_sequences` and ``finish``) on
+    each sequence once, within the available memory.
 
     What does not fit is tried again in batches of half the size, down to one window at a time; the size that worked is kept.
     """
@@ -287,10 +287,10 @@ class LanguageStage:
         self._predictor, self._config, self._budget = predictor, config, config.windows.token_budget
 
     def read(self, sequences: Iterable[str]) -> dict[str, LanguageOutput | S2PError]:
-        """What the model says of each sequence, or why it could not."""
+        """Output of the model for each sequence, or the error."""
         outputs: dict[str, LanguageOutput | S2PError] = {}
         self._read(list(dict.fromkeys(sequences)), self._budget, outputs)
-        # The C library keeps what was freed, and batches of ever new shapes do not fit into it: a process that needs 370 MB grew
+        # The C library keeps freed memory, but batches of other shapes do not fit into it: a process that needs 370 MB grew
         # to 790 MB over a thousand structures.
         with suppress(OSError, AttributeError, TypeError):  # only glibc has it
             ctypes.CDLL(None).malloc_trim(0)
@@ -327,7 +327,7 @@ class LanguageStage:
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory, the computer's or the GPU's, did not suffice."""
+    """Whether an error means that the memory of the computer or of the GPU was too small."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
     # PyTorch's allocator for the CPU has no class of its own for it.

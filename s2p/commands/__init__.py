@@ -1,7 +1,7 @@
 """The command ``s2p``: parses, calls, prints.
 
-Exit status: 0 fine, 1 an input failed, 2 wrong usage, 130 interrupted. Everything heavy is imported inside the commands, so
-that ``s2p --help`` is immediate, and only the command that is asked for is imported. A subcommand is an ``add`` function, which
+Exit status: 0 success, 1 an input failed, 2 wrong usage, 130 interrupted. Large modules are imported inside the commands, so
+that ``s2p --help`` is immediate, and only the requested command is imported. A subcommand is an ``add`` function, which
 declares its arguments (:func:`option`, :func:`flag`) and sets ``run``; the larger ones have a module in :mod:`s2p.commands`.
 """
 
@@ -61,7 +61,7 @@ def _run(argv: Sequence[str]) -> int:
         _fail(str(interrupt) or "interrupted")
         return 130
     except Exception as error:
-        if isinstance(error, OSError) and not _printed("\n"):  # not so if it was something else that could not be written
+        if isinstance(error, OSError) and not _printed("\n"):  # not if something else could not be written
             return 1
         return _fail(sentence(error))
 
@@ -77,12 +77,12 @@ def _open_streams() -> None:
 
 
 def _printed(more: str = "") -> bool:
-    """Whether all that was to be printed, and ``more``, could be; if not, that is said, and the rest goes nowhere."""
+    """Whether all output, and ``more``, could be printed; if not, report it and discard the rest."""
     try:
         print(more, end="", flush=True)
         return True
-    except OSError as error:  # a full disk, a reader like `head` that has left, a stream that was closed
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains when it ends
+    except OSError as error:  # a full disk, a reader like `head` that has ended, a closed stream
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter prints an error at exit
         _fail(f"standard output cannot be written ({error.strerror}); the files that were written are complete")
         return False
 
@@ -96,10 +96,10 @@ def _fail(message: str) -> int:
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser that takes inputs among the options, and guesses what was meant by a wrong word."""
+    """A parser that accepts inputs between options, and suggests a correction for a misspelt word."""
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """As argparse does, but unknown arguments are refused here, by the command that they were given to."""
+        """As argparse does, but unknown arguments are refused here, by the subcommand they were passed to."""
         found, extras = super().parse_known_args(args, namespace)
         end = extras.index("--") if "--" in extras else len(extras)
         unknown = [text for text in extras[:end] if text.startswith("-")]
@@ -123,7 +123,7 @@ def _guess(word: str, known: Iterable[str]) -> str:
 
 
 def build_parser(command: str = "") -> argparse.ArgumentParser:
-    """The parser with the subcommand that is asked for, or with all if that is none of :data:`HOMES`."""
+    """The parser with the requested subcommand, or with all if it is not in :data:`HOMES`."""
     parser = Parser(
         prog="s2p",
         description="Find ligand-binding pockets of a protein structure with a protein language model (Seq2Pocket).",
@@ -163,7 +163,7 @@ def _add_notebook(commands: Any) -> None:
 
 
 INDEX = "index.html"
-"""What a batch writes beside its reports, with a link to each."""
+"""File that a batch writes next to its reports, with a link to each."""
 
 
 def _run_view(arguments: argparse.Namespace) -> int:
@@ -194,7 +194,7 @@ def _run_notebook(arguments: argparse.Namespace) -> int:
     return 0
 
 
-# Options and the types of their values: what is wrong with a value is said before anything runs.
+# Options and the types of their values: wrong values are reported before anything runs.
 
 
 def option(
@@ -206,7 +206,7 @@ def option(
     default: Any = None,
     **more: Any,
 ) -> None:
-    """Add an argument with a value, whose help ends with its default unless it speaks of one; ``more`` is for argparse."""
+    """Add an argument with a value, whose help ends with its default unless it mentions one; ``more`` is for argparse."""
     if default not in (None, []) and "default" not in text:
         shown = f"default: %(default){'g' if isinstance(default, float) else 's'}"
         text = f"{text} ({shown})" if text else shown
@@ -220,7 +220,7 @@ def flag(parser: argparse._ActionsContainer, names: str, text: str, **more: Any)
 
 
 def chosen(config: C, arguments: argparse.Namespace) -> C:
-    """A configuration with what was given for its fields, by options whose ``dest`` they are."""
+    """A configuration whose fields are set by the options with the same ``dest``."""
     given = {entry.name: getattr(arguments, entry.name, None) for entry in fields(config)}  # type: ignore[arg-type]
     return replace(config, **{name: value for name, value in given.items() if value is not None})  # type: ignore[type-var]
 
@@ -246,7 +246,7 @@ def formats(text: str) -> tuple[str, ...]:
 
 
 def epochs(text: str) -> tuple[int, int]:
-    """Epochs of the head alone and of everything, as ``H,A``; at least one in all."""
+    """Epochs of the head alone and of all weights, as ``H,A``; at least one in total."""
     parts = text.split(",")
     if len(parts) != 2:
         raise argparse.ArgumentTypeError(f"{text!r} is not two whole numbers, e.g. 2,1: of the head alone, and of everything")
@@ -257,7 +257,7 @@ def epochs(text: str) -> tuple[int, int]:
 
 
 def number(wanted: Any) -> Callable[[str], Any]:
-    """A number as a configuration wants it: ``number(Share)``."""
+    """Parser of a number within the bounds of a configuration: ``number(Share)``."""
     kind, bounds = get_args(wanted)
 
     def parse(text: str) -> Any:

@@ -100,7 +100,7 @@ def _run_labels(arguments: argparse.Namespace) -> int:
 
 
 def _reports(arguments: argparse.Namespace, failed: list[Item]) -> Iterator[tuple[Path, Structure, LigandReport]]:
-    """The structures one by one, under distinct names; what cannot be read is said and goes into ``failed``."""
+    """Yield the structures under distinct names; unreadable ones are reported and added to ``failed``."""
     from s2p.batch.inputs import expand_inputs
     from s2p.io.runtime import progress_bar
     from s2p.structure.ligands import file_bonds, ligand_sites
@@ -126,7 +126,7 @@ def _reports(arguments: argparse.Namespace, failed: list[Item]) -> Iterator[tupl
 
 
 def _enhanced(arguments: argparse.Namespace, reports: Iterable[tuple[Path, Structure, LigandReport]]) -> list[Annotation]:
-    """A line a protein, or a line a chain, with the labels of all structures; what was joined and left out is said."""
+    """One line per protein or chain, with the labels of all structures; reports what was joined and left out."""
     import numpy as np
 
     from s2p.datasets.enhancement import enhance_structures, evidence_table, protein_table, totals
@@ -173,14 +173,14 @@ def _table(reports: Iterable[tuple[Path, Structure, LigandReport]]) -> str:
 
 
 def _annotations(structure: Structure, report: LigandReport, per: str) -> list[Annotation]:
-    """A line a chain (the union), or a line a ligand and chain; chains that no ligand touches are left out."""
+    """One line per chain (the union), or per ligand and chain; chains without a ligand are left out."""
     import numpy as np
 
     from s2p.datasets.label_files import Annotation
 
     rows = []
     for chain, sites in report.by_chain(structure):
-        # A site at two chains is two lines: the ligand's id says that they are one.
+        # A site at two chains has two lines, which share the id of the ligand.
         inside = [(ligand.name if per == "chain" else ligand.id, indices) for ligand, indices in sites]
         sequence = structure.sequence(chain)
         if per == "chain" and inside:
@@ -191,7 +191,7 @@ def _annotations(structure: Structure, report: LigandReport, per: str) -> list[A
 
 
 def _cryptic_sites(arguments: argparse.Namespace) -> list[Annotation]:
-    """What CryptoBench's JSON has of the given structures, or a fold of a table of residue lists."""
+    """Labels from CryptoBench's JSON for the given structures, or from one fold of a table of residue lists."""
     from s2p.batch.inputs import expand_inputs
     from s2p.datasets.cryptobench import cryptobench_annotations, read_cryptobench, read_residue_lists
     from s2p.structure.reading import read_structure

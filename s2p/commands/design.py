@@ -66,7 +66,7 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.vina:
         from s2p.models.pocketgen.docking import check_vina, ligand_pdbqt
 
-        check_vina()  # before anything long
+        check_vina()  # before anything that takes long
     if arguments.folded is not None and not arguments.folded.is_dir():
         raise S2PError(f"{arguments.folded}: there is no such folder; --folded needs a folder with a structure of each design")
     structure = read_structure(arguments.structure)
@@ -111,6 +111,6 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _values(scores: object, titles: Mapping[str, str]) -> str:
-    """Of one line, each as wide as its title."""
+    """Cells of one row, each as wide as its title."""
     values = {key: getattr(scores, key) for key in titles}
     return "".join(f"  {'' if value is None else f'{value:.2f}':>{len(titles[key])}}" for key, value in values.items()).rstrip()

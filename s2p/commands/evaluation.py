@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 __all__ = ["add", "add_cases", "cases_of", "guard"]
 
 ALL = (*OURS, "kalasanty", "vabsnet")
-"""What ``--predictor all`` stands for: the models that find pockets of small molecules."""
+"""Meaning of ``--predictor all``: the models that find pockets of small molecules."""
 PEERS = "PocketNet Fpocket FpocketRs FpocketRsDruggability P2Rank PyKVFinder Pocketeer RandomPatch LargestCavity".split()
 """Classes of ``benchmarks.peers``: other people's programs and baselines, in a clone of the repository."""
 
 
 def add_cases(parser: argparse.ArgumentParser) -> None:
-    """Options that say what is evaluated, and on which proteins."""
+    """Add the options for what is evaluated, and on which proteins."""
     dataset = (
         "'mini' (the bundled complexes); a label file, one site per line; or a folder: complexes with index.csv and "
         "chain_clusters.csv, LIGYSIS with chains.csv, structures with labels.csv or labels.txt, or with ligands inside"
@@ -75,7 +75,7 @@ def add(commands: Any) -> None:
 
 
 def cases_of(arguments: argparse.Namespace, split: str | None) -> CaseSet:
-    """The cases that the options of :func:`add_cases` ask for; :class:`S2PError` if there are none."""
+    """The cases selected by the options of :func:`add_cases`; :class:`S2PError` if there are none."""
     from s2p.evaluation.cases import find_cases
 
     more = {key: getattr(arguments, key) for key in ("limit", "structures", "empty")}
@@ -83,10 +83,10 @@ def cases_of(arguments: argparse.Namespace, split: str | None) -> CaseSet:
 
 
 def guard(cases: CaseSet, predictors: Sequence[str], arguments: argparse.Namespace) -> tuple[CaseSet, dict[str, Seen]]:
-    """The cases that may be used, and what is known of the training of each predictor.
+    """The cases that may be used, and what is known about the training of each predictor.
 
-    :class:`S2PError` if a checkpoint was trained on relatives of some or does not say what it was trained on, and the options do
-    not say what to do.
+    :class:`S2PError` if a checkpoint was trained on relatives of some cases or has no record of its training, and no option says
+    how to proceed.
     """
     from s2p.evaluation.guard import guard_cases
 
@@ -131,7 +131,7 @@ def _run_evaluate(arguments: argparse.Namespace) -> int:
 
 
 def _predictors(asked: list[str]) -> list[str]:
-    """Names to evaluate, each once; refuses what no predictor is called, before anything runs."""
+    """Names to evaluate, each once; refuses unknown predictors before anything runs."""
     from s2p.errors import S2PError
     from s2p.prediction import names_class, predictor_class
 
@@ -150,7 +150,7 @@ def _predictors(asked: list[str]) -> list[str]:
 
 
 def _table(run: Run, figures: dict[str, dict[str, Summary]], costs: dict[str, Cost]) -> str:
-    """What was found of every predictor: a row a measure, a column a rank; at most 120 characters wide."""
+    """Table of the results of every predictor: a row per metric, a column per rank; at most 120 characters wide."""
     from s2p.evaluation.intervals import recall_name
 
     config = run.config

@@ -17,7 +17,7 @@ __all__ = ["find_notebook", "run_notebook"]
 def find_notebook(name: str) -> Path:
     """The notebook with number ``name`` (``3`` or ``03``) or of that name, in ``notebooks`` or ``tutorial``.
 
-    Looked for beside the current folder's and then the installed package's parent: notebooks are in the repository only.
+    Searched in the current folder and then in the parent of the package's folder: only the repository contains notebooks.
     """
     roots = list(dict.fromkeys([Path.cwd(), Path(__file__).resolve().parents[2]]))
     pattern = f"{int(name):02d}_*.ipynb" if name.isascii() and name.isdecimal() else f"{name}.ipynb"
@@ -37,7 +37,7 @@ def run_notebook(name: str, parameters: Sequence[tuple[str, str]], folder: Path,
     ----------
     parameters
         Names and values as text; a value is read as the type of the notebook's own default. A path is relative to the current
-        folder. ``output_folder``, where the notebook has it, is a folder beside the executed copy unless it is given.
+        folder. ``output_folder``, if the notebook has it, is by default a folder next to the executed copy.
 
     Raises
     ------
@@ -70,7 +70,7 @@ def run_notebook(name: str, parameters: Sequence[tuple[str, str]], folder: Path,
             kernel_name="python3",
             cwd=str(source.parent),
             progress_bar=progress,
-            extra_arguments=["--log-level=ERROR"],  # of the kernel, whose warnings on its sockets are not for the user
+            extra_arguments=["--log-level=ERROR"],  # of the kernel, whose warnings about sockets are of no use to the user
         )
     except PapermillExecutionError as error:
         raise S2PError(
@@ -80,12 +80,12 @@ def run_notebook(name: str, parameters: Sequence[tuple[str, str]], folder: Path,
 
 
 def _literal(path: Path) -> str:
-    """A path as papermill takes it, which puts parameters in the place of their names in braces."""
+    """A path with its braces escaped, because papermill replaces names in braces by parameters."""
     return str(path).replace("{", "{{").replace("}", "}}")
 
 
 def _typed(key: str, text: str, default: str) -> Any:
-    """``text`` as the type of the literal ``default``: papermill would pass ``1e10`` as a number and ``8`` as text."""
+    """Convert ``text`` to the type of the literal ``default``: papermill would pass ``1e10`` as a number and ``8`` as text."""
     try:
         example = ast.literal_eval(default)
     except (ValueError, SyntaxError):
@@ -101,7 +101,7 @@ def _typed(key: str, text: str, default: str) -> Any:
 
 
 def _from_here(key: str, text: str, default: str, folder: Path) -> str:
-    """``text`` made absolute if it is a path: the notebook runs in ``folder``, the user wrote it for the current one."""
+    """``text`` as an absolute path if it is a path: the notebook runs in ``folder``, but the user meant the current folder."""
     if not text:
         return text
     if key.endswith(("_folder", "_path")):

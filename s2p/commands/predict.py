@@ -24,7 +24,7 @@ __all__ = ["add"]
 
 def add(commands: Any) -> None:
     """Add ``predict`` to the subparsers of ``s2p``."""
-    # Before arguments are read, which imports NumPy: in small products, threads wait for each other for longer than they work.
+    # Before arguments are parsed, which imports NumPy: in small products, threads wait for each other longer than they work.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     parser = commands.add_parser(
         "predict",
@@ -82,7 +82,7 @@ def _model_number(text: str) -> int | str:
 
 
 def _config(arguments: argparse.Namespace) -> PredictConfig:
-    """Settings of a prediction: those of the method, and what was given beside it."""
+    """Settings of a prediction: those of the method, and the options that override them."""
     config = PredictConfig.published() if arguments.method == "published" else PredictConfig(ranking=arguments.method)
     cluster = config.cluster if arguments.bandwidth is None else replace(config.cluster, bandwidth=arguments.bandwidth)
     return replace(chosen(config, arguments), use_smoothing=not arguments.no_smoothing, cluster=cluster)
@@ -110,12 +110,12 @@ def _run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
     )
     items = expand_inputs(arguments.inputs)
     single = len(items) == 1
-    if not single or arguments.resume:  # who predicts one structure does not wait for a checksum
+    if not single or arguments.resume:  # a single structure does not wait for a checksum
         options = replace(options, model=model_identity(arguments.model, arguments.backbone))
     watched = not single and not arguments.quiet and sys.stderr.isatty()
-    # By residues: structures are begun with the largest, so that their number says too little about the time left.
+    # In residues: structures are predicted from the largest on, so their number would say too little about the time left.
     total, shape = sum(map(estimate_residues, items)), "{desc}|{bar}| {elapsed}, {remaining} left"
-    # A log shows each line as it comes; what tqdm writes stands above the bar.
+    # A log shows each line at once; tqdm writes lines above the bar.
     say: Callable[[str], None] = tqdm.write if watched else partial(print, flush=True)
     done = failed = 0
     try:
@@ -132,7 +132,7 @@ def _run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
                 elif not arguments.quiet:
                     say(_one_report(row) if single else _one_line(row))
                 bar.set_description_str(f"{done}/{len(items)} ", refresh=False)
-                if row.status == "skipped":  # which says nothing about the speed
+                if row.status == "skipped":  # not informative about the speed
                     bar.total = (bar.total or 0) - row.size
                     bar.refresh()
                 else:
@@ -153,11 +153,11 @@ def _one_line(row: Row) -> str:
 
 
 SHOWN = 10
-"""Pockets in the table of a single input; the file has them all."""
+"""Number of pockets in the printed table of a single input; the file contains all."""
 
 
 def _one_report(row: Row) -> str:
-    """Pockets, known ligands, notes and files of a single input."""
+    """Print pockets, known ligands, notes and files of a single input."""
     from s2p.prediction import n_pockets
 
     prediction = row.prediction
@@ -175,7 +175,7 @@ def _one_report(row: Row) -> str:
         )
     if row.n_pockets > SHOWN:
         lines.append(f"   … {row.n_pockets - SHOWN} more")
-    # A model of other sites, say of nucleic acids, was not asked for ligands.
+    # A model of other sites, e.g. of nucleic acids, does not predict ligands.
     if prediction.structure.ligands and prediction.settings.get("sites", "both") in ("cryptic", "both"):
         from s2p.pockets.hits import ligand_hits
 

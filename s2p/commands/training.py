@@ -1,7 +1,7 @@
 """``s2p finetune``: train the residue model on own labels. ``s2p smooth-train``: train the smoothing classifier of a checkpoint.
 
-What both know of their training (:func:`add_finetuning`, :func:`add_smoothing` and the functions beside them) also serves the
-recipes and studies of the repository that train the same.
+The options of both (:func:`add_finetuning`, :func:`add_smoothing` and related functions) are also used by the recipes and studies
+of the repository that train the same models.
 """
 
 from __future__ import annotations
@@ -69,13 +69,13 @@ def _add_finetune(commands: Any) -> None:
     add("--weights", "PATH", "weights of the backbone, or a checkpoint that contains them (default: found or downloaded)", Path)
     add("-o --output", "CKPT", "checkpoint to write (default: model.safetensors in --work)", Path)
     flag(parser, "--merge", "with --lora: store the whole model instead of an adapter (only the updates)")
-    flag(parser, "--resume", argparse.SUPPRESS)  # what happens anyway, and in many scripts
+    flag(parser, "--resume", argparse.SUPPRESS)  # the default now, but used in many scripts
     add_finetuning(parser, "runs/finetune, or with -o NAME.safetensors the folder NAME")
     parser.set_defaults(run=partial(_run_finetune, parser), work=None)
 
 
 def add_finetuning(parser: argparse.ArgumentParser, work: str, config: str | None = None) -> None:
-    """Options of a fine-tuning; without ``config`` the user chooses it."""
+    """Add the options of a fine-tuning; ``config``: the configuration, by default chosen by the user."""
     add = partial(option, parser)
     if config is None:
         add("--config", None, choices=("default", "published"), default="default")
@@ -101,14 +101,14 @@ def add_finetuning(parser: argparse.ArgumentParser, work: str, config: str | Non
 
 
 def finetune_config(arguments: argparse.Namespace) -> FinetuneConfig:
-    """The configuration that the options of :func:`add_finetuning` ask for."""
+    """The configuration given by the options of :func:`add_finetuning`."""
     if arguments.epochs:
         arguments.head_epochs, arguments.full_epochs = arguments.epochs
     return chosen(FinetuneConfig.published() if arguments.config == "published" else FinetuneConfig(), arguments)
 
 
 def planned_memory(arguments: argparse.Namespace) -> float | None:
-    """Bytes of the GPU that a dry run plans for."""
+    """Memory (bytes) of the GPU for which a dry run plans."""
     return 1e9 * arguments.gpu_memory if arguments.dry_run and arguments.gpu_memory else None
 
 
@@ -159,7 +159,7 @@ def _add_smooth_train(commands: Any) -> None:
 
 
 def add_smoothing(parser: argparse.ArgumentParser, work: str) -> None:
-    """Data and options of a training of the smoothing classifier."""
+    """Add the data and options of a training of the smoothing classifier."""
     add, given = partial(option, parser), SmootherTrainConfig
     source = (
         "folder of complexes (index.csv, chain_clusters.csv), whose sites are the contacts of the ligands; or a label file, "
@@ -200,11 +200,11 @@ def _run_smooth_train(parser: argparse.ArgumentParser, arguments: argparse.Names
 
 
 def silent(_: str) -> None:
-    """Takes the place of ``print``."""
+    """Print nothing, in place of ``print``."""
 
 
 def note(message: str) -> None:
-    """A sentence on standard error."""
+    """Print a sentence on standard error."""
     print(f"note: {message}", file=sys.stderr)
 
 
@@ -250,7 +250,7 @@ def write_smoother(
     smoother: Smoother,
     log: Sequence[EpochLog],
 ) -> None:
-    """Draw the learning curve and, where an output is asked for, write the checkpoint with its new smoother.
+    """Draw the learning curve and, if an output is requested, write the checkpoint with its new smoother.
 
     :class:`S2PError` if the checkpoint cannot be written.
     """

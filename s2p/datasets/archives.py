@@ -1,4 +1,4 @@
-"""Archives from elsewhere, unpacked so that nothing in them can reach out of the folder."""
+"""Archives from other sources, unpacked so that no file in them can be written outside the folder."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def is_archive(path: Path) -> bool:
 
 
 def unpack(archive: Path, folder: Path) -> Path:
-    """Unpack a zip or tar archive into ``folder``, which must not exist or be empty; it appears whole or not at all.
+    """Unpack a zip or tar archive completely or not at all into ``folder``, which must not exist or be empty.
 
     :class:`FetchError` if a member would leave the folder, is a link or a device, or the archive is damaged, too large or of
     another kind.
@@ -64,7 +64,7 @@ def _unpack_members(archive: Path, folder: Path) -> None:
             path.mkdir(parents=True, exist_ok=True)
             continue
         path.parent.mkdir(parents=True, exist_ok=True)
-        # "xb": a name that comes twice, or once in small letters and once in capitals, must not overwrite silently.
+        # "xb": a repeated name, or one that differs only in capitals, must not overwrite a file silently.
         with stream, open(path, "xb") as out:
             while chunk := stream.read(_CHUNK):
                 left -= len(chunk)

@@ -1,9 +1,9 @@
 """CryptoBench: sites that are closed or absent in an unbound structure and open when a ligand binds.
 
-The published JSON (``dataset.json``, ``test.json``, ``train-fold-0.json`` …) holds author numbers of unbound structures, and is
-read against those structures. A table of residue lists is read as it is: see :func:`read_residue_lists`.
+The published JSON (``dataset.json``, ``test.json``, ``train-fold-0.json`` …) gives author numbers of unbound structures, so it is
+read together with those structures. A table of residue lists is read as it is: see :func:`read_residue_lists`.
 
-Source: Škrhák et al. 2025, Bioinformatics 41, btae745. Entries whose ``apo_chain`` holds a ``-`` (sites across chains) are left
+Source: Škrhák et al. 2025, Bioinformatics 41, btae745. Entries whose ``apo_chain`` contains ``-`` (sites across chains) are left
 out, and overlapping sites of a chain merged, as in the data of Seq2Pocket: average linkage of 1 - shared / smaller, cut at 0.5.
 """
 
@@ -38,15 +38,15 @@ class CrypticSite:
     pdb: str
     chain: str
     ligands: tuple[str, ...]
-    """Those that bind there, as ``9xyz-HET``."""
+    """Ligands that bind there, as ``9xyz-HET``."""
     residues: frozenset[tuple[int, str]]
     """Author numbers and insertion codes."""
 
 
 def read_cryptobench(path: str | Path) -> list[CrypticSite]:
-    """Sites of CryptoBench's JSON, every site by itself; entries across several chains are left out.
+    """Sites of CryptoBench's JSON, one by one; entries across several chains are left out.
 
-    :class:`S2PError` names structure, entry and field of what is not as published, or says that no entry is of one chain.
+    :class:`S2PError` names structure, entry and field that differ from the published format; or no entry is of a single chain.
     """
     path, found = Path(path), list[CrypticSite]()
     for pdb, entries in _load(path).items():
@@ -84,7 +84,7 @@ def _site(entry: dict[str, Any], pdb: str, where: str) -> CrypticSite:
 
 
 def _merged(sites: list[CrypticSite]) -> list[CrypticSite]:
-    """Sites of one chain, those that overlap as one, in the order of their first entries."""
+    """Sites of one chain, with overlapping ones merged, in the order of their first entries."""
     if len(sites) < 2:
         return sites
     from scipy.cluster.hierarchy import fcluster, linkage
@@ -107,7 +107,7 @@ def _merged(sites: list[CrypticSite]) -> list[CrypticSite]:
 
 
 def cryptobench_annotations(sites: Iterable[CrypticSite], structure: Structure, per: str = "ligand") -> list[Annotation]:
-    """The sites of the entry that ``structure`` is named after, on its observed residues; a line a site, or ``per`` chain.
+    """The sites of the entry that ``structure`` is named after, on its observed residues; a line per site, or ``per`` chain.
 
     :class:`S2PError` if less than half of a site's residues are in the chain: then it is another structure.
     """
@@ -131,11 +131,11 @@ def cryptobench_annotations(sites: Iterable[CrypticSite], structure: Structure, 
 
 
 def read_residue_lists(path: str | Path, folds: str | Path, fold: str) -> tuple[list[Annotation], list[str]]:
-    """Chains of one fold of a table of residue lists, and names of those left out: not in the table, or with residues outside.
+    """Chains of one fold of a table of residue lists, and names of chains left out: not in the table, or residues out of range.
 
     The table has the columns ``apo_structure_id``, ``cryptic_residues`` (0-based) and ``sequence``, and ``folds`` the members of
-    every fold, as JSON. In the known table the residues are the author numbers of the structure less 1, and the sequence is
-    UniProt's: the labels of every fourth chain are shifted, and nothing in the table tells which. Where labels have to be right,
+    every fold, as JSON. In the published table the residues are the author numbers of the structure minus 1, but the sequence is
+    that of UniProt: the labels of every fourth chain are shifted, and the table does not show which. If labels have to be right,
     read the published JSON with the structures. :class:`S2PError` names the line of a mistake.
     """
     path, table = Path(path), _load(Path(folds))

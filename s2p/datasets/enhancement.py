@@ -1,7 +1,7 @@
 """Enhancement of labels: a residue binds where it binds in any structure of the same protein (paper: enhanced sc-PDB).
 
-One crystal shows one ligand; the other sites of the protein would be taught as not binding. The union over all its structures
-mends that, and every residue that is added keeps the chain and the ligand it was seen with.
+One crystal structure shows one ligand, so the other sites of the protein would be labelled as not binding. The union over all its
+structures corrects this; for every added residue, the chain and the ligand that it binds there are recorded.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ __all__ = [
 ]
 
 Member = tuple[LabelledChain, Sequence[tuple[str, NDArray[np.int_]]]]
-"""A chain of a protein with the ids of its ligands and their binding residues (0-based): all that is kept of a structure."""
+"""A chain with the ids of its ligands and their binding residues (0-based); nothing else of a structure is kept in memory."""
 
 
 @dataclass(frozen=True)
 class EnhanceConfig(Checked):
-    """Which chains are one protein (identity and coverage are ours), and whether ions count."""
+    """Which chains belong to one protein (identity and coverage are our choice), and whether ions count."""
 
     identity: Share = 0.95
-    coverage: Share = 0.8  # Of both sequences by the alignment; of the shorter one where the UniProt accessions agree.
+    coverage: Share = 0.8  # Of both sequences in the alignment; of the shorter one if the UniProt accessions agree.
     include_ions: bool = True  # Count the ions of the structures too, as the enhanced sc-PDB does.
 
 
@@ -53,7 +53,7 @@ class Evidence:
     source: str  # Id of the chain in which it binds.
     source_index: int  # 0-based in that chain.
     source_letter: str
-    ligand: str  # What it binds there; empty where that is not known.
+    ligand: str  # What it binds there; empty if unknown.
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +61,7 @@ class EnhancedChain:
     """The representative of a protein with the union of the labels of its chains."""
 
     chain: LabelledChain
-    siblings: tuple[LabelledChain, ...] = ()  # The other chains that were joined, each with the union on the residues it has.
+    siblings: tuple[LabelledChain, ...] = ()  # The other joined chains, each with the union of the labels on its residues.
     evidence: tuple[Evidence, ...] = ()  # By index, then in the order of the members; at least one for a binding residue.
     lost: int = 0  # Binding residues of members that the representative lacks (not observed in it).
     own: tuple[int, ...] = ()  # Binding residues of each member in its own structure, the representative first.
@@ -82,14 +82,14 @@ def enhance_structures(
 ) -> list[EnhancedChain]:
     """Labels of the chains of structures, joined protein by protein.
 
-    Chains whose files name the same UniProt accession are one protein, as far as they align; those of several accessions
-    (chimeras) are joined with chains of the same ones. Chains without go by identity.
+    Chains whose files name the same UniProt accession are one protein, if they align; chains of several accessions (chimeras) are
+    joined with chains of the same accessions. Chains without accession are compared by sequence identity.
 
     Parameters
     ----------
     structures
         With their ligands, or with what :func:`s2p.structure.ligands.ligand_sites` found; ``NAME_CHAIN`` is the id of a chain.
-        They are taken one by one, and none is kept.
+        They are read one by one, and none is kept in memory.
     config
         When chains are one protein, and whether ions count.
     labels
@@ -124,7 +124,7 @@ def enhance_structures(
             found[name] = unlabelled, [(ligand.id, indices) for ligand, indices in sites]
             accessions[name] = tuple(sorted(structure.uniprot.get(chain, ())))
     order = {name: k for k, name in enumerate(found)}
-    # The longest chain first, since what the representative lacks is lost; then as the structures came.
+    # The longest chain first, because residues that the representative lacks are lost; then in the order of the structures.
     names = sorted(found, key=lambda name: (-len(found[name][0].sequence), order[name]))
     rank = {name: k for k, name in enumerate(names)}
     groups = _proteins({name: found[name][0].sequence for name in names}, accessions, config)
@@ -139,7 +139,7 @@ def enhance_structures(
 def _proteins(
     sequences: Mapping[str, str], accessions: Mapping[str, tuple[str, ...]], config: EnhanceConfig
 ) -> list[tuple[list[str], list[str]]]:
-    """Ids of the chains of each protein, and what is to be said of it; the chains come from the longest to the shortest."""
+    """Ids of the chains of each protein, and notes about it; chains are sorted from the longest to the shortest."""
     entries: dict[tuple[str, ...], list[list[str]]] = {}
     for name in (name for name in sequences if accessions[name]):
         groups = entries.setdefault(accessions[name], [])
@@ -167,7 +167,7 @@ def _proteins(
 
 
 def _alike(a: str, b: str, config: EnhanceConfig) -> bool:
-    """Whether two sequences of one accession are the same protein; one may be a part of the other."""
+    """Whether two sequences of one accession are the same protein; one may be a part of the other one."""
     if a == b:
         return True
     same = [letter == b[k] for letter, k in zip(a, align(a, b).tolist(), strict=True) if k >= 0]
@@ -175,7 +175,7 @@ def _alike(a: str, b: str, config: EnhanceConfig) -> bool:
 
 
 def join_chains(members: Sequence[Member]) -> EnhancedChain:
-    """The first of the chains of a protein, binding wherever it or another does; the first one's own labels count besides."""
+    """The first chain of a protein with the union of the labels of all its chains."""
     first = members[0][0]
     union = first.labels.copy()
     evidence: list[Evidence] = []
@@ -199,13 +199,13 @@ def join_chains(members: Sequence[Member]) -> EnhancedChain:
 
 
 def evidence_table(chains: Sequence[EnhancedChain]) -> str:
-    """All evidence as CSV text: which structure and ligand gave each residue."""
+    """All evidence as CSV text: the structure and the ligand from which each binding residue comes."""
     rows = [{"chain": x.chain.id, "letter": x.chain.sequence[e.index], **vars(e)} for x in chains for e in x.evidence]
     return csv_text(rows, ("chain", "index", "letter", "source", "source_index", "source_letter", "ligand"))
 
 
 def protein_table(chains: Sequence[EnhancedChain]) -> str:
-    """A row a protein as CSV text: its chains, binding residues of the representative alone and enhanced, and the ligands."""
+    """One row per protein as CSV text: chains, binding residues of the representative alone and enhanced, and ligands."""
     rows = []
     for x in chains:
         ligands = "; ".join(dict.fromkeys(f"{e.source} {e.ligand}" for e in x.evidence))
@@ -215,7 +215,7 @@ def protein_table(chains: Sequence[EnhancedChain]) -> str:
 
 
 def totals(chains: Sequence[EnhancedChain]) -> str:
-    """A sentence: binding residues of all chains, each in its own structure and enhanced (paper: 9.64 and 14.83 %)."""
+    """A sentence with the share of binding residues of all chains, before and after enhancement (paper: 9.64 and 14.83 %)."""
     every = [chain for x in chains for chain in (x.chain, *x.siblings)]
     n, own, union = sum(len(c.sequence) for c in every), sum(sum(x.own) for x in chains), sum(int(c.labels.sum()) for c in every)
     alone, enhanced = (f"{k} ({k / max(n, 1):.2%})" for k in (own, union))

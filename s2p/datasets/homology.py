@@ -1,8 +1,8 @@
-"""Homologous sequences, and clusters of them, where mmseqs2 is not installed.
+"""Search for homologous sequences, and clusters of them, if mmseqs2 is not installed.
 
-A query's words (in an alphabet of ten classes of amino acids) are looked up in an index of the targets' words. Where two of them
+A query's words (in an alphabet of ten classes of amino acids) are looked up in an index of the targets' words. If two of them
 lie on neighbouring diagonals, the diagonals are scored without gaps, and the best targets are aligned. Index and alignments are
-biotite's; work grows with the number of shared words, not of pairs.
+biotite's; the run time grows with the number of shared words, not of pairs.
 
 Sources: the ten classes are those of Murphy, Wallqvist and Levy (Protein Eng. 13, 149, 2000); the statistics of gapped BLOSUM62
 scores are those of Altschul and Gish (1996) as used by BLAST; two words on one diagonal as a filter are from gapped BLAST (1997).
@@ -27,9 +27,9 @@ SMALL, LARGE = 100_000, 3_000_000
 BAND = 16
 """Diagonals that count as neighbouring."""
 E_VALUE, DIAGONAL_E_VALUE = 1e-3, 0.05
-"""How often chance may give a hit (mmseqs2's default); and, between two sequences, a candidate's best stretch without gaps."""
+"""Largest E-value of a hit (mmseqs2's default), and of a candidate's best ungapped segment between two sequences."""
 MAX_CANDIDATES = 300
-"""Targets a query is aligned with at most, those with the best stretches first."""
+"""Largest number of targets that a query is aligned with, those with the best ungapped segments first."""
 GAPS = (-12, -1)
 """Score of the first and of each further column of a gap."""
 GAPPED = (0.267, 0.041)
@@ -37,7 +37,7 @@ GAPPED = (0.267, 0.041)
 UNGAPPED = (0.3176, 0.134)
 """The same without gaps."""
 WHOLE, DROP, SHARE = 10_000, 100, 0.6
-"""X-drops of the diagonals (none) and of a quick alignment, which must reach this share of the score that is asked for."""
+"""X-drops of the diagonals (none) and of a quick alignment, which must reach this share of the required score."""
 _LETTERS = "ACDEFGHIKLMNPQRSTVWYBZX*"  # biotite's alphabet of proteins
 _CLASSES = ("LVIM", "C", "A", "G", "ST", "P", "FYW", "EDNQ", "KR", "H")
 _CLASS_OF = np.array([next((k for k, members in enumerate(_CLASSES) if letter in members), -1) for letter in _LETTERS])
@@ -73,7 +73,7 @@ def blosum62() -> NDArray[np.int32]:
 
 
 def encode(sequence: str) -> NDArray[np.int8]:
-    """(n,) index of each letter; what is none of the twenty (or B, Z) becomes X."""
+    """(n,) index of each letter; letters other than the twenty (and B, Z) become X."""
     unknown = _LETTERS.index("X")
     table = np.full(256, unknown, dtype=np.int8)
     table[[ord(letter) for letter in _LETTERS[:unknown]]] = np.arange(unknown)
@@ -81,7 +81,7 @@ def encode(sequence: str) -> NDArray[np.int8]:
 
 
 def search(queries: Sequence[str], targets: Sequence[str] | None = None) -> list[Hit]:
-    """Targets that resemble each query better than chance, sorted by query and then by falling score.
+    """Targets that are more similar to each query than by chance, sorted by query and then by decreasing score.
 
     Without ``targets``, the queries are compared with each other, and every pair is reported once, with ``query < target``.
     """
@@ -118,7 +118,7 @@ def _protein(sequence: str) -> Any:
 
 
 def _reduced(protein: Any) -> tuple[Any, NDArray[np.bool_]]:
-    """The sequence in classes, and which of its letters have none."""
+    """The sequence as classes of amino acids, and which of its letters have no class."""
     from biotite.sequence import GeneralSequence, LetterAlphabet
 
     classes = _CLASS_OF[protein.code]
@@ -128,7 +128,7 @@ def _reduced(protein: Any) -> tuple[Any, NDArray[np.bool_]]:
 
 
 def _least_score(expected: float, n: int, m: int | NDArray[np.int64], statistics: tuple[float, float]) -> Any:
-    """Score that chance reaches ``expected`` times: E = K m n exp(-lambda S) solved for S."""
+    """Score that is reached ``expected`` times by chance: E = K m n exp(-lambda S) solved for S."""
     decay, scale = statistics
     return np.log(scale * n * np.maximum(m, 1) / expected) / decay
 
@@ -136,7 +136,7 @@ def _least_score(expected: float, n: int, m: int | NDArray[np.int64], statistics
 def _candidates(
     query: Any, words: NDArray[np.int64], targets: Sequence[Any], lengths: NDArray[np.int64]
 ) -> list[tuple[int, tuple[int, int]]]:
-    """Targets with a place on their best diagonal, of (W, 3) shared words: place in the query, target, place in the target."""
+    """Targets with a position on their best diagonal, from (W, 3) shared words: query position, target, target position."""
     from biotite.sequence.align import align_local_ungapped
 
     key = words[:, 1] * (1 << 32) + words[:, 2] - words[:, 0] + len(query)
@@ -155,7 +155,7 @@ def _candidates(
 
 
 def _align(number: int, query: Any, targets: Sequence[Any], target: int, seed: tuple[int, int], least: float) -> Hit | None:
-    """The best local alignment, if it scores ``least``."""
+    """The best local alignment, if its score is at least ``least``."""
     from biotite.sequence.align import align_local_gapped, align_optimal
 
     other = targets[target]
@@ -173,10 +173,10 @@ def _align(number: int, query: Any, targets: Sequence[Any], target: int, seed: t
 
 
 def greedy_set_cover(n: int, pairs: Sequence[tuple[int, int]]) -> list[list[int]]:
-    """Groups of 0..n-1: again and again the one with most free neighbours takes them all, as mmseqs2 makes its clusters.
+    """Groups of 0..n-1: repeatedly, the index with most free neighbours forms a group with them, as in mmseqs2's clustering.
 
-    ``pairs`` are neighbours, in either order. Groups have their representative first, and come in the order of the
-    representatives; every index is in one of them.
+    ``pairs`` are neighbours, in either order. Each group starts with its representative, and groups are in the order of the
+    representatives; every index is in one group.
     """
     near: list[set[int]] = [set() for _ in range(n)]
     for a, b in pairs:
@@ -192,7 +192,7 @@ def greedy_set_cover(n: int, pairs: Sequence[tuple[int, int]]) -> list[list[int]
             continue
         free = sorted(x for x in near[k] if not taken[x])
         if len(free) < -size:
-            heapq.heappush(heap, (-len(free), k))  # others took some since it was counted
+            heapq.heappush(heap, (-len(free), k))  # other groups took some since they were counted
             continue
         for x in (k, *free):
             taken[x] = True

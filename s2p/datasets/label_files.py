@@ -1,7 +1,7 @@
-"""Label files: the published ``;`` lines, the same as CSV, and records of three lines; read with every value checked.
+"""Label files: the published lines with ``;``, the same as CSV, and records of three lines; every value is checked.
 
 A published line is ``pdb;chain;TYPE;A12 G13 …;SEQUENCE``: letters with **0-based** indices into the sequence of observed
-residues, one line a chain, or one a pocket. A mistake is an error that names file, line and field, before anything is trained.
+residues, one line per chain, or one per pocket. A mistake raises an error with file, line and field, before any training starts.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ __all__ = [
 ]
 
 CSV_COLUMNS = ("pdb", "chain", "type", "residues", "sequence")
-"""Columns of a label CSV; each holds what the field of a published line holds."""
+"""Columns of a label CSV, with the same content as the fields of a published line."""
 
 FORMATS = ("published", "csv", "records")
 """Formats of a label file."""
@@ -51,7 +51,7 @@ _FIELDS = {
     "records": ("id", "labels", "sequence"),
 }
 _SHOWN = 3
-"""Mistakes that are told in full."""
+"""Largest number of mistakes that are reported in full."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,14 +60,14 @@ class Annotation:
 
     pdb: str
     chain: str
-    """Empty where the file knows one id only (records of three lines)."""
+    """Empty if the file has only one id (records of three lines)."""
     kind: str
     """Third field: the ligand, the kind of site, or any other word."""
     indices: NDArray[np.int32]
     """(K,), 0-based into ``sequence``, ascending, distinct."""
     sequence: str
     line: int = 0
-    """1-based line of the file; 0 if it is from none."""
+    """1-based line of the file; 0 without a file."""
 
     @property
     def id(self) -> str:
@@ -83,14 +83,14 @@ class Annotation:
 
 
 class _Problem(Exception):
-    """What is wrong in one line; the file's name is added outside."""
+    """A mistake in one line; the caller adds the name of the file."""
 
 
 def read_labels(path: str | Path, *, empty: Empty = "use", note: Callable[[str], None] | None = None) -> list[LabelledChain]:
-    """Labelled chains for training from a file in any of :data:`FORMATS`; which one is told from its first line.
+    """Labelled chains for training from a file in any of :data:`FORMATS`, recognised from its first line.
 
-    Lines of the same chain, its pockets, are joined: a residue binds if it does in any of them. Chains of one residue, which has
-    no neighbour to learn from, are refused.
+    Lines of the same chain (its pockets) are joined: a residue binds if it does in any of them. Chains of a single residue, which
+    has no neighbour, are refused.
 
     Parameters
     ----------
@@ -99,7 +99,7 @@ def read_labels(path: str | Path, *, empty: Empty = "use", note: Callable[[str],
     empty
         What is done with chains without a binding residue: ``use`` them as negatives, ``skip`` or ``refuse`` them.
     note
-        Is told how many such chains there are.
+        Called with a sentence that says how many such chains there are.
 
     Returns
     -------
@@ -146,7 +146,7 @@ def read_labels(path: str | Path, *, empty: Empty = "use", note: Callable[[str],
 
 
 def read_annotations(path: str | Path) -> list[Annotation]:
-    """Lines of a label file, one by one: a chain may have several (its pockets), and a chain or a pocket may be empty.
+    """Lines of a label file, not joined: a chain may have several (its pockets), and a chain or a pocket may be empty.
 
     Raises
     ------
@@ -157,9 +157,9 @@ def read_annotations(path: str | Path) -> list[Annotation]:
 
 
 def read_sequences(source: str | Path, note: Callable[[str], None]) -> dict[str, str]:
-    """Sequence -> name in a test set: FASTA or label file, structure, folder of these, or public set that was fetched.
+    """Sequence -> name in a test set: FASTA or label file, structure, folder of these, or downloaded public set.
 
-    Folders are searched with those in them; ``note`` is told what in them cannot be read. :class:`S2PError` if nothing can.
+    Folders include their subfolders; ``note`` is called for each unreadable file. :class:`S2PError` if no file can be read.
     """
     path = Path(source) if Path(source).exists() else dataset_folder(str(source))
     found: dict[str, str] = {}
@@ -170,7 +170,7 @@ def read_sequences(source: str | Path, note: Callable[[str], None]) -> dict[str,
                 pairs = [(structure.sequence(chain), f"{file.name} {chain}") for chain in structure.chains]
             elif file != path and file.suffix.lower() not in (".fasta", ".fa", ".faa", ".txt", ".csv"):
                 continue
-            elif (text := read_text(file)).lstrip().startswith(">"):  # the labels of records are digits and no letters
+            elif (text := read_text(file)).lstrip().startswith(">"):  # the labels of records are digits, not letters
                 records = [record.partition("\n") for record in ("\n" + text).split("\n>")[1:]]
                 pairs = [(re.sub(r"[^A-Z]", "", body.upper()), head.strip() or file.name) for head, _, body in records]
             else:
@@ -185,7 +185,7 @@ def read_sequences(source: str | Path, note: Callable[[str], None]) -> dict[str,
 
 
 def structure_file(folder: Path, a: Annotation, table: Path) -> Path:
-    """The structure in ``folder`` that a line of ``table`` names, in any case and format; :class:`S2PError` if there is none."""
+    """The structure in ``folder`` named by a line of ``table``, in any case and format; :class:`S2PError` if there is none."""
     for parts in product((a.pdb, a.pdb.lower(), a.pdb.upper()), SUFFIXES, ("", ".gz")):
         path = folder / "".join(parts)
         if path.is_file():
@@ -194,7 +194,7 @@ def structure_file(folder: Path, a: Annotation, table: Path) -> Path:
 
 
 def place_sites(path: Path, lines: Sequence[Annotation], table: Path) -> tuple[Structure, list[NDArray[np.int64]]]:
-    """The chains of a structure that lines of ``table`` are about, and the indices of the residues of each line.
+    """The chains of a structure to which lines of ``table`` refer, and the indices of the residues of each line.
 
     :class:`S2PError` if the structure cannot be read, or a sequence is not that of its observed residues.
     """
@@ -217,7 +217,7 @@ def format_annotations(annotations: Iterable[Annotation], form: str = "published
     Raises
     ------
     S2PError
-        If a name holds what the format uses as its separator, or ``form`` is none.
+        If a name contains the separator of the format, or ``form`` is not one of :data:`FORMATS`.
     """
     if form not in FORMATS:
         raise S2PError(f"there is no label format {form!r}; the formats are {', '.join(FORMATS)}")
@@ -234,7 +234,7 @@ def format_annotations(annotations: Iterable[Annotation], form: str = "published
 
 
 def _parse(path: Path) -> tuple[str, list[Annotation]]:
-    """Format, told from the content, and annotations of a file."""
+    """Format, recognised from the content, and annotations of a file."""
     text = read_text(path)
     form = _sniff(path, text)
     found, problems = [], []
@@ -257,7 +257,7 @@ def _raise(path: Path, problems: list[str]) -> None:
 
 
 def _sniff(path: Path, text: str) -> str:
-    """The format, by the first line that is not blank."""
+    """The format, recognised from the first line that is not blank."""
     first = next((line.strip() for line in text.splitlines() if line.strip()), "")
     if not first:
         raise S2PError(f"{path}: the file is empty; there are no chains in it")

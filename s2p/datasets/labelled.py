@@ -19,7 +19,7 @@ from s2p.structure.reading import Structure, read_structure
 __all__ = ["Complex", "LabelledChain", "read_complexes", "read_ligand"]
 
 LETTERS = frozenset("ACDEFGHIKLMNPQRSTVWYXBUZO")
-"""One-letter codes a sequence may hold."""
+"""One-letter codes that a sequence may contain."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +73,7 @@ def read_ligand(path: Path) -> tuple[NDArray[np.float32], NDArray[np.str_]]:
 
 
 def read_complexes(folder: str | Path) -> list[Complex]:
-    """Usable complexes of a folder with ``index.csv`` and ``chain_clusters.csv`` (flag ``exclude`` and status != OK dropped)."""
+    """Usable complexes of a folder with ``index.csv`` and ``chain_clusters.csv`` (without flag ``exclude`` and status != OK)."""
     folder = Path(folder)
     missing = f", so {folder} is not a folder of complexes; s2p datasets list DIR shows the layouts"
     clusters: dict[tuple[str, str], list[str]] = {}

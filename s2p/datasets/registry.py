@@ -1,7 +1,7 @@
-"""Public data sets by name: where they are, under which licence, and what is known of their files.
+"""Public data sets by name: their address, their licence, and what is known about their files.
 
-Nothing here is guessed. A checksum or size that the source does not state is ``None`` and shown as unknown; for records at Zenodo
-the names, sizes and checksums of the files are asked for when they are fetched. Licences are those the sources state.
+A checksum or size that the source does not state is ``None`` and shown as unknown. For records at Zenodo, names, sizes and
+checksums of the files are requested when they are downloaded. Licences are those that the sources state.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ __all__ = ["DATASETS", "LOCAL_LAYOUTS", "Dataset", "RemoteFile", "dataset", "dat
 
 ZENODO_API = "https://zenodo.org/api/records/{record}"
 TIMEOUT = 30.0
-"""Seconds without an answer before a connection is given up."""
+"""Seconds without an answer after which a connection is closed."""
 ATTEMPTS = 5
-"""How often a file is asked for where the server is busy or the connection breaks."""
+"""How often a download is tried if the server is busy or the connection breaks."""
 MAX_BYTES = 64 << 30
 """Largest file accepted."""
 
@@ -34,7 +34,7 @@ class RemoteFile:
     name: str
     url: str
     size: int | None = None
-    """Bytes; ``None`` where the source does not say."""
+    """Bytes; ``None`` if the source does not state it."""
     checksum: Checksum | None = None
     """Likewise."""
 
@@ -48,11 +48,11 @@ class Dataset:
     source: str
     """Page a person can read."""
     licence: str | None
-    """``None`` where the source states none, or we could not read it."""
+    """``None`` if the source states none, or we could not read it."""
     citation: str
     files: tuple[RemoteFile, ...] = ()
     zenodo: str | None = None
-    """Record whose files are asked for when the set is fetched, where ``files`` is empty."""
+    """Record whose list of files is requested when the set is downloaded, if ``files`` is empty."""
     note: str = ""
 
 
@@ -75,11 +75,11 @@ LOCAL_LAYOUTS = {
     "chains.csv and chains/ with one file a protein (s2p evaluate)": ("ligysis", "chains.csv", "chains/"),
     "label files: published lines, CSV or records of three lines": ("labels", "**/*.txt"),
 }
-"""What is in a local folder: the name of the layout, and patterns of which each finds something."""
+"""Content of a local folder: the name of the layout, and patterns that each match a file."""
 
 
 def dataset(name: str) -> Dataset:
-    """The set of that name; an :class:`S2PError` tells the names there are."""
+    """The set of that name; the message of :class:`S2PError` lists the available names."""
     names = {entry.name: entry for entry in DATASETS}
     if name.lower() not in names:
         raise S2PError(f"there is no data set {name!r}; the names are {', '.join(names)}")
@@ -87,15 +87,15 @@ def dataset(name: str) -> Dataset:
 
 
 def dataset_folder(name: str, folder: str | Path | None = None) -> Path:
-    """Where a set is, or will be: ``folder``/NAME, by default in the cache (:func:`s2p.io.downloads.cache_folder`)."""
+    """Folder of a set, whether it exists or not: ``folder``/NAME, by default in :func:`s2p.io.downloads.cache_folder`."""
     return (Path(folder) if folder is not None else cache_folder() / "datasets") / name
 
 
 def fetch_dataset(name: str | Dataset, folder: str | Path | None = None, *, quiet: bool = False) -> tuple[Path, list[str]]:
-    """Download a set; archives are unpacked beside themselves. What is there already is not fetched again.
+    """Download a set and unpack archives in the same folder. Files that exist are not downloaded again.
 
-    The set, one of :data:`DATASETS` or an entry of one's own, gets a folder of its own in ``folder`` (default: the cache); it is
-    returned with notes on files that could not be verified and on the source. :class:`S2PError` if the set cannot be fetched
+    The set, one of :data:`DATASETS` or an entry of your own, gets its own folder in ``folder`` (default: the cache); this path is
+    returned with notes on files that could not be verified and on the source. :class:`S2PError` if the set cannot be downloaded
     automatically, or the download fails.
     """
     entry = dataset(name) if isinstance(name, str) else name
@@ -106,7 +106,7 @@ def fetch_dataset(name: str | Dataset, folder: str | Path | None = None, *, quie
     notes = [entry.note] if entry.note else []
     for remote in files:
         target = place / file_stem(remote.name)
-        # Without a checksum, a file of that name is all there is to go by.
+        # Without a checksum, only the name of the file can be checked.
         if remote.checksum is not None or not target.is_file():
             download(
                 remote.url,

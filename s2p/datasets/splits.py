@@ -25,19 +25,19 @@ IDENTITY, COVERAGE = 0.3, 0.5
 
 
 def search_method() -> Literal["mmseqs2", "kmer"]:
-    """What sequences are compared with. Record it beside a split: the two agree well, but not fully."""
+    """The program that compares sequences. Record it with a split: the two agree well, but not fully."""
     return "mmseqs2" if shutil.which("mmseqs") else "kmer"
 
 
 def drawn(text: str) -> float:
-    """At least 0 and less than 1, the same for the same text everywhere: what decides where a cluster goes."""
+    """A number in [0, 1) that depends on the text only; it decides to which split a cluster belongs."""
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") / 2**64
 
 
 def homologous(
     queries: Mapping[str, str], targets: Mapping[str, str], *, identity: float = IDENTITY, coverage: float = COVERAGE
 ) -> dict[str, set[str]]:
-    """Targets that share sequence with a query, by mmseqs2 at its highest sensitivity or by the k-mer search.
+    """Targets that are similar to a query, by mmseqs2 at its highest sensitivity or by the k-mer search.
 
     A hit has at least the share ``identity`` of identical residues over an alignment that covers at least the share ``coverage``
     of the shorter sequence. Queries and targets are given as id -> sequence; returned is target id -> ids of the queries it hits
@@ -92,7 +92,7 @@ def split_complexes(complexes: Sequence[Complex], *, always_test: Iterable[str] 
 
 
 def cluster(sequences: Mapping[str, str], *, identity: float = 0.95, coverage: float = 0.8) -> list[list[str]]:
-    """Groups of ids, the representative first: identical enough to it over enough of both sequences."""
+    """Groups of ids, the representative first: similar enough to it over enough of both sequences."""
     names, texts = list(sequences), list(sequences.values())
     if search_method() == "kmer":
         pairs = [

@@ -1,4 +1,4 @@
-"""What predictors are tested on: structures and the truth that belongs to them, kept apart."""
+"""Test cases for predictors: structures, and separately the true ligands and binding residues."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from s2p.structure.reading import Structure, is_structure_file, read_structure, 
 __all__ = ["Case", "CaseSet", "Truth", "complex_case", "find_cases", "labelled_cases"]
 
 RELATED = {"1ia1": "1s3v"}
-"""Bundled structures that are one cluster: both are dihydrofolate reductase (data/README.md)."""
+"""Bundled structures in one cluster: both are dihydrofolate reductase (data/README.md)."""
 
 FAR = "validation-far"
 """LIGYSIS validation chains below 30 % identity to the training chains of the shipped checkpoint."""
@@ -34,13 +34,13 @@ FAR = "validation-far"
 
 @dataclass(frozen=True, eq=False)
 class Truth:
-    """A structure as a predictor may see it, without ligands, and the answers."""
+    """A structure as the predictor gets it, without ligands, and the true sites."""
 
     structure: Structure
     names: tuple[str, ...]
-    """Of the S true ligands; none where only residues are labelled."""
+    """Of the S true ligands; empty if only residues are labelled."""
     ligands: tuple[NDArray[np.float32], ...]
-    """Heavy atoms (L, 3) Å of each; (0, 3) where only its residues are known."""
+    """Heavy atoms (L, 3) Å of each; (0, 3) if only its residues are known."""
     labels: NDArray[np.bool_]
     """(N,) residues that bind any of them."""
     sites: tuple[NDArray[np.integer], ...] | None = None
@@ -53,18 +53,18 @@ class Case:
 
     id: str
     cluster: str
-    """Homologous proteins share it; intervals are over clusters."""
+    """Name of the cluster of homologous proteins; intervals are over clusters."""
     path: Path
     kind: Literal["files", "listed", "inside", "lines", "residues"]
-    """Where the truth is: ligand files; ids or SDF files from ``labels.csv``; all relevant ligands in the file itself; lines of a
-    label file, each a site; one line on a reference sequence, the union of all sites, which are not known one by one."""
+    """Source of the true sites: ligand files; ids or SDF files from ``labels.csv``; all relevant ligands in the file itself;
+    lines of a label file, each a site; or one line on a reference sequence with the union of all sites."""
     ligands: tuple[str, ...] = ()
     lines: tuple[Annotation, ...] = ()
     table: Path = Path()
     """The label file."""
 
     def read(self) -> Truth:
-        """Structure and truth; :class:`S2PError` if a file cannot be read, or a ligand that is listed is not there."""
+        """Structure and true sites; :class:`S2PError` if a file cannot be read, or a listed ligand is missing."""
         if self.kind == "lines":
             return self._read_lines()
         structure = replace(read_structure(self.path), name=self.id)
@@ -87,7 +87,7 @@ class Case:
         return _truth(structure, names, coords, [binding_residues(structure, coord) for coord in coords])
 
     def _read_lines(self) -> Truth:
-        """Every line a site; those whose type is the id of one ligand in the file (``ATP A:501``), on several chains, are one."""
+        """Every line is a site; lines with the id of one ligand (``ATP A:501``) as type, on several chains, are one site."""
         structure, places = place_sites(self.path, self.lines, self.table)
         inside = {ligand.id: ligand.coord for ligand in structure.ligands}
         found: dict[str, NDArray[np.integer]] = {}
@@ -114,7 +114,7 @@ class CaseSet:
 
     name: str
     split: str
-    """Empty where the set has no splits."""
+    """Empty if the set has no splits."""
     cases: tuple[Case, ...]
 
 
@@ -132,24 +132,24 @@ def find_cases(
     Parameters
     ----------
     dataset
-        ``mini`` (the bundled complexes); a label file with a line a site (:mod:`s2p.datasets.label_files`); or a folder: of
+        ``mini`` (the bundled complexes); a label file with a line per site (:mod:`s2p.datasets.label_files`); or a folder: of
         complexes with ``index.csv`` and ``chain_clusters.csv`` (:func:`s2p.datasets.labelled.read_complexes`), of LIGYSIS chains
         with ``chains.csv``, with structures and a ``labels.csv`` or ``labels.txt``, which is a label file or lists ligands as the
-        bundled one does, or with structure files whose own ligands are the truth. LIGYSIS has the union of the sites of a
-        protein only, so there are figures of residues and none of sites. Only complexes come with clusters: elsewhere every
+        bundled one does, or with structure files whose own ligands are the truth. LIGYSIS has only the union of the sites of a
+        protein, so there are metrics of residues but not of sites. Only complexes come with clusters: elsewhere every
         structure counts as unrelated to the others.
     split
-        Of complexes (default ``test``) and LIGYSIS (default ``validation``; :data:`FAR` are those of its chains that are below
-        30 % identity to the shipped checkpoint's training chains); other folders have none.
+        For complexes (default ``test``) and LIGYSIS (default ``validation``; :data:`FAR`: its chains below 30 % identity to the
+        shipped checkpoint's training chains); other folders have no splits.
     limit
-        At most so many, one of each cluster before a second of any.
+        Largest number of cases; one of each cluster is taken before a second of any.
     splits
         Table of the split of complexes (``dataset,id,split``) or of the far chains (``uniprot``); default: the repository's.
     structures
-        Folder of the structure files of a label file; default: beside it.
+        Folder of the structure files of a label file; default: the folder of the label file.
     empty
-        What is done with proteins without a site: ``use`` them, where residues that do not bind and pockets that find nothing
-        count, ``skip`` or ``refuse`` them; the last two read every structure.
+        How proteins without a site are treated: ``use`` (residues that do not bind and pockets that find nothing count),
+        ``skip`` or ``refuse``; the last two read every structure.
 
     Raises
     ------
@@ -183,7 +183,7 @@ def find_cases(
 
 
 def _repository(name: str) -> Path:
-    """A path of the repository: the current folder, the one above (notebooks run in one below), or where the package lies."""
+    """A path of the repository, looked for in the current folder, its parent (for notebooks), and the package's parent."""
     places = [root / name for root in (Path.cwd(), Path.cwd().parent, Path(__file__).resolve().parents[2])]
     for place in places:
         if place.exists():
@@ -210,7 +210,7 @@ def _complexes(folder: Path, split: str, table: Path) -> list[Case]:
 
 
 def complex_case(x: Complex) -> Case:
-    """A complex, whose every ligand file is a site."""
+    """A complex; every ligand file is a site."""
     return Case(x.key, x.clusters[0], x.protein, "files", tuple(map(str, x.ligands)))
 
 
@@ -241,7 +241,7 @@ def _listed(table: Path) -> list[Case]:
 
 
 def labelled_cases(table: Path, folder: Path) -> list[Case]:
-    """The structures in ``folder`` that a label file names, whose every line is a site; :class:`S2PError` if one is missing."""
+    """The structures in ``folder`` named in a label file, with a site per line; :class:`S2PError` if one is missing."""
     lines: dict[str, list[Annotation]] = {}
     for a in read_annotations(table):
         if not a.chain:
@@ -251,7 +251,7 @@ def labelled_cases(table: Path, folder: Path) -> list[Case]:
 
 
 def _has_site(case: Case, empty: Empty) -> bool:
-    """Whether any residue of it binds; of what cannot be read the run says so."""
+    """Whether any of its residues binds; unreadable cases are kept, because the run reports them."""
     try:
         found = bool(case.read().labels.any())
     except S2PError:

@@ -1,4 +1,4 @@
-"""Predicted pockets against true ligands: a row per site, and a row per protein."""
+"""Comparison of predicted pockets with true ligands: a row per site, and a row per protein."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ def evaluate_complex(
     sites: Sequence[NDArray[np.integer]] | None = None,
     config: BenchmarkConfig | None = None,
 ) -> ComplexResult:
-    """Compare a prediction with the true sites of its structure, each by itself.
+    """Compare a prediction with each of the true sites of its structure.
 
     Parameters
     ----------
     ligands
-        Heavy atoms (L, 3) Å of each; their number is the N of "top N". Several copies of a ligand are several. Where only the
-        residues of a site are known, (0, 3): then what is measured from the ligand is NaN, and what from its residues is not.
+        Heavy atoms (L, 3) Å of each; their number is the N of "top N". Copies of a ligand count separately. (0, 3) if only the
+        residues of a site are known: then distances from the ligand are NaN, but not those from its residues.
     name, cluster
         Of the protein; default the name of the structure, and none.
     ligand_names
@@ -62,7 +62,7 @@ def evaluate_complex(
     residues = [p.residues for p in pockets]
     sites = [binding_residues(structure, x) for x in ligands] if sites is None else sites
     shared, joint = site_overlaps(sites, residues), site_to_pocket(sites, residues)
-    # With no residues known, what compares residues has no value.
+    # Without known residues, metrics of residues have no value.
     known, nothing = np.array([len(site) > 0 for site in sites], bool), np.zeros(0, np.int32)
     seen = np.array([len(x) > 0 for x in ligands], bool)
     to_atoms = np.array([dca(centers, x) if len(x) else [np.inf] * len(centers) for x in ligands]).reshape(n, len(centers))
@@ -112,7 +112,7 @@ def evaluate_complex(
 def _volume_overlaps(
     prediction: Prediction, ligands: Sequence[NDArray[np.floating]], centers: NDArray[np.float64], config: BenchmarkConfig
 ) -> list[float]:
-    """DVO of each ligand and the pocket whose centre, among these of the best ranks, is nearest to its centroid."""
+    """DVO of each ligand with the pocket, among those of the best ranks, whose centre is nearest to its centroid."""
     origin = prediction.structure.atoms.coord.mean(axis=0, dtype=np.float64)
 
     def cells(points: NDArray[np.floating]) -> NDArray[np.int64]:

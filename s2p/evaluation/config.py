@@ -14,13 +14,13 @@ OURS = {
     "s2p-clustered": PredictConfig(ranking="published"),
     "s2p-no-smoothing": PredictConfig(ranking="published", use_smoothing=False),
 }
-"""Seq2Pocket as the benchmark compares it: the checkpoint's defaults; the paper's method alone, ``--method published``;
+"""Variants of Seq2Pocket in the benchmark: the checkpoint's defaults; the paper's method alone, ``--method published``;
 the default's residue probabilities, with pockets clustered and ranked as published; the same without smoothing."""
 
 
 @dataclass(frozen=True)
 class BenchmarkConfig(Checked):
-    """How predictors are compared."""
+    """Settings of the comparison: cutoffs, ranks and time limits."""
 
     strict_hit: Positive = 4.0
     """Å: a distance below this is a hit (DCC and DCA)."""

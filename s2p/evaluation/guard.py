@@ -1,16 +1,16 @@
-"""A guard against testing on what was trained on: what a checkpoint keeps of its training chains, and the check against it.
+"""A guard against testing on training data: the sketch of training chains in a checkpoint's card, and the check against it.
 
-The sketch of a chain is the hash of its sequence and a few of its most telling words (15 residues, four a chain), kept letter by
-letter. A chain to be tested is *exact* if its hash is in the sketch. It is *near* if the words of a training chain score better
-along it (BLOSUM62, no gaps) than chance allows, even without the one that fits best: a shared tag or motif is no sign. What
-chance allows is measured for each tested chain by words written backwards, so its composition is allowed for. This finds
+The sketch of a chain is the hash of its sequence and a few of its most characteristic words (15 residues, four per chain), stored
+as letters. A tested chain is *exact* if its hash is in the sketch. It is *near* if the words of a training chain score better
+along it (BLOSUM62, no gaps) than expected by chance, even without the best word, because a shared tag or motif is no evidence.
+The score expected by chance is measured for each tested chain with reversed words, which accounts for its composition. This finds
 the same protein and its relatives; distant ones, towards 30 % identity, are mostly missed, and so are chains of fewer than two
-words. An empty answer is therefore no proof: where the training sequences are at hand, search them
+words. An empty result is therefore no proof: if the training sequences are available, search them
 (:func:`s2p.datasets.splits.homologous`).
 
-Measured with 4,101 sc-PDB chains (240 kB) and 300 of COACH420 and CHEN11, by their best identity according to mmseqs2: found are
-142 of 142 above 70 %, 14 of 17 at 50–70 %, 15 of 20 at 40–50 %, 4 of 23 at 30–40 %; wrongly, 2 of 77 without a homologue and 5 of
-the 300 written backwards.
+Measured with 4,101 sc-PDB chains (240 kB) and 300 chains of COACH420 and CHEN11, by their best identity in mmseqs2: it finds 142
+of 142 above 70 %, 14 of 17 at 50–70 %, 15 of 20 at 40–50 %, 4 of 23 at 30–40 %. False positives are 2 of 77 without a homologue
+and 5 of the 300 reversed chains.
 """
 
 from __future__ import annotations
@@ -39,42 +39,42 @@ from s2p.prediction import names_class
 __all__ = ["CARD_KEY", "Seen", "TrainedOn", "guard_cases", "trained_on", "training_sketch"]
 
 CARD_KEY = "training_sketch"
-"""Where a checkpoint's card holds its sketch."""
+"""Key of the sketch in a checkpoint's card."""
 
 FORMAT = "s2p-training-1"
 WORD_LENGTH = 15
-"""Residues of a stored word; ours, as all that follows."""
+"""Residues in a stored word; this value and those below are our choice."""
 MAX_WORDS = 4
-"""Words of a chain."""
+"""Words per chain."""
 MAX_BYTES = 3_000_000
-"""Size of the whole sketch as text, about 60 a chain; with more than 50,000 chains fewer words are kept."""
+"""Largest size of the sketch as text, about 60 bytes per chain; with more than 50,000 chains fewer words are stored."""
 E_VALUE = 1e-3
-"""A chain counts as seen when its words would score as well by chance at most this often."""
+"""A chain counts as seen if its words would score as well by chance at most this often."""
 _UNKNOWN = (
     "it is not known whether {} was trained on the chains to be evaluated, because {}; if you know that these "
     "chains are new, allow them (--allow-trained)"
 )
 _HASH_BYTES = 6
 _MIN_DISTINCT = 9
-"""Distinct letters in a word: tags of histidines and linkers are in unrelated chains."""
+"""Least number of distinct letters in a word: histidine tags and linkers occur in unrelated chains."""
 _SHOWN = 5
 _SHORTEST = 30
-"""Residues of the shortest chain of a case that is checked: shorter ones were not trained on."""
+"""Residues of the shortest chain that is checked: shorter chains were not trained on."""
 _ENDS = 20
-"""Residues at either end of a chain that give no words, if enough others are left: tags stand there."""
+"""Residues at either end of a chain without words, if enough others are left: tags are there."""
 
 
 @dataclass(frozen=True)
 class TrainedOn:
-    """A sequence that a checkpoint has seen, and the training chain that says so."""
+    """A sequence that a checkpoint has seen, and the training chain to which it is similar."""
 
     id: str
     kind: Literal["exact", "near"]
     training_id: str
     identity: float
-    """Identical residues in the words of the training chain, where they fit best; 1 for an exact match."""
+    """Share of identical residues in the words of the training chain at their best positions; 1 for an exact match."""
     e_value: float
-    """How often chance would fit the words of any training chain as well; 0 for an exact match."""
+    """How often the words of any training chain would fit as well by chance; 0 for an exact match."""
 
     def __str__(self) -> str:
         if self.kind == "exact":
@@ -84,12 +84,12 @@ class TrainedOn:
 
 @dataclass(frozen=True)
 class Seen:
-    """What is known of the training of a predictor."""
+    """What is known about the training of a predictor."""
 
     trained_on: tuple[str, ...] = ()
-    """Ids of the cases that it was trained on, or on relatives of them."""
+    """Ids of the cases on which, or on relatives of which, it was trained."""
     unknown: str = ""
-    """Why not all of its training is known; empty if it is."""
+    """Why its training is not completely known; empty if it is."""
 
     def __str__(self) -> str:
         if self.trained_on:
@@ -98,10 +98,10 @@ class Seen:
 
 
 def training_sketch(sequences: Mapping[str, str]) -> dict[str, Any]:
-    """What to store in a checkpoint's card, under :data:`CARD_KEY`, about its training chains, by id.
+    """Sketch of training chains, by id, to be stored in a checkpoint's card under :data:`CARD_KEY`.
 
-    JSON-able and deterministic; ``data`` is text of at most :data:`MAX_BYTES`, and :class:`S2PError` says if not even the hashes
-    of so many chains fit.
+    It can be written as JSON and is deterministic; ``data`` is text of at most :data:`MAX_BYTES`. :class:`S2PError` if not even
+    the hashes of so many chains fit.
     """
     hashes = b"".join(map(_hash, sequences.values()))
     for n_words in range(MAX_WORDS, -1, -1):
@@ -116,7 +116,7 @@ def training_sketch(sequences: Mapping[str, str]) -> dict[str, Any]:
 
 
 def trained_on(card_or_sketch: Mapping[str, Any], sequences: Mapping[str, str]) -> list[TrainedOn]:
-    """Which sequences a checkpoint has seen in training, as far as its card can tell.
+    """Which sequences a checkpoint has seen in training, according to the sketch in its card.
 
     Parameters
     ----------
@@ -128,7 +128,7 @@ def trained_on(card_or_sketch: Mapping[str, Any], sequences: Mapping[str, str]) 
     Returns
     -------
     list of TrainedOn
-        At most one a sequence, the best reason; in the order of the sequences.
+        At most one per sequence, for the most similar training chain; in the order of the sequences.
 
     Raises
     ------
@@ -198,16 +198,16 @@ def _unpack(card_or_sketch: Mapping[str, Any]) -> tuple[list[str], bytes, list[l
 def guard_cases(
     cases: CaseSet, model: str | Path, predictors: Iterable[str], *, allow: bool = False, skip: bool = False
 ) -> tuple[CaseSet, dict[str, Seen]]:
-    """Refuse, leave out or report cases that resemble chains a checkpoint was trained on; to be asked before anything is run.
+    """Refuse, leave out or report cases that are similar to training chains of a checkpoint; call it before a run.
 
     Parameters
     ----------
     model
         Checkpoint of the predictors in :data:`s2p.evaluation.config.OURS`, by name or path.
     predictors
-        As for :func:`s2p.evaluation.runner.run_benchmark`. Every checkpoint is asked, ours and those of users, for its own
-        training chains, those of a smoother that was trained later, and those of the checkpoint that it is an adapter of. Of the
-        training of a ``package.module:Class`` nothing is known here.
+        As for :func:`s2p.evaluation.runner.run_benchmark`. For every checkpoint, ours or a user's, this checks its own training
+        chains, those of a smoother that was trained later, and those of the checkpoint that an adapter belongs to. The training
+        of a ``package.module:Class`` is not known here.
     allow
         Keep them all, and say which.
     skip
@@ -215,13 +215,13 @@ def guard_cases(
 
     Returns
     -------
-    The cases to run, and what is known of each predictor's training.
+    The cases to run, and what is known about each predictor's training.
 
     Raises
     ------
     S2PError
-        If there are such cases and neither flag is given, or if a checkpoint does not say what it was trained on and ``allow`` is
-        not given: what it cannot tell cannot be left out.
+        If there are such cases and neither flag is set, or if a checkpoint has no record of its training and ``allow`` is not
+        set: without a record, no case can be left out.
     """
     sources = {name: str(model if name in OURS else name) for name in predictors}
     records = {source: _records(source) for source in sources.values()}
@@ -256,7 +256,7 @@ def _sequences(cases: CaseSet) -> dict[str, str]:
     for case in cases.cases:
         try:
             structure = case.read().structure
-        except S2PError:  # the run says so, and goes on
+        except S2PError:  # the run reports it and continues
             continue
         own = {f"{case.id}|{chain}": structure.sequence(chain) for chain in structure.chains}
         found |= {key: sequence for key, sequence in own.items() if len(sequence) >= _SHORTEST}
@@ -264,20 +264,20 @@ def _sequences(cases: CaseSet) -> dict[str, str]:
 
 
 def _records(source: str) -> tuple[list[Mapping[str, Any]], str]:
-    """The sketches of all that a predictor was trained on, and what is missing of them, in words."""
+    """The sketches of all training data of a predictor, and a description of what is missing."""
     if names_class(source):
         return [], "the training data of a class are not known"
     card = _card(source)
     parts = {"training chains": card}
-    if "smoother_of" in card:  # its smoother was trained after the rest, on chains of its own
+    if "smoother_of" in card:  # its smoother was trained later, on other chains
         parts["the chains of its smoother"] = card.get("smoother") or {}
-    if card.get("ranking") == "surface" and SURFACE.is_file():  # which learned from complexes of its own
+    if card.get("ranking") == "surface" and SURFACE.is_file():  # which was trained on other complexes
         parts["the chains of the surface network"] = _card(SURFACE)
-    # Relatives are known by two words or more.
+    # Relatives are recognised by two words or more.
     missing = [name for name, part in parts.items() if part.get(CARD_KEY, {}).get("words_per_chain", 0) < 2]
     base = (card.get("adapter") or {}).get("base", "")
     if base and weights_path(base).parent == SHIPPED:
-        parts["base"] = _card(base)  # nothing, if that is a language model only
+        parts["base"] = _card(base)  # nothing, if it is only a language model
     return (
         [part[CARD_KEY] for part in parts.values() if CARD_KEY in part],
         f"its card has no full record of {' or '.join(missing)}" if missing else "",
@@ -285,7 +285,7 @@ def _records(source: str) -> tuple[list[Mapping[str, Any]], str]:
 
 
 def _card(model: str | Path) -> dict[str, Any]:
-    """Header and card of a checkpoint: of the file itself, or the JSON beside where there is none; empty without both."""
+    """Header and card of a checkpoint, from the file itself or else from the JSON file next to it; empty without both."""
     path = weights_path(model)
     try:
         if not path.is_file():
@@ -293,5 +293,5 @@ def _card(model: str | Path) -> dict[str, Any]:
         with safe_open(path, framework="np") as handle:
             header: dict[str, Any] = json.loads((handle.metadata() or {}).get("s2p", "{}"))
         return {**header, **header.get("card", {})}
-    except (OSError, ValueError, TypeError, AttributeError, SafetensorError):  # whoever loads it says so
+    except (OSError, ValueError, TypeError, AttributeError, SafetensorError):  # reported when it is loaded
         return {}

@@ -1,7 +1,7 @@
-"""The figures of a predictor and how sure they are: bootstrap over clusters of homologous proteins, and paired tests.
+"""Metrics of a predictor and their uncertainty: bootstrap over clusters of homologous proteins, and paired tests.
 
-Sites of one protein, and proteins of one family, succeed and fail together. Resampling single sites would make intervals too
-narrow, so what is drawn, with replacement, is whole clusters; a protein without relatives is a cluster of its own.
+Predictions for sites of one protein, and for proteins of one family, are correlated. Resampling single sites would make intervals
+too narrow, so whole clusters are drawn with replacement; a protein without relatives is its own cluster.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ DRAWS, SEED = BenchmarkConfig.n_bootstrap, BenchmarkConfig.seed
 
 @dataclass(frozen=True)
 class Summary:
-    """A figure with its 95 % interval."""
+    """A value with its 95 % interval."""
 
     value: float
     low: float
@@ -51,7 +51,7 @@ UNKNOWN = Summary(float("nan"), float("nan"), float("nan"))
 
 
 def _draws(groups: Sequence[str], n: int, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Index of the group of each row, and (n, G) how often each group is drawn."""
+    """Index of the group of each row, and (n, G) the number of times that each group is drawn."""
     names, code = np.unique(np.asarray(groups, dtype=str), return_inverse=True)
     size = len(names)
     picks = np.random.default_rng(seed).integers(0, size, (n, size))
@@ -71,10 +71,10 @@ def _interval(spread: NDArray[np.float64]) -> tuple[float, float]:
 def bootstrap_ratio(
     numerator: ArrayLike, denominator: ArrayLike, groups: Sequence[str], *, n: int = DRAWS, seed: int = SEED
 ) -> Summary:
-    """Sum over sum of (R,) columns, say hits over sites, with its interval over clusters; NaN if the denominators sum to 0.
+    """Ratio of the sums of two (R,) columns, e.g. hits over sites, with its interval over clusters; NaN if the second is 0.
 
-    ``groups``: (R,) cluster of each row. Clusters that add 0 to both are drawn too: that they say nothing is part of the
-    uncertainty.
+    ``groups``: (R,) cluster of each row. Clusters that add 0 to both sums are drawn too, because their lack of information is
+    part of the uncertainty.
     """
     top, bottom = np.asarray(numerator, np.float64), np.asarray(denominator, np.float64)
     if not bottom.sum():
@@ -87,7 +87,7 @@ def bootstrap_ratio(
 
 
 def bootstrap_mean(values: ArrayLike, groups: Sequence[str], *, n: int = DRAWS, seed: int = SEED) -> Summary:
-    """Mean of (R,) values, those that are NaN left out, with its interval over clusters; see :func:`bootstrap_ratio`."""
+    """Mean of (R,) values without NaN, with its interval over clusters; see :func:`bootstrap_ratio`."""
     x = np.asarray(values, np.float64)
     return bootstrap_ratio(np.where(np.isnan(x), 0.0, x), ~np.isnan(x), groups, n=n, seed=seed)
 
@@ -95,7 +95,7 @@ def bootstrap_mean(values: ArrayLike, groups: Sequence[str], *, n: int = DRAWS, 
 def bootstrap(
     statistic: Callable[[NDArray[np.int64]], float], groups: Sequence[str], *, n: int = DRAWS, seed: int = SEED
 ) -> Summary:
-    """Any statistic of row indices, which repeat as often as their cluster was drawn, with its interval over clusters."""
+    """A statistic of row indices with its interval over clusters; indices are repeated as often as their cluster is drawn."""
     if not len(groups):
         return UNKNOWN
     code, counts = _draws(groups, n, seed)
@@ -106,7 +106,7 @@ def bootstrap(
 
 @dataclass(frozen=True)
 class Difference(Summary):
-    """Mean of a paired difference, first less second."""
+    """Mean of a paired difference, first minus second."""
 
     p: float
     """Two-sided, from the share of draws on either side of 0; never below 2 / (draws + 1)."""
@@ -141,18 +141,18 @@ def paired_difference(
 
 @dataclass(frozen=True)
 class McNemar:
-    """Sites found by one of two predictors only."""
+    """Numbers of sites found by only one of two predictors."""
 
     only_first: int
     only_second: int
     p: float
-    """Exact, two-sided: chance of a split at least as uneven of that many sites by a fair coin; 1 without such sites."""
+    """Exact, two-sided: probability of a split at least as uneven by a fair coin; 1 without such sites."""
 
 
 def mcnemar(first: ArrayLike, second: ArrayLike) -> McNemar:
     """Exact McNemar test of two boolean columns (R,), the hits of two predictors on the same sites.
 
-    It takes sites for independent: with several sites a protein or relatives in the set trust :func:`paired_difference` more.
+    It assumes independent sites: with several sites per protein, or relatives in the set, prefer :func:`paired_difference`.
     """
     a, b = np.asarray(first, bool), np.asarray(second, bool)
     only_first, only_second = int((a & ~b).sum()), int((b & ~a).sum())
@@ -161,28 +161,28 @@ def mcnemar(first: ArrayLike, second: ArrayLike) -> McNemar:
 
 
 def site_hits(sites: Sequence[SiteRow], column: str, cutoff: float) -> NDArray[np.float64]:
-    """(S,) 1 where the distance in ``column`` is below ``cutoff`` (strict), else 0; NaN where there is no such distance."""
+    """(S,) 1 if the distance in ``column`` is below ``cutoff`` (strict), else 0; NaN if there is no distance."""
     distance = np.array([getattr(row, column) for row in sites], np.float64)
     return np.where(np.isnan(distance), np.nan, distance < cutoff)
 
 
 def recall_name(measure: str, cutoff: float, rank: str) -> str:
-    """What tables call a recall: ``dca``, ``dcc`` or ``dcc CA`` below ``cutoff`` Å by the top ``rank`` pockets (``N``, ``N+2``,
+    """Name of a recall in tables: ``dca``, ``dcc`` or ``dcc CA`` below ``cutoff`` Å by the top ``rank`` pockets (``N``, ``N+2``,
     ``all``; :attr:`BenchmarkConfig.ranks`)."""
     return f"{measure} < {cutoff:g} Å, top {rank}"
 
 
 def summarise(results: Sequence[ComplexResult], config: BenchmarkConfig | None = None) -> dict[str, Summary]:
-    """Every figure of one predictor with its 95 % interval over clusters.
+    """All metrics of one predictor with 95 % intervals over clusters.
 
     Parameters
     ----------
     config
-        That of the results: distances, ranks and overlaps are in the names; ranks and overlaps were fixed when they were made.
+        That of the results: distances, ranks and overlaps are in the names; ranks and overlaps were fixed in the run.
 
     Returns
     -------
-    Figures by name. ``dcc``: from the ligand's centroid; ``dcc CA``: from the mean CA of the site's residues, as published;
+    Values by name. ``dcc``: from the ligand's centroid; ``dcc CA``: from the mean CA of the site's residues, as published;
     ``dca``: from the ligand's closest atom. PFI and merging are pooled over sites and pockets, as published, F1 over proteins;
     coverage, Dice, IoU and AP are means over proteins that have sites.
     """

@@ -1,13 +1,13 @@
-"""Measures of pocket predictions: hits and misses, overlaps of residues, and overlaps of volumes on Kalasanty's grid (DVO).
+"""Metrics of pocket predictions: hits and misses, overlaps of residues, and overlaps of volumes on Kalasanty's grid (DVO).
 Distances are in Å; those of centres are in :mod:`s2p.pockets.hits`.
 
 Conventions, the same for every function and predictor:
 
 * no prediction: distances are infinite (a miss at any cutoff), overlaps, volumes and F1 are 0;
-* no true site: a figure over sites is NaN and leaves means, while pockets are still false positives where those count;
+* no true site: metrics over sites are NaN and are left out of means, but pockets still count as false positives;
 * ties go to the better rank;
-* sites that share residues, and every copy of a ligand, are sites of their own: a pocket may find several. Only
-  :func:`detections` (``one_to_one``) and :func:`matched_pockets` let a pocket stand for one site alone.
+* sites that share residues, and copies of a ligand, are separate sites: a pocket may find several. Only
+  :func:`detections` (``one_to_one``) and :func:`matched_pockets` match a pocket with a single site.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def recall(distances: ArrayLike, cutoff: float) -> float:
 
 
 class Detections(NamedTuple):
-    """Hits and misses of one protein."""
+    """Numbers of hits and misses of one protein."""
 
     true_positives: int
     false_positives: int
@@ -68,13 +68,13 @@ def detections(
     Parameters
     ----------
     predicted_centers
-        (P, 3), best first; all of them: the cut to N is made here.
+        (P, 3), all of them, best first; this function takes the first N.
     true_centers
         (S, 3).
     one_to_one
-        Going down the ranks, a pocket takes the nearest site that no better pocket has taken; a second pocket at the same
-        site is a false positive. Otherwise each pocket is held against its nearest site, taken or not (Kalasanty), a site
-        that no hit is nearest to is a false negative, and true positives count pockets.
+        Going down the ranks, a pocket is matched with the nearest site that is still free; a second pocket at the same
+        site is a false positive. Otherwise each pocket is compared with its nearest site, free or not (Kalasanty), a site
+        that is nearest to no hit is a false negative, and true positives are counted in pockets.
     """
     t = np.asarray(true_centers, np.float64).reshape(-1, 3)
     p = np.asarray(predicted_centers, np.float64).reshape(-1, 3)[: len(t)]
@@ -95,7 +95,7 @@ def share_missed(true_sites: Sequence[ArrayLike], pockets: Sequence[ArrayLike]) 
 
 
 def best_overlap(true_sites: Sequence[ArrayLike], pockets: Sequence[ArrayLike]) -> NDArray[np.float64]:
-    """Per true site the largest share of its residues that one pocket holds, (S,); 0 where none touches it."""
+    """For each true site the largest share of its residues in one pocket, (S,); 0 if no pocket touches it."""
     counts = site_overlaps(true_sites, pockets)
     return np.asarray(counts.max(axis=1, initial=0) / np.maximum(_sizes(true_sites), 1))
 
@@ -112,9 +112,9 @@ def _sizes(sets: Sequence[ArrayLike]) -> NDArray[np.int64]:
 
 
 def matched_pockets(overlap: ArrayLike, cutoff: float = BenchmarkConfig.iou) -> NDArray[np.bool_]:
-    """Which ranked pockets match a site of their own, (P,); ``overlap`` is that of :func:`site_to_pocket`, pockets best first.
+    """(P,) which ranked pockets match a separate site; ``overlap`` is from :func:`site_to_pocket`, pockets best first.
 
-    Going down the ranks a pocket takes the site it overlaps most, by ``cutoff`` at least, of those still free.
+    Going down the ranks, a pocket is matched with the free site that it overlaps most, if that is at least ``cutoff``.
     """
     free = np.array(overlap, np.float64)
     matched = np.zeros(free.shape[1], np.bool_)
@@ -138,13 +138,13 @@ def pocket_average_precision(matched: ArrayLike, n_sites: int) -> float:
 
 
 def radius_of_gyration(coord: ArrayLike) -> float:
-    """Root mean square distance of (n, 3) coordinates from their mean, Å, unweighted; NaN without any."""
+    """Root mean square distance of (n, 3) coordinates from their mean, Å, unweighted; NaN for n = 0."""
     x = np.asarray(coord, np.float64).reshape(-1, 3)
     return float(np.sqrt(((x - x.mean(axis=0)) ** 2).sum(axis=1).mean())) if len(x) else float("nan")
 
 
 _HALF = 1 << 20
-"""Cells on either side of the origin that fit into a number: two million Å."""
+"""Cells on either side of the origin that can be numbered: two million Å."""
 
 
 def voxels(
@@ -155,20 +155,20 @@ def voxels(
 ) -> NDArray[np.int64]:
     """Cells of a cubic grid whose centres lie within ``radius`` Å (inclusive) of (n, 3) points: (V,) numbers, ascending.
 
-    ``origin`` is the centre of a cell: that of the protein makes the figure independent of where the molecule lies.
+    ``origin`` is the centre of a cell: with the protein's centre, results do not depend on the position of the molecule.
     """
     x = (np.asarray(points, np.float64).reshape(-1, 3) - np.asarray(origin, np.float64)) / spacing
     reach = int(np.ceil(radius / spacing))
     steps = np.stack(np.meshgrid(*[np.arange(-reach, reach + 1)] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
     cells = np.rint(x).astype(np.int64)[:, None] + steps[None]
-    # A hair more than the radius, so that rounding of coordinates does not decide about points on the grid.
+    # Slightly more than the radius, so that rounding of coordinates does not decide about points on the grid.
     inside = np.linalg.norm(cells - x[:, None], axis=2) <= radius / spacing + 1e-9
     i, j, k = (cells[inside] + _HALF).T
     return np.unique((i * 2 * _HALF + j) * 2 * _HALF + k)
 
 
 def volume_overlap(true: NDArray[np.int64], predicted: NDArray[np.int64]) -> float:
-    """Shared over joint volume of two sets of :func:`voxels`; 0 if one is empty (no prediction), NaN if both are."""
+    """Intersection over union of two sets of :func:`voxels`; 0 if one is empty (no prediction), NaN if both are."""
     shared = len(np.intersect1d(true, predicted, assume_unique=True))
     joint = len(true) + len(predicted) - shared
     return shared / joint if joint else float("nan")

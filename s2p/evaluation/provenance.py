@@ -1,4 +1,4 @@
-"""Where and when figures were made: date, versions, hardware."""
+"""Origin of measurements: date, versions, hardware."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PACKAGES = ("torch", "numpy", "scipy", "scikit-learn", "numba", "gemmi", "fair-e
 
 
 def provenance() -> dict[str, Any]:
-    """Date (UTC), versions of Python and the packages here that matter for figures, and the machine, but not its name."""
+    """Date (UTC), versions of Python and of the packages that affect results, and the hardware, but not its name."""
     packages = {name: metadata.version(name) for name in PACKAGES if any(metadata.distributions(name=name))}
     return {
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),

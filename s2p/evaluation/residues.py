@@ -1,7 +1,7 @@
-"""Measures of residue predictions: scores against labels, and sets of residues against each other.
+"""Metrics of residue predictions: scores compared with labels, and sets of residues compared with each other.
 
-Average precision and AUC are scikit-learn's, inside our rules for what has no value. MCC and F1 are counted here: the digits are
-the same, and it is hundreds of times faster, which searches of a threshold and bootstraps need.
+Average precision and AUC are scikit-learn's, with our rules for undefined values. MCC and F1 are computed here: the results are
+the same, but hundreds of times faster, which searches for a threshold and bootstraps need.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ def auprc_trapezoid(labels: ArrayLike, scores: ArrayLike) -> float:
 
     Notes
     -----
-    Straight lines between points of this curve promise what no threshold gives, so that it can exceed
-    :func:`average_precision`, above all where many scores are equal. Say which of the two a figure is.
+    No threshold gives the values on the straight lines between points of this curve, so the area can exceed
+    :func:`average_precision`, above all if many scores are equal. State which of the two is reported.
     """
     y, s = np.asarray(labels, bool), np.asarray(scores)
     if not y.any():
@@ -53,14 +53,14 @@ def auprc_trapezoid(labels: ArrayLike, scores: ArrayLike) -> float:
 
 def average_precision(labels: ArrayLike, scores: ArrayLike) -> float:
     """Precision at every threshold, weighted by the recall it adds (steps, no lines); NaN without positives."""
-    from sklearn.metrics import average_precision_score  # large: not for whoever needs the other measures only
+    from sklearn.metrics import average_precision_score  # a large import, not needed by the other metrics
 
     y = np.asarray(labels, bool)
     return float(average_precision_score(y, np.asarray(scores))) if y.any() else float("nan")
 
 
 def roc_auc(labels: ArrayLike, scores: ArrayLike) -> float:
-    """Chance that a binding residue scores higher than another (ties count half); NaN where a class is empty."""
+    """Probability that a binding residue scores higher than another one (ties count half); NaN if a class is empty."""
     from sklearn.metrics import roc_auc_score
 
     y = np.asarray(labels, bool)
@@ -74,14 +74,14 @@ def _confusion(labels: ArrayLike, predicted: ArrayLike) -> tuple[float, float, f
 
 
 def matthews(labels: ArrayLike, predicted: ArrayLike) -> float:
-    """Matthews correlation of two boolean arrays (N,); 0 where a class is empty in either."""
+    """Matthews correlation of two boolean arrays (N,); 0 if a class is empty in either."""
     tp, fp, fn, tn = _confusion(labels, predicted)
     bottom = (tp + fp) * (tp + fn) * (tn + fp) * (tn + fn)
     return (tp * tn - fp * fn) / bottom**0.5 if bottom else 0.0
 
 
 def f1(labels: ArrayLike, predicted: ArrayLike) -> float:
-    """2 TP / (2 TP + FP + FN) of the binding class; NaN where nothing binds and nothing is predicted."""
+    """2 TP / (2 TP + FP + FN) of the binding class; NaN if nothing binds and nothing is predicted."""
     tp, fp, fn, _ = _confusion(labels, predicted)
     return 2 * tp / (2 * tp + fp + fn) if tp + fp + fn else float("nan")
 

@@ -1,4 +1,4 @@
-"""What is known of a true site and of a protein after a prediction: the columns of ``sites.csv`` and ``proteins.csv``."""
+"""Results of a prediction for a true site and for a protein: the columns of ``sites.csv`` and ``proteins.csv``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ NAN = float("nan")
 class SiteRow:
     """One true site (one copy of one ligand, or one line of a label file) under one predictor.
 
-    Distances in Å, infinite without pockets; those from a ligand are NaN where only the site's residues are known.
+    Distances in Å, infinite without pockets; those from a ligand are NaN if only the site's residues are known.
     """
 
     predictor: str
@@ -25,7 +25,7 @@ class SiteRow:
     n_atoms: int
     """Heavy atoms."""
     n_residues: int
-    """Residues that bind it; with 0, what compares residues is NaN."""
+    """Residues that bind it; if 0, metrics of residues are NaN."""
     size: str
     """``small`` (fewer residues than :attr:`BenchmarkConfig.small_site`) or ``large``."""
     dcc_n: float
@@ -54,7 +54,7 @@ class SiteRow:
     gyration: float
     """Radius of gyration of the CA atoms of the site, Å."""
     gyration_pocket: float
-    """The same of the pocket with ``best_overlap``; NaN if none touches the site."""
+    """The same for the pocket with ``best_overlap``; NaN if none touches the site."""
 
 
 @dataclass(frozen=True)
@@ -78,26 +78,26 @@ class ProteinRow:
     fp: int
     fn: int
     tp_nearest: int
-    """The same, each pocket against its nearest site (Kalasanty)."""
+    """The same, with each pocket compared with its nearest site (Kalasanty)."""
     fp_nearest: int
     fn_nearest: int
     ap: float
     """Average precision of the ranked pockets, matched to sites by residues."""
     coverage: float
-    """Of the residues of all sites by the residues of all pockets; so ``dice`` and ``iou``."""
+    """Of the residues of all sites by the residues of all pockets; likewise ``dice`` and ``iou``."""
     dice: float
     iou: float
     status: str = "ok"
     """``ok``, ``error``, ``timeout`` or ``died``; after the last three every site counts as missed."""
     message: str = ""
     seconds: float = NAN
-    """Of the prediction alone."""
+    """Wall time of the prediction alone."""
     peak_mb: float = NAN
-    """Most memory of the predictor's process, libraries included, or of a program it ran."""
+    """Peak memory of the predictor's process with its libraries, or of a program that it ran."""
     first: bool = False
-    """First prediction of a process, in which libraries warm up: not part of the typical time."""
+    """First prediction of a process, in which libraries are still being loaded: not part of the typical time."""
     auprc: float = NAN
-    """Residues: by the trapezoid rule; the four below are of residues, too."""
+    """Of residues, by the trapezoid rule; the four metrics below are of residues, too."""
     average_precision: float = NAN
     auc: float = NAN
     mcc: float = NAN

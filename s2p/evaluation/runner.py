@@ -1,8 +1,8 @@
-"""Run predictors over a data set so that every structure is answered for, and write tables of what they found.
+"""Run predictors over a data set, with a record for every structure, and write tables of the results.
 
-A run is a folder: ``run.json`` (what was run, where, when), ``records/<predictor>.jsonl`` (one line a protein, appended as
-they finish: what a killed run resumes from) and the tables made of them, ``sites.csv``, ``proteins.csv``, ``summary.csv``,
-``paired.csv``, ``failures.csv``, and ``.parquet`` beside the first two where pyarrow is installed.
+A run is a folder: ``run.json`` (what was run, where, when), ``records/<predictor>.jsonl`` (one line per protein, appended as
+it finishes, from which an interrupted run resumes) and the tables made from them, ``sites.csv``, ``proteins.csv``,
+``summary.csv``, ``paired.csv``, ``failures.csv``, and ``.parquet`` files of the first two if pyarrow is installed.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ class Record(ComplexResult):
     labels: str
     """``0`` and ``1`` of the N residues."""
     positive: str
-    """Likewise, what was predicted to bind; empty where the prediction failed."""
+    """Likewise, the residues predicted as binding; empty if the prediction failed."""
     scores: tuple[float, ...]
-    """(N,) of the residues, four decimals; empty where the prediction failed."""
+    """(N,) of the residues, four decimals; empty if the prediction failed."""
 
     def to_json(self) -> str:
         """One line."""
@@ -67,7 +67,7 @@ class Record(ComplexResult):
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """What a folder holds."""
+    """The run in a folder."""
 
     folder: Path
     facts: dict[str, Any]
@@ -76,19 +76,19 @@ class Run:
     """By predictor, in the order of the data set."""
 
     def training(self, name: str) -> Seen:
-        """What is known of the training of a predictor."""
+        """What is known about the training of a predictor."""
         known = self.facts["predictors"].get(name, {}).get("training", {"unknown": "the run does not say"})
         return Seen(tuple(known.get("trained_on", ())), known["unknown"])
 
     @property
     def config(self) -> BenchmarkConfig:
-        """What was measured; time limits are those of the present version."""
+        """Settings of the run; time limits are those of the present version."""
         known = {field.name for field in fields(BenchmarkConfig)}
         return BenchmarkConfig(**{key: value for key, value in self.facts["config"].items() if key in known})
 
 
 def read_lines(path: Path) -> list[Record]:
-    """Records of a file; a last line that a killed run left unfinished is cut off."""
+    """Records of a file; an incomplete last line of an interrupted run is removed."""
     if not path.is_file():
         return []
     data = path.read_bytes()
@@ -99,7 +99,7 @@ def read_lines(path: Path) -> list[Record]:
 
 
 class Configured:
-    """A predictor that is asked with settings of its own, and whose predictions say they are by ``name``."""
+    """A predictor that is called with its own settings, and whose predictions have ``name`` as their model."""
 
     def __init__(self, name: str, predictor: Predictor, config: PredictConfig) -> None:
         self.name, self.predictor, self.config = name, predictor, config
@@ -116,15 +116,15 @@ def load_named(name: str, model: str | Path = DEFAULT_MODEL) -> Predictor:
     Parameters
     ----------
     name
-        One of :data:`s2p.evaluation.config.OURS`, which is ``model`` with those settings, or what :func:`s2p.load` takes: a
+        One of :data:`s2p.evaluation.config.OURS`, which is ``model`` with those settings, or what :func:`s2p.load` accepts: a
         shipped model, the path of a checkpoint, or ``package.module:Class``.
 
     Raises
     ------
     S2PError
-        If there is none, or what it needs is not installed.
+        If there is none, or a package that it needs is not installed.
     """
-    if names_class(name):  # without PyTorch, which would be in the memory of whoever does not use it
+    if names_class(name):  # without PyTorch, which would count as memory of predictors that do not use it
         return import_predictor(name)
     from s2p.predictor import load
 
@@ -134,14 +134,14 @@ def load_named(name: str, model: str | Path = DEFAULT_MODEL) -> Predictor:
 
 
 def describe(predictor: Predictor) -> str:
-    """Version of a predictor, as far as it says."""
+    """Version of a predictor, if it states one."""
     return str(getattr(predictor, "version", ""))
 
 
 def evaluate_case(predictor: Predictor, case: Case, *, name: str = "", config: BenchmarkConfig | None = None) -> Record:
-    """Predict one case and compare, as a worker does; only the prediction is timed.
+    """Predict and evaluate one case, as a worker does; only the prediction is timed.
 
-    :class:`S2PError` if the case cannot be read, or what was predicted cannot be right.
+    :class:`S2PError` if the case cannot be read, or the prediction is invalid.
     """
     truth = case.read()
     prediction, seconds, peak = measure(lambda: predictor.predict(truth.structure))
@@ -152,7 +152,7 @@ def evaluate_case(predictor: Predictor, case: Case, *, name: str = "", config: B
         raise S2PError(f"{len(prediction.probabilities)} residue scores for {len(truth.labels)} residues")
     if not np.isfinite(prediction.probabilities).all():
         raise S2PError("a residue score is not a number")
-    # A program that was started for the prediction knows its own time and memory better.
+    # A program that was started for the prediction reports its own time and memory.
     seconds = float(prediction.settings.get("seconds", seconds))
     peak = float(prediction.settings.get("peak_mb", peak))
     record = record_of(truth, replace(prediction, model=name or predictor.name), case, config)
@@ -186,7 +186,7 @@ def record_of(truth: Truth, prediction: Prediction, case: Case, config: Benchmar
 
 
 def decided(prediction: Prediction) -> NDArray[np.bool_]:
-    """(N,) residues predicted to bind; of a predictor that decides about pockets only, those of its pockets."""
+    """(N,) residues predicted as binding; for a predictor of pockets only, the residues of its pockets."""
     if prediction.positive.any():
         return prediction.positive
     inside = np.zeros(len(prediction.probabilities), np.bool_)
@@ -200,7 +200,7 @@ def _bits(mask: NDArray[np.bool_]) -> str:
 
 
 def failed_record(answer: Answer[Case], name: str, config: BenchmarkConfig | None = None) -> Record:
-    """A record in which every site of the case is missed; if the case itself cannot be read, one without sites."""
+    """A record in which all sites of the case are missed; without sites if the case itself cannot be read."""
     case = answer.item
     try:
         truth = case.read()
@@ -237,20 +237,20 @@ def run_benchmark(
     workers
         Processes. Times and memory are of one prediction in one process with one thread, but processes share the machine.
     resume
-        Go on with the folder: proteins that have a record, failures included, are not predicted again.
+        Continue the run in the folder: proteins with a record, also a failed one, are not predicted again.
     report
-        Called with predictor, proteins done and proteins in all.
+        Called with predictor, number of finished proteins, and number of all proteins.
     trained
-        What is known of the training of the predictors (:func:`s2p.evaluation.guard.guard_cases`), for the record.
+        What is known about the training of the predictors (:func:`s2p.evaluation.guard.guard_cases`), to be stored.
 
     Returns
     -------
-    A predictor that cannot be loaded has no records; ``facts["predictors"]`` says why.
+    A predictor that cannot be loaded has no records; the reason is in ``facts["predictors"]``.
 
     Raises
     ------
     S2PError
-        If the folder holds a run and ``resume`` is off, or holds a run over something else or by other versions.
+        If the folder contains a run and ``resume`` is off, or a run on other data or with other versions.
     """
     config = config or BenchmarkConfig()
     facts = _open_run(folder, cases, model, config, resume)
@@ -298,12 +298,12 @@ def run_benchmark(
 
 def _record_of_answer(answer: Answer[Case], name: str, config: BenchmarkConfig) -> Record:
     record: Record = answer.value if answer.status == "ok" else failed_record(answer, name, config)
-    first = answer.first and record.protein.status != "unreadable"  # of those, nothing was predicted
+    first = answer.first and record.protein.status != "unreadable"  # nothing was predicted for them
     return replace(record, protein=replace(record.protein, first=first))
 
 
 class _OtherVersion(S2PError):
-    """The predictor is not the one that made the records that are there."""
+    """The predictor differs from the one that wrote the existing records."""
 
 
 def _same_version(entry: dict[str, Any], name: str, resumed: bool, version: str) -> None:
@@ -315,13 +315,13 @@ def _same_version(entry: dict[str, Any], name: str, resumed: bool, version: str)
 
 
 def _open_run(folder: Path, cases: CaseSet, model: str, config: BenchmarkConfig, resume: bool) -> dict[str, Any]:
-    """``run.json``, new or, with ``resume``, as it was left."""
+    """Content of ``run.json``, new or, with ``resume``, that of the interrupted run."""
     path = folder / "run.json"
     make_folder(folder / "records")
-    # Time limits may change between the parts of a run; what is measured may not.
+    # Time limits may change when a run is resumed; settings of the metrics may not.
     measured = {key: value for key, value in asdict(config).items() if "timeout" not in key}
     weights = weights_path(model)
-    digest = sha256_file(weights) if weights.is_file() else ""  # that there are none is said when they are loaded
+    digest = sha256_file(weights) if weights.is_file() else ""  # missing ones are reported when they are loaded
     asked = {"dataset": cases.name, "split": cases.split, "model": str(model), "model_sha256": digest, "config": measured}
     if not path.is_file():
         facts: dict[str, Any] = asked | {"n_cases": len(cases.cases), "predictors": {}}

@@ -1,4 +1,4 @@
-"""Tables of a benchmark run: every figure of every predictor with its interval, comparisons in pairs, and what failed."""
+"""Tables of a benchmark run: metrics of every predictor with intervals, paired comparisons, and failures."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ if TYPE_CHECKING:
 __all__ = ["Cost", "Pair", "cost", "pairs", "predictor_figures", "write_tables"]
 
 N_RESIDUE_BOOTSTRAP = 100
-"""Draws for residue figures, each of which sorts all residues."""
+"""Bootstrap draws for residue metrics; each one sorts all residues."""
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What predictions took."""
+    """Time and memory of predictions."""
 
     seconds: float
-    """Median over proteins, the first of each process left out where there are others."""
+    """Median over proteins, without the first of each process if there are others."""
     seconds_95: float
     """95th percentile."""
     peak_mb: float
@@ -41,7 +41,7 @@ class Cost:
 
 
 def cost(records: Sequence[Record]) -> Cost:
-    """Time and memory of the predictions that succeeded, and how many did not (unreadable cases count for nobody)."""
+    """Time and memory of the successful predictions, and the number of failed ones (without unreadable cases)."""
     usable = [r.protein for r in records if r.protein.status != "unreadable"]
     done = [p for p in usable if p.status == "ok"]
     warm = [p.seconds for p in done if not p.first] or [p.seconds for p in done] or [float("nan")]
@@ -50,11 +50,11 @@ def cost(records: Sequence[Record]) -> Cost:
 
 
 def predictor_figures(records: Sequence[Record], config: BenchmarkConfig | None = None) -> dict[str, Summary]:
-    """Figures of pockets (:func:`s2p.evaluation.intervals.summarise`), where there are sites, and of residues, pooled over
+    """Metrics of pockets (:func:`s2p.evaluation.intervals.summarise`), if there are sites, and of residues, pooled over
     proteins.
 
-    Residue figures need scores: a protein on which the predictor failed counts with all residues scored 0. They are absent
-    for a predictor that scores all residues alike.
+    Residue metrics need scores: if the predictor failed on a protein, all its residues get score 0. They are absent for a
+    predictor that gives all residues the same score.
     """
     config = config or BenchmarkConfig()
     usable = [r for r in records if r.protein.status != "unreadable"]
@@ -93,19 +93,19 @@ class Pair:
     measure: str
     n_sites: int
     difference: float
-    """Recall of the first less that of the second."""
+    """Recall of the first minus that of the second."""
     low: float
     high: float
     p: float
     """By bootstrap over clusters."""
     only_first: int
-    """Sites that only the first finds."""
+    """Number of sites found by the first only."""
     only_second: int
     mcnemar_p: float
 
 
 def pairs(run: Run) -> list[Pair]:
-    """Every two predictors compared by recall, over the sites that both were run on."""
+    """Comparison of every pair of predictors by recall, over the sites on which both were run."""
     found, config = [], run.config
     _, plus, _ = config.ranks
     for a, b in combinations(run.records, 2):
@@ -118,7 +118,7 @@ def pairs(run: Run) -> list[Pair]:
         for measure, cutoff in (("dca", strict), ("dcc", strict), ("dcc", loose), ("dcc CA", loose)):
             name, column = recall_name(measure, cutoff, plus), f"{measure.lower().replace(' ', '_')}_n_plus"
             x, y = (site_hits([rows[key] for key in shared], column, cutoff) for rows in (rows_a, rows_b))
-            if np.isnan(x).all():  # sites of which only the residues are known have no ligand to measure from
+            if np.isnan(x).all():  # sites with known residues only have no ligand to measure from
                 continue
             d = paired_difference(x, y, groups, n=config.n_bootstrap, seed=config.seed)
             found.append(Pair(a, b, name, int((~np.isnan(x)).sum()), *astuple(d), *astuple(mcnemar(x == 1, y == 1))))
@@ -126,7 +126,7 @@ def pairs(run: Run) -> list[Pair]:
 
 
 def write_tables(run: Run) -> dict[str, dict[str, Summary]]:
-    """Write the tables of a run into its folder and return the figures by predictor."""
+    """Write the tables of a run into its folder and return the metrics by predictor."""
     import pandas as pd
 
     every = [r for found in run.records.values() for r in found]

@@ -1,4 +1,4 @@
-"""How well short words fit along a sequence without gaps, and how well chance would do: the arithmetic of
+"""How well short words fit along a sequence without gaps, compared with chance: the arithmetic of
 :mod:`s2p.evaluation.guard`."""
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ __all__ = ["BACKGROUND", "WordIndex", "chance", "decoy_words", "fits", "log_tail
 _PERMILLE = "78 19.3 53.6 63 38.6 73.8 22 51.4 57.4 90.2 22.4 44.9 52 42.6 51.3 71.2 58.4 64.4 13.3 32.2"
 BACKGROUND = np.array(_PERMILLE.split(), dtype=np.float64)
 _LOWEST = -4
-"""Least score of BLOSUM62."""
+"""Lowest score in BLOSUM62."""
 _DECOYS = 2000
-"""Chains of decoys, about."""
+"""Approximate number of decoy chains."""
 _AT_ONCE = 512
-"""Places along a sequence that are scored at once."""
+"""Positions along a sequence that are scored at once."""
 
 
 @dataclass(frozen=True, eq=False)
 class WordIndex:
-    """Words of n chains, ready to be looked for."""
+    """Words of n chains, prepared for the search."""
 
     codes: NDArray[np.int8]
-    """(W, length); words of chains that are shorter than a word are left out, since such chains have one word only."""
+    """(W, length); chains that are shorter than a word have only one and are left out."""
     owner: NDArray[np.int_]
     """(W,), index of the chain."""
     tails: NDArray[np.float64]
@@ -47,7 +47,7 @@ def word_index(words: Sequence[Sequence[str]]) -> WordIndex:
 
 
 def decoy_words(words: Sequence[Sequence[str]]) -> list[list[str]]:
-    """Chains of words that are related to nothing but have the letters of real ones: backwards, and shuffled if they are few."""
+    """Chains of unrelated words with the letters of real ones: reversed, and also shuffled if there are few."""
     usable = [chain for chain in words if len(chain) >= 2]
     usable = usable[:: 1 + len(usable) // _DECOYS]
     decoys = [[word[::-1] for word in chain] for chain in usable]
@@ -58,7 +58,7 @@ def decoy_words(words: Sequence[Sequence[str]]) -> list[list[str]]:
 
 
 def fits(query: NDArray[np.int8], index: WordIndex) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """How surprisingly well the words of each chain fit, without the best of them (nats), and the share of identical residues."""
+    """Surprisal (nats) of the fit of each chain's words without the best one, and the share of identical residues."""
     length = index.codes.shape[1]
     if not len(index.codes) or len(query) < length:
         return np.zeros(index.n), np.zeros(index.n)
@@ -83,12 +83,12 @@ def fits(query: NDArray[np.int8], index: WordIndex) -> tuple[NDArray[np.float64]
 
 
 def chance(x: float, decoys: NDArray[np.float64]) -> float:
-    """Share of unrelated chains above ``x``: counted up to the ninth tenth of the decoys, an exponential tail beyond it."""
+    """Share of unrelated chains above ``x``: counted up to the 90th percentile of the decoys, an exponential tail beyond it."""
     edge = float(np.quantile(decoys, 0.9))
     if x <= edge:
         return float((decoys >= x).mean())
     beyond = decoys[decoys > edge]
-    # At least one nat: the tail of ideal letters, should the decoys be too few to tell.
+    # At least one nat, the tail of ideal letters, in case there are too few decoys.
     scale = max(1.0, float((beyond - edge).mean())) if len(beyond) else 1.0
     return 0.1 * exp(-(x - edge) / scale)
 
@@ -102,7 +102,7 @@ def log_tails(words: NDArray[np.int8], matrix: NDArray[np.int32], background: ND
     for codes in words.T:
         for code in np.unique(codes):
             rows, scores = codes == code, matrix[code, :20]
-            # Nothing comes round to the other side: the columns reach from the lowest to the highest score of a whole word.
+            # No wrap-around: the columns range from the lowest to the highest score of a whole word.
             steps = (background[scores == s].sum() * np.roll(chance[rows], s, axis=1) for s in np.unique(scores))
             chance[rows] = sum(steps)
     return np.asarray(np.log(np.maximum(np.cumsum(chance[:, ::-1], axis=1)[:, ::-1], 1e-300)))
