@@ -11,14 +11,15 @@ from numpy.typing import NDArray
 
 from s2p.datasets.labelled import LabelledChain
 from s2p.errors import StructureError
-from s2p.io.fetch import classify
+from s2p.io.fetch import classify, fetch_structure
 from s2p.predictor import load_structure
 from s2p.structure.arrays import Ligand, Structure, binding_residues
 from s2p.structure.files.formats import read_sdf_ligand
 from s2p.structure.ligands import ligand_sites
+from s2p.structure.transforms import superposition
 from s2p.training.known_sites import KnownSites
 
-__all__ = ["binding_flags", "course_structures", "find", "labelled_chains", "moved"]
+__all__ = ["binding_flags", "course_structures", "find", "labelled_chains", "moved", "path_of", "superposed"]
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "data" / "examples"
 
@@ -70,7 +71,14 @@ def course_structures(names: Iterable[str], folder: str | Path = EXAMPLES) -> li
     return [_known_sites(name, Path(folder)) for name in names]
 
 
-def _known_sites(name: str, folder: Path, beside: bool = False) -> KnownSites:
+def path_of(name: str) -> Path:
+    """The file of a structure that :func:`find` reads, for other programs; fetched if it is named by a database's id."""
+    path = _place(name, EXAMPLES)[0]
+    return path if path.is_file() else fetch_structure(str(path))
+
+
+def _place(name: str, folder: Path) -> tuple[Path, str, str]:
+    """File or id, chains, and the name of a bundled structure or nothing."""
     stem, chain = (name, "") if Path(name).is_file() or ":" not in name else name.rsplit(":", 1)
     files = {path.name.split(".")[0].lower(): path for path in sorted(folder.iterdir()) if path.suffix in (".gz", ".cif", ".pdb")}
     own = Path(stem).is_file()
@@ -78,8 +86,13 @@ def _known_sites(name: str, folder: Path, beside: bool = False) -> KnownSites:
     if not own and bundled is None and classify(stem) is None:
         known = ", ".join(sorted(path.name.split(".")[0] for path in files.values()))
         raise StructureError(f"{stem}: neither a file, nor a database's id, nor a bundled structure, which are {known}")
-    structure = load_structure(bundled or stem, chain or None)
-    stem = bundled.name.split(".")[0] if bundled else structure.name
+    return bundled or Path(stem), chain, bundled.name.split(".")[0] if bundled else ""
+
+
+def _known_sites(name: str, folder: Path, beside: bool = False) -> KnownSites:
+    place, chain, bundled = _place(name, folder)
+    structure = load_structure(str(place), chain or None)
+    stem = bundled or structure.name
     sites = [site.residues for site in ligand_sites(structure).sites]
     if (sdf := folder / f"{stem}_ligand.sdf").is_file():
         coord, element = read_sdf_ligand(sdf)
@@ -135,3 +148,27 @@ def moved(
         residues=replace(structure.residues, ca_coord=there(structure.residues.ca_coord)),
         ligands=tuple(replace(ligand, coord=there(ligand.coord)) for ligand in structure.ligands),
     )
+
+
+def superposed(structure: Structure, fixed: Structure) -> tuple[Structure, NDArray[np.bool_]]:
+    """A structure laid over another of the same residues, and the (N,) residues that were fitted.
+
+    Fitted is what keeps its place: the CA atoms within 2 Å, or the nearest half if that is more, chosen anew after each fit
+    until the choice stays.
+
+    Raises
+    ------
+    StructureError
+        If the two do not have the same sequence.
+    """
+    if structure.sequence() != fixed.sequence():
+        raise StructureError(f"{structure.name} and {fixed.name} do not have the same residues")
+    moving, still = (s.residues.ca_coord.astype(np.float64) for s in (structure, fixed))
+    core = np.ones(len(still), dtype=bool)
+    for _ in range(100):  # a choice that goes back and forth must end
+        rotation, shift, _ = superposition(still[core], moving[core])
+        gap = np.linalg.norm(moving @ rotation.T + shift - still, axis=1)
+        before, core = core, gap <= max(2.0, float(np.median(gap)))
+        if np.array_equal(core, before):
+            break
+    return moved(structure, rotation, shift, None), core

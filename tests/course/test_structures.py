@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from course.structures import binding_flags, course_structures, find, labelled_chains
+from course.structures import binding_flags, course_structures, find, labelled_chains, moved, path_of, superposed
 from s2p.errors import StructureError
 from s2p.structure.ligands import ligand_sites
+from s2p.structure.transforms import random_rotation
 
 
 def test_sites_are_those_of_the_label_table(examples: Path) -> None:
@@ -88,3 +89,23 @@ def test_without_a_ligand_another_is_shown_with_a_sentence(capsys: pytest.Captur
 def test_what_is_no_structure_is_an_error() -> None:
     with pytest.raises(StructureError, match="nor a bundled structure, which are 1GBT, 1a28"):
         find("adenylate kinase")
+
+
+def test_the_file_of_a_name(examples: Path) -> None:
+    assert path_of("1AKE:A") == examples / "1ake.cif.gz" and path_of(str(examples / "4CUP.cif")) == examples / "4CUP.cif"
+
+
+def test_what_keeps_its_place_is_fitted() -> None:
+    opened, closed = find("4ake").structure, find("1ake:A").structure
+    turned = moved(opened, random_rotation(np.random.default_rng(0)), np.array([5.0, -3.0, 8.0]), None)
+    for start in (opened, turned):
+        over, core = superposed(start, closed)
+        gap = np.linalg.norm(over.residues.ca_coord - closed.residues.ca_coord, axis=1)
+        far = set(over.residues.number[gap > 5].tolist())
+        assert core.sum() == 112 and gap[core].max() <= 2.0 and gap.max() == pytest.approx(24.7, abs=0.1)
+        assert far == {*range(35, 61), 63, *range(121, 161), 162}  # the domain of AMP, and the lid
+
+
+def test_other_residues_cannot_be_laid_over() -> None:
+    with pytest.raises(StructureError, match="same residues"):
+        superposed(find("1ubi").structure, find("1ake:A").structure)
