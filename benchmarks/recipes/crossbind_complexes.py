@@ -1,0 +1,203 @@
+"""Complexes with DNA and RNA: their labels, and a split that no relative crosses.
+
+``python -m benchmarks.recipes.crossbind_complexes DATA -o data/splits/nucleic.csv``. DATA holds ``nucleic`` (``index.csv``,
+``chain_clusters_all.csv``, folders of complexes) and ``sequences/nucleic``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from benchmarks.command import log, reported
+from benchmarks.recipes.data import MIN_HELD_OUT_CHAIN, example_files, read_chains
+from benchmarks.recipes.surface_data import Entry, groups, related
+from s2p.datasets.splits import drawn
+from s2p.io.files import read_csv, write_csv
+from s2p.io.runtime import progress_bar
+from s2p.structure.arrays import Structure
+from s2p.structure.reading import read_structure
+
+__all__ = ["COLUMNS", "KINDS", "NucleicComplex", "contact_labels", "nucleotides", "read_nucleic", "split_nucleic"]
+
+COLUMNS = ("set", "id", "split", "group", "kinds", "chains")
+KINDS = ("dna", "rna")
+RADII = {"C": 1.70, "N": 1.55, "O": 1.52, "S": 1.80, "P": 1.80}
+"""Å, of van der Waals (paper; that of phosphorus is ours)."""
+OTHER_RADIUS = 1.80
+"""Å: selenium and the halogens of modified residues and bases. Ours."""
+GAP = 0.5
+"""Å: a residue binds where two atoms are closer than the sum of their radii and this (paper)."""
+DNA = frozenset({"DA", "DC", "DG", "DT", "DU", "DI"})
+TEST, VALIDATION = "test", "validation"
+SHARES = {"dna": (0.4, 0.2), "rna": (0.5, 0.5)}
+"""Of the groups that may be held out, the shares of test and validation. RNA trains on what the sequence sets are related to."""
+SALT = "crossbind-complexes-1"
+
+
+@dataclass(frozen=True, eq=False)
+class NucleicComplex:
+    """The chains of a protein that touch DNA or RNA. Others are left out: of copies it is not known that they do not bind."""
+
+    set: str
+    id: str
+    structure: Structure
+    labels: dict[str, NDArray[np.uint8]]
+    """Kind -> (N,), 1 where a residue touches it; kinds that are not in the complex are absent."""
+    clusters: tuple[str, ...]
+    """30 % clusters of all chains in the file."""
+    sequences: tuple[str, ...]
+    """Of all chains in the file with 20 residues and more."""
+
+    @property
+    def key(self) -> str:
+        """``set/id``."""
+        return f"{self.set}/{self.id}"
+
+
+def nucleotides(paths: Iterable[Path]) -> dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]:
+    """Coordinates (M, 3) Å and radii (M,) Å of the heavy atoms of each kind of nucleic acid.
+
+    A chain is DNA if at least half of its nucleotides are deoxynucleotides: chemically modified RNA may contain single ones.
+    """
+    import gemmi
+
+    found: dict[str, tuple[list[list[float]], list[float]]] = {}
+    for path in paths:
+        for chain in gemmi.read_structure(str(path))[0]:
+            kind = "dna" if 2 * sum(residue.name.strip() in DNA for residue in chain) >= len(chain) else "rna"
+            coord, radius = found.setdefault(kind, ([], []))
+            for atom in (atom for residue in chain for atom in residue if not atom.is_hydrogen()):
+                coord.append(atom.pos.tolist())
+                radius.append(RADII.get(atom.element.name.upper(), OTHER_RADIUS))
+    return {kind: (np.array(coord), np.array(radius)) for kind, (coord, radius) in found.items()}
+
+
+def contact_labels(structure: Structure, coord: NDArray[np.float64], radius: NDArray[np.float64]) -> NDArray[np.uint8]:
+    """(N,) 1 where an atom of the residue is closer to one at ``coord`` (M, 3) than both radii and :data:`GAP` together."""
+    atoms = structure.atoms
+    own = np.array([RADII.get(element, OTHER_RADIUS) for element in atoms.element.tolist()])
+    labels = np.zeros(len(structure.residues), np.uint8)
+    for size in np.unique(radius):
+        distance, _ = cKDTree(coord[radius == size]).query(atoms.coord.astype(np.float64), distance_upper_bound=5.0)
+        labels[atoms.residue_index[distance < own + size + GAP]] = 1
+    return labels
+
+
+def read_complex(folder: Path, clusters: Sequence[str]) -> NucleicComplex | None:
+    """A complex from its folder; ``None`` if its protein touches no nucleic acid."""
+    structure = read_structure(folder / "protein.pdb")
+    labels = {kind: contact_labels(structure, *atoms) for kind, atoms in nucleotides(sorted(folder.glob("ligand_*.pdb"))).items()}
+    labels = {kind: table for kind, table in sorted(labels.items()) if table.any()}
+    touched = [c for c in structure.chains if any(table[structure.residues.chain == c].any() for table in labels.values())]
+    if not touched:
+        return None
+    sequences = tuple(sorted({q for c in structure.chains if len(q := structure.sequence(c)) >= MIN_HELD_OUT_CHAIN}))
+    kept = np.isin(structure.residues.chain, touched)
+    part = {kind: table[kept] for kind, table in labels.items()}
+    return NucleicComplex(
+        folder.parent.name, folder.name, structure.select_chains(touched), part, tuple(sorted(clusters)), sequences
+    )
+
+
+def read_nucleic(folder: Path) -> list[NucleicComplex]:
+    """All complexes of ``folder/nucleic`` whose protein touches the nucleic acid, sorted."""
+    clusters: dict[str, set[str]] = {}
+    for row in read_csv(folder / "nucleic" / "chain_clusters_all.csv", ("chain", "cluster30")):
+        clusters.setdefault("/".join(row["chain"].split("|")[:2]), set()).add(row["cluster30"])
+    rows = sorted((row["set"], row["id"]) for row in read_csv(folder / "nucleic" / "index.csv", ("set", "id")))
+    places = [folder / "nucleic" / name / one for name, one in rows]
+    read = (read_complex(p, sorted(clusters[f"{p.parent.name}/{p.name}"])) for p in progress_bar(places, "complexes"))
+    return [x for x in read if x is not None]
+
+
+def split_nucleic(
+    complexes: Sequence[NucleicComplex], trained: Iterable[str], tested: Iterable[str]
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Split (``train``, ``validation``, ``test``, ``unused``) and group of every complex, by ``set/id``.
+
+    A group is what clusters of one complex and relatives of 30 % identity join; it stays on one side. DNA groups are drawn, and
+    the sequence branch has to be trained without their relatives, for there is hardly a family of DNA-binding proteins that
+    its sequences lack. RNA groups are held out only if they are unlike the sequences it was trained on. Groups with both kinds
+    train.
+
+    Parameters
+    ----------
+    trained
+        Sequences that the sequence branch for RNA learned from.
+    tested
+        Sequences of the public test sets and of bundled structures: their relatives neither train nor validate.
+    """
+    entries = [Entry(x.set, x.id, "", x.clusters, x.sequences) for x in complexes]
+    of = groups(entries)
+    group = {x.key: of[x.clusters[0]] for x in complexes}
+    own = {q for x in complexes for q in x.sequences}
+    seen, public = related(own, trained)[0], related(own, tested)[0]
+    members: dict[str, list[NucleicComplex]] = {}
+    for x in complexes:
+        members.setdefault(group[x.key], []).append(x)
+    split = {}
+    for inside in members.values():
+        kinds = {kind for x in inside for kind in x.labels}
+        near = any(seen.intersection(x.sequences) for x in inside)
+        like_public = any(public.intersection(x.sequences) for x in inside)
+        place = "train"
+        if len(kinds) == 1 and not (kinds == {"rna"} and near):
+            test, validation = SHARES[next(iter(kinds))]
+            draw = drawn(f"{SALT}:{min(q for x in inside for q in x.sequences)}")
+            place = TEST if draw < test or like_public else VALIDATION if draw < test + validation else "train"
+        for x in inside:
+            split[x.key] = "unused" if place != TEST and public.intersection(x.sequences) else place
+    # The E-value of a hit grows with the number of sequences searched: among fewer, a second search may find more.
+    kept = [x for x in complexes if split[x.key] in ("train", VALIDATION)]
+    public, _ = related({q for x in kept for q in x.sequences}, tested)
+    return split | {x.key: "unused" for x in kept if public.intersection(x.sequences)}, group
+
+
+def without_relatives(sequences: Mapping[str, str], held_out: Iterable[str]) -> set[str]:
+    """The names of the sequences that have no relative among those held out, searched from both sides."""
+    near, _ = related(sequences.values(), held_out)
+    return {name for name, sequence in sequences.items() if sequence not in near}
+
+
+def public_sequences(folder: Path, pattern: str) -> set[str]:
+    """Sequences of the public sets whose file names match."""
+    found = sorted((folder / "sequences" / "nucleic").glob(pattern))
+    return {c.sequence for path in found for c in read_chains(path)}
+
+
+def bundled_sequences(examples: Path) -> set[str]:
+    """Chains of the bundled structures that contain nucleotides."""
+    read = (read_structure(path) for path in example_files(examples))
+    return {s.sequence(c) for s in read if any(x.kind == "nucleic" for x in s.ligands) for c in s.chains}
+
+
+@reported
+def main(argv: Sequence[str] | None = None) -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.recipes.crossbind_complexes", description=(__doc__ or "").splitlines()[0]
+    )
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--examples", type=Path, default=Path("data/examples"))
+    parser.add_argument("-o", "--out", type=Path, required=True, metavar="FILE")
+    options = parser.parse_args(argv)
+    complexes = read_nucleic(options.data)
+    trained, tested = public_sequences(options.data, "*train*"), public_sequences(options.data, "*test*")
+    split, group = split_nucleic(complexes, trained, tested | bundled_sequences(options.examples))
+    rows = [(x.set, x.id, split[x.key], group[x.key], " ".join(x.labels), " ".join(x.structure.chains)) for x in complexes]
+    write_csv(options.out, rows, COLUMNS)
+    for (kinds, name), count in sorted(Counter((row[4], row[2]) for row in rows).items()):
+        log(f"{kinds}, {name}: {count} in {len({row[3] for row in rows if (row[4], row[2]) == (kinds, name)})} groups")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
