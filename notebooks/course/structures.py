@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from s2p.datasets.labelled import LabelledChain
 from s2p.errors import StructureError
+from s2p.evaluation.cases import Truth
 from s2p.io.fetch import classify, fetch_structure
 from s2p.predictor import load_structure
 from s2p.structure.arrays import Ligand, Structure, binding_residues
@@ -19,7 +20,7 @@ from s2p.structure.ligands import ligand_sites
 from s2p.structure.transforms import superposition
 from s2p.training.known_sites import KnownSites
 
-__all__ = ["binding_flags", "course_structures", "find", "labelled_chains", "moved", "path_of", "superposed"]
+__all__ = ["binding_flags", "course_structures", "find", "labelled_chains", "moved", "path_of", "superposed", "truth_of"]
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "data" / "examples"
 
@@ -69,6 +70,14 @@ def course_structures(names: Iterable[str], folder: str | Path = EXAMPLES) -> li
         If one is neither there nor to be had, or cannot be read.
     """
     return [_known_sites(name, Path(folder)) for name in names]
+
+
+def truth_of(item: KnownSites) -> Truth:
+    """A structure as a benchmark has it: without its ligands, and the true sites that they make."""
+    sites = ligand_sites(item.structure).sites
+    names, ligands = tuple(site.ligand.id for site in sites), tuple(site.ligand.coord for site in sites)
+    residues = tuple(site.residues for site in sites)
+    return Truth(replace(item.structure, ligands=()), names, ligands, binding_flags(item), residues)
 
 
 def path_of(name: str) -> Path:

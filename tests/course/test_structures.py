@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from course.structures import binding_flags, course_structures, find, labelled_chains, moved, path_of, superposed
+from course.structures import binding_flags, course_structures, find, labelled_chains, moved, path_of, superposed, truth_of
 from s2p.errors import StructureError
+from s2p.evaluation.cases import find_cases
 from s2p.structure.ligands import ligand_sites
 from s2p.structure.transforms import random_rotation
 
@@ -109,3 +110,11 @@ def test_what_keeps_its_place_is_fitted() -> None:
 def test_other_residues_cannot_be_laid_over() -> None:
     with pytest.raises(StructureError, match="same residues"):
         superposed(find("1ubi").structure, find("1ake:A").structure)
+
+
+def test_the_truth_is_that_of_the_benchmark() -> None:
+    cases = {case.id: case for case in find_cases("mini").cases}
+    for name in ("1ake", "7CFN", "1uou"):
+        ours, theirs = truth_of(find(name)), cases[name].read()
+        assert ours.structure.ligands == () and np.array_equal(ours.labels, theirs.labels)
+        assert all(np.array_equal(a, b) for a, b in zip(ours.ligands, theirs.ligands, strict=True))

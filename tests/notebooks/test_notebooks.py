@@ -279,6 +279,34 @@ def test_a_parameter_moves_the_metrics(stem: str, changes: dict[str, Any], names
     assert names <= {m.name for m in differences(metrics, reference)}
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("kernel")
+def test_another_protein(tmp_path: Path) -> None:
+    """A file that is not bundled, and a structure without a ligand: both notebooks run from top to bottom."""
+    mine = shutil.copy(ROOT / "data" / "examples" / "4CUP.cif", tmp_path / "mine.cif")
+    executed, metrics = execute(ROOT / "notebooks" / "05_surface_points_and_clustering.ipynb", tmp_path, structure=str(mine))
+    said = "".join(output.get("text", "") for cell in executed.cells for output in cell.get("outputs", []))
+    assert "mine, chains A: 115 residues" in said and "holds no" not in said
+    assert metrics["pockets_on_site"] == 1
+    executed, metrics = execute(ROOT / "tutorial" / "quickstart.ipynb", tmp_path, structure="3enl")
+    said = "".join(output.get("text", "") for cell in executed.cells for output in cell.get("outputs", []))
+    assert "holds no ligand of interest: nothing to compare with" in said
+    assert metrics["n_residues"] == 436 and metrics["dca_best"] is None
+
+
+@every
+def test_structure_has_one_meaning(path: Path) -> None:
+    """The parameter ``structure`` is a name, an id or a path, with chains after a colon, wherever there is one."""
+    code = [cell for cell in read(path).cells if cell.cell_type == "code"]
+    (parameters,) = (cell.source for cell in code if "parameters" in tags(cell))
+    names = {line.split(" = ")[0] for line in parameters.splitlines()}
+    assert names & {"structure_file", "protein", "chain"} == set()
+    if "structure" in names:
+        (default,) = re.findall(r'^structure = "(\w+(?::\w)?)"', parameters, re.MULTILINE)
+        assert list((ROOT / "data" / "examples").glob(f"{default.split(':')[0]}.*"))
+        assert any(re.search(r"course\.structures\.find\(\s*(structure|source)\b", cell.source) for cell in code)
+
+
 def test_tolerances_have_reasons() -> None:
     """A metric that may move without anyone being told says why."""
     unexplained = [
