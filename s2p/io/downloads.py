@@ -1,7 +1,7 @@
-"""Downloads over https: with a limit, a timeout and a checksum, whole or not at all, and a sentence about what went wrong.
+"""Downloads over https with a limit, a timeout and a checksum; a download is complete or fails with one sentence.
 
-Only the standard library is used. The part of a file that has arrived has a name of its own, so that two downloads of one file do
-not mix; a transfer that breaks starts anew.
+Only the standard library is used. An incomplete file has a unique name, so that two downloads of one file do not mix; a transfer
+that breaks starts again from the beginning.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ Checksum = tuple[str, str]
 
 
 class Unreachable(FetchError):
-    """A server that gives nothing, or not all, just now: it may be worth another attempt."""
+    """A temporary failure of a server, after which another attempt may succeed."""
 
 
 def cache_folder() -> Path:
@@ -64,7 +64,7 @@ def download(
     url
         An https address (http only on this machine).
     checksum
-        What the file must have. A ``target`` that has it already is not downloaded again.
+        Checksum of the file. A ``target`` that already has it is not downloaded again.
     size
         Expected size in bytes, if known.
     timeout
@@ -72,13 +72,13 @@ def download(
     max_bytes
         Largest download accepted; the transfer stops once it is exceeded.
     attempts
-        How often to try where the server is busy or the connection breaks.
+        How often to try if the server is busy or the connection breaks.
     what
-        What is being downloaded, for messages; default the address.
+        Description of the download for messages; default: the address.
     check
-        Gets the downloaded file and returns what is wrong with its content, or ``None``.
+        Called with the downloaded file; returns what is wrong with its content, or ``None``.
     progress
-        Show a bar, to a person at a terminal or notebook.
+        Show a progress bar in a terminal or notebook.
 
     Raises
     ------
@@ -108,13 +108,13 @@ def download(
                 raise FetchError(f"{what}: {wrong}")
             if check is not None and (reason := check(part)):
                 raise FetchError(f"{what}: {reason}; the download from {url} was deleted")
-    except OSError as error:  # network trouble became a FetchError already, so this is the disk
+    except OSError as error:  # network errors are FetchErrors already, so this is the disk
         raise FetchError(f"{what}: cannot be written to {target} ({error.strerror or error})") from None
     return target
 
 
 def read_json(url: str, what: str, timeout: float) -> Any:
-    """What a server answers, as JSON; :class:`FetchError` if it cannot be reached, or answers anything else."""
+    """The JSON answer of a server; :class:`FetchError` if it cannot be reached, or the answer is not JSON."""
     with _open(url, what, timeout) as response:
         text = b"".join(_chunks(response, what, timeout, _MAX_JSON))
     try:
@@ -129,7 +129,7 @@ def readable_size(n_bytes: int) -> str:
 
 
 def _open(url: str, what: str, timeout: float) -> Any:
-    """An open response (a context manager); every network error becomes a sentence."""
+    """An open response (a context manager); network errors become a :class:`FetchError` with one sentence."""
     _check_url(url, what)
     host = str(urllib.parse.urlsplit(url).hostname)
     request = urllib.request.Request(url, headers={"User-Agent": "s2p", "Accept-Encoding": "identity"})
@@ -155,7 +155,7 @@ def _unreachable(what: str, host: str, timeout: float, reason: object) -> Unreac
 def _chunks(
     response: Any, what: str, timeout: float, max_bytes: int, expected: int | None = None, progress: bool = False
 ) -> Iterator[bytes]:
-    """The body in pieces, never more than ``max_bytes``, never less than the server announced."""
+    """Yield the body in chunks; an error if it is larger than ``max_bytes`` or smaller than the server announced."""
     from tqdm.auto import tqdm
 
     from s2p.io.runtime import watched
@@ -182,13 +182,13 @@ def _chunks(
                 raise too_large
             bar.update(len(chunk))
             yield chunk
-    # http.client does not complain about a connection closed early when reading by pieces.
+    # http.client raises no error for a connection that is closed early when it reads in chunks.
     if size is not None and received != size:
         raise Unreachable(f"{what}: the connection closed after {received} of {size} bytes; try again")
 
 
 def _check_url(url: str, what: str) -> None:
-    """https, or http to this machine (tests, a local mirror); no other scheme, no credentials in the address."""
+    """Allow https, or http to this machine (tests, a local mirror), but no other scheme and no credentials in the address."""
     try:
         parts = urllib.parse.urlsplit(url)
         host = parts.hostname
@@ -201,7 +201,7 @@ def _check_url(url: str, what: str) -> None:
 
 
 class _CheckedRedirects(urllib.request.HTTPRedirectHandler):
-    """Hold every hop of a redirect to the same rule as the first address."""
+    """Apply the same rule to every redirect as to the first address."""
 
     def redirect_request(
         self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: Any, newurl: str

@@ -1,6 +1,6 @@
 """Download structures by PDB id, UniProt accession or AlphaFold id into a cache.
 
-Nothing a server says names a file: cache names are made from the checked identifier.
+Names in the cache are made from the checked identifier, never from the answer of a server.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from s2p.io.downloads import Unreachable, cache_folder, download, read_json
 __all__ = ["classify", "fetch_structure"]
 
 TIMEOUT = 20.0
-"""Seconds without an answer before a download is given up."""
+"""Seconds without an answer after which a download fails."""
 MAX_BYTES = 200 << 20
 """Largest download accepted."""
 PDB_URL = "https://files.rcsb.org/download/{id}.cif.gz"
@@ -87,7 +87,7 @@ def fetch_structure(identifier: str, cache_dir: str | Path | None = None) -> Pat
 
 
 def _alphafold_url(accession: str, entry: str) -> str:
-    """Ask the AlphaFold DB API where the mmCIF file of ``entry`` is: file names change with every model version."""
+    """Ask the AlphaFold DB API for the address of the mmCIF file of ``entry``, which changes with every model version."""
     what = f"AlphaFold model {entry}"
     answer = read_json(ALPHAFOLD_API.format(accession=accession), what, TIMEOUT)
     models = [model for model in answer if isinstance(model, dict)] if isinstance(answer, list) else []
@@ -98,13 +98,13 @@ def _alphafold_url(accession: str, entry: str) -> str:
 
 
 def _check_cif(path: Path) -> str | None:
-    """What is wrong with a downloaded mmCIF file: servers behind login pages answer 200 with HTML."""
+    """What is wrong with a downloaded mmCIF file: login pages are HTML with status 200."""
     try:
         with open(path, "rb") as handle:
             zipped = handle.read(2) == b"\x1f\x8b"
             handle.seek(0)
             stream: Any = gzip.GzipFile(fileobj=handle) if zipped else handle
-            # To the end, because a damaged file in the cache would be served for ever.
+            # Read to the end, because a damaged file would stay in the cache.
             start: bytes = stream.read(ReadConfig.max_bytes + 1)[:4096]
     except (EOFError, gzip.BadGzipFile, zlib.error):
         return "damaged gzip data"

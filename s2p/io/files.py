@@ -1,4 +1,4 @@
-"""Text and tables: safe names, files written whole or not at all, and a sentence where reading or writing fails."""
+"""Text and tables: safe names, files that are written completely or not at all, and errors as one sentence."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def file_stem(name: str) -> str:
 
 
 def make_folder(folder: Path) -> None:
-    """Make ``folder`` and its parents, or say why not."""
+    """Make ``folder`` and its parents; raise an error with the reason if that fails."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
@@ -54,7 +54,7 @@ def make_folder(folder: Path) -> None:
 
 def write_text(path: Path, text: str) -> Path:
     """Write ``text`` as UTF-8; see :func:`write_bytes`."""
-    # A lone surrogate, as in a file name that is no UTF-8, is the one thing UTF-8 cannot hold.
+    # UTF-8 cannot encode lone surrogates, which occur in file names that are not UTF-8.
     return write_bytes(path, text.encode("utf-8", errors="replace"))
 
 
@@ -70,9 +70,9 @@ def write_bytes(path: Path, data: bytes) -> Path:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A new name beside ``path``: what was written there takes its place at the end, unless there was an error.
+    """A temporary name next to ``path``; the file written there replaces ``path`` at the end, unless there was an error.
 
-    The name is of this call alone, since two runs may write the same file at once.
+    The name is unique to this call, because two runs may write the same file at once.
     """
     temporary = path.with_name(f".s2p-{secrets.token_hex(8)}.tmp")
     try:
@@ -84,9 +84,9 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def read_text(path: Path, missing: str = "") -> str:
-    """What a text file in UTF-8 holds, without the mark that some programs begin it with.
+    """Content of a text file in UTF-8, without a byte order mark.
 
-    :class:`S2PError` if it cannot be read or is no text; ``missing`` says more where there is no such file.
+    :class:`S2PError` if it cannot be read or is not text; ``missing`` is added to the message if there is no such file.
     """
     try:
         return path.read_text(encoding="utf-8-sig")
@@ -99,10 +99,10 @@ def read_text(path: Path, missing: str = "") -> str:
 
 
 def read_csv(path: Path, columns: Sequence[str], missing: str = "") -> list[dict[str, str]]:
-    """The rows of a table with a line of column names; a cell that a short row lacks is empty.
+    """The rows of a table with a line of column names; missing cells of a short row are empty.
 
-    ``columns``: that it has to have; it may have others. :class:`S2PError` if it cannot be read (see :func:`read_text`) or lacks
-    a column.
+    ``columns``: those that are required; there may be others. :class:`S2PError` if it cannot be read (see :func:`read_text`) or
+    lacks a column.
     """
     csv.field_size_limit(1 << 24)  # lists of residues may be long
     reader = csv.DictReader(io.StringIO(read_text(path, missing)), restval="")
@@ -124,13 +124,13 @@ def csv_text(rows: Iterable[Sequence[Any]] | Iterable[Mapping[str, Any]], column
     rows
         Sequences in the order of ``columns``, or mappings with these keys.
     columns
-        Names of the columns; may be left out where there is a mapping, whose keys are the columns then.
+        Names of the columns; default: the keys of the rows, if these are mappings.
     """
     table, out = list[Any](rows), io.StringIO()
     names = columns if columns is not None else list(table[0])
     csv.writer(out, lineterminator="\n").writerow(names)
     if table and isinstance(table[0], Mapping):
-        csv.DictWriter(out, names, lineterminator="\n").writerows(table)  # complains of a key that is no column
+        csv.DictWriter(out, names, lineterminator="\n").writerows(table)  # raises an error for a key that is not a column
     else:
         csv.writer(out, lineterminator="\n").writerows(table)
     return out.getvalue()
@@ -144,7 +144,7 @@ def write_csv(
 
 
 def sha256_of(parts: Iterable[bytes | memoryview]) -> str:
-    """SHA-256 in hex of bytes that come in parts."""
+    """SHA-256 in hex of bytes in parts."""
     digest = hashlib.sha256()
     for part in parts:
         digest.update(part)
@@ -152,19 +152,19 @@ def sha256_of(parts: Iterable[bytes | memoryview]) -> str:
 
 
 def sha256_file(path: Path, algorithm: str = "sha256") -> str:
-    """SHA-256, or another checksum, in hex of what a file holds."""
+    """SHA-256, or another checksum, in hex of the content of a file."""
     with open(path, "rb") as handle:
         return hashlib.file_digest(handle, algorithm).hexdigest()
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove the temporary files that a killed process left in ``folder``; only where nobody else is writing."""
+    """Remove the temporary files that a killed process left in ``folder``; call it only if no other process writes there."""
     for path in folder.glob(".s2p-*.tmp"):
         path.unlink(missing_ok=True)
 
 
 def writing_error(path: Path, error: OSError) -> S2PError:
-    """What an error of the system means to whoever wanted to write ``path``."""
+    """An error of the system as a message about writing ``path``."""
     if isinstance(error, PermissionError):
         return TargetError(f"no permission to write {path}; choose another folder")
     if error.errno == errno.EROFS:

@@ -1,8 +1,8 @@
-"""Work in processes of its own: one that crashes, hangs or eats the memory costs one item, not the run.
+"""Work in separate processes: if one crashes, hangs or runs out of memory, one item fails, and not the run.
 
-A worker is a pool of one process (pebble's) and a thread that asks it one thing at a time. So it is known what a process had in
-hand when it died, nothing is shared that it could leave locked, and Ctrl-C, which only ever reaches the main thread, finds that
-thread waiting for answers and not inside a pool.
+A worker is a pool of one process (pebble's) and a thread that gives it one item at a time. So it is known which item a process
+was working on when it died, there are no shared locks that it could leave locked, and Ctrl-C, which reaches only the main thread,
+interrupts that thread while it waits for answers and not inside a pool.
 """
 
 from __future__ import annotations
@@ -33,16 +33,16 @@ T = TypeVar("T")
 Job = Callable[[Any, Any], Any]
 """``job(loaded, item)``: what a worker does with one item; its result must be picklable."""
 LOOK = 1.0
-"""Seconds between two looks whether the pool that was asked still works."""
+"""Seconds between two checks whether the pool is still alive."""
 END = 10.0
-"""Seconds that a worker is given to end; what is left then ends with this process."""
+"""Seconds to wait for a worker to end; after that it ends with this process."""
 THREADS = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "OPENBLAS", "MKL", "NUMBA")}
-"""Environment of a process that has one core: one thread, whatever library counts."""
+"""Environment of a process on one core: one thread for every library."""
 
 
 @dataclass(frozen=True)
 class Answer(Generic[T]):
-    """What became of one item."""
+    """Result of one item."""
 
     item: T
     status: str
@@ -75,13 +75,13 @@ def isolated(
     load, job, describe
         Importable by name: they are sent to spawned processes. ``describe(loaded)`` is sent back and given to ``on_load``.
     items
-        Taken one by one, when a worker is free, and in another thread.
+        Read one by one, when a worker is free, in another thread.
     workers
         Processes at most, each with one thread for numerical libraries.
     log
-        File that what the workers print is appended to; default: it is printed.
+        File to which the output of the workers is appended; default: it is printed.
     timeout, load_timeout
-        Seconds for an item and for ``load``; a process that exceeds one is killed with all it has started.
+        Seconds for an item and for ``load``; a process that exceeds one is killed with all processes that it started.
 
     Raises
     ------
@@ -89,7 +89,7 @@ def isolated(
         If ``load`` fails, kills its process (twice) or takes too long: no item could succeed. Also what ``on_load`` raises.
     """
     run = _Run(load, job, iter(items), log, describe, timeout, load_timeout)
-    resource_tracker.ensure_running()  # not later by a worker, because its start lets interrupts through again
+    resource_tracker.ensure_running()  # not later by a worker, because starting it unblocks interrupts
     threads = [_Worker(run) for _ in range(workers)]
     try:
         for thread in threads:
@@ -115,7 +115,7 @@ def isolated(
 
 @dataclass
 class _Run(Generic[T]):
-    """What the workers have in common."""
+    """State shared by the workers."""
 
     load: Callable[[], Any]
     job: Job
@@ -125,12 +125,12 @@ class _Run(Generic[T]):
     timeout: float | None
     load_timeout: float | None
     said: SimpleQueue[tuple[str, Any]] = field(default_factory=SimpleQueue)
-    """What workers have to say: an answer, what they loaded, a failure, or their end."""
+    """Messages of the workers: an answer, what they loaded, a failure, or their end."""
     stopped: bool = False
     turn: Any = field(default_factory=threading.Lock)
 
     def take(self) -> Iterator[T]:
-        """Items for one worker, for as long as there are any."""
+        """Yield items for one worker until none is left."""
         while not self.stopped:
             with self.turn:
                 try:
@@ -141,7 +141,7 @@ class _Run(Generic[T]):
 
 
 class _Worker(threading.Thread, Generic[T]):
-    """One process, started anew after it was lost, and the thread that asks it."""
+    """One process, which is started again if it is lost, and the thread that gives it items."""
 
     def __init__(self, run: _Run[T]) -> None:
         super().__init__(daemon=True)
@@ -153,7 +153,7 @@ class _Worker(threading.Thread, Generic[T]):
         self._n_done = 0
 
     def run(self) -> None:
-        """Answer items until none is left."""
+        """Process items until none is left."""
         if hasattr(signal, "pthread_sigmask"):  # processes started by this thread do not get the terminal's Ctrl-C
             signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
@@ -170,13 +170,13 @@ class _Worker(threading.Thread, Generic[T]):
             self._run.said.put(("end", None))
 
     def cancel(self) -> None:
-        """Whatever is asked is not waited for any longer; called by another thread once the run has stopped."""
+        """Stop waiting for an answer; called by another thread when the run has stopped."""
         if self._future is not None:
             self._future.cancel()
 
     def _begin(self) -> None:
         run = self._run
-        for _ in range(2):  # once may have been an accident
+        for _ in range(2):  # a single failure may have been an accident
             context: Any = multiprocessing.get_context("spawn")
             self._pool = ProcessPool(1, initializer=_start, initargs=(run.log,), context=context)
             try:
@@ -208,7 +208,7 @@ class _Worker(threading.Thread, Generic[T]):
         future = self._future = self._pool.schedule(function, arguments, timeout=timeout)
         if self._run.stopped:
             future.cancel()
-        # A process that dies in the moment in which it is asked can take the question with it.
+        # If a process dies at the moment when it gets an item, the item can be lost.
         while not future.done() and self._pool.active:
             wait([future], LOOK)
         if not future.done():
@@ -216,7 +216,7 @@ class _Worker(threading.Thread, Generic[T]):
         return future.result()
 
     def _end(self) -> None:
-        """Kill the process and all it has started, and wait for it."""
+        """Kill the process and all processes that it started, and wait for it."""
         if self._pool is None:
             return
         self._pool.stop()
@@ -251,7 +251,7 @@ def _start(log: Path | None) -> None:
 
 
 def _end_with_parent() -> None:
-    """A parent that is killed cannot end its workers, and they would finish what they have in hand."""
+    """End this worker when its parent is killed; otherwise it would finish its item first."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()

@@ -1,8 +1,8 @@
-"""Where we run: the device, a place for numba's compiled kernels, progress bars, time and memory of a call.
+"""Environment of a run: the device, a folder for numba's compiled kernels, progress bars, time and memory of a call.
 
-The package's kernels import numba from here, so that its cache has a place before the first kernel asks for one. numba keeps
-compiled kernels beside their source or in the user's cache folder, and fails where it can write neither, as in many containers
-and on clusters. ``NUMBA_CACHE_DIR`` names another place; without it they go into a folder for temporary files then.
+The package's kernels import numba from here, so that its cache folder is set before the first kernel needs it. numba stores
+compiled kernels next to their source or in the user's cache folder, and fails if neither is writable, as in many containers
+and on clusters. ``NUMBA_CACHE_DIR`` sets another folder; if it is not set, a folder for temporary files is used instead.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ T = TypeVar("T")
 
 
 def device_name(wanted: str = "auto") -> str:
-    """``cpu``, or ``cuda`` or ``cuda:N`` where PyTorch finds such a GPU; ``auto`` takes the GPU where there is one.
+    """``cpu``, or ``cuda`` or ``cuda:N`` if PyTorch finds such a GPU; ``auto`` uses the GPU if there is one.
 
-    PyTorch takes a second or more to import, so it is asked only where it and fair-esm are installed and a GPU's driver is there.
+    PyTorch takes a second or more to import, so it is used only if it and fair-esm are installed and a GPU driver is found.
 
     Raises
     ------
@@ -68,7 +68,7 @@ def device_name(wanted: str = "auto") -> str:
 
 
 def _driver() -> bool:
-    """Whether there is the library through which CUDA programs find a GPU, or the device of AMD's counterpart."""
+    """Whether the library through which CUDA programs find a GPU exists, or the device file of AMD's counterpart."""
     try:
         return bool(ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"))
     except OSError:
@@ -76,7 +76,7 @@ def _driver() -> bool:
 
 
 def pick_device(wanted: str = "auto") -> torch.device:
-    """:func:`device_name` as PyTorch has it."""
+    """:func:`device_name` as a PyTorch device."""
     with pytorch_wanted():
         import torch
 
@@ -89,7 +89,7 @@ def in_colab() -> bool:
 
 
 def progress_bar(items: Iterable[T], label: str, quiet: bool = False) -> Iterable[T]:
-    """``items`` with a bar on standard error, shown only to a person at a terminal or notebook."""
+    """``items`` with a progress bar on standard error, shown only in a terminal or notebook."""
     from tqdm.auto import tqdm
 
     total = len(items) if isinstance(items, Sized) else None
@@ -97,14 +97,14 @@ def progress_bar(items: Iterable[T], label: str, quiet: bool = False) -> Iterabl
 
 
 def watched() -> bool:
-    """Whether a person looks on, at a terminal or in a notebook."""
+    """Whether the output is shown in a terminal or a notebook."""
     return sys.stderr.isatty() or "ipykernel" in sys.modules
 
 
 def measure(call: Callable[[], T]) -> tuple[T, float, float]:
     """Result of ``call``, its wall time in seconds, and the peak memory of this process or of its children in MB.
 
-    Where the system can reset the peak (Linux), it is that of the call; else, and for children, the largest so far.
+    If the system can reset the peak (Linux), it is that of the call; otherwise, and for children, the largest so far.
     """
     with contextlib.suppress(OSError), open("/proc/self/clear_refs", "w") as handle:
         handle.write("5")
@@ -142,16 +142,16 @@ class _Line(event.Listener):
 
 
 def announcing(quiet: bool = False) -> contextlib.AbstractContextManager[Any]:
-    """While this lasts, the first kernel that is compiled and not found in the cache says why that takes long."""
+    """Within this context, the first kernel that is compiled and not in the cache prints why this takes long."""
     return contextlib.nullcontext() if quiet else event.install_listener("numba:compile", _Line())
 
 
 def _probe() -> None:
-    """A function without content: numba is asked where it would keep this one compiled."""
+    """An empty function, to find out where numba would cache its compiled code."""
 
 
 def _private_folder() -> str:
-    """A folder that nobody else can write, since what is cached there is run: that of an earlier process, or a new one."""
+    """A folder that no other user can write, because cached code is executed: that of an earlier process, or a new one."""
     for path in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
         found = path.lstat()
         if hasattr(os, "getuid") and found.st_uid == os.getuid() and stat.S_ISDIR(found.st_mode) and not found.st_mode & 0o077:
@@ -170,7 +170,7 @@ def _find_place() -> None:
         numba.config.CACHE_DIR = folder  # type: ignore[attr-defined]  # made from the environment
         os.environ["NUMBA_CACHE_DIR"] = folder  # for worker processes
         where = f"are stored in {folder}"
-    except OSError:  # no folder for temporary files either
+    except OSError:  # no writable folder for temporary files either
         dispatcher.Dispatcher.enable_caching = lambda self: None  # type: ignore[method-assign]
         where = "are not stored, so that every start takes some 10 s longer"
     logging.getLogger("s2p").warning("compiled kernels %s: %s", where, reason)

@@ -1,4 +1,4 @@
-"""Weights in a file: arrays and a header in one ``.safetensors``, and beside it a ``.json`` card for people to read."""
+"""Weights in a file: arrays and a header in one ``.safetensors``, and next to it a ``.json`` card for people to read."""
 
 from __future__ import annotations
 
@@ -35,22 +35,22 @@ __all__ = [
 
 SHIPPED = Path(__file__).parents[1] / "checkpoints"
 SURFACE = SHIPPED / "surface.safetensors"
-"""The surface network, which goes with the checkpoints of one language model."""
+"""The surface network, which reads the embeddings of one language model."""
 SUMS = SHIPPED / "SHA256SUMS"
 """A line for each shipped checkpoint without a checksum of its own: SHA-256 of header and arrays, of the header, and the file."""
 
 
 def digest(arrays: Iterable[Values], *, half: bool = True) -> str:
-    """A hash of the first 64 numbers of each array, at no cost: tells the weights that a model builds on from others.
+    """A fast hash of the first 64 numbers of each array, to check that a model is used with the weights it was trained on.
 
-    In fp16 by default, so that weights are known again after they were stored so; without ``half`` in fp32, which any training
-    changes.
+    In fp16 by default, so that the hash is the same after weights were stored in fp16; without ``half`` in fp32, which differs
+    after any training.
     """
     return sha256_of(_array(value.flatten()[:64]).astype(np.float16 if half else np.float32).tobytes() for value in arrays)
 
 
 def _array(value: Values) -> NDArray[Any]:
-    """An array, or what a tensor holds, without a copy where that is in main memory; bfloat16, which NumPy lacks, as fp32."""
+    """An array, or that of a tensor, without a copy if it is in main memory; bfloat16, which NumPy lacks, as fp32."""
     known = value.float() if str(value.dtype) == "torch.bfloat16" else value  # type: ignore[union-attr]
     return known if isinstance(known, np.ndarray) else known.detach().cpu().numpy()
 
@@ -58,14 +58,14 @@ def _array(value: Values) -> NDArray[Any]:
 def write_weights(
     path: Path, arrays: Mapping[str, Values], header: Mapping[str, Any], card: Mapping[str, Any], *, half: bool = False
 ) -> None:
-    """Write ``path`` and the card beside it; each is either the whole new file or as it was before, with a :class:`S2PError`.
+    """Write ``path`` and its card next to it; if writing fails with a :class:`S2PError`, the old file is unchanged.
 
     Parameters
     ----------
     header
-        What a program needs to make the model; ``format`` says of which kind it is.
+        Settings needed to create the model; ``format`` is its kind.
     card
-        Where the model is from; stored under ``card`` of the header, and together with it in the file beside.
+        Origin of the model; stored under ``card`` in the header, and together with the header in the card file.
     half
         Store floating-point numbers in fp16.
     """
@@ -79,7 +79,7 @@ def write_weights(
     try:
         with replacing(path) as partial:
             save_file(own, partial, metadata={"s2p": text, "sha256": checksum(text, own)})
-            partial.chmod(0o644)  # safetensors makes files only their owner can read
+            partial.chmod(0o644)  # safetensors makes files that only their owner can read
     except (OSError, SafetensorError) as error:
         number = re.search(r"\(os error (\d+)\)", str(error))  # safetensors writes it into a sentence of its own
         known = OSError(int(number[1]), os.strerror(int(number[1]))) if number else OSError(str(error))
@@ -88,7 +88,7 @@ def write_weights(
 
 
 def weights_path(model: str | Path) -> Path:
-    """Where the weights of a shipped model are, by its name, or of any other, by path; there may be none."""
+    """Path of the weights of a shipped model, by name, or of any other, by path; the file may not exist."""
     shipped = SHIPPED / f"{model}.safetensors"
     return shipped if shipped.is_file() else Path(model)
 
@@ -96,7 +96,7 @@ def weights_path(model: str | Path) -> Path:
 def find_weights(model: str | Path, missing: str) -> Path:
     """The file of a shipped model by its name, or any by path.
 
-    :class:`WeightsError` if there is no such file; ``missing`` says what to do.
+    :class:`WeightsError` if there is no such file; ``missing``: advice for its message.
     """
     path = weights_path(model)
     if not path.is_file():
@@ -120,10 +120,10 @@ def checksum(header: str, arrays: Mapping[str, Values]) -> str:
 def read_arrays(
     path: Path, kind: str, foreign: str, *, gaps: tuple[str, ...] = ()
 ) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-    """Header, with its card, and the arrays as they are stored, their checksum compared where there is one.
+    """Header, with its card, and the arrays as they are stored, after a check of their checksum, if there is one.
 
-    ``gaps``: starts of the names of arrays that are no weights and may hold NaN. :class:`WeightsError` if the file cannot be read
-    or is damaged, or its format is not ``kind``; ``foreign`` says what it is not and where such come from.
+    ``gaps``: prefixes of the names of arrays that are not weights and may contain NaN. :class:`WeightsError` if the file cannot
+    be read or is damaged, or its format is not ``kind``; ``foreign``: message for a file of another format.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -143,14 +143,14 @@ def read_arrays(
     if not all(np.isfinite(value.sum(dtype=np.float64)) for value in weights):
         raise WeightsError(f"{path}: the checkpoint's weights are damaged (not a number); download it again")
     expected = metadata.get("sha256") or _shipped_checksum(text)
-    # Those of a user may be older than checksums; a shipped one whose header is in no table has a damaged header.
+    # A user's checkpoint may be older than checksums; a shipped one whose header is not in the table has a damaged header.
     if checksum(text, arrays) != expected if expected else path.parent == SHIPPED:
         raise WeightsError(f"{path}: the checkpoint's weights are damaged (their checksum differs); download it again")
     return header, arrays
 
 
 def read_weights(path: Path, kind: str, foreign: str, *, gaps: tuple[str, ...] = ()) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """:func:`read_arrays` for a model in PyTorch."""
+    """:func:`read_arrays` with tensors, for a model in PyTorch."""
     import torch
 
     header, arrays = read_arrays(path, kind, foreign, gaps=gaps)
@@ -158,16 +158,16 @@ def read_weights(path: Path, kind: str, foreign: str, *, gaps: tuple[str, ...] =
 
 
 def _shipped_checksum(header: str) -> str | None:
-    """What the table says of the shipped checkpoint with this header, whatever the file is called."""
+    """Checksum in the table for the shipped checkpoint with this header, independent of the file's name."""
     rows = (line.split() for line in SUMS.read_text(encoding="utf-8").splitlines())
     own = sha256_of([header.encode()])
     return next((whole for whole, of_header, _ in rows if of_header == own), None)
 
 
 def fill(module: nn.Module, arrays: Mapping[str, Tensor], path: Path) -> None:
-    """Give a module the weights that were read from ``path``, in fp32.
+    """Load the weights that were read from ``path`` into a module, in fp32.
 
-    :class:`WeightsError` if they are not those of such a module.
+    :class:`WeightsError` if they do not fit the module.
     """
     try:
         module.load_state_dict({key: value.float() if value.is_floating_point() else value for key, value in arrays.items()})

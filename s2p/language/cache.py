@@ -1,9 +1,9 @@
-"""Embeddings kept on disk, so that every chain goes through the language model once per model, and read without filling memory.
+"""Embeddings cached on disk, so that each model reads every chain only once; they are read without filling memory.
 
-Each run that computes some writes one file ``FOLDER/MODEL/NAME.npy``, a row for every residue (its logit and, in half precision,
-its embedding), and beside it ``NAME.json``, which says by the hash of each sequence where its rows are. MODEL is a hash of the
-weights and of what else changes the numbers. Rows are memory-mapped: only those that are looked at are read. The index is
-renewed as a run goes on and never names rows that are not there, so that an interrupted run loses little, and several
+Each run that computes embeddings writes one file ``FOLDER/MODEL/NAME.npy``, with a row for every residue (its logit and, in half
+precision, its embedding), and an index ``NAME.json`` with the position of the rows by the hash of each sequence. MODEL is a hash
+of the weights and of all else that changes the values. Rows are memory-mapped: only those that are used are read. The index is
+updated during a run and contains only rows that are written, so that an interrupted run loses little, and several
 processes may share a folder. Nothing is ever deleted: remove the folder of a model to free its space.
 """
 
@@ -35,14 +35,14 @@ if TYPE_CHECKING:
 __all__ = ["embed_residues", "model_key"]
 
 INDEX_SECONDS = 30.0
-"""The index is renewed this often."""
+"""Seconds between two updates of the index."""
 
 
 def model_key(model: ResidueModel | NumpyESM, windows: WindowConfig | None = None) -> str:
-    """32 hex digits that differ whenever the stored numbers would.
+    """32 hex digits that differ if the stored values would differ.
 
-    They follow from the first numbers of each array of the model, which any training changes, the layer, the cutting of long
-    chains, the precision of the store and the kind of device (on CUDA the model computes in bfloat16).
+    They are computed from the first numbers of each array of the model, which any training changes, the layer, the windows of
+    long chains, the precision of the store and the kind of device (on CUDA the model computes in bfloat16).
     """
     windows = windows or WindowConfig()
     weights = digest((value for _, value in sorted(model.state_dict().items())), half=False)
@@ -61,10 +61,10 @@ def embed_residues(
     note: Callable[[str], None] | None = None,
     quiet: bool = False,
 ) -> list[LanguageOutput]:
-    """:func:`s2p.language.sequences.predict_residues` with a memory: chains that the same model has seen are read from disk.
+    """:func:`s2p.language.sequences.predict_residues` with a cache: chains that the same model has read are read from disk.
 
-    ``folder`` is by default ``embeddings`` in :func:`s2p.io.downloads.cache_folder`, and made if need be; ``note`` is
-    called with a sentence for every file that cannot be read, whose chains are computed again.
+    ``folder`` is by default ``embeddings`` in :func:`s2p.io.downloads.cache_folder`, and created if necessary; ``note`` is
+    called with a sentence for every unreadable file; its chains are computed again.
 
     Returns
     -------
@@ -117,7 +117,7 @@ def _compute(
     """Rows of sequences that are not stored yet, in a file of their own, longest first."""
     path, total = home / f"{secrets.token_hex(8)}.npy", sum(map(len, sequences))
     needed, free = total * row.itemsize, shutil.disk_usage(home).free
-    # A mapped file that outgrows the disk would end the process without a word.
+    # A mapped file that outgrows the disk would end the process without a message.
     if needed > free:
         raise S2PError(
             f"{home}: the embeddings need {needed / 1e9:.1f} GB and {free / 1e9:.1f} GB are free; choose another folder"
@@ -146,7 +146,7 @@ def _compute(
 
 
 def _save(path: Path, rows: Any, index: dict[str, tuple[int, int]]) -> float:
-    """Put the rows on disk, then their index."""
+    """Write the rows to disk, then their index."""
     rows.flush()
     write_text(path.with_suffix(".json"), json.dumps(index))
     return time.monotonic()

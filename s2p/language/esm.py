@@ -1,6 +1,6 @@
 """ESM-2 backbones: weights, and one pass that gives embeddings and logits.
 
-The network is fair-esm's; only its attention is called through ``scaled_dot_product_attention``, which gives the same
+The network is fair-esm's; only its attention is computed by ``scaled_dot_product_attention``, which gives the same
 numbers faster (see :func:`encode`).
 """
 
@@ -37,7 +37,7 @@ MAX_WEIGHTS_BYTES = 64 << 30
 
 
 def build_backbone(name: str) -> nn.Module:
-    """An ESM-2 of the given fair-esm name with random weights, without the heads of pre-training, which nothing here reads."""
+    """An ESM-2 of the given fair-esm name with random weights, without the heads of pre-training, which are not used here."""
     layers, width, heads = backbone_size(name)
     from esm.model.esm2 import ESM2
 
@@ -50,7 +50,7 @@ def encode(backbone: nn.Module, tokens: Tensor, *, checkpointing: bool = False) 
     """Last hidden state of an ESM-2, equal to fair-esm's own forward pass.
 
     From (B, T) ids, padded with 1, to (B, T, d) after the final layer norm.
-    With ``checkpointing`` only what goes into each layer is kept, and the layer is computed again in the backward pass.
+    With ``checkpointing`` only the input of each layer is kept, and the layer is computed again in the backward pass.
     """
     net: Any = backbone
     padding = tokens.eq(PAD)
@@ -61,7 +61,7 @@ def encode(backbone: nn.Module, tokens: Tensor, *, checkpointing: bool = False) 
     mask = ~padding[:, None, None, :] if some_padding else None
     for layer in net.layers:
         if checkpointing and torch.is_grad_enabled():
-            # There is nothing random in a layer, so no generator has to be set back.
+            # A layer has no randomness, so the state of the generator need not be restored.
             x = checkpoint(encode_layer, layer, x, mask, use_reentrant=False, preserve_rng_state=False)
         else:
             x = encode_layer(layer, x, mask)
@@ -88,10 +88,10 @@ def encode_layer(layer: Any, x: Tensor, mask: Tensor | None) -> Tensor:
 
 
 def rotated(frequencies: Tensor, *vectors: Tensor) -> tuple[Tensor, ...]:
-    """(…, T, d) vectors turned by their places in the sequence (rotary embedding); frequencies (d / 2,).
+    """(…, T, d) vectors rotated by angles that grow with the position (rotary embedding); frequencies (d / 2,).
 
-    The tables are made anew each time: fair-esm's own keeps them on the module, where threads that share a model overwrite
-    each other's.
+    The tables are computed each time: fair-esm stores them in the module, where threads that share a model would overwrite
+    each other's tables.
     """
     place = torch.arange(vectors[0].shape[-2], device=vectors[0].device).type_as(frequencies)
     angle = place[:, None] * frequencies
@@ -114,8 +114,8 @@ class ResidueModel(nn.Module):
     dropout
         On the embeddings, in training only (published: declared, never applied).
     heads
-        Kinds of site with a head of their own on the shared backbone, e.g. ``("general", "cryptic")``. The first is
-        ``head``, the one a prediction uses unless told otherwise.
+        Kinds of site, each with its own head on the shared backbone, e.g. ``("general", "cryptic")``. The first is
+        ``head``, which a prediction uses by default.
     """
 
     def __init__(self, name: str, dropout: float = 0.0, heads: Sequence[str] = DEFAULT_HEADS) -> None:
@@ -127,7 +127,7 @@ class ResidueModel(nn.Module):
         self.base: str | None = name
         """Name of the backbone's weights without updates: fair-esm's, a checkpoint's or a file's; none once they are trained."""
         self.base_sha256 = ""
-        """Of those weights, where the updates are folded into them, or all of them were trained since."""
+        """SHA-256 of those weights, if the updates are merged into them, or all of them were trained since."""
         self.backbone = build_backbone(name)
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(self.width, 1)
@@ -135,12 +135,12 @@ class ResidueModel(nn.Module):
 
     @property
     def width(self) -> int:
-        """Numbers in the embedding of a residue."""
+        """Width of the embedding of a residue."""
         return BACKBONES[self.name][1]
 
     @property
     def device(self) -> str:
-        """Where the weights are: ``cpu``, ``cuda:0``."""
+        """Device of the weights: ``cpu``, ``cuda:0``."""
         return str(self.head.weight.device)
 
     @torch.no_grad()
@@ -173,13 +173,13 @@ class ResidueModel(nn.Module):
 def load_backbone(name: str, weights: str | Path | None = None, *, download: bool = True) -> nn.Module:
     """An ESM-2 with its published (or given) weights.
 
-    They are looked for in ``weights`` if given, else in the folder ``$S2P_WEIGHTS``, the torch hub cache, and last
+    They are searched in ``weights`` if given, else in the folder ``$S2P_WEIGHTS`` and the torch hub cache, and finally
     downloaded there, unless ``download`` is false.
 
     Raises
     ------
     WeightsError
-        If they are found nowhere, damaged, or of another size than ``name``.
+        If they are not found, are damaged, or have another size than ``name``.
     """
     backbone = build_backbone(name)
     path = Path(weights) if weights is not None else find_weights(name, download)
@@ -198,7 +198,7 @@ def load_backbone(name: str, weights: str | Path | None = None, *, download: boo
 def read_state(path: Path) -> dict[str, Tensor]:
     """Arrays of a fair-esm ``.pt``, a ``.safetensors`` or the backbone of our checkpoints, under fair-esm's current names.
 
-    Nothing is unpickled freely.
+    Pickled files are loaded with ``weights_only``.
     """
     import argparse
 
@@ -217,7 +217,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
 
 
 def find_weights(name: str, download: bool = True) -> Path:
-    """File with the weights of a backbone: in ``$S2P_WEIGHTS``, the torch hub cache, or downloaded there if that is wanted."""
+    """File with the weights of a backbone: in ``$S2P_WEIGHTS``, the torch hub cache, or downloaded there if allowed."""
 
     hub = Path(torch.hub.get_dir()) / "checkpoints" / f"{name}.pt"
     places = [hub]
@@ -228,6 +228,6 @@ def find_weights(name: str, download: bool = True) -> Path:
             return path
     if not download:
         raise WeightsError(f"the weights of {name} were not found; put {name}.pt into {hub.parent} or into $S2P_WEIGHTS")
-    from s2p.io.downloads import download as fetch  # most predictions come with their weights
+    from s2p.io.downloads import download as fetch  # imported here, because most checkpoints contain their weights
 
     return fetch(WEIGHTS_URL.format(name=name), hub, timeout=60.0, max_bytes=MAX_WEIGHTS_BYTES)

@@ -1,4 +1,4 @@
-"""Low-rank adaptation (LoRA) of an ESM-2: small trainable updates beside frozen weights, and how they are stored by themselves.
+"""Low-rank adaptation (LoRA) of an ESM-2: small trainable updates added to frozen weights, and how they are stored separately.
 
 Source: Hu et al. 2022, "LoRA: Low-Rank Adaptation of Large Language Models" (arXiv 2106.09685), section 4.1.
 """
@@ -33,7 +33,7 @@ FEED_FORWARD = ("fc1", "fc2")
 
 
 class LoraLinear(nn.Module):
-    """``base(x) + (alpha / rank) · B A x`` with ``base`` frozen; equal to ``base`` before the first step, as B starts at zero.
+    """``base(x) + (alpha / rank) · B A x`` with ``base`` frozen; equal to ``base`` before the first step, because B is zero.
 
     ``base`` is the linear map (out, in) that is adapted, A is (rank, in), B (out, rank).
     """
@@ -43,7 +43,7 @@ class LoraLinear(nn.Module):
         self.base = base.requires_grad_(False)
         self.scale = alpha / rank
         self.folded = False
-        """Whether ``base`` holds the sum already (see :meth:`fold`)."""
+        """Whether ``base`` already contains the update (see :meth:`fold`)."""
         self.lora_a = nn.Parameter(base.weight.new_empty(rank, base.in_features))
         self.lora_b = nn.Parameter(base.weight.new_zeros(base.out_features, rank))
         nn.init.kaiming_uniform_(self.lora_a, a=math.sqrt(5))
@@ -55,7 +55,7 @@ class LoraLinear(nn.Module):
 
     @torch.no_grad()
     def fold(self) -> nn.Linear:
-        """Add the update to ``base``, which then does the same by itself; it is returned."""
+        """Add the update to ``base`` and return it; alone, it then computes the same."""
         if not self.folded:
             # The product is summed in fp64: merging should cost no more than the rounding of the sum.
             update = self.scale * (self.lora_b.double() @ self.lora_a.double())
@@ -65,14 +65,14 @@ class LoraLinear(nn.Module):
 
 
 def add_lora(backbone: nn.Module, rank: int, alpha: float, targets: Sequence[str] = ATTENTION, *, seed: int = 0) -> None:
-    """Freeze ``backbone`` (a fair-esm ``ESM2``) and put a :class:`LoraLinear` in place of the ``targets`` of every layer.
+    """Freeze ``backbone`` (a fair-esm ``ESM2``) and replace the ``targets`` of every layer by a :class:`LoraLinear`.
 
-    The generators of torch are left as they were.
+    The states of torch's random generators are not changed.
 
     Raises
     ------
     S2PError
-        For a rank below 1, an unknown target, or a backbone that has updates already.
+        For a rank below 1, an unknown target, or a backbone that already has updates.
     """
     unknown = set(targets) - {*ATTENTION, *FEED_FORWARD}
     if rank < 1 or unknown or not targets:
@@ -97,26 +97,26 @@ def merge_lora(backbone: nn.Module) -> None:
 
 
 def remove_lora(backbone: nn.Module) -> None:
-    """Take away updates that were not folded: ``backbone`` is as it was before :func:`add_lora`, every parameter trainable."""
+    """Remove updates that were not merged: ``backbone`` is as before :func:`add_lora`, with every parameter trainable."""
     for owner, name, module in lora_updates(backbone):
         setattr(owner, name, module.base)
     backbone.requires_grad_(True)
 
 
 def lora_updates(backbone: nn.Module) -> list[tuple[nn.Module, str, LoraLinear]]:
-    """The updates, layer by layer, each with the module that it is an attribute of and its name there."""
+    """The updates, layer by layer, each with its parent module and its name there."""
     places = _places(backbone, (*ATTENTION, *FEED_FORWARD))
     found = ((owner, name, getattr(owner, name)) for owner, name in places)
     return [(owner, name, module) for owner, name, module in found if isinstance(module, LoraLinear)]
 
 
 def lora_parameters(backbone: nn.Module) -> list[nn.Parameter]:
-    """The updates' own parameters, layer by layer."""
+    """The parameters of the updates, layer by layer."""
     return [p for *_, module in lora_updates(backbone) for p in (module.lora_a, module.lora_b)]
 
 
 def base_checksum(backbone: nn.Module) -> str:
-    """SHA-256 of a backbone's weights, updates that are not folded left out."""
+    """SHA-256 of a backbone's weights, without updates that are not merged."""
     state = backbone.state_dict().items()
     return checksum("", {key.replace(".base.", "."): value for key, value in state if ".lora_" not in key})
 

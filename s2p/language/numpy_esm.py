@@ -1,7 +1,7 @@
 """ESM-2 in NumPy: the arithmetic of :mod:`s2p.language.esm` from the arrays of a checkpoint, without PyTorch.
 
-A column is a residue: what runs through the network is (d, n), so that a linear map is ``W @ x`` and every step between two of
-them goes along rows of neighbouring residues, as they lie in memory. Chains are read one at a time, so nothing is padded.
+A column is a residue: arrays in the network are (d, n), so that a linear map is ``W @ x`` and all other steps run along rows of
+neighbouring residues, which are contiguous in memory. Chains are read one at a time, so there is no padding.
 
 Sources: Lin et al. 2023, "Evolutionary-scale prediction of atomic-level protein structure with a language model" (ESM-2);
 Su et al. 2021, "RoFormer" (arXiv 2104.09864; rotary embedding); Hendrycks and Gimpel 2016 (arXiv 1606.08415; GELU).
@@ -39,7 +39,7 @@ LAYER = {
 }
 """Shapes of the weights of a layer, in widths of the embedding, in the order of the arrays in fair-esm."""
 GELU_ROWS, QUERIES = 32, 128
-"""So much is worked on at once that it stays in a processor's own cache; twice as fast as whole arrays."""
+"""Size of a block that stays in a processor's cache; twice as fast as whole arrays."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,14 +51,14 @@ class NumpyESM:
     name
         fair-esm name of the backbone, a key of :data:`BACKBONES`.
     arrays
-        Weights under their names in :class:`s2p.language.esm.ResidueModel`, updates folded in; float32 ones are not copied.
+        Weights under their names in :class:`s2p.language.esm.ResidueModel`, with merged updates; float32 ones are not copied.
     heads
-        Kinds of site with a head of their own; the first is used unless told otherwise.
+        Kinds of site, each with its own head; the first is the default.
 
     Raises
     ------
     WeightsError
-        If an array is missing or of another size.
+        If an array is missing or has another size.
     """
 
     name: str
@@ -77,7 +77,7 @@ class NumpyESM:
 
     @property
     def width(self) -> int:
-        """Numbers in the embedding of a residue."""
+        """Width of the embedding of a residue."""
         return BACKBONES[self.name][1]
 
     def read(self, batch: Iterable[NDArray[np.int64]], head: str) -> Iterator[LanguageOutput]:
@@ -105,7 +105,7 @@ class NumpyESM:
         return np.ascontiguousarray(_norm(self.arrays, "backbone.emb_layer_norm_after", x).T)
 
     def embed(self, tokens: NDArray[np.int64]) -> Array:
-        """(d, n) what the first layer gets."""
+        """(d, n) input of the first layer."""
         return np.ascontiguousarray(self.arrays["backbone.embed_tokens.weight"][tokens].T * TOKEN_SCALE)
 
     @cached_property
@@ -140,7 +140,7 @@ def fold_updates(
 
 
 def encode_layer(layer: Mapping[str, Array], x: Array, heads: int) -> Array:
-    """One layer of ESM-2; ``layer`` holds its arrays, x is (d, n)."""
+    """One layer of ESM-2; ``layer`` contains its arrays, x is (d, n)."""
     h = _norm(layer, "self_attn_layer_norm", x)
     q, k, v = (_linear(layer, f"self_attn.{part}_proj", h).reshape(heads, -1, h.shape[1]) for part in "qkv")
     turn = rotation(layer["self_attn.rot_emb.inv_freq"], h.shape[1])
@@ -150,7 +150,7 @@ def encode_layer(layer: Mapping[str, Array], x: Array, heads: int) -> Array:
 
 
 def rotation(frequencies: Array, length: int) -> Callable[[Array], Array]:
-    """What turns (…, 2 p, length) vectors by their places in the sequence (rotary embedding); frequencies (p,)."""
+    """A function that rotates (…, 2 p, length) vectors by their positions (rotary embedding); frequencies (p,)."""
     angle = frequencies[:, None] * np.arange(length, dtype=np.float32)
     cos, sin = np.cos(angle), np.sin(angle)
 
@@ -166,7 +166,7 @@ def attend(q: Array, k: Array, v: Array) -> Array:
     heads, size, n = v.shape
     out = np.empty_like(v)
     q = q * np.float32(size**-0.5)
-    # A row of ones beside the values sums the weights in the same product.
+    # A row of ones below the values sums the weights in the same product.
     v = np.concatenate([v, np.ones((heads, 1, n), np.float32)], axis=1)
     for head in range(heads):
         for some in (slice(start, start + QUERIES) for start in range(0, n, QUERIES)):

@@ -1,4 +1,4 @@
-"""Sequences as ESM-2 takes them: the sizes it comes in, tokens, windows over long chains, batches. Nothing here needs PyTorch."""
+"""Sequences as input of ESM-2: its sizes, tokens, windows over long chains, batches. This module does not need PyTorch."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ BACKBONES: dict[str, tuple[int, int, int]] = {
 """Name -> (layers, embedding width, attention heads)."""
 CLS, PAD, EOS = 0, 1, 2
 FIRST_LETTER, LETTERS = 4, "LAGVSERTIDPKQNFYMHWCXBUZO"
-"""The token of a letter is its place here after that of the first."""
+"""The token of a letter is its position here plus the token of the first letter."""
 LanguageOutput = tuple[NDArray[np.float32], ...]
-"""Of one chain: (n,) logits and (n, d) embeddings; of two models, the same of the second after those of the first."""
+"""For one chain: (n,) logits and (n, d) embeddings; for two models, followed by those of the second."""
 DEFAULT_HEADS = ("general",)
-"""Kinds of binding site a model knows unless told otherwise."""
+"""Kinds of binding site that a model predicts by default."""
 
 _TOKENS = np.full(256, FIRST_LETTER + LETTERS.index("X"), dtype=np.int64)
-"""(256,) token of every byte; letters the alphabet lacks become X."""
+"""(256,) token of every byte; letters outside the alphabet become X."""
 _TOKENS[np.frombuffer(LETTERS.encode(), dtype=np.uint8)] = np.arange(FIRST_LETTER, FIRST_LETTER + len(LETTERS))
 
 
@@ -58,14 +58,14 @@ def tokenize(sequence: str) -> NDArray[np.int64]:
 
 
 def backbone_size(name: str) -> tuple[int, int, int]:
-    """What :data:`BACKBONES` says of a name; :class:`WeightsError` for an unknown one."""
+    """Entry of a name in :data:`BACKBONES`; :class:`WeightsError` for an unknown name."""
     if name not in BACKBONES:
         raise WeightsError(f"there is no ESM-2 called {name!r}; the names are {', '.join(BACKBONES)}")
     return BACKBONES[name]
 
 
 def parameter_count(backbone: str) -> int:
-    """Parameters of an ESM-2 without the heads of its pre-training."""
+    """Number of parameters of an ESM-2 without the heads of its pre-training."""
     layers, width, _ = backbone_size(backbone)
     # In a layer the attention has 4 (w² + w), the feed-forward part 8 w² + 5 w, the two norms 4 w; then the embedding of the
     # 33 tokens and the last norm.
@@ -116,9 +116,9 @@ def predict_residues(
 
 
 def _windows(lengths: Sequence[int], config: WindowConfig) -> list[tuple[int, int, int, int, int]]:
-    """(chain, start, end, first, last) of windows that cover every chain, and of the part of each whose values are taken.
+    """(chain, start, end, first, last) of windows that cover every chain, and the part of each window whose values are used.
 
-    Neighbouring windows share out what they have in common at its middle.
+    The overlap of neighbouring windows is divided at its middle.
     """
     size, overlap = config.max_residues, config.overlap
     windows = []
