@@ -1,8 +1,8 @@
-"""The small ESM-2 that the fine-tuning for binding sites started from, brought back from what it became.
+"""The small ESM-2 before its fine-tuning for binding sites, restored from the fine-tuned weights and a stored difference.
 
-An encoder that has learned to find sites has forgotten much of what stands where in proteins: other tasks go better from where it
-started (of masked pocket residues a head on the tuned encoder names 13 % right, on that at the start 21 %). Both are alike to
-some per cent of each weight, so the difference is stored, in four bits a weight, beside the checkpoint that holds the other.
+Fine-tuning for sites makes an encoder a worse language model, so other tasks use the one from before (a head on the fine-tuned
+encoder predicts 13 % of masked pocket residues correctly, on the original one 21 %). The weights of both differ by a few per
+cent, so only the difference is stored, in four bits per weight; the fine-tuned weights are in their own checkpoint.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ ENCODER = "esm2-8m"
 FORMAT = "s2p-encoder-difference-1"
 BACKBONE = "esm2_t6_8M_UR50D"
 LEVELS = 7
-"""Steps of a stored difference on either side of zero: 15 values, four bits."""
+"""Levels of a stored difference on either side of zero: 15 values, four bits."""
 
 
 def restore_encoder(tuned: nn.Module, table: Mapping[str, Tensor]) -> nn.Module:
-    """A copy of ``tuned`` with the weights at the start, as nearly as the table says.
+    """A copy of ``tuned`` with the weights from before the fine-tuning, approximated by the table.
 
-    ``table`` is that of ``benchmarks/recipes/encoder.py``: for each matrix ``NAME`` (n, m) its steps, (n, ceil(m / 2)) uint8,
-    two to a byte, and ``NAME.step`` (n,) fp16; each vector as it was at the start.
+    ``table`` is written by ``benchmarks/recipes/encoder.py``: for each matrix ``NAME`` (n, m) its levels, (n, ceil(m / 2)) uint8,
+    two per byte, and ``NAME.step`` (n,) fp16; vectors are stored as they were before.
     """
     restored = deepcopy(tuned)
     for name, value in restored.state_dict().items():
@@ -49,17 +49,17 @@ def restore_encoder(tuned: nn.Module, table: Mapping[str, Tensor]) -> nn.Module:
 
 
 def encoder_digest(encoder: nn.Module | None) -> str:
-    """Hash that tells an encoder from others; that of no arrays for ``None``."""
+    """Hash that identifies an encoder; that of no arrays for ``None``."""
     return digest(encoder.state_dict().values() if encoder is not None else ())
 
 
 def start_encoder(model: str | Path = ENCODER) -> nn.Module:
-    """The encoder at the start, restored from a shipped file (by name) or any (by path) and the checkpoint that it names.
+    """The encoder before fine-tuning, restored from a shipped file (by name) or any (by path) and the checkpoint that it names.
 
     Raises
     ------
     WeightsError
-        If the file is none, or the checkpoint is not the one it belongs to.
+        If the file is of another kind, or does not belong to the checkpoint.
     """
     path = find_weights(model, "`python -m benchmarks.recipes.encoder` writes one")
     header, table = read_weights(
@@ -75,7 +75,7 @@ def start_encoder(model: str | Path = ENCODER) -> nn.Module:
 
 
 def start_model() -> ResidueModel:
-    """A residue model on the encoder at the start, with a head that has learned nothing yet."""
+    """A residue model on the encoder from before fine-tuning, with an untrained head."""
     model = ResidueModel(BACKBONE)
     model.backbone = start_encoder()
     return model.eval()

@@ -1,4 +1,4 @@
-"""The atoms of a protein as CrossBind reads them: coordinates for voxels, types for features, and a slot in their residue."""
+"""The atoms of a protein as input of CrossBind: coordinates for voxels, types for features, and a slot in their residue."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from s2p.structure.reading import Structure
 __all__ = ["N_ELEMENTS", "N_TYPES", "Cloud", "cloud_of"]
 
 LETTERS = "GAVLIMCSTNQDEKRHFYWPX"
-"""Residue types in the order of the public code; what is none of the twenty is X."""
+"""Residue types in the order of the public code; all but the twenty standard types are X."""
 ELEMENTS = ("N", "C", "O", "S", "H", "other")
 N_TYPES, N_ELEMENTS = len(LETTERS), len(ELEMENTS)
 _TYPES = {letter: k for k, letter in enumerate(LETTERS)}
@@ -25,7 +25,7 @@ class Cloud:
     """Atoms of one protein, or of several (``group``), A of them in L residues."""
 
     coord: NDArray[np.float64]
-    """(A, 3) Å; of one protein centred on its mean."""
+    """(A, 3) Å; the coordinates of each protein are centred on their mean."""
     residue_type: NDArray[np.int64]
     """(A,)."""
     element: NDArray[np.int64]
@@ -33,7 +33,7 @@ class Cloud:
     residue: NDArray[np.int64]
     """(A,), 0 to L - 1, ascending."""
     slot: NDArray[np.int64]
-    """(A,) place of the atom in its residue."""
+    """(A,) index of the atom in its residue."""
     group: NDArray[np.int64]
     """(A,) protein of the atom."""
     n_residues: int
@@ -43,7 +43,7 @@ def cloud_of(structure: Structure, config: CrossBindConfig | None = None) -> Clo
     """The point cloud of a structure.
 
     Every residue keeps its first ``slots`` heavy atoms in file order, without a terminal OXT. Residues with fewer than three
-    atoms stay too (the public code drops them): every residue gets an answer.
+    atoms are kept too (the public code drops them), so that every residue is predicted.
     """
     slots = (config or CrossBindConfig()).slots
     atoms, letters = structure.atoms, structure.residues.one_letter

@@ -1,4 +1,4 @@
-"""Every knob of CrossBind, with its default: the paper's values unless a comment says otherwise."""
+"""Settings of CrossBind with their defaults: the paper's values unless a comment states otherwise."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["CrossBindConfig", "CrossBindFilterConfig"]
 
 @dataclass(frozen=True)
 class CrossBindConfig(Checked):
-    """Size and inputs of a CrossBind network. Defaults are ours, for training on a CPU; :meth:`published` holds the paper's."""
+    """Size and inputs of a CrossBind network. Defaults are ours, for training on a CPU; :meth:`published` has the paper's."""
 
     cell: Positive = 0.4
     """Å, side of a voxel of the finest level (public code: 0.1, at which no two atoms of a protein are neighbours)."""
@@ -21,15 +21,15 @@ class CrossBindConfig(Checked):
     width: Count = 8
     """Channels of the finest level and of an atom's features; level k has k times as many."""
     slots: Count = 14
-    """Atoms of a residue that are read, at most."""
+    """Largest number of atoms of a residue that are read."""
     structure: bool = True
     """Read the point cloud; off only in comparisons."""
     atom_attention: bool = True
     """Weigh a residue's atoms; off only in comparisons."""
     language_width: Natural = 320
-    """Numbers of a language model for each residue; 0: none are read."""
+    """Width of a language model's embedding of each residue; 0: none is read."""
     feature_width: Natural = 0
-    """Evolutionary and structural numbers for each residue (paper: 54)."""
+    """Number of evolutionary and structural features of each residue (paper: 54)."""
     head_widths: tuple[int, int] = (128, 64)
     """Inside the output head."""
 
@@ -46,10 +46,10 @@ class CrossBindConfig(Checked):
 
 @dataclass(frozen=True)
 class CrossBindFilterConfig(Checked):
-    """The residue propensity filter: a residue that all its neighbours contradict is moved if its type speaks for that."""
+    """The residue propensity filter: a residue that differs from all its neighbours is changed if its type supports that."""
 
     neighbours: Literal["geodesic", "sequence"] = "geodesic"
-    """Which four residues are asked: the nearest on the surface (paper), or two on either side (public code)."""
+    """Which four neighbours are compared: the nearest on the surface (paper), or two on either side (public code)."""
     cutoff: Positive = 0.8
     """A log2 propensity above this raises, one below minus this lowers (paper)."""
     raise_by: Positive = 1.2

@@ -1,4 +1,4 @@
-"""The residue propensity filter: what a lone residue's type says against all of its neighbours.
+"""The residue propensity filter: it changes a residue that differs from all its neighbours if its type supports that.
 
 Source: "CrossBind" (AAAI 2024), residue propensity filter. Its algorithm is in a supplement that is not public, and the public
 code differs from the text (neighbours in the sequence instead of on the surface, other cutoffs); both neighbourhoods are here,
@@ -29,7 +29,7 @@ _MAX_AREA = dict(
 
 
 def log_propensities(sequence: str, table: dict[str, float]) -> NDArray[np.float64]:
-    """(L,) log2 ξ of each residue; 0 for a letter that is none of the twenty."""
+    """(L,) log2 ξ of each residue; 0 for letters other than the twenty."""
     return np.log2([table.get(letter, 1.0) for letter in sequence])
 
 
@@ -39,14 +39,14 @@ def filter_probabilities(
     neighbours: NDArray[np.int64],
     config: CrossBindFilterConfig | None = None,
 ) -> NDArray[np.float32]:
-    """Raise a residue below the decision among four above it, if its type binds often; lower one above it among four below.
+    """Raise a residue below the threshold with four neighbours above it if its type binds often; lower it in the reverse case.
 
     Parameters
     ----------
     probabilities, log_propensity
-        (L,); neither is changed, and all decisions look at the probabilities given.
+        (L,); neither is changed, and all decisions are made on the given probabilities.
     neighbours
-        (L, 4) residues that are asked; -1 where there are not enough, and the residue stays as it is.
+        (L, 4) residues that are compared; -1 if there are not enough, and then the residue is not changed.
 
     Returns
     -------
@@ -71,7 +71,7 @@ def sequence_neighbours(chain: NDArray[np.str_]) -> NDArray[np.int64]:
     Parameters
     ----------
     chain
-        (L,) chain of each residue; residues of a chain stand together.
+        (L,) chain of each residue; residues of a chain are contiguous.
     """
     n = len(chain)
     index = np.arange(n)[:, None] + np.array([-2, -1, 1, 2])
@@ -81,7 +81,7 @@ def sequence_neighbours(chain: NDArray[np.str_]) -> NDArray[np.int64]:
 
 
 def exposure(structure: Structure) -> NDArray[np.float64]:
-    """(L,) accessible area of each residue over the largest that its type can have (200 Å² where it is none of the twenty)."""
+    """(L,) accessible area of each residue over the largest of its type (200 Å² for types other than the twenty)."""
     area = accessible_area(structure.atoms.coord, structure.atoms.element)
     total = np.bincount(structure.atoms.residue_index, weights=area, minlength=len(structure.residues))
     largest = np.array([_MAX_AREA.get(letter, 200) for letter in structure.residues.one_letter.tolist()], dtype=np.float64)
@@ -90,10 +90,10 @@ def exposure(structure: Structure) -> NDArray[np.float64]:
 
 
 def geodesic_neighbours(structure: Structure, config: CrossBindFilterConfig | None = None) -> NDArray[np.int64]:
-    """(L, 4) nearest residues along the surface; rows of -1 for buried residues, or all where fewer than five are on the surface.
+    """(L, 4) nearest residues along the surface; rows of -1 for buried residues, or all if fewer than five are on the surface.
 
-    The distance of two surface residues is ``|x_i - x_j| (2 - n_i · n_j)``: straight, and up to three times as long where the
-    surface faces elsewhere. x is the centre of the side chain (of all atoms where there is none), n points to it from the mean of
+    The distance of two surface residues is ``|x_i - x_j| (2 - n_i · n_j)``: the straight distance, up to three times as long if
+    the surface faces another way. x is the centre of the side chain (of all atoms if there is none), n points to it from the mean of
     the CA atoms around it.
     """
     config = config or CrossBindFilterConfig()
@@ -115,7 +115,7 @@ def geodesic_neighbours(structure: Structure, config: CrossBindFilterConfig | No
     normal = np.divide(normal, length, out=np.zeros_like(normal), where=length > 0)
     tree = cKDTree(centre[surface])
     straight, _ = tree.query(centre[surface], k=N_NEIGHBOURS + 1)
-    # Along the surface nothing is nearer than straight, and the four nearest straight ones are within three times their distance.
+    # This distance is at least the straight one and at most three times as long, which limits the search.
     for row, near in enumerate(tree.query_ball_point(centre[surface], 3 * straight[:, -1] + 1e-9)):
         others = np.array([k for k in sorted(near) if k != row])
         distance = np.linalg.norm(centre[surface[others]] - centre[surface[row]], axis=1) * (2 - normal[others] @ normal[row])

@@ -1,7 +1,7 @@
-"""CrossBind: a point cloud of atoms and a protein language model, joined to find residues that bind (DNA and RNA in the paper).
+"""CrossBind: a point cloud of atoms and a protein language model, combined to find binding residues (DNA and RNA in the paper).
 
 Source: "CrossBind" (AAAI 2024) and its public code. The encoder is a sparse U-Net over voxels of atoms; the atoms of a residue
-are weighed by attention; structure and sequence are mixed by one learned number.
+are weighted by attention; structure and sequence are combined with one learned weight.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class PointEncoder(nn.Module):
         self.norm = nn.BatchNorm1d(config.width)
 
     def forward(self, cloud: Cloud) -> Tensor:
-        """(A, width). Atoms in one voxel share their features, and the voxel reads the mean of theirs."""
+        """(A, width). A voxel reads the mean of its atoms' features, and all its atoms get the same output."""
         spacing = 1 << (self.config.levels - 1)
         device = self.norm.weight.device
         group = torch.from_numpy(cloud.group).to(device)
@@ -82,9 +82,9 @@ class PointEncoder(nn.Module):
 
 
 def stack_atoms(atoms: Tensor, cloud: Cloud, slots: int) -> tuple[Tensor, Tensor]:
-    """Features of the atoms, (A, d), of each residue in a row.
+    """Features of the atoms, (A, d), sorted into rows of residues.
 
-    (L, slots, d), zero where a residue has no such atom, and (L, slots) whether it has.
+    (L, slots, d), zero if a residue has no such atom, and (L, slots) whether it has one.
     """
     at = torch.from_numpy(cloud.residue).to(atoms.device) * slots + torch.from_numpy(cloud.slot).to(atoms.device)
     size = cloud.n_residues * slots
@@ -94,7 +94,7 @@ def stack_atoms(atoms: Tensor, cloud: Cloud, slots: int) -> tuple[Tensor, Tensor
 
 
 class AtomAttention(nn.Module):
-    """Weighs the atoms of a residue by what they all are (paper, atom-wise attention)."""
+    """Weights for the atoms of a residue, computed from all of them (paper, atom-wise attention)."""
 
     def __init__(self, slots: int, width: int) -> None:
         super().__init__()
@@ -112,14 +112,14 @@ class AtomAttention(nn.Module):
 
 
 class CrossBind(nn.Module):
-    """The whole network; with one modality switched off in its configuration it is what the paper's comparisons train."""
+    """The whole network; with one input switched off in its configuration it is a network of the paper's comparisons."""
 
     def __init__(self, config: CrossBindConfig) -> None:
         super().__init__()
         width = config.slots * config.width
         self.config = config
         self.encoder = PointEncoder(config) if config.structure else None
-        self.segment = nn.Linear(width, 1) if config.structure else None  # of the structure alone, for its training
+        self.segment = nn.Linear(width, 1) if config.structure else None  # for training on the structure alone
         self.attention = AtomAttention(config.slots, config.width) if config.structure and config.atom_attention else None
         self.language = nn.Linear(config.language_width, width) if config.language_width else None
         self.balance = nn.Parameter(torch.zeros(())) if config.structure and config.language_width else None

@@ -1,4 +1,4 @@
-"""CrossBind as a predictor: residues that touch DNA or RNA, and patches of them on the surface."""
+"""CrossBind as a predictor: residues that touch DNA or RNA, and surface patches of such residues."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ SEQUENCE_ONLY = (
     "the structure affects the patches, but not the probabilities"
 )
 SITES = "nucleic acid"
-"""What the found residues bind, in a prediction's settings; nothing is said of ligands there."""
+"""Key of a prediction's settings for what the residues bind; such predictions are not compared with ligands."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,16 +47,16 @@ class CrossBindCheckpoint:
     model: ResidueModel
     """The fine-tuned language model, whose head is the sequence branch."""
     network: CrossBind | None
-    """The whole network, which reads the language model's embeddings; without it the sequence branch decides."""
+    """The whole network, which reads the language model's embeddings; without it the sequence branch predicts alone."""
     propensities: dict[str, float]
     """ξ of each amino acid in the training set."""
     filter: CrossBindFilterConfig | None
-    """Settings of the residue propensity filter, or ``None`` where it did not help on validation."""
+    """Settings of the residue propensity filter, or ``None`` if it did not help on validation."""
     threshold: float
     """Residue threshold chosen on validation."""
     card: dict[str, Any] = field(default_factory=dict)
     base: str = ENCODER
-    """What the language model is an update of: the shipped encoder before it was fine-tuned, or a Seq2Pocket checkpoint."""
+    """The model of which the language model is an update: the shipped ESM-2 before fine-tuning, or a Seq2Pocket checkpoint."""
 
 
 class CrossBindPredictor(Seq2Pocket):
@@ -65,7 +65,7 @@ class CrossBindPredictor(Seq2Pocket):
     methods = ()
 
     def __init__(self, trained: CrossBindCheckpoint) -> None:
-        # The shipped smoother and surface network know sites of small molecules: neither is used for an interface.
+        # The shipped smoother and surface network were trained on sites of small molecules, so interfaces use neither.
         super().__init__(Checkpoint(trained.name, trained.model, None, None, trained.threshold, 0.5, "published", trained.card))
         self.trained = trained
 
@@ -96,7 +96,7 @@ class CrossBindPredictor(Seq2Pocket):
         return replace(base, sequence=p)
 
     def pockets(self, structure: Structure, scores: ResidueScores, config: PredictConfig | None = None) -> Prediction:
-        """Patches of residues above the threshold; says so where structures had no part in their probabilities."""
+        """Patches of residues above the threshold; a note says if the probabilities do not depend on the structure."""
         prediction = super().pockets(structure, scores, config)
         settings = prediction.settings | {"filter": asdict(self.trained.filter) if self.trained.filter else None, "sites": SITES}
         notes = prediction.notes if self.trained.network is not None else (SEQUENCE_ONLY, *prediction.notes)
@@ -104,7 +104,7 @@ class CrossBindPredictor(Seq2Pocket):
 
 
 def base_model(name: str, *, backbone: str | Path | None = None, device: str | torch.device = "cpu") -> ResidueModel:
-    """The residue model that an update belongs to: ESM-2 before it was fine-tuned, or that of a Seq2Pocket checkpoint.
+    """The residue model to which an update belongs: ESM-2 before fine-tuning, or that of a Seq2Pocket checkpoint.
 
     :class:`WeightsError` if it cannot be loaded, or ``backbone`` is another one.
     """

@@ -1,4 +1,4 @@
-"""CrossBind's sequence branch: ESM-2 fine-tuned on chains that bind DNA or RNA, kept as an update of a shipped backbone.
+"""CrossBind's sequence branch: ESM-2 fine-tuned on chains that bind DNA or RNA, stored as an update of a shipped backbone.
 
 ``benchmarks/recipes/nucleic.py`` trains it.
 """
@@ -18,7 +18,7 @@ __all__ = ["DOWN", "HEAD", "UP", "apply_update", "fresh_model"]
 
 HEAD = "head."
 DOWN, UP = ".down", ".up"
-"""Endings of the two factors of an update in a file."""
+"""Suffixes of the names of the two factors of an update in a file."""
 
 
 def fresh_model(base: ResidueModel, dropout: float = 0.0, heads: Sequence[str] = DEFAULT_HEADS) -> ResidueModel:
@@ -30,7 +30,7 @@ def fresh_model(base: ResidueModel, dropout: float = 0.0, heads: Sequence[str] =
 
 @torch.no_grad()
 def apply_update(base: ResidueModel, arrays: Mapping[str, Tensor]) -> ResidueModel:
-    """A copy of ``base`` with other heads, and per changed matrix W of its backbone ``W + up · down``; ``base`` stays as it was.
+    """A copy of ``base`` with other heads, and ``W + up · down`` for each updated matrix W; ``base`` is not changed.
 
     ``arrays``: ``head.weight`` and ``head.bias``, and the factors ``backbone.….up`` (out, rank) and ``backbone.….down`` (rank,
     in). :class:`WeightsError` if the arrays are not those of an update of this backbone.

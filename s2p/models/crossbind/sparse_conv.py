@@ -1,8 +1,8 @@
-"""Convolutions on the occupied voxels of a grid, in plain PyTorch: no extension to compile, the same on CPU and GPU.
+"""Convolutions on the occupied voxels of a grid, in plain PyTorch without compiled extensions, on CPU and GPU.
 
-A submanifold convolution computes outputs at occupied voxels only, so that a surface of atoms stays as sparse as it is; a strided
-one makes a voxel twice as wide wherever there is a finer one, and its transpose goes back to just those. Source: Graham, Engelcke
-and van der Maaten 2018, "3D Semantic Segmentation with Submanifold Sparse Convolutional Networks" (arXiv 1711.10275), section 3.
+A submanifold convolution computes outputs at occupied voxels only, so the data stay sparse; a strided one makes voxels of twice
+the width that contain an occupied voxel, and its transpose returns to the finer voxels. Source: Graham, Engelcke and van der
+Maaten 2018, "3D Semantic Segmentation with Submanifold Sparse Convolutional Networks" (arXiv 1711.10275), section 3.
 """
 
 from __future__ import annotations
@@ -18,30 +18,30 @@ from s2p.errors import S2PError
 __all__ = ["Level", "SparseDeconv", "StridedConv", "SubmanifoldConv", "Voxels", "build_levels", "voxelise"]
 
 OFFSETS = tuple(product((-1, 0, 1), repeat=3))
-"""Places of a 3 x 3 x 3 kernel, the centre in the middle."""
+"""Offsets of a 3 x 3 x 3 kernel, with the centre in the middle."""
 CENTRE = len(OFFSETS) // 2
 MAX_KEY = 1 << 62
 
 
 @dataclass(frozen=True, eq=False)
 class Level:
-    """The occupied voxels of one size, who neighbours whom, and where each lies in the next coarser level."""
+    """The occupied voxels of one size, their neighbours, and their parents in the next coarser level."""
 
     cells: Tensor
     """(V, 3) int64, sorted, no two equal."""
     pairs: tuple[tuple[int, Tensor, Tensor], ...]
-    """Per place of the kernel but the centre: its index in :data:`OFFSETS`, and voxels (source, destination) with
-    ``cells[source] = cells[destination] + offset``. Places without a pair are left out."""
+    """For each offset of the kernel except the centre: its index in :data:`OFFSETS`, and voxels (source, destination) with
+    ``cells[source] = cells[destination] + offset``. Offsets without a pair are left out."""
     parent: Tensor
     """(V,) index in the coarser level."""
     children: tuple[Tensor, ...]
-    """Per place of a 2 x 2 x 2 kernel, the voxels (indices) that lie there in their parent."""
+    """For each offset of a 2 x 2 x 2 kernel, the indices of the voxels at this position in their parent."""
     n_parents: int
 
 
 @dataclass(frozen=True, eq=False)
 class Voxels:
-    """Points gathered in voxels."""
+    """Points sorted into voxels."""
 
     cells: Tensor
     """(V, 3) int64, sorted, no two equal."""
@@ -56,9 +56,9 @@ class Voxels:
 
 
 def _number(cells: Tensor) -> tuple[Tensor, Tensor, list[int]]:
-    """(V,) one number for each cell, in the order of the cells; and corner and size of the numbered box, a cell wider than all.
+    """(V,) number of each cell, in the order of the cells; and corner and size of the numbered box, with a margin of one cell.
 
-    :class:`S2PError` if the cells lie so far apart that they cannot be numbered.
+    :class:`S2PError` if the cells are too far apart to be numbered.
     """
     low = cells.amin(0) - 1
     size = [int(n) for n in cells.amax(0) - low + 2]
@@ -78,19 +78,19 @@ def voxelise(coord: Tensor, cell: float, group: Tensor | None = None, *, spacing
     cell
         Side of a voxel (Å).
     group
-        (P,) int64 from 0: points of different groups (say proteins) are put so far apart that they never share or neighbour
-        voxels.
+        (P,) int64 from 0: points of different groups (e.g. proteins) are placed so far apart that they never share voxels or have
+        neighbouring ones.
     spacing
-        Groups are moved by multiples of so many cells, so that coarser levels see each group as if it were alone: 2^(levels - 1).
+        Groups are moved by multiples of this number of cells, 2^(levels - 1), so that coarser levels treat each one as if alone.
 
     Raises
     ------
     S2PError
-        If the points lie too far apart to be numbered.
+        If the points are too far apart to be numbered.
     """
     cells = torch.floor(coord.double() / cell).to(torch.int64)
     if group is not None and int(group.max()) > 0:
-        # The group's own corner, down to a multiple of the spacing, goes to 0; then groups stand in a row.
+        # The corner of each group, rounded down to a multiple of the spacing, moves to 0; then groups are put in a row.
         n = int(group.max()) + 1
         low = cells.new_full((n, 3), torch.iinfo(torch.int64).max).scatter_reduce(0, group[:, None].expand(-1, 3), cells, "amin")
         cells = cells - (torch.div(low, spacing, rounding_mode="floor") * spacing)[group]
@@ -122,7 +122,7 @@ def build_levels(cells: Tensor, n: int) -> list[Level]:
             at = torch.searchsorted(keys, wanted).clamp_(max=len(keys) - 1)
             destination = torch.nonzero(keys[at] == wanted).flatten()
             if len(destination):
-                # What is on one side of a voxel has that voxel on its other side.
+                # If a voxel has a neighbour at an offset, the neighbour has the voxel at the opposite offset.
                 pairs.append((place, at[destination], destination))
                 pairs.append((len(OFFSETS) - 1 - place, destination, at[destination]))
         above = torch.div(cells, 2, rounding_mode="floor")
@@ -135,7 +135,7 @@ def build_levels(cells: Tensor, n: int) -> list[Level]:
 
 
 def _weight(places: int, inside: int, outside: int, *, terms: int) -> nn.Parameter:
-    """Random weights that keep the variance of rectified inputs over ``terms`` products an output."""
+    """Random weights that preserve the variance of rectified inputs over ``terms`` products per output."""
     return nn.Parameter(torch.randn(places, inside, outside) * (2.0 / terms) ** 0.5)
 
 
@@ -144,7 +144,7 @@ class SubmanifoldConv(nn.Module):
 
     def __init__(self, inside: int, outside: int) -> None:
         super().__init__()
-        # Atoms have few neighbouring voxels (none but themselves at the finest levels): counting all 27 would start far too low.
+        # Atoms have few neighbouring voxels (only themselves at the finest levels): with all 27, weights would be far too small.
         self.weight = _weight(len(OFFSETS), inside, outside, terms=2 * inside)
 
     def forward(self, x: Tensor, level: Level) -> Tensor:
@@ -171,11 +171,11 @@ class StridedConv(nn.Module):
 
 
 class SparseDeconv(nn.Module):
-    """Transpose of :class:`StridedConv`: back to exactly the voxels of the finer level."""
+    """Transpose of :class:`StridedConv`: returns to exactly the voxels of the finer level."""
 
     def __init__(self, inside: int, outside: int) -> None:
         super().__init__()
-        self.weight = _weight(8, inside, outside, terms=inside)  # a voxel has one parent
+        self.weight = _weight(8, inside, outside, terms=inside)  # each voxel has one parent
 
     def forward(self, x: Tensor, level: Level) -> Tensor:
         """(n_parents, inside) -> (V, outside) of ``level``."""

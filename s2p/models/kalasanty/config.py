@@ -1,4 +1,4 @@
-"""Every knob of Kalasanty, with its default: the paper's values unless a comment says otherwise."""
+"""Settings of Kalasanty with their defaults: the paper's values unless a comment states otherwise."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["KalasantyConfig", "KalasantyPocketConfig"]
 
 @dataclass(frozen=True)
 class KalasantyConfig(Checked):
-    """Size of Kalasanty's network and box. Defaults are ours, for a CPU; :meth:`published` holds the paper's."""
+    """Size of Kalasanty's network and box. Defaults are ours, for a CPU; :meth:`published` has the paper's."""
 
     box: Count = 24
     """Cells along each edge; the product of ``pools`` must divide it."""
@@ -26,7 +26,7 @@ class KalasantyConfig(Checked):
     scale_floor: NonNegative | None = 0.2
     """Divide channels by their root mean square over occupied cells, at least this; ``None``: raw sums, as published."""
     output_bias: float = -4.0
-    """Of the last convolution at the start: most of a box is no cavity."""
+    """Initial bias of the last convolution: most of a box is not cavity."""
 
     @classmethod
     def published(cls) -> KalasantyConfig:
@@ -36,7 +36,7 @@ class KalasantyConfig(Checked):
 
 @dataclass(frozen=True)
 class KalasantyPocketConfig(Checked):
-    """From a density to pockets (public code, unless a comment says otherwise)."""
+    """Settings from a density to pockets (public code, unless a comment states otherwise)."""
 
     threshold: Share = 0.5
     """Voxels with a density above this are cavity (paper; 0.3 to 0.8 made hardly a difference there)."""
@@ -47,10 +47,10 @@ class KalasantyPocketConfig(Checked):
     min_volume: NonNegative = 50.0
     """Å³; smaller cavities are left out."""
     residue_distance: Positive = 4.5
-    """Å from a heavy atom to a voxel's centre: what belongs to a pocket."""
+    """Å from a heavy atom to a voxel's centre within which the atom belongs to the pocket."""
     tiles: bool = True
-    """Cover proteins larger than the box with overlapping boxes; off: drop atoms outside of the one box, as published. Ours."""
+    """Cover proteins larger than the box with overlapping boxes (ours); off: ignore atoms outside a single box, as published."""
     turns: Annotated[int, Range(1, 24)] = 1
-    """Of the 24 rotations of the cube, so many densities are averaged; with 24 the result turns with the protein. Ours."""
+    """Number of the cube's 24 rotations whose densities are averaged (ours); with all 24 the result rotates with the protein."""
     max_cells: Count = 50_000_000
-    """Cells of the grid beyond which a structure is refused (memory)."""
+    """Largest number of grid cells of a structure (memory)."""

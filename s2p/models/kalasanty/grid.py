@@ -1,8 +1,8 @@
-"""What Kalasanty sees: atoms as 18 channels on a cubic grid.
+"""Input of Kalasanty: atoms as 18 channels on a cubic grid.
 
-Channels are those of the public code's featuriser (tfbio), in its order, without Open Babel: what depends on a residue's
-chemistry comes from a table of the twenty residues, which Open Babel 3.1 wrote once (charges by Gasteiger on GLY-X-GLY; HIS as
-HIE, ASP and GLU −1, LYS and ARG +1). Grid points are cell centres; all coordinates are Å.
+Channels are those of the public code's featuriser (tfbio), in its order, without Open Babel: chemical features come from a table
+of the twenty residues, which was written with Open Babel 3.1 (charges by Gasteiger on GLY-X-GLY; HIS as HIE, ASP and GLU −1, LYS
+and ARG +1). Grid points are cell centres; all coordinates are Å.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ METALS = (3, 4, *range(11, 14), *range(19, 32), *range(37, 51), *range(55, 84), 
 
 @dataclass(frozen=True)
 class Box:
-    """A cube, or block, of cells."""
+    """A cuboid of cells."""
 
     origin: tuple[float, float, float]
     """Centre of the first cell, Å."""
@@ -55,32 +55,32 @@ class Box:
         return np.array(self.origin) + np.asarray(cells, np.float64).reshape(-1, 3) * self.step
 
     def cells(self, coord: ArrayLike) -> NDArray[np.int64]:
-        """(A, 3) cell of each position; a tie goes to the even one, as NumPy rounds."""
+        """(A, 3) cell of each position; ties are rounded to even, as in NumPy."""
         x = (np.asarray(coord, np.float64).reshape(-1, 3) - np.array(self.origin)) / self.step
         return np.asarray(np.round(x), np.int64)
 
     def inside(self, cells: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """(A,) whether a cell is in the box."""
+        """(A,) whether each cell is in the box."""
         return np.asarray(((cells >= 0) & (cells < np.array(self.shape))).all(axis=1))
 
 
 def central_box(center: ArrayLike, n: int, step: float = 2.0) -> Box:
-    """The cube of n³ cells around a point; of 36 cells of 2 Å it is the paper's 70 Å cube."""
+    """The cube of n³ cells around a point; with 36 cells of 2 Å it is the paper's 70 Å cube."""
     x, y, z = (np.asarray(center, np.float64) - (n - 1) * step / 2).tolist()
     return Box((x, y, z), (n, n, n), step)
 
 
 def covering_box(coord: NDArray[np.floating], n: int, step: float = 2.0) -> tuple[Box, list[tuple[int, int, int]]]:
-    """A box around the mean of (A, 3) atoms that holds them all, and the first cells of n³ cubes that cover it, half overlapping.
+    """A box around the mean of (A, 3) atoms that contains all, and the first cells of half-overlapping n³ cubes that cover it.
 
-    One cube is the box itself where the atoms fit into it. Boxes and cubes are placed symmetrically about the mean.
+    If the atoms fit into one cube, it is the box itself. Boxes and cubes are placed symmetrically about the mean.
     """
     x = np.asarray(coord, np.float64)
     center = x.mean(axis=0)
     stride = n // 2
     needed = 2 * np.ceil(np.abs(x - center).max(axis=0) / step + 0.5).astype(int)
     more = np.maximum(-(-(needed - n) // stride), 0)
-    # An odd number of further cells would put the mean into the middle of a cell instead of a corner.
+    # With an odd number of further cells the mean would be in the middle of a cell instead of at a corner.
     more += (more * stride) % 2
     shape = n + more * stride
     a, b, c = shape.tolist()
@@ -112,7 +112,7 @@ def _one_hot(z: int) -> tuple[float, ...]:
 
 @cache
 def _unknown(element: str) -> tuple[float, ...]:
-    """An atom that is not in the table: its element, sp3, and nothing else."""
+    """Features of an atom that is not in the table: its element and sp3, nothing else."""
     import gemmi
 
     return (*_one_hot(gemmi.Element(element.capitalize()).atomic_number), 3.0, *(0.0,) * 8)
@@ -121,7 +121,7 @@ def _unknown(element: str) -> tuple[float, ...]:
 def atom_channels(structure: Structure) -> NDArray[np.float32]:
     """(A, 18) features of every heavy atom, in the order of :data:`CHANNELS`.
 
-    The second oxygen at a chain's end (OXT) is taken for the first. Atoms of modified residues have their element and are sp3.
+    The second oxygen at a chain's end (OXT) gets the features of O. Atoms of modified residues have their element and are sp3.
     """
     atoms, table = structure.atoms, atom_table()
     names = structure.residues.name[atoms.residue_index]
@@ -136,7 +136,7 @@ def atom_channels(structure: Structure) -> NDArray[np.float32]:
 
 
 def fill_box(channels: NDArray[np.float32], coord: ArrayLike, box: Box) -> NDArray[np.float32]:
-    """(18, nx, ny, nz) sums of the features of the atoms in each cell; atoms outside of the box are dropped."""
+    """(18, nx, ny, nz) sums of the features of the atoms in each cell; atoms outside the box are ignored."""
     cells = box.cells(coord)
     kept = box.inside(cells)
     grid = np.zeros((channels.shape[1], int(np.prod(box.shape))), np.float32)
@@ -156,7 +156,7 @@ def rotations() -> tuple[NDArray[np.int64], ...]:
 
 
 def turn_grid(grid: NDArray[np.float32], rotation: NDArray[np.int64]) -> NDArray[np.float32]:
-    """A grid (…, n, n, n) turned about its centre: what :func:`fill_box` gives for coordinates turned about the box's centre."""
+    """A grid (…, n, n, n) rotated about its centre, equal to :func:`fill_box` of coordinates rotated about the box's centre."""
     first = grid.ndim - 3
     source = np.abs(rotation).argmax(axis=1)
     turned = np.transpose(grid, (*range(first), *(first + source)))

@@ -1,8 +1,8 @@
 """Kalasanty's network: a U-Net that turns the atoms in a cube into the density of binding cavities.
 
 Stepniewska-Dziubinska, Zielenkiewicz & Siedlecki, Sci. Rep. 10, 5035 (2020). Defaults are a small network for a CPU, which needs
-batch normalisation, scaled inputs and a cross-entropy beside the Dice loss to learn in hundreds of steps; ``published()`` of
-:class:`~s2p.models.kalasanty.config.KalasantyConfig` is the paper's. Arrays are (batch, channel, x, y, z).
+batch normalisation, scaled inputs and a cross-entropy in addition to the Dice loss to learn in hundreds of steps; ``published()``
+of :class:`~s2p.models.kalasanty.config.KalasantyConfig` is the paper's. Arrays are (batch, channel, x, y, z).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ N_CHANNELS = 18
 
 
 def scale_channels(x: Tensor, floor: float) -> Tensor:
-    """Divide every channel by its root mean square over the cells that hold an atom, at least ``floor``.
+    """Divide every channel by its root mean square over the cells that contain an atom, at least ``floor``.
 
     ``x``: (B, C, n, n, n) sums of atom features.
     """
@@ -33,7 +33,7 @@ def scale_channels(x: Tensor, floor: float) -> Tensor:
 
 
 class Block(nn.Sequential):
-    """Twice a 3×3×3 convolution of the same size, batch normalisation where asked for, and ReLU."""
+    """Twice a 3×3×3 convolution of the same size, optional batch normalisation, and ReLU."""
 
     def __init__(self, inputs: int, outputs: int, normalise: bool) -> None:
         layers: list[nn.Module] = []
@@ -46,7 +46,7 @@ class Block(nn.Sequential):
 
 
 class Kalasanty(nn.Module):
-    """The U-Net: four blocks down, one at the bottom, four up, each joined with its counterpart from before the pooling.
+    """The U-Net: four blocks down, one at the bottom, four up, each concatenated with its counterpart from before the pooling.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""From Kalasanty's density to ranked cavities, and to the atoms and residues around them. Coordinates are Å."""
+"""From Kalasanty's density to ranked cavities, and to the atoms and residues around them. Coordinates are in Å."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from s2p.structure.reading import Structure
 __all__ = ["FEATURES", "Cavity", "cavity_features", "close_gaps", "find_cavities", "near_cavity", "residue_probabilities"]
 
 FEATURES = ("log_score", "mean_density", "max_density")
-"""What a cavity's calibrated probability is made of."""
+"""Features from which a cavity's calibrated probability is computed."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,14 +26,14 @@ class Cavity:
     voxels: NDArray[np.int64]
     """(V, 3) cells of the grid, ascending."""
     score: float
-    """Sum of the density over the voxels, which cavities are ranked by. Neither paper nor code says what "highest scores" are."""
+    """Sum of the density over the voxels, for the ranking; neither paper nor code defines the "highest scores"."""
     mean: float
     maximum: float
 
 
 def close_gaps(cavity: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Morphological closing by the cross of a cell and its six neighbours: fills holes and joins what nearly touches."""
-    # Without the margin the erosion would eat voxels on the border, and what touches the border has to be recognised later.
+    """Morphological closing by the cross of a cell and its six neighbours: fills holes and joins regions that nearly touch."""
+    # Without the margin the erosion would remove voxels on the border, but cavities at the border have to be recognised later.
     padded = np.pad(cavity, 1)
     closed: NDArray[np.bool_] = ndimage.binary_closing(padded, ndimage.generate_binary_structure(3, 1))
     return closed[1:-1, 1:-1, 1:-1]
@@ -42,8 +42,8 @@ def close_gaps(cavity: NDArray[np.bool_]) -> NDArray[np.bool_]:
 def find_cavities(density: NDArray[np.floating], step: float, config: KalasantyPocketConfig | None = None) -> list[Cavity]:
     """Cavities of a density, best first.
 
-    Voxels above the threshold, gaps closed; voxels that touch, corners included, are one cavity; those at the border of the grid
-    and the small ones are left out.
+    Voxels above the threshold are taken, and gaps are closed. Voxels that touch, also at corners, are one cavity; cavities at the
+    border of the grid and small ones are left out.
 
     ``density``: (nx, ny, nz) of 0 to 1; ``step``: Å, edge of a cell.
     """
@@ -78,7 +78,7 @@ def near_cavity(structure: Structure, points: NDArray[np.floating], distance: fl
 
 
 def residue_probabilities(structure: Structure, density: NDArray[np.floating], box: Box, distance: float) -> NDArray[np.float32]:
-    """(N,) highest density of a voxel within ``distance`` of a heavy atom of each residue, 0 if there is none; ours."""
+    """(N,) highest density of a voxel within ``distance`` of a heavy atom of each residue, 0 without such a voxel; ours."""
     coord = structure.atoms.coord.astype(np.float64)
     best = np.zeros(len(structure.residues), np.float32)
     reach = int(np.ceil(distance / box.step))

@@ -1,4 +1,4 @@
-"""Kalasanty as a predictor: the density of a whole protein, pockets made of it, and its checkpoint."""
+"""Kalasanty as a predictor: the density of a whole protein, its pockets, and the checkpoint."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class KalasantyCheckpoint:
     pockets: KalasantyPocketConfig
     """With the threshold tuned on validation."""
     pocket_model: PocketModel | None = None
-    """Calibrated chance that a ligand is there, fitted on validation."""
+    """Calibrated probability that a ligand is there, fitted on validation."""
     card: dict[str, Any] = field(default_factory=dict)
 
 
@@ -49,18 +49,18 @@ def cavity_density(
     Parameters
     ----------
     config
-        ``tiles`` and ``turns`` are read.
+        Only ``tiles`` and ``turns`` are used.
 
     Returns
     -------
-    (nx, ny, nz) density of 0 to 1, and the box it fills: the network's own where the protein fits into it or ``tiles`` is off,
-    else one around the whole protein. Where boxes overlap their densities are averaged, with weights that fall to almost 0 at the
-    border of a box, where half of the surroundings is out of sight. Cells that only empty boxes cover have density 0.
+    (nx, ny, nz) density of 0 to 1, and its box: the network's own if the protein fits into it or ``tiles`` is off, else one
+    around the whole protein. Densities of overlapping boxes are averaged, with weights that decrease to almost 0 at the border of a box,
+    where the network sees only half of the surroundings. Cells that only empty boxes cover have density 0.
 
     Raises
     ------
     S2PError
-        If the protein is too extended for the grid.
+        If the protein is too large for the grid.
     """
     config = config or KalasantyPocketConfig()
     n, step, coord = model.config.box, model.config.step, structure.atoms.coord.astype(np.float64)
@@ -112,7 +112,7 @@ class KalasantyPredictor:
     def load(cls, model: str | Path = "kalasanty", *, backbone: str | None = None, device: str = "auto") -> KalasantyPredictor:
         """Load a Kalasanty by shipped name or path onto ``auto``, ``cpu`` or ``cuda``.
 
-        :class:`S2PError` if a ``backbone`` is given: there is no language model in it.
+        :class:`S2PError` if a ``backbone`` is given, because Kalasanty has no language model.
         """
         if backbone is not None:
             raise S2PError(f"{model} has no language model; drop --backbone or choose another model")
@@ -133,7 +133,7 @@ class KalasantyPredictor:
     def pockets(
         self, structure: Structure, density: NDArray[np.float32], box: Box, config: PredictConfig | None = None
     ) -> Prediction:
-        """The stages after the network: cheap, so that the threshold can be changed live."""
+        """The stages after the network; they are fast, so that the threshold can be changed interactively."""
         config = config or PredictConfig()
         own = self.checkpoint.pockets
         if config.threshold is not None:
