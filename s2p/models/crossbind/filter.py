@@ -93,8 +93,8 @@ def geodesic_neighbours(structure: Structure, config: CrossBindFilterConfig | No
     """(L, 4) nearest residues along the surface; rows of -1 for buried residues, or all if fewer than five are on the surface.
 
     The distance of two surface residues is ``|x_i - x_j| (2 - n_i · n_j)``: the straight distance, up to three times as long if
-    the surface faces another way. x is the centre of the side chain (of all atoms if there is none), n points to it from the mean of
-    the CA atoms around it.
+    the surface faces another way. x is the centre of the side chain (of all atoms if there is none), n points to it from the mean
+    of the CA atoms around it.
     """
     config = config or CrossBindFilterConfig()
     atoms, n = structure.atoms, len(structure.residues)

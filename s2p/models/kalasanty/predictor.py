@@ -54,8 +54,8 @@ def cavity_density(
     Returns
     -------
     (nx, ny, nz) density of 0 to 1, and its box: the network's own if the protein fits into it or ``tiles`` is off, else one
-    around the whole protein. Densities of overlapping boxes are averaged, with weights that decrease to almost 0 at the border of a box,
-    where the network sees only half of the surroundings. Cells that only empty boxes cover have density 0.
+    around the whole protein. Densities of overlapping boxes are averaged, with weights that decrease to almost 0 at the border
+    of a box, where the network sees only half of the surroundings. Cells that only empty boxes cover have density 0.
 
     Raises
     ------

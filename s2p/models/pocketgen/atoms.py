@@ -1,4 +1,4 @@
-"""Atoms as PocketGen sees them: fourteen slots a residue, and the features of a ligand's atoms."""
+"""Atoms as input of PocketGen: fourteen slots per residue, and the features of a ligand's atoms."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ ATOM_NAMES = tuple(dict.fromkeys(name for names in SLOTS.values() for name in na
 """Code 1 and up; 0 is an atom without a name yet."""
 _SLOT_NAMES = np.array([(*names, *[""] * (N_SLOTS - len(names))) for names in (BACKBONE, *SLOTS.values())])
 SLOT_ELEMENTS = _SLOT_NAMES.astype("<U1")
-"""(21, 14) element in each slot, empty where there is none; of a type that is still open those of the backbone."""
+"""(21, 14) element in each slot, empty for none; for an undetermined type those of the backbone."""
 SLOT_MASK = (_SLOT_NAMES != "") | (np.arange(N_TYPES) == 0)[:, None]
-"""(21, 14) which slots a residue of each type has; all of them where the type is still open."""
+"""(21, 14) which slots a residue of each type has; all of them for an undetermined type."""
 ATOM_CODES = np.array(
     [[0] * N_SLOTS, *[[ATOM_NAMES.index(x) + 1 if x else 0 for x in names] for names in _SLOT_NAMES[1:].tolist()]]
 )
-"""(21, 14) code of the atom name in each slot; 0 where the type is still open."""
+"""(21, 14) code of the atom name in each slot; 0 for an undetermined type."""
 CHIRAL = (("CA", "N", "C", "CB"), ("CB", "CA", "OG1", "CG2"), ("CB", "CA", "CG1", "CG2"))
 """Centre and three neighbours of the chiral carbons: of all residues but glycine, of threonine, of isoleucine."""
 
@@ -54,9 +54,9 @@ N_LIGAND_FEATURES = len(_ELEMENTS) + _RULES
 
 
 def slot_arrays(structure: Structure) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.bool_]]:
-    """Atoms of a structure by residue and slot; those without a slot (terminal oxygen, modified residues') are left out.
+    """Atoms of a structure by residue and slot; atoms without a slot (terminal oxygen, atoms of modified residues) are left out.
 
-    (N,) types, 1 to 20 by the parent of a modified residue, 0 where there is none; (N, 14, 3) Å; (N, 14) which atoms there are.
+    (N,) types, 1 to 20 by the parent of a modified residue, 0 without one; (N, 14, 3) Å; (N, 14) which atoms exist.
     """
     atoms, residues = structure.atoms, structure.residues
     letters = {letter: k for k, letter in enumerate(LETTERS, start=1)}
@@ -82,11 +82,11 @@ def ligand_bonds(coord: NDArray[np.floating], element: NDArray[np.str_]) -> NDAr
 
 
 def ligand_features(coord: NDArray[np.floating], element: NDArray[np.str_]) -> NDArray[np.float32]:
-    """(M, 15) of a ligand's heavy atoms: element (C N O F P S Cl, else none), and eight roles told from elements and distances.
+    """(M, 15) features of a ligand's heavy atoms: element (C N O F P S Cl, else none), and eight roles.
 
-    The published features are RDKit's families. Coordinates without hydrogens and bond orders do not tell them all; ours are
-    rules on element, number of bonds and flat rings of five or six: acceptor, donor, aromatic, hydrophobic, carbon with carbon
-    only (lumped hydrophobe), acid oxygen, basic nitrogen, zinc binder.
+    The published features are RDKit's families. Not all of them can be derived from coordinates without hydrogens and bond
+    orders; ours are rules on element, number of bonds and flat rings of five or six: acceptor, donor, aromatic, hydrophobic,
+    carbon with carbon only (lumped hydrophobe), acid oxygen, basic nitrogen, zinc binder.
     """
     bonds = ligand_bonds(coord, element)
     degree = bonds.sum(axis=1)

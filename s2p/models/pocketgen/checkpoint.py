@@ -1,6 +1,6 @@
-"""PocketGen on disk: its own weights, the geometry, and how to come by its language model.
+"""PocketGen's checkpoint: its own weights, the geometry, and how its language model is found.
 
-That is the small ESM-2 that is shipped, see :mod:`s2p.models.encoder`, or any published encoder by its name.
+The language model is the shipped small ESM-2, see :mod:`s2p.models.encoder`, or any published encoder by its name.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class PocketGenCheckpoint:
     pocket: PocketConfig = field(default_factory=PocketConfig)
     card: dict[str, Any] = field(default_factory=dict)
     published: str | None = None
-    """Name of the published encoder that ``backbone`` is, which is looked for or fetched; ``None``: the shipped one."""
+    """Name of the published encoder, which is searched or downloaded; ``None``: the shipped one."""
 
 
 def load_pocketgen(model: str | Path = "pocketgen", *, encoder: str | Path | None = None) -> PocketGenCheckpoint:
@@ -47,7 +47,7 @@ def load_pocketgen(model: str | Path = "pocketgen", *, encoder: str | Path | Non
     Parameters
     ----------
     encoder
-        Weights of a published encoder, where the checkpoint reads one that is not stored in it; default: see
+        Weights of a published encoder, if the checkpoint reads one that is not stored in it; default: see
         :func:`s2p.language.esm.load_backbone`.
 
     Raises

@@ -1,6 +1,6 @@
-"""Every knob of PocketGen, with its default: the small configuration that a processor trains, and the paper's in words.
+"""Settings of PocketGen with their defaults: a small configuration for training on a CPU; the paper's values are in brackets.
 
-Source: PocketGen (Zhang et al. 2024) and its public code; what neither states, or where we differ, is marked as ours.
+Source: PocketGen (Zhang et al. 2024) and its public code; settings that neither states, or that differ, are marked as ours.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ __all__ = ["DesignConfig", "PocketConfig", "PocketGenConfig"]
 
 @dataclass(frozen=True)
 class PocketConfig(Checked):
-    """Which residues are designed and which are seen."""
+    """Which residues are designed, and which are input."""
 
     cutoff: Positive = 3.5
     """Å: residues with a heavy atom this close to one of the ligand are the pocket."""
     context: Positive = 8.0
-    """Å: residues with a heavy atom this close to one of the ligand are seen (published: 10)."""
+    """Å: residues with a heavy atom this close to one of the ligand are input (published: 10)."""
     max_residues: Count = 32
-    """Largest pocket; of more residues those nearest to the ligand are designed (ours)."""
+    """Largest number of residues in a pocket; if there are more, those nearest to the ligand are designed (ours)."""
     ligand_features: Literal["rules", "rdkit"] = "rules"
     """Roles of the ligand's atoms: by rules on elements and distances (ours), or RDKit's feature families, as published."""
 
@@ -37,15 +37,15 @@ class PocketGenConfig(Checked):
     layers: Count = 2
     """Published: 4."""
     neighbours: Count = 12
-    """Nearest residues by CA that a residue attends to, beside itself and the ligand (published: 8)."""
+    """Nearest residues by CA to which a residue attends, in addition to itself and the ligand (published: 8)."""
     top_atoms: Count = 3
     """Atoms of a neighbour that an atom attends to."""
     n_gaussians: Count = 16
     """Of distances from 0 to ``reach`` Å (published: 64)."""
     reach: Positive = 10.0
     max_step: Positive = 3.0
-    """Å: longest displacement of an atom in a layer. The vector is shortened; to clip its components, as the public code does,
-    depends on how the axes lie."""
+    """Å: longest displacement of an atom in a layer. The vector is shortened; clipping its components, as in the public code,
+    would depend on the orientation of the axes."""
     ffn_gaussians: Count = 16
     ffn_reach: Positive = 7.0
     dropout: Share = 0.1
@@ -53,16 +53,16 @@ class PocketGenConfig(Checked):
     """Of the frozen protein language model (ESM-2 8M; published: 1280 of ESM-2 650M); 0 for none."""
     language_heads: Count = 20
     surroundings_width: Count = 512
-    """Of the heads that read what surrounds a place (ours)."""
+    """Width of the heads that read the surroundings of a residue (ours)."""
     surroundings_heads: Count = 3
-    """So many of those, of which the mean is taken."""
+    """Number of those heads, whose outputs are averaged."""
     trace_width: Count = 512
-    """Of the network that places CA atoms for those heads (ours)."""
+    """Width of the network that places CA atoms for those heads (ours)."""
     structure_share: Share = 1.0
-    """Factor of what the structure network adds to the logits of the types, beyond the heads that are fitted first (ours): it is
-    trained at 1 and chosen on validation, for on few complexes this part learns by heart."""
+    """Factor of the structure network's contribution to the logits of the types, which is added to the heads that are fitted
+    first (ours). It is 1 in training and was chosen on validation, because this part overfits on few complexes."""
     passes: Count = 3
-    """Times the network is applied, each to what it gave before."""
+    """How often the network is applied, each time to its previous output."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +71,6 @@ class DesignConfig(Checked):
 
     n: Count = 8
     temperature: NonNegative = 1.0
-    """Of the types; 0 takes the likeliest. The public code divides by 3 without saying so."""
+    """Temperature of the types; 0 takes the most likely ones. The public code divides logits by 3 without stating it."""
     seed: Natural = 0
     idealise: bool = True

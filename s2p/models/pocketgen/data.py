@@ -1,4 +1,4 @@
-"""A pocket to design: which residues, what is seen of them and said by a language model, where atoms start; and batches."""
+"""Input of a design: the residues of a pocket, their context, language features and initial coordinates; and batches."""
 
 from __future__ import annotations
 
@@ -40,30 +40,30 @@ __all__ = [
 ]
 
 FRAME = np.array([(-0.525, 1.363, 0.0), (0.0, 0.0, 0.0), (1.526, 0.0, 0.0), (0.627, 1.062, 0.0)])
-"""Å: N, CA, C, O at the start, as published; O lies where no peptide has it, but the network moves it."""
+"""Å: initial N, CA, C, O, as published; the position of O is not realistic, but the network moves it."""
 SCATTER = 0.1
-"""Å: of the other slots around CA."""
+"""Å: initial spread of the other slots around CA."""
 MASK = 32
-"""Token of ESM-2 for a residue that is not told."""
+"""Token of ESM-2 for a masked residue."""
 TRAINED_MASKS = 0.15 * 0.8
-"""Share of embeddings that were zero when ESM-2 was trained."""
+"""Share of embeddings that were zero in ESM-2's training."""
 
 
 @dataclass(frozen=True, eq=False)
 class LigandAtoms:
-    """Heavy atoms of the ligand a pocket is designed around."""
+    """Heavy atoms of the ligand for which a pocket is designed."""
 
     coord: NDArray[np.float32]
     """(M, 3) Å."""
     element: NDArray[np.str_]
     """(M,) upper case."""
     bonds: NDArray[np.int64] | None = None
-    """(B, 3) two atoms and the order of each bond, 1 to 3 or 4 for aromatic; ``None``: not known."""
+    """(B, 3) two atoms and the order of each bond, 1 to 3 or 4 for aromatic; ``None``: unknown."""
 
 
 @dataclass(frozen=True, eq=False)
 class Pocket:
-    """What the network sees of one complex: the pocket and its context, R residues, and the ligand, M atoms."""
+    """Input of the network for one complex: R residues of the pocket and its context, and M atoms of the ligand."""
 
     name: str
     cluster: str
@@ -72,17 +72,17 @@ class Pocket:
     pocket: NDArray[np.int64]
     """(P,) rows of them that are designed, ascending."""
     types: NDArray[np.int64]
-    """(R,) native; those of the pocket are for the loss only."""
+    """(R,) native types; those of the pocket are used in the loss only."""
     coord: NDArray[np.float32]
     """(R, 14, 3) Å, native; likewise."""
     present: NDArray[np.bool_]
     """(R, 14)."""
     number: NDArray[np.int64]
-    """(R,) author's numbers."""
+    """(R,) author residue numbers."""
     chain: NDArray[np.int64]
     """(R,)."""
     linked: NDArray[np.int64]
-    """(R,) row of the next residue of the chain where a peptide bond joins them, else -1."""
+    """(R,) row of the next residue of the chain if a peptide bond joins them, else -1."""
     start: NDArray[np.float32]
     """(P, 3) Å, CA of the pocket before the first pass."""
     ligand: NDArray[np.float32]
@@ -90,7 +90,7 @@ class Pocket:
     features: NDArray[np.float32]
     """(M, 15), see :func:`s2p.models.pocketgen.atoms.ligand_features`."""
     language: NDArray[np.float32]
-    """(P, d) of the language model with the pocket masked; no columns without one."""
+    """(P, d) features of the language model with the pocket masked; no columns without one."""
     environment: NDArray[np.float32]
     """(P, N_ENVIRONMENT), see :func:`s2p.models.pocketgen.surroundings.counts.environment`."""
 
@@ -103,7 +103,7 @@ class Pocket:
 
 
 def pocket_residues(structure: Structure, ligand: NDArray[np.floating], config: PocketConfig) -> NDArray[np.int64]:
-    """Residues with a heavy atom within ``config.cutoff`` of a ligand's, those nearest first to count if there are too many.
+    """Residues with a heavy atom within ``config.cutoff`` of one of the ligand; if there are too many, the nearest ones.
 
     Returns
     -------
@@ -121,10 +121,10 @@ def designable(structure: Structure) -> NDArray[np.bool_]:
 
 
 def _nearest(structure: Structure, ligand: NDArray[np.floating], reach: float) -> NDArray[np.float64]:
-    """(N,) Å from each residue to the ligand, heavy atoms; infinite beyond ``reach``."""
+    """(N,) Å between heavy atoms of each residue and the ligand; infinite beyond ``reach``."""
     place, coord = np.asarray(ligand, float), structure.atoms.coord.astype(float)
     about = np.flatnonzero(((coord >= place.min(axis=0) - reach) & (coord <= place.max(axis=0) + reach)).all(axis=1))
-    # The bound itself is not within the bound.
+    # The tree excludes its upper bound.
     distance, _ = cKDTree(place).query(coord[about], distance_upper_bound=reach + 1e-6)
     out = np.full(len(structure.residues), np.inf)
     np.minimum.at(out, structure.atoms.residue_index[about], distance)
@@ -134,8 +134,8 @@ def _nearest(structure: Structure, ligand: NDArray[np.floating], reach: float) -
 def interpolate(structure: Structure, pocket: NDArray[np.int64]) -> NDArray[np.float32]:
     """(P, 3) Å: CA of each pocket residue on the line between the nearest others of its chain before and after, by number.
 
-    At the ends of a chain the line through the first, or last, two others goes on; never from one chain to the next. Of a chain
-    with one other residue it is that one's place, of a chain without any the middle of the structure's other residues.
+    At the ends of a chain the line through the first, or last, two other residues is extended, but never to the next chain. With
+    only one other residue its position is used, and without any the mean of the structure's other residues.
     """
     residues = structure.residues
     fixed = np.ones(len(residues), bool)
@@ -152,7 +152,7 @@ def interpolate(structure: Structure, pocket: NDArray[np.int64]) -> NDArray[np.f
         after = np.searchsorted(own, k).clip(1, len(own) - 1)
         a, b = own[after - 1], own[after]
         span = number[b] - number[a]
-        # Insertion codes repeat numbers: the place in the file tells then.
+        # Insertion codes repeat numbers, so the order in the file is used.
         share = np.where(span > 0, (number[k] - number[a]) / np.where(span > 0, span, 1), (k - a) / (b - a))
         out[rows] = ca[a] + share[:, None] * (ca[b] - ca[a])
     return out.astype(np.float32)
@@ -169,16 +169,16 @@ def make_pocket(
     without: NDArray[np.int64] | None = None,
     trace: TraceNet | None = None,
 ) -> Pocket:
-    """The pocket ``pocket`` (ascending residue indices) of a structure and what surrounds it.
+    """The pocket ``pocket`` (ascending residue indices) of a structure and its surroundings.
 
     Parameters
     ----------
     language
         (P, d) features of a language model.
     without
-        Residues that are not seen: a stretch of the chain that takes the ligand's place.
+        Residues that are left out: a segment of the chain that is used as the ligand.
     trace
-        Places CA atoms, from which surroundings are counted; ``None``: they are on the line between their neighbours.
+        Network that places the CA atoms around which surroundings are counted; ``None``: on the line between their neighbours.
 
     Raises
     ------
@@ -196,7 +196,7 @@ def make_pocket(
     distance = _nearest(structure, ligand.coord, config.context)
     seen = distance <= config.context
     seen[pocket] = True
-    # Residues beside a designed one in the chain hold its ends.
+    # The residues before and after a designed one in the chain fix its ends.
     chain = structure.residues.chain
     next_to = beside(np.ones(len(chain), bool), chain, pocket[:, None], (-1, 1))
     seen[next_to[next_to >= 0]] = True
@@ -244,7 +244,7 @@ def role_features(ligand: LigandAtoms, config: PocketConfig) -> NDArray[np.float
 
 
 def masked_features(backbone: nn.Module, structure: Structure, pocket: NDArray[np.int64]) -> NDArray[np.float32]:
-    """(P, d) last hidden states at the residues ``pocket``, ascending, all of them masked; each chain is read by itself."""
+    """(P, d) last hidden states at the residues ``pocket``, ascending, all of them masked; each chain is read separately."""
     net: Any = backbone
     chain = structure.residues.chain
     out = np.zeros((len(pocket), net.embed_tokens.weight.shape[1]), np.float32)
@@ -264,7 +264,7 @@ def masked_features(backbone: nn.Module, structure: Structure, pocket: NDArray[n
 
 
 def start_pocket(pocket: Pocket, rng: np.random.Generator) -> NDArray[np.float32]:
-    """(P, 14, 3) Å: ideal backbones with random orientations on the interpolated CA, the other slots scattered around it."""
+    """(P, 14, 3) Å: ideal backbones in random orientations at the interpolated CA, other slots at random around it."""
     x = rng.normal(0, SCATTER, (len(pocket.pocket), N_SLOTS, 3))
     for k in range(len(x)):
         x[k, :4] = FRAME @ random_rotation(rng).T
@@ -272,28 +272,28 @@ def start_pocket(pocket: Pocket, rng: np.random.Generator) -> NDArray[np.float32
 
 
 def start_ligand(pocket: Pocket, noise: float, rng: np.random.Generator) -> NDArray[np.float32]:
-    """(M, 3) Å: the pose, displaced."""
+    """(M, 3) Å: the pose with a random displacement."""
     return (pocket.ligand + rng.normal(0, noise, pocket.ligand.shape)).astype(np.float32)
 
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """Pockets of B complexes: their R residues in one row after another, P of them designed, and ligands padded to M atoms.
+    """Pockets of B complexes: all R residues concatenated, P of them designed, and ligands padded to M atoms.
 
     ``number`` (R,), ``chain`` (R,), ``language`` (P, d), ``environment`` (P, N_ENVIRONMENT) and ``features`` (B, M, 15) are those
     of :class:`Pocket`, all others as follows.
     """
 
     types: Tensor
-    """(R,) 0 where to be designed."""
+    """(R,) type; 0 for residues to be designed."""
     slots: Tensor
-    """(R, 14) which slots count."""
+    """(R, 14) which slots are used."""
     coord: Tensor
-    """(R, 14, 3) Å, of the pocket the start."""
+    """(R, 14, 3) Å; for the pocket the initial coordinates."""
     number: Tensor
     chain: Tensor
     owner: Tensor
-    """(R,) which complex."""
+    """(R,) index of the complex."""
     pocket: Tensor
     """(P,)."""
     ligand: Tensor
@@ -305,12 +305,12 @@ class Batch:
     environment: Tensor
 
     def to(self, dtype: torch.dtype) -> Batch:
-        """Coordinates and features in another precision."""
+        """The batch with coordinates and features in another precision."""
         names = ("coord", "ligand", "features", "language", "environment")
         return replace(self, **{name: getattr(self, name).to(dtype) for name in names})
 
     def centred(self, middle: Tensor) -> Batch:
-        """Each complex moved by minus its row of (B, 3) ``middle``."""
+        """The batch with each complex moved by minus its row of (B, 3) ``middle``."""
         return replace(self, coord=self.coord - middle[self.owner][:, None], ligand=self.ligand - middle[:, None])
 
 
@@ -322,8 +322,8 @@ def collate(
 ) -> Batch:
     """A batch of pockets.
 
-    ``starts``, ``ligands``: (P, 14, 3) Å and (M, 3) Å of each; ``types``: (P,) of each, where they are known already; default:
-    all to be designed.
+    ``starts``, ``ligands``: (P, 14, 3) Å and (M, 3) Å of each; ``types``: (P,) of each, if they are already drawn; default: all
+    are to be designed.
     """
     kinds, slots, coords = [], [], []
     for k, p in enumerate(pockets):

@@ -1,4 +1,4 @@
-"""Design of a pocket: types drawn, atoms placed for them, bonds put right; and what there is to measure of a design."""
+"""Design of a pocket: types are drawn, their atoms placed, and bonds corrected; and metrics of a design."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ __all__ = [
 ]
 
 CLASH = 2.0
-"""Å: atoms that are not bonded and nearer than this clash."""
+"""Å: atoms that are not bonded and closer than this clash."""
 BOND_ERROR = 0.1
 """Å: a bond farther from its ideal length is an outlier."""
 LIGAND_NOISE = 0.5
@@ -51,7 +51,7 @@ LIGAND_NOISE = 0.5
 
 @dataclass(frozen=True, eq=False)
 class Starts:
-    """Where the atoms of n designs start: all that is random but the drawing of types."""
+    """Initial coordinates of n designs: all random numbers except those for drawing types."""
 
     coord: list[NDArray[np.float64]]
     """n of (P, 14, 3) Å."""
@@ -66,37 +66,37 @@ class Design:
     types: NDArray[np.int64]
     """(P,) 1 to 20."""
     probabilities: NDArray[np.float64]
-    """(P, 20) that the types were drawn from."""
+    """(P, 20) probabilities from which the types were drawn."""
     coord: NDArray[np.float64]
-    """(P, 14, 3) Å; slots beyond the type's atoms mean nothing."""
+    """(P, 14, 3) Å; slots that the type does not have are undefined."""
     ligand: NDArray[np.float64]
-    """(M, 3) Å: where the network would have it."""
+    """(M, 3) Å: the ligand's position predicted by the network."""
 
     @property
     def sequence(self) -> str:
-        """One letter a residue."""
+        """One letter per residue."""
         return "".join(LETTERS[k - 1] for k in self.types.tolist())
 
 
 @dataclass(frozen=True)
 class Measures:
-    """A design against the native pocket and against chemistry."""
+    """Comparison of a design with the native pocket and with ideal geometry."""
 
     recovery: float
     """Share of native types."""
     rmsd: float
-    """Å, of N, CA, C, O, without superposition: the frame is given."""
+    """Å, of N, CA, C, O, without superposition, because both are in the frame of the structure."""
     clashes: int
-    """Pairs of a designed atom and one of the ligand or of a residue that it is not bonded to, nearer than 2 Å."""
+    """Pairs closer than 2 Å of a designed atom and an atom of the ligand, or of a residue that it is not bonded to."""
     bonds: int
     bond_outliers: int
     """Of ``bonds``, those more than 0.1 Å from ideal."""
     ligand_shift: float
-    """Å, root mean square, from the given pose to where the network would have the ligand."""
+    """Å, RMSD between the given pose and the position that the network predicts for the ligand."""
 
 
 def draw_starts(pocket: Pocket, n: int, seed: int) -> Starts:
-    """Starts of ``n`` designs; the k-th is the same however many there are."""
+    """Initial coordinates of ``n`` designs; the k-th does not depend on ``n``."""
     draws = [np.random.default_rng((seed, k)) for k in range(n)]
     coord = [start_pocket(pocket, rng).astype(np.float64) for rng in draws]
     return Starts(coord, [start_ligand(pocket, LIGAND_NOISE, rng).astype(np.float64) for rng in draws])
@@ -107,13 +107,13 @@ def design_pocket(
 ) -> list[Design]:
     """Designs of a prepared pocket.
 
-    The network runs twice: with open types, of which they are drawn, and from the same start with the types drawn, which places
-    their atoms. It runs in double precision: a tie among neighbours, broken by rounding, would depend on how the protein lies.
+    The network runs twice: with undetermined types, to draw them, and from the same start with the drawn types, to place their
+    atoms. It runs in double precision, because rounding could otherwise change which of two equally near neighbours is used.
 
     Parameters
     ----------
     starts
-        Default: drawn with ``config.seed``.
+        Default: random with ``config.seed``.
     """
     config = config or DesignConfig()
     starts = starts or draw_starts(pocket, config.n, config.seed)
@@ -142,14 +142,14 @@ def prepare_pocket(
     config: PocketConfig | None = None,
     trace: TraceNet | None = None,
 ) -> Pocket:
-    """The pocket of a ligand, with what the language model ``backbone`` says of the sequence when the pocket is masked.
+    """The pocket of a ligand, with the output of the language model ``backbone`` for the sequence with the pocket masked.
 
     Parameters
     ----------
     residues
         (P,) ascending indices of the residues to design; default: those near the ligand.
     trace
-        That of the model that will read the pocket: see :func:`s2p.models.pocketgen.data.make_pocket`.
+        Network of the model that will read the pocket: see :func:`s2p.models.pocketgen.data.make_pocket`.
 
     Raises
     ------
@@ -166,7 +166,7 @@ def prepare_pocket(
 def _draw(
     logits: NDArray[np.float64], temperature: float, rng: np.random.Generator
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """(P,) types 1 to 20 and (P, 20) probabilities; temperature 0: the likeliest, with the probabilities at 1."""
+    """(P,) types 1 to 20 and (P, 20) probabilities; temperature 0: the most likely types, with probabilities at 1."""
     scaled = logits / (temperature or 1.0)
     p = np.exp(scaled - scaled.max(axis=1, keepdims=True))
     p /= p.sum(axis=1, keepdims=True)
@@ -177,7 +177,7 @@ def _draw(
 
 
 def whole(pocket: Pocket, design: Design) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.bool_]]:
-    """Types (R,), atoms (R, 14, 3) Å and which there are (R, 14), of pocket and context with the design in place."""
+    """Types (R,), atoms (R, 14, 3) Å and which of them exist (R, 14), for pocket and context with the design in place."""
     types, coord, there = pocket.types.copy(), pocket.coord.astype(np.float64), pocket.present.copy()
     types[pocket.pocket], coord[pocket.pocket] = design.types, design.coord
     there[pocket.pocket] = SLOT_MASK[design.types]
@@ -194,14 +194,14 @@ def cleaned(checkpoint: PocketGenCheckpoint, pocket: Pocket, design: Design) -> 
 
 
 def backbone_rmsd(pocket: Pocket, coord: NDArray[np.floating]) -> float:
-    """Å: root of the mean squared distance of N, CA, C, O from native, those the native pocket has; the code omits the square."""
+    """Å: RMSD from native of those N, CA, C, O that the native pocket has; the public code omits the square."""
     there = pocket.present[pocket.pocket, :4]
     error = np.square(np.asarray(coord, np.float64)[:, :4] - pocket.coord[pocket.pocket, :4]).sum(axis=-1)
     return float(np.sqrt(error[there].mean()))
 
 
 def measure(checkpoint: PocketGenCheckpoint, pocket: Pocket, design: Design) -> Measures:
-    """A design against the native pocket, its bonds and its surroundings."""
+    """Comparison of a design with the native pocket, and its bonds and clashes."""
     types, coord, there = whole(pocket, design)
     ideal = ideal_of(checkpoint.geometry, types, pocket.pocket, pocket.links)
     x = coord.reshape(-1, 3)
@@ -226,7 +226,7 @@ def _clashes(pocket: Pocket, coord: NDArray[np.float64], there: NDArray[np.bool_
 
 
 def diversity(designs: Sequence[Design]) -> float:
-    """1 less the mean identity of pairs of designs; NaN of fewer than two."""
+    """1 minus the mean identity of pairs of designs; NaN for fewer than two."""
     if len(designs) < 2:
         return float("nan")
     return float(pdist(np.stack([d.types for d in designs]), "hamming").mean())

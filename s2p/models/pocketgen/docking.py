@@ -1,7 +1,7 @@
-"""AutoDock Vina on designs: receptor and ligand as PDBQT, the program or the Python package, whichever there is.
+"""AutoDock Vina on designs: receptor and ligand as PDBQT, scored by the program or the Python package.
 
-The pose is that of the ligand a pocket was designed around, relaxed by Vina's local optimisation, in designs and native alike:
-scored as it stands, an overlap of 0.2 Å would outweigh what is to be compared, and a search would tell of other poses.
+The pose of the given ligand is relaxed by Vina's local optimisation, both in designs and in the native pocket. Without
+relaxation, an overlap of 0.2 Å would dominate the score; a search would score other poses.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from s2p.structure.reading import Structure
 __all__ = ["METALS", "ReceptorAtoms", "check_vina", "ligand_pdbqt", "receptor_atoms", "receptor_pdbqt", "vina_score"]
 
 SECONDS = 600
-"""A local optimisation takes one or two."""
+"""Time limit in seconds; a local optimisation takes one or two."""
 MARGIN = 8.0
-"""Å around the ligand's atoms, the grid of the Python package; the program makes its own."""
+"""Å around the ligand's atoms for the grid of the Python package; the program makes its own."""
 METALS = ("MG", "MN", "ZN", "CA", "FE")
-"""Ions that stay with the protein: those Vina has parameters for."""
+"""Ions that are kept with the protein: those for which Vina has parameters."""
 KNOWN = ("C", "N", "O", "S", "P", "F", "CL", "BR", "I", "SI", *METALS)
 """Elements that Vina has parameters for."""
 _GIVING = {"ASN": "ND2", "ARG": "NE NH1 NH2", "GLN": "NE2", "HIS": "NE2", "LYS": "NZ", "SER": "OG", "THR": "OG1"}
@@ -43,22 +43,22 @@ _GIVING |= {"TRP": "NE1", "TYR": "OH"}
 
 @dataclass(frozen=True, eq=False)
 class ReceptorAtoms:
-    """Heavy atoms of a receptor with what Vina reads of them."""
+    """Heavy atoms of a receptor with the properties that Vina reads."""
 
     coord: NDArray[np.float64]
     """(A, 3) Å."""
     element: NDArray[np.str_]
     """(A,) upper case."""
     donor: NDArray[np.bool_]
-    """(A,) nitrogen or oxygen with a hydrogen, or a metal."""
+    """(A,) whether it is a nitrogen or oxygen with a hydrogen, or a metal."""
     acceptor: NDArray[np.bool_]
     """(A,)."""
 
 
 def check_vina() -> Literal["program", "package"]:
-    """Which of the two there is, the program first.
+    """Which of the two is installed, the program first.
 
-    :class:`S2PError` if neither is, or what prepares the ligand (rdkit, meeko) is missing.
+    :class:`S2PError` if neither is, or a package that prepares the ligand (rdkit, meeko) is missing.
     """
     found: Literal["program", "package"] | None = (
         "program" if shutil.which("vina") else "package" if find_spec("vina") is not None else None
@@ -74,9 +74,9 @@ def check_vina() -> Literal["program", "package"]:
 
 
 def ligand_pdbqt(ligand: LigandAtoms) -> str:
-    """The ligand with hydrogens, types and rotatable bonds by Meeko; rings stay as they are.
+    """The ligand with hydrogens, types and rotatable bonds from Meeko; rings are rigid.
 
-    :class:`S2PError` if its bonds make no molecule, or Meeko has no types for it.
+    :class:`S2PError` if its bonds are not a valid molecule, or Meeko has no types for it.
     """
     from meeko import MoleculePreparation, PDBQTWriterLegacy
     from rdkit.Chem import AddHs
@@ -93,11 +93,11 @@ def ligand_pdbqt(ligand: LigandAtoms) -> str:
 
 
 def receptor_atoms(structure: Structure, pocket: Pocket, design: Design | None = None, reach: float = 16.0) -> ReceptorAtoms:
-    """The protein around the ligand with a design in place, or, without one, as it is; and ions of metals.
+    """The protein around the ligand, with a design in place if given, and metal ions.
 
-    Waters, cofactors and other ligands are left out, in native and designs alike: PocketGen does not see them either. Histidine
-    has its hydrogen on NE2, as most structures without hydrogens are taken. ``reach``: Å from the ligand's atoms within which
-    atoms are kept.
+    Waters, cofactors and other ligands are left out, in native and designed pockets, because PocketGen does not read them either.
+    Histidine has its hydrogen on NE2, the usual choice for structures without hydrogens. ``reach``: Å from the ligand's atoms
+    within which atoms are kept.
     """
     atoms, residues = structure.atoms, structure.residues
     index = pocket.residues[pocket.pocket]
@@ -128,9 +128,9 @@ def receptor_atoms(structure: Structure, pocket: Pocket, design: Design | None =
 
 
 def receptor_pdbqt(receptor: ReceptorAtoms) -> str:
-    """Rigid receptor, without charges, which Vina does not read.
+    """PDBQT of the rigid receptor, without charges, which Vina does not read.
 
-    Of a hydrogen it reads only that the atom it is bonded to is a donor: each donor has one, away from its other neighbours.
+    Vina uses a hydrogen only to mark its atom as a donor, so each donor gets one, pointing away from its other neighbours.
     """
     element, x = receptor.element, receptor.coord
     kinds = {"N": ("N", "NA"), "O": ("OA", "OA"), "S": ("SA", "SA"), "C": ("C", "C"), "P": ("P", "P")}
@@ -153,9 +153,9 @@ def receptor_pdbqt(receptor: ReceptorAtoms) -> str:
 def vina_score(
     receptor: ReceptorAtoms, ligand: str, *, relax: bool = True, engine: Literal["program", "package"] | None = None
 ) -> float:
-    """kcal/mol: Vina's free energy of binding of a pose, after a local optimisation of it or, without ``relax``, as it stands.
+    """kcal/mol: Vina's free energy of binding of a pose, after a local optimisation or, without ``relax``, as given.
 
-    ``ligand``: PDBQT; ``engine``: by default what :func:`check_vina` finds. :class:`S2PError` if Vina is missing, or fails.
+    ``ligand``: PDBQT; ``engine``: by default that found by :func:`check_vina`. :class:`S2PError` if Vina is missing or fails.
     """
     engine = engine or check_vina()
     with tempfile.TemporaryDirectory(prefix="s2p-vina-") as folder:

@@ -1,4 +1,4 @@
-"""Rigid geometry of amino acids (bonds, angles, planes, hands), and the clean-up that restores it in designed atoms."""
+"""Rigid geometry of amino acids (bonds, angles, planes, chirality), and the clean-up that restores it in designed atoms."""
 
 from __future__ import annotations
 
@@ -16,39 +16,39 @@ from s2p.structure.reading import Structure
 __all__ = ["BONDED", "Geometry", "Ideal", "ideal_of", "idealise", "peptide_bonds"]
 
 BONDED = 2.0
-"""Å: rigid pairs below this are bonds; the shortest angle distance is 2.1."""
+"""Å: rigid pairs below this are bonds; the shortest distance over an angle is 2.1."""
 STEPS, RATE = 400, 0.2
-"""Of the clean-up; Å."""
+"""Steps and learning rate (Å) of the clean-up."""
 BOND, ANGLE = 30.0, 5.0
 """Weights of bond lengths and of other rigid distances, 1/Å^2; that of clashes is 1."""
 HAND = 0.3
 """Weight of a chiral centre's volume, Å^3."""
 RESTRAINT = 0.02
-"""Of the distance from where the network put an atom, falling to 0."""
+"""Weight of the distance from the network's position of an atom, decreasing to 0."""
 FLATTEN = 3.0
-"""Of the fourth coordinate, before it is dropped."""
+"""Weight of the fourth coordinate, before it is removed."""
 APART, POLAR, WITHIN = 3.0, 2.6, 2.5
-"""Å: nearer atoms that are not bonded are pushed apart; polar pairs, for hydrogen bonds are shorter; and those of one residue or
-of two that are bonded."""
+"""Å below which atoms that are not bonded repel: most pairs; polar pairs, because hydrogen bonds are shorter; and pairs in one
+residue or in two bonded ones."""
 
 
 @dataclass(frozen=True, eq=False)
 class Geometry:
-    """Ideal distances, Å, and volumes, Å^3; NaN where nothing is rigid."""
+    """Ideal distances, Å, and volumes, Å^3; NaN for pairs and centres that are not rigid."""
 
     distance: NDArray[np.float32]
     """(20, 14, 14) between atoms of a residue."""
     peptide: NDArray[np.float32]
     """(4, 3) from N, CA, C, O to N, CA, C of the next residue of the chain; C to N is the bond."""
     volume: NDArray[np.float32]
-    """(20, 3) of the centres of :data:`CHIRAL`: their sign is the hand."""
+    """(20, 3) volumes of the centres of :data:`CHIRAL`; their sign is the chirality."""
 
 
 @dataclass(frozen=True, eq=False)
 class Ideal:
     """Rigid pairs (n, 2) and centres (c, 4) of one set of residues as indices into flat (R * 14) slots.
 
-    With the pairs' lengths (n,) Å and which are bonds (n,), and the centres' volumes (c,) Å^3.
+    Also the pairs' lengths (n,) Å and which are bonds (n,), and the centres' volumes (c,) Å^3.
     """
 
     pairs: NDArray[np.int64]
@@ -59,9 +59,9 @@ class Ideal:
 
 
 def peptide_bonds(structure: Structure, coord: NDArray[np.floating], longest: float = 2.0) -> NDArray[np.int64]:
-    """Residues that are bonded to the next one: of one chain, consecutive in the file, C at most ``longest`` Å from N.
+    """Residues bonded to the next one: in the same chain, consecutive in the file, C at most ``longest`` Å from N.
 
-    Residue numbers alone do not tell: an insertion code repeats one, and a gap may have been numbered through.
+    Residue numbers alone are not sufficient: an insertion code repeats one, and a gap may be numbered without a break.
     """
     residues = structure.residues
     together = residues.chain[1:] == residues.chain[:-1]
@@ -71,7 +71,7 @@ def peptide_bonds(structure: Structure, coord: NDArray[np.floating], longest: fl
 
 
 def ideal_of(geometry: Geometry, types: NDArray[np.int64], rows: NDArray[np.int64], links: NDArray[np.int64]) -> Ideal:
-    """Rigid pairs of the residues ``rows`` (their types (R,) say which), and of their peptide bonds.
+    """Rigid pairs of the residues ``rows``, according to their types (R,), and of their peptide bonds.
 
     ``links``: (l, 2) residues bonded by a peptide bond, of which at least one is among ``rows``.
     """
@@ -101,16 +101,16 @@ def idealise(
     ideal: Ideal,
     ligand: tuple[NDArray[np.floating], NDArray[np.bool_]],
 ) -> NDArray[np.float64]:
-    """Move atoms to ideal bonds, angles, planes and hands, and out of each other's way, near to where they were.
+    """Move atoms to ideal bonds, angles, planes and chirality without clashes, close to their original positions.
 
     Parameters
     ----------
     coord, there, polar
-        (R, 14, 3) Å; (R, 14) which atoms there are; and (R, 14) those that are oxygen or nitrogen.
+        (R, 14, 3) Å; (R, 14) which atoms exist; and (R, 14) which are oxygen or nitrogen.
     rows
-        Residues whose atoms may move; the others keep their places to the last bit.
+        Residues whose atoms may move; the coordinates of the others are not changed.
     ligand
-        (M, 3) Å and (M,) polar atoms, which keep their places as well.
+        (M, 3) Å and (M,) which atoms are polar; they do not move either.
 
     Returns
     -------
@@ -129,7 +129,7 @@ def idealise(
     around = torch.from_numpy(np.concatenate([np.asarray(coord, np.float64)[fixed], ligand[0]]).astype(np.float64))
     owner = np.concatenate([np.nonzero(fixed)[0], np.full(len(ligand[0]), -1)])
     floor, inner = _floors(free, pairs, polar, np.concatenate([polar[fixed], ligand[1]]), owner)
-    # A fourth coordinate, pressed flat and after half of the steps dropped, lets atoms pass each other and centres change hands.
+    # A fourth coordinate, restrained to 0 and removed after half of the steps, lets atoms pass each other and centres invert.
     generator = torch.Generator().manual_seed(0)
     aside = 0.5 * torch.randn(len(free), 1, generator=generator, dtype=torch.float64)
     place = torch.cat([start[free], aside], dim=1).requires_grad_(True)
@@ -163,14 +163,14 @@ def idealise(
 def _floors(
     free: Tensor, pairs: Tensor, polar: NDArray[np.bool_], around: NDArray[np.bool_], owner: NDArray[np.int64]
 ) -> tuple[Tensor, Tensor]:
-    """Least distances (F, E) to atoms around, polar or not and of which residue, and (F, F) among those that move; 0: none."""
+    """Smallest allowed distances (F, E) to fixed atoms, by polarity and residue, and (F, F) among moving ones; 0: none."""
     own = torch.from_numpy(polar.ravel())[free]
     other = torch.from_numpy(around)
     floor = torch.where(own[:, None] & other[None], POLAR, APART).double()
     inner = torch.where(own[:, None] & own[None], POLAR, APART).double()
-    # Atoms three bonds apart are nearer than that, and those of rigid pairs have their distances.
+    # Atoms three bonds apart may be closer, and rigid pairs have their own distances.
     residue = free // N_SLOTS
-    # The row and column after the last are the ligand's.
+    # The last row and column are for the ligand.
     linked = torch.zeros(len(polar) + 1, len(polar) + 1, dtype=torch.bool)
     linked[pairs[:, 0] // N_SLOTS, pairs[:, 1] // N_SLOTS] = True
     linked |= linked.T.clone()

@@ -1,4 +1,4 @@
-"""Layers of PocketGen: attention over atoms and blocks that also moves atoms, and a feed-forward map that does."""
+"""Layers of PocketGen: attention over atoms and blocks, and a feed-forward map; both also move atoms."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from s2p.models.pocketgen.config import PocketGenConfig
 __all__ = ["BilevelLayer", "Keys", "Queries", "gaussians", "length", "shorten", "zeroed"]
 
 NEVER = -1e9
-"""Logit of an atom or block that is not there."""
+"""Logit of an atom or block that does not exist."""
 KINDS = ("residue", "ligand")
 MAX_OFFSET = 4
 N_OFFSETS = 2 * MAX_OFFSET + 3
@@ -21,14 +21,14 @@ LIGAND_OFFSET = N_OFFSETS - 1
 
 
 def zeroed(layer: nn.Linear) -> nn.Linear:
-    """The layer, which says nothing before it is trained."""
+    """The layer with weights and bias set to zero, so that its output is 0 before training."""
     nn.init.zeros_(layer.weight)
     nn.init.zeros_(layer.bias)
     return layer
 
 
 def length(vector: Tensor) -> Tensor:
-    """(..., 3) -> (...) Å. An atom is no distance from itself, where the root's slope would be infinite."""
+    """(..., 3) -> (...) Å. A small number is added, because the gradient of the root is infinite at 0."""
     return (vector.square().sum(dim=-1) + 1e-12).sqrt()
 
 
@@ -40,7 +40,7 @@ def gaussians(distance: Tensor, n: int, reach: float) -> Tensor:
 
 
 def shorten(vector: Tensor, longest: float) -> Tensor:
-    """(..., 3) vectors no longer than ``longest``, directions kept: the public code clips components, which no rotation keeps."""
+    """(..., 3) vectors shortened to ``longest``; the public code clips components, which is not equivariant."""
     return vector * (longest / length(vector)[..., None]).clamp_max(1.0)
 
 
@@ -52,7 +52,7 @@ def _envelope(x: Tensor, p: int = 5) -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class Queries:
-    """n blocks that ask, of p atoms: features (n, p, d), coordinates (n, p, 3) Å and which atoms there are (n, p)."""
+    """n query blocks of p atoms: features (n, p, d), coordinates (n, p, 3) Å and which atoms exist (n, p)."""
 
     kind: str
     features: Tensor
@@ -62,10 +62,10 @@ class Queries:
 
 @dataclass(frozen=True, eq=False)
 class Keys:
-    """N blocks that are asked, of q atoms: features (N, q, d), coordinates (N, q, 3) Å and which atoms there are (N, q).
+    """N key blocks of q atoms: features (N, q, d), coordinates (N, q, 3) Å and which atoms exist (N, q).
 
-    Each of n queries asks j of them: ``near`` (n, j) says which, ``known`` (n, j) whether there is one, ``offset`` (n, j) the
-    code of its place in sequence.
+    Each of n queries attends to j of them: ``near`` (n, j) are their indices, ``known`` (n, j) whether they exist, ``offset``
+    (n, j) the code of the offset in sequence.
     """
 
     kind: str
@@ -80,8 +80,8 @@ class Keys:
 class BilevelLayer(nn.Module):
     """Atoms attend to the nearest few of a block, blocks to blocks; features and coordinates of the queries change.
 
-    Residues and ligands have projections of their own. Beyond the paper an embedding of the offset in sequence is added to keys
-    and values: which neighbour holds the next peptide bond need not be learned from residue numbers.
+    Residues and ligands have separate projections. In addition to the paper, an embedding of the offset in sequence is added to
+    keys and values, so the neighbour with the next peptide bond need not be found from residue numbers.
     """
 
     def __init__(self, config: PocketGenConfig) -> None:
@@ -94,7 +94,7 @@ class BilevelLayer(nn.Module):
         self.value_offset = nn.Embedding(N_OFFSETS, d)
         for table in (self.key_offset, self.value_offset):
             nn.init.normal_(table.weight, std=0.3)
-        # Published with a hidden layer; of one number, in so many Gaussians, a linear map makes any smooth function.
+        # Published with a hidden layer; a linear map of many Gaussians of one number approximates any smooth function.
         self.bias = nn.Linear(config.n_gaussians, h)
         self.mix = nn.Sequential(nn.Linear(c, c), nn.SiLU(), nn.Linear(c, c))
         self.move_pair = nn.Linear(3 * c, c)
@@ -118,7 +118,7 @@ class BilevelLayer(nn.Module):
         return x.view(*x.shape[:-1], self.heads, self.size)
 
     def _ask(self, queries: Queries, keys: Keys) -> tuple[Tensor, Tensor, Tensor]:
-        """What each block says to each query: logits (n, j, h), messages (n, j, p, h, c), and moves (n, j, p, h, 3)."""
+        """Output of each key block for each query: logits (n, j, h), messages (n, j, p, h, c) and moves (n, j, p, h, 3)."""
         config, h, c = self.config, self.heads, self.size
         maps = self.project[keys.kind]
         q = self._split(self.project[queries.kind]["q"](queries.features))  # type: ignore[index]
@@ -151,7 +151,7 @@ class BilevelLayer(nn.Module):
         radial = self.move_radial(gaussians(far, config.n_gaussians, config.reach))
         size = self.move(nn.functional.silu(pair + radial)).squeeze(-1)
         step = ((alpha * size)[..., None] * unit).sum(dim=-2)
-        # Mean over valid kept entries; the seed averages all, of which most count for nothing.
+        # Mean over valid selected entries; the public code averages over all, most of which are 0.
         counted = (there & queries.valid[:, None, :, None, None]).to(kept.dtype)
         score = (kept.clamp_min(NEVER / 2) * counted).sum(dim=(2, 4)) / counted.sum(dim=(2, 4)).clamp_min(1)
         score = score.masked_fill(counted.sum(dim=(2, 4)) == 0, NEVER)
@@ -170,7 +170,7 @@ class BilevelLayer(nn.Module):
         return self._feed(kind, x, coord, queries.valid, norms[1])  # type: ignore[index]
 
     def _feed(self, kind: str, x: Tensor, coord: Tensor, valid: Tensor, norm: nn.Module) -> tuple[Tensor, Tensor]:
-        """Feed-forward with the block's mean; atoms move along the line from the block's middle, which is a residual form:
+        """Feed-forward with the block's mean; atoms move along the line from the block's centre, as a residual:
 
         the public code replaces the vector by its product with the factor.
         """

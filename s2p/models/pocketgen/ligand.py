@@ -1,9 +1,9 @@
 """Chemistry of a ligand's heavy atoms: its bonds, and with RDKit its charges, its molecule and its feature families.
 
-Bonds are those of an SDF or MOL file, or of the Chemical Component Dictionary for a residue of the structure. They are not
-guessed from coordinates without hydrogens: rules on lengths and planes drew 169 of 211 known ligands right, RDKit's
-rdDetermineBonds none. Only what needs RDKit, which is of the extra ``design``, asks for bonds; a design by the shipped
-checkpoint does not.
+Bonds are read from an SDF or MOL file, or from the Chemical Component Dictionary for a residue of the structure. They are not
+guessed from coordinates without hydrogens: rules on lengths and planes gave correct bonds for 169 of 211 known ligands, RDKit's
+rdDetermineBonds for none. Bonds are needed only by functions that use RDKit, in the extra ``design``, and not for a design with
+the shipped checkpoint.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ __all__ = [
 ]
 
 AROMATIC = 4
-"""Order of a bond that a file calls aromatic, as MOL files number it."""
+"""Order of an aromatic bond, as in MOL files."""
 FAMILIES = tuple("Acceptor Donor Aromatic Hydrophobe LumpedHydrophobe NegIonizable PosIonizable ZnBinder".split())
 """In the order of the columns."""
 _DRAWN = (("[#7v4,#8v3]", 1), ("[#5v4]", -1), ("[#8D1;$(*-[#7+]=[#8D1])]", -1))
-"""Atoms whose bonds ask for a formal charge, as SMARTS, the charge being that of the first atom; the last: nitro groups."""
+"""SMARTS of atoms whose bonds require a formal charge, that of the first atom; the last: nitro groups."""
 _IONISED = (("[#8D1;$(*-[#6,#15,#16]=[#8D1])]", -1), ("[#7;D1,D2,D3;!$(*=,#,:*);!$(*~[!#6]);!$(*~[#6]=,#,:*)]", 1))
-"""Likewise near pH 7: acids without and aliphatic amines with a proton."""
+"""Likewise near pH 7: deprotonated acids and protonated aliphatic amines."""
 
 
 def dictionary_bonds(name: str, atoms: Sequence[str]) -> NDArray[np.int64] | None:
@@ -56,7 +56,7 @@ def dictionary_bonds(name: str, atoms: Sequence[str]) -> NDArray[np.int64] | Non
 
 
 def _orders(bonds: NDArray[np.integer]) -> NDArray[np.int64]:
-    """(B, 3) bonds in biotite's form, sorted, with orders in place of its types."""
+    """(B, 3) sorted bonds from biotite's, with orders in place of its types."""
     from biotite.structure import BondType
 
     order = {BondType.DOUBLE: 2, BondType.AROMATIC_DOUBLE: 2, BondType.TRIPLE: 3, BondType.AROMATIC_TRIPLE: 3}
@@ -75,7 +75,7 @@ def sdf_ligand(path: str | Path) -> LigandAtoms:
 
 
 def require(package: str, purpose: str) -> None:
-    """Say what to install where a package of the extra ``design`` is missing; :class:`S2PError` if it is."""
+    """Context for imports of the extra ``design``: :class:`S2PError` with advice if a package is missing."""
     if find_spec(package) is None:
         raise S2PError(f"{purpose} needs the package {package}, which is not installed; pip install '{DISTRIBUTION}[design]'")
 
@@ -83,8 +83,8 @@ def require(package: str, purpose: str) -> None:
 def rdkit_molecule(ligand: LigandAtoms, *, ionised: bool = False) -> Any:
     """The ligand's heavy atoms, bonds and charges as a sanitised ``rdkit.Chem.Mol`` with the pose as its conformer.
 
-    ``ionised``: acids without and aliphatic amines with a proton; default: as the bonds are drawn. :class:`S2PError` if RDKit is
-    missing or finds no molecule in the bonds, or they are not known.
+    ``ionised``: deprotonated acids and protonated aliphatic amines; default: as drawn. :class:`S2PError` if RDKit is missing or
+    does not accept the bonds, or they are unknown.
     """
     require("rdkit", "the ligand's chemistry")
     from rdkit import Chem
@@ -125,12 +125,12 @@ def _factory() -> Any:
     from rdkit import RDConfig
     from rdkit.Chem import ChemicalFeatures
 
-    features: Any = ChemicalFeatures  # a name that its type hints lack
+    features: Any = ChemicalFeatures  # missing in its type hints
     return features.BuildFeatureFactory(f"{RDConfig.RDDataDir}/BaseFeatures.fdef")
 
 
 def rdkit_families(ligand: LigandAtoms) -> NDArray[np.bool_]:
-    """(M, 8) which of RDKit's base features each heavy atom belongs to, in the order of :data:`FAMILIES`.
+    """(M, 8) whether each heavy atom belongs to each of RDKit's base features, in the order of :data:`FAMILIES`.
 
     :class:`S2PError` as :func:`rdkit_molecule`.
     """

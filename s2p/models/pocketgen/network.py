@@ -1,7 +1,7 @@
 """PocketGen: residue types and atoms of a pocket around a ligand, by an equivariant network and a protein language model.
 
-Source: PocketGen (Zhang et al., Nature Machine Intelligence 2024); where we differ it says so. Only pocket residues and the
-ligand ask and move; the residues around them are asked, and stay as they are.
+Source: PocketGen (Zhang et al., Nature Machine Intelligence 2024); differences are stated. Only pocket residues and the ligand
+are queries and move; the residues around them are keys, and are not changed.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ OTHER_OFFSET = 2 * MAX_OFFSET + 1
 
 @dataclass(frozen=True, eq=False)
 class Output:
-    """What the network says of a batch."""
+    """Output of the network for a batch."""
 
     logits: Tensor
-    """(P, 20) of the types."""
+    """(P, 20) logits of the types."""
     coord: Tensor
     """(P, 14, 3) Å."""
     ligand: Tensor
@@ -36,7 +36,7 @@ class Output:
 
 
 class LanguageHead(nn.Module):
-    """Masked-language head: what stands at a masked place, told from the language model's features of it."""
+    """Masked-language head: predicts the type of a masked residue from its features of the language model."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -49,10 +49,10 @@ class LanguageHead(nn.Module):
 
 
 class StructuralAdapter(nn.Module):
-    """Lets masked places of the language model look at the structure: cross-attention and a narrow feed-forward, both added.
+    """Cross-attention from masked residues of the language model to the structure, and a narrow feed-forward, residual.
 
-    The keys are the residues that the structure network has seen, and no others. The public code adds the stream twice. What the
-    structure network says of the place itself is added as well (ours): attention would first have to find it.
+    The keys are only the residues that the structure network reads. The public code adds the stream twice. The structure
+    network's features of the residue itself are added as well (ours), because attention would first have to find it.
     """
 
     def __init__(self, config: PocketGenConfig) -> None:
@@ -69,7 +69,7 @@ class StructuralAdapter(nn.Module):
         )
 
     def forward(self, x: Tensor, structure: Tensor, rows: Tensor, allowed: Tensor) -> Tensor:
-        """(P, width) places, (R, d) residues, (P,) which of them the places are, (P, R) which they may look at -> (P, width)."""
+        """(P, width) queries, (R, d) residues, (P,) indices of the queries, (P, R) allowed keys -> (P, width)."""
         h = self.heads
         q = self.query(self.norms[0](x)).view(len(x), h, -1).transpose(0, 1)
         k = self.key(structure).view(len(structure), h, -1).transpose(0, 1)
@@ -83,9 +83,9 @@ class StructuralAdapter(nn.Module):
 class PocketGen(nn.Module):
     """The structure network, the adapter, and the heads.
 
-    The logits are those of the language head after the adapter, those of the structure network's own head, and those of the head
-    that reads what surrounds a place, added: published is the first, and the second where there is no language model. What the
-    structure network adds, by adapter and own head, may be given less weight than in training.
+    Logits are the sum of those of the language head after the adapter, of the structure network's own head, and of the heads that
+    read the surroundings of a residue. The paper has the first only, or the second without a language model. The contribution of
+    the structure network, by adapter and own head, may get less weight than in training.
     """
 
     def __init__(self, config: PocketGenConfig) -> None:
@@ -109,7 +109,7 @@ class PocketGen(nn.Module):
         self.language = LanguageHead(config.language_width) if config.language_width else None
         self.surroundings = SurroundingsHeads(config.language_width, config.surroundings_width, config.surroundings_heads)
         self.trace = TraceNet(config.trace_width)
-        """What it says is counted from before a batch is made: see :func:`s2p.models.pocketgen.data.make_pocket`."""
+        """Surroundings are counted at its positions before a batch is made: see :func:`s2p.models.pocketgen.data.make_pocket`."""
         self.register_buffer("names", torch.from_numpy(ATOM_CODES), persistent=False)
 
     def _embed(self, batch: Batch) -> Tensor:
@@ -129,7 +129,7 @@ class PocketGen(nn.Module):
         return torch.cat(parts, dim=-1)
 
     def _near(self, batch: Batch, ca: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(P, k + 1) residues nearest to each pocket residue by CA, itself first; whether there are so many; their offsets."""
+        """(P, k + 1) residues nearest to each pocket residue by CA, itself first; whether they exist; their offsets."""
         rows = batch.pocket
         distance = (ca[rows, None] - ca[None]).square().sum(dim=-1)
         same = batch.owner[rows, None] == batch.owner[None]
@@ -143,9 +143,9 @@ class PocketGen(nn.Module):
         return near, found.values.isfinite(), offset
 
     def forward(self, batch: Batch, passes: int | None = None) -> Output:
-        """Types and places after ``passes`` passes (default: the configuration's), of which the last has gradients.
+        """Types and positions after ``passes`` passes (default: the configuration's), of which only the last has gradients.
 
-        Coordinates go in as they are: what is far from the origin costs digits, so callers centre them.
+        Coordinates are used as given; callers centre them, because digits are lost far from the origin.
         """
         state: tuple[Tensor, Tensor] | None = None
         for k in range(passes or self.config.passes):
@@ -167,7 +167,7 @@ class PocketGen(nn.Module):
         slots = batch.slots
         near, known, offset = self._near(batch, batch.coord[:, 1])
         own, count = batch.owner[rows], torch.bincount(batch.owner[rows], minlength=len(place))
-        # Pocket residues of each complex, padded: whom its ligand asks.
+        # Pocket residues of each complex, padded: the keys of its ligand.
         column = torch.arange(len(rows), device=rows.device) - (count.cumsum(0) - count)[own]
         asked = rows.new_zeros(len(place), int(count.max()))
         there = torch.zeros_like(asked, dtype=torch.bool)

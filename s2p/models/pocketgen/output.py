@@ -1,4 +1,4 @@
-"""Designs as files: complexes with everything but the designed residues as it was, FASTA, tables, and a report."""
+"""Designs as files: complexes in which only the designed residues differ, FASTA, tables, and a report."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ CHAINS = "LMXYZABCDEFGHIJKNOPQRSTUVW0123456789abcdefghijklmnopqrstuvwxyz"
 
 
 def find_ligand(structure: Structure, wanted: str) -> tuple[LigandAtoms, bool]:
-    """Heavy atoms of a ligand, with their bonds where they are known, and whether it is part of the structure's file.
+    """Heavy atoms of a ligand, with their bonds if known, and whether it is part of the structure's file.
 
     Parameters
     ----------
     wanted
-        File in SDF or MOL format, or a residue name as in the structure (``STR``), with its place where there are several
+        File in SDF or MOL format, or a residue name as in the structure (``STR``), with its number if there are several
         (``STR A:401``); the first of that name is taken.
 
     Raises
     ------
     S2PError
-        If there is neither.
+        If neither exists.
     """
     if Path(wanted).suffix.lower() in (".sdf", ".mol"):
         return sdf_ligand(wanted), False
@@ -57,8 +57,8 @@ def find_ligand(structure: Structure, wanted: str) -> tuple[LigandAtoms, bool]:
 def find_residues(structure: Structure, text: str) -> NDArray[np.int64]:
     """Ascending indices of residues named ``A:45,A:46A``.
 
-    :class:`S2PError` if the structure has no such residue, or one cannot be designed: no standard amino acid or parent of one, or
-    no CA.
+    :class:`S2PError` if the structure has no such residue, or one cannot be designed, because it has no CA, or neither it nor its
+    parent is a standard amino acid.
     """
     place = {name: k for k, name in enumerate(structure.residues.ids())}
     wanted = list(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
@@ -76,7 +76,7 @@ def find_residues(structure: Structure, text: str) -> NDArray[np.int64]:
 def place_in_pocket(
     structure: Structure, ligand: LigandAtoms, config: PocketConfig, *, keep_pose: bool
 ) -> tuple[NDArray[np.int64], LigandAtoms]:
-    """Residues of the best pocket that the default model predicts, and the ligand, moved there unless its pose is to be kept.
+    """Residues of the best pocket that the default model predicts, and the ligand, moved there unless its pose is kept.
 
     :class:`S2PError` if no pocket is predicted.
     """
@@ -98,8 +98,8 @@ def complex_text(path: Path, structure: Structure, pocket: Pocket, design: Desig
     """The file at ``path`` with the designed residues in place, and its suffix: PDB stays PDB, mmCIF mmCIF.
 
     All other atoms are as in the file, under the ids that the reader gives them. B-factors of designed residues are 100 times the
-    probability of their type. Links to designed residues and sequence records are left out, which no longer hold. ``ligand``:
-    added as residue LIG in a chain of its own; ``None`` if the file has it.
+    probability of their type. Links to designed residues and sequence records are left out, because they are no longer valid.
+    ``ligand``: added as residue LIG in its own chain; ``None`` if the file has it.
     """
     content = read_content(path, ReadConfig())
     table, index = read_atoms(content, ReadConfig())
@@ -128,12 +128,12 @@ def complex_text(path: Path, structure: Structure, pocket: Pocket, design: Desig
 
 
 def _gemmi_chains(table: AtomTable, index: NDArray[np.int64], design: Design, places: dict[int, int]) -> Iterator[gemmi.Chain]:
-    """Chains of a file as they stand, the residues of ``places`` designed."""
+    """Chains of a file, with the residues of ``places`` designed."""
     chain = table.chain
     place = (chain, table.number, table.insertion_code)
     wanted = np.isin(index, list(places))
     at = codes(*place)
-    # Another residue at the place of a designed one is its alternative.
+    # Another residue at the position of a designed one is its alternative.
     keep = ~(np.isin(at, at[wanted]) & ~wanted & (table.altloc != ""))
     start = np.flatnonzero(changes(*place, table.residue_name, table.part, index) & keep | (keep & ~np.r_[False, keep[:-1]]))
     ends = np.r_[start[1:], len(table)]
@@ -195,7 +195,7 @@ def _append(model: gemmi.Model, ligand: LigandAtoms) -> None:
 
 
 def design_fasta(structure: Structure, pocket: Pocket, designs: Sequence[Design]) -> str:
-    """Observed sequences of the chains with designed residues: the native one first, designed letters in place after it."""
+    """Observed sequences of the chains with designed residues: first the native one, then those of the designs."""
     chains = structure.residues.chain[pocket.residues[pocket.pocket]]
     designed = [designed_sequences(structure, pocket, d) for d in designs]
     lines = []
@@ -218,10 +218,10 @@ def save_designs(
     *,
     ligand_in_file: bool,
 ) -> list[Path]:
-    """Write complexes, FASTA, ``*_designs.csv``, ``*_designs_by_residue.csv`` (a line a residue of a design) and a report.
+    """Write complexes, FASTA, ``*_designs.csv``, ``*_designs_by_residue.csv`` (a line per residue of a design) and a report.
 
-    Complexes that the ``*_designs.csv`` of an earlier run lists and this one does not replace are removed. ``scores``: of the
-    native pocket and of each design; those that were not asked for get no column.
+    Complexes that the ``*_designs.csv`` of an earlier run lists and this run does not replace are removed. ``scores``: of the
+    native pocket and of each design; scores that were not requested have no column.
     """
     make_folder(folder)
     stem = file_stem(structure.name)
@@ -261,7 +261,7 @@ def save_designs(
 
 
 def _columns(scores: Scores, native: Scores) -> dict[str, float]:
-    """Those scores that there are, each of binding with the native pocket's beside it."""
+    """The available scores; each score of binding is followed by that of the native pocket."""
     found = {key: value for key, value in asdict(scores).items() if value is not None}
     return found | {f"native_{key}": value for key, value in asdict(native).items() if value is not None}
 

@@ -1,4 +1,4 @@
-"""One self-contained HTML file about designs: native and designed pockets over each other in 3D, and their figures."""
+"""One self-contained HTML file about designs: native and designed pockets superposed in 3D, and their metrics."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ NOTES = {
     "vina": "AutoDock Vina: the program's score of the pose after its local optimisation.",
     "sc_rmsd": "scRMSD: N, CA, C, O of the pocket against the fold of the designed sequence, superposed on the CA outside it.",
 }
-"""Below the table, of the scores that there are."""
+"""Notes below the table on the available scores."""
 CSS = " #view { position: relative; width: 100%; height: 60vh; } td.letters { font-family: monospace; }"
 
 
@@ -93,7 +93,7 @@ def _number(value: float | None) -> str:
 
 
 def _trace(structure: Structure) -> str:
-    """CA atoms as ATOM records, numbered through; each chain has a letter of its own."""
+    """CA atoms as ATOM records, numbered consecutively; each chain has its own letter."""
     chains = {name: "ABCDEFGHIJKLMNOPQRSTUVWXYZ"[k % 26] for k, name in enumerate(structure.chains)}
     rows = zip(structure.residues.chain.tolist(), structure.residues.ca_coord.tolist(), strict=True)
     lines = [
@@ -104,7 +104,7 @@ def _trace(structure: Structure) -> str:
 
 
 def _sticks(types: NDArray[np.int64], coord: NDArray[np.floating], there: NDArray[np.bool_]) -> str:
-    """The atoms that are there of (P,) types and (P, 14, 3) Å, for the viewer."""
+    """The existing atoms of (P,) types and (P, 14, 3) Å, for the viewer."""
     return xyz_text(SLOT_ELEMENTS[types][there].tolist(), coord[there])
 
 

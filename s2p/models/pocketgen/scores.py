@@ -1,7 +1,7 @@
-"""Scores of designs that other programs give: of the ligand's binding by AutoDock Vina, and of the fold of the sequence.
+"""Scores of designs by other programs: AutoDock Vina for the ligand's binding, and the fold of the sequence.
 
-A folded structure is the user's own (``s2p design --folded``). It is superposed on the design by the CA atoms outside the pocket;
-scRMSD is that of N, CA, C, O in the pocket.
+The user provides folded structures (``s2p design --folded``). Each is superposed on the design by the CA atoms outside the
+pocket; scRMSD is that of N, CA, C, O in the pocket.
 """
 
 from __future__ import annotations
@@ -34,36 +34,36 @@ __all__ = [
 ]
 
 TITLES = {"vina": "AutoDock Vina (kcal/mol)", "sc_rmsd": "scRMSD (Å)"}
-"""Of columns."""
+"""Titles of columns."""
 DESIGNABLE = 2.0
 """Å: a design with a smaller scRMSD counts as designable, by common usage."""
 IDENTITY = 0.9
-"""Least share of a chain's residues that its folded counterpart must have, pocket apart, where all must agree."""
+"""Least share of a chain's residues outside the pocket that its folded counterpart must have; in the pocket all must agree."""
 LEAST = 3
-"""CA atoms outside the pocket that fix how two structures lie on each other."""
+"""Least number of CA atoms outside the pocket for superposing two structures."""
 
 
 @dataclass(frozen=True)
 class Scores:
-    """What there is to say of a design, or of the native pocket, beside its geometry."""
+    """Scores of a design, or of the native pocket, in addition to its geometry."""
 
     vina: float | None = None
-    """kcal/mol, AutoDock Vina after local optimisation of the pose (:mod:`s2p.models.pocketgen.docking`); ``None``: not asked."""
+    """kcal/mol, AutoDock Vina after local optimisation (:mod:`s2p.models.pocketgen.docking`); ``None``: not requested."""
     sc_rmsd: float | None = None
     """Å, see :func:`self_consistency`; ``None``: not folded."""
 
 
 def asked(scores: Sequence[Scores]) -> dict[str, str]:
-    """Those scores that were asked for, with their titles."""
+    """The requested scores, with their titles."""
     return {key: title for key, title in TITLES.items() if any(getattr(s, key) is not None for s in scores)}
 
 
 def score_designs(
     structure: Structure, pocket: Pocket, ligand: LigandAtoms, designs: Sequence[Design], *, vina: bool = False
 ) -> list[Scores]:
-    """Scores of the native pocket, first, and of each design: by AutoDock Vina if ``vina``, else empty.
+    """Scores of the native pocket first, then of each design: by AutoDock Vina if ``vina``, else empty.
 
-    :class:`S2PError` if Vina, or what it needs, is missing, or fails.
+    :class:`S2PError` if Vina, or a package that it needs, is missing or fails.
     """
     if not vina:
         return [Scores()] * (len(designs) + 1)
@@ -79,7 +79,7 @@ def add_folded(
 ) -> list[Scores]:
     """The scores with scRMSD, from structures ``STEM_design_K`` in ``folder``.
 
-    :class:`S2PError` if a structure is missing, or is not of its design.
+    :class:`S2PError` if a structure is missing or does not belong to its design.
     """
     out = [scores[0]]
     for k, (d, s) in enumerate(zip(progress_bar(designs, "reading folds"), scores[1:], strict=True), start=1):
@@ -95,7 +95,7 @@ def designability(scores: Sequence[Scores]) -> float:
 
 
 def designed_sequences(structure: Structure, pocket: Pocket, design: Design) -> dict[str, str]:
-    """Observed sequence, with the designed letters, of each chain that has some."""
+    """Observed sequence, with the designed letters, of each chain that has designed residues."""
     letters = structure.residues.one_letter.copy()
     index = pocket.residues[pocket.pocket]
     letters[index] = list(design.sequence)
@@ -115,8 +115,8 @@ def folded_file(folder: Path, name: str) -> Path:
 def self_consistency(structure: Structure, pocket: Pocket, design: Design, folded: Structure) -> float:
     """scRMSD, Å: backbone of the pocket, design against fold, superposed on the CA atoms outside the pocket.
 
-    Each designed chain is matched to the chain of ``folded`` whose sequence is most like its own; all are superposed together.
-    :class:`S2PError` if a chain has no counterpart of its sequence, or there is too little to superpose.
+    Each designed chain is matched to the chain of ``folded`` with the most similar sequence; all are superposed together.
+    :class:`S2PError` if a chain has no counterpart of its sequence, or there are too few atoms to superpose.
     """
     chains = designed_sequences(structure, pocket, design)
     theirs = {name: np.flatnonzero(folded.residues.chain == name) for name in folded.chains}

@@ -1,1 +1,1 @@
-"""What surrounds a residue to be designed: its place told from the chain (trace), counts, the nearest one by one, and heads."""
+"""Surroundings of a residue to be designed: its position from the chain (trace), counts, single neighbours, and heads."""

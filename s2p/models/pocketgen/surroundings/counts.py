@@ -1,8 +1,8 @@
-"""What surrounds a residue to be designed, in numbers that do not depend on the pose: who is how far, and on which side.
+"""Surroundings of a residue to be designed, in invariant numbers: types, distances and directions of its neighbours.
 
-Ours. The published network has to find out from atoms and distances alone what packs around a place; with a hundred thousand
-residues to learn from, counts of neighbours by type and distance tell more. A neighbour between two shells counts in both, by its
-distances to them, so that nothing jumps where a coordinate is rounded.
+Ours. The published network has to learn from atoms and distances alone what packs around a residue; with only a hundred
+thousand training residues, counts of neighbours by type and distance are more informative. A neighbour between two shells is
+shared between them according to its distances, so that the counts are continuous in the coordinates.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from s2p.models.pocketgen.surroundings.neighbours import N_ATOMS, N_NEIGHBOURS, 
 __all__ = ["N_COUNTS", "N_ENVIRONMENT", "beside", "environment"]
 
 SHELLS = (3.0, 5.0, 7.0, 9.0, 11.0)
-"""Å from the residue's CA at the start to a neighbour's CB, or to the middle of its side chain."""
+"""Å from the residue's initial CA to a neighbour's CB, or to the centre of its side chain."""
 LIGAND_SHELLS = (4.0, 6.0, 8.0, 10.0)
 """Å to the ligand's atoms."""
 WIDTH = 2.0
 """Å between shells."""
 HALF_SPHERE = 10.0
-"""Å: neighbours about this close are counted on either side."""
+"""Å: neighbours within about this distance are counted on either side."""
 FLOOR = 0.01
 SPANS = (1, 2, 3, 4)
-"""CA atoms so many residues before and after: their distance tells helix from strand."""
+"""Offsets of CA atoms before and after, whose distance distinguishes helix from strand."""
 N_COUNTS = 2 * N_TYPES * len(SHELLS) + (N_LIGAND_FEATURES + 1) * len(LIGAND_SHELLS) + 2 * N_TYPES + 2 * len(SPANS) + 2
 N_ENVIRONMENT = N_COUNTS + N_NEIGHBOURS + N_ATOMS
 
@@ -50,11 +50,11 @@ def environment(
     types, coord, present, chain
         (N,), (N, 14, 3) Å, (N, 14) and (N,) of all residues of the structure; those of the pocket are not read.
     pocket, start
-        (P,) its residues, and (P, 3) Å, where their CA atoms are thought to be.
+        (P,) its residues, and (P, 3) Å, the estimated positions of their CA atoms.
     unseen
         Further residues that are not read.
     ligand, features
-        (M, 3) Å and (M, 15); without atoms all that tells of them is 0.
+        (M, 3) Å and (M, 15); without atoms all their counts are 0.
     """
     known = present[:, 1].copy()
     known[pocket] = False
@@ -75,7 +75,7 @@ def environment(
     trace_at = {step: beside(placed, chain, pocket, step) for step in (-2, -1, 1, 2)}
     first = [np.where(trace_at[k][:, None] >= 0, trace[trace_at[k]], start) for k in (-1, 1)]
     second = [np.where(trace_at[k][:, None] >= 0, trace[trace_at[k]], x) for k, x in zip((-2, 2), first, strict=True)]
-    # Where the chain bulges is where a side chain goes, as near as the trace tells; short vectors tell little and stay short.
+    # A side chain points roughly to where the chain bulges; short vectors are uncertain and stay short.
     out = 2 * start + sum(first) - 2 * sum(second)
     out = out / (np.linalg.norm(out, axis=1, keepdims=True) + 1.0)
     arm = beta[None] - start[:, None]
@@ -90,11 +90,11 @@ def environment(
     towards = ligand.mean(axis=0) - start if len(ligand) else np.zeros_like(start)
     angle = (towards * out).sum(axis=1) / (np.linalg.norm(towards, axis=1) + 1e-3)
     lengths += [away.min(axis=1) / 10 if len(ligand) else np.zeros(len(start)), angle]
-    # The root of a small number rises steeply: from a little above zero it does not.
+    # A small number is added, because the slope of the root is infinite at zero.
     counts = np.sqrt(np.maximum(np.concatenate(parts, axis=1), 0) + FLOOR) - FLOOR**0.5
     along = first[1] - first[0]
     along = along / (np.linalg.norm(along, axis=1, keepdims=True) + 1.0)
-    # Residues to be designed are neighbours as well: that they are there is known, and about where.
+    # Residues to be designed are neighbours as well: their presence and approximate position are known.
     every = np.concatenate([rows, pocket])
     alpha, beta, centre = (np.concatenate([x, start]) for x in (trace[rows], beta, centre))
     kinds = np.concatenate([types[rows], np.zeros(len(pocket), np.int64)])
@@ -104,14 +104,14 @@ def environment(
 
 
 def _counts(distance: NDArray[np.floating], shells: tuple[float, ...], what: NDArray[np.floating]) -> NDArray[np.float64]:
-    """(P, shells * n) sums of (R, n) ``what`` over what is at (P, R) ``distance``, each shared between the two nearest shells."""
+    """(P, shells * n) sums of (R, n) ``what`` at (P, R) ``distance``, each shared between the two nearest shells."""
     inside = np.maximum(distance, shells[0])[..., None]
     share = np.clip(1 - np.abs(inside - np.array(shells)) / WIDTH, 0, None)
     return np.asarray(np.einsum("prs,rn->psn", share, what).reshape(len(distance), -1))
 
 
 def beside(placed: NDArray[np.bool_], chain: NDArray[Any], pocket: NDArray[np.int64], step: ArrayLike) -> NDArray[np.int64]:
-    """The residues ``step`` further in the chain than those of ``pocket``, -1 where there is none or its place is not known."""
+    """The residues ``step`` after those of ``pocket`` in the chain, -1 if there is none or its position is unknown."""
     other = pocket + np.asarray(step)
     inside = (other >= 0) & (other < len(chain))
     other = np.where(inside, other, 0)

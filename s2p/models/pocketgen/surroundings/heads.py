@@ -1,4 +1,4 @@
-"""What stands at a place, told from what surrounds it and from the language model's features of it, together (ours)."""
+"""Heads that predict the type of a residue from its surroundings and the language model's features together (ours)."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ __all__ = ["SurroundingsHead", "SurroundingsHeads"]
 
 GAUSSIANS = 16
 NEAREST, FARTHEST = 2.0, 20.0
-"""Å: middles of the first and the last Gaussian of a distance."""
+"""Å: centres of the first and the last Gaussian of a distance."""
 TYPE_WIDTH = 32
 LOOKS = 4
-"""Ways of attending to the neighbours."""
+"""Number of attention heads over the neighbours."""
 CLOSE, ATOM_CLOSE = 12.0, 9.0
-"""Å: residues, and ligand atoms, within about these are also summed up."""
+"""Å: residues, and ligand atoms, within about these distances are also summed."""
 
 
 def gaussians(distance: Tensor) -> Tensor:
@@ -29,7 +29,7 @@ def gaussians(distance: Tensor) -> Tensor:
 
 
 class SurroundingsHeads(nn.Module):
-    """Several of :class:`SurroundingsHead`, fitted from different first weights: what they say, on average."""
+    """Mean of several :class:`SurroundingsHead` that were fitted from different initial weights."""
 
     def __init__(self, language_width: int, width: int, heads: int) -> None:
         super().__init__()
@@ -41,9 +41,9 @@ class SurroundingsHeads(nn.Module):
 
 
 class SurroundingsHead(nn.Module):
-    """Counts and language features, and the nearest residues and ligand atoms one by one, each read in view of those.
+    """Reads counts and language features, and, depending on these, single neighbouring residues and ligand atoms.
 
-    Before it is fitted it says nothing.
+    Its output is 0 before it is fitted.
     """
 
     def __init__(self, language_width: int, width: int) -> None:
@@ -51,7 +51,7 @@ class SurroundingsHead(nn.Module):
         both, narrow = language_width + N_COUNTS, width // 4
         self.own = nn.Sequential(nn.LayerNorm(both), nn.Dropout(0.1), nn.Linear(both, width), nn.GELU(), nn.Dropout(0.2))
         self.kind = nn.Embedding(N_TYPES, TYPE_WIDTH)
-        # Of a neighbour three distances; of an atom one.
+        # Three distances for a neighbour, one for an atom.
         self.neighbour = nn.Linear(TYPE_WIDTH + 3 * GAUSSIANS + FEATURES - 5, narrow)
         self.atom = nn.Linear(GAUSSIANS + ATOM_FEATURES - 2, narrow)
         self.view = nn.Linear(width, 2 * narrow)

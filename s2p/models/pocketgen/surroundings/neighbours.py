@@ -1,7 +1,7 @@
-"""The residues and ligand atoms nearest to a residue to be designed, each by itself, in numbers that do not depend on the pose.
+"""Single residues and ligand atoms nearest to a residue to be designed, in invariant numbers.
 
-Ours, beside the counts of :mod:`s2p.models.pocketgen.surroundings.counts`: a count forgets which residue lies on which side. The
-last of them to be kept fades out as it comes to the edge, so that nothing jumps where it gives way to another.
+Ours, in addition to :mod:`s2p.models.pocketgen.surroundings.counts`, which do not contain which residue is on which side. The
+weight of the last neighbour decreases to 0 when the next one is as near, so that features are continuous in the coordinates.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ ATOM_FEATURES = 4 + N_LIGAND_FEATURES
 """Of an atom: weight, Å, whether it lies outwards and along the chain; element and roles."""
 N_NEIGHBOURS, N_ATOMS = NEIGHBOURS * FEATURES, ATOMS * ATOM_FEATURES
 FARTHEST = 60.0
-"""Å: what is further counts as being there."""
+"""Å: larger distances count as this one."""
 FADE = 1.0
-"""Å before the first that is left out, over which a neighbour loses its weight."""
+"""Å before the first neighbour that is left out, over which the weight decreases to 0."""
 CROWD, CROWD_WIDTH = 11.0, 2.0
-"""Å: CB atoms about this close are neighbours of a neighbour."""
+"""Å: CB atoms within about this distance are neighbours of a neighbour."""
 MAX_APART = 16
 
 
@@ -44,7 +44,7 @@ def nearest_residues(
     out: NDArray[np.floating],
     along: NDArray[np.floating],
 ) -> NDArray[np.float64]:
-    """(P, N_NEIGHBOURS) of the residues nearest to each of a pocket, by the middle of their side chains; zeros beyond those.
+    """(P, N_NEIGHBOURS) features of the nearest residues, by the centre of their side chains; zeros if there are fewer.
 
     Parameters
     ----------
@@ -86,7 +86,7 @@ def nearest_atoms(
     out: NDArray[np.floating],
     along: NDArray[np.floating],
 ) -> NDArray[np.float64]:
-    """(P, N_ATOMS): the ligand's atoms (M, 3) Å nearest to each place, with their features (M, 15); zeros without any."""
+    """(P, N_ATOMS): the ligand's atoms (M, 3) Å nearest to each residue, with their features (M, 15); zeros without any."""
     if not len(ligand):
         return np.zeros((len(start), N_ATOMS))
     away = np.linalg.norm(ligand[None] - start[:, None], axis=-1)
@@ -99,7 +99,7 @@ def nearest_atoms(
 
 
 def _nearest(away: NDArray[np.floating], most: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """(P, k) the nearest of (P, R), and their weights: 0 for what is infinitely far, and towards the first left out."""
+    """(P, k) the nearest of (P, R), and their weights, which decrease to 0 at the distance of the first that is left out."""
     count = away.shape[1]
     k = min(most, count)
     chosen = np.argpartition(away, k - 1, axis=1)[:, :k] if k < count else np.tile(np.arange(count), (len(away), 1))
@@ -113,7 +113,7 @@ def _nearest(away: NDArray[np.floating], most: int) -> tuple[NDArray[np.int64], 
 
 
 def _crowd(beta: NDArray[np.floating]) -> NDArray[np.float64]:
-    """(R,) how many others are about."""
+    """(R,) number of neighbours of each residue."""
     pairs = cKDTree(beta).query_pairs(CROWD, output_type="ndarray")
     distance = np.linalg.norm(beta[pairs[:, 0]] - beta[pairs[:, 1]], axis=1)
     share = np.clip((CROWD - distance) / CROWD_WIDTH, 0, 1)
@@ -121,7 +121,7 @@ def _crowd(beta: NDArray[np.floating]) -> NDArray[np.float64]:
 
 
 def _filled(weight: NDArray[np.float64], features: NDArray[np.float64], most: int) -> NDArray[np.float64]:
-    """(P, most * (1 + f)), what has no weight at zero."""
+    """(P, most * (1 + f)) weights and features; 0 if the weight is 0."""
     table = np.zeros((len(weight), most, 1 + features.shape[-1]))
     table[:, : weight.shape[1], 0] = weight
     table[:, : weight.shape[1], 1:] = np.where(weight[..., None] > 0, features, 0.0)

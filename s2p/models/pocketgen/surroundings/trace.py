@@ -1,9 +1,9 @@
-"""Where the CA atoms of residues to be designed lie, told from the chain on both sides (ours).
+"""Positions of the CA atoms of residues to be designed, predicted from the chain on both sides (ours).
 
-On the straight line between the nearest residues that are known, as published, a CA is some 2.5 Å from where it was. What turns
-the chain takes before and after tells more: helix or strand, and which way it bulges. A small network reads the places of the
-neighbours in the chain in a frame that they span, and gives the step from the line. What surrounds a place is counted from
-there; the structure network itself starts on the line, as published.
+On the straight line between the nearest known residues, as published, a CA is some 2.5 Å from its native position. The course of
+the chain before and after shows whether it is helix or strand, and in which direction it bulges. A small network reads the
+positions of the neighbours in the chain in a frame that they define, and predicts the displacement from the line. Surroundings
+are counted from this position; the structure network itself starts on the line, as published.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from s2p.structure.reading import Structure
 __all__ = ["N_TRACE", "TraceNet", "place_trace", "trace_inputs"]
 
 REACH = 6
-"""Residues before and after that are looked at."""
+"""Residues before and after that are read."""
 OFFSETS = np.array([k for k in range(-REACH, REACH + 1) if k])
 CROWD, CROWD_WIDTH = 10.0, 4.0
-"""Å: CA atoms about this close tell on which side the protein lies."""
+"""Å: CA atoms within about this distance show on which side the protein is."""
 N_TRACE = 4 * len(OFFSETS) + 4
-"""Of each neighbour its place and whether it is known; how many CA atoms are about, and their middle."""
+"""For each neighbour its position and whether it is known; the number of CA atoms nearby, and their centre."""
 
 
 class TraceNet(nn.Module):
-    """From neighbours in the chain to a CA atom; before it is fitted it stays on the line."""
+    """Predicts a CA position from neighbours in the chain; before it is fitted, the position on the line."""
 
     def __init__(self, width: int = 512) -> None:
         super().__init__()
@@ -51,18 +51,18 @@ class TraceNet(nn.Module):
 def trace_inputs(
     structure: Structure, pocket: NDArray[np.int64], unseen: NDArray[np.int64], start: NDArray[np.floating]
 ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-    """(P, N_TRACE), lengths in some Å, that the network reads of each residue of a pocket, and the frame it reads it in.
+    """(P, N_TRACE) inputs of the network for each residue of a pocket, with scaled lengths, and their frame.
 
-    The frame is (P, 3, 3), a row for each axis. Where nothing spans an axis it is 0, and so is the step.
+    The frame is (P, 3, 3), a row for each axis. An undefined axis is 0, and so is the displacement along it.
 
-    ``pocket``, ``unseen``: (P,) residues to be designed and (k,) others that are not read; ``start``: (P, 3) Å, on the line.
+    ``pocket``, ``unseen``: (P,) residues to be designed and (k,) others to be ignored; ``start``: (P, 3) Å, on the line.
     """
     residues = structure.residues
     known = residues.has_ca.copy()
     known[np.concatenate([pocket, unseen])] = False
     ca, number = residues.ca_coord.astype(np.float64), residues.number.astype(np.int64)
     other = beside(known, residues.chain, pocket[:, None], OFFSETS)
-    # A gap in the numbers: who knows how the chain goes on.
+    # After a gap in the numbers, the course of the chain is unknown.
     there = (other >= 0) & (number[other] - number[pocket, None] == OFFSETS)
     arm = np.where(there[..., None], ca[other] - start[:, None], 0.0)
     others = ca[known]
