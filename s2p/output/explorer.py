@@ -1,8 +1,8 @@
-"""Pockets that follow sliders: the stages after the language model run again at every change, in milliseconds.
+"""Pockets with sliders: at every change the stages after the language model run again, in milliseconds.
 
-The 3D view, the table and the sequence track are the report (:mod:`s2p.output.report`) in a frame. The frame stays, with its turn
-and zoom, and takes new pockets over a ``BroadcastChannel``; so only widgets of ipywidgets itself are needed, and it works
-offline in JupyterLab, Notebook 7, Colab and VS Code. Under the widget the last state is kept as a still picture with tables,
+The 3D view, the table and the sequence track are the report (:mod:`s2p.output.report`) in a frame. The frame keeps its
+orientation and zoom, and receives new pockets over a ``BroadcastChannel``; so only widgets of ipywidgets itself are needed,
+and it works offline in JupyterLab, Notebook 7, Colab and VS Code. Below the widget the last state is stored as a still picture with tables,
 for GitHub, print, and notebooks opened without a kernel.
 """
 
@@ -43,14 +43,14 @@ SLIDERS = {
 """Label, tooltip, ends and step of each slider."""
 
 REST = 0.8
-"""Seconds without a change before the still picture is drawn anew, which takes about one."""
+"""Seconds without a change after which the still picture is drawn again, which takes about one second."""
 
 APPLIES = {
     "surface": "Pockets and probabilities come from the surface network. The residue threshold decides which residues are "
     "shown as binding; the sliders do not change the pockets.",
     "published": "Pockets are clusters of the surface points of predicted residues. All sliders apply.",
 }
-"""What the sliders do under each ranking."""
+"""Explanation of the sliders for each ranking."""
 
 
 def explore(
@@ -103,7 +103,7 @@ def explore(
 
 
 def _config_of(prediction: Prediction) -> PredictConfig:
-    """The configuration that a prediction's settings tell of; defaults for what they do not name."""
+    """The configuration of a prediction, from its settings; defaults for settings that are not recorded."""
     found = prediction.settings
 
     def named(config: Any, names: str) -> Any:
@@ -155,9 +155,9 @@ class Explorer:
         self._widgets = ipywidgets
         self.model, self.structure = model, structure
         self._start = config or PredictConfig()
-        if self._start.sites == "both":  # whose thresholds differ
+        if self._start.sites == "both":  # with other thresholds
             raise S2PError("the sliders work for one kind of site; give a config with general or with cryptic sites")
-        # Read once, also where it begins with the published pockets: sliders do not wait.
+        # Computed once, also if it starts with the published pockets, so that sliders need not wait.
         self.scores = model.with_readings(structure, scores or model.score(structure, self._start))
         self.ligands = relevant_ligands(structure)
         self._sites = [binding_residues(structure, ligand.coord) for ligand in self.ligands]
@@ -165,8 +165,8 @@ class Explorer:
         self._still: Any = None
         self._later: asyncio.TimerHandle | None = None
         self._quiet = False
-        # A prediction's settings also say what the predictor chooses where the configuration names nothing.
-        # Those of the published method are there too, for who turns to it.
+        # A prediction's settings also contain the choices of the predictor for values that the configuration leaves open.
+        # Those of the published method are included, for users who switch to it.
         published = model.pockets(structure, self.scores, replace(self._start, ranking="published")).settings
         first = model.pockets(structure, self.scores, self._start).settings
         self._thresholds = {"published": published["threshold"], first["ranking"]: first["threshold"]}
@@ -185,7 +185,7 @@ class Explorer:
         make, checkpoint = self._widgets, self.model.checkpoint
         sliders: dict[str, Any] = {}
         for key, (label, tooltip, low, high, step) in SLIDERS.items():
-            # A value that is not a whole number of steps would come back from the page a little changed.
+            # A value that is not a multiple of the step would come back from the page slightly changed.
             value = round(min(max(round(first[key] / step) * step, low), high), 6)
             text = {"description": label, "tooltip": tooltip, "readout_format": ".2f" if step < 0.1 else ".1f"}
             look = {"style": {"description_width": "12em"}, "layout": {"width": "29em"}}
@@ -219,7 +219,7 @@ class Explorer:
         )
 
     def _predict(self) -> None:
-        """The prediction of the current settings in figures; what has no say in it is disabled, and that is said."""
+        """Table of the current prediction; controls without an effect are disabled, with an explanation."""
         controls, begun, config = self._controls, time.perf_counter(), self._settings()
         idle = config.ranking == "surface"
         controls["smoothing"].disabled = idle or self.model.checkpoint.smoother is None
@@ -243,7 +243,7 @@ class Explorer:
         self._redraw_later()
 
     def _turn(self, change: Any) -> None:
-        """Another ranking has other probabilities, and a threshold of its own."""
+        """Update the threshold for another ranking, which has other probabilities."""
         quiet, self._quiet = self._quiet, True
         self._controls["threshold"].value = self._thresholds[change["new"]]
         self._quiet = quiet
@@ -256,12 +256,12 @@ class Explorer:
         self._changed(None)
 
     def _send(self) -> None:
-        """Pass the pockets to the frame: at once, and again when a frame that is still loading says it is ready."""
+        """Send the pockets to the frame: at once, and again when a frame that is still loading reports that it is ready."""
         page = fill("send.html", {"channel": embed_json(self._channel), "message": embed_json(update(self.prediction))})
         self._sender.value = f"<iframe srcdoc='{html.escape(page)}' style='display:none' aria-hidden='true'></iframe>"
 
     def summary(self) -> str:
-        """The prediction against the ligands of the structure, in words: distances in Å."""
+        """Sentences that compare the prediction with the ligands of the structure; distances in Å."""
         p = self.prediction
         text = f"{n_pockets(len(p.pockets))}, {int(p.positive.sum())} residues ({int(p.smoothed.sum())} by smoothing), "
         text += f"ranking {p.settings['ranking']}."
@@ -277,7 +277,7 @@ class Explorer:
         return f"{text} PFI: " + ("no ligand is touched." if math.isnan(pfi) else f"{pfi:.2f} pockets a ligand.")
 
     def _redraw_later(self) -> None:
-        """The still picture follows when the sliders rest; where no event loop runs, at once."""
+        """Update the still picture when the sliders rest, or at once if no event loop runs."""
         if self._later is not None:
             self._later.cancel()
         if self._still is None:

@@ -3,14 +3,14 @@
 A prediction of the structure ``S`` becomes, by format:
 
 ======== ======================== =====================================================================================
-``csv``  ``S_pockets.csv``        one row a pocket (:data:`POCKET_COLUMNS`); Å, Å³
-``csv``  ``S_residues.csv``       one row a residue (:data:`RESIDUE_COLUMNS`)
+``csv``  ``S_pockets.csv``        a row per pocket (:data:`POCKET_COLUMNS`); Å, Å³
+``csv``  ``S_residues.csv``       a row per residue (:data:`RESIDUE_COLUMNS`)
 ``json`` ``S.json``               everything but coordinates, with settings, model and version
 ``pdb``  ``S_scores.pdb``         heavy atoms, residue probability × 100 as B-factor; ligands as HETATM with B = 0;
-                                  ``S_scores.cif`` where the PDB format cannot hold the structure
-``pml``  ``S.pml``                PyMOL script, needs (and brings) the scores file
+                                  ``S_scores.cif`` if the structure does not fit into the PDB format
+``pml``  ``S.pml``                PyMOL script; the scores file, which it loads, is written too
 ``cxc``  ``S.cxc``                ChimeraX script, likewise
-``box``  ``S_pocket1_box.txt`` …  AutoDock Vina configuration, one a pocket (:func:`s2p.output.viewers.docking_box`)
+``box``  ``S_pocket1_box.txt`` …  AutoDock Vina configuration per pocket (:func:`s2p.output.viewers.docking_box`)
 ``html`` ``S_report.html``        self-contained report (:mod:`s2p.output.report`)
 ``cube`` ``S_density.cube``       density as a Gaussian cube file, of a model that predicts one (:mod:`s2p.output.maps`)
 ``ccp4`` ``S_density.ccp4``       likewise as a CCP4 map
@@ -53,13 +53,13 @@ __all__ = [
 ]
 
 FORMATS = ("csv", "json", "pdb", "pml", "cxc", "html", "box")
-"""What :func:`save` can write of any prediction."""
+"""Formats that :func:`save` can write for any prediction."""
 MAPS = ("cube", "ccp4")
-"""What it can write of a density."""
+"""Formats that it can write for a density."""
 
 POCKET_COLUMNS = tuple("rank score probability center_x center_y center_z n_residues volume residues copy_of site".split())
 RESIDUE_COLUMNS = tuple("chain number insertion_code name probability smoothed pocket cryptic_probability".split())
-"""The last one only where cryptic sites were asked for."""
+"""The last one only if cryptic sites were requested."""
 
 
 @cache
@@ -69,12 +69,12 @@ def asset(name: str) -> str:
 
 
 def fill(name: str, values: Mapping[str, str]) -> str:
-    """A template of ours with values in place of ``{{names}}``: in one pass, so that text that looks like one is left alone."""
+    """A template with values in place of ``{{names}}``, replaced in one pass, so that values may contain such text."""
     return re.sub(r"\{\{(\w+)\}\}", lambda match: values[match[1]], asset(name))
 
 
 def pocket_rows(prediction: Prediction) -> list[tuple[Any, ...]]:
-    """One tuple a pocket in the order of :data:`POCKET_COLUMNS`; residues as ``A:45 A:46A …``."""
+    """One tuple per pocket in the order of :data:`POCKET_COLUMNS`; residues as ``A:45 A:46A …``."""
     ids = prediction.structure.residues.ids()
     return [
         (
@@ -93,7 +93,7 @@ def pocket_rows(prediction: Prediction) -> list[tuple[Any, ...]]:
 
 
 def residue_rows(prediction: Prediction) -> list[tuple[Any, ...]]:
-    """One tuple a residue in the order of :data:`RESIDUE_COLUMNS`; ``smoothed`` is 0 or 1, ``pocket`` a rank or 0."""
+    """One tuple per residue in the order of :data:`RESIDUE_COLUMNS`; ``smoothed`` is 0 or 1, ``pocket`` a rank or 0."""
     r = prediction.structure.residues
     both = (prediction.probabilities, prediction.cryptic)
     p, *cryptic = ([round(x, 5) for x in values.astype(float).tolist()] for values in both if values is not None)
@@ -103,7 +103,7 @@ def residue_rows(prediction: Prediction) -> list[tuple[Any, ...]]:
 
 
 def as_json(prediction: Prediction) -> dict[str, Any]:
-    """The prediction as JSON-ready values: all but coordinates and surface points."""
+    """The prediction as JSON-ready values: everything except coordinates and surface points."""
     structure = prediction.structure
     ids = structure.residues.ids()
     return {
@@ -146,7 +146,7 @@ def as_json(prediction: Prediction) -> dict[str, Any]:
 def scores_text(prediction: Prediction) -> tuple[str, str]:
     """The structure with residue probability × 100 as B-factor, and the suffix of its format.
 
-    PDB and ``"pdb"``; mmCIF and ``"cif"`` where the PDB format cannot hold the structure's names, numbers or size.
+    PDB and ``"pdb"``; mmCIF and ``"cif"`` if the structure's names, numbers or size do not fit into the PDB format.
     """
     structure = prediction.structure
     parsed = _to_gemmi(structure, prediction.probabilities)
@@ -158,7 +158,7 @@ def scores_text(prediction: Prediction) -> tuple[str, str]:
 def scores_order(structure: Structure) -> NDArray[np.int32]:
     """Residue index of each atom of :func:`scores_text` in file order, -1 for ligand atoms.
 
-    Viewers are told by this which atom is which: not all of them read insertion codes.
+    Viewers identify atoms by this, because not all of them read insertion codes.
     """
     atoms, place = structure.atoms, {name: k for k, name in enumerate(_chain_order(structure))}
     chains = [*structure.residues.chain[atoms.residue_index].tolist(), *(x.chain for x in structure.ligands for _ in x.coord)]
@@ -186,7 +186,7 @@ def _to_gemmi(structure: Structure, probabilities: Any) -> Any:
         new.name, new.seqid, new.label_seq = name, gemmi.SeqId(number, code or " "), label
         new.entity_type = gemmi.EntityType.Polymer if polymer else gemmi.EntityType.NonPolymer
         new.het_flag = "A" if polymer else "H"
-        # gemmi makes these from the chain's name, and leaves them without quotes in a table of mmCIF.
+        # gemmi makes these from the chain's name, without quotes in mmCIF tables.
         new.subchain = f"{place_of[chain]}p" if polymer else f"{place_of[chain]}n{len(chains[chain])}"
         names, elements, coord = content
         for atom_name, element, position in zip(names, elements, coord.astype(float).round(3).tolist(), strict=True):
@@ -213,7 +213,7 @@ def _to_gemmi(structure: Structure, probabilities: Any) -> Any:
 
 
 def _fits_pdb(structure: Structure) -> bool:
-    """Whether the fixed columns of the PDB format hold every name, number and coordinate."""
+    """Whether every name, number and coordinate fits into the columns of the PDB format."""
     residues, ligands = structure.residues, structure.ligands
     # A TER record takes a serial number too; two-letter chains are an extension that PyMOL and others misread.
     n_serials = len(structure.atoms) + sum(len(x.coord) for x in ligands) + len(structure.chains) + len(ligands)
@@ -243,8 +243,8 @@ def json_text(value: Any, indent: int | None = None) -> str:
 def save(prediction: Prediction, folder: str | Path, formats: Iterable[str] = FORMATS) -> list[Path]:
     """Write the prediction in the named formats (see the table above).
 
-    Everything is composed before anything is written, and each file appears under its name only when it is complete. What an
-    earlier run wrote under the same name is removed, so that nothing in the folder contradicts the new table.
+    All contents are made before any file is written, and each file gets its name only when it is complete. Files that an earlier
+    run wrote under the same name are removed, so that all files in the folder agree.
 
     Returns
     -------
@@ -269,7 +269,7 @@ def save(prediction: Prediction, folder: str | Path, formats: Iterable[str] = FO
     _WRITER.update((path.absolute(), prediction) for path in written)
     ends = ["_pockets.csv", "_residues.csv", ".json", "_scores.pdb", "_scores.cif", ".pml", ".cxc", "_report.html"]
     earlier = [folder / f"{stem}{end}" for end in (*ends, "_density.cube", "_density.ccp4")]
-    # By name, since the folder of a batch holds very many files.
+    # By name, because the folder of a batch contains very many files.
     earlier += takewhile(Path.is_file, (folder / f"{stem}_pocket{k}_box.txt" for k in count(1)))
     for path in earlier:
         if _WRITER.get(path.absolute()) is not prediction:
@@ -278,7 +278,7 @@ def save(prediction: Prediction, folder: str | Path, formats: Iterable[str] = FO
 
 
 _WRITER: WeakValueDictionary[Path, Prediction] = WeakValueDictionary()
-"""Files and what wrote them, so that one prediction can be saved in some formats now and in others later."""
+"""Files and the predictions that wrote them, so that one prediction can be saved in further formats later."""
 
 
 def _compose(prediction: Prediction, stem: str, wanted: Collection[str]) -> dict[str, bytes]:
@@ -315,7 +315,7 @@ def _compose(prediction: Prediction, stem: str, wanted: Collection[str]) -> dict
             files[f"{stem}_density.cube"] = maps.cube_text(*grid)
         if "ccp4" in wanted:
             files[f"{stem}_density.ccp4"] = maps.ccp4_bytes(*grid)
-    # A lone surrogate, as in a file name that is no UTF-8, is the one thing UTF-8 cannot hold.
+    # UTF-8 cannot encode lone surrogates, which occur in file names that are not UTF-8.
     return {name: text if isinstance(text, bytes) else text.encode("utf-8", "replace") for name, text in files.items()}
 
 
@@ -323,11 +323,11 @@ OURS = re.compile(
     rb"^rank,score,probability,center_x|^chain,number,insertion_code,name,probability|s2p prediction 1|written by s2p|"
     rb"for PyMOL: open this file|for ChimeraX: open this file|content=.s2p |AutoDock Vina search box of pocket"
 )
-"""Near the beginning of every file that is ours: others of the same name are the user's."""
+"""Text near the beginning of all files of s2p; other files of the same name belong to the user."""
 
 
 def remove_ours(path: Path) -> None:
-    """Remove what an earlier run wrote at ``path``, but nothing of the user's."""
+    """Remove a file of an earlier run at ``path``, but not a file of the user."""
     if path.is_file():
         with open(path, "rb") as handle:
             ours = OURS.search(handle.read(2000))

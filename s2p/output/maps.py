@@ -1,4 +1,4 @@
-"""A density on a grid as files of other programs: Gaussian cube and CCP4.
+"""A density on a grid in file formats of other programs: Gaussian cube and CCP4.
 
 Values are (nx, ny, nz) on cubic cells; ``origin`` is the centre of the first cell and ``step`` the edge of a cell, Å.
 """
@@ -21,7 +21,7 @@ BOHR = 1.889725989
 def cube_text(values: NDArray[np.floating], origin: Sequence[float], step: float) -> str:
     """The text of a Gaussian cube file, which PyMOL, VMD and ChimeraX read: lengths in Bohr, z running fastest.
 
-    The format wants an atom: a hydrogen at the origin of the grid stands for the protein, as in the public code of Kalasanty.
+    The format requires an atom: a hydrogen at the origin of the grid is written, as in the public code of Kalasanty.
     """
     x, y, z = (value * BOHR for value in origin)
     head = ["density of binding cavities", "written by s2p; Bohr; loops: x, y, z", f"{1:5d}{x:14.8f}{y:14.8f}{z:14.8f}"]
@@ -37,8 +37,8 @@ def cube_text(values: NDArray[np.floating], origin: Sequence[float], step: float
 def ccp4_bytes(values: NDArray[np.floating], origin: Sequence[float], step: float) -> bytes:
     """The content of a CCP4 (MRC 2014) map, which ChimeraX, PyMOL and VMD read.
 
-    A grid may begin anywhere, so its place stands in the ORIGIN words of the header (50 to 52, Å) and the start indices are 0;
-    a program that reads the start indices only shows the map at the origin.
+    A grid may start anywhere, so its position is in the ORIGIN words of the header (50 to 52, Å), and the start indices are 0;
+    a program that reads only the start indices shows the map at the origin.
     """
     import gemmi
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 __all__ = ["CARTOON", "ELEMENTS", "HELIX", "LIGAND", "OUTSIDE", "POCKETS", "PROBABILITY", "STRAND", "ink", "pocket_color", "rgb"]
 
 POCKETS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442")
-"""Okabe & Ito's colours, told apart with every common colour-vision deficiency; pocket ranks cycle through them."""
+"""Okabe & Ito's colours, distinguishable with all common colour-vision deficiencies; pocket ranks cycle through them."""
 
 CARTOON = "#C8CCD0"
 """Protein outside pockets."""
@@ -14,7 +14,7 @@ OUTSIDE = "#9AA3AB"
 """Marks of residues outside pockets."""
 
 HELIX, STRAND = "#4D4D4D", "#B3B3B3"
-"""Secondary structure, dark and light grey: the hues belong to the pockets."""
+"""Secondary structure, dark and light grey, because hues are used for pockets."""
 
 ELEMENTS = {"N": "#3050F8", "O": "#FF0D0D", "S": "#C8A800", "P": "#FF8000", "F": "#70B050", "CL": "#1FA01F", "BR": "#A62929"}
 """Atoms other than carbon."""
@@ -23,7 +23,7 @@ LIGAND = "#222222"
 """Carbon atoms of known ligands on a light ground."""
 
 PROBABILITY = ("#F2F2F2", "#FDD49E", "#FC8D59", "#B30000")
-"""Low to high residue probability: ever darker, so that it also reads in grey (ColorBrewer OrRd)."""
+"""Low to high residue probability: increasingly dark, so that it is also readable in grey (ColorBrewer OrRd)."""
 
 
 def pocket_color(rank: int) -> str:

@@ -1,4 +1,4 @@
-"""Still picture of a prediction, the protein with its pockets (matplotlib, no display, no pyplot), and pictures as PNG."""
+"""Still picture of the protein with its predicted pockets (matplotlib, no display, no pyplot), and pictures as PNG."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def figure_png(figure: Figure, path: str | Path | None = None, *, dpi: float | N
     dpi
         Default: the figure's own.
     description
-        What the picture shows in words; it travels in the metadata of the file.
+        Description of the picture, stored in the metadata of the file.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
@@ -56,7 +56,7 @@ def figure_png(figure: Figure, path: str | Path | None = None, *, dpi: float | N
 
 
 def literal(text: str) -> str:
-    """Text that matplotlib does not take for a formula."""
+    """Text in which matplotlib does not interpret formulas."""
     return text.replace("$", r"\$")
 
 
@@ -68,8 +68,8 @@ def static_png(prediction: Prediction, path: str | Path | None = None, *, dpi: i
 def static_figure(prediction: Prediction, *, dpi: int = 150) -> Figure:
     """Still picture of the protein with its pockets.
 
-    The best pocket faces the reader. Shown are the CA trace (darker and wider is nearer), pocket residues and surface
-    points in the pocket's colour, its number at the centre, known ligands in black, and a bar of 10 Å.
+    The best pocket faces the reader. The picture shows the CA trace (nearer parts are darker and wider), pocket residues and
+    surface points in the pocket's colour, its number at the centre, known ligands in black, and a bar of 10 Å.
     """
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
@@ -115,7 +115,7 @@ def static_figure(prediction: Prediction, *, dpi: int = 150) -> Figure:
     ax.margins(0.06)
     ax.set_axis_off()
     bar = AnchoredSizeBar(ax.transData, 10, "10 Å", "lower right", label_top=True, frameon=False, pad=0, size_vertical=0.3)
-    bar.set_in_layout(False)  # it may be longer than a tiny structure
+    bar.set_in_layout(False)  # it may be longer than a small structure
     ax.add_artist(bar)
     ax.set_title(literal(structure.name), size=12, weight="bold", loc="left")
     figure.legend(handles=handles, loc="outside lower center", ncols=2, frameon=False, fontsize=9)
@@ -125,13 +125,13 @@ def static_figure(prediction: Prediction, *, dpi: int = 150) -> Figure:
 def facing(prediction: Prediction, origin: NDArray[np.float64]) -> NDArray[np.float64]:
     """(3, 3) rows right, up, towards the reader: the best pocket in front, the longest extent of the protein across."""
     ca = prediction.structure.residues.ca_coord.astype(float) - origin
-    spread = np.linalg.svd(ca, full_matrices=len(ca) < 3)[2]  # three axes in any case, but never an (N, N) matrix
+    spread = np.linalg.svd(ca, full_matrices=len(ca) < 3)[2]  # always three axes, but never an (N, N) matrix
     front = spread[2]
     if prediction.pockets:
         towards = prediction.pockets[0].center.astype(float) - origin
         if np.linalg.norm(towards) > 1e-3:
             front = towards / np.linalg.norm(towards)
-    extent = np.abs(ca @ spread.T).mean(axis=0) + 1e-6  # never 0: atoms on a line through the pocket have no other extent
+    extent = np.abs(ca @ spread.T).mean(axis=0) + 1e-6  # never 0, even for atoms on a line through the pocket
     across = spread[np.argmax(np.linalg.norm(spread - np.outer(spread @ front, front), axis=1) * extent)]
     right = across - across @ front * front
     right /= np.linalg.norm(right)
@@ -171,7 +171,7 @@ def _draw_trace(ax: Axes, prediction: Prediction, ca: NDArray[np.float64]) -> No
 
 
 def draw_bonds(ax: Axes, coord: Rows, flat: Rows, color: str, width: float, *, zorder: float = 3, edge: float = 0) -> None:
-    """Lines between atoms closer than :data:`BOND`: ``coord``, (n, 3) Å, tells which; ``flat``, (n, 2), where they are drawn.
+    """Lines between atoms closer than :data:`BOND` in ``coord`` (n, 3) Å, drawn at the positions ``flat`` (n, 2).
 
     ``width`` is of a line and ``edge`` of the white edge around it, in points.
     """

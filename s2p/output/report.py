@@ -1,8 +1,8 @@
-"""One self-contained HTML file about a prediction: 3D view, tables and plot, with no need of a network.
+"""One self-contained HTML file about a prediction: 3D view, tables and plot, which works offline.
 
 3Dmol.js (Rego & Koes 2015, BSD-3-Clause, ``3Dmol-LICENSE.txt``) is inlined. A content security policy lets the
-browser run nothing but this library and our own script, known by their hashes: whatever a structure file calls its
-chains, it stays text.
+browser run nothing but this library and our own script, identified by their hashes, so that names in a structure file
+cannot be executed.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ CITATION = (
 )
 
 SHOWN = 5
-"""Pockets of a kind shown when the report is opened; the others wait for a click, since each surface costs time."""
+"""Pockets of each kind shown when the report is opened; the others are shown on a click, because surfaces are slow."""
 
 CRYPTIC = "A cryptic site: it opens on ligand binding and may be closed in this structure.<br>"
 
 
 def library() -> str:
-    """3Dmol.js, so that a ``<script>`` can hold it: a parser ends the element at the first closing tag in it."""
+    """3Dmol.js, escaped for a ``<script>`` element, which a parser ends at the first closing tag."""
     return re.sub(r"</(script)", r"<\\/\1", asset("3Dmol-min.js"), flags=re.IGNORECASE)
 
 
 def embed_json(value: Any) -> str:
-    """JSON that is inert inside ``<script>``: no character of it can end the element or a line of JavaScript."""
+    """JSON that is safe inside ``<script>``: no character can end the element or a line of JavaScript."""
     text = json_text(value)
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")
@@ -52,8 +52,8 @@ def embed_json(value: Any) -> str:
 def render(prediction: Prediction, *, channel: str = "") -> str:
     """The report as HTML text.
 
-    ``channel``: name of a ``BroadcastChannel`` on which the page takes other pockets of the same structure (:func:`update`); such
-    a page is compact, to be part of another.
+    ``channel``: name of a ``BroadcastChannel`` on which the page receives other pockets of the same structure (:func:`update`);
+    such a page is compact, as a part of another one.
     """
     structure = prediction.structure
     notes = [*structure.notes, *prediction.notes]
@@ -78,7 +78,7 @@ def render(prediction: Prediction, *, channel: str = "") -> str:
 
 
 def page(title: str, content: str, *, css: str = "", kind: str = "", scene: Any = None, script: str | None = None) -> str:
-    """The frame of every page of ours as HTML: it needs no network, and a content security policy lets no other script run.
+    """The HTML frame of all pages of s2p: it works offline, and a content security policy allows no other script.
 
     Parameters
     ----------
@@ -91,9 +91,9 @@ def page(title: str, content: str, *, css: str = "", kind: str = "", scene: Any 
     kind
         Class of the body.
     scene
-        JSON-ready values for the script; ``None``: a page without 3D view and without any script.
+        JSON-ready values for the script; ``None``: a page without 3D view and script.
     script
-        What draws ``scene`` with 3Dmol.js; default: that of the report.
+        Script that draws ``scene`` with 3Dmol.js; default: that of the report.
     """
     policy, scripts = "default-src 'none'; ", ""
     if scene is not None:
@@ -107,7 +107,7 @@ def page(title: str, content: str, *, css: str = "", kind: str = "", scene: Any 
 
 
 def update(prediction: Prediction) -> dict[str, Any]:
-    """What a page of :func:`render` with a channel needs to show other pockets of its structure, as JSON-ready values."""
+    """Message to a page of :func:`render` with a channel to show other pockets of its structure, as JSON-ready values."""
     tables = {"summary": html.escape(_summary(prediction)), "pocket-table": _pocket_table(prediction)}
     return _found(prediction) | {"html": tables | {"ligand-table": _ligand_table(prediction)}}
 
@@ -126,7 +126,7 @@ def _summary(prediction: Prediction) -> str:
 
 
 def _scene(prediction: Prediction) -> dict[str, Any]:
-    """What the script needs of the structure."""
+    """Data of the structure for the script."""
     structure = prediction.structure
     residues = structure.residues
     text, suffix = scores_text(prediction)
@@ -153,7 +153,7 @@ def _scene(prediction: Prediction) -> dict[str, Any]:
 
 
 def _found(prediction: Prediction) -> dict[str, Any]:
-    """What the script needs of the pockets."""
+    """Data of the pockets for the script."""
     kinds = ([p for p in prediction.pockets if (p.site == "cryptic") == cryptic] for cryptic in (False, True))
     shown = [p for pockets in kinds for p in pockets[:SHOWN]]
     return {

@@ -16,13 +16,13 @@ from s2p.output.report import page
 __all__ = ["write_index"]
 
 HEAD = 1 << 18
-"""Characters of a report in which its picture is looked for; it stands near the beginning."""
+"""Number of characters of a report in which its picture is searched; it is near the beginning."""
 
 
 def write_index(folder: str | Path, stems: Sequence[str], rows: Sequence[Sequence[Any]]) -> Path:
-    """Write ``index.html`` beside the reports of a batch, of rows of its summary and the beginnings of their files' names.
+    """Write ``index.html`` next to the reports of a batch, from the rows of its summary and the stems of their file names.
 
-    Pictures are taken from the reports, so that those which an earlier run wrote (``--resume``) have theirs.
+    Pictures are taken from the reports, also from those that an earlier run wrote (``--resume``).
     """
     folder = Path(folder)
     cards, failed = [], []

@@ -14,9 +14,9 @@ __all__ = ["thumbnail"]
 
 WIDTH, HEIGHT, MARGIN = 240, 180, 14
 MAX_POINTS = 600
-"""CA atoms drawn; of larger structures every second, third …"""
+"""Largest number of CA atoms drawn; for larger structures every second, third …"""
 NUMBERED = 5
-"""Pockets with a number."""
+"""Number of pockets that get a number."""
 
 
 def thumbnail(prediction: Prediction) -> str:

@@ -1,4 +1,4 @@
-"""A prediction along the sequence: what a picture of it holds, and the still picture."""
+"""A prediction along the sequence: the elements of a picture, and the still picture."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ CAPTION = (
     "smoothing (triangles), helices and strands (P-SEA)."
 )
 CHAIN_GAP = 3.0
-"""Residues of space between chains on the axis."""
+"""Gap between chains on the axis, in residues."""
 LEGEND_POCKETS = 7
 """Pockets named in the legend: as many as there are colours."""
 POCKET_STRIP, SMOOTHED_HEIGHT, STRUCTURE_STRIP = (-0.075, -0.03), -0.105, (-0.17, -0.135)
-"""Where the marks below the bars lie, in units of the probability axis."""
+"""Positions of the marks below the bars, in units of the probability axis."""
 
 
 def residue_axis(structure: Structure) -> NDArray[np.float64]:
@@ -36,7 +36,7 @@ def residue_axis(structure: Structure) -> NDArray[np.float64]:
 
 
 def strips(prediction: Prediction) -> list[tuple[NDArray[np.float64], tuple[float, float], str, str]]:
-    """Boxes below the bars of each pocket, all helices and all strands, as far as there are any.
+    """Boxes below the bars for each pocket, all helices and all strands, if there are any.
 
     (K, 2) left and right end of each box along :func:`residue_axis`; lower and upper end of all; label, maybe empty; colour.
     """
@@ -52,7 +52,7 @@ def strips(prediction: Prediction) -> list[tuple[NDArray[np.float64], tuple[floa
 
 
 def in_words(prediction: Prediction) -> str:
-    """The finding, for those who do not see the picture."""
+    """The result in words, for readers who do not see the picture."""
     rank = prediction.pocket_of_residue
     text = f"{int((rank > 0).sum())} of {len(rank)} residues lie in {n_pockets(len(prediction.pockets))}"
     for best in prediction.pockets[:1]:
@@ -79,7 +79,7 @@ def residue_ticks(structure: Structure, x: NDArray[np.float64], most: int = 24) 
 
 
 def track_figure(prediction: Prediction, *, dpi: int = 120) -> Figure:
-    """Still picture of the binding probability along the sequence; :data:`CAPTION` says how to read it."""
+    """Still picture of the binding probability along the sequence; :data:`CAPTION` explains it."""
     from matplotlib.figure import Figure
 
     x, threshold = residue_axis(prediction.structure), prediction.settings.get("threshold")
@@ -87,7 +87,7 @@ def track_figure(prediction: Prediction, *, dpi: int = 120) -> Figure:
     ends = (-1.0, float(x[-1]) + 1)
     figure = Figure(figsize=(9.5, 3.0), dpi=dpi, facecolor="white", layout="constrained")
     ax = figure.add_subplot()
-    # Lines instead of bars, each of which would be a patch: thousands of residues are drawn in a moment.
+    # Lines are fast for thousands of residues; each bar would be a separate patch.
     ax.vlines(x, 0, prediction.probabilities.astype(float), colors, linewidth=500 / (ends[1] - ends[0]))
     for edges, (low, high), label, color in strips(prediction):
         spans = [(left, right - left) for left, right in edges.tolist()]

@@ -1,8 +1,8 @@
 """Interactive 3D view of a prediction for notebooks. Still pictures, which need no browser, are in :mod:`s2p.output.pictures`.
 
-The view is py3Dmol's with 3Dmol.js from this package in a frame of its own: it needs no network, and it works
-where a notebook's page has other libraries or no module loader (JupyterLab, Colab, exported HTML). Every view brings a still
-picture of the prediction as its PNG, for where no script runs.
+The view is py3Dmol's with 3Dmol.js from this package in its own frame, so it works offline, and also if a notebook's page has
+other libraries or no module loader (JupyterLab, Colab, exported HTML). Every view has a still picture of the prediction as PNG,
+for places where no script runs.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from s2p.prediction import Prediction
 __all__ = ["view"]
 
 SURFACES = 5
-"""Pockets that get a surface in the 3D view: each costs the browser time."""
+"""Number of pockets with a surface in the 3D view: each takes the browser time."""
 
 
 def view(
@@ -84,10 +84,10 @@ def _py3dmol(prediction: Prediction, style: str, show: str, width: int, height: 
     import py3Dmol
 
     class FramedView(py3Dmol.view):
-        """A py3Dmol view that carries its library and lives in a frame."""
+        """A py3Dmol view in a frame that contains its library."""
 
         def _make_html(self) -> str:
-            # Residue and chain names come from files: no text among them may end the script element.
+            # Residue and chain names come from files and must not end the script element.
             self.startjs: str = re.sub(r"<(?=/script|!--)", r"\\x3c", self.startjs, flags=re.IGNORECASE)
             values = {"library": library(), "names": embed_json(_names(prediction)), "legend": _legend(prediction, style)}
             page = fill("view.html", values | {"view": super()._make_html()})
@@ -135,7 +135,7 @@ def _py3dmol(prediction: Prediction, style: str, show: str, width: int, height: 
 
 
 def _names(prediction: Prediction) -> list[str]:
-    """What is said of each atom of the scores file; nothing of ligands."""
+    """Label of each atom of the scores file; none for ligands."""
     residues, rank = prediction.structure.residues, prediction.pocket_of_residue.tolist()
     cryptic = [""] * len(rank) if prediction.cryptic is None else [f", cryptic {p:.2f}" for p in prediction.cryptic.tolist()]
     columns = zip(residues.ids(), residues.name.tolist(), prediction.probabilities.tolist(), cryptic, rank, strict=True)
@@ -163,7 +163,7 @@ def _sticks(radius: float, carbon: str) -> dict[str, Any]:
 
 
 def _at(index: NDArray[np.bool_]) -> str:
-    """NGL's selection of atoms by position in the file: any chain name and numbering will do."""
+    """NGL's selection of atoms by position in the file, which works with any chain name and numbering."""
     return "@" + ",".join(map(str, np.flatnonzero(index).tolist()))
 
 

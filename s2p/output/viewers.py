@@ -23,13 +23,13 @@ __all__ = [
 ]
 
 BOX_PADDING = 5.0
-"""Å added to a docking box on every side: room for a ligand to turn."""
+"""Å added to a docking box on every side, so that a ligand can rotate."""
 BOX_MAX = 30.0
-"""Å, longest edge of a docking box: Vina warns above 30³ Å³, where its search gets thin."""
+"""Å, longest edge of a docking box: Vina warns above 30³ Å³, because its search becomes less thorough."""
 
 
 def _terms(prediction: Prediction, pocket: Pocket) -> list[tuple[str, str, list[str]]]:
-    """Chain, residue name (of those whose place a ligand has as well), and ``45``, ``46A`` … of the pocket's residues."""
+    """Chain, residue name (if a ligand has the same number), and ``45``, ``46A`` … of the pocket's residues."""
     structure, found = prediction.structure, dict[tuple[str, str], list[str]]()
     taken = {(x.chain, x.number, x.insertion_code) for x in structure.ligands}
     r = structure.residues
@@ -44,14 +44,14 @@ def pymol_selection(prediction: Prediction, pocket: Pocket) -> str:
     r"""PyMOL selection of the pocket's residues: ``(chain A and resi 45+46A+\-3)``, several joined by ``or``."""
 
     def escape(text: str) -> str:
-        # A minus would mean a range, a plus a list, an asterisk anything: escaped they are taken as they are.
+        # Unescaped, a minus would mean a range, a plus a list, and an asterisk anything.
         return re.sub(r"([^A-Za-z0-9])", r"\\\1", text)
 
     def word(text: str) -> str:
         return text if re.fullmatch("[A-Za-z0-9]+", text) else f'"{escape(text.strip())}"'  # quoted, or %, & … are operators
 
     if any(re.search(r"[\"()\[\]{}]", chain) for chain, _, _ in _terms(prediction, pocket)):
-        # There is no way to write these: the atoms by their place in the file that :func:`pymol_script` loads.
+        # These cannot be written: select atoms by their position in the file that :func:`pymol_script` loads.
         places = np.flatnonzero(np.isin(scores_order(prediction.structure), pocket.residues))
         return f"(rank {'+'.join(map(str, places.tolist()))})"
     parts = [
@@ -65,29 +65,29 @@ def chimerax_selection(prediction: Prediction, pocket: Pocket) -> str:
     """ChimeraX specification of the pocket's residues: ``/A:45,46A,-3/B:7``."""
 
     def equals(attribute: str, text: str) -> str:
-        exact, quote = re.sub(r"([*?[])", r"[\1]", text), "'" if '"' in text else '"'  # == minds the case, and has wildcards
+        exact, quote = re.sub(r"([*?[])", r"[\1]", text), "'" if '"' in text else '"'  # == is case-sensitive and allows wildcards
         return f"{attribute}=={quote}{exact}{quote}"
 
     parts = []
     for chain, name, numbers in _terms(prediction, pocket):
-        # Other characters than these are operators, so the chain is asked for as an attribute of the residue (not of the
-        # chain, which for ChimeraX has none of the residues that it takes for no polymer).
+        # Other characters than these are operators, so the chain is selected as an attribute of the residue (not of the
+        # chain, because a chain in ChimeraX lacks residues that are not recognised as polymer).
         plain = re.fullmatch(r"[A-Za-z0-9_]+", chain)
         tests = [] if plain else [equals("chain_id", chain or " ")]
         tests += [equals("name", name)] if name else []
         parts.append((f"/{chain}" if plain else "") + ":" + ",".join(numbers) + ("::" if tests else "") + ",".join(tests))
-    return "".join(sorted(parts, key=lambda part: part[0] == "/"))  # after /A a part without chain would be of that chain
+    return "".join(sorted(parts, key=lambda part: part[0] == "/"))  # after /A, a part without a chain would belong to that chain
 
 
 def pymol_script(prediction: Prediction, stem: str, suffix: str) -> str:
     """PyMOL commands that load ``{stem}_scores.{suffix}`` from the script's folder and show every pocket."""
     values = {"stem": stem, "file": f"{stem}_scores.{suffix}", "name": "s2p_" + re.sub(r"[^A-Za-z0-9_]", "_", stem), "case": ""}
     ids = [i.lower() for i in prediction.structure.residues.ids()]
-    if len(set(ids)) < len(ids):  # told apart by upper and lower case only
+    if len(set(ids)) < len(ids):  # differ by upper and lower case only
         values["case"] = "set ignore_case, off\nset ignore_case_chain, off\n"
     pockets = ""
     for p in prediction.pockets:
-        # Not "and polymer": what PyMOL takes for polymer lacks some modified residues.
+        # Not "and polymer", which in PyMOL lacks some modified residues.
         own = {"rank": str(p.rank), "selection": pymol_selection(prediction, p), "center": _numbers(p.center.tolist())}
         own |= {"label": p.label, "net": f"show mesh, {values['name']}_pocket{p.rank}\n" if p.site == "cryptic" else ""}
         pockets += fill("script_pocket.pml", values | own | {"color": _numbers(rgb(pocket_color(p.rank)))})

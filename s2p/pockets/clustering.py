@@ -30,7 +30,7 @@ class MeanShiftResult:
 def _ascend(
     seeds: NDArray[np.float64], cells: CellList, bandwidth: float, max_iterations: int
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:  # pragma: no cover - compiled
-    """Move every seed to the mean of the points within the bandwidth until it rests; centres and window sizes."""
+    """Move every seed to the mean of the points within the bandwidth until it converges; centres and window sizes."""
     coord, centers = cells.coord, np.empty((len(seeds), 3))
     counts = np.zeros(len(seeds), np.int64)
     starts, ends = np.empty(9, np.int64), np.empty(9, np.int64)
@@ -63,7 +63,7 @@ def _ascend(
 
 
 def _apart(centers: NDArray[np.float64], bandwidth: float) -> NDArray[np.float64]:
-    """The centres that no earlier one of them has within the bandwidth (<=)."""
+    """The centres without an earlier kept centre within the bandwidth (<=)."""
     kept = []
     while len(centers):
         kept.append(centers[0])
@@ -87,10 +87,10 @@ def mean_shift(
     bandwidth
         Å; radius of the window and edge of the seeding bins.
     max_iterations
-        Steps of a seed before it is left where it is.
+        Largest number of steps of a seed.
     seeding
-        ``bins``: one seed a bin of the grid through the origin, as published, so that clusters depend on the frame of the
-        coordinates a little. ``points``: every point is a seed, slower but free of that.
+        ``bins``: one seed per bin of the grid through the origin, as published, so that clusters depend slightly on the frame of
+        the coordinates. ``points``: every point is a seed, which is slower but does not depend on the frame's origin.
 
     Notes
     -----
@@ -110,7 +110,7 @@ def mean_shift(
 
 
 def _binned(x: NDArray[np.float64], bandwidth: float) -> NDArray[np.float64]:
-    """Centres of the occupied bins, rounded as scikit-learn does; the points themselves where each has its own bin."""
+    """Centres of the occupied bins, rounded as scikit-learn does; the points themselves if each has its own bin."""
     bins = np.round(x / bandwidth)
     order = np.lexsort(bins.T[::-1])
     bins = bins[order]

@@ -1,6 +1,6 @@
-"""Pockets held against ligands: distances of centres, shared residues, and which pocket finds which ligand.
+"""Comparison of pockets with ligands: distances of centres, shared residues, and which pocket finds which ligand.
 
-Here and not in :mod:`s2p.evaluation`, because reports show them too; the conventions are those of
+It is here and not in :mod:`s2p.evaluation`, because reports use it too; the conventions are those of
 :mod:`s2p.evaluation.metrics`.
 """
 
@@ -24,23 +24,23 @@ if TYPE_CHECKING:
 __all__ = ["HIT", "dca", "dcc", "ligand_hits", "ligand_table", "pocket_fragmentation_index", "site_center", "site_overlaps"]
 
 HIT = 4.0
-"""Å: a pocket finds a ligand when its centre is closer than this to a heavy atom of the ligand (DCA)."""
+"""Å: a pocket finds a ligand if its centre is closer than this to a heavy atom of the ligand (DCA)."""
 
 
 def site_center(coord: ArrayLike) -> NDArray[np.float64]:
     """Mean of (n, 3) coordinates, (3,) Å, NaN without any.
 
     Two conventions for a true site: the CA atoms of its residues (the paper) or the heavy atoms of the ligand (benchmarks of
-    LIGYSIS, P2Rank and others). They lie some 3 to 6 Å apart, because residues surround a ligand on one side only: say which.
+    LIGYSIS, P2Rank and others). They differ by 3 to 6 Å, because residues surround a ligand on one side only: state which.
     """
     x = np.asarray(coord, np.float64).reshape(-1, 3)
     return x.mean(axis=0) if len(x) else np.full(3, np.nan)
 
 
 def dcc(predicted_centers: ArrayLike, true_centers: ArrayLike) -> NDArray[np.float64]:
-    """Distance from each of (S, 3) true centres to the nearest of (P, 3) predicted ones, already cut to the ranks that count.
+    """Distance from each of (S, 3) true centres to the nearest of (P, 3) predicted ones, which are those of the ranks that count.
 
-    (S,) Å, infinite where nothing was predicted (Kalasanty's code writes 70·√3 Å there, the diagonal of its box).
+    (S,) Å, infinite without a prediction (Kalasanty's code uses 70·√3 Å, the diagonal of its box).
     """
     p, t = np.reshape(predicted_centers, (-1, 3)), np.reshape(true_centers, (-1, 3))
     if not len(p):
@@ -66,7 +66,7 @@ def pocket_fragmentation_index(true_sites: Sequence[ArrayLike], pockets: Sequenc
 
     Sites and pockets are lists of residue indices of one protein; they touch when they share a residue. NaN if no site is
     touched. PFI alone rewards one giant pocket: report it with the DCC recall and :func:`~s2p.evaluation.metrics.share_missed`.
-    Over many proteins the paper pools sites; do not average the figures of proteins.
+    Over many proteins the paper pools sites; do not average the values of proteins.
     """
     count = (site_overlaps(true_sites, pockets) > 0).sum(axis=1)
     return float(count[count > 0].mean()) if count.any() else float("nan")

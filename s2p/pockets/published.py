@@ -54,7 +54,7 @@ def positive_points(
     exposed = np.zeros(len(residues), bool)
     exposed[atoms.residue_index[np.concatenate(owners)]] = True
     buried = positive & ~exposed
-    # The CA stands for a buried residue, the first usable atom where there is no CA.
+    # A buried residue is represented by its CA, or else by the first usable atom.
     rows = np.flatnonzero(usable & buried[atoms.residue_index])
     rank = np.where(atoms.name[rows] == "CA", 0, 1)
     rows = rows[np.lexsort((rows, rank, atoms.residue_index[rows]))]
@@ -73,7 +73,7 @@ def find_clusters(
     surface: SurfaceConfig | None = None,
     cluster: ClusterConfig | None = None,
 ) -> list[Pocket]:
-    """Pockets of the positive residues, best published score first; none if nothing is positive.
+    """Pockets of the positive residues, highest published score first; none without positive residues.
 
     Points of all chains are pooled and clustered once, so that a pocket may span chains. The structure may be given as its
     surroundings, where they have been made.
@@ -116,7 +116,7 @@ def rank_clusters(
     """
     residues, residue_labels = vote(residue_of_atom[atoms], atom_labels)
     found = []
-    # One pass per pocket, of which there are tens at most.
+    # One pass per pocket; there are tens at most.
     for label in np.unique(residue_labels).tolist():
         own = atoms[atom_labels == label]
         score = float(np.mean(probabilities[residue_of_atom[own]], dtype=np.float64))
@@ -135,9 +135,9 @@ def published_pockets(
     model: PocketModel | None,
     config: PredictConfig,
 ) -> tuple[Pocket, ...]:
-    """Mean shift on the surface points of the positive residues, in published order; the probability is ours.
+    """Mean shift on the surface points of the positive residues, in published order; the calibrated probability is ours.
 
-    In the frame of the file, which is the published one, all chains are clustered at once; else those in contact, ``parts``.
+    In the frame of the file (published) all chains are clustered together, otherwise each of the ``parts`` of chains in contact.
     Without a ``model`` of pockets the probability is the score, the mean over the pocket's atoms.
     """
     framed, surface, found = config.cluster.frame == "principal", config.surface, []

@@ -1,5 +1,5 @@
-"""What pockets are ranked by: a calibrated chance of each, a logistic regression on what it looks like in numbers, and who copies
-whom."""
+"""Ranking of pockets: a calibrated probability of each from a logistic regression on its features, and symmetric copies
+among them."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ __all__ = [
 ]
 
 SMALLEST = 20
-"""Residues of an assembly in which pockets are looked for: what is smaller has no inside."""
+"""Least number of residues of an assembly in which pockets are predicted."""
 CALIBRATED = 85
-"""Residues of the longest chain of the smallest protein that pockets were calibrated on; all of them held a ligand."""
+"""Residues in the longest chain of the smallest protein of the calibration; all of its proteins had a ligand."""
 BACKBONE = ("N", "CA", "C", "O", "OXT")
 UNCALIBRATED = "the probability of a pocket is the mean over its residues, not calibrated"
-"""Note of a model without a calibrated model of pockets, as fine-tuning leaves it."""
+"""Note for a model without a calibrated model of pockets, such as a fine-tuned one."""
 BARE = 0.4
-"""Share of residues without a side chain beyond CB from which on they count as missing (alanine and glycine: some 15 %)."""
+"""Share of residues without a side chain beyond CB above which side chains count as missing (alanine and glycine: some 15 %)."""
 
 FEATURES = (
     "mean_probability",  # the published score
@@ -77,7 +77,7 @@ def pocket_features(
 
 
 def limits(structure: Structure, parts: Sequence[Surroundings], *, calibrated: bool = True) -> tuple[str, ...]:
-    """At most one sentence: why the probabilities of a structure with these assemblies mean less than they say."""
+    """At most one sentence: why the probabilities for a structure with these assemblies are less reliable."""
     n, atoms = len(structure.residues), structure.atoms
     largest = max(len(part.residues) for part in parts)
     if largest < SMALLEST:
@@ -89,7 +89,7 @@ def limits(structure: Structure, parts: Sequence[Surroundings], *, calibrated: b
         return (f"{whose}: too small for a pocket, which needs {SMALLEST}, so that none is predicted",)
     beyond = ~np.isin(atoms.name, (*BACKBONE, "CB"))
     bare = n - len(np.unique(atoms.residue_index[beyond]))
-    if bare > BARE * n and len(atoms) > n:  # the reader has a note on models of CA atoms alone
+    if bare > BARE * n and len(atoms) > n:  # reading adds its own note for models of CA atoms only
         return (f"{bare} of {n} residues have no side chain beyond CB: pockets and their probabilities are rough",)
     searched = [part.structure.residues.chain.tolist() for part in parts if len(part.residues) >= SMALLEST]
     longest = min(max(Counter(chains).values()) for chains in searched)
@@ -121,25 +121,25 @@ class PocketModel:
 
 
 ALIKE = 0.5
-"""Share of the residues of two pockets together that they have in common, counted as places in the protein."""
+"""Least intersection over union of the residues of two pockets that are copies, counted as positions in the protein."""
 WORD = 5
 """Residues of a word. Two chains are aligned if more than half of the words of the shorter one occur in the other."""
 
 
 def ranked(structure: Structure, pockets: Iterable[Pocket]) -> tuple[Pocket, ...]:
     """The pockets, the highest score first, with ranks and :attr:`~s2p.prediction.Pocket.copy_of`."""
-    # Copies that rounding errors set apart stay in the file's order.
+    # Copies whose scores differ by rounding errors stay in the file's order.
     return numbered(structure, sorted(pockets, key=lambda p: -round(p.score, 6)))
 
 
 def numbered(structure: Structure, ordered: Sequence[Pocket]) -> tuple[Pocket, ...]:
-    """Pockets in this order, with ranks and what they are copies of."""
+    """The pockets in this order, with ranks and the pockets of which they are copies."""
     first = originals(places(structure), [p.residues for p in ordered])
     return tuple(replace(p, rank=k + 1, copy_of=0 if first[k] == k else first[k] + 1) for k, p in enumerate(ordered))
 
 
 SAME = 0.5
-"""Share of the residues of the smaller of a general and a cryptic pocket, from which on both are one site."""
+"""Least share of common residues, of the smaller pocket, for which a general and a cryptic pocket are one site."""
 
 
 def joined(general: Prediction, cryptic: Prediction, *, calibrated: bool) -> Prediction:
@@ -147,8 +147,8 @@ def joined(general: Prediction, cryptic: Prediction, *, calibrated: bool) -> Pre
 
     A general pocket that shares at least half of the residues of the smaller of both with a cryptic one stays as it is, marked
     as ``both``. The other cryptic pockets are added: each before the first general one that is less probable, if their
-    probabilities are ``calibrated``, or else after all, since a mean over residues says nothing beside a calibrated chance.
-    General pockets keep their order among themselves, and cryptic ones theirs. A residue is positive if it is in either.
+    probabilities are ``calibrated``, or else after all, because a mean over residues cannot be compared with a calibrated
+    probability. Both kinds keep their own order. A residue is positive if it is in either.
     """
     met: set[int] = set()
     found = []
@@ -182,12 +182,12 @@ def joined(general: Prediction, cryptic: Prediction, *, calibrated: bool) -> Pre
 
 
 def originals(place: NDArray[np.int64], pockets: Sequence[NDArray[np.int32]]) -> list[int]:
-    """Index of the first pocket that each is a symmetric copy of, its own for the others.
+    """Index of the first pocket of which each is a symmetric copy; for the others their own index.
 
-    Two pockets are copies if they share at least half of their residues, by place in the protein, and fewer than half of the
-    shared ones are in the very same chain: so are the sites of two identical subunits and the interfaces of a ring, and
-    neighbouring pockets are not. ``place`` (N,)
-    are the :func:`places` of the residues, ``pockets`` the indices of the residues of each.
+    Two pockets are copies if they share at least half of their residues, by position in the protein, and fewer than half of the
+    shared ones are in the same chain. This is true for the sites of two identical subunits and the interfaces of a ring, but not
+    for neighbouring pockets. ``place`` (N,) are the :func:`places` of the residues, ``pockets`` the residue indices of each
+    pocket.
     """
     sets = [frozenset(place[residues].tolist()) for residues in pockets]
     first: list[int] = []
@@ -203,10 +203,10 @@ def originals(place: NDArray[np.int64], pockets: Sequence[NDArray[np.int32]]) ->
 
 
 def places(structure: Structure) -> NDArray[np.int64]:
-    """(N,) number of a place in a protein, the same for the residues of identical chains; chains are aligned if they differ."""
+    """(N,) position in a protein, the same for the residues of identical chains; similar chains are aligned."""
     found = np.zeros((len(structure.residues), 2), np.int64)
     known: list[tuple[str, set[str]]] = []
-    # The longest first, whatever the order in the file: the others are aligned to it.
+    # The longest first, independent of the order in the file: the others are aligned to it.
     for sequence, chain in sorted(((structure.sequence(c), c) for c in structure.chains), key=lambda x: (-len(x[0]), x[0])):
         own = structure.residues.chain == chain
         words = {sequence[k : k + WORD] for k in range(len(sequence) - WORD + 1)}
@@ -216,7 +216,7 @@ def places(structure: Structure) -> NDArray[np.int64]:
                 from s2p.structure.alignment import align  # a single chain needs none
 
                 number, aligned = k, align(sequence, other)
-                position = np.where(aligned < 0, -1 - position, aligned)  # what has no counterpart is a place of its own
+                position = np.where(aligned < 0, -1 - position, aligned)  # a residue without a counterpart gets its own position
                 break
         else:
             known.append((sequence, words))

@@ -1,11 +1,11 @@
-"""From a reading of the surface to pockets: points vote for the centre of the ligand that they see, and votes pile up.
+"""From the surface network's output to pockets: points vote for the centre of a ligand, and votes are summed.
 
-Every surface point says where the centroid of a ligand would be, and how likely a ligand is at all. The density of these
-votes has a peak at every site that the network can think of (Hough voting; in proteins: Ballard 1981 for the idea). Peaks are
-candidates. So are places where many likely points stand close together, because points of a long site vote for several
-centres. Candidates of one site become one pocket with several ``sites``, and two logistic regressions give the chance that each
-is right. Centres and probabilities are computed from sums in which every point fades in and out smoothly, so that both hardly
-change when a file is rotated and its coordinates are rounded.
+Every surface point predicts where the centroid of a ligand would be, and how likely a ligand is at all. The density of these
+votes has a peak at every predicted site (Hough voting; Ballard 1981 for the idea). These peaks are
+candidates. So are the peaks of the density of likely points themselves, because points of a long site vote for several
+centres. Candidates of one site become one pocket with several ``sites``, and two logistic regressions give the probability that
+each is right. Centres and probabilities are computed from sums in which the weight of every point changes smoothly, so that both
+hardly change when a file is rotated and its coordinates are rounded.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ __all__ = ["Candidates", "VoteConfig", "VoteModel", "candidates", "find_voted_po
 
 CANDIDATE_FEATURES = (
     "log_height",  # density of votes at the centre
-    "log_narrow",  # that of half the width, less the height: how sharp the peak is
-    "log_wide",  # that of twice the width, less the height
-    "log_relative_height",  # less that of the highest candidate
-    "log_lead",  # less that of the highest candidate that is no copy of this one
+    "log_narrow",  # that of half the width, minus the height: sharpness of the peak
+    "log_wide",  # that of twice the width, minus the height
+    "log_relative_height",  # height minus that of the highest candidate
+    "log_lead",  # height minus that of the highest candidate that is not a copy of this one
     "log_relative_wide",
     "log_wide_lead",
-    "rank",  # by height among the candidates that are no copies of each other; logarithm
+    "rank",  # logarithm of the rank by height among candidates that are not copies of each other
     "ligandability",  # logit of the mean over the points that vote here
     "top_ligandability",  # logit of the mean over the ten best
     "highest",  # logit of the best of the whole assembly
-    "log_points",  # that vote here
+    "log_points",  # logarithm of the number of points that vote here
     "spread",  # Å, of the votes around the centre
     "vote_length",  # Å from the points to the centre
     "extent",  # Å
@@ -53,23 +53,23 @@ CANDIDATE_FEATURES = (
     "log_around_lead",
     "residue_probability",  # logit of the mean over the owners of the points that vote here
     "top_residue_probability",
-    "crowd",  # atoms around, per 100
+    "crowd",  # number of atoms around, per 100
     "lopsided",  # 0: atoms on all sides, 1: on one
     "clearance",  # Å to the closest atom
     "log_atoms",  # of the assembly, identical chains counted once
 )
 POCKET_FEATURES = (*CANDIDATE_FEATURES, "log_sites", "middle", "middle_lead", "middle_rank")
-"""What the models read: of a candidate; and of a pocket, whose first site it is, with the logit of its chance by the first."""
+"""Features of a candidate, and of a pocket: those of its first site, with the logit of that site's probability."""
 
 
 @dataclass(frozen=True)
 class VoteConfig(Checked):
-    """From votes to pockets; ours. Radius, crowds and join were chosen on validation clusters; the others are first guesses."""
+    """From votes to pockets; ours. Radius, crowd and join were chosen on validation clusters; the others are first guesses."""
 
     power: Positive = 1.0
-    """A vote weighs the share of the point that is exposed, times its ligandability to this power."""
+    """Weight of a vote: the share of the point that is exposed, times its ligandability to this power."""
     floor: Share = 0.003
-    """Weight that is taken off each vote: nothing is left of the faintest."""
+    """Weight that is subtracted from each vote, so that the weakest ones are removed."""
     radius: Positive = 4.0
     """Å: a vote d Å from a place counts there by (1 - d²/radius²)³, and beyond this distance not at all."""
     reach: Positive = 4.0
@@ -79,7 +79,7 @@ class VoteConfig(Checked):
     apart: Positive = 1.5
     """Å: a peak of the points is a candidate only if it is further than this from every peak of the votes."""
     most: Count = 40
-    """Candidates of an assembly; of one with identical chains as many times this as there are copies."""
+    """Largest number of candidates of an assembly, multiplied by the number of copies if it has identical chains."""
     gather: Positive = 5.0
     """Å: points whose votes land this close to a site of a pocket, and nearer to it than to others, are its members."""
     join: NonNegative = 5.0
@@ -87,23 +87,23 @@ class VoteConfig(Checked):
     residue_cutoff: Positive = 4.5
     """Å: residues with a heavy atom this close to a member point belong to the pocket, or to a better one that they line."""
     residue_threshold: Share = 0.5
-    """So do those that are this likely to bind and own a member point."""
+    """Residues with at least this probability to bind that own a member point belong to the pocket, too."""
     member: Share = 0.3
-    """Members have at least this share of the ligandability of the best of the pocket."""
+    """Members have at least this share of the ligandability of the pocket's best point."""
     least: Count = 5
-    """Pockets of an assembly that are reported however unlikely they are."""
+    """Number of pockets of an assembly that are reported even if they are unlikely."""
     min_probability: Share = 0.02
-    """Others that are less likely are not."""
+    """Other pockets are reported only with at least this probability."""
 
 
 @dataclass(frozen=True)
 class VoteModel:
-    """Chances that a candidate is right, and how candidates are made."""
+    """Models of the probability that a candidate is right, and settings of candidates."""
 
     middle: PocketModel
-    """That a ligand's centroid lies within 4 Å of a candidate: what they are joined and ordered by."""
+    """Probability that a ligand's centroid lies within 4 Å of a candidate, by which candidates are joined and ordered."""
     atom: PocketModel
-    """That a ligand's atom lies within 4 Å of the centre of a pocket: its probability."""
+    """Probability that a ligand's atom lies within 4 Å of the centre of a pocket, reported as the pocket's probability."""
     config: VoteConfig = field(default_factory=VoteConfig)
 
     def to_dict(self) -> dict[str, Any]:
@@ -112,21 +112,21 @@ class VoteModel:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> VoteModel:
-        """The inverse of :meth:`to_dict`; ``KeyError`` or ``TypeError`` where something is missing or unknown."""
+        """The inverse of :meth:`to_dict`; ``KeyError`` or ``TypeError`` if something is missing or unknown."""
         middle, atom = (PocketModel.from_dict(values[name]) for name in ("middle", "atom"))
         return cls(middle, atom, VoteConfig(**values["config"]))
 
 
 STEPS = 200
-"""Of mean shift, at most; it stops where no centre moves by :data:`STILL` Å."""
+"""Largest number of steps of mean shift; it stops when no centre moves by :data:`STILL` Å."""
 STILL = 1e-5
 
 
 def peaks(votes: NDArray[np.floating], weights: NDArray[np.floating], config: VoteConfig | None = None) -> tuple[Array, Array]:
-    """Peaks of the density of (P, 3) votes, Å, with (P,) weights, the highest first: (K, 3) places and (K,) densities.
+    """Peaks of the density of (P, 3) votes, Å, with (P,) weights, the highest first: (K, 3) positions and (K,) densities.
 
-    The votes that are highest within ``config.reach`` climb by mean shift to the top of the density, which lies between votes and
-    moves with all of them. Of those closer than ``config.reach`` then, the highest stays.
+    The votes that are highest within ``config.reach`` move by mean shift to the maximum of the density, which is between votes
+    and depends smoothly on them. Of maxima closer than ``config.reach``, the highest is kept.
     """
     config = config or VoteConfig()
     counted = np.flatnonzero(weights > 0)
@@ -161,20 +161,20 @@ def vote_weights(reading: Reading, config: VoteConfig) -> Array:
 
 @dataclass(frozen=True, eq=False)
 class Candidates:
-    """Places where a ligand could be in one assembly, those with most votes first."""
+    """Possible positions of ligands in one assembly, those with most votes first."""
 
     center: Array
     """(K, 3) Å."""
     members: tuple[NDArray[np.int64], ...]
-    """Of each, indices of the points that vote for it."""
+    """Indices of the points that vote for each."""
     original: NDArray[np.int64]
-    """(K,) index of the candidate that each is a symmetric copy of, its own for others."""
+    """(K,) index of the candidate of which each is a symmetric copy; for others their own index."""
     features: Array
     """(K, F) in the order of :data:`CANDIDATE_FEATURES`."""
 
 
 def candidates(reading: Reading, part: Surroundings, config: VoteConfig | None = None) -> Candidates:
-    """Where the points of an assembly vote for, with features; empty where nothing is likely at all."""
+    """Candidates of an assembly, with features; empty if no point is likely."""
     config, structure = config or VoteConfig(), part.structure
     weights, place = vote_weights(reading, config), places(structure)
     distinct = len(np.unique(place)) / len(place)
@@ -193,7 +193,7 @@ def candidates(reading: Reading, part: Surroundings, config: VoteConfig | None =
 
 
 def _places(reading: Reading, weights: Array, config: VoteConfig) -> tuple[Array, Array]:
-    """(K, 3) peaks of the votes and those of the points that lie apart from them; (K,) densities of the votes there."""
+    """(K, 3) peaks of the votes, and peaks of the points that are not near these; (K,) densities of the votes there."""
     center, height = peaks(reading.centers, weights, config)
     if config.crowd and len(center):
         crowds, _ = peaks(reading.cloud.coord, weights, replace(config, radius=config.crowd))
@@ -205,7 +205,7 @@ def _places(reading: Reading, weights: Array, config: VoteConfig) -> tuple[Array
 
 
 def _members(reading: Reading, center: Array, counted: NDArray[np.bool_], config: VoteConfig) -> tuple[NDArray[np.int64], ...]:
-    """Points that vote for each centre, nearest first in line, without those much fainter than its best."""
+    """Points that vote for each centre, each assigned to the nearest one, without those much weaker than the best."""
     distance, nearest = cKDTree(center).query(reading.centers, distance_upper_bound=config.gather)
     members = []
     for k in range(len(center)):
@@ -221,7 +221,7 @@ def _logit(p: Any) -> Array:
 
 
 def _compared(height: Array, own: Mapping[str, Array], original: NDArray[np.int64]) -> dict[str, Array]:
-    """What sets a candidate apart from the others."""
+    """Features of candidates relative to the others."""
     log = np.log(height + 1e-3)
     wide, around = own["log_wide"] + log, own["log_around"]
     above = [len(np.unique(original[(log > x) & (original != original[k])])) for k, x in enumerate(log.tolist())]
@@ -237,13 +237,13 @@ def _compared(height: Array, own: Mapping[str, Array], original: NDArray[np.int6
 
 
 def lead(values: Array, original: NDArray[np.int64], least: float) -> Array:
-    """(K,) values less the highest of those that are no copies, which is ``least`` at least."""
+    """(K,) values minus the highest of those that are not copies, which is ``least`` at least."""
     others = np.where(original[:, None] == original[None], least, np.maximum(values, least)[None])
     return np.asarray(values - others.max(axis=1))
 
 
 NEAR = 10.0
-"""Å: radius within which points and atoms around a centre are looked at."""
+"""Å: radius within which points and atoms around a centre are counted."""
 
 
 def _bump(d2: Array, radius: float) -> Array:
@@ -252,7 +252,7 @@ def _bump(d2: Array, radius: float) -> Array:
 
 
 def _own_features(reading: Reading, part: Surroundings, center: Array, weights: Array, config: VoteConfig) -> dict[str, Array]:
-    """What does not depend on the other candidates, (K,) each; sums over what is near."""
+    """Features that do not depend on the other candidates, (K,) each: sums over nearby points and atoms."""
     atoms = part.structure.atoms
     points, votes, p = reading.cloud.coord, reading.centers, reading.ligandability.astype(np.float64)
     binding = reading.residues[atoms.residue_index[reading.cloud.atom]].astype(np.float64)
@@ -296,9 +296,9 @@ def _own_features(reading: Reading, part: Surroundings, center: Array, weights: 
 
 
 def grouped(found: Candidates, chance: Array, config: VoteConfig) -> list[list[int]]:
-    """Candidates of each pocket, the best first, by (K,) ``chance``; pockets in the order of their best.
+    """Candidates of each pocket by decreasing ``chance`` (K,); pockets in the order of their best candidate.
 
-    A candidate joins the pocket whose founder is nearest, if that is within ``config.join`` Å.
+    A candidate joins the pocket whose best candidate is nearest, if that is within ``config.join`` Å.
     """
     pockets: list[list[int]] = []
     for k in np.argsort(-np.round(chance, 6), kind="stable").tolist():
@@ -335,9 +335,9 @@ def find_voted_pockets(
 
     Notes
     -----
-    A pocket's score, by which they are ranked, is the chance that a ligand's centroid lies within 4 Å of the centre; its
-    probability the chance that a ligand's atom does. Both are made for each assembly as if there were no other. At least
-    ``model.config.least`` pockets of each are reported, as far as there are so many, and beyond those the likely ones.
+    A pocket's score, which gives its rank, is the probability that a ligand's centroid lies within 4 Å of the centre; its
+    ``probability`` is that a ligand's atom does. Both are computed for each assembly as if it were alone. At least
+    ``model.config.least`` pockets of each assembly are reported, if there are so many, and beyond those the likely ones.
     """
     pockets: list[Pocket] = []
     for part, reading in zip(assemblies(structure, parts), readings, strict=True):

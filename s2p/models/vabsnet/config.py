@@ -1,4 +1,4 @@
-"""Every knob of Vabs-Net, with its default: the paper's values unless a comment says otherwise."""
+"""Settings of Vabs-Net with their defaults: the paper's values unless a comment states otherwise."""
 
 from __future__ import annotations
 
@@ -30,21 +30,21 @@ class VabsNetConfig(Checked):
     residue_reach: Positive = 14.0
     """Å: likewise of residue edges; ours, CA atoms are farther apart (paper: 9)."""
     equivariant: bool = True
-    """Leave out directions in global axes, so that nothing depends on the pose (the paper's default keeps them)."""
+    """Leave out directions in global axes, so that results do not depend on the pose (the paper's default keeps them)."""
     virtual_node: bool = True
-    """One node at the centre that attends to all and all attend to."""
+    """One node at the centre that is connected to all others."""
     atom_track: bool = True
     residue_track: bool = True
     """Off only in ablations."""
     surface: bool = True
-    """Read how exposed atoms are (ours); off in pre-training, where the area is a target."""
+    """Read the exposure of atoms (ours); off in pre-training, where the area is a target."""
     language_width: Natural = 0
-    """Numbers of a language model for each residue (paper: 1280, of ESM-2 650M); 0: none are read."""
+    """Width of a language model's features of each residue (paper: 1280, of ESM-2 650M); 0: none are read."""
     language_dropout: Share = 0.2
     dropout: Share = 0.1
     attention_dropout: Share = 0.1
     stochastic_depth: Share = 0.1
-    """Of the last layer; less, linearly, of those before."""
+    """Rate in the last layer, decreasing linearly towards the first."""
     kinds: tuple[str, ...] = ("small",)
     """Kinds of ligand with a binding head, e.g. ``small`` (molecule) and ``nucleic``."""
 

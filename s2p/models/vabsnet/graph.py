@@ -1,4 +1,4 @@
-"""A protein as Vabs-Net reads it: one graph of all heavy atoms and one of residues, which meet in the CA atoms.
+"""Input of Vabs-Net: a graph of all heavy atoms and a graph of residues, which share the CA atoms.
 
 Source: Vabs-Net (ICML 2024), sections on the bilevel graph; vocabularies as in its public code.
 """
@@ -37,16 +37,16 @@ MAX_OFFSET = 256
 OTHER_CHAIN, VIRTUAL_OFFSET, N_OFFSETS = 2 * MAX_OFFSET + 1, 2 * MAX_OFFSET + 2, 2 * MAX_OFFSET + 3
 """Embeddings of the sequence offset: -256..256, then one for pairs in different chains and one for the virtual node."""
 BOND = 4.5
-"""Å: CA atoms of neighbours in sequence are closer than this, else residues are missing between them."""
+"""Å: if CA atoms of neighbours in sequence are farther apart than this, residues are missing between them."""
 COUNTS = ((6.0, 25.0), (10.0, 100.0))
-"""Å and scale: atoms are counted around every atom and around its surface points within these."""
+"""Å, and their scale: atoms are counted within these distances of every atom and of its surface points."""
 N_ATOM_FEATURES = 1 + 2 * len(COUNTS)
 POINTS_PER_ATOM, PROBE = 20, 1.6
 
 
 @dataclass(frozen=True, eq=False)
 class Nodes:
-    """Atoms and residues without edges: what masking, noise, crops and rotations act on."""
+    """Atoms and residues without edges, before or after masking, noise, crops and rotations."""
 
     coord: NDArray[np.floating]
     """(N, 3), Å."""
@@ -55,22 +55,22 @@ class Nodes:
     residue: NDArray[np.int64]
     """(N,) residue of each atom, ascending."""
     ca: NDArray[np.int64]
-    """(L,) atom that stands for each residue: its CA, or its first heavy atom where there is none."""
+    """(L,) atom that represents each residue: its CA, or its first heavy atom without one."""
     residue_type: NDArray[np.int64]
     """(L,)."""
     chain: NDArray[np.int64]
     """(L,)."""
     position: NDArray[np.int64]
-    """(L,) place of each residue among the observed residues."""
+    """(L,) index of each residue among the observed residues."""
     atom_features: NDArray[np.float32]
-    """(N, Fa), see :func:`surface_features`; no columns where unused."""
+    """(N, Fa), see :func:`surface_features`; no columns if unused."""
     residue_features: NDArray[np.float32]
-    """(L, Fr) of a language model; no columns where unused."""
+    """(L, Fr) features of a language model; no columns if unused."""
 
 
 @dataclass(frozen=True, eq=False)
 class BilevelGraph:
-    """Nodes and their neighbours. All rows have equally many, so that attention over them is dense."""
+    """Nodes and their neighbours. All rows have the same number, so that attention over them is dense."""
 
     nodes: Nodes
     """With the mean of the residues' atoms at the origin."""
@@ -79,7 +79,7 @@ class BilevelGraph:
     residue_neighbours: NDArray[np.int64]
     """(L, min(k, L)) likewise, of residues."""
     frames: NDArray[np.floating]
-    """(L, 3, 3) axes of each residue as columns; zero where they cannot be told."""
+    """(L, 3, 3) axes of each residue as columns; zero if undefined."""
 
 
 def nodes_of(structure: Structure, residue_features: NDArray[np.float32] | None = None, *, surface: bool = True) -> Nodes:
@@ -114,7 +114,7 @@ def nodes_of(structure: Structure, residue_features: NDArray[np.float32] | None 
 
 
 def surface_features(structure: Structure) -> NDArray[np.float32]:
-    """(N, 5) how exposed each atom is: area (10 Å²); atoms around it, and around its surface points, at 6 and 10 Å. Ours."""
+    """(N, 5) exposure of each atom: area (10 Å²); atoms around it, and around its surface points, within 6 and 10 Å. Ours."""
     atoms = structure.atoms
     cloud = surface_points(atoms.coord, atoms.element, np.arange(len(atoms)), n_points=POINTS_PER_ATOM, probe_radius=PROBE)
     points = np.bincount(cloud.atom, minlength=len(atoms))
@@ -138,9 +138,9 @@ def _axes(back: NDArray[np.floating], ahead: NDArray[np.floating]) -> NDArray[np
 
 
 def local_frames(nodes: Nodes) -> NDArray[np.floating]:
-    """(L, 3, 3) frame of each residue from its N, CA and C; without N or C, as when it is masked, from the CA trace.
+    """(L, 3, 3) frame of each residue from its N, CA and C; if N or C is missing, e.g. masked, from the CA trace.
 
-    The published code takes the frames of masked residues from their removed atoms, which gives the masked side chain away.
+    The published code computes frames of masked residues from their removed atoms, which is a leak about the masked side chain.
     """
     n = len(nodes.ca)
     origin = nodes.coord[nodes.ca]
@@ -161,7 +161,7 @@ def local_frames(nodes: Nodes) -> NDArray[np.floating]:
 
 
 def _nearest(coord: NDArray[np.floating], k: int) -> NDArray[np.int64]:
-    """(n, min(k, n)) nearest points of each point, itself included even where many coincide."""
+    """(n, min(k, n)) nearest points of each point, always including itself, even if many coincide."""
     n = len(coord)
     found: NDArray[np.int64] = cKDTree(coord).query(coord, k=np.arange(1, min(k, n) + 1))[1].astype(np.int64)
     own = np.arange(n)
@@ -171,7 +171,7 @@ def _nearest(coord: NDArray[np.floating], k: int) -> NDArray[np.int64]:
 
 
 def build_graph(nodes: Nodes, config: VabsNetConfig) -> BilevelGraph:
-    """Centre the nodes on their residues and find neighbours; whatever is to be hidden must be gone from them by now."""
+    """Centre the nodes on their residues and find neighbours; masked atoms must have been removed before."""
     centred = replace(nodes, coord=nodes.coord - nodes.coord[nodes.ca].mean(axis=0))
     return BilevelGraph(
         centred,
@@ -184,7 +184,7 @@ def build_graph(nodes: Nodes, config: VabsNetConfig) -> BilevelGraph:
 def sequence_offsets(
     residue: NDArray[np.int64], neighbours: NDArray[np.int64], chain: NDArray[np.int64], position: NDArray[np.int64]
 ) -> NDArray[np.int64]:
-    """(n, k) codes of how far along the chain the neighbours' residues are: 0..512 for -256..256, or :data:`OTHER_CHAIN`.
+    """(n, k) codes of the sequence offset of the neighbours' residues: 0..512 for -256..256, or :data:`OTHER_CHAIN`.
 
     Parameters
     ----------

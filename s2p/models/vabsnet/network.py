@@ -1,6 +1,6 @@
-"""Vabs-Net: sparse attention over the atoms and the residues of a protein, which meet in the CA atoms.
+"""Vabs-Net: sparse attention over the atoms and the residues of a protein, which share the CA atoms.
 
-Source: Vabs-Net, a bilevel (atom and residue) network with span-mask pre-training (ICML 2024). Where we differ it says so; the
+Source: Vabs-Net, a bilevel (atom and residue) network with span-mask pre-training (ICML 2024). Differences are stated; the
 graph is in :mod:`s2p.models.vabsnet.graph`; pre-training is part of the course (notebook 12).
 """
 
@@ -34,7 +34,7 @@ from s2p.models.vabsnet.graph import (
 __all__ = ["EdgeAttention", "Gaussians", "ResidualHead", "SparseAttention", "VabsNet", "fourier_angles", "residue_logits"]
 
 CHUNK = 4096
-"""Rows that go through the edge and attention layers together where no gradient is wanted: bounds the memory."""
+"""Rows that go through the edge and attention layers together if no gradient is needed; limits the memory."""
 FREQUENCIES = 4
 ANGLE_FEATURES = 3 * (1 + 2 * FREQUENCIES)
 
@@ -70,7 +70,7 @@ class Gaussians(nn.Module):
         """(m, k) Å, (m,) and (m, k) types -> (m, k, n)."""
         scale, shift = (table(centre) + table(neighbour).squeeze(-1) for table in (self.scale, self.shift))
         sigma = self.reach / self.n
-        # In units of sqrt(2) sigma, so that few operations touch the large array.
+        # In units of sqrt(2) sigma, to need few operations on the large array.
         mean = torch.arange(self.n, device=distance.device, dtype=distance.dtype) / 2**0.5
         z = ((scale * distance + shift) / (2**0.5 * sigma))[..., None] - mean
         return torch.exp(-z.square() - log(sigma * (2 * torch.pi) ** 0.5))
@@ -78,7 +78,7 @@ class Gaussians(nn.Module):
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """Rows of a track that attend together: (m,) centres, their (m, k) neighbours, and (m, k, e) edges between them."""
+    """Rows of a track that are processed together: (m,) centres, their (m, k) neighbours, and (m, k, e) edges."""
 
     start: int
     neighbours: Tensor
@@ -107,7 +107,7 @@ class EdgeEncoder(nn.Module):
         length = vector.norm(dim=-1)
         unit = vector / length.clamp_min(1e-6)[..., None]
         local = (unit[..., None] * frames).sum(dim=-2)
-        # A zero frame means that there is none: then nothing is said of the direction, not even that all angles are zero.
+        # A zero frame means that there is none: then the direction has no contribution, not even that of zero angles.
         known = (frames.abs().sum(dim=(-2, -1)) > 0)[..., None]
         angles = fourier_angles(local) * known
         if not self.equivariant:
@@ -127,14 +127,14 @@ class EdgeAttention(nn.Module):
         self.bias = nn.Linear(config.edge_width, config.heads)
 
     def weights(self, query: Tensor, key: Tensor, edges: Tensor) -> Tensor:
-        """(m, d) queries, (m, k, d) keys, (m, k, e) edges -> (m, k, heads), adding up to 1 over the neighbours."""
+        """(m, d) queries, (m, k, d) keys, (m, k, e) edges -> (m, k, heads), which sum to 1 over the neighbours."""
         m, k, d = key.shape
         products = (query[:, None] * key).view(m, k, self.heads, d // self.heads).sum(dim=-1)
         return torch.softmax(products / (d // self.heads) ** 0.5 + self.bias(edges), dim=1)
 
 
 class SparseAttention(EdgeAttention):
-    """Sparse attention module: the neighbours' values by their weights; the output map starts at zero."""
+    """Sparse attention module: the weighted sum of the neighbours' values; the output map is initialised with zeros."""
 
     def __init__(self, config: VabsNetConfig) -> None:
         super().__init__(config)
@@ -208,8 +208,8 @@ class ResidualHead(nn.Module):
 class VabsNet(nn.Module):
     """The encoder, and a binding head for each kind of ligand.
 
-    ``equivariant`` drops the directions in global axes, the only input that depends on how the protein lies in space (the paper
-    drops the virtual node too; ours has no direction then, only a distance, so that it may stay).
+    ``equivariant`` drops the directions in global axes, the only input that depends on the protein's orientation (the paper drops
+    the virtual node too; ours is kept, because it then has only a distance and no direction).
     """
 
     def __init__(self, config: VabsNetConfig) -> None:
@@ -242,7 +242,7 @@ class VabsNet(nn.Module):
         return x.to(self.norm.weight.dtype) if x.is_floating_point() else x
 
     def _rows(self, encoder: EdgeEncoder, graph: BilevelGraph, *, residues: bool) -> list[Rows]:
-        """Edges of one track in chunks of rows; the virtual node, if there is one, is neighbour k + 1 of all, and last of all."""
+        """Edges of one track in chunks of rows; the virtual node, if used, is neighbour k + 1 of all nodes, and the last node."""
         nodes, virtual = graph.nodes, self.config.virtual_node
         if residues:
             neighbours, where, code = graph.residue_neighbours, np.arange(len(nodes.ca)), nodes.residue_type

@@ -1,4 +1,4 @@
-"""Vabs-Net as a predictor: its residue probabilities take the place of the sequence model's, all later stages stay the same."""
+"""Vabs-Net as a predictor: its residue probabilities replace those of the sequence model; later stages are the same."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Stack:
 
 @dataclass(frozen=True, eq=False)
 class VabsNetCheckpoint:
-    """A trained Vabs-Net, and the checkpoint that its language features and the later stages come from."""
+    """A trained Vabs-Net, and the checkpoint of its language features and of the later stages."""
 
     name: str
     model: VabsNet
@@ -65,9 +65,9 @@ class VabsNetCheckpoint:
 def language_features(
     config: VabsNetConfig, logits: NDArray[np.floating], embeddings: NDArray[np.floating]
 ) -> NDArray[np.float32]:
-    """(N, config.language_width) of (N,) logits and (N, d) embeddings: nothing, the logit, or the logit and the embedding.
+    """(N, config.language_width) features from (N,) logits and (N, d) embeddings: none, the logit, or both.
 
-    :class:`WeightsError` if the widths do not fit each other.
+    :class:`WeightsError` if the widths do not match.
     """
     table = np.concatenate([logits[:, None], embeddings], axis=1).astype(np.float32)
     if config.language_width not in (0, 1, table.shape[1]):
@@ -83,7 +83,7 @@ class VabsNetPredictor(Seq2Pocket):
     methods = ()
 
     def __init__(self, network: VabsNetCheckpoint) -> None:
-        # The surface network of the base has residues of its own.
+        # The surface network of the base would use its own residue probabilities.
         super().__init__(replace(network.base, threshold=network.threshold, ranking="published", surface=None))
         self.network = network
         self.name = network.name
