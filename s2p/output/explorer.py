@@ -2,8 +2,8 @@
 
 The 3D view, the table and the sequence track are the report (:mod:`s2p.output.report`) in a frame. The frame keeps its
 orientation and zoom, and receives new pockets over a ``BroadcastChannel``; so only widgets of ipywidgets itself are needed,
-and it works offline in JupyterLab, Notebook 7, Colab and VS Code. Below the widget the last state is stored as a still picture with tables,
-for GitHub, print, and notebooks opened without a kernel.
+and it works offline in JupyterLab, Notebook 7, Colab and VS Code. Below the widget the last state is stored as a still picture
+with tables, for GitHub, print, and notebooks opened without a kernel.
 """
 
 from __future__ import annotations
