@@ -94,7 +94,7 @@ def similarity_panels(views: Mapping[str, tuple[Tensor, Tensor]], *, shown: int 
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(4.1 * len(views), 3.9), dpi=90, facecolor="white", layout="constrained")
+    figure = Figure(figsize=(4.1 * len(views), 3.9), dpi=120, facecolor="white", layout="constrained")
     image: Any = None
     for ax, (label, (first, second)) in zip(np.atleast_1d(figure.subplots(1, len(views))), views.items(), strict=True):
         similarity = (F.normalize(first, dim=1) @ F.normalize(second, dim=1).T).detach().cpu().numpy()
@@ -131,7 +131,7 @@ def attention_picture(prediction: Prediction, coord: NDArray[np.floating], weigh
     origin = ca.mean(axis=0)
     axes = facing(prediction, origin)
     colors, low, high = _colour(weights)
-    figure = Figure(figsize=(6.6, 4.6), dpi=90, facecolor="white", layout="constrained")
+    figure = Figure(figsize=(6.6, 4.6), dpi=120, facecolor="white", layout="constrained")
     ax = figure.add_subplot()
     for chain in structure.chains:
         flat = (ca[structure.residues.chain == chain] - origin) @ axes.T

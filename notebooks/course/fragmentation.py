@@ -66,7 +66,7 @@ def site_strips(
 
     rows = [(name, x, LIGAND) for name, x in true_sites.items()]
     rows += [(name, x, pocket_color(k + 1)) for k, (name, x) in enumerate(pockets.items())]
-    figure = Figure(figsize=(8.6, 0.9 + 0.27 * len(rows)), dpi=90, facecolor="white", layout="constrained")
+    figure = Figure(figsize=(8.6, 0.9 + 0.27 * len(rows)), dpi=120, facecolor="white", layout="constrained")
     ax = figure.add_subplot()
     inside = np.unique(np.concatenate([np.zeros(0, int), *(np.asarray(x, int) for x in true_sites.values())]))
     ax.bar(inside, len(rows), width=1.0, bottom=-0.5, color="#F0E9DA", linewidth=0, zorder=0)
@@ -94,7 +94,7 @@ def fragment_counts(counts: Mapping[str, ArrayLike], title: str = "") -> Figure:
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(8.2, 1.2 + 0.36 * len(counts)), dpi=90, facecolor="white", layout="constrained")
+    figure = Figure(figsize=(8.2, 1.2 + 0.36 * len(counts)), dpi=120, facecolor="white", layout="constrained")
     ax = figure.add_subplot()
     names = ("missed", "whole, in 1 pocket", "2", "3", "4 or more")
     for k, row in enumerate(counts.values()):
@@ -127,7 +127,7 @@ def slice_figure(recalls: Mapping[str, tuple[float, float]], label: str, names: 
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(7.6, 1.3 + 0.34 * len(recalls)), dpi=90, facecolor="white", layout="constrained")
+    figure = Figure(figsize=(7.6, 1.3 + 0.34 * len(recalls)), dpi=120, facecolor="white", layout="constrained")
     ax = figure.add_subplot()
     x = np.array(list(recalls.values()), float).reshape(-1, 2)
     y = np.arange(len(recalls))
@@ -156,7 +156,7 @@ def interval_figure(figures: Mapping[str, Mapping[str, Summary]]) -> Figure:
 
     names = list(next(iter(figures.values())))
     size = (1.9 + 2.15 * len(figures), 1.1 + 0.32 * len(names))
-    figure = Figure(figsize=size, dpi=90, facecolor="white", layout="constrained")
+    figure = Figure(figsize=size, dpi=120, facecolor="white", layout="constrained")
     axes = figure.subplots(1, len(figures), squeeze=False, sharey=True)[0]
     for ax, (label, column) in zip(axes, figures.items(), strict=True):
         for k, name in enumerate(names):
@@ -192,11 +192,11 @@ def gallery_figure(predictions: Sequence[Prediction], titles: Sequence[str], *, 
     from PIL import Image
 
     rows = math.ceil(len(predictions) / columns)
-    figure = Figure(figsize=(4.6 * columns, 4.3 * rows), dpi=90, facecolor="white", layout="constrained")
+    figure = Figure(figsize=(4.6 * columns, 4.3 * rows), dpi=120, facecolor="white", layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for ax in axes:
         ax.set_axis_off()
     for ax, prediction, title in zip(axes, predictions, titles, strict=False):
-        ax.imshow(np.asarray(Image.open(io.BytesIO(static_png(prediction, dpi=90)))))
+        ax.imshow(np.asarray(Image.open(io.BytesIO(static_png(prediction, dpi=120)))))
         ax.set_title(title, size=10, loc="left")
     return figure

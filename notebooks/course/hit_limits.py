@@ -52,7 +52,7 @@ def recall_picture(sites: Mapping[str, Sequence[SiteRow]], limit: float, extra: 
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(8.8, 3.9), dpi=90, facecolor="white", layout="constrained")
+    figure = Figure(figsize=(8.8, 3.9), dpi=120, facecolor="white", layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
     rank, words = f"N+{extra}" if extra else "N", []
     for ax, measure in zip(panels, ("dcc", "dca"), strict=True):

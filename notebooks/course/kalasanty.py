@@ -73,7 +73,7 @@ def grid_slices(
 
     layer = int(mask.sum(axis=(0, 1)).argmax())
     extent = _extent(box, 0, 1)
-    figure = Figure(figsize=(2.5 * len(channels), 2.9), dpi=90, facecolor="white", layout="constrained")
+    figure = Figure(figsize=(2.5 * len(channels), 2.9), dpi=120, facecolor="white", layout="constrained")
     for ax, name in zip(np.atleast_1d(figure.subplots(1, len(channels), sharey=True)), channels, strict=True):
         values = grid[CHANNELS.index(name), :, :, layer].T
         top = float(np.abs(values).max()) or 1.0
@@ -109,7 +109,7 @@ def density_projections(
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9.6, 3.5), dpi=90, facecolor="white", layout="constrained")
+    figure = Figure(figsize=(9.6, 3.5), dpi=120, facecolor="white", layout="constrained")
     image: Any = None
     for ax, (a, b) in zip(figure.subplots(1, 3), ((0, 1), (0, 2), (1, 2)), strict=True):
         flat = density.max(axis=3 - a - b).T
@@ -132,7 +132,7 @@ def agreement_bars(found: Agreement, first: str, second: str, title: str = "") -
     """How many true sites both predictors find, each alone, and neither, as one bar."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(8.0, 1.7), dpi=90, facecolor="white", layout="constrained")
+    figure = Figure(figsize=(8.0, 1.7), dpi=120, facecolor="white", layout="constrained")
     ax = figure.add_subplot()
     parts = (
         (f"only {first}", len(found.only_first), POCKETS[0], "white"),

@@ -59,7 +59,7 @@ class Toy:
         from matplotlib.figure import Figure
         from matplotlib.patches import Circle
 
-        figure = Figure(figsize=(8.6, 3.3), dpi=90, facecolor="white", layout="constrained")
+        figure = Figure(figsize=(8.6, 3.3), dpi=120, facecolor="white", layout="constrained")
         plane, bars = figure.subplots(1, 2, width_ratios=(2.7, 1))
         plane.scatter(*self.coord.T, s=46, color=CARTOON, linewidths=0, zorder=1)
         for rank, pocket in enumerate(self.pockets, 1):

@@ -42,7 +42,7 @@ def pocket_overlay(
     coord, present = pocket.coord[pocket.pocket].astype(float), pocket.present[pocket.pocket]
     middle = pocket.ligand.mean(axis=0)
     axes = np.linalg.svd(coord[present] - middle)[2][:2]
-    figure = Figure(figsize=(3.9 * len(drawn), 4.1), dpi=90, facecolor="white", layout="constrained")
+    figure = Figure(figsize=(3.9 * len(drawn), 4.1), dpi=120, facecolor="white", layout="constrained")
     for k, (ax, (label, types, x)) in enumerate(zip(np.atleast_1d(figure.subplots(1, len(drawn))), drawn, strict=True)):
         _sticks(ax, geometry, native, (coord - middle) @ axes.T, present, OUTSIDE, "native")
         _sticks(ax, geometry, types, (np.asarray(x) - middle) @ axes.T, SLOT_MASK[types], POCKETS[k], label)
@@ -82,7 +82,7 @@ def type_probabilities(labels: Sequence[str], native: str, probabilities: NDArra
     from matplotlib.figure import Figure
     from matplotlib.patches import Rectangle
 
-    figure = Figure(figsize=(7.6, 0.9 + 0.3 * len(labels)), dpi=90, facecolor="white", layout="constrained")
+    figure = Figure(figsize=(7.6, 0.9 + 0.3 * len(labels)), dpi=120, facecolor="white", layout="constrained")
     ax = figure.add_subplot()
     image = ax.imshow(probabilities, cmap="YlGnBu", vmin=0, vmax=max(0.2, float(probabilities.max())), aspect="auto")
     for row, letter in enumerate(native):

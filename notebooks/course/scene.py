@@ -110,7 +110,7 @@ def site_picture(panels: Mapping[str, Prediction], site: ArrayLike, alt: str, *,
     from matplotlib.figure import Figure
 
     rows = np.asarray(site, np.int64)
-    figure = Figure(figsize=(4.6 * len(panels), 4.9), dpi=110, layout="constrained")
+    figure = Figure(figsize=(4.6 * len(panels), 4.9), dpi=120, layout="constrained")
     for ax, (title, prediction) in zip(np.atleast_1d(figure.subplots(1, len(panels))), panels.items(), strict=True):
         turn = site_axes(prediction.structure, rows) if axes3 is None else np.asarray(axes3, float)
         _panel(ax, prediction, rows, turn, title)
@@ -159,7 +159,7 @@ def sticks_picture(
     def turned(x: ArrayLike) -> NDArray[np.float64]:
         return np.asarray((np.asarray(x, float) - center) @ turn.T)
 
-    figure = Figure(figsize=(4.9, 5.1), dpi=110, layout="constrained")
+    figure = Figure(figsize=(4.9, 5.1), dpi=120, layout="constrained")
     ax = figure.add_subplot()
     _trace(ax, ca, turned(ca)[:, :2], np.linalg.norm(ca - center, axis=1) < reach + MARGIN)
     for p in (p for p in prediction.pockets if np.isin(rows, p.residues).any() and len(p.points)):
@@ -183,7 +183,7 @@ def motion_picture(frames: Mapping[str, ArrayLike], alt: str, *, axes3: ArrayLik
     from matplotlib import colormaps
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(4.9, 5.1), dpi=110, layout="constrained")
+    figure = Figure(figsize=(4.9, 5.1), dpi=120, layout="constrained")
     ax = figure.add_subplot()
     places = [np.asarray(ca, float) for ca in frames.values()]
     center = np.concatenate(places).mean(axis=0)

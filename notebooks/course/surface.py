@@ -79,7 +79,7 @@ def exposure_figure(
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(8.4, 3.8), dpi=85, facecolor="white", layout="constrained")
+    figure = Figure(figsize=(8.4, 3.8), dpi=120, facecolor="white", layout="constrained")
     space = figure.add_subplot(1, 2, 1, projection="3d")
     every, free = np.concatenate(points), np.concatenate(exposed)
     for mask, color, size, label in ((~free, BURIED, 3, "buried"), (free, EXPOSED, 16, "exposed")):
@@ -129,7 +129,7 @@ def mean_shift_figure(
     from matplotlib.figure import Figure
     from matplotlib.patches import Circle
 
-    figure = Figure(figsize=(7.6, 4.6), dpi=90, facecolor="white", layout="constrained")
+    figure = Figure(figsize=(7.6, 4.6), dpi=120, facecolor="white", layout="constrained")
     ax = figure.add_subplot()
     view, middle = flat_view(points), points.mean(axis=0)
     _dots(ax, (points - middle) @ view, s=9, color=BURIED, linewidths=0, label="surface points")
@@ -178,7 +178,7 @@ def cluster_panels(
     page = min(9.0, 5.5 * columns)
     width = page / columns
     figure = Figure(
-        figsize=(page, rows * (width * max(high / wide, 0.35) + 0.55)), dpi=85, facecolor="white", layout="constrained"
+        figsize=(page, rows * (width * max(high / wide, 0.35) + 0.55)), dpi=120, facecolor="white", layout="constrained"
     )
     for k, (title, labels) in enumerate(labellings.items()):
         ax = figure.add_subplot(rows, columns, k + 1)
@@ -204,7 +204,7 @@ def spread_figure(values: Mapping[str, ArrayLike], label: str, title: str) -> Fi
     """Every value as a dot, one row a name, with the mean as a line."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(7.6, 0.9 + 0.6 * len(values)), dpi=90, facecolor="white", layout="constrained")
+    figure = Figure(figsize=(7.6, 0.9 + 0.6 * len(values)), dpi=120, facecolor="white", layout="constrained")
     ax = figure.add_subplot()
     for k, (_, row) in enumerate(values.items()):
         x = np.asarray(row, float)
@@ -257,7 +257,7 @@ def scored_panels(panels: Sequence[SurfacePanel], *, columns: int = 2, label: st
 
     shades = LinearSegmentedColormap.from_list("score", PROBABILITY)
     rows = math.ceil(len(panels) / columns)
-    figure = Figure(figsize=(3.9 * columns, 3.5 * rows + 0.5), dpi=85, facecolor="white", layout="constrained")
+    figure = Figure(figsize=(3.9 * columns, 3.5 * rows + 0.5), dpi=120, facecolor="white", layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     flat = [(p.points - p.points.mean(axis=0)) @ looking_from(p.points, p.towards).T for p in panels]
     reach = max(float(np.abs(xyz[:, :2]).max()) for xyz in flat) + 2

@@ -36,7 +36,7 @@ def graph_picture(graph: BilevelGraph, residue: int, title: str = "") -> Figure:
     origin = traces[residue]
     linked = traces[graph.residue_neighbours[residue]] - origin
     axes = np.linalg.svd(linked - linked.mean(axis=0), full_matrices=False)[2][:2]  # the plane they spread in most
-    figure = Figure(figsize=(9.0, 4.3), dpi=90, facecolor="white", layout="constrained")
+    figure = Figure(figsize=(9.0, 4.3), dpi=120, facecolor="white", layout="constrained")
     left, right = figure.subplots(1, 2)
     panels: tuple[tuple[Any, NDArray[np.floating], NDArray[np.int64], int, str, str], ...] = (
         (left, nodes.coord, graph.atom_neighbours, int(nodes.ca[residue]), ATOMS, "atoms"),

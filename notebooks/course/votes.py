@@ -54,7 +54,7 @@ def shell_figure(
 
     own = slice(int(graph.start[atom]), int(graph.start[atom + 1]))
     near, distance = graph.sender[own], graph.distance[own].astype(float)
-    figure = Figure(figsize=(8.6, 3.8), dpi=85, facecolor="white", layout="constrained")
+    figure = Figure(figsize=(8.6, 3.8), dpi=120, facecolor="white", layout="constrained")
     space, curves = figure.subplots(1, 2)
     colors = colormaps["viridis"](np.linspace(0.0, 0.92, shells))
     view = flat_view(coord[near])
@@ -134,7 +134,7 @@ def vote_figure(votes: Votes, plane: Plane, ligand: ArrayLike, *, half: float = 
     from matplotlib.figure import Figure
 
     shades = LinearSegmentedColormap.from_list("score", PROBABILITY)
-    figure = Figure(figsize=(8.8, 5.0), dpi=85, facecolor="white", layout="constrained")
+    figure = Figure(figsize=(8.8, 5.0), dpi=120, facecolor="white", layout="constrained")
     left, right = figure.subplots(1, 2, sharex=True, sharey=True)
     start, end = plane.flat(votes.points), plane.flat(votes.centers)
     near = np.abs(start[:, 2]) < SLAB
