@@ -30,7 +30,7 @@ from stages import EXAMPLES, HERE, machine, rounded, tile, write_cif
 LETTERS = list("ACDEFGHIKLMNPQRSTVWY")
 LENGTHS = (100, 300, 600)  # residues of a chain
 PER_LENGTH = 3000  # residues in all, of each length
-ATOMS = (3_000, 6_000, 12_000, 25_000, 100_000)
+ATOMS = (3_000, 10_000, 30_000, 100_000)
 COMPLEXES = ("1ubi.pdb.gz", "4CUP.cif", "1s3v.pdb.gz", "1pwc.pdb.gz", "3enl.pdb.gz", "7CFN.cif.gz")
 SIZES = ("8M", "35M", "150M", "650M", "3B")
 PARTS = ("model", "stages", "memory", "bookkeeping", "run")
