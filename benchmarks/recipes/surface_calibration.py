@@ -38,7 +38,7 @@ from s2p.surface.points import SoftPoints
 from s2p.surface.reading import Reading
 from s2p.surface.surroundings import Surroundings, assemblies
 
-__all__ = ["Sample", "figures", "fit_votes", "read_samples"]
+__all__ = ["Sample", "calibration_error", "figures", "fit_votes", "read_samples"]
 
 C_MIDDLE, C_ATOM = 0.01, 0.1
 """Inverse strengths of regularisation."""
@@ -135,7 +135,7 @@ def _fitted(
 
 
 def figures(samples: Sequence[Sample], model: VoteModel) -> dict[str, float]:
-    """As ``s2p evaluate`` counts them, and the calibration error: mean gap of chance and truth in ten bins of equal count.
+    """As ``s2p evaluate`` counts them, and the calibration error (:func:`calibration_error`).
 
     Once with copies of a pocket that finds a ligand taken as right, which the models are fitted to, and once as misses.
     """
@@ -154,9 +154,14 @@ def figures(samples: Sequence[Sample], model: VoteModel) -> dict[str, float]:
     table = summarise(results, BenchmarkConfig(n_bootstrap=1))
     found = {name: table[name].value for name in (*FIGURES, "PFI", "pockets per protein")}
     for name, truth in (("calibration error", hits), ("calibration error, copies missed", strict)):
-        bins = np.array(calibration(np.array(truth), np.array(chances)))
-        found[name] = float(np.abs(bins[:, 0] - bins[:, 1]) @ bins[:, 2] / bins[:, 2].sum())
+        found[name] = calibration_error(np.array(chances), np.array(truth))
     return found
+
+
+def calibration_error(chances: NDArray[np.floating], truth: NDArray[np.bool_]) -> float:
+    """Mean gap of probability and share of hits in ten bins of equal count."""
+    bins = np.array(calibration(truth, chances))
+    return float(np.abs(bins[:, 0] - bins[:, 1]) @ bins[:, 2] / bins[:, 2].sum())
 
 
 def residue_threshold(readings: Path, keys: Collection[str]) -> tuple[float, float]:

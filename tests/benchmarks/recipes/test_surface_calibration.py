@@ -10,7 +10,7 @@ import pytest
 from synthetic import make_reading
 from toy_complexes import write_complexes
 
-from benchmarks.recipes.surface_calibration import figures, fit_votes, main, read_samples, residue_threshold
+from benchmarks.recipes.surface_calibration import calibration_error, figures, fit_votes, main, read_samples, residue_threshold
 from s2p.datasets.labelled import read_ligand
 from s2p.errors import S2PError
 from s2p.pockets.voting import VoteModel
@@ -48,6 +48,13 @@ def test_a_network_that_knows_the_ligands_finds_them(work: Path) -> None:
     assert found["dca < 4 Å, top N"] > 0.8 and found["dcc < 4 Å, top N"] > 0.8
     assert found["dca < 4 Å, top N"] <= found["dca < 4 Å, top N+2"] <= found["dca < 4 Å, top all"]
     assert found["PFI"] >= 1 and 0 <= found["calibration error"] < 0.3
+
+
+def test_calibration_error_by_hand() -> None:
+    chances = np.array([0.1] * 20 + [0.9] * 20)  # ten bins of four
+    truth = np.array([True, False, False, False] * 5 + [True] * 20)
+    assert calibration_error(chances, truth) == pytest.approx((0.15 + 0.1) / 2)
+    assert calibration_error(np.repeat([0.0, 1.0], 10), np.repeat([False, True], 10)) == 0
 
 
 def test_the_command_writes_what_a_checkpoint_reads(work: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,25 +1,20 @@
-"""Reliability of probabilities: errors by hand, hits of copies, and which complexes count as unseen."""
+"""Reliability of probabilities: hits of copies, and which structures count as unrelated."""
 
 from __future__ import annotations
 
+import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from builders import make_prediction
+from builders import make_prediction, make_structure
+from toy_complexes import write_complexes
 
+from benchmarks.recipes.surface_examples import Source
 from benchmarks.studies import calibration
-from benchmarks.studies.calibration import expected_error, main, reliability, site_hits, unseen_complexes
-
-ATOM = "ATOM  {:5d}  CA  {:3s} A{:4d}    {:8.3f}   0.000   0.000  1.00  0.00           C\n"
-
-
-def test_error_by_hand() -> None:
-    probability = np.array([0.05, 0.05, 0.95, 0.95, 1.0])
-    hit = np.array([False, True, True, True, True])
-    assert expected_error(probability, hit) == pytest.approx((0.9 + 0.1) / 5)
-    assert expected_error(np.array([1.0, 0.0]), np.array([True, False])) == 0
+from benchmarks.studies.calibration import main, reliability, site_hits, unrelated
 
 
 def test_right_probabilities_are_off_by_chance_alone() -> None:
@@ -40,27 +35,32 @@ def test_a_ligand_of_one_subunit_counts_for_its_copies() -> None:
     assert site_hits(replace(made, pockets=()), ligand).tolist() == []
 
 
-def test_complexes_of_known_clusters_and_homologues_are_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    chains = ["chain,cluster30"]
-    for name, cluster in (("1new", "c1"), ("1old", "c2"), ("1sim", "c3"), ("1bar", "c4")):
-        folder = tmp_path / "complexes2/repo_pdbs" / name
-        folder.mkdir(parents=True)
-        text = "".join(ATOM.format(k + 1, "GLY" if name == "1sim" else "ALA", k + 1, 3.8 * k) for k in range(24))
-        (folder / "protein.pdb").write_text(text)
-        if name != "1bar":
-            (folder / "ligand_00.pdb").write_text(ATOM.format(1, "LIG", 1, 0).replace("ATOM  ", "HETATM"))
-        chains.append(f"repo_pdbs|{name}|A,{cluster}")
-    (tmp_path / "complexes2/chain_clusters_all.csv").write_text("\n".join([*chains, "astex_rdock|1abc|A,c2", ""]))
-    splits = tmp_path / "splits.csv"
-    splits.write_text("dataset,id,split,clusters30\nastex_rdock,1abc,test,c2\n")
-    (tmp_path / "sequences/small").mkdir(parents=True)
-    (tmp_path / "sequences/small/scpdb.txt").write_text(f">x\n{'G' * 24}\n{'0' * 24}\n")
+def test_chains_with_relatives_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    structures = [Source(key, "", key, make_structure(key, n=n), []) for key, n in (("a", 24), ("b", 20))]
+    monkeypatch.setattr(calibration, "related", lambda one, other: ({q for q in one if q in set(other)}, set()))
+    assert unrelated(structures, {"GGGG"}) == structures
+    assert unrelated(structures, {structures[0].structure.sequence("B")}) == structures[1:]
+
+
+def test_the_study_on_toy_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_complexes(tmp_path / "complexes")
+    shutil.copytree(tmp_path / "complexes" / "toy" / "c02", tmp_path / "apo" / "c02")
+    shutil.copytree(tmp_path / "complexes" / "toy" / "c11", tmp_path / "apo" / "c11")
+    rows = ["set,id,split,clusters30", "toy,c00,validation,x0", "toy,c02,train,x2"]
+    (tmp_path / "surface.csv").write_text("\n".join([*rows, ""]))
     (tmp_path / "ligysis").mkdir()
-    (tmp_path / "ligysis/chains.csv").write_text("split,uniprot,uniprot_sequence\nvalidation,P1,AAAA\n")
-    monkeypatch.setattr(calibration, "homologous", lambda training, queries: {k: {"0"} for k, q in queries.items() if "G" in q})
-    assert [c.key for c in unseen_complexes(tmp_path, splits)] == ["repo_pdbs/1new"]
+    monkeypatch.setattr(calibration, "TRAINING", ("train",))
+    monkeypatch.setattr(calibration, "related", lambda one, other: ({q for q in one if q in set(other)}, set()))
+    assert main([str(tmp_path), "--table", str(tmp_path / "surface.csv"), "-o", str(tmp_path / "x.json")]) == 0
+    table = json.loads((tmp_path / "x.json").read_text())
+    assert {key: (own["complexes"], own["sites"]) for key, own in table.items()} == {
+        "unbound": (2, 3),
+        "unbound, no relative in training": (1, 2),
+    }
+    for own in table.values():
+        assert own["pockets"] == pytest.approx(own["pockets per protein"][0] * own["complexes"], abs=0.01)
 
 
 def test_another_folder_is_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([str(tmp_path), "-o", str(tmp_path / "x.json")]) == 1
-    assert "holds no folder complexes2" in capsys.readouterr().err
+    assert "contains no folder apo" in capsys.readouterr().err
