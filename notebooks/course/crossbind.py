@@ -199,7 +199,7 @@ def propensity_chart(tables: Mapping[str, Mapping[str, float]], *, cutoff: float
     for level in (-cutoff, cutoff):
         layers.append(Layer("line", np.array([-0.6, len(x) - 0.4]), np.full(2, level), "", "#555555", dash="dot", size=5))
     return Chart(
-        "Who is found at nucleic acids",
+        "Which amino acids are found at nucleic acids",
         "amino acid",
         "log2 propensity",
         tuple(layers),

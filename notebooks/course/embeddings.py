@@ -1,4 +1,4 @@
-"""What the layers of a language model hold, in figures: residue types, binding, and attention against contacts."""
+"""Charts of the layers of a language model: residue types, binding, and attention compared with contacts."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ CLASSES: Mapping[str, str] = {
 def share_explained(embeddings: ArrayLike, labels: Sequence[str]) -> float:
     """Share of the variance of (N, d) embeddings between groups of N ``labels`` (eta squared), 0 to 1.
 
-    With the sequence as labels: how much of the embeddings is the amino-acid type and nothing else.
+    With the sequence as labels, this is the share that the amino acid type explains.
 
     Raises
     ------
@@ -54,14 +54,14 @@ def share_explained(embeddings: ArrayLike, labels: Sequence[str]) -> float:
 
 
 def share_by_layer(shares: Sequence[float]) -> Chart:
-    """How much the amino-acid type explains, layer by layer."""
+    """Share of the variance that the amino acid type explains, by layer."""
     x, y = np.arange(len(shares), dtype=float), np.asarray(shares, float)
     return Chart(
-        "From letters to context",
+        "From amino acid type to context",
         "layer (0: input of the first)",
         "variance explained by residue type",
         (Layer("line", x, y, "", POCKETS[0], size=7), Layer("points", x, y, "", POCKETS[0], size=6)),
-        "1: the embedding is the letter and nothing else. What is missing to 1 comes from the context.",
+        "1: the embedding depends on the amino acid type only. The rest of the variance comes from the context.",
         f"Residue type explains {y[0]:.0%} of the variance before the first layer and {y[-1]:.0%} after the last.",
         y_range=(0.0, 1.05),
         x_ticks=(x.tolist(), [str(k) for k in range(len(shares))]),
@@ -95,9 +95,9 @@ def type_map(embeddings: ArrayLike, sequence: str, names: Sequence[str] = (), ti
         f"first principal component ({share[0]:.0%} of the variance)",
         f"second principal component ({share[1]:.0%})",
         tuple(layers),
-        "One point a residue, coloured by the chemical class of its amino acid.",
-        f"{len(e)} residues; two components hold {share.sum():.0%} of the variance, residue type explains "
-        f"{share_explained(plane, sequence):.0%} of what they show.",
+        "Each point is a residue, coloured by the chemical class of its amino acid.",
+        f"{len(e)} residues; two components contain {share.sum():.0%} of the variance, of which residue type explains "
+        f"{share_explained(plane, sequence):.0%}.",
         size=(6.8, 4.4),
     )
 
@@ -105,7 +105,7 @@ def type_map(embeddings: ArrayLike, sequence: str, names: Sequence[str] = (), ti
 def logit_chart(logits: ArrayLike, binding: ArrayLike, bins: int = 40) -> Chart:
     """Distribution of the (N,) logits of binding and other residues, each summing to 1.
 
-    The dashed line has as many residues above it as truly bind, so that precision and recall are equal there.
+    As many residues are above the dashed line as truly bind, so precision and recall are equal there.
     """
     z, y = np.asarray(logits, float), np.asarray(binding, bool)
     if not y.any():
@@ -117,14 +117,14 @@ def logit_chart(logits: ArrayLike, binding: ArrayLike, bins: int = 40) -> Chart:
         layers.append(Layer("steps", edges, np.append(share, share[-1]), f"{label} ({int(mask.sum())})", color, size=7))
     level = float(np.sort(z)[-int(y.sum())])
     top = max(float(layer.y.max()) for layer in layers)
-    line = Layer("line", np.full(2, level), np.array([0.0, top]), "as many above as bind", "#000000", dash="dash", size=3.6)
+    line = Layer("line", np.full(2, level), np.array([0.0, top]), "as many above it as bind", "#000000", dash="dash", size=3.6)
     return Chart(
-        "Along the direction of the head",
+        "Embeddings along the direction of the head",
         "logit (no unit)",
-        "share of the residues of this kind",
+        "share of the residues of the class",
         (*layers, line),
-        "Every embedding projected on one direction, the weights of the head.",
-        f"Of the {int(y.sum())} residues with the highest logits {y[z >= level].mean():.0%} bind; of all, {y.mean():.0%}.",
+        "Each embedding is projected on one direction, the weights of the head.",
+        f"Of the {int(y.sum())} residues with the highest logits {y[z >= level].mean():.0%} bind; of all {y.mean():.0%}.",
         size=(7.0, 3.4),
     )
 
@@ -144,7 +144,7 @@ def heads_picture(precision: ArrayLike, base: float, chosen: Sequence[tuple[int,
     ax.set_yticks(range(p.shape[0]), [str(k + 1) for k in range(p.shape[0])])
     ax.set(xlabel="head", ylabel="layer")
     figure.colorbar(image, ax=ax, label="precision")
-    ax.set_title(f"Which heads look at contacts (guessing: {base:.3f})", loc="left", size=11)
+    ax.set_title(f"Precision of contacts from each attention head (guessing: {base:.3f})", loc="left", size=11)
     first = divmod(int(p.argmax()), p.shape[1])
     best = f"layer {first[0] + 1}, head {first[1] + 1}, precision {p.max():.2f}"
     alt = f"Best: {best}; median head {np.median(p):.3f}; guessing {base:.3f}."
@@ -152,14 +152,14 @@ def heads_picture(precision: ArrayLike, base: float, chosen: Sequence[tuple[int,
 
 
 def attention_picture(attention: ArrayLike, title: str) -> Picture:
-    """One raw attention map, (n, n): row i is where residue i looks; the colour scale ends at the 99.5th percentile."""
+    """One raw attention map, (n, n): row i has the weights of residue i; the colour scale ends at the 99.5th percentile."""
     from matplotlib.figure import Figure
 
     a = np.asarray(attention, float)
     figure = Figure(figsize=(5.4, 4.6), facecolor="white", layout="constrained")
     ax = figure.add_subplot()
     image = ax.imshow(a, cmap="cividis", vmin=0, vmax=max(float(np.quantile(a, 0.995)), 1e-6), interpolation="nearest")
-    ax.set(xlabel="index of the residue looked at", ylabel="index of the residue that looks")
+    ax.set(xlabel="residue that is attended to (index)", ylabel="residue that attends (index)")
     ax.set_title(title, loc="left", size=11)
     figure.colorbar(image, ax=ax, label="attention (share)")
     i, j = np.indices(a.shape)
@@ -168,7 +168,7 @@ def attention_picture(attention: ArrayLike, title: str) -> Picture:
 
 
 def attention_chart(evidence: ArrayLike, contacts: ArrayLike, name: str, config: AttentionConfig | None = None) -> Chart:
-    """Real contacts (above the diagonal) against the n pairs of an n-residue chain with the highest evidence (below it)."""
+    """Real contacts (above the diagonal) and the n pairs of an n-residue chain with the highest evidence (below it)."""
     e, c = np.asarray(evidence, float), np.asarray(contacts, bool)
     separation = (config or AttentionConfig()).separation
     n = len(c)
@@ -182,7 +182,7 @@ def attention_chart(evidence: ArrayLike, contacts: ArrayLike, name: str, config:
 
     precision, base = contact_precision(e, c, config)
     return Chart(
-        f"{name}: attention against contacts",
+        f"{name}: attention compared with contacts",
         "index of the residue",
         "index of the residue",
         (
@@ -191,7 +191,7 @@ def attention_chart(evidence: ArrayLike, contacts: ArrayLike, name: str, config:
             points(i[best][right], j[best][right], "attention, contact", POCKETS[0], "circle", 3.0),
         ),
         f"Pairs at least {separation} positions apart. Above the diagonal: CA atoms closer than "
-        f"{(config or AttentionConfig()).distance:g} Å. Below: the {n} pairs that attention puts highest.",
+        f"{(config or AttentionConfig()).distance:g} Å. Below: the {n} pairs with the highest attention.",
         f"{int(right.sum())} of the {n} best pairs are contacts ({float(precision):.0%}); among all pairs {base:.1%} are.",
         x_range=(-1.0, float(n)),
         y_range=(float(n), -1.0),

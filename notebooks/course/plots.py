@@ -1,4 +1,4 @@
-"""Charts of predictions and of how they fare, and those that several notebooks draw: curves, histograms, residues in space.
+"""Charts of predictions and their quality, and charts of several notebooks: curves, histograms, residues in space.
 
 Each is interactive and still (:class:`course.charts.Chart`).
 """
@@ -129,13 +129,13 @@ def embedding_map(embeddings: ArrayLike, binding: ArrayLike, names: Sequence[str
         f"second principal component ({share[1]:.0%})",
         layers,
         "Each point is a residue; close points have similar embeddings. Two components show only a part of the variance.",
-        f"{int(y.sum())} binding among {len(y)} residues; two components hold {share[:2].sum():.0%} of the variance.",
+        f"{int(y.sum())} binding among {len(y)} residues; two components contain {share[:2].sum():.0%} of the variance.",
         size=(6.4, 4.6),
     )
 
 
 def contact_map(structure: Structure, binding: ArrayLike, config: PlotConfig | None = None) -> Chart:
-    """Which residues touch in space (CA atoms closer than 8 Å), and which of these pairs are both binding, (N,) bool."""
+    """Residues that touch in space (CA atoms closer than 8 Å), and the pairs of two ``binding`` residues, (N,) bool."""
     from scipy.spatial import cKDTree
 
     config, y = config or PlotConfig(), np.asarray(binding, bool)
@@ -169,7 +169,7 @@ def contact_map(structure: Structure, binding: ArrayLike, config: PlotConfig | N
 
 
 def calibration(probabilities: ArrayLike, labels: ArrayLike, config: PlotConfig | None = None) -> Chart:
-    """Predicted probability against how often it came true, in bins of equal width, with 95 % intervals (Wilson)."""
+    """Predicted probability and observed frequency, in bins of equal width, with 95 % intervals (Wilson)."""
     p, y = np.asarray(probabilities, float), np.asarray(labels, bool)
     if not len(p):
         raise S2PError("a calibration chart needs at least one prediction")
@@ -195,7 +195,7 @@ def calibration(probabilities: ArrayLike, labels: ArrayLike, config: PlotConfig 
             Layer("line", ends, ends, "perfect", "#000000", dash="dash", size=3.6),
             Layer("points", mean, rate, "observed, 95 % interval", POCKETS[0], text, error=error),
         ),
-        f"Predictions in {n_bins} bins of equal width. Points on the dashed line: probabilities mean what they say; above it "
+        f"Predictions in {n_bins} bins of equal width. On the dashed line, probabilities equal frequencies; above it "
         "they are too low, below it too high. The mean gap is the expected calibration error.",
         f"Mean gap between predicted and observed share {gap:.3f} over {len(p)} predictions, {y.mean():.1%} of them positive.",
         x_range=(0.0, 1.0),
@@ -229,7 +229,7 @@ def dcc_curves(distances: Mapping[str, ArrayLike], config: PlotConfig | None = N
     for cutoff in config.dcc_cutoffs:
         layers.append(Layer("line", np.full(2, cutoff), np.array([0.0, 1.0]), "", "#666666", dash="dot", size=3.6))
     return Chart(
-        "Sites found, by the distance that counts",
+        "Sites found, by the cutoff of the distance",
         "cutoff of DCC, centre to centre (Å)",
         "share of sites found",
         tuple(layers),

@@ -1,4 +1,4 @@
-"""Pictures of designs: native and designed atoms over each other, type probabilities, and a page for a notebook's cell."""
+"""Pictures of designs: superposed native and designed atoms, type probabilities, and a page for a notebook's cell."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def type_probabilities(labels: Sequence[str], native: str, probabilities: NDArra
     ax.set_yticks(range(len(labels)), labels)
     ax.set_xlabel("amino acid (outlined: native)")
     figure.colorbar(image, ax=ax, label="probability")
-    ax.set_title(title or "what the network would put where", size=10.5, loc="left")
+    ax.set_title(title or "Predicted types of the pocket's residues", size=10.5, loc="left")
     return figure
 
 
@@ -121,4 +121,4 @@ class DesignView:
         return small_png(self.figure)
 
     def __repr__(self) -> str:
-        return "Native and designed pockets over each other; still picture: sticks of both, seen from one side."
+        return "Native and designed pockets, superposed; still picture: sticks of both, seen from one side."

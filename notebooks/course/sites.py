@@ -75,7 +75,7 @@ def label_rows(path: str | Path, sdf: str | Path | None = None, config: LabelCon
 
 
 def sites_as_prediction(structure: Structure, sites: Sequence[LigandSite]) -> Prediction:
-    """The true sites in the form of a prediction, so that everything that shows pockets shows them: probabilities are 0 and 1.
+    """The true sites as a prediction, to show them like predicted pockets: probabilities are 0 and 1.
 
     Pockets are in the order of ``sites``; their points are the ligand's atoms and their volume is not defined (NaN).
     """
@@ -148,7 +148,7 @@ def cutoff_chart(distances: Mapping[str, ArrayLike], cutoff: float, grid: ArrayL
     top = max(float(layer.y.max()) for layer in layers)
     line = Layer("line", np.full(2, cutoff), np.array([0.0, top]), f"cutoff {cutoff:g} Å", "#000000", dash="dash", size=3.6)
     return Chart(
-        "Binding residues by the cutoff",
+        "Number of binding residues by cutoff",
         "cutoff: distance between heavy atoms (Å)",
         "binding residues",
         (*layers, line),
@@ -160,7 +160,7 @@ def cutoff_chart(distances: Mapping[str, ArrayLike], cutoff: float, grid: ArrayL
 
 
 def union_chart(enhanced: EnhancedChain) -> Chart:
-    """Which structures say that a residue binds: a row a chain and ligand, and the union below.
+    """Binding residues in each structure: a row for each chain and ligand, and the union below.
 
     Raises
     ------
@@ -188,7 +188,7 @@ def union_chart(enhanced: EnhancedChain) -> Chart:
         "index of the residue in the representative chain",
         "",
         tuple(layers),
-        "Every box is a residue that binds. Rows: chain and ligand; last row: the union, the enhanced label.",
+        "Each box is a binding residue. Rows: chain and ligand; last row: the union, the enhanced label.",
         f"One ligand of one chain gives {fewest} to {most} binding residues, the union {union}.",
         x_range=(-1.0, float(len(enhanced.chain.labels))),
         y_range=(-0.7, len(names) - 0.3),
@@ -207,7 +207,7 @@ def share_chart(shares: Mapping[str, float]) -> Chart:
         Layer("line", ends, np.full(2, mean), f"mean of the chains {mean:.1%}", "#000000", dash="dash", size=3.6),
     )
     return Chart(
-        "Few residues bind",
+        "Few residues of a chain bind",
         "chain",
         "share of binding residues",
         layers,
@@ -250,7 +250,7 @@ def enrichment_chart(found: Enrichment) -> Chart:
             layers.append(Layer("points", x[mask], y[mask], label, color, size=6, error=error))
     names = [found.letters[k] for k in order]
     return Chart(
-        "What sites are made of",
+        "Amino acids in binding sites",
         "amino acid",
         "log2 (share in sites / share outside)",
         tuple(layers),
