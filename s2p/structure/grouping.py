@@ -1,7 +1,7 @@
-"""Atom records in residues: which belong together, which conformer stays, and what comes twice.
+"""Groups atom records into residues, selects conformers, and finds duplicates.
 
-Atoms of one residue may stand anywhere in a file, and two residues may carry one name. So atoms that share model, chain, number
-and residue name are one residue, unless the same atom names come again at another place: those are another molecule's.
+Atoms of one residue may be anywhere in a file, and two residues may have the same id. Therefore atoms with the same model, chain,
+number and residue name are one residue, unless an atom name is repeated at another position, as in another molecule.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Ids that name one residue each: molecules that a file shows apart under one chain id get ids of their own.
+"""Unique residue ids: separate molecules with the same chain id in a file get different ids.
 
-Programs write several chains under one letter or none, start the numbers again, tell chains apart by TER, segment, model, data
-block or ``label_asym_id`` only. Residues are written as ``chain:number`` in every output, so these chains are renamed: the first
-keeps its letter, the others get the next that are free, and a note says which. In a chain with an id, a TER alone splits nothing:
-programs write it at gaps, too. Without an id it ends a molecule unless the next residue is bonded to the last.
+Programs write several chains under one letter or none, restart the numbering, or distinguish chains only by TER, segment, model,
+data block or ``label_asym_id``. Residues are written as ``chain:number`` in every output, so these chains are renamed: the first
+keeps its letter, the others get the next free ones, and a note lists them. In a chain with an id, a TER alone does not split it,
+because programs write it at gaps, too. Without an id it ends a molecule unless the next residue is bonded to the last.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Models of a file: which make up one system, and biological assemblies."""
+"""Models of a file, which of them form one system, and biological assemblies."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Which residues of a file are protein, by chemistry: names, backbone atoms and peptide bonds.
 
-TER records, HETATM and the entities of mmCIF are what some program thought, so they decide only where chemistry does not: a known
-amino acid that is bonded to nothing is a residue between gaps, or a ligand.
+TER records, HETATM and the entities of mmCIF depend on the program that wrote them, so they decide only if chemistry does not: a
+known amino acid without bonds is a residue between gaps, or a ligand.
 """
 
 from __future__ import annotations

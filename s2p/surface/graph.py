@@ -1,7 +1,7 @@
-"""Who is near whom, and sums over those who are: all that the surface network knows of space.
+"""Graphs of neighbours and sums over them, the only geometric input of the surface network.
 
 A graph is a list of atoms (or points) around each receiver, with distances and directions. A sum over it is weighted by distance
-in shells that fade into each other, so that it is continuous in the coordinates: nothing jumps when a neighbour comes or goes.
+in overlapping shells, so that it is continuous in the coordinates when a neighbour enters or leaves.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Graph:
     """The senders within ``reach`` Å of each of R receivers, E in all."""
 
     start: NDArray[np.int64]
-    """(R + 1,) where the senders of each receiver begin in the arrays below."""
+    """(R + 1,) start of the senders of each receiver in the arrays below."""
     sender: NDArray[np.int32]
     """(E,) index."""
     distance: NDArray[np.float32]
@@ -117,7 +117,7 @@ def _sums(
 def shell_sums(
     graph: Graph, values: NDArray[np.float32], vectors: NDArray[np.float32], shells: int, rows: slice | None = None
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Sums of what the senders hold, by distance and by direction.
+    """Sums of the senders' values by distance, and of their vectors by distance and direction.
 
     Parameters
     ----------
@@ -126,7 +126,7 @@ def shell_sums(
     shells
         K hat functions of the distance, centred on 0, reach / K, 2 reach / K ... and 0 at the reach.
     rows
-        Receivers that are asked for; default all.
+        Receivers to be computed; default: all.
 
     Returns
     -------

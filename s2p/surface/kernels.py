@@ -1,7 +1,7 @@
 """Compiled search for the points around a point, and the density of weighted points.
 
-Points are sorted by the cell of a cubic grid they fall in, z fastest. The cells around a point are then nine runs of
-consecutive points, found by bisection, so that empty space costs nothing however far points lie apart.
+Points are sorted by their cell in a cubic grid, z fastest. The cells around a point are then nine runs of
+consecutive points, found by bisection, so that empty space costs nothing, even if points are far apart.
 """
 
 from __future__ import annotations

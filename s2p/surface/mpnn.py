@@ -1,4 +1,4 @@
-"""ProteinMPNN's structure encoder in NumPy: what the backbone around a residue says about it, as 128 numbers.
+"""ProteinMPNN's structure encoder in NumPy: 128 features of each residue from the backbone around it.
 
 Dauparas et al., Science 378, 49 (2022); weights ``v_48_020`` (MIT). Only the encoder: it reads the backbone, not the sequence.
 """
@@ -23,13 +23,13 @@ Floats = NDArray[np.float32]
 WIDTH = 128
 NEIGHBOURS = 48
 SPARE = 8
-"""Neighbours beyond the last one that are looked at for ties with it."""
+"""Number of further neighbours that are checked for ties with the last one."""
 TIE = 5e-5
-"""Å: neighbours whose distances differ by less are as near, and come in the order of the residues, however a file is turned."""
+"""Å: distances that differ by less are ties, which are sorted by residue, so that rotations do not change the order."""
 REACH = 32
-"""Places along the chain up to which two residues' offset counts."""
+"""Largest offset along the chain that is distinguished."""
 SCALE = 30.0
-"""The sum of a residue's messages is divided by this, however many they are."""
+"""The sum of a residue's messages is divided by this number, independent of their number."""
 CENTRES = np.linspace(2.0, 22.0, 16, dtype=np.float32)  # Å, of the radial basis functions
 SPREAD = 20.0 / 16  # Å
 BACKBONE = ("N", "CA", "C", "O")  # and the virtual CB, 4
@@ -84,7 +84,7 @@ class Layer:
 
 @dataclass(frozen=True, eq=False)
 class Encoder:
-    """The weights, as :func:`encode` wants them."""
+    """The weights, as arguments of :func:`encode`."""
 
     position: Floats  # (66, 128) features of an edge for each offset along a chain, and for two chains.
     distance: Floats  # (400, 128) the same of 25 pairs of atoms (N, CA, C, O, CB of one, then of the other) in 16 functions each.
@@ -124,19 +124,19 @@ class Encoder:
 
 
 def encode(encoder: Encoder, structure: Structure, chunk: int = 32) -> Floats:
-    """Features of every residue, (N, 128), which do not change as the structure is moved.
+    """Features of every residue, (N, 128), invariant to rigid motions of the structure.
 
-    All chains count, and nothing but N, CA, C and O; where a residue lacks one of them, its CA stands in.
+    Only N, CA, C and O of all chains are read; if a residue lacks one of them, its CA is used instead.
 
     Parameters
     ----------
     chunk
-        Residues that are worked on at a time: a matter of speed alone. Memory is 25 kB a residue.
+        Residues that are processed at a time, which affects only the speed. Memory is 25 kB per residue.
 
     Notes
     -----
-    As in the published code, a residue's place along its chain is its number, so that a gap in the numbers is one in the chain,
-    and each insertion code takes a place of its own.
+    As in the published code, a residue's position in its chain is its number, so that a gap in the numbers is a gap in the chain,
+    and each insertion code has its own position.
     """
     residues = structure.residues
     n = len(residues)
@@ -148,7 +148,7 @@ def encode(encoder: Encoder, structure: Structure, chunk: int = 32) -> Floats:
     place += np.cumsum(np.diff(place, prepend=place[0] - 1) == 0)
     parts = [slice(start, min(start + chunk, n)) for start in range(0, n, chunk)]
     nodes, edges = np.zeros((n, WIDTH), np.float32), np.empty((n, k, WIDTH), np.float32)
-    # Memory that is used again is still in the processor's cache: this halves the time.
+    # Reused memory stays in the processor's cache, which halves the time.
     work, bases = np.empty((2, chunk * k, WIDTH), np.float32), np.empty((chunk * k, 25, 16), np.float32)
     for part in parts:
         near = neighbour[part]
@@ -209,7 +209,7 @@ def _backbone(structure: Structure) -> Floats:
 
 
 def _neighbours(ca_coord: NDArray[np.float64]) -> NDArray[np.int64]:
-    """(N, k) the nearest residues, itself among them; of those as near as the last one, the first in the structure."""
+    """(N, k) the nearest residues, including itself; ties with the last one are sorted by their order in the structure."""
     n = len(ca_coord)
     k, asked = min(NEIGHBOURS, n), min(NEIGHBOURS + SPARE, n)
     distance, index = cKDTree(ca_coord).query(ca_coord, k=np.arange(1, asked + 1))

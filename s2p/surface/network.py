@@ -1,7 +1,7 @@
-"""The surface network: atoms tell each other what they are, and every point of the surface reads the atoms around it.
+"""The surface network: atoms exchange messages, and every point of the surface reads the atoms around it.
 
-The arithmetic is written once, for NumPy in predictions and for PyTorch in training, which brings its own ``Ops``. Positions come
-in through :mod:`s2p.surface.graph` alone: scalars depend on distances, vectors turn with the protein.
+The arithmetic is written once, for NumPy in predictions and for PyTorch in training, which has its own ``Ops``. Positions are
+used only through :mod:`s2p.surface.graph`: scalars depend on distances, and vectors rotate with the protein.
 """
 
 from __future__ import annotations
@@ -25,28 +25,28 @@ Array = Any
 
 @dataclass(frozen=True)
 class NetworkConfig(Checked):
-    """Size of the network, and what it reads; ours."""
+    """Size of the network and of its inputs; ours."""
 
     width: Count = 64
-    """Numbers that an atom, or a point, carries."""
+    """Features of an atom, or a point."""
     hidden: Count = 96
     """Width inside a layer."""
     message: Count = 32
-    """Numbers that it tells its neighbours."""
+    """Width of a message."""
     vectors: Count = 8
-    """Numbers that are told with a direction."""
+    """Width of the part of a message that is multiplied by the direction."""
     shells: Count = 8
-    """Distances that are told apart."""
+    """Number of distance shells."""
     layers: Count = 4
-    """Times that the atoms talk."""
+    """Message-passing layers of the atoms."""
     point_layers: Count = 2
-    """Times that the points talk, after each has read its atoms."""
+    """Message-passing layers of the points, after each has read its atoms."""
     atom_reach: Positive = 6.0
-    """Å between atoms that talk."""
+    """Å, largest distance between atoms that exchange messages."""
     reading_reach: Positive = 8.0
-    """Å from a point to the atoms that it reads."""
+    """Å, largest distance from a point to the atoms that it reads."""
     point_reach: Positive = 6.0
-    """Å between points that talk."""
+    """Å, largest distance between points that exchange messages."""
     n_points: Count = 12
     """Points on the sphere around each atom."""
     probe_radius: Positive = 1.6
@@ -59,7 +59,7 @@ class NetworkConfig(Checked):
 
 @dataclass(frozen=True, eq=False)
 class Inputs:
-    """What the network reads of an assembly: A atoms, N residues, P points."""
+    """Input of the network for an assembly: A atoms, N residues, P points."""
 
     kind: NDArray[np.int64]
     """(A,) row of each atom's type in the table of types."""
@@ -72,18 +72,18 @@ class Inputs:
     owner: NDArray[np.int64]
     """(P,) atom that owns each point, ascending."""
     share: NDArray[np.float32]
-    """(P,) how far each point is exposed."""
+    """(P,) degree of exposure of each point."""
     atoms: Graph
-    """Atoms among themselves."""
+    """Atoms around atoms."""
     reading: Graph
     """Atoms around points."""
     points: Graph
-    """Points among themselves."""
+    """Points around points."""
 
 
 @dataclass(frozen=True, eq=False)
 class Outputs:
-    """What the network says."""
+    """Output of the network."""
 
     ligand: Array
     """(P,) logit that a ligand atom is near."""
@@ -96,7 +96,7 @@ class Outputs:
 
 
 class Ops:
-    """What NumPy and PyTorch call by different names."""
+    """Operations that have different names in NumPy and PyTorch."""
 
     @staticmethod
     def silu(x: Array) -> Array:
@@ -133,7 +133,7 @@ class Ops:
 
     @staticmethod
     def by_rows(call: Callable[[slice], tuple[Array, Array]], n: int) -> tuple[Array, Array]:
-        """Both results of ``call`` for all n rows, some at a time: memory stays small, and what is worked on in the cache."""
+        """Both results of ``call`` for all n rows, in chunks, so that memory stays small and data stay in the cache."""
         parts = [call(slice(k, min(k + ROWS, n))) for k in range(0, max(n, 1), ROWS)]
         return np.concatenate([x for x, _ in parts]), np.concatenate([x for _, x in parts])
 
@@ -144,7 +144,7 @@ class Ops:
 
 ROWS = 1024
 CROWD = 1 / 8
-"""Sums over neighbours are scaled by this, to be about as large as one of them."""
+"""Factor of sums over neighbours, to make them about as large as a single term."""
 
 
 def shapes(config: NetworkConfig, types: int) -> dict[str, tuple[int, ...]]:
@@ -178,7 +178,7 @@ def shapes(config: NetworkConfig, types: int) -> dict[str, tuple[int, ...]]:
 def _layer(
     ops: Any, w: Mapping[str, Array], name: str, h: Array, told: Array, graph: Graph, c: NetworkConfig
 ) -> tuple[Array, Array]:
-    """New numbers of the receivers with ``h`` (``None``: they have none yet), and the (R, K, 3, V) vectors that they heard."""
+    """New features of the receivers from ``h`` (``None``: they have none yet), and the (R, K, 3, V) sums of vectors."""
 
     told = told * CROWD
 
@@ -194,7 +194,7 @@ def _layer(
 
 
 def forward(w: Mapping[str, Array], inputs: Inputs, config: NetworkConfig, ops: Any = Ops) -> Outputs:
-    """All of the network.
+    """Run the whole network.
 
     Parameters
     ----------
@@ -220,7 +220,7 @@ def forward(w: Mapping[str, Array], inputs: Inputs, config: NetworkConfig, ops: 
     gates = (p @ w["vote.w"] + w["vote.b"]).reshape(len(p), len(directed), c.shells, 1, c.vectors)
     vote = sum((x * gates[:, k]).sum(3).sum(1) for k, x in enumerate(directed))
     said = p @ w["ligand.w"] + w["ligand.b"]
-    # A residue is the mean of its atoms, and what the points on it add up to.
+    # Features of a residue: the mean of its atoms and the sum of its points.
     count = np.bincount(inputs.residue, minlength=n)[:, None].clip(1).astype(np.float32)
     atoms = ops.pooled(ops.normed(h), inputs.residue, n) / ops.array(count)
     on = inputs.residue[inputs.owner]

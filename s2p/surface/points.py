@@ -1,4 +1,4 @@
-"""Solvent-accessible-surface (SAS) points by Shrake–Rupley, each knowing its atom."""
+"""Solvent-accessible-surface (SAS) points by Shrake–Rupley, each with the atom that owns it."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ RADII = {"C": 1.7, "N": 1.55, "O": 1.52, "S": 1.8, "H": 1.2, "P": 1.8, "SE": 1.9
 """Van der Waals radii, Å (Bondi; the elements the published code's table holds for proteins)."""
 OTHER_RADIUS = 2.0
 SOFTNESS = 0.3
-"""Å inside and outside the other atoms' spheres over which a soft point comes into being."""
+"""Å inside and outside the other atoms' spheres over which the weight of a soft point increases from 0 to 1."""
 HARD = 1e-7
-"""Å, in its place where points are there or not."""
+"""Å, used instead if points are either exposed or not."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,13 +33,13 @@ class SurfacePoints:
 
 @dataclass(frozen=True, eq=False)
 class SoftPoints(SurfacePoints):
-    """SAS points that appear little by little as they come out of the other atoms."""
+    """SAS points with weights that increase gradually as they emerge from the other atoms."""
 
     share: NDArray[np.float64]
     """(P,) in (0, 1]: 1/2 for a point on the sphere of the atom that comes closest, 1 from :data:`SOFTNESS` outside."""
 
     def exposed(self) -> SurfacePoints:
-        """The points that no other atom buries, those of :func:`surface_points`."""
+        """The points that no other atom buries, as from :func:`surface_points`."""
         out = self.share > 0.5
         return SurfacePoints(self.coord[out], self.atom[out])
 
@@ -74,7 +74,7 @@ def surface_points(
     coord, element
         (A, 3) Å and (A,) of all heavy atoms that can bury a point.
     wanted
-        (W,) ascending indices of the atoms whose points are asked for; no others are computed.
+        (W,) ascending indices of the atoms whose points are computed.
     n_points, probe_radius
         Points on each atom's sphere; probe in Å.
 
@@ -123,7 +123,7 @@ def _exposed_shares(
                 d2 = dx * dx + dy * dy + dz * dz
                 if d2 <= near[place, 4]:
                     gap = -softness
-                    # Few atoms bury most points: those that did move halfway to the front and are looked at sooner.
+                    # Few atoms bury most points: an atom that buries one moves halfway to the front and is tested earlier.
                     for c in range(6):
                         near[place // 2, c], near[place, c] = near[place, c], near[place // 2, c]
                     break
@@ -142,12 +142,12 @@ def soft_points(
     probe_radius: float = 1.6,
     softness: float = SOFTNESS,
 ) -> SoftPoints:
-    """SAS points of all atoms, with how far each has come out of the others; parameters are those of :func:`surface_points`.
+    """SAS points of all atoms, with their degree of exposure; parameters are those of :func:`surface_points`.
 
     Notes
     -----
-    Shrake & Rupley's test is yes or no: an atom that moves by a rounding error buries a whole patch of its neighbour. Here the
-    patch shrinks as it goes under (ours), so that sums over points are continuous in the coordinates.
+    Shrake & Rupley's test is yes or no, so a rounding error in a coordinate can bury a whole patch of a neighbouring atom. Here
+    the weights of its points decrease gradually (ours), so that sums over points are continuous in the coordinates.
     """
     wanted = np.arange(len(coord)) if wanted is None else np.asarray(wanted, dtype=np.int64)
     radius, points = atom_radii(element, probe_radius), sphere(n_points).astype(np.float64)

@@ -1,4 +1,4 @@
-"""What the surface network says of an assembly: ligands near its surface points, where these are centred, residues that bind."""
+"""Output of the surface network for an assembly: ligandability of surface points, centres of ligands, binding residues."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ __all__ = ["Reading", "SurfaceNetwork", "atom_kinds", "atom_names", "averaged", 
 
 @dataclass(frozen=True, eq=False)
 class Reading:
-    """What the network says of an assembly with N residues and P surface points; positions are those of the file."""
+    """Output of the network for an assembly with N residues and P surface points, in the coordinates of the file."""
 
     cloud: SoftPoints
-    """Surface points of all atoms, as far as they are exposed."""
+    """Surface points of all atoms, with their exposure."""
     ligandability: NDArray[np.float32]
-    """(P,) probability that a ligand atom is near: within some 3.5 Å."""
+    """(P,) probability that a ligand atom is near (within some 3.5 Å)."""
     centers: NDArray[np.float32]
-    """(P, 3) Å: where each point votes that the centre of the ligand is."""
+    """(P, 3) Å: vote of each point for the centre of a ligand."""
     extent: NDArray[np.float32]
     """(P,) Å: radius of gyration of the ligand."""
     residues: NDArray[np.float32]
@@ -38,7 +38,7 @@ class Reading:
 
 
 def averaged(said: Sequence[Outputs], cloud: SoftPoints) -> Reading:
-    """What several networks say of an assembly with these surface points, in whose coordinates the centres are."""
+    """Mean output of several networks for an assembly with these surface points, in the coordinates of the points."""
     ligand, vote, extent, residue = (np.mean([getattr(x, f.name) for x in said], axis=0) for f in fields(Outputs))
     near, binding = (expit(logit).astype(np.float32) for logit in (ligand, residue))
     return Reading(cloud, near, (cloud.coord + vote).astype(np.float32), np.exp(extent), binding)
@@ -65,7 +65,7 @@ def atom_kinds(structure: Structure, types: Sequence[str]) -> NDArray[np.int64]:
 
 @dataclass(frozen=True, eq=False)
 class SurfaceNetwork:
-    """Networks whose answers are averaged, with what they read: types of atoms, and the encoder of the backbone."""
+    """Networks whose outputs are averaged, with the types of atoms and the encoder of the backbone that they read."""
 
     encoder: mpnn.Encoder = field(repr=False)
     types: tuple[str, ...] = field(repr=False)
@@ -73,11 +73,11 @@ class SurfaceNetwork:
     config: NetworkConfig
 
     def read(self, part: Surroundings, embeddings: NDArray[np.float32]) -> Reading:
-        """Read an assembly, whose residues have these (N, d) embeddings of the language model."""
+        """Run the networks on an assembly with (N, d) embeddings of its residues from the language model."""
         return self.answer(part, self.inputs(part, embeddings))
 
     def inputs(self, part: Surroundings, embeddings: NDArray[np.float32]) -> Inputs:
-        """What the network reads of an assembly, in its own frame."""
+        """Input of the network for an assembly, in the assembly's own frame."""
         c, structure = self.config, part.structure
         cloud = part.points(c.n_points, c.probe_radius)
         return Inputs(
@@ -93,7 +93,7 @@ class SurfaceNetwork:
         )
 
     def answer(self, part: Surroundings, inputs: Inputs) -> Reading:
-        """What the members say of these inputs of the assembly, averaged."""
+        """Mean output of the members for these inputs of the assembly."""
         c = self.config
         said = averaged([forward(member, inputs, c) for member in self.members], part.points(c.n_points, c.probe_radius))
         cloud = replace(said.cloud, coord=part.outside(said.cloud.coord))
@@ -104,7 +104,7 @@ class SurfaceNetwork:
         return {f"{k}.{name}": value for k, member in enumerate(self.members) for name, value in member.items()}
 
     def header(self) -> dict[str, Any]:
-        """What else :meth:`from_parts` needs, ready for JSON."""
+        """Further arguments of :meth:`from_parts`, ready for JSON."""
         return {"types": list(self.types), "members": len(self.members), "network": asdict(self.config)}
 
     @classmethod

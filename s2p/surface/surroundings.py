@@ -1,4 +1,4 @@
-"""What the stages of a prediction read of a structure's shape, made once for the chains in contact: frame, atoms, points."""
+"""Geometry shared by the stages of a prediction, computed once for the chains in contact: frame, atoms, points."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ CONTACT = 8.0
 """Å between heavy atoms of two chains in contact: far enough for models of CA atoms, and for a ligand that lies between them."""
 
 TIE = 1e-3
-"""Two spreads count as equal, and their axes as free to turn, where they differ by less than this share of the largest."""
+"""Two spreads along axes count as equal, and these axes as undefined, if they differ by less than this share of the largest."""
 LEAN = 1e-4
-"""A skewness below this is no tail; coordinates rounded to 0.001 Å move it by 1e-5 at most."""
+"""A skewness below this counts as 0; coordinates rounded to 0.001 Å change it by 1e-5 at most."""
 MOMENTS = 5
-"""Moments along the sequence that are asked where the shape alone does not decide."""
+"""Number of moments along the sequence that are used if the shape alone does not define the axes."""
 
 
 class Surroundings:
-    """Frame, atoms and surface points of one structure, each made when it is first asked for.
+    """Frame, atoms and surface points of one structure, each computed on first use.
 
-    All of it lies in a frame that is fixed to the molecule (:func:`principal_frame`): spheres, rays and grids then stand in the
-    same place on the molecule however its file is turned. All atoms of the structure count.
+    All coordinates are in a frame that is fixed to the molecule (:func:`principal_frame`): spheres and grids are then at the same
+    place on the molecule for any orientation of the file. All atoms of the structure are used.
 
     Parameters
     ----------
     whole
-        What the file holds.
+        Structure of the whole file.
     part
-        (N,) residues that are looked at, and their (A,) atoms, ascending indices in the file; default all.
+        (N,) residues that are used, and their (A,) atoms, ascending indices in the file; default: all.
     """
 
     def __init__(self, whole: Structure, part: tuple[NDArray[np.int32], NDArray[np.int32]] | None = None) -> None:
@@ -63,7 +63,7 @@ class Surroundings:
         return np.asarray((coord.astype(np.float64) - self.origin) @ self.axes)
 
     def outside(self, coord: NDArray[np.float64]) -> NDArray[np.float64]:
-        """(n, 3) coordinates of the frame, Å, where the file has them."""
+        """(n, 3) coordinates in the frame, Å, transformed to those of the file."""
         return np.asarray(coord @ self.axes.T + self.origin)
 
     def points(self, n_points: int = 24, probe_radius: float = 1.6) -> SoftPoints:
@@ -76,14 +76,14 @@ class Surroundings:
 
     @staticmethod
     def of(structure: Structure | Surroundings) -> Surroundings:
-        """Those of a structure, or the same ones where they have been made."""
+        """The surroundings of a structure; an argument that already is one is returned."""
         return structure if isinstance(structure, Surroundings) else Surroundings(structure)
 
 
 def assemblies(structure: Structure, made: Sequence[Surroundings] | None = None) -> Sequence[Surroundings]:
     """The parts of a structure whose chains are in contact, one after the other; ``made`` where it is of this structure.
 
-    What is predicted for a part does not depend on the others: a file may hold copies, or other proteins, far away.
+    Predictions for a part do not depend on the others, because a file may contain copies, or other proteins, far away.
     """
     if made is not None and all(part.whole is structure for part in made):
         return made
@@ -124,9 +124,9 @@ def principal_frame(ca_coord: NDArray[np.floating]) -> tuple[NDArray[np.float64]
     Notes
     -----
     The axes are the principal ones, longest first. The first two point to the side of the longer tail (positive third moment),
-    the last follows. Where a molecule is round or alike at both ends, as an exact dimer is, rounding errors would choose. There
-    the order of the residues decides, through moments of the positions with Legendre polynomials of the place in the sequence,
-    which hardly feel rounding. Only points on a line have no frame.
+    the last follows. If a molecule is round or symmetric, such as an exact dimer, rounding errors would decide. Then the
+    order of the residues decides, through moments of the positions with Legendre polynomials of the position in the sequence,
+    which rounding hardly changes. Only points on a line have no frame.
     """
     x = np.asarray(ca_coord, dtype=np.float64)
     origin = x.mean(axis=0)
@@ -134,7 +134,7 @@ def principal_frame(ca_coord: NDArray[np.floating]) -> tuple[NDArray[np.float64]
     spread, axes = np.linalg.eigh(x.T @ x)
     spread, axes = spread[::-1], axes[:, ::-1]
     place = np.linspace(-1, 1, len(x))
-    # (MOMENTS, 3) from where the chain begins to where it ends, from its middle to both ends, and so on.
+    # (MOMENTS, 3) from the start to the end of the sequence, from its middle to both ends, and so on.
     moments = np.polynomial.legendre.legvander(place, MOMENTS)[:, 1:].T @ x
     size = float(np.sqrt(spread[0] * len(x)))
     start = 0

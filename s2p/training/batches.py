@@ -1,4 +1,4 @@
-"""What one training step sees: batches of chains of similar length, cropped, padded, and each for one head."""
+"""Input of a training step: batches of chains of similar length, cropped, padded, and each for one head."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ChainsByHead = Mapping[str, Sequence[LabelledChain]]
 
 
 Batch = tuple[str, list[LabelledChain]]
-"""Chains that go through the model together, and the head that learns from them; the others see nothing of it."""
+"""Chains that go through the model together, and the head that is trained on them; other heads are not."""
 
 
 def by_head(heads: Sequence[str], chains: Sequence[LabelledChain] | ChainsByHead, what: str) -> dict[str, list[LabelledChain]]:

@@ -1,7 +1,7 @@
-"""The one training loop: stages of steps, a look at validation data after every epoch, and a state to go on from.
+"""The training loop of all models: stages of steps, validation after every epoch, and a state to resume from.
 
-A system gives its :class:`Stage` (optimiser, batches, loss, validation) as plain functions; the rest is here: learning rates,
-clipping, the moving average of the weights, the best epoch, patience, logs, Ctrl-C, and the state on disk.
+A model provides each :class:`Stage` (optimiser, batches, loss, validation) as plain functions. This module does the rest:
+learning rates, clipping, the moving average of the weights, the best epoch, patience, logs, Ctrl-C, and the state on disk.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ __all__ = ["Backward", "EpochLog", "Loop", "Stage", "StepLog", "constant", "memo
 
 B = TypeVar("B")
 Backward = Callable[[Tensor], float]
-"""Adds the gradients of a loss and gives its value."""
+"""Adds the gradients of a loss and returns its value."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class EpochLog:
 
     epoch: int
     phase: str
-    """What is trained, such as ``head`` or ``all``."""
+    """Name of the stage, such as ``head`` or ``all``."""
     train_loss: float
     validation_auprc: float
     """Mean over the heads."""
@@ -61,7 +61,7 @@ class StepLog:
     lr: float
     """Of the first group of parameters."""
     figures: dict[str, Any] = field(default_factory=dict)
-    """What else the loss function tells of the step; numbers, strings and lists of them."""
+    """Further values that the loss function reports for the step; numbers, strings and lists of them."""
 
 
 def constant(highest: float, step: int) -> float:
@@ -77,19 +77,19 @@ class Stage(Generic[B]):
     steps: int
     """In all."""
     per_epoch: int
-    """Steps between two looks at the validation data."""
+    """Steps between two validations."""
     optimizer: Callable[[], torch.optim.Optimizer]
     """Called when the stage begins; the place to freeze parameters."""
     batches: Callable[[int], Iterable[B]]
-    """The batches of an epoch. What is drawn has to follow from a seed and the epoch: after a break they are drawn again."""
+    """The batches of an epoch. Random numbers must depend on a seed and the epoch only, to be the same after an interruption."""
     loss: Callable[[B, Backward], Mapping[str, Any]]
-    """Gives the loss of a batch, or of its parts in turn, to the second argument; returns ``loss`` and other figures."""
+    """Passes the loss of a batch, or of each of its parts, to the second argument; returns ``loss`` and other values."""
     validate: Callable[[int, Sequence[StepLog]], tuple[dict[str, Any], float | None]]
-    """From an epoch and its steps to a line of the log and, where there is a choice of the best epoch, its score."""
+    """From an epoch and its steps to a line of the log and, if the best epoch is chosen, its score."""
     rate: Callable[[float, int], float] = constant
     """Learning rate of a group of parameters at a step, from the rate that the optimiser was made with."""
     keep_best: bool = False
-    """End the stage with the weights of the best score, and count scores anew."""
+    """End the stage with the weights of the best score, and reset the best score."""
     better: Callable[[float, float], bool] = operator.gt
     """Whether the first score is to replace the second, the best so far."""
     patience: int | None = None
@@ -130,7 +130,7 @@ class Loop:
     done: int = field(init=False, default=0)
     """Steps of the stage."""
     closed: int = field(init=False, default=0)
-    """Steps of the run that are in the log's lines."""
+    """Steps of the run in the lines of the log."""
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         self.device = next(self.module.parameters()).device
@@ -203,7 +203,7 @@ class Loop:
             self.average = {key: state["average"][key].to(self.device) for key in self.average}
 
     def _feed(self, stage: Stage[Any], epoch: int, place: int, generators: dict[str, Tensor] | None) -> Iterator[Any]:
-        """Batches of the epoch from ``place`` on; the generators of torch are put back to where a state left them."""
+        """Batches of the epoch from ``place`` on; the random generators of torch are restored from the state."""
         # Batches may seed torch when they begin: at the start of an epoch that comes after the state, within one before it.
         if generators and not place:
             self._put_back(generators)
@@ -252,9 +252,9 @@ class Loop:
         return value
 
     def _close(self, stage: Stage[Any], epoch: int) -> None:
-        """Look at the validation data, with the averaged weights if there are some, and write a line of the log."""
+        """Validate, with the averaged weights if there are any, and write a line of the log."""
         self._exchange()
-        # The first one's figures for all: a digit more or less, and they would part ways.
+        # All processes use the first one's values: rounding differences would make them diverge.
         row, score = self.processes.everyones(stage.validate(epoch, self.steps[self.closed :]))[0]
         self.rows.append(row)
         self.closed = len(self.steps)
@@ -271,7 +271,7 @@ class Loop:
 
     @torch.no_grad()
     def _exchange(self) -> None:
-        """The averaged weights in place of the trained ones, and the other way round."""
+        """Exchange the averaged and the trained weights."""
         trained = dict(self.module.named_parameters())
         for key, value in self.average.items():
             own = trained[key].detach().clone()
@@ -283,7 +283,7 @@ class Loop:
         return state if self.kept is None else {key: value for key, value in state.items() if self.kept(key)}
 
     def save(self, stage: int) -> None:
-        """Write what has to survive a break, and the tables."""
+        """Write the state to resume from, and the tables."""
         assert self.folder is not None
         generators = {"torch": torch.get_rng_state()}
         if self.device.type == "cuda":
@@ -328,7 +328,7 @@ def memory_decay(decay: float, step: int) -> float:
 
 @contextmanager
 def _interrupts_wait(can_save: bool) -> Iterator[list[bool]]:
-    """The first Ctrl-C, or SIGTERM, fills the list instead of breaking off a step; a second Ctrl-C interrupts at once."""
+    """The first Ctrl-C, or SIGTERM, is stored in the list, so that the step is finished; a second one interrupts at once."""
     asked: list[bool] = []
     if not can_save or threading.current_thread() is not threading.main_thread():
         yield asked

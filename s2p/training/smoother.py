@@ -31,7 +31,7 @@ PIECE = 512
 
 
 class SmootherModule(nn.Module):
-    """A :class:`s2p.residues.Smoother` that learns, with dropout after each ReLU."""
+    """A trainable :class:`s2p.residues.Smoother`, with dropout after each ReLU."""
 
     def __init__(self, dim: int, width: int = 2048, dropout: float = 0.5) -> None:
         super().__init__()
@@ -49,7 +49,7 @@ class SmootherModule(nn.Module):
 
 @dataclass(frozen=True, eq=False)
 class SmoothingExample:
-    """One chain (or complex) to learn smoothing from."""
+    """One chain (or complex) for training the smoother."""
 
     embeddings: NDArray[np.floating]
     """(N, d); may be memory-mapped, and in half precision."""
@@ -70,7 +70,7 @@ class SmoothingExample:
 
 
 class PairStream:
-    """Classifier inputs of many examples, made when they are asked for.
+    """Classifier inputs of many examples, computed on demand.
 
     What is kept is an index: for every pair the residue and, in compressed rows, those that form its context. Of the embeddings
     only one block of examples, of about ``size`` numbers, is read into memory at a time. One block holds the examples in their
@@ -193,8 +193,8 @@ def train_smoother(
         ``config.include_self`` says of the training pairs.
     folder
         Where the log (``log.csv``) and a resumable state (``state.pt``) are written after every epoch. A run that
-        finds there a state of the same configuration and data goes on after its last epoch, with the same result as
-        without the break.
+        finds there a state of the same configuration and data resumes after its last epoch, with the same result as
+        without the interruption.
     quiet
         No progress bar.
 
