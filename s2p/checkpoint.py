@@ -36,6 +36,7 @@ __all__ = [
     "checkpoint_format",
     "language_hash",
     "load_checkpoint",
+    "load_mpnn",
     "load_surface",
     "save_checkpoint",
 ]
@@ -238,13 +239,17 @@ def load_surface(model: ResidueModel | NumpyESM, path: Path | None = None) -> Su
     header, members = read_arrays(path, SURFACE_FORMAT, foreign)
     if header["language_hash"] != language_hash(model):
         return None
-    encoder = read_arrays(SHIPPED / "proteinmpnn.safetensors", ENCODER_FORMAT, "not ProteinMPNN's encoder; install s2p again")[1]
     try:
-        votes, threshold = VoteModel.from_dict(header["votes"]), float(header["threshold"])
-        reader = Encoder.from_arrays(encoder)
+        votes, threshold, reader = VoteModel.from_dict(header["votes"]), float(header["threshold"]), load_mpnn()
     except (KeyError, TypeError) as error:
         raise WeightsError(f"{path}: damaged or of another version ({error}); download it again") from None
     return SurfaceModel(SurfaceNetwork.from_parts(members, header, reader), votes, threshold, header["card"])
+
+
+def load_mpnn() -> Encoder:
+    """ProteinMPNN's encoder as it is shipped; :class:`WeightsError` if its file is damaged or missing."""
+    foreign = "not ProteinMPNN's encoder; install s2p again"
+    return Encoder.from_arrays(read_arrays(SHIPPED / "proteinmpnn.safetensors", ENCODER_FORMAT, foreign)[1])
 
 
 def _part(arrays: dict[str, NDArray[Any]], name: str) -> dict[str, NDArray[Any]]:

@@ -279,8 +279,10 @@ def train(kind: str, sets: NucleicSets, beside: NucleicSets | None, work: Path) 
 
 
 def figures_table(path: Path, sets: NucleicSets) -> dict[str, Any]:
-    """Figures of a checkpoint as it is shipped, beside those of simpler predictors, on validation and every test set."""
+    """Figures of the sequence branch as it is shipped, beside those of simpler predictors, on validation and every test set."""
     trained = load_crossbind(path)
+    if trained.network is not None:  # filter and threshold are those of the network
+        trained = replace(trained, filter=None, threshold=trained.card["sequence_threshold"])
     simple = fit_window_baseline(sets.training)
     near, seen = leakage(sets), seen_by_base(sets) if trained.base == DEFAULT_MODEL else {}
     table: dict[str, Any] = {

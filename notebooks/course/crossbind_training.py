@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from s2p.config import Checked, Count, Natural, NonNegative, Positive
+from s2p.config import Checked, Count, Natural, NonNegative, Positive, Share
 from s2p.errors import S2PError
 from s2p.evaluation.residues import auprc_trapezoid
 from s2p.io.weights import write_weights
@@ -66,6 +66,9 @@ class CrossBindTrainConfig(Checked):
     """At the end of each stage's cosine (public code)."""
     weight_decay: NonNegative = 1e-4
     """Paper; public code: 1e-6."""
+    language_dropout: Share = 0.0
+    """Of the embeddings, in training: a language model that has seen relatives of the training chains is surer of them than of
+    others."""
     validate_every: Count = 50
     """Steps; the weights of the best validation AUPRC are kept."""
     save_minutes: NonNegative = 2.0
@@ -200,7 +203,11 @@ def _stage(
     def loss(step: int, backward: Backward) -> dict[str, Any]:
         rng = np.random.default_rng((config.seed, SEEDS[phase], step))
         model.train()
-        return {"loss": backward(_loss(model, phase, draw(training, config.batch, config.max_residues, rng), rng))}
+        return {
+            "loss": backward(
+                _loss(model, phase, draw(training, config.batch, config.max_residues, rng), rng, config.language_dropout)
+            )
+        }
 
     def validate(epoch: int, entries: Sequence[StepLog]) -> tuple[dict[str, Any], float]:
         """AUPRC over all residues of the validation proteins."""
@@ -235,16 +242,21 @@ def segmentation(model: CrossBind, cloud: Cloud) -> Tensor:
     return out
 
 
-def _loss(model: CrossBind, phase: Phase, drawn: Sequence[CrossBindExample], rng: np.random.Generator) -> Tensor:
+def _loss(
+    model: CrossBind, phase: Phase, drawn: Sequence[CrossBindExample], rng: np.random.Generator, dropout: float = 0.0
+) -> Tensor:
     """Binary cross-entropy of the residues, of augmented point clouds."""
+    device = next(model.parameters()).device
     cloud = join([augment(x.cloud, rng) for x in drawn])
     if phase == "segment":
         logits = segmentation(model, cloud)
     else:
-        inputs = ([x.language for x in drawn], [x.features for x in drawn])
-        logits = model(cloud, *(torch.from_numpy(np.concatenate(arrays)) for arrays in inputs))
+        language, features = (
+            torch.from_numpy(np.concatenate(x)).to(device) for x in ([x.language for x in drawn], [x.features for x in drawn])
+        )
+        logits = model(cloud, F.dropout(language, dropout), features)
     labels = np.concatenate([x.labels for x in drawn]).astype(np.float32)
-    return F.binary_cross_entropy_with_logits(logits, torch.from_numpy(labels))
+    return F.binary_cross_entropy_with_logits(logits, torch.from_numpy(labels).to(device))
 
 
 def save_crossbind(trained: CrossBindCheckpoint, update: Mapping[str, torch.Tensor], path: str | Path) -> None:

@@ -123,6 +123,7 @@ class CrossBind(nn.Module):
         self.attention = AtomAttention(config.slots, config.width) if config.structure and config.atom_attention else None
         self.language = nn.Linear(config.language_width, width) if config.language_width else None
         self.balance = nn.Parameter(torch.zeros(())) if config.structure and config.language_width else None
+        self.scale = nn.BatchNorm1d(config.feature_width) if config.feature_width else None
         first, second = config.head_widths
         self.head = nn.Sequential(
             nn.Linear(width + config.feature_width, first), nn.ELU(), nn.Linear(first, second), nn.ELU(), nn.Linear(second, 1)
@@ -159,7 +160,8 @@ class CrossBind(nn.Module):
             sequence = self.language(language)
             mixed = sequence if mixed is None else self.share * mixed + (1 - self.share) * sequence
         assert mixed is not None
-        out: Tensor = self.head(torch.cat([mixed, features], dim=1)).squeeze(-1)
+        inputs = mixed if self.scale is None else torch.cat([mixed, self.scale(features)], dim=1)
+        out: Tensor = self.head(inputs).squeeze(-1)
         return out
 
 

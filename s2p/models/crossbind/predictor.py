@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from s2p.checkpoint import Checkpoint, load_checkpoint
+from s2p.checkpoint import Checkpoint, load_checkpoint, load_mpnn
 from s2p.config import PredictConfig
 from s2p.errors import S2PError, WeightsError
 from s2p.io.runtime import pick_device
@@ -19,6 +19,7 @@ from s2p.language.esm import ResidueModel
 from s2p.language.sequences import LanguageOutput
 from s2p.models.crossbind.cloud import cloud_of
 from s2p.models.crossbind.config import CrossBindConfig, CrossBindFilterConfig
+from s2p.models.crossbind.features import N_FEATURES, structure_features
 from s2p.models.crossbind.filter import filter_probabilities, geodesic_neighbours, log_propensities, sequence_neighbours
 from s2p.models.crossbind.network import CrossBind, residue_logits
 from s2p.models.crossbind.sequence import apply_update
@@ -68,6 +69,7 @@ class CrossBindPredictor(Seq2Pocket):
         # The shipped smoother and surface network were trained on sites of small molecules, so interfaces use neither.
         super().__init__(Checkpoint(trained.name, trained.model, None, None, trained.threshold, 0.5, "published", trained.card))
         self.trained = trained
+        self.encoder = load_mpnn() if trained.network is not None and trained.network.config.feature_width else None
 
     @classmethod
     def load(
@@ -86,8 +88,8 @@ class CrossBindPredictor(Seq2Pocket):
         base = super()._scores(structure, outputs, config)
         p, network = base.sequence, self.trained.network
         if network is not None:
-            none = np.zeros((len(p), 0), np.float32)
-            logits = residue_logits(network, cloud_of(structure, network.config), base.embeddings, none)
+            more = structure_features(structure, self.encoder) if self.encoder else np.zeros((len(p), 0), np.float32)
+            logits = residue_logits(network, cloud_of(structure, network.config), base.embeddings, more)
             p = sigmoid(logits).astype(np.float32)
         if (rule := self.trained.filter) is not None:
             chain, letters = structure.residues.chain, "".join(structure.residues.one_letter.tolist())
@@ -99,6 +101,7 @@ class CrossBindPredictor(Seq2Pocket):
         """Patches of residues above the threshold; a note says if the probabilities do not depend on the structure."""
         prediction = super().pockets(structure, scores, config)
         settings = prediction.settings | {"filter": asdict(self.trained.filter) if self.trained.filter else None, "sites": SITES}
+        settings["branches"] = "sequence" if self.trained.network is None else "structure and sequence"
         notes = prediction.notes if self.trained.network is not None else (SEQUENCE_ONLY, *prediction.notes)
         return replace(prediction, settings=settings, notes=notes)
 
@@ -131,9 +134,9 @@ def load_crossbind(
     base = apply_update(base, update).to(device)
     network = None
     if header["network"] is not None:
-        if width := header["network"]["feature_width"]:
+        if (width := header["network"]["feature_width"]) not in (0, N_FEATURES):
             raise WeightsError(
-                f"{path} reads {width} evolutionary numbers of each residue, which predictions lack; train it without"
+                f"{path} reads {width} more numbers of each residue, and predictions make 0 or {N_FEATURES} of them"
             )
         network = CrossBind(CrossBindConfig(**header["network"] | {"head_widths": tuple(header["network"]["head_widths"])}))
         fill(network, {key.removeprefix("network."): arrays[key] for key in arrays if key.startswith("network.")}, path)

@@ -23,6 +23,7 @@ from s2p.evaluation.guard import CARD_KEY
 from s2p.evaluation.residues import auprc_trapezoid
 from s2p.models.crossbind.cloud import cloud_of
 from s2p.models.crossbind.config import CrossBindConfig, CrossBindFilterConfig
+from s2p.models.crossbind.features import N_FEATURES
 from s2p.models.crossbind.filter import filter_probabilities, geodesic_neighbours, log_propensities
 from s2p.models.crossbind.network import CrossBind
 from s2p.models.crossbind.predictor import SEQUENCE_ONLY, CrossBindCheckpoint, CrossBindPredictor, load_crossbind
@@ -69,7 +70,7 @@ def test_sequence_branch_makes_patches_and_says_what_it_is(sequence_only: CrossB
     predictor = CrossBindPredictor(sequence_only)
     assert isinstance(predictor, Predictor)
     found = predictor.predict(hhai)
-    assert found.model == "crossbind-dna" and found.notes[0] == SEQUENCE_ONLY
+    assert found.model == "crossbind-dna" and found.notes[0] == SEQUENCE_ONLY and found.settings["branches"] == "sequence"
     assert found.settings["ranking"] == "published" and found.settings["filter"] is None
     assert np.array_equal(found.positive, found.probabilities > 0.45)
     assert found.pockets and set(np.concatenate([p.residues for p in found.pockets])) <= set(np.flatnonzero(found.positive))
@@ -81,10 +82,13 @@ def test_sequence_branch_makes_patches_and_says_what_it_is(sequence_only: CrossB
         predictor.predict(hhai, PredictConfig(ranking="surface"))
 
 
-def test_the_whole_network_reads_the_structure(sequence_only: CrossBindCheckpoint, hhai: Structure, examples: Path) -> None:
-    predictor = CrossBindPredictor(whole(sequence_only))
+@pytest.mark.parametrize("feature_width", [0, N_FEATURES])
+def test_the_whole_network_reads_the_structure(
+    sequence_only: CrossBindCheckpoint, hhai: Structure, examples: Path, feature_width: int
+) -> None:
+    predictor = CrossBindPredictor(whole(sequence_only, feature_width))
     found = predictor.predict(hhai)
-    assert SEQUENCE_ONLY not in found.notes
+    assert SEQUENCE_ONLY not in found.notes and found.settings["branches"] == "structure and sequence"
     assert np.corrcoef(found.probabilities, CrossBindPredictor(sequence_only).predict(hhai).probabilities)[0, 1] < 0.99
     again = predictor.predict(hhai)
     assert np.array_equal(found.probabilities, again.probabilities)
@@ -109,7 +113,8 @@ def test_filter_is_applied_to_structures(sequence_only: CrossBindCheckpoint, hha
 
 
 def test_round_trip(sequence_only: CrossBindCheckpoint, update: dict[str, torch.Tensor], hhai: Structure, tmp_path: Path) -> None:
-    for trained in (sequence_only, replace(whole(sequence_only), filter=CrossBindFilterConfig(decision=0.3))):
+    both = whole(sequence_only, N_FEATURES)
+    for trained in (sequence_only, replace(both, filter=CrossBindFilterConfig(decision=0.3))):
         path = tmp_path / "c.safetensors"
         save_crossbind(trained, update, path)
         assert path.with_suffix(".json").is_file() and not list(tmp_path.glob(".s2p-*"))
@@ -152,7 +157,7 @@ def test_wrong_files(sequence_only: CrossBindCheckpoint, update: dict[str, torch
     with pytest.raises(WeightsError, match="damaged"):
         load_crossbind(path)
     save_crossbind(whole(sequence_only, feature_width=54), update, path)
-    with pytest.raises(WeightsError, match="reads 54 evolutionary numbers of each residue, which predictions lack"):
+    with pytest.raises(WeightsError, match="reads 54 more numbers of each residue, and predictions make 0 or 141 of them"):
         load_crossbind(path)
 
 
@@ -191,7 +196,7 @@ def test_cloud_has_every_residue(hhai: Structure) -> None:
 def test_shipped_checkpoints(name: str, hhai: Structure) -> None:
     predictor = CrossBindPredictor.load(name, device="cpu")
     trained = predictor.trained
-    assert predictor.name == name and trained.network is None and 0 < trained.threshold < 1
+    assert predictor.name == name and (trained.network is None) == (name == "crossbind-dna") and 0 < trained.threshold < 1
     assert trained.propensities["R"] > 2 > 1 > trained.propensities["L"]
     assert trained.card["licence"] == "GPL-3.0" and CARD_KEY in trained.card
     for test, figures in trained.card["figures"].items():

@@ -1,0 +1,44 @@
+"""What CrossBind's head reads of a residue beside its atoms and the language model: the backbone, and charges around it. Ours."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.spatial import cKDTree
+
+from s2p.models.crossbind.filter import exposure
+from s2p.structure.reading import Structure
+from s2p.surface.mpnn import WIDTH, Encoder, encode
+
+__all__ = ["N_FEATURES", "structure_features"]
+
+CHARGES = {"K": 1.0, "R": 1.0, "D": -1.0, "E": -1.0}
+RADII = (8.0, 12.0, 18.0)
+"""Å between CA atoms, of the neighbourhoods over which is averaged."""
+N_FEATURES = WIDTH + 1 + 4 * len(RADII)
+
+
+def structure_features(structure: Structure, encoder: Encoder) -> NDArray[np.float32]:
+    """(L, 141) numbers of each residue.
+
+    128 of ProteinMPNN's encoder, relative accessible area, and for each of :data:`RADII` the mean charge of the residues around
+    (itself among them), that of charge times area, that of area, and the logarithm of their number.
+    """
+    residues = structure.residues
+    ca, bare = residues.ca_coord.astype(np.float64), exposure(structure)
+    charge = np.array([CHARGES.get(letter, 0.0) for letter in residues.one_letter.tolist()])
+    values = np.stack([charge, charge * bare, bare], axis=1)
+    itself = np.arange(len(ca))
+    pairs = cKDTree(ca).query_pairs(max(RADII), output_type="ndarray")
+    one, other = np.concatenate([pairs, pairs[:, ::-1], np.stack([itself, itself], axis=1)]).T
+    distance = np.linalg.norm(ca[one] - ca[other], axis=1)
+    columns: list[NDArray[Any]] = [encode(encoder, structure), bare[:, None]]
+    for radius in RADII:
+        near = distance < radius
+        around = coo_array((np.ones(near.sum()), (one[near], other[near])), shape=(len(ca), len(ca))).tocsr()
+        count = np.bincount(one[near], minlength=len(ca))[:, None]
+        columns += [(around @ values) / count, np.log(count)]
+    return np.concatenate(columns, axis=1).astype(np.float32)
