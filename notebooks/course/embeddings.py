@@ -72,6 +72,8 @@ def share_by_layer(shares: Sequence[float]) -> Chart:
 def type_map(embeddings: ArrayLike, sequence: str, names: Sequence[str] = (), title: str = "Residues by type") -> Chart:
     """(N, d) embeddings on their first two principal components, coloured by the chemical class of the residue.
 
+    Where all residues of a type have one vector, the letter stands beside it.
+
     Raises
     ------
     S2PError
@@ -90,6 +92,9 @@ def type_map(embeddings: ArrayLike, sequence: str, names: Sequence[str] = (), ti
         m = np.isin(letters, list(members))
         hover = [names[i] for i in np.flatnonzero(m).tolist()] if len(names) else ()
         layers.append(Layer("points", plane[m, 0], plane[m, 1], label, POCKETS[k], hover, symbol=symbols[k], size=3.5))
+    types, one = np.unique(letters, return_index=True)
+    if all(np.allclose(e[letters == a], e[i]) for a, i in zip(types, one, strict=True)):  # before any context: a point a type
+        layers.append(Layer("points", plane[one, 0], plane[one, 1], text=types.tolist(), color="#333333", size=0.5))
     return Chart(
         title,
         f"first principal component ({share[0]:.0%} of the variance)",
