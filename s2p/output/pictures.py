@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from s2p.io.files import write_bytes
-from s2p.output.palette import LIGAND, ink, pocket_color, rgb
+from s2p.output.palette import LIGAND, PROBABILITY, ink, pocket_color, rgb
 from s2p.prediction import Prediction
 
 if TYPE_CHECKING:
@@ -43,8 +43,7 @@ def figure_png(figure: Figure, path: str | Path | None = None, *, dpi: float | N
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-    if dpi is not None:
-        figure.set_dpi(dpi)
+    figure.set_dpi(dpi or figure.dpi)
     metadata = {"Software": "s2p"}
     if description:
         metadata["Description"] = description.encode("latin-1", "replace").decode("latin-1")  # PNG text is Latin-1
@@ -60,32 +59,30 @@ def literal(text: str) -> str:
     return text.replace("$", r"\$")
 
 
-def static_png(prediction: Prediction, path: str | Path | None = None, *, dpi: int = 150) -> bytes:
+def static_png(prediction: Prediction, path: str | Path | None = None, *, style: str = "pocket", dpi: int = 150) -> bytes:
     """PNG of :func:`static_figure`; also written to ``path`` if one is given."""
-    return figure_png(static_figure(prediction, dpi=dpi), path)
+    return figure_png(static_figure(prediction, style=style, dpi=dpi), path)
 
 
-def static_figure(prediction: Prediction, *, dpi: int = 150) -> Figure:
+def static_figure(prediction: Prediction, *, style: str = "pocket", dpi: int = 150) -> Figure:
     """Still picture of the protein with its pockets.
 
-    The best pocket faces the reader. The picture shows the CA trace (nearer parts are darker and wider), pocket residues and
-    surface points in the pocket's colour, its number at the centre, known ligands in black, and a bar of 10 Å.
+    The best pocket faces the reader. The picture shows the CA trace (nearer parts are darker and wider; with ``style``
+    ``probability`` by residue probability), pocket residues and points in the pocket's colour, known ligands, a bar of 10 Å.
     """
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
     from mpl_toolkits.axes_grid1.anchored_artists import AnchoredSizeBar
 
-    structure = prediction.structure
-    residues = structure.residues
-    origin = residues.ca_coord.astype(float).mean(axis=0)
-    axes3 = facing(prediction, origin)
+    structure, residues = prediction.structure, prediction.structure.residues
+    axes3 = facing(prediction, origin := residues.ca_coord.astype(float).mean(axis=0))
 
     def project(x: Any) -> NDArray[np.float64]:
         return np.asarray((np.asarray(x, dtype=float) - origin) @ axes3.T)
 
     figure = Figure(figsize=(7.2, 5.4), dpi=dpi, facecolor="white", layout="constrained")
     ax = figure.add_subplot()
-    _draw_trace(ax, prediction, project(residues.ca_coord))
+    _draw_trace(ax, prediction, project(residues.ca_coord), style)
     for p in reversed(prediction.pockets):
         color = pocket_color(p.rank)
         if len(p.points):
@@ -98,27 +95,28 @@ def static_figure(prediction: Prediction, *, dpi: int = 150) -> Figure:
         box = {"boxstyle": shape, "facecolor": color, "edgecolor": "white"}
         x, y, _ = project(p.center)
         ax.text(x, y, p.label, color=ink(color), weight="bold", size=11, ha="center", va="center", zorder=20, bbox=box)
-    for ligand in structure.ligands:
-        if ligand.kind == "molecule":
-            sticks = project(ligand.coord)
-            draw_bonds(ax, sticks, sticks[:, :2], LIGAND, 2.4, zorder=9, edge=2)
+    for sticks in (project(x.coord) for x in structure.ligands if x.kind == "molecule"):
+        draw_bonds(ax, sticks, sticks[:, :2], LIGAND, 2.4, zorder=9, edge=2)
     handles: list[Any] = []
     for p in prediction.pockets[:8]:
-        text = f"pocket {p.rank}: probability {p.probability:.2f}, {len(p.residues)} residues{p.remark}"
+        n, remark = len(p.residues), p.remark.replace("copy of pocket", "copy of")
+        text = f"pocket {p.rank}: probability {p.probability:.2f}, {n} residue{'s' * (n != 1)}{remark}"
         handles.append(Line2D([], [], marker="o", linestyle="", color=pocket_color(p.rank), markersize=8, label=text))
     if len(prediction.pockets) > 8:
         handles.append(Line2D([], [], linestyle="", label=f"and {len(prediction.pockets) - 8} more"))
     if any(x.kind == "molecule" for x in structure.ligands):
         handles.append(Line2D([], [], color=LIGAND, linewidth=2.5, label="known ligand"))
-    handles.append(Line2D([], [], color="#8A9299", linewidth=4, label="protein (CA trace, darker is nearer)"))
-    ax.set_aspect("equal")
-    ax.margins(0.06)
+    trace = ("#8A9299", "darker is nearer") if style == "pocket" else (PROBABILITY[-1], "redder: likelier to bind")
+    handles.append(Line2D([], [], color=trace[0], linewidth=4, label=f"protein (CA trace, {trace[1]})"))
+    ax.set(aspect="equal", xmargin=0.06, ymargin=0.06)
     ax.set_axis_off()
     bar = AnchoredSizeBar(ax.transData, 10, "10 Å", "lower right", label_top=True, frameon=False, pad=0, size_vertical=0.3)
     bar.set_in_layout(False)  # it may be longer than a small structure
     ax.add_artist(bar)
     ax.set_title(literal(structure.name), size=12, weight="bold", loc="left")
-    figure.legend(handles=handles, loc="outside lower center", ncols=2, frameon=False, fontsize=9)
+    longest = max(len(str(handle.get_label())) for handle in handles)  # two wide columns would be cut off at both edges
+    look: dict[str, Any] = {"ncols": 1 + (longest < 53), "fontsize": 8 + (longest < 43), "frameon": False}
+    figure.legend(handles=handles, loc="outside lower center", **look)
     return figure
 
 
@@ -138,28 +136,30 @@ def facing(prediction: Prediction, origin: NDArray[np.float64]) -> NDArray[np.fl
     return np.stack([right, np.cross(front, right), front])
 
 
-def _draw_trace(ax: Axes, prediction: Prediction, ca: NDArray[np.float64]) -> None:
+def _draw_trace(ax: Axes, prediction: Prediction, ca: NDArray[np.float64], style: str) -> None:
     """CA trace as a smooth ribbon, far parts first, each piece with a white edge so that crossings read as depth."""
     from matplotlib.collections import LineCollection
+    from matplotlib.colors import LinearSegmentedColormap
 
     residues = prediction.structure.residues
     gap = np.linalg.norm(np.diff(ca, axis=0), axis=1) > CA_GAP
     breaks = np.flatnonzero(gap | (residues.chain[1:] != residues.chain[:-1])) + 1
     pieces, owners = [], []
     for run in np.split(np.arange(len(ca)), breaks):
-        curve, owner = _smooth(ca[run])
+        curve, nearest = _smooth(ca[run])
         pieces.append(np.stack([curve[:-1], curve[1:]], axis=1))
-        owners.append(run[owner[:-1]])
-    segments, rank = np.concatenate(pieces), prediction.pocket_of_residue[np.concatenate(owners)]
-    if not len(segments):
+        owners.append(run[nearest[:-1]])
+    if not len(segments := np.concatenate(pieces)):
         return
     depth = np.clip((segments[:, :, 2].mean(axis=1) - ca[:, 2].min()) / max(np.ptp(ca[:, 2]), 1e-6), 0, 1)
-    far, near = np.array(rgb("#DDE1E4")), np.array(rgb("#6F7880"))
-    colors = far + (near - far) * depth[:, None]
+    far, near, owner = np.array(rgb("#DDE1E4")), np.array(rgb("#6F7880")), np.concatenate(owners)
+    colors, widths = far + (near - far) * depth[:, None], 2.2 + 2.6 * depth
+    if style == "probability":  # the palest colour of the palette cannot be seen on white
+        colors = LinearSegmentedColormap.from_list("", ("#DDE1E4", *PROBABILITY[1:]))(prediction.probabilities[owner])[:, :3]
+    rank = prediction.pocket_of_residue[owner] * (style == "pocket")
     for k in np.flatnonzero(rank).tolist():
         tint = np.array(rgb(pocket_color(int(rank[k]))))
         colors[k] = tint + (1 - tint) * 0.45 * (1 - depth[k])
-    widths = 2.2 + 2.6 * depth
     # In slabs from far to near: the edges of a slab may hide what is behind it, not their neighbours on the chain.
     slab = np.minimum((depth * SLABS).astype(int), SLABS - 1)
     for level in np.unique(slab).tolist():

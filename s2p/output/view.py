@@ -99,7 +99,7 @@ def _py3dmol(prediction: Prediction, style: str, show: str, width: int, height: 
         _repr_html_ = _make_html
 
         def _repr_png_(self) -> bytes:
-            return static_png(prediction, dpi=100)
+            return static_png(prediction, style=style, dpi=100)
 
     text, suffix = scores_text(prediction)
     scene = FramedView(width=width, height=height)
@@ -180,7 +180,7 @@ def _nglview(prediction: Prediction, style: str, show: str, width: int, height: 
     class PicturedWidget(nglview.NGLWidget):  # with a still picture beside it
         def _repr_mimebundle_(self, **options: Any) -> dict[str, Any]:
             live: dict[str, Any] = super()._repr_mimebundle_(**options)
-            return live | {"image/png": base64.b64encode(static_png(prediction, dpi=100)).decode()}
+            return live | {"image/png": base64.b64encode(static_png(prediction, style=style, dpi=100)).decode()}
 
     text, suffix = scores_text(prediction)
     scene = PicturedWidget(nglview.TextStructure(text, ext=suffix), default_representation=False)

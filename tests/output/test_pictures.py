@@ -47,3 +47,27 @@ def test_description_travels_in_the_file() -> None:
     opened = image.open(io.BytesIO(data))
     assert opened.size == (288, 216) and opened.text["Description"].startswith("two pockets ? Å")
     assert figure_png(figure) == figure_png(figure)
+
+
+def test_the_legend_fits_into_the_picture() -> None:
+    """Also where pockets are copies of others and cryptic, which makes their lines long."""
+    p = make_prediction()
+    one = replace(p.pockets[0], residues=p.pockets[0].residues[:1])
+    long = [replace(one, rank=k, copy_of=k + 10, site="both", residues=np.arange(120, dtype=np.int32) % 9) for k in range(11, 19)]
+    for pockets in (p.pockets, (one, replace(p.pockets[1], copy_of=1)), tuple(long)):
+        figure = static_figure(replace(p, pockets=pockets))
+        figure_png(figure)
+        box, (legend,) = figure.bbox, figure.legends
+        shown = legend.get_window_extent()
+        assert box.x0 <= shown.x0 and shown.x1 <= box.x1 and box.y0 <= shown.y0 and shown.y1 <= box.y1
+    texts = [text.get_text() for text in static_figure(replace(p, pockets=(one,))).legends[0].get_texts()]
+    assert any(text.endswith(", 1 residue") for text in texts)
+
+
+def test_picture_of_probabilities() -> None:
+    """Colours of the trace follow the probability and not the pockets."""
+    p = make_prediction()
+    plain, probable = (static_png(p, style=style, dpi=50) for style in ("pocket", "probability"))
+    assert plain == static_png(p, dpi=50) != probable
+    assert static_png(replace(p, probabilities=p.probabilities * 0), style="probability", dpi=50) != probable
+    assert static_png(replace(p, probabilities=p.probabilities * 0), dpi=50) == plain
