@@ -147,7 +147,8 @@ def vote_figure(votes: Votes, plane: Plane, ligand: ArrayLike, *, half: float = 
     x, y = np.meshgrid(steps, steps)
     places = plane.origin + np.stack([x.ravel(), y.ravel()], axis=1) @ plane.axes[:2]
     height = vote_density(places, votes.centers, votes.weights, votes.radius).reshape(x.shape)
-    right.contourf(x, y, height, levels=12, cmap=shades)
+    filled = right.contourf(x, y, height, levels=12, cmap=shades)
+    figure.colorbar(filled, ax=right, shrink=0.7, label="density of the votes")
     for ax, title in ((left, "votes as arrows"), (right, "density of the votes in the plane")):
         atoms = np.asarray(ligand, float)
         draw_bonds(ax, atoms, plane.flat(atoms)[:, :2], LIGAND, 1.6)
