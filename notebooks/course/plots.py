@@ -288,7 +288,8 @@ def curves(
     if mark is not None:
         every = np.concatenate([*values, list((levels or {}).values())])
         low, high = y_range or (float(np.nanmin(every)), float(np.nanmax(every)))
-        layers.append(Layer("line", np.full(2, mark[1]), np.array([low, high]), mark[0], "#555555", dash="dot", size=5))
+        dash = "solid" if len(levels or {}) > 1 else "dot"  # the second level is dotted
+        layers.append(Layer("line", np.full(2, mark[1]), np.array([low, high]), mark[0], "#555555", dash=dash, size=5))
         parts.append(f"{mark[0]} at {mark[1]:.3g}")
     return Chart(title, x_label, y_label, tuple(layers), title, "; ".join(parts) + ".", y_range=y_range, size=(7.6, 3.6))
 

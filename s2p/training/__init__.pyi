@@ -4,6 +4,7 @@ from .config import SmootherTrainConfig as SmootherTrainConfig
 from .curves import learning_curves as learning_curves
 from .finetuning import evaluate as evaluate
 from .finetuning import finetune as finetune
+from .job import split_by_cluster as split_by_cluster
 from .known_sites import embed_structures as embed_structures
 from .known_sites import smoothing_examples as smoothing_examples
 from .loop import Loop as Loop
