@@ -65,7 +65,8 @@ def site_strips(
     from matplotlib.figure import Figure
 
     rows = [(name, x, LIGAND) for name, x in true_sites.items()]
-    rows += [(name, x, pocket_color(k + 1)) for k, (name, x) in enumerate(pockets.items())]
+    ranks = {name: int(name.split()[-1]) if name.split()[-1].isdecimal() else k for k, name in enumerate(pockets, 1)}
+    rows += [(name, x, pocket_color(ranks[name])) for name, x in pockets.items()]  # as in pictures of the structure
     figure = Figure(figsize=(8.6, 0.9 + 0.27 * len(rows)), dpi=120, facecolor="white", layout="constrained")
     ax = figure.add_subplot()
     inside = np.unique(np.concatenate([np.zeros(0, int), *(np.asarray(x, int) for x in true_sites.values())]))

@@ -37,6 +37,7 @@ def dcc_against_pfi(marks: Sequence[Mark], recall_label: str = "recall, DCC < 12
     """
     layers = [Layer("line", np.ones(2), np.array([0.0, 1.02]), "", "#888888", dash="dot", size=3.2)]
     shown = [mark for mark in marks if np.isfinite([mark.pfi[0], mark.recall[0]]).all()]
+    crowded = len({mark.series for mark in marks}) >= len(POCKETS)  # colours repeat
     for k, name in enumerate(dict.fromkeys(mark.series for mark in marks)):
         own = [mark for mark in shown if mark.series == name]
         if not own:
@@ -46,7 +47,7 @@ def dcc_against_pfi(marks: Sequence[Mark], recall_label: str = "recall, DCC < 12
         if len(own) > 1:
             layers.append(Layer("line", x[:, 0], y[:, 0], "", color, size=4))
         hover = [f"{mark.label}: PFI {mark.pfi[0]:.2f}, recall {mark.recall[0]:.2f}" for mark in own]
-        text = [mark.label if mark.label != name else "" for mark in own]
+        text = [mark.label if crowded or mark.label != name else "" for mark in own]
         points = Layer("points", x[:, 0], y[:, 0], name, color, hover, symbol=SYMBOLS[k % len(SYMBOLS)], size=7,
                        x_error=_ends(x), error=_ends(y), text=text if any(text) else ())  # fmt: skip
         layers.append(points)

@@ -6,11 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from matplotlib.colors import to_hex
 
 from benchmarks.peers import RandomPatch
 from course.fragmentation import fragment_counts, gallery_figure, interval_figure, site_strips, slice_figure, with_ligands
 from s2p.evaluation.cases import find_cases
 from s2p.evaluation.intervals import Summary
+from s2p.output.palette import pocket_color
 
 
 def test_strips_have_a_row_each_and_a_bar_for_every_residue() -> None:
@@ -78,3 +80,10 @@ def test_gallery_has_a_picture_each_and_leaves_the_rest_empty(truth_and_predicti
     axes = gallery_figure(three, ["none", "one", "two"]).axes
     assert [len(ax.images) for ax in axes] == [1, 1, 1, 0]
     assert [ax.get_title(loc="left") for ax in axes] == ["none", "one", "two", ""]
+
+
+def test_strips_have_the_colours_of_the_ranks() -> None:
+    (ax,) = site_strips({"site": [1]}, {"pocket 4": [1], "piece": [2]}).axes
+    _, _, fourth, second = ax.containers
+    assert to_hex(fourth[0].get_facecolor()).upper() == pocket_color(4)
+    assert to_hex(second[0].get_facecolor()).upper() == pocket_color(2)
