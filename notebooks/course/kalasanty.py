@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = ["agreement_bars", "density_projections", "density_view", "grid_slices", "read_cube", "write_cube"]
 
+SURFACE = "#5B2A86"
+"""Violet of the isosurface: no colour of a pocket."""
 SHOWN = ("C", "O", "hydrophobic", "partialcharge")
 
 
@@ -160,7 +162,7 @@ def density_view(prediction: Prediction, density: NDArray[np.floating], box: Box
 
     scene = view(prediction, show="sticks", **options)
     scene.addVolumetricData(
-        cube_text(density, box.origin, box.step), "cube", {"isoval": level, "color": POCKETS[4], "opacity": 0.75}
+        cube_text(density, box.origin, box.step), "cube", {"isoval": level, "color": SURFACE, "opacity": 0.85}
     )
     return scene
 
