@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from course.charts import Chart, Layer
 from s2p.config import Checked, Count, Natural, Positive
 from s2p.errors import S2PError
-from s2p.output.palette import CARTOON, LIGAND, OUTSIDE, POCKETS, pocket_color
+from s2p.output.palette import CARTOON, HELIX, LIGAND, OUTSIDE, POCKETS, pocket_color
 from s2p.output.pictures import CA_GAP, facing
 from s2p.output.track import CAPTION, SMOOTHED_HEIGHT, in_words, residue_axis, residue_ticks, strips
 from s2p.prediction import Prediction
@@ -340,9 +340,10 @@ def residues_in_space(prediction: Prediction, groups: Mapping[str, NDArray[np.in
         layers.append(
             Layer("points", flat[rows, 0], flat[rows, 1], f"{label} ({len(rows)})", color, hover, symbol=symbol, size=7)
         )
-    atoms = [(ligand.coord - origin) @ axes.T for ligand in structure.ligands if ligand.kind == "molecule"]
-    if atoms:
-        ligand = np.concatenate(atoms)
-        layers.append(Layer("points", ligand[:, 0], ligand[:, 1], "ligand atoms", LIGAND, size=2.5))
+    for kind, label, color in (("nucleic", "nucleic acid", HELIX), ("molecule", "ligand atoms", LIGAND)):
+        atoms = [(ligand.coord - origin) @ axes.T for ligand in structure.ligands if ligand.kind == kind]
+        if atoms:
+            known = np.concatenate(atoms)
+            layers.append(Layer("points", known[:, 0], known[:, 1], label, color, size=2.5))
     alt = ", ".join(f"{len(rows)} {label}" for label, rows in groups.items()) + "."
     return Chart(title, "Å", "Å", tuple(layers), title, alt, equal=True, size=(7.6, 4.6))
