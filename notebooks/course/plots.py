@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from course.charts import Chart, Layer
 from s2p.config import Checked, Count, Natural, Positive
 from s2p.errors import S2PError
-from s2p.output.palette import CARTOON, HELIX, LIGAND, OUTSIDE, POCKETS, pocket_color
+from s2p.output.palette import CARTOON, LIGAND, OUTSIDE, POCKETS, pocket_color
 from s2p.output.pictures import CA_GAP, facing
 from s2p.output.track import CAPTION, SMOOTHED_HEIGHT, in_words, residue_axis, residue_ticks, strips
 from s2p.prediction import Prediction
@@ -340,7 +340,7 @@ def residues_in_space(prediction: Prediction, groups: Mapping[str, NDArray[np.in
         layers.append(
             Layer("points", flat[rows, 0], flat[rows, 1], f"{label} ({len(rows)})", color, hover, symbol=symbol, size=7)
         )
-    for kind, label, color in (("nucleic", "nucleic acid", HELIX), ("molecule", "ligand atoms", LIGAND)):
+    for kind, label, color in (("nucleic", "nucleic acid", OUTSIDE), ("molecule", "ligand atoms", LIGAND)):
         atoms = [(ligand.coord - origin) @ axes.T for ligand in structure.ligands if ligand.kind == kind]
         if atoms:
             known = np.concatenate(atoms)
