@@ -17,6 +17,7 @@ from s2p.models.pocketgen.geometry import BONDED, Geometry
 from s2p.models.pocketgen.report import design_page
 from s2p.models.pocketgen.scores import score_designs
 from s2p.output.palette import LIGAND, OUTSIDE, POCKETS
+from s2p.output.pictures import draw_bonds
 from s2p.structure.reading import Structure
 
 if TYPE_CHECKING:
@@ -47,7 +48,8 @@ def pocket_overlay(
         _sticks(ax, geometry, native, (coord - middle) @ axes.T, present, OUTSIDE, "native")
         _sticks(ax, geometry, types, (np.asarray(x) - middle) @ axes.T, SLOT_MASK[types], POCKETS[k], label)
         ligand = (pocket.ligand - middle) @ axes.T
-        ax.plot(ligand[:, 0], ligand[:, 1], ".", color=LIGAND, markersize=6, label="ligand")
+        ax.plot(ligand[:, 0], ligand[:, 1], ".", color=LIGAND, markersize=5, label="ligand")
+        draw_bonds(ax, pocket.ligand, ligand, LIGAND, 1.2)
         ax.set_aspect("equal")
         ax.set_title(label, size=9.5)
         ax.set_xlabel("Å")
@@ -113,7 +115,7 @@ class DesignView:
 
     def _repr_html_(self) -> str:
         return (
-            f'<iframe srcdoc="{html.escape(self.page)}" width="800" height="700" style="border:0;max-width:100%" '
+            f'<iframe srcdoc="{html.escape(self.page)}" width="800" height="820" style="border:0;max-width:100%" '
             'title="Native and designed pockets in 3D"></iframe>'
         )
 
