@@ -58,6 +58,7 @@ CHARGE = WIDTH + 1 + 4
 """Column of the mean charge within 12 Å."""
 
 
+SOURCES = "PRDB v3 (terms of its processed files not stated), protein-DNA Docking benchmark (Apache-2.0); PDB coordinates are CC0"
 FILTERED = "whole, with the shipped filter"
 
 
@@ -74,6 +75,8 @@ VARIANTS = {
     "whole": Variant({}),
     "structure alone": Variant({"language_width": 0}),
     "sequence alone": Variant({"structure": False, "feature_width": 0}),
+    "without atoms": Variant({"structure": False}),
+    "without atoms and ProteinMPNN": Variant({"structure": False, "feature_width": N_FEATURES - WIDTH}),
     "without ProteinMPNN": Variant({"feature_width": N_FEATURES - WIDTH}),
     "without ProteinMPNN and surroundings": Variant({"feature_width": 0}),
     "without attention on atoms": Variant({"atom_attention": False}),
@@ -312,7 +315,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         log(f"{name}, validation: {pooled(held['validation'], sides['validation'][name], range(len(held['validation']))):.4f}")
         if options.ship and name == "whole":
             groups = {side: [len(own), len({x.group for x in own})] for side, own in held.items()}
-            entries = {"training": asdict(TRAINING), "pre-training": asdict(CONTRAST), "complexes_and_groups": groups}
+            entries = {
+                "data": SOURCES,
+                "training": asdict(TRAINING),
+                "pre-training": asdict(CONTRAST),
+                "complexes_and_groups": groups,
+            }
             own = {
                 f"{x.source.key} {c}": x.source.structure.sequence(c)
                 for x in (*held["train"], *held["validation"])
