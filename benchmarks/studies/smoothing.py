@@ -24,13 +24,14 @@ from s2p.checkpoint import Checkpoint
 from s2p.commands import chosen, number
 from s2p.commands.training import add_smoothing, known_examples, note, open_sites, silent, write_smoother
 from s2p.config import Checked, Count, Natural
+from s2p.datasets.labelled import KnownSites
 from s2p.errors import S2PError
 from s2p.io.files import make_folder, write_csv
 from s2p.prediction import sigmoid
 from s2p.residues import Smoother
 from s2p.structure.reading import Structure
 from s2p.training.config import SmootherTrainConfig
-from s2p.training.known_sites import KnownSites, embed_structures
+from s2p.training.known_sites import embed_structures
 from s2p.training.loop import EpochLog
 from s2p.training.smoother import SmoothingExample, train_smoother
 

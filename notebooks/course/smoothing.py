@@ -9,11 +9,11 @@ import numpy as np
 
 from course.structures import binding_flags
 from s2p.config import PredictConfig
+from s2p.datasets.labelled import KnownSites
 from s2p.evaluation.config import BenchmarkConfig
 from s2p.evaluation.metrics import recall
 from s2p.pockets.hits import dcc, site_center, site_overlaps
 from s2p.predictor import ResidueScores, Seq2Pocket
-from s2p.training.known_sites import KnownSites
 
 __all__ = ["SmoothingEffect", "smoothing_effect"]
 

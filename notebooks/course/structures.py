@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from s2p.datasets.labelled import LabelledChain
+from s2p.datasets.labelled import KnownSites, LabelledChain
 from s2p.errors import StructureError
 from s2p.evaluation.cases import Truth
 from s2p.io.fetch import classify, fetch_structure
@@ -18,7 +18,6 @@ from s2p.structure.arrays import Ligand, Structure, binding_residues
 from s2p.structure.files.formats import read_sdf_ligand
 from s2p.structure.ligands import ligand_sites
 from s2p.structure.transforms import superposition
-from s2p.training.known_sites import KnownSites
 
 __all__ = ["binding_flags", "course_structures", "find", "labelled_chains", "moved", "path_of", "superposed", "truth_of"]
 

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from s2p.checkpoint import Checkpoint
+    from s2p.datasets.labelled import KnownSites
     from s2p.language.esm import ResidueModel
     from s2p.residues import Smoother
-    from s2p.training.known_sites import KnownSites
     from s2p.training.loop import EpochLog
     from s2p.training.smoother import SmoothingExample
 

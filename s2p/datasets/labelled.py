@@ -1,4 +1,4 @@
-"""Labelled chains, and protein–ligand complexes in a local folder.
+"""Labelled chains, structures with known sites, and protein–ligand complexes in a local folder.
 
 A complex is a folder with ``protein.pdb`` and ``ligand_NN.pdb``. Files of labelled sequences are read by
 :mod:`s2p.datasets.label_files`, public sets are named in :mod:`s2p.datasets.registry`.
@@ -16,7 +16,7 @@ from s2p.errors import S2PError
 from s2p.io.files import read_csv
 from s2p.structure.reading import Structure, read_structure
 
-__all__ = ["Complex", "LabelledChain", "read_complexes", "read_ligand"]
+__all__ = ["Complex", "KnownSites", "LabelledChain", "read_complexes", "read_ligand"]
 
 LETTERS = frozenset("ACDEFGHIKLMNPQRSTVWYXBUZO")
 """One-letter codes that a sequence may contain."""
@@ -35,6 +35,15 @@ class LabelledChain:
     def __post_init__(self) -> None:
         if len(self.sequence) != len(self.labels):
             raise S2PError(f"{self.id}: {len(self.sequence)} letters but {len(self.labels)} labels")
+
+
+@dataclass(frozen=True, eq=False)
+class KnownSites:
+    """A structure and the residues of each of its binding sites."""
+
+    key: str
+    structure: Structure
+    sites: tuple[NDArray[np.int64], ...]
 
 
 @dataclass(frozen=True)

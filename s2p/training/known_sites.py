@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from s2p.datasets.labelled import Complex, read_complexes
+from s2p.datasets.labelled import Complex, KnownSites, read_complexes
 from s2p.datasets.splits import COVERAGE, IDENTITY, cluster, read_splits, split_complexes
 from s2p.errors import S2PError
 from s2p.evaluation.cases import Case, complex_case, labelled_cases
@@ -18,22 +17,12 @@ from s2p.language.cache import embed_residues
 from s2p.language.esm import ResidueModel
 from s2p.language.sequences import LanguageOutput
 from s2p.predictor import by_residue
-from s2p.structure.reading import Structure
 from s2p.training.smoother import SmoothingExample
 
-__all__ = ["KnownSites", "embed_structures", "read_known_sites", "smoothing_examples"]
+__all__ = ["embed_structures", "read_known_sites", "smoothing_examples"]
 
 USED = ("train", "validation")
 """Splits that are read; test clusters are not even opened."""
-
-
-@dataclass(frozen=True, eq=False)
-class KnownSites:
-    """A structure and the residues of each of its binding sites."""
-
-    key: str
-    structure: Structure
-    sites: tuple[NDArray[np.int64], ...]
 
 
 def read_known_sites(
