@@ -124,8 +124,9 @@ def geometry_loss(coord: Tensor, batch_coord: Tensor, pockets: Sequence[Pocket],
     pairs, wanted, rows, shift = [], [], [], 0
     for p in pockets:
         rows.append(p.pocket + shift)
-        pairs.append(((p.links[:, None] + shift) * N_SLOTS + BONDS_BETWEEN).reshape(-1, 2))
-        wanted.append(np.tile(geometry.peptide[tuple(BONDS_BETWEEN.T)], len(p.links)))
+        links = p.links[np.isin(p.links, p.pocket).any(axis=1)]
+        pairs.append(((links[:, None] + shift) * N_SLOTS + BONDS_BETWEEN).reshape(-1, 2))
+        wanted.append(np.tile(geometry.peptide[tuple(BONDS_BETWEEN.T)], len(links)))
         for k in p.pocket.tolist():
             table = geometry.distance[p.types[k] - 1]
             found = np.argwhere(np.triu(np.isfinite(table) & p.present[k] & p.present[k][:, None], 1))

@@ -20,7 +20,8 @@ def add(commands: Any) -> None:
     parser = commands.add_parser(
         "design",
         help="design a pocket around a ligand",
-        description="Design types and atoms of the residues around a ligand with PocketGen. All else is unchanged.",
+        description="Design types and atoms of the residues around a ligand with PocketGen. Types: heads of ours that read the "
+        "language model and count the surroundings. Atoms: the structure network, then a clean-up. All else is unchanged.",
     )
     kinds = "structure file (.pdb .ent .cif .mmcif .bcif .pdbqt .pqr, or .gz)"
     add = partial(option, parser)
@@ -45,7 +46,7 @@ def add(commands: Any) -> None:
         "sequences of X_designs.fasta, then repeat the command with this option"
     )
     add("--folded", "DIR", folded, Path)
-    flag(parser, "--no-idealise", "do not correct bond lengths: leave atoms where the network puts them")
+    flag(parser, "--no-idealise", "no clean-up of bonds, angles, torsions and clashes: leave atoms where the network puts them")
     add("--model", "NAME|PATH", "checkpoint", default="pocketgen")
     add("--encoder", "FILE", "weights of the language model, if the checkpoint does not contain them", Path)
     add("-o --output", "DIR", "folder to write to", Path, Path("s2p_design"))
@@ -58,7 +59,7 @@ def _run(arguments: argparse.Namespace) -> int:
     from s2p.io.files import file_stem
     from s2p.models.pocketgen.checkpoint import load_pocketgen
     from s2p.models.pocketgen.config import DesignConfig
-    from s2p.models.pocketgen.design import design_pocket, diversity, measure, prepare_pocket
+    from s2p.models.pocketgen.design import design_pocket, diversity, measure, native_design, prepare_pocket
     from s2p.models.pocketgen.output import find_ligand, find_residues, place_in_pocket, save_designs
     from s2p.models.pocketgen.scores import add_folded, asked, designability, score_designs
     from s2p.structure.reading import read_structure
@@ -84,7 +85,7 @@ def _run(arguments: argparse.Namespace) -> int:
     pocket = prepare_pocket(structure, ligand, checkpoint.backbone, residues, checkpoint.pocket, checkpoint.model.trace)
     designs = design_pocket(checkpoint, pocket, config)
     seconds = time.perf_counter() - begun
-    measures = [measure(checkpoint, pocket, d) for d in designs]
+    measures = [measure(checkpoint, pocket, d) for d in (native_design(pocket), *designs)]
     scores = score_designs(structure, pocket, ligand, designs, vina=arguments.vina)
     if arguments.folded is not None:
         scores = add_folded(structure, pocket, designs, scores, arguments.folded, file_stem(structure.name))
@@ -95,13 +96,12 @@ def _run(arguments: argparse.Namespace) -> int:
         native = "".join(structure.residues.one_letter[pocket.residues[pocket.pocket]])
         print(f"{structure.name}: {len(pocket.pocket)} residues designed, {len(designs)} designs, {seconds:.1f} s")
         titles = asked(scores)
-        heads = "".join(f"  {title}" for title in titles.values())
-        print(f"{'design':>8}  {'sequence':<{len(native)}}  recovery  RMSD (Å)  clashes  bonds off{heads}")
-        print(f"{'native':>8}  {native}  {'':8}  {'':8}  {'':7}  {'':9}{_values(scores[0], titles)}".rstrip())
-        for k, (d, m, s) in enumerate(zip(designs, measures, scores[1:], strict=True), start=1):
-            off = f"{m.bond_outliers}/{m.bonds}"
-            line = f"{k:>8}  {d.sequence}  {m.recovery:>8.2f}  {m.rmsd:>8.2f}  {m.clashes:>7}  {off:>9}"
-            print(f"{line}{_values(s, titles)}")
+        heads = "".join(f"  {title:>8}" for title in (*measures[0].columns, *titles.values()))
+        print(f"{'design':>8}  {'sequence':<{len(native)}}{heads}")
+        labels = ["native", *map(str, range(1, len(designs) + 1))]
+        for label, sequence, m, x in zip(labels, [native, *(d.sequence for d in designs)], measures, scores, strict=True):
+            cells = "".join(f"  {value:>{max(8, len(title))}}" for title, value in m.columns.items())
+            print(f"{label:>8}  {sequence}{cells}{_values(x, titles)}")
         if len(designs) > 1:
             print(f"diversity {diversity(designs):.2f}")
         if arguments.folded is not None:

@@ -58,7 +58,7 @@ def test_the_native_type_is_outlined() -> None:
 def test_the_view_has_a_page_and_a_picture(scene: tuple[Structure, Pocket, LigandAtoms, Geometry]) -> None:
     structure, pocket, ligand, geometry = scene
     d = native(pocket)
-    view = DesignView(structure, pocket, ligand, [d], [Measures(1.0, 0.0, 0, 30, 0, 0.0)], geometry)
+    view = DesignView(structure, pocket, ligand, [d], [Measures(1.0, 0.0, 0, 30, 0, 0.0)] * 2, geometry)
     page = view._repr_html_()
     assert page.startswith("<iframe srcdoc=")
     assert d.sequence in page
@@ -68,7 +68,7 @@ def test_the_view_has_a_page_and_a_picture(scene: tuple[Structure, Pocket, Ligan
 def test_the_page_shows_the_atoms_that_are_there(scene: tuple[Structure, Pocket, LigandAtoms, Geometry]) -> None:
     structure, pocket, ligand, _ = scene
     d = native(pocket)
-    page = design_page(structure, pocket, ligand, [d], [Measures(1.0, 0.0, 0, 30, 0, 0.0)], [Scores(), Scores()])
+    page = design_page(structure, pocket, ligand, [d], [Measures(1.0, 0.0, 0, 30, 0, 0.0)] * 2, [Scores(), Scores()])
     data = json.loads(re.findall(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)[0])
     own = np.isin(structure.atoms.residue_index, [40, 80, 81]) & (structure.atoms.name != "OXT")
     for text, elements, coord in (

@@ -11,6 +11,7 @@ from .design import cleaned as cleaned
 from .design import design_pocket as design_pocket
 from .design import draw_starts as draw_starts
 from .design import measure as measure
+from .design import native_design as native_design
 from .design import prepare_pocket as prepare_pocket
 from .layers import shorten as shorten
 from .network import PocketGen as PocketGen

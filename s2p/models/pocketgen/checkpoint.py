@@ -23,7 +23,7 @@ from s2p.models.pocketgen.network import PocketGen
 __all__ = ["PocketGenCheckpoint", "load_pocketgen"]
 
 FORMAT = "s2p-pocketgen-1"
-TABLES = ("distance", "peptide", "volume")
+TABLES = ("distance", "peptide", "volume", "turns")
 
 
 @dataclass(frozen=True, eq=False)

@@ -96,10 +96,9 @@ class Pocket:
 
     @property
     def links(self) -> NDArray[np.int64]:
-        """(l, 2) rows joined by a peptide bond, at least one of them designed."""
+        """(l, 2) rows joined by a peptide bond."""
         first = np.flatnonzero(self.linked >= 0)
-        pairs = np.stack([first, self.linked[first]], axis=1)
-        return pairs[np.isin(pairs, self.pocket).any(axis=1)]
+        return np.stack([first, self.linked[first]], axis=1)
 
 
 def pocket_residues(structure: Structure, ligand: NDArray[np.floating], config: PocketConfig) -> NDArray[np.int64]:

@@ -12,8 +12,9 @@ from scipy.spatial import cKDTree
 from scipy.spatial.distance import pdist
 from torch import nn
 
-from s2p.models.pocketgen.atoms import LETTERS, SLOT_ELEMENTS, SLOT_MASK
+from s2p.models.pocketgen.atoms import LETTERS, N_SLOTS, RESIDUES, SLOT_ELEMENTS, SLOT_MASK
 from s2p.models.pocketgen.checkpoint import PocketGenCheckpoint
+from s2p.models.pocketgen.cleanup import idealise
 from s2p.models.pocketgen.config import DesignConfig, PocketConfig
 from s2p.models.pocketgen.data import (
     LigandAtoms,
@@ -25,7 +26,7 @@ from s2p.models.pocketgen.data import (
     start_ligand,
     start_pocket,
 )
-from s2p.models.pocketgen.geometry import ideal_of, idealise
+from s2p.models.pocketgen.geometry import Ideal, between, ideal_of, torsion
 from s2p.models.pocketgen.surroundings.trace import TraceNet
 from s2p.structure.reading import Structure
 
@@ -39,6 +40,7 @@ __all__ = [
     "diversity",
     "draw_starts",
     "measure",
+    "native_design",
     "prepare_pocket",
 ]
 
@@ -47,6 +49,10 @@ CLASH = 2.0
 BOND_ERROR = 0.1
 """Å: a bond farther from its ideal length is an outlier."""
 LIGAND_NOISE = 0.5
+STRAY, BEND = 30.0, 10.0
+"""Degrees: torsions and angles farther from where they belong are outliers."""
+RARE = 5.0
+"""Of :attr:`Geometry.turns`: 2 % of residues of training proteins, glycine apart, are above."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,7 +86,14 @@ class Design:
 
 @dataclass(frozen=True)
 class Measures:
-    """Comparison of a design with the native pocket and with ideal geometry."""
+    """Comparison of a design with the native pocket and with ideal geometry.
+
+    Peptides are the bonds of designed residues, to fixed neighbours as well: ``twisted``, with omega more than 30° from trans and
+    from cis, and ``cis``, except before proline. Turns are residues other than glycine whose phi or psi depends on a designed
+    atom: those with positive phi, and with phi and psi as rare as in 2 % of training residues (the share of Kleywegt and Jones
+    1996). Outliers of tau (N-CA-C, 111°) and of the other angles at peptides (Engh and Huber 1991) are off by more than 10°, of
+    chi1 by more than 30° from -60°, 60° and 180°.
+    """
 
     recovery: float
     """Share of native types."""
@@ -93,6 +106,30 @@ class Measures:
     """Of ``bonds``, those more than 0.1 Å from ideal."""
     ligand_shift: float
     """Å, RMSD between the given pose and the position that the network predicts for the ligand."""
+    peptides: int = 0
+    twisted: int = 0
+    cis: int = 0
+    turns: int = 0
+    positive_phi: int = 0
+    rare_turns: int = 0
+    tau_outliers: int = 0
+    angle_outliers: int = 0
+    rotors: int = 0
+    chi1_outliers: int = 0
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """Cells of a table, by title."""
+        return {
+            "recovery": f"{self.recovery:.2f}",
+            "RMSD (Å)": f"{self.rmsd:.2f}",
+            "clashes": str(self.clashes),
+            "bonds off": f"{self.bond_outliers}/{self.bonds}",
+            "twisted": f"{self.twisted}/{self.peptides}",
+            "phi > 0": f"{self.positive_phi}/{self.turns}",
+            "angles off": str(self.tau_outliers + self.angle_outliers),
+            "chi1 off": f"{self.chi1_outliers}/{self.rotors}",
+        }
 
 
 def draw_starts(pocket: Pocket, n: int, seed: int) -> Starts:
@@ -180,12 +217,12 @@ def whole(pocket: Pocket, design: Design) -> tuple[NDArray[np.int64], NDArray[np
     """Types (R,), atoms (R, 14, 3) Å and which of them exist (R, 14), for pocket and context with the design in place."""
     types, coord, there = pocket.types.copy(), pocket.coord.astype(np.float64), pocket.present.copy()
     types[pocket.pocket], coord[pocket.pocket] = design.types, design.coord
-    there[pocket.pocket] = SLOT_MASK[design.types]
+    there[pocket.pocket] = SLOT_MASK[design.types] & np.isfinite(design.coord).all(axis=-1)
     return types, coord, there
 
 
 def cleaned(checkpoint: PocketGenCheckpoint, pocket: Pocket, design: Design) -> NDArray[np.float64]:
-    """(P, 14, 3) Å of a design after the clean-up (:func:`s2p.models.pocketgen.geometry.idealise`)."""
+    """(P, 14, 3) Å of a design after the clean-up (:func:`s2p.models.pocketgen.cleanup.idealise`)."""
     types, coord, there = whole(pocket, design)
     ideal = ideal_of(checkpoint.geometry, types, pocket.pocket, pocket.links)
     polar = np.isin(SLOT_ELEMENTS[types], ("N", "O"))
@@ -203,7 +240,9 @@ def backbone_rmsd(pocket: Pocket, coord: NDArray[np.floating]) -> float:
 def measure(checkpoint: PocketGenCheckpoint, pocket: Pocket, design: Design) -> Measures:
     """Comparison of a design with the native pocket, and its bonds and clashes."""
     types, coord, there = whole(pocket, design)
-    ideal = ideal_of(checkpoint.geometry, types, pocket.pocket, pocket.links)
+    designed = np.zeros_like(there)
+    designed[pocket.pocket] = there[pocket.pocket]
+    ideal = ideal_of(checkpoint.geometry, types, pocket.pocket, pocket.links).among(designed, there)
     x = coord.reshape(-1, 3)
     length = np.linalg.norm(x[ideal.pairs[:, 0]] - x[ideal.pairs[:, 1]], axis=1)
     return Measures(
@@ -213,7 +252,46 @@ def measure(checkpoint: PocketGenCheckpoint, pocket: Pocket, design: Design) -> 
         int(ideal.bonded.sum()),
         int((np.abs(length - ideal.length)[ideal.bonded] > BOND_ERROR).sum()),
         float(np.sqrt(np.square(design.ligand - pocket.ligand).sum(axis=1).mean())),
+        **_torsions(x, types, ideal),
     )
+
+
+def _torsions(x: NDArray[np.float64], types: NDArray[np.int64], ideal: Ideal) -> dict[str, int]:
+    """Counts of :class:`Measures` at ``x`` (A, 3) Å: peptides, phi and psi, angles, and chi1."""
+    place, free = torch.from_numpy(x), ideal.kind > 0
+    omega, chi = (torsion(place, torch.from_numpy(index)).numpy() for index in (ideal.planes, ideal.rotors))
+    turns = torch.from_numpy(ideal.turns[free])
+    phi, psi = torsion(place, turns[:, :4])[None], torsion(place, turns[:, 1:])[None]
+    rare = between(torch.from_numpy(ideal.table), torch.from_numpy(ideal.kind[free]), phi, psi) > RARE
+    bend, proline = np.abs(np.degrees(omega)), types[ideal.planes[:, 3] // N_SLOTS] == RESIDUES.index("PRO") + 1
+    ca, c, n, next_ca = ideal.planes.T
+    peptide = (((ca, c, n), 116.6), ((c + 1, c, n), 122.7), ((c, n, next_ca), 121.7))
+    return {
+        "peptides": len(bend),
+        "twisted": int(((bend > STRAY) & (bend < 180 - STRAY)).sum()),
+        "cis": int(((bend <= STRAY) & ~proline).sum()),
+        "turns": len(turns),
+        "positive_phi": int((phi > 0).sum()),
+        "rare_turns": int(rare.sum()),
+        "tau_outliers": _bent(x, ideal.middles, 111.0),
+        "angle_outliers": sum(_bent(x, np.stack(atoms, axis=1), angle) for atoms, angle in peptide),
+        "rotors": len(chi),
+        "chi1_outliers": int((np.abs(np.abs(np.degrees(chi)) % 120 - 60) > STRAY).sum()),
+    }
+
+
+def _bent(x: NDArray[np.float64], atoms: NDArray[np.int64], ideal: float) -> int:
+    """How many angles at the second of three ``atoms`` (m, 3) are more than :data:`BEND` from ``ideal``, degrees."""
+    one, other = x[atoms[:, 0]] - x[atoms[:, 1]], x[atoms[:, 2]] - x[atoms[:, 1]]
+    cosine = (one * other).sum(axis=1) / np.linalg.norm(one, axis=1) / np.linalg.norm(other, axis=1)
+    return int((np.abs(np.degrees(np.arccos(cosine.clip(-1, 1))) - ideal) > BEND).sum())
+
+
+def native_design(pocket: Pocket) -> Design:
+    """The native pocket as a design; coordinates of atoms that it lacks are NaN."""
+    types = pocket.types[pocket.pocket]
+    coord = np.where(pocket.present[pocket.pocket, :, None], pocket.coord[pocket.pocket].astype(np.float64), np.nan)
+    return Design(types, np.eye(20)[types - 1], coord, pocket.ligand.astype(np.float64))
 
 
 def _clashes(pocket: Pocket, coord: NDArray[np.float64], there: NDArray[np.bool_]) -> int:

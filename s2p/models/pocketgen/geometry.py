@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,23 +14,13 @@ from s2p.models.pocketgen.atoms import CHIRAL, N_SLOTS, RESIDUES, SLOTS
 from s2p.models.pocketgen.layers import length
 from s2p.structure.reading import Structure
 
-__all__ = ["BONDED", "Geometry", "Ideal", "ideal_of", "idealise", "peptide_bonds"]
+__all__ = ["BONDED", "Geometry", "Ideal", "between", "ideal_of", "peptide_bonds", "torsion"]
 
 BONDED = 2.0
 """Å: rigid pairs below this are bonds; the shortest distance over an angle is 2.1."""
-STEPS, RATE = 400, 0.2
-"""Steps and learning rate (Å) of the clean-up."""
-BOND, ANGLE = 30.0, 5.0
-"""Weights of bond lengths and of other rigid distances, 1/Å^2; that of clashes is 1."""
-HAND = 0.3
-"""Weight of a chiral centre's volume, Å^3."""
-RESTRAINT = 0.02
-"""Weight of the distance from the network's position of an atom, decreasing to 0."""
-FLATTEN = 3.0
-"""Weight of the fourth coordinate, before it is removed."""
-APART, POLAR, WITHIN = 3.0, 2.6, 2.5
-"""Å below which atoms that are not bonded repel: most pairs; polar pairs, because hydrogen bonds are shorter; and pairs in one
-residue or in two bonded ones."""
+_TURNS = {"GLY": 0, "PRO": 1}
+_NO_ROTOR = ("ALA", "GLY", "PRO")
+"""Residues without chi1, or with one in a ring."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,13 +33,17 @@ class Geometry:
     """(4, 3) from N, CA, C, O to N, CA, C of the next residue of the chain; C to N is the bond."""
     volume: NDArray[np.float32]
     """(20, 3) volumes of the centres of :data:`CHIRAL`; their sign is the chirality."""
+    turns: NDArray[np.float32]
+    """(3, n, n) -ln of the density of phi and psi, relative to the largest, of glycine, proline, and all other residues."""
 
 
 @dataclass(frozen=True, eq=False)
 class Ideal:
-    """Rigid pairs (n, 2) and centres (c, 4) of one set of residues as indices into flat (R * 14) slots.
+    """Rigid and rotatable terms of a set of residues; atoms are indices into flat (R * 14) slots.
 
-    Also the pairs' lengths (n,) Å and which are bonds (n,), and the centres' volumes (c,) Å^3.
+    Rigid pairs (n, 2), their lengths (n,) Å and which are bonds (n,); chiral centres (c, 4) and their volumes (c,) Å^3; peptide
+    planes (l, 4) of CA, C, N, CA; phi and psi (t, 5) of C, N, CA, C, N, with the number (t,) of the table in (3, n, n) of
+    :attr:`Geometry.turns`; N, CA, C (m, 3) of each residue; chi1 (r, 4); and (R,) the stretch of a residue.
     """
 
     pairs: NDArray[np.int64]
@@ -56,6 +51,45 @@ class Ideal:
     bonded: NDArray[np.bool_]
     centres: NDArray[np.int64]
     volume: NDArray[np.float64]
+    planes: NDArray[np.int64]
+    turns: NDArray[np.int64]
+    kind: NDArray[np.int64]
+    table: NDArray[np.float64]
+    middles: NDArray[np.int64]
+    rotors: NDArray[np.int64]
+    stretch: NDArray[np.int64]
+
+    def among(self, moving: NDArray[np.bool_], there: NDArray[np.bool_]) -> Ideal:
+        """Only terms whose atoms all exist, ``there`` (R, 14), with at least one that is ``moving``."""
+        parts: dict[str, NDArray[Any]] = {}
+        for name, beside in _BESIDE.items():
+            kept = there.ravel()[getattr(self, name)].all(axis=1) & moving.ravel()[getattr(self, name)].any(axis=1)
+            parts |= {key: getattr(self, key)[kept] for key in (name, *beside)}
+        return replace(self, **parts)
+
+
+_BESIDE = {"pairs": ("length", "bonded"), "centres": ("volume",), "planes": (), "turns": ("kind",), "rotors": (), "middles": ()}
+"""Indices of :class:`Ideal`, and what it has for each of their rows."""
+
+
+def torsion(coord: Tensor, index: Tensor) -> Tensor:
+    """(..., T) radians, IUPAC sign, of atoms (T, 4) at (..., A, 3 or more) ``coord``."""
+    a, b, c, d = (coord[..., index[:, k], :3] for k in range(4))
+    first, axis, last = b - a, c - b, d - c
+    one, other = torch.linalg.cross(first, axis), torch.linalg.cross(axis, last)
+    sine = (torch.linalg.cross(one, other) * axis).sum(dim=-1) / length(axis)
+    # Three atoms in a line have no torsion: 0, with a slope of 0.
+    return torch.atan2(sine, (one * other).sum(dim=-1) + 1e-9)
+
+
+def between(table: Tensor, kind: Tensor, phi: Tensor, psi: Tensor) -> Tensor:
+    """(B, T) of tables (k, n, n) over phi and psi, radians, linear between the middles of cells; ``kind`` (T,) says which."""
+    n = table.shape[1]
+    at = [(angle / (2 * torch.pi) + 0.5) * n - 0.5 for angle in (phi, psi)]
+    low = [place.detach().floor() for place in at]
+    (p, q), (i, j) = [place - whole for place, whole in zip(at, low, strict=True)], [whole.long() for whole in low]
+    a, b, c, d = (table[kind, (i + k) % n, (j + m) % n] for k in (0, 1) for m in (0, 1))
+    return (a * (1 - q) + b * q) * (1 - p) + (c * (1 - q) + d * q) * p
 
 
 def peptide_bonds(structure: Structure, coord: NDArray[np.floating], longest: float = 2.0) -> NDArray[np.int64]:
@@ -71,9 +105,9 @@ def peptide_bonds(structure: Structure, coord: NDArray[np.floating], longest: fl
 
 
 def ideal_of(geometry: Geometry, types: NDArray[np.int64], rows: NDArray[np.int64], links: NDArray[np.int64]) -> Ideal:
-    """Rigid pairs of the residues ``rows``, according to their types (R,), and of their peptide bonds.
+    """Terms of the residues ``rows``, ascending, according to their types (R,), and of their bonds.
 
-    ``links``: (l, 2) residues bonded by a peptide bond, of which at least one is among ``rows``.
+    ``links``: (l, 2) residues joined by a peptide bond; those far from ``rows`` are ignored.
     """
     pairs, lengths, centres, volume = [], [], [np.zeros((0, 4), np.int64)], []
     for row in rows.tolist():
@@ -86,101 +120,20 @@ def ideal_of(geometry: Geometry, types: NDArray[np.int64], rows: NDArray[np.int6
         centres += [row * N_SLOTS + np.array([[names.index(atom) for atom in CHIRAL[k]]]) for k in chiral.tolist()]
         volume.append(hands[chiral])
     ends = np.argwhere(np.isfinite(geometry.peptide))
-    pairs.append((links[:, None] * N_SLOTS + ends).reshape(-1, 2))
-    lengths.append(np.tile(geometry.peptide[ends[:, 0], ends[:, 1]], len(links)))
+    own = links[np.isin(links, rows).any(axis=1)]
+    pairs.append((own[:, None] * N_SLOTS + ends).reshape(-1, 2))
+    lengths.append(np.tile(geometry.peptide[ends[:, 0], ends[:, 1]], len(own)))
     target = np.concatenate(lengths).astype(np.float64)
-    every = np.concatenate(pairs), target, target < BONDED
-    return Ideal(*every, np.concatenate(centres), np.concatenate(volume).astype(np.float64))
-
-
-def idealise(
-    coord: NDArray[np.floating],
-    there: NDArray[np.bool_],
-    polar: NDArray[np.bool_],
-    rows: NDArray[np.int64],
-    ideal: Ideal,
-    ligand: tuple[NDArray[np.floating], NDArray[np.bool_]],
-) -> NDArray[np.float64]:
-    """Move atoms to ideal bonds, angles, planes and chirality without clashes, close to their original positions.
-
-    Parameters
-    ----------
-    coord, there, polar
-        (R, 14, 3) Å; (R, 14) which atoms exist; and (R, 14) which are oxygen or nitrogen.
-    rows
-        Residues whose atoms may move; the coordinates of the others are not changed.
-    ligand
-        (M, 3) Å and (M,) which atoms are polar; they do not move either.
-
-    Returns
-    -------
-    (R, 14, 3) Å.
-    """
-    moving = np.zeros_like(there)
-    moving[rows] = there[rows]
-    fixed = there & ~moving
-    start = torch.as_tensor(np.asarray(coord, np.float64).reshape(-1, 3))
-    free = torch.from_numpy(np.flatnonzero(moving.ravel()))
-    if not len(free):
-        return np.asarray(coord, np.float64)
-    pairs, wanted = torch.from_numpy(ideal.pairs), torch.from_numpy(ideal.length)
-    centres, volume = torch.from_numpy(ideal.centres), torch.from_numpy(ideal.volume)
-    weight = torch.where(torch.from_numpy(ideal.bonded), BOND, ANGLE).double()
-    around = torch.from_numpy(np.concatenate([np.asarray(coord, np.float64)[fixed], ligand[0]]).astype(np.float64))
-    owner = np.concatenate([np.nonzero(fixed)[0], np.full(len(ligand[0]), -1)])
-    floor, inner = _floors(free, pairs, polar, np.concatenate([polar[fixed], ligand[1]]), owner)
-    # A fourth coordinate, restrained to 0 and removed after half of the steps, lets atoms pass each other and centres invert.
-    generator = torch.Generator().manual_seed(0)
-    aside = 0.5 * torch.randn(len(free), 1, generator=generator, dtype=torch.float64)
-    place = torch.cat([start[free], aside], dim=1).requires_grad_(True)
-    flat = start.new_tensor([1.0, 1.0, 1.0, 0.0])
-    start = torch.cat([start, start.new_zeros(len(start), 1)], dim=1)
-    around = torch.cat([around, around.new_zeros(len(around), 1)], dim=1)
-    optimizer = torch.optim.Adam([place], lr=RATE)
-    for step in range(STEPS):
-        for group in optimizer.param_groups:
-            group["lr"] = RATE * (1 - step / STEPS)
-        here = place * flat if 2 * step > STEPS else place
-        x = start.index_copy(0, free, here)
-        energy = (weight * (length(x[pairs[:, 0]] - x[pairs[:, 1]]) - wanted).square()).sum()
-        a, b, c, d = (x[centres[:, k]] for k in range(4))
-        signed = (torch.linalg.cross((b - a)[:, :3], (c - a)[:, :3]) * (d - a)[:, :3]).sum(dim=-1)
-        energy = energy + HAND * (signed - volume).square().sum()
-        energy = energy + RESTRAINT * (1 - step / STEPS) * (here - start[free]).square().sum()
-        energy = energy + 2 * step / STEPS * FLATTEN * here[:, 3].square().sum()
-        if len(around):
-            energy = energy + (floor - torch.cdist(here, around)).clamp_min(0).square().sum()
-        near = length(here[:, None] - here[None])
-        energy = energy + (inner - near).clamp_min(0).square().sum() / 2
-        optimizer.zero_grad()
-        energy.backward()
-        optimizer.step()
-    out = start[:, :3].clone()
-    out[free] = place.detach()[:, :3]
-    return out.numpy().reshape(coord.shape)
-
-
-def _floors(
-    free: Tensor, pairs: Tensor, polar: NDArray[np.bool_], around: NDArray[np.bool_], owner: NDArray[np.int64]
-) -> tuple[Tensor, Tensor]:
-    """Smallest allowed distances (F, E) to fixed atoms, by polarity and residue, and (F, F) among moving ones; 0: none."""
-    own = torch.from_numpy(polar.ravel())[free]
-    other = torch.from_numpy(around)
-    floor = torch.where(own[:, None] & other[None], POLAR, APART).double()
-    inner = torch.where(own[:, None] & own[None], POLAR, APART).double()
-    # Atoms three bonds apart may be closer, and rigid pairs have their own distances.
-    residue = free // N_SLOTS
-    # The last row and column are for the ligand.
-    linked = torch.zeros(len(polar) + 1, len(polar) + 1, dtype=torch.bool)
-    linked[pairs[:, 0] // N_SLOTS, pairs[:, 1] // N_SLOTS] = True
-    linked |= linked.T.clone()
-    linked.fill_diagonal_(True)
-    inner[linked[residue[:, None], residue[None]]] = WITHIN
-    place = torch.full((polar.size,), -1, dtype=torch.int64)
-    place[free] = torch.arange(len(free))
-    first, second = place[pairs[:, 0]], place[pairs[:, 1]]
-    both = (first >= 0) & (second >= 0)
-    inner[first[both], second[both]] = inner[second[both], first[both]] = 0
-    inner.fill_diagonal_(0)
-    floor[linked[residue[:, None], torch.from_numpy(owner)[None]]] = 0
-    return floor, inner
+    volumes, likely = np.concatenate(volume).astype(np.float64), geometry.turns.astype(np.float64)
+    before, after = np.full((2, len(types)), -1)
+    before[links[:, 1]], after[links[:, 0]] = links.T
+    middle = np.flatnonzero((before >= 0) & (after >= 0))
+    turns = N_SLOTS * np.stack([before, *[np.arange(len(types))] * 3, after], axis=1)[middle] + np.array([2, 0, 1, 2, 0])
+    number = np.array([_TURNS.get(RESIDUES[k - 1], 2) for k in types[middle].tolist()], np.int64)
+    planes = N_SLOTS * own[:, [0, 0, 1, 1]] + np.array([1, 2, 0, 1])
+    stretch = np.zeros(len(types), np.int64)
+    stretch[rows] = np.cumsum(~np.isin(before[rows], rows)) - 1
+    chi = [row * N_SLOTS + np.array([0, 1, 4, 5]) for row in rows.tolist() if RESIDUES[types[row] - 1] not in _NO_ROTOR]
+    rotors, middles = np.array(chi, np.int64).reshape(-1, 4), N_SLOTS * rows[:, None] + np.arange(3)
+    rigid = np.concatenate(pairs), target, target < BONDED, np.concatenate(centres), volumes
+    return Ideal(*rigid, planes, turns, number, likely, middles, rotors, stretch)

@@ -220,8 +220,8 @@ def save_designs(
 ) -> list[Path]:
     """Write complexes, FASTA, ``*_designs.csv``, ``*_designs_by_residue.csv`` (a line per residue of a design) and a report.
 
-    Complexes that the ``*_designs.csv`` of an earlier run lists and this run does not replace are removed. ``scores``: of the
-    native pocket and of each design; scores that were not requested have no column.
+    Complexes that the ``*_designs.csv`` of an earlier run lists and this run does not replace are removed. ``measures``
+    and ``scores``: of the native pocket and of each design; scores that were not requested have no column.
     """
     make_folder(folder)
     stem = file_stem(structure.name)
@@ -235,7 +235,7 @@ def save_designs(
     native, own = scores[0], scores[1:]
     rows: list[dict[str, object]] = [
         {"design": k, "sequence": d.sequence, **{key: _short(value) for key, value in (asdict(m) | _columns(s, native)).items()}}
-        for k, (d, m, s) in enumerate(zip(designs, measures, own, strict=True), start=1)
+        for k, (d, m, s) in enumerate(zip(designs, measures[1:], own, strict=True), start=1)
     ]
     written.append(write_csv(table, rows))
     ids = structure.residues.ids()

@@ -39,7 +39,7 @@ def design_page(
 ) -> str:
     """The page as HTML, in the frame of :func:`s2p.output.report.page`.
 
-    ``scores``: of the native pocket and of each design.
+    ``measures`` and ``scores``: of the native pocket and of each design.
     """
     native = pocket.types[pocket.pocket]
     colors = [NATIVE, *(pocket_color(k + 1) for k in range(len(designs)))]
@@ -55,13 +55,10 @@ def design_page(
     name = html.escape(structure.name)
     extra = asked(scores)
     letters = "".join(structure.residues.one_letter[pocket.residues[pocket.pocket]])
-    rows = [_row(0, "native", letters, None, scores[0], extra, colors[0])]
-    rows += [
-        _row(k, f"design {k}", d.sequence, m, s, extra, colors[k])
-        for k, (d, m, s) in enumerate(zip(designs, measures, scores[1:], strict=True), 1)
-    ]
-    titles = ["shown", "", "sequence", "native types", "RMSD (Å)", "clashes", "bonds off by > 0.1 Å"]
-    head = "".join(f"<th scope='col'>{text}</th>" for text in (*titles, *extra.values()))
+    labels = ["native", *(f"design {k + 1}" for k in range(len(designs)))]
+    every = zip(labels, [letters, *(d.sequence for d in designs)], measures, scores, colors, strict=True)
+    rows = [_row(k, label, sequence, m, s, extra, color) for k, (label, sequence, m, s, color) in enumerate(every)]
+    head = "".join(f"<th scope='col'>{text}</th>" for text in ("shown", "", "sequence", *measures[0].columns, *extra.values()))
     notes = " ".join(NOTES[key] for key in extra)
     ids = ", ".join(np.array(structure.residues.ids())[pocket.residues[pocket.pocket]].tolist())
     content = f"""<header><h1>Designed pockets of {name}</h1>
@@ -69,18 +66,17 @@ def design_page(
 Grey sticks: native; thick sticks: the ligand.</p></header><main>
 <div id="view" role="img" aria-label="Native and designed pockets over each other"></div>
 <table><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table>
-<p>Designed residues: {html.escape(ids)}. RMSD: N, CA, C, O against native, without superposition. {notes}
+<p>Designed residues: {html.escape(ids)}. RMSD: N, CA, C, O against native, without superposition.
+Off: bonds by more than 0.1 Å, backbone angles by more than 10°, chi1 by more than 30° from staggered positions; twisted: omega by
+more than 30° from flat. Links to fixed residues count. {notes}
 The designs are predictions of a small network; they do not show that such a protein folds or binds.</p></main>
 """
     return page(f"Designed pockets of {structure.name}", content, css=CSS, scene=scene, script=asset("design.js"))
 
 
-def _row(k: int, label: str, sequence: str, m: Measures | None, scores: Scores, extra: Iterable[str], color: str) -> str:
+def _row(k: int, label: str, sequence: str, m: Measures, scores: Scores, extra: Iterable[str], color: str) -> str:
     checked = " checked" if k < 2 else ""
-    cells = ["", "", "", ""]
-    if m is not None:
-        cells = [_number(m.recovery), _number(m.rmsd), str(m.clashes), f"{m.bond_outliers} of {m.bonds}"]
-    cells += [_number(getattr(scores, key)) for key in extra]
+    cells = [*m.columns.values(), *(_number(getattr(scores, key)) for key in extra)]
     return (
         f"<tr><td><input type='checkbox' data-model='{k}' aria-label='show {label}'{checked}></td>"
         f"<th scope='row'><span style='color:{color}'>■</span> {label}</th><td class='letters'>{html.escape(sequence)}</td>"

@@ -27,6 +27,7 @@ from s2p.models.pocketgen.config import DesignConfig, PocketConfig, PocketGenCon
 from s2p.models.pocketgen.data import LigandAtoms, Pocket, start_pocket
 from s2p.models.pocketgen.design import (
     Design,
+    Measures,
     Starts,
     _draw,
     backbone_rmsd,
@@ -34,6 +35,7 @@ from s2p.models.pocketgen.design import (
     diversity,
     draw_starts,
     measure,
+    native_design,
     prepare_pocket,
 )
 from s2p.models.pocketgen.docking import receptor_atoms
@@ -161,6 +163,52 @@ def test_the_clean_up_mends_bonds_and_moves_nothing_else(
     rough, clean = ([measure(checkpoint, pocket, d) for d in group] for group in (raw, designs))
     assert sum(m.bond_outliers for m in clean) < 0.5 * sum(m.bond_outliers for m in rough)
     assert [d.sequence for d in raw] == [d.sequence for d in designs]
+
+
+def test_native_backbones_are_in_order_and_mirrored_ones_are_not(checkpoint: PocketGenCheckpoint, examples: Path) -> None:
+    """Flat peptides, phi below 0 and chi1 staggered; the mirror image keeps peptides flat, and turns phi."""
+    found, mirrored = [], []
+    for name, het in (
+        ("1a28.pdb.gz", "STR"),
+        ("4CUP.cif", "ZYB"),
+        ("1ake.cif.gz", "AP5"),
+        ("1hpv.pdb.gz", "478"),
+        ("6WQA.cif", "ZMA"),
+    ):
+        structure = read_structure(examples / name)
+        pocket = prepare_pocket(structure, find_ligand(structure, het)[0], None)
+        found.append(measure(checkpoint, pocket, native_design(pocket)))
+        turned = replace(pocket, coord=pocket.coord * np.array([-1, 1, 1], np.float32))
+        mirrored.append(measure(checkpoint, turned, native_design(turned)))
+
+    def share(measures: list[Measures], what: str, of: str) -> float:
+        return sum(getattr(m, what) for m in measures) / sum(getattr(m, of) for m in measures)
+
+    assert sum(m.peptides for m in found) > 70
+    for bad in ("twisted", "cis", "angle_outliers"):
+        assert share(found, bad, "peptides") <= 0.02, bad
+    assert sum(m.tau_outliers for m in found) <= 1
+    assert share(found, "positive_phi", "turns") < 0.08
+    assert share(found, "chi1_outliers", "rotors") < 0.15
+    assert share(mirrored, "positive_phi", "turns") > 0.9
+    assert share(mirrored, "twisted", "peptides") == share(found, "twisted", "peptides")
+
+
+def test_a_twisted_peptide_to_a_fixed_residue_is_counted(
+    checkpoint: PocketGenCheckpoint, made: tuple[Pocket, list[Design], LigandAtoms]
+) -> None:
+    pocket, _, _ = made
+    native = native_design(pocket)
+    before = measure(checkpoint, pocket, native)
+    row = next(k for k in range(len(pocket.pocket)) if pocket.pocket[k] - 1 not in pocket.pocket)
+    bent = native.coord.copy()
+    n, ca = bent[row, 0], bent[row, 1]
+    c = pocket.coord[pocket.pocket[row] - 1, 2].astype(float)
+    axis = (n - c) / np.linalg.norm(n - c)
+    arm = ca - n
+    # CA turned by a quarter about the peptide bond.
+    bent[row, 1] = n + np.cross(axis, arm) + axis * (axis @ arm)
+    assert measure(checkpoint, pocket, replace(native, coord=bent)).twisted == before.twisted + 1
 
 
 def test_diversity_is_one_less_mean_identity() -> None:
@@ -356,7 +404,7 @@ def test_scores_in_table_and_page(
     monkeypatch.setattr(pocketgen_docking, "vina_score", lambda receptor, text, *, engine: -len(receptor.coord) / 100)
     scores = score_designs(structure, pocket, ligand, designs, vina=True)
     assert [s.vina for s in scores] == [-len(receptor_atoms(structure, pocket, d).coord) / 100 for d in (None, *designs)]
-    measures = [measure(checkpoint, pocket, d) for d in designs]
+    measures = [measure(checkpoint, pocket, d) for d in (native_design(pocket), *designs)]
     scores = [scores[0], *(replace(s, sc_rmsd=1.25) for s in scores[1:])]
     save_designs(examples / "1a28.pdb.gz", structure, pocket, ligand, designs, measures, scores, tmp_path, ligand_in_file=True)
     with open(tmp_path / "1a28_designs.csv", newline="") as handle:

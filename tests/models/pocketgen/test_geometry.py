@@ -6,10 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from course.geometry import measure_geometry
 from s2p.models.pocketgen.atoms import RESIDUES, SLOTS, slot_arrays
-from s2p.models.pocketgen.geometry import BONDED, Geometry, ideal_of, idealise
+from s2p.models.pocketgen.cleanup import idealise
+from s2p.models.pocketgen.geometry import BONDED, Geometry, between, ideal_of, torsion
 from s2p.structure.reading import Structure, read_structure
 
 NOTHING = np.zeros((0, 3)), np.zeros(0, bool)
@@ -81,11 +83,10 @@ def test_native_residues_are_ideal_and_stretched_ones_are_put_right(structures: 
     noisy = native.copy()
     noisy[rows] += rng.normal(0, 0.4, noisy[rows].shape)
     assert (error(noisy) > 0.1).mean() > 0.5
-    there = np.zeros_like(present)
-    there[rows] = present[rows]
-    out = idealise(noisy, there, np.zeros_like(present), rows, ideal, NOTHING)
+    out = idealise(noisy, present, np.zeros_like(present), rows, ideal, NOTHING)
     assert (error(out) < 0.1).mean() >= 0.95
-    assert np.array_equal(out[~there], noisy[~there])
+    fixed = ~present | ~np.isin(np.arange(len(types)), rows)[:, None]
+    assert np.array_equal(out[fixed], noisy[fixed])
     a, b, c, d = (out.reshape(-1, 3)[ideal.centres[:, k]] for k in range(4))
     volume = np.einsum("ni,ni->n", np.cross(b - a, c - a), d - a)
     assert np.allclose(volume, ideal.volume, atol=0.5)
@@ -107,3 +108,42 @@ def test_clashes_are_pushed_apart_but_not_bonds(structures: list[Structure], geo
     there[29, 2] = True  # the carbon that the residue is bonded to
     kept = idealise(coord, there, np.zeros_like(present), rows, ideal, NOTHING)
     assert np.linalg.norm(kept[30, 0] - coord[29, 2]) == pytest.approx(1.33, abs=0.05)
+
+
+def test_torsions_have_the_sign_of_iupac() -> None:
+    x = torch.tensor([(1.0, 0, 0), (0, 0, 0), (0, 0, 1.0), (0, 1.0, 1.0), (1.0, 0, 1.0), (-1.0, 0, 1.0)], dtype=torch.float64)
+    index = torch.tensor([(0, 1, 2, 3), (0, 1, 2, 4), (0, 1, 2, 5)])
+    assert np.degrees(torsion(x, index).numpy()) == pytest.approx([90, 0, 180], abs=1e-6)
+    assert np.degrees(torsion(x * torch.tensor([1.0, -1, 1]), index[:1]).numpy()) == pytest.approx([-90], abs=1e-6)
+
+
+def test_helix_and_strand_are_likely_and_the_corner_is_not(geometry: Geometry) -> None:
+    phi, psi = (torch.deg2rad(torch.tensor([x])) for x in ([-63.0, -120.0, 60.0], [-43.0, 130.0, -120.0]))
+    helix, strand, corner = between(torch.from_numpy(geometry.turns), torch.tensor([2, 2, 2]), phi, psi)[0].tolist()
+    assert helix < 1 and strand < 4 < corner
+    middle = torch.deg2rad(torch.tensor([[-175.0, 175.0]]))  # the middles of the first and the last cell
+    table = geometry.turns[2]
+    assert np.allclose(
+        between(torch.from_numpy(geometry.turns), torch.tensor([2, 2]), middle, middle)[0], table[[0, -1], [0, -1]]
+    )
+
+
+def test_a_backbone_with_random_frames_gets_flat_peptides(structures: list[Structure], geometry: Geometry) -> None:
+    """CA atoms near their places, all else off by an Ångström: peptides come out trans, and the ends meet the fixed residues."""
+    types, coord, present = slot_arrays(structures[1])
+    rows = np.arange(60, 64)
+    links = np.array([(k, k + 1) for k in range(57, 66)])
+    ideal = ideal_of(geometry, types, rows, links)
+    rng = np.random.default_rng(1)
+    noisy = coord.astype(float)
+    noisy[rows] += rng.normal(0, 1.0, noisy[rows].shape) * present[rows][..., None]
+    noisy[rows, 1] = coord[rows, 1] + rng.normal(0, 0.3, (4, 3))
+    out = idealise(noisy, present, np.zeros_like(present), rows, ideal, NOTHING)
+    fixed = np.setdiff1d(np.arange(len(types)), rows)
+    assert np.array_equal(out[fixed], noisy[fixed])
+    omega = [
+        np.degrees(torsion(torch.from_numpy(x.reshape(-1, 3)), torch.from_numpy(ideal.planes)).numpy()) for x in (noisy, out)
+    ]
+    assert (np.abs(omega[0]) < 150).any()
+    assert (np.abs(omega[1]) > 150).all()
+    assert np.linalg.norm(out[rows, :4] - coord[rows, :4], axis=-1).mean() < 0.8

@@ -92,6 +92,7 @@ def test_designs_have_bonds_and_lie_nearer_than_a_cleaned_up_start(shipped: Pock
     seconds = time.perf_counter() - begun
     measures = measure(shipped, pocket, design)
     assert measures.bond_outliers < 0.05 * measures.bonds
+    assert measures.twisted <= 1 and measures.tau_outliers <= 1  # 1 % and none on average, 16 % before
     start = replace(design, coord=draw_starts(pocket, 1, seed=0).coord[0])
     assert measures.rmsd < backbone_rmsd(pocket, cleaned(shipped, pocket, start))
     assert len(pocket.pocket) > 12 and seconds < 60  # 20 s on a quiet core is the aim; this machine may be busy
