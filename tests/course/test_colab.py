@@ -163,7 +163,7 @@ def drawn(notebook: Any) -> list[str]:
 def test_quickstart(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.copy(ROOT / "data" / "examples" / "6WQA.cif", machine.content / "to_upload.cif")
     notebook, calls = machine.run(ROOT / "tutorial" / "quickstart.ipynb", monkeypatch, upload=True)
-    assert calls == [{"upload": "6WQA.cif"}, {"download": "quickstart.zip", "there": True}]
+    assert calls == [{"upload": "6WQA.cif"}, {"download": "6WQA.zip", "there": True}]
     text = printed(notebook)
     assert "no GPU" in text and "Runtime > Change runtime type" in text and "ZMA A:1202: found by pocket 1" in text
     cells = {c["id"]: c for c in notebook["cells"]}
