@@ -105,9 +105,11 @@ def run_all(page: Any, address: str) -> None:
     begun = "() => [...document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')].some(x => /[0-9*]/.test(x.innerText))"
     for _ in range(4):
         page.keyboard.press("Escape")  # closes a menu that was left open
-        page.click(".lm-MenuBar-itemLabel:text-is('Run')", timeout=60_000)
-        page.click("text=Run All Cells")
+        for button in page.query_selector_all(".jp-Dialog .jp-mod-accept"):
+            button.click()  # a busy server's question whether to try again covers the menu
         with contextlib.suppress(Late):
+            page.click(".lm-MenuBar-itemLabel:text-is('Run')", timeout=60_000)
+            page.click("text=Run All Cells")
             page.wait_for_function(begun, timeout=30_000)
             return
 
