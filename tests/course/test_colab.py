@@ -171,7 +171,7 @@ def test_quickstart(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     kinds = {key for output in cells["explorer"]["outputs"] for key in output.get("data", {})}
     assert {"application/vnd.jupyter.widget-view+json", "image/png", "text/html"} <= kinds
     assert "plotly" in "".join(cells["probability"]["outputs"][-1]["data"]["text/html"])
-    assert (machine.content / "s2p-course" / "notebooks" / "runs" / "quickstart" / "6WQA_report.html").is_file()
+    assert (machine.content / "s2p-course" / "notebooks" / "runs" / "quickstart" / "6WQA" / "6WQA_report.html").is_file()
 
 
 @pytest.mark.slow
