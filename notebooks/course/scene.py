@@ -223,7 +223,8 @@ class Beside:
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> tuple[dict[str, Any], dict[str, Any]]:
         png, alt = self.picture.png(), self.picture.alt
-        data, about = {"text/plain": alt, "image/png": png}, {"image/png": {"alt": alt}}
+        data: dict[str, Any] = {"text/plain": alt, "image/png": png}
+        about = {"image/png": {"alt": alt}}
         image = f'<img src="data:image/png;base64,{base64.b64encode(png).decode()}" alt="{html.escape(alt)}" width="430">'
         if hasattr(self.scene, "_repr_html_"):
             style = "display:flex;flex-wrap:wrap;align-items:center"
@@ -231,8 +232,8 @@ class Beside:
         elif self.scene is not None:
             from ipywidgets import HTML, HBox
 
-            row: dict[str, Any] = HBox([self.scene, HTML(image)])._repr_mimebundle_()
-            data = row | data
+            row = HBox([self.scene, HTML(image)])  # Colab's ipywidgets 7 has no _repr_mimebundle_
+            data["application/vnd.jupyter.widget-view+json"] = {"version_major": 2, "version_minor": 0, "model_id": row.model_id}
         return data, about
 
 
