@@ -13,10 +13,10 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -175,21 +175,21 @@ def apply_filter(
 
 
 def choose_filter(
-    chains: Sequence[LabelledChain], probabilities: Sequence[NDArray[np.float32]], table: dict[str, float]
+    labels: NDArray[np.uint8],
+    filtered: Callable[[CrossBindFilterConfig | None], NDArray[np.float32]],
+    neighbours: Literal["geodesic", "sequence"] = "sequence",
 ) -> tuple[CrossBindFilterConfig | None, float, list[dict[str, Any]]]:
-    """Filter and threshold with the best F1 on the given (validation) chains, and what was tried.
+    """Filter and threshold with the best F1 on (validation) ``labels``, and what was tried.
 
     The filter is tried off, with the published decision at 0.5, and with one at the best threshold without a filter; it is kept
-    only where it is better than none.
+    only where it is better than none. ``filtered`` gives the probabilities of all residues with a filter.
     """
-    labels = np.concatenate([c.labels for c in chains])
-    plain, _ = best_threshold(labels, np.concatenate(probabilities), f1)
-    on_sequence = CrossBindFilterConfig(neighbours="sequence")
+    plain, _ = best_threshold(labels, filtered(None), f1)
+    published = CrossBindFilterConfig(neighbours=neighbours)
     rows: list[dict[str, Any]] = []
     best: tuple[float, CrossBindFilterConfig | None, float] = (-1.0, None, plain)
-    for config in (None, on_sequence, replace(on_sequence, decision=plain)):
-        p = np.concatenate(apply_filter(chains, probabilities, table, config))
-        threshold, value = best_threshold(labels, p, f1)
+    for config in (None, published, replace(published, decision=plain)):
+        threshold, value = best_threshold(labels, filtered(config), f1)
         rows.append({"decision": config.decision if config else None, "threshold": threshold, "f1": round(value, 4)})
         if value > best[0]:
             best = (value, config, threshold)
@@ -244,7 +244,9 @@ def train(kind: str, sets: NucleicSets, beside: NucleicSets | None, work: Path) 
     tried = candidates(base, kind, sets, beside, work)
     best, auprc = choose_candidate(tried, sets.validation)
     table = propensities(sets.training)
-    chosen, threshold, filters = choose_filter(sets.validation, score(best.model, sets.validation), table)
+    held = sets.validation
+    labels, raw = np.concatenate([c.labels for c in held]), score(best.model, held)
+    chosen, threshold, filters = choose_filter(labels, lambda rule: np.concatenate(apply_filter(held, raw, table, rule)))
     name = f"crossbind-{kind}"
     config = configuration()
     used = {c.id: c.sequence for c in [*sets.training, *sets.validation]}

@@ -15,27 +15,21 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 
 from benchmarks.command import log, reported
 from benchmarks.recipes.data import MIN_HELD_OUT_CHAIN, example_files, read_chains
 from benchmarks.recipes.surface_data import Entry, groups, related
+from course.crossbind import touching
 from s2p.datasets.splits import drawn
 from s2p.io.files import read_csv, write_csv
 from s2p.io.runtime import progress_bar
 from s2p.structure.arrays import Structure
 from s2p.structure.reading import read_structure
 
-__all__ = ["COLUMNS", "KINDS", "NucleicComplex", "contact_labels", "nucleotides", "read_nucleic", "split_nucleic"]
+__all__ = ["COLUMNS", "KINDS", "NucleicComplex", "nucleotides", "read_nucleic", "split_nucleic"]
 
 COLUMNS = ("set", "id", "split", "group", "kinds", "chains")
 KINDS = ("dna", "rna")
-RADII = {"C": 1.70, "N": 1.55, "O": 1.52, "S": 1.80, "P": 1.80}
-"""Å, of van der Waals (paper; that of phosphorus is ours)."""
-OTHER_RADIUS = 1.80
-"""Å: selenium and the halogens of modified residues and bases. Ours."""
-GAP = 0.5
-"""Å: a residue binds where two atoms are closer than the sum of their radii and this (paper)."""
 DNA = frozenset({"DA", "DC", "DG", "DT", "DU", "DI"})
 TEST, VALIDATION = "test", "validation"
 SHARES = {"dna": (0.4, 0.2), "rna": (0.5, 0.5)}
@@ -63,39 +57,28 @@ class NucleicComplex:
         return f"{self.set}/{self.id}"
 
 
-def nucleotides(paths: Iterable[Path]) -> dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]:
-    """Coordinates (M, 3) Å and radii (M,) Å of the heavy atoms of each kind of nucleic acid.
+def nucleotides(paths: Iterable[Path]) -> dict[str, tuple[NDArray[np.float64], NDArray[np.str_]]]:
+    """Coordinates (M, 3) Å and elements (M,) of the heavy atoms of each kind of nucleic acid.
 
     A chain is DNA if at least half of its nucleotides are deoxynucleotides: chemically modified RNA may contain single ones.
     """
     import gemmi
 
-    found: dict[str, tuple[list[list[float]], list[float]]] = {}
+    found: dict[str, tuple[list[list[float]], list[str]]] = {}
     for path in paths:
         for chain in gemmi.read_structure(str(path))[0]:
             kind = "dna" if 2 * sum(residue.name.strip() in DNA for residue in chain) >= len(chain) else "rna"
-            coord, radius = found.setdefault(kind, ([], []))
+            coord, element = found.setdefault(kind, ([], []))
             for atom in (atom for residue in chain for atom in residue if not atom.is_hydrogen()):
                 coord.append(atom.pos.tolist())
-                radius.append(RADII.get(atom.element.name.upper(), OTHER_RADIUS))
-    return {kind: (np.array(coord), np.array(radius)) for kind, (coord, radius) in found.items()}
-
-
-def contact_labels(structure: Structure, coord: NDArray[np.float64], radius: NDArray[np.float64]) -> NDArray[np.uint8]:
-    """(N,) 1 where an atom of the residue is closer to one at ``coord`` (M, 3) than both radii and :data:`GAP` together."""
-    atoms = structure.atoms
-    own = np.array([RADII.get(element, OTHER_RADIUS) for element in atoms.element.tolist()])
-    labels = np.zeros(len(structure.residues), np.uint8)
-    for size in np.unique(radius):
-        distance, _ = cKDTree(coord[radius == size]).query(atoms.coord.astype(np.float64), distance_upper_bound=5.0)
-        labels[atoms.residue_index[distance < own + size + GAP]] = 1
-    return labels
+                element.append(atom.element.name.upper())
+    return {kind: (np.array(coord), np.array(element)) for kind, (coord, element) in found.items()}
 
 
 def read_complex(folder: Path, clusters: Sequence[str]) -> NucleicComplex | None:
     """A complex from its folder; ``None`` if its protein touches no nucleic acid."""
     structure = read_structure(folder / "protein.pdb")
-    labels = {kind: contact_labels(structure, *atoms) for kind, atoms in nucleotides(sorted(folder.glob("ligand_*.pdb"))).items()}
+    labels = {kind: touching(structure, *atoms) for kind, atoms in nucleotides(sorted(folder.glob("ligand_*.pdb"))).items()}
     labels = {kind: table for kind, table in sorted(labels.items()) if table.any()}
     touched = [c for c in structure.chains if any(table[structure.residues.chain == c].any() for table in labels.values())]
     if not touched:

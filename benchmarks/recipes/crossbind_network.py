@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
 from benchmarks.command import log, reported
-from benchmarks.recipes.crossbind import SETS
+from benchmarks.recipes.crossbind import SETS, choose_filter
 from benchmarks.recipes.crossbind_complexes import COLUMNS, NucleicComplex, read_nucleic
 from benchmarks.recipes.data import read_chains
 from course.contrast import ContrastConfig, ProjectionHead, pretrain_crossbind
@@ -176,17 +176,11 @@ def choose(
     held: Sequence[Held], scores: Sequence[NDArray[np.float32]], propensities: dict[str, float]
 ) -> tuple[CrossBindFilterConfig | None, float, list[dict[str, Any]]]:
     """Filter and threshold with the best F1 on the given (validation) complexes, and what was tried."""
-    labels = np.concatenate([x.labels for x in held])
-    plain, _ = best_threshold(labels, sigmoid(np.concatenate(scores)), f1)
-    tried: list[dict[str, Any]] = []
-    best: tuple[float, CrossBindFilterConfig | None, float] = (-1.0, None, plain)
-    for rule in (None, CrossBindFilterConfig(), CrossBindFilterConfig(decision=plain)):
-        p = np.concatenate([_filtered(x, s, propensities, rule) for x, s in zip(held, scores, strict=True)])
-        threshold, value = best_threshold(labels, p, f1)
-        tried.append({"decision": rule.decision if rule else None, "threshold": threshold, "f1": round(value, 4)})
-        if value > best[0]:
-            best = (value, rule, threshold)
-    return best[1], best[2], tried
+
+    def filtered(rule: CrossBindFilterConfig | None) -> NDArray[np.float32]:
+        return np.concatenate([_filtered(x, s, propensities, rule) for x, s in zip(held, scores, strict=True)])
+
+    return choose_filter(np.concatenate([x.labels for x in held]), filtered, "geodesic")
 
 
 def _filtered(

@@ -47,7 +47,16 @@ from s2p.models.encoder import BACKBONE, start_encoder
 from s2p.models.pocketgen.checkpoint import PocketGenCheckpoint, load_pocketgen
 from s2p.models.pocketgen.config import DesignConfig, PocketConfig, PocketGenConfig
 from s2p.models.pocketgen.data import Pocket
-from s2p.models.pocketgen.design import backbone_rmsd, cleaned, design_pocket, diversity, draw_starts, measure
+from s2p.models.pocketgen.design import (
+    Measures,
+    backbone_rmsd,
+    cleaned,
+    design_pocket,
+    diversity,
+    draw_starts,
+    measure,
+    native_design,
+)
 from s2p.models.pocketgen.geometry import Geometry
 from s2p.models.pocketgen.network import PocketGen
 from s2p.models.pocketgen.surroundings.trace import TraceNet
@@ -70,15 +79,13 @@ class PocketRow:
     """Recovery of the language model without structure."""
     frequent: float
     """Recovery of the most frequent residue of training pockets."""
-    rmsd: float
-    """Å, N, CA, C, O, of the likeliest types after the clean-up."""
+    design: Measures
+    """With the likeliest types, after the clean-up."""
+    native: Measures
     start_rmsd: float
     """Å, of the interpolation it starts from."""
     clean_start_rmsd: float
     """Å, of that start after the same clean-up: what the network adds is the difference to this."""
-    clashes: int
-    bonds: int
-    bond_outliers: int
     diversity: float
     seconds: float
     """Of the design with the likeliest types."""
@@ -96,7 +103,7 @@ def evaluate_pockets(
         begun = time.perf_counter()
         (best,) = design_pocket(checkpoint, p, DesignConfig(1, 0.0, seed))
         seconds = time.perf_counter() - begun
-        m = measure(checkpoint, p, best)
+        m, own = (measure(checkpoint, p, d) for d in (best, native_design(p)))
         start = draw_starts(p, 1, seed).coord[0]
         others = design_pocket(checkpoint, p, DesignConfig(drawn, 1.0, seed, idealise=False))
         language = float("nan")
@@ -113,12 +120,10 @@ def evaluate_pockets(
                 float(np.mean([(d.types == native).mean() for d in others])),
                 language,
                 float((native == frequent).mean()),
-                m.rmsd,
+                m,
+                own,
                 backbone_rmsd(p, start),
                 backbone_rmsd(p, cleaned(checkpoint, p, replace(best, coord=start))),
-                m.clashes,
-                m.bonds,
-                m.bond_outliers,
                 diversity(others),
                 seconds,
             )
@@ -126,8 +131,20 @@ def evaluate_pockets(
     return rows
 
 
+SHARES = {
+    "bonds more than 0.1 Å from ideal": ("bond_outliers", "bonds", 1),
+    "peptides twisted by more than 30°": ("twisted", "peptides", 1),
+    "phi above 0, glycine excepted": ("positive_phi", "turns", 1),
+    "phi and psi as rare as in 2 % of training residues": ("rare_turns", "turns", 1),
+    "N-CA-C more than 10° off": ("tau_outliers", "residues", 1),
+    "other backbone angles more than 10° off": ("angle_outliers", "peptides", 3),
+    "chi1 more than 30° from staggered": ("chi1_outliers", "rotors", 1),
+}
+"""What is counted, of how many of what (three angles at a peptide)."""
+
+
 def summarise_pockets(rows: Sequence[PocketRow]) -> dict[str, Summary]:
-    """Means over pockets with intervals over clusters; shares of bonds are of all bonds.
+    """Means over pockets with intervals over clusters; shares (:data:`SHARES`) are of all bonds, peptides and so on.
 
     The gain over the language model is of the same pockets: its interval tells more than those of the two.
     """
@@ -136,22 +153,26 @@ def summarise_pockets(rows: Sequence[PocketRow]) -> dict[str, Summary]:
     def mean(name: str) -> Summary:
         return bootstrap_mean([float(getattr(row, name)) for row in rows], groups)
 
-    gain = bootstrap_mean([row.recovery - row.language for row in rows], groups)
-    good = bootstrap_ratio([row.bonds - row.bond_outliers for row in rows], [row.bonds for row in rows], groups)
-    return {
+    def of(part: str, name: str) -> list[float]:
+        return [float(row.residues if name == "residues" else getattr(getattr(row, part), name)) for row in rows]
+
+    table = {
         "recovery, likeliest types": mean("recovery"),
         "recovery, drawn at temperature 1": mean("drawn_recovery"),
         "recovery, language model alone": mean("language"),
         "recovery, most frequent residue": mean("frequent"),
-        "recovery, likeliest types less language model alone": gain,
-        "backbone RMSD (Å)": mean("rmsd"),
+        "recovery, likeliest types less language model alone": bootstrap_mean([r.recovery - r.language for r in rows], groups),
+        "backbone RMSD (Å)": bootstrap_mean(of("design", "rmsd"), groups),
         "backbone RMSD of the start (Å)": mean("start_rmsd"),
         "backbone RMSD of the start after the clean-up (Å)": mean("clean_start_rmsd"),
-        "bonds within 0.1 Å of ideal": good,
-        "clashes a pocket": mean("clashes"),
         "diversity": mean("diversity"),
         "seconds a design": mean("seconds"),
     }
+    for part, said in (("design", ""), ("native", ", native")):
+        table[f"clashes a pocket{said}"] = bootstrap_mean(of(part, "clashes"), groups)
+        for name, (off, all_, each) in SHARES.items():
+            table[name + said] = bootstrap_ratio(of(part, off), [each * n for n in of(part, all_)], groups)
+    return table
 
 
 @dataclass(frozen=True, eq=False)

@@ -29,6 +29,7 @@ __all__ = [
     "nucleic_contacts",
     "propensity_chart",
     "similarity_panels",
+    "touching",
 ]
 
 NucleicKind = Literal["dna", "rna"]
@@ -64,12 +65,16 @@ def nucleic_contacts(structure: Structure, kind: NucleicKind | None = None) -> N
     if not chosen:
         what = "DNA or RNA" if kind is None else kind.upper()
         raise StructureError(f"{structure.name}: there is no {what} in it, so that no binding residues can be read from it")
-    coord = np.concatenate([ligand.coord for ligand in chosen]).astype(np.float64)
-    radius = _radii(np.concatenate([ligand.element for ligand in chosen]))
-    own = _radii(structure.atoms.element)
+    atoms = (np.concatenate([getattr(ligand, name) for ligand in chosen]) for name in ("coord", "element"))
+    return touching(structure, *atoms)
+
+
+def touching(structure: Structure, coord: NDArray[np.floating], element: NDArray[np.str_]) -> NDArray[np.uint8]:
+    """(N,) 1 for every residue with an atom closer to one at ``coord`` (M, 3) Å than the sum of their radii and 0.5 Å."""
+    radius, own = _radii(element), _radii(structure.atoms.element)
     touches = np.zeros(len(own), dtype=np.bool_)
     for size in np.unique(radius):
-        tree = cKDTree(coord[radius == size])
+        tree = cKDTree(coord[radius == size].astype(np.float64))
         distance, _ = tree.query(structure.atoms.coord.astype(np.float64), distance_upper_bound=own.max() + size + GAP)
         touches |= distance < own + size + GAP
     labels = np.zeros(len(structure.residues), np.uint8)

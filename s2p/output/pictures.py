@@ -75,7 +75,8 @@ def static_figure(prediction: Prediction, *, style: str = "pocket", dpi: int = 1
     from mpl_toolkits.axes_grid1.anchored_artists import AnchoredSizeBar
 
     structure, residues = prediction.structure, prediction.structure.residues
-    axes3 = facing(prediction, origin := residues.ca_coord.astype(float).mean(axis=0))
+    origin = residues.ca_coord.astype(float).mean(axis=0)
+    axes3 = facing(prediction, origin)
 
     def project(x: Any) -> NDArray[np.float64]:
         return np.asarray((np.asarray(x, dtype=float) - origin) @ axes3.T)

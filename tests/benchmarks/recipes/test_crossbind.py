@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from benchmarks.recipes import crossbind as crossbind_recipe
 from benchmarks.recipes.crossbind import (
     SETS,
     NucleicSets,
+    apply_filter,
     candidates,
     chains_beside,
     choose_candidate,
@@ -35,10 +38,14 @@ def test_filter_is_kept_only_where_it_helps() -> None:
     table = propensities(random_chains(20))
     chains = [LabelledChain("x", "RRRRRRRRRR" + "LLLLLLLLLL", np.array([1] * 10 + [0] * 10, np.uint8))]
     helped = np.array([0.9] * 4 + [0.45] + [0.9] * 5 + [0.1] * 4 + [0.54] + [0.1] * 5, np.float32)
-    chosen, threshold, rows = choose_filter(chains, [helped], table)
+
+    def choice(p: NDArray[np.float32]) -> Any:
+        return choose_filter(chains[0].labels, lambda rule: apply_filter(chains, [p], table, rule)[0])
+
+    chosen, threshold, rows = choice(helped)
     assert chosen is not None and chosen.neighbours == "sequence" and len(rows) == 3
     assert max(row["f1"] for row in rows) == 1.0 and threshold < 0.54
-    chosen, _, rows = choose_filter(chains, [chains[0].labels * np.float32(0.8)], table)
+    chosen, _, rows = choice(chains[0].labels * np.float32(0.8))
     assert chosen is None and {row["f1"] for row in rows} == {1.0}
 
 

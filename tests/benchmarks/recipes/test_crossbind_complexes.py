@@ -11,14 +11,13 @@ import pytest
 from benchmarks.recipes import crossbind_complexes
 from benchmarks.recipes.crossbind_complexes import (
     COLUMNS,
-    GAP,
     NucleicComplex,
-    contact_labels,
     nucleotides,
     read_nucleic,
     split_nucleic,
     without_relatives,
 )
+from course.crossbind import GAP, touching
 from s2p.datasets import splits
 from s2p.io.files import read_csv
 from s2p.structure.reading import Structure, read_structure
@@ -45,15 +44,15 @@ def test_a_residue_binds_below_the_radii_and_half_an_angstrom(ubiquitin: Structu
     moved[carbon[0]] = far  # an atom alone, so that nothing else is near
     lone = replace(ubiquitin, atoms=replace(ubiquitin.atoms, coord=moved))
     where = ubiquitin.atoms.residue_index[carbon[0]]
-    for radius in (1.55, 1.80):
+    for element, radius in (("N", 1.55), ("P", 1.80)):
         for step, binds in ((-0.01, 1), (0.01, 0)):
             at = moved[carbon[0]].astype(float) + np.array([1.70 + radius + GAP + step, 0, 0])
-            labels = contact_labels(lone, at[None], np.array([radius]))
+            labels = touching(lone, at[None], np.array([element]))
             assert labels.sum() == binds and labels[where] == binds
     # The nearest atom need not be the one that touches: a phosphorus farther off than a nitrogen may.
     at = moved[carbon[0]].astype(float) + np.array([[3.80, 0, 0], [0, 3.95, 0]])
-    assert contact_labels(lone, at, np.array([1.55, 1.80]))[where] == 1
-    assert contact_labels(lone, at[:1], np.array([1.55]))[where] == 0
+    assert touching(lone, at, np.array(["N", "P"]))[where] == 1
+    assert touching(lone, at[:1], np.array(["N"]))[where] == 0
 
 
 def test_kinds_are_of_chains(tmp_path: Path) -> None:
@@ -65,8 +64,8 @@ def test_kinds_are_of_chains(tmp_path: Path) -> None:
     )
     found = nucleotides([path])
     assert sorted(found) == ["dna", "rna"]
-    assert found["dna"][0][:, 0].tolist() == [0, 5, 25, 30] and set(found["dna"][1]) == {1.80}
-    assert sorted(found["rna"][1]) == [1.55, 1.80, 1.80, 1.80]
+    assert found["dna"][0][:, 0].tolist() == [0, 5, 25, 30] and set(found["dna"][1]) == {"P"}
+    assert sorted(found["rna"][1]) == ["N", "P", "P", "P"]
 
 
 def test_complexes_are_read_with_the_chains_that_touch(tmp_path: Path, examples: Path) -> None:

@@ -22,7 +22,7 @@ from s2p.language.sequences import BACKBONES
 from s2p.models.encoder import start_encoder
 from s2p.models.pocketgen.checkpoint import load_pocketgen
 from s2p.models.pocketgen.config import PocketGenConfig
-from s2p.models.pocketgen.design import prepare_pocket
+from s2p.models.pocketgen.design import Measures, prepare_pocket
 from s2p.models.pocketgen.network import PocketGen
 from s2p.models.pocketgen.output import find_ligand
 from s2p.structure.reading import read_structure
@@ -143,12 +143,20 @@ def test_what_is_missing_is_said(data: Path, tmp_path: Path, capsys: pytest.Capt
 
 
 def test_means_are_over_pockets_and_bonds_are_pooled() -> None:
+    native = Measures(1.0, 0.0, 0, 10, 0, 0.0, peptides=10, angle_outliers=3)
+
     def row(cluster: str, recovery: float, bonds: int, outliers: int) -> PocketRow:
-        return PocketRow(cluster, cluster, 5, recovery, 0.1, 0.2, 0.0, 1.0, 2.0, 1.5, 0, bonds, outliers, 0.5, 1.0)
+        design = Measures(recovery, 1.0, 2, bonds, outliers, 0.0, peptides=bonds, twisted=outliers, tau_outliers=1)
+        return PocketRow(cluster, cluster, 5, recovery, 0.1, 0.2, 0.0, design, native, 2.0, 1.5, 0.5, 1.0)
 
     table = summarise_pockets([row("a", 0.2, 10, 5), row("b", 0.4, 30, 0), row("b", 0.6, 10, 0)])
     assert table["recovery, likeliest types"].value == pytest.approx(0.4)
-    assert table["bonds within 0.1 Å of ideal"].value == pytest.approx(45 / 50)
+    assert table["bonds more than 0.1 Å from ideal"].value == pytest.approx(5 / 50)
+    assert table["peptides twisted by more than 30°"].value == pytest.approx(5 / 50)
+    assert table["peptides twisted by more than 30°, native"].value == 0
+    assert table["N-CA-C more than 10° off"].value == pytest.approx(3 / 15)
+    assert table["other backbone angles more than 10° off, native"].value == pytest.approx(9 / 90)
+    assert (table["clashes a pocket"].value, table["clashes a pocket, native"].value) == (2.0, 0.0)
     assert table["backbone RMSD of the start (Å)"].value == 2.0
     assert table["recovery, likeliest types"].low >= 0.2
     gain = table["recovery, likeliest types less language model alone"]
