@@ -39,7 +39,7 @@ SALT = "crossbind-complexes-1"
 
 @dataclass(frozen=True, eq=False)
 class NucleicComplex:
-    """The chains of a protein that touch DNA or RNA. Others are left out: of copies it is not known that they do not bind."""
+    """The chains of a protein that touch DNA or RNA. The others are left out, because copies of them may bind elsewhere."""
 
     set: str
     id: str
@@ -107,10 +107,10 @@ def split_nucleic(
 ) -> tuple[dict[str, str], dict[str, str]]:
     """Split (``train``, ``validation``, ``test``, ``unused``) and group of every complex, by ``set/id``.
 
-    A group is what clusters of one complex and relatives of 30 % identity join; it stays on one side. DNA groups are drawn, and
-    the sequence branch has to be trained without their relatives, for there is hardly a family of DNA-binding proteins that
-    its sequences lack. RNA groups are held out only if they are unlike the sequences it was trained on. Groups with both kinds
-    train.
+    Complexes that share a cluster, or have relatives at 30 % identity, form one group, and a group is in one split only.
+    Groups with DNA are drawn at random: nearly all have relatives among the sequences of DNA_573, so a sequence branch must
+    be trained without these to be compared. Groups with RNA are held out only if they have no relative among the sequences
+    that the branch was trained on. Groups with both kinds are for training.
 
     Parameters
     ----------

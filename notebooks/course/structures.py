@@ -34,7 +34,7 @@ def find(name: str, instead: str = "", what: str = "ligand") -> KnownSites:
         of the AlphaFold database. ``1ake:A`` takes chain A alone, ``1ake:A,B`` both. The ligand in a file beside a bundled
         structure (``1uou_ligand.sdf``) is put into it.
     instead
-        Taken where the structure holds no ligand and the notebook needs one; a sentence says so. Default: nothing is.
+        The structure taken if the named one has no ligand and the notebook needs one; a message says so. Default: none.
     what
         ``ligand``, a molecule of interest, or ``nucleic``, DNA or RNA.
 
@@ -48,7 +48,7 @@ def find(name: str, instead: str = "", what: str = "ligand") -> KnownSites:
     if there or not instead:
         return item
     wanted = "ligand of interest" if what == "ligand" else "DNA or RNA"
-    print(f"{name} holds no {wanted}, and what follows needs one. It is shown with {instead} instead.")
+    print(f"{name} contains no {wanted}, and what follows needs one. It is shown with {instead} instead.")
     return find(instead)
 
 

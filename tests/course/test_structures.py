@@ -82,9 +82,9 @@ def test_the_ligand_beside_a_structure_is_put_into_it() -> None:
 def test_without_a_ligand_another_is_shown_with_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
     assert find("3enl").key == "3enl" and capsys.readouterr().out == ""
     assert find("3enl", instead="1ake:A").key == "1ake"
-    assert capsys.readouterr().out.startswith("3enl holds no ligand of interest, and what follows needs one.")
+    assert capsys.readouterr().out.startswith("3enl contains no ligand of interest, and what follows needs one.")
     assert find("1ake", instead="3mht", what="nucleic").key == "3mht"
-    assert "1ake holds no DNA or RNA" in capsys.readouterr().out
+    assert "1ake contains no DNA or RNA" in capsys.readouterr().out
 
 
 def test_what_is_no_structure_is_an_error() -> None:

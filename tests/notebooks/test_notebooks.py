@@ -263,7 +263,10 @@ def test_what_the_text_says_of_smoothing_is_checked(broken: str, tmp_path: Path,
 def test_a_parameter_moves_the_metrics(stem: str, changes: dict[str, Any], names: set[str], tmp_path: Path) -> None:
     reference = json.loads((REFERENCE / f"{stem}.json").read_text())
     _, metrics = execute(ROOT / "notebooks" / f"{stem}.ipynb", tmp_path, **changes)
-    assert names <= {m.name for m in differences(metrics, reference)}
+    moved = differences(metrics, reference)
+    assert names <= {m.name for m in moved}
+    text = report(stem, moved, len(reference))
+    assert all(f"    {m.name} " in text for m in moved)
 
 
 @pytest.mark.slow
@@ -273,11 +276,11 @@ def test_another_protein(tmp_path: Path) -> None:
     mine = shutil.copy(ROOT / "data" / "examples" / "4CUP.cif", tmp_path / "mine.cif")
     executed, metrics = execute(ROOT / "notebooks" / "05_surface_points_and_clustering.ipynb", tmp_path, structure=str(mine))
     said = "".join(output.get("text", "") for cell in executed.cells for output in cell.get("outputs", []))
-    assert "mine, chains A: 115 residues" in said and "holds no" not in said
+    assert "mine, chains A: 115 residues" in said and "contains no" not in said
     assert metrics["pockets_on_site"] == 1
     executed, metrics = execute(ROOT / "tutorial" / "quickstart.ipynb", tmp_path, structure="3enl")
     said = "".join(output.get("text", "") for cell in executed.cells for output in cell.get("outputs", []))
-    assert "holds no ligand of interest: nothing to compare with" in said
+    assert "contains no ligand of interest: nothing to compare with" in said
     assert metrics["n_residues"] == 436 and metrics["dca_best"] is None
 
 

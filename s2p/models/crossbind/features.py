@@ -1,4 +1,4 @@
-"""What CrossBind's head reads of a residue beside its atoms and the language model: the backbone, and charges around it. Ours."""
+"""Residue features for CrossBind's head: ProteinMPNN's view of the backbone, exposure, and nearby charges (not in the paper)."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ __all__ = ["N_FEATURES", "structure_features"]
 
 CHARGES = {"K": 1.0, "R": 1.0, "D": -1.0, "E": -1.0}
 RADII = (8.0, 12.0, 18.0)
-"""Å between CA atoms, of the neighbourhoods over which is averaged."""
+"""Å between CA atoms: radii of the neighbourhoods for the averages."""
 N_FEATURES = WIDTH + 1 + 4 * len(RADII)
 
 
 def structure_features(structure: Structure, encoder: Encoder) -> NDArray[np.float32]:
-    """(L, 141) numbers of each residue.
+    """(L, 141) features of the residues.
 
     128 of ProteinMPNN's encoder, relative accessible area, and for each of :data:`RADII` the mean charge of the residues around
-    (itself among them), that of charge times area, that of area, and the logarithm of their number.
+    (the residue included), the means of charge times area and of area, and the logarithm of the number of these residues.
     """
     residues = structure.residues
     ca, bare = residues.ca_coord.astype(np.float64), exposure(structure)
