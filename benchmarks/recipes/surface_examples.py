@@ -2,7 +2,7 @@
 
 ``python -m benchmarks.recipes.surface_examples DATA -o CACHE`` reads the structures of the table of splits, runs the language
 model and the encoder of backbones once, and writes one ``.npz`` for every assembly that touches a ligand. It goes on where it
-stopped.
+stopped. ``--copy K`` writes the K-th copy with moved atoms into ``CACHE/<split>_moved<K>``.
 """
 
 from __future__ import annotations
@@ -19,10 +19,12 @@ from safetensors.numpy import load_file
 from scipy.spatial import cKDTree
 
 from benchmarks.command import reported
+from benchmarks.moved import less_exact
 from benchmarks.recipes.data import read_ligysis
 from course.surface_training import UNKNOWN, Example, example_of
 from s2p.config import LabelConfig
 from s2p.datasets.labelled import LabelledChain, read_ligand
+from s2p.datasets.splits import drawn
 from s2p.errors import S2PError
 from s2p.io.files import read_csv
 from s2p.io.runtime import progress_bar
@@ -99,9 +101,13 @@ def _labels(source: Source) -> NDArray[np.uint8]:
     return label
 
 
-def prepare(source: Source, model: Seq2Pocket, encoder: mpnn.Encoder, config: NetworkConfig) -> list[Example]:
-    """The assemblies of a structure that hold something to learn."""
+def prepare(
+    source: Source, model: Seq2Pocket, encoder: mpnn.Encoder, config: NetworkConfig, copy: int | None = None
+) -> list[Example]:
+    """The assemblies of a structure, or of its ``copy`` with moved atoms, that hold something to learn."""
     structure, label = source.structure, _labels(source)
+    if copy is not None:
+        structure = less_exact(structure, np.random.default_rng(int(drawn(f"{copy}:{source.key}") * 2**32)))
     distinct = list(dict.fromkeys(structure.sequence(chain) for chain in structure.chains))
     outputs = dict(zip(distinct, model.read_sequences(distinct), strict=True))
     _, embeddings = by_residue(structure, outputs, config.language)
@@ -130,20 +136,24 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--splits", default="train,validation,validation2,ligysis_train,ligysis_far")
     parser.add_argument("--encoder", type=Path, default=Path("s2p/checkpoints/proteinmpnn.safetensors"))
     parser.add_argument("--share", default="0/1", help="k/n: every n-th structure from the k-th on")
+    parser.add_argument(
+        "--copy", type=int, metavar="K", help="the K-th copy with moved atoms in place of the structures themselves"
+    )
     parser.add_argument("-o", "--out", type=Path, required=True, metavar="FOLDER")
     options = parser.parse_args(argv)
     model, config = Seq2Pocket.load(device="cpu"), NetworkConfig()
     encoder = mpnn.Encoder.from_arrays(load_file(options.encoder))
     k, n = map(int, options.share.split("/"))
-    made = {path.stem.rsplit("~", 1)[0].replace("~", "/") for path in options.out.glob("*/*.npz")}
-    for number, source in enumerate(
-        progress_bar(sources(options.data, options.table, options.splits.split(","), frozenset(made)), "examples")
-    ):
-        if number % n != k:
-            continue
-        folder = options.out / source.split
+    suffix = "" if options.copy is None else f"_moved{options.copy}"
+    splits = options.splits.split(",")
+    files = [path for split in splits for path in (options.out / f"{split}{suffix}").glob("*.npz")]
+    made = {path.stem.rsplit("~", 1)[0].replace("~", "/") for path in files}
+    rows = read_csv(options.table, ("set", "id"))
+    others = {f"{row['set']}/{row['id']}" for number, row in enumerate(rows) if number % n != k}
+    for source in progress_bar(sources(options.data, options.table, splits, frozenset(made | others)), "examples"):
+        folder = options.out / f"{source.split}{suffix}"
         folder.mkdir(parents=True, exist_ok=True)
-        for example in prepare(source, model, encoder, config):
+        for example in prepare(source, model, encoder, config, options.copy):
             np.savez(folder / (example.key.replace("/", "~") + ".npz"), **vars(example))
 
 

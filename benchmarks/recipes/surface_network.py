@@ -29,7 +29,6 @@ from course.surface_training import SHARES, Example, TorchOps, TrainConfig, init
 from s2p.errors import S2PError
 from s2p.io.weights import read_weights, write_weights
 from s2p.surface.network import Inputs, NetworkConfig, forward
-from s2p.surface.points import soft_points
 from s2p.surface.reading import kind_rows
 from s2p.training.loop import Backward, Loop, Stage, StepLog, memory_decay
 from s2p.training.state import fingerprint_of, settings_of
@@ -71,16 +70,6 @@ def cut(x: Example, config: TrainConfig, rng: np.random.Generator) -> Example:
         owner=new_atom[x.owner[points]],
         share=x.share[points],
     )
-
-
-def shaken(x: Example, config: TrainConfig, network: NetworkConfig, rng: np.random.Generator) -> Example:
-    """The same with side chains moved, and the surface that they have then."""
-    side = ~np.isin(np.char.partition(x.kind, ":")[:, 2], ("N", "CA", "C", "O", "CB", "OXT"))
-    shift = rng.normal(size=(len(x.ca), 3)) * config.noise
-    moved = shift[x.residue] + rng.normal(size=x.coord.shape) * config.noise / 3
-    coord = np.where(side[:, None], x.coord + moved, x.coord).astype(np.float32)
-    cloud = soft_points(coord, x.element, n_points=network.n_points, probe_radius=network.probe_radius)
-    return replace(x, coord=coord, points=cloud.coord.astype(np.float32), owner=cloud.atom, share=cloud.share.astype(np.float32))
 
 
 def masked(inputs: Inputs, config: TrainConfig, rng: np.random.Generator) -> Inputs:
@@ -135,10 +124,8 @@ def read_member(path: Path) -> tuple[dict[str, Tensor], tuple[str, ...], Network
 
 
 def example(x: Example, types: Sequence[str], network: NetworkConfig, config: TrainConfig, rng: np.random.Generator) -> Any:
-    """Inputs and targets of an assembly, cut, shaken and masked as the generator has it."""
+    """Inputs and targets of an assembly, cut and masked as the generator has it."""
     x = cut(x, config, rng)
-    if rng.random() < 1 / 3:
-        x = shaken(x, config, network, rng)
     # Some atoms are known by their element alone, so that those of no known type are not new.
     kind = np.where(rng.random(len(x.kind)) < 0.02, "", x.kind)
     return masked(inputs_of(x, kind_rows(kind, x.element, types), network), config, rng), targets_of(x, config)
@@ -257,7 +244,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--lr", type=float, default=TrainConfig.lr)
     parser.add_argument("--vote", type=float, default=TrainConfig.vote, help="weight of the votes in the loss")
     parser.add_argument("--start", type=Path, metavar="MEMBER", help="go on from the weights of another member")
-    parser.add_argument("--sets", default="train,ligysis_train", help="folders of CACHE to train on (default: %(default)s)")
+    parser.add_argument(
+        "--sets",
+        default="train,train_moved0,train_moved1,ligysis_train",
+        help="folders of CACHE to train on (default: %(default)s)",
+    )
     parser.add_argument("--clusters", type=float, default=1.0, metavar="SHARE", help="of the clusters, to train on")
     parser.add_argument("--without", action="append", default=[], choices=("language", "structure"), help="embeddings set to 0")
     parser.add_argument("--held", type=int, default=60, help="validation assemblies that losses are told of")

@@ -21,6 +21,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from benchmarks.command import log, reported
+from benchmarks.moved import cut_side_chains, noisy, turned
 from benchmarks.recipes.surface_examples import Source, sources
 from s2p.datasets.splits import drawn
 from s2p.evaluation.cases import Case, Truth
@@ -33,56 +34,11 @@ from s2p.io.files import file_stem, make_folder, write_text
 from s2p.predictor import Seq2Pocket
 from s2p.structure.arrays import Structure, binding_residues
 
-__all__ = ["PLAN", "SETTINGS", "case_of", "cut_side_chains", "differences", "displaced", "noisy", "turned"]
+__all__ = ["PLAN", "SETTINGS", "case_of", "differences"]
 
 SPLITS = ("validation", "validation2")
-BACKBONE = ("N", "CA", "C", "O", "OXT", "CB")
-"""Atoms that a rotation of the side chain about the axis from CA to CB leaves where they are."""
 DRAWS = 200
 """Of the bootstrap of the residues' average precision, as in ``s2p evaluate``; the others have 1,000."""
-
-
-def displaced(structure: Structure, coord: NDArray[np.floating]) -> Structure:
-    """The structure with other coordinates (A, 3) Å of its atoms."""
-    atoms, residues = replace(structure.atoms, coord=coord.astype(np.float32)), structure.residues
-    order = np.lexsort((atoms.name != "CA", atoms.residue_index))  # the CA, or else the first atom, comes first
-    first = order[np.searchsorted(atoms.residue_index[order], np.arange(len(residues)))]
-    return replace(structure, atoms=atoms, residues=replace(residues, ca_coord=atoms.coord[first]))
-
-
-def noisy(structure: Structure, draw: Generator, sd: float) -> Structure:
-    """Gaussian noise on all atoms, ``sd`` Å along each axis."""
-    return displaced(structure, structure.atoms.coord + draw.normal(0, sd, structure.atoms.coord.shape))
-
-
-def turned(structure: Structure, draw: Generator, most: float) -> Structure:
-    """Side chains turned about the axis from CA to CB by up to ``most`` degrees.
-
-    Prolines, whose side chain is bound to the backbone twice, stay.
-    """
-    atoms, n = structure.atoms, len(structure.residues)
-    ends = np.full((2, n, 3), np.nan)
-    for end, name in zip(ends, ("CA", "CB"), strict=True):
-        end[atoms.residue_index[atoms.name == name]] = atoms.coord[atoms.name == name]
-    angle = draw.uniform(-most, most, n)
-    usable = np.isfinite(ends).all(axis=(0, 2)) & (structure.residues.name != "PRO")
-    moves = usable[atoms.residue_index] & ~np.isin(atoms.name, BACKBONE)
-    own = atoms.residue_index[moves]
-    axis = ends[1, own] - ends[0, own]
-    axis /= np.linalg.norm(axis, axis=1, keepdims=True)
-    arm, theta = atoms.coord[moves] - ends[0, own], np.radians(angle[own])[:, None]
-    along = axis * (axis * arm).sum(axis=1, keepdims=True)
-    coord = atoms.coord.astype(np.float64)
-    coord[moves] = ends[0, own] + along + np.cos(theta) * (arm - along) + np.sin(theta) * np.cross(axis, arm)
-    return displaced(structure, coord)
-
-
-def cut_side_chains(structure: Structure, draw: Generator) -> Structure:
-    """Side chains end at CB; the names of residues stay. A residue without any of these atoms keeps its own."""
-    atoms, residues = structure.atoms, np.arange(len(structure.residues))
-    kept = np.isin(atoms.name, BACKBONE)
-    kept |= ~np.isin(atoms.residue_index, atoms.residue_index[kept])
-    return structure.part(residues, np.flatnonzero(kept))
 
 
 SETTINGS: dict[str, Callable[[Structure, Generator], Structure]] = {

@@ -57,8 +57,6 @@ class TrainConfig(Checked):
     """Share of the embeddings' columns that are blanked."""
     blind: Share = 0.05
     """Share of examples in which one of the two embeddings is blanked altogether."""
-    noise: NonNegative = 0.3
-    """Å: side chains of every third example are moved by so much."""
     largest: Positive = 34.0
     """Å around a ligand beyond which larger assemblies are cut."""
     most_atoms: Count = 7000

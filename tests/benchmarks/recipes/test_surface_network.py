@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks.recipes import surface_network
 from benchmarks.recipes.surface_calibration import read_reading
-from benchmarks.recipes.surface_network import FOLDS, cut, fold, read_member, shaken, train, vocabulary
+from benchmarks.recipes.surface_network import FOLDS, cut, fold, read_member, train, vocabulary
 from benchmarks.recipes.surface_readings import write_readings
 from course.surface_training import Example, TrainConfig, inputs_of
 from s2p.errors import S2PError
@@ -159,12 +159,3 @@ def test_large_assemblies_are_cut_around_a_ligand() -> None:
     nearest = np.linalg.norm(small.points - small.coord[small.owner], axis=1)
     np.testing.assert_allclose(nearest, 1.7 + 1.6, atol=1e-3)  # every point is still on its own atom
     assert cut(x, TrainConfig(), rng) is x
-
-
-def test_shaking_moves_side_chains_alone() -> None:
-    x = toy(0)
-    moved = shaken(x, TrainConfig(noise=0.5), TINY, np.random.default_rng(0))
-    still = np.isin(x.kind, ("A:CA", "A:CB"))
-    np.testing.assert_array_equal(moved.coord[still], x.coord[still])
-    assert np.linalg.norm(moved.coord[~still] - x.coord[~still], axis=1).min() > 1e-3
-    np.testing.assert_allclose(np.linalg.norm(moved.points - moved.coord[moved.owner], axis=1), 3.3, atol=1e-3)
