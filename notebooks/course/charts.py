@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from course.labels import write_beside
 from s2p.errors import DISTRIBUTION, S2PError
 from s2p.io.runtime import in_colab
 from s2p.output.palette import POCKETS, rgb
@@ -26,7 +27,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["Chart", "Layer", "Picture", "small_png"]
+__all__ = ["LINES", "Chart", "Layer", "Picture", "small_png"]
+
+LINES = tuple(color for color in POCKETS if color not in ("#F0E442", "#88FFAA"))
+"""Colours of pockets that thin lines and small dots can have on white: without the pale yellow and green."""
 
 MANY = 4000
 """Points above which plotly draws on the graphics card."""
@@ -121,6 +125,10 @@ class Chart:
                 loc="center left",
                 bbox_to_anchor=(1.0, 0.5),
             )
+        named_points = [(x, y, t) for p in self.layers for x, y, t in zip(p.x, p.y, p.text, strict=False) if t]
+        if named_points:
+            marks = [(x, y) for p in self.layers if p.kind == "points" for x, y in zip(p.x, p.y, strict=True)]
+            write_beside(ax, named_points, np.array(marks, float))
         return figure
 
     def png(self, path: str | Path | None = None, *, dpi: int = 120) -> bytes:
@@ -268,8 +276,6 @@ def _draw(ax: Axes, layer: Layer, zorder: float) -> None:
             label=label,
             zorder=zorder,
         )
-        for x, y, text in zip(layer.x, layer.y, layer.text, strict=False):
-            ax.annotate(literal(text), (x, y), (5, 4), textcoords="offset points", fontsize=7.5, color="#333333")
 
 
 def _corners(layer: Layer) -> NDArray[np.float64]:

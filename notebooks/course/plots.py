@@ -222,7 +222,7 @@ def dcc_curves(distances: Mapping[str, ArrayLike], config: PlotConfig | None = N
         if not len(d):
             raise S2PError(f"{name}: no sites, so that there is no curve to draw")
         share = np.searchsorted(d, grid, side="left") / len(d)  # strictly below, as recall is defined
-        dash = ("solid", "dash", "dot")[k // len(POCKETS) % 3]
+        dash = ("solid", "dash", "dot")[k // 7 % 3]
         layers.append(Layer("line", grid, share, name, POCKETS[k % len(POCKETS)], dash=dash, size=7))
         at = ", ".join(f"{(d < c).mean():.0%} below {c:g} Å" for c in config.dcc_cutoffs)
         parts.append(f"{name}: {at}")

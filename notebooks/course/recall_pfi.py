@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from course.charts import Chart, Layer
-from s2p.output.palette import POCKETS
+from course.charts import LINES, Chart, Layer
 
 __all__ = ["Mark", "dcc_against_pfi"]
 
@@ -37,13 +36,13 @@ def dcc_against_pfi(marks: Sequence[Mark], recall_label: str = "recall, DCC < 12
     """
     layers = [Layer("line", np.ones(2), np.array([0.0, 1.02]), "", "#888888", dash="dot", size=3.2)]
     shown = [mark for mark in marks if np.isfinite([mark.pfi[0], mark.recall[0]]).all()]
-    crowded = len({mark.series for mark in marks}) >= len(POCKETS)  # colours repeat
+    crowded = len({mark.series for mark in marks}) > 6  # the legend alone does not tell them apart at a glance
     for k, name in enumerate(dict.fromkeys(mark.series for mark in marks)):
         own = [mark for mark in shown if mark.series == name]
         if not own:
             continue
         x, y = np.array([mark.pfi for mark in own], float), np.array([mark.recall for mark in own], float)
-        color = POCKETS[k % (len(POCKETS) - 1)]  # the last, yellow, is too pale for thin lines
+        color = LINES[k % len(LINES)]
         if len(own) > 1:
             layers.append(Layer("line", x[:, 0], y[:, 0], "", color, size=4))
         hover = [f"{mark.label}: PFI {mark.pfi[0]:.2f}, recall {mark.recall[0]:.2f}" for mark in own]

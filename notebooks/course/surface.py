@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from course.charts import small_png
+from course.charts import LINES, small_png
 from s2p.output.palette import CARTOON, LIGAND, OUTSIDE, POCKETS, PROBABILITY, pocket_color
 from s2p.output.pictures import draw_bonds
 from s2p.prediction import Prediction
@@ -209,7 +209,7 @@ def spread_figure(values: Mapping[str, ArrayLike], label: str, title: str) -> Fi
     for k, (_, row) in enumerate(values.items()):
         x = np.asarray(row, float)
         up = 0.22 * np.sin(2.4 * np.arange(len(x)))  # apart, and the same at every run
-        ax.scatter(x, k + up, s=20, color=POCKETS[k % (len(POCKETS) - 1)], alpha=0.75, linewidths=0)
+        ax.scatter(x, k + up, s=20, color=LINES[k % len(LINES)], alpha=0.75, linewidths=0)
         ax.plot([x.mean()] * 2, [k - 0.34, k + 0.34], color="black", linewidth=1.6)
     ax.set_yticks(range(len(values)), list(values), fontsize=9)
     ax.invert_yaxis()

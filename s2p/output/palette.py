@@ -4,8 +4,11 @@ from __future__ import annotations
 
 __all__ = ["CARTOON", "ELEMENTS", "HELIX", "LIGAND", "OUTSIDE", "POCKETS", "PROBABILITY", "STRAND", "ink", "pocket_color", "rgb"]
 
-POCKETS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442")
-"""Okabe & Ito's colours, distinguishable with all common colour-vision deficiencies; pocket ranks cycle through them."""
+POCKETS = (
+    *("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442"),
+    *("#AA44FF", "#775500", "#88FFAA", "#660077", "#114400", "#BB1188", "#2233CC"),
+)
+"""Of pockets by rank: Okabe & Ito's seven, and seven that are no nearer to them, to each other and to the greys in any vision."""
 
 CARTOON = "#C8CCD0"
 """Protein outside pockets."""
@@ -27,7 +30,7 @@ PROBABILITY = ("#F2F2F2", "#FDD49E", "#FC8D59", "#B30000")
 
 
 def pocket_color(rank: int) -> str:
-    """``#RRGGBB`` of the pocket of this rank (1 is best); repeats after seven, so pockets are numbered as well."""
+    """``#RRGGBB`` of the pocket of this rank (1 is best); repeats after fourteen, so pockets are numbered as well."""
     return POCKETS[(rank - 1) % len(POCKETS)]
 
 

@@ -25,7 +25,7 @@ CAPTION = (
 CHAIN_GAP = 3.0
 """Gap between chains on the axis, in residues."""
 LEGEND_POCKETS = 7
-"""Pockets named in the legend: as many as there are colours."""
+"""Pockets named in the legend; more would hide the track."""
 POCKET_STRIP, SMOOTHED_HEIGHT, STRUCTURE_STRIP = (-0.075, -0.03), -0.105, (-0.17, -0.135)
 """Positions of the marks below the bars, in units of the probability axis."""
 

@@ -110,10 +110,6 @@ def test_write_report(tmp_path: Path) -> None:
     assert path == tmp_path / "new" / "a_b_report.html" and path.read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
 
 
-def test_palette() -> None:
-    assert len(set(POCKETS)) == 7 and pocket_color(1) == POCKETS[0] == pocket_color(8)
-
-
 @pytest.mark.parametrize("color", POCKETS)
 def test_numbers_on_pocket_colours_can_be_read(color: str) -> None:
     """WCAG AA, 4.5 to 1."""
