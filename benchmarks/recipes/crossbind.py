@@ -1,4 +1,4 @@
-"""From public label files to the shipped CrossBind checkpoints, and their figures. One command, seeds fixed.
+"""Make the shipped CrossBind checkpoints from public label files and measure them, with one command and fixed seeds.
 
 ``python -m benchmarks.recipes.crossbind DATA -o s2p/checkpoints --work DIR`` trains both; with ``--evaluate`` it trains nothing
 and prints the figures of the checkpoints in ``-o`` again.
@@ -76,17 +76,17 @@ SETS = {
 }
 """Kind -> file of the training set, and of each test set."""
 BESIDE = {"rna": "dna"}
-"""Kind -> the other kind whose chains are tried beside its own in training, with a head of their own."""
+"""Kind -> another kind whose chains are also tried in training, with their own head."""
 START = {"dna": DEFAULT_MODEL, "rna": ENCODER}
 """Kind -> what its training starts from: the encoder that knows binding sites of small molecules, or the one from before.
 
-Chosen on validation: DNA alone stands at 0.46 AUPRC after two epochs of all weights from the first and at 0.35 from the other;
-RNA beside DNA ends at 0.489 and 0.516.
+Chosen on validation. After two epochs of training all weights on DNA alone, the AUPRC is 0.46 from the first start and 0.35 from
+the second; training on RNA and DNA together ends at 0.489 and 0.516.
 """
 EQUAL = 0.01
 """Validation AUPRCs no further from the best count as equal, and the most regularised of them is taken."""
 DRAWS = 300
-"""Of the bootstrap over chains."""
+"""Number of bootstrap samples over chains."""
 THRESHOLD_FREE = ("auc", "auprc")
 
 
@@ -121,7 +121,7 @@ def read_sets(folder: Path, kind: str, config: CrossBindSequenceConfig | None = 
 
 
 def chains_beside(sets: NucleicSets, other: NucleicSets) -> NucleicSets:
-    """What of the ``other`` kind may be learned beside ``sets``: no chain like one of its validation or test sets.
+    """Chains of the ``other`` kind that may be trained on beside ``sets``: none resembles a chain of its held-out sets.
 
     Of the other validation chains, which help to choose the epoch, neither those like the training chains of ``sets``.
     """
@@ -212,7 +212,7 @@ def configuration(*, joint: bool = False) -> CrossBindSequenceConfig:
 
 
 def candidates(base: ResidueModel, kind: str, sets: NucleicSets, beside: NucleicSets | None, work: Path) -> list[Candidate]:
-    """What is tried, the most regularised first: own chains and others together are more data, and a mean is smoother still."""
+    """The candidates, most regularised first: chains of both kinds are more data, and an average of models is smoother still."""
     config = configuration()
     alone = Candidate("own chains", *train_sequence_branch(base, sets.training, sets.validation, config, folder=work / kind))
     if beside is None:
@@ -239,7 +239,7 @@ def choose_candidate(tried: Sequence[Candidate], chains: Sequence[LabelledChain]
 
 
 def train(kind: str, sets: NucleicSets, beside: NucleicSets | None, work: Path) -> tuple[CrossBindCheckpoint, dict[str, Tensor]]:
-    """One trained checkpoint, its card without test figures, and the update that it is made of."""
+    """A trained checkpoint, its card without test metrics, and the low-rank update that it contains."""
     base = base_model(START[kind])
     tried = candidates(base, kind, sets, beside, work)
     best, auprc = choose_candidate(tried, sets.validation)
@@ -336,7 +336,7 @@ def add_to_card(path: Path, entries: Mapping[str, Any]) -> None:
 
 
 def run(folder: Path, out: Path, work: Path, kinds: Sequence[str], *, evaluate: bool = False) -> None:
-    """Train, test, write the figures into the card; or only test what is there."""
+    """Train, test and write the metrics into the card; or only test existing checkpoints."""
     for kind in kinds:
         sets = read_sets(folder, kind, configuration())
         path = out / f"crossbind-{kind}.safetensors"

@@ -102,7 +102,7 @@ class Held:
 
 
 def read_held(folder: Path, table: Path, trained: CrossBindCheckpoint, work: Path) -> dict[str, list[Held]]:
-    """Split -> complexes. Language and features are kept in ``work``. Those with DNA alone train, but are not measured."""
+    """Complexes by split. Embeddings and features are cached in ``work``. Complexes with DNA only are used for training alone."""
     rows = {f"{row['set']}/{row['id']}": row for row in read_csv(table, COLUMNS)}
     found = [x for x in read_nucleic(folder) if rows[x.key]["split"] != "unused"]
     make_folder(work)
@@ -203,9 +203,9 @@ def measure(
     first: str = "whole",
     n: int = DRAWS,
 ) -> dict[str, Any]:
-    """AUPRC, AUC and F1 of each predictor, and how much it is behind the first; intervals over groups of relatives.
+    """AUPRC, AUC and F1 of each predictor, and its difference to the first; intervals over groups of relatives.
 
-    ``thresholds``: of the scores, chosen elsewhere.
+    ``thresholds`` of the scores were chosen on other data.
     """
     groups, labels = [x.group for x in held], np.concatenate([x.labels for x in held])
 

@@ -48,7 +48,7 @@ __all__ = ["CANDIDATES", "Candidate", "compare", "fit_linear_head", "prepare", "
 BACKBONE, HEAD = "esm2_t6_8M_UR50D", "cryptic"
 TRAINING, VALIDATION, TEST = ("train-0", "train-1", "train-2"), "train-3", "test"
 LEVEL = 0.005
-"""A candidate that is stored as an adapter is taken if the best is no better than this."""
+"""A candidate that can be stored as an adapter is preferred if the best one is better by no more than this."""
 POCKET_THRESHOLD = 0.7
 """The published one. On validation chains with a structure it finds most sites with the top N (``benchmarks/RESULTS.md``); that
 of the best residue MCC is higher and finds fewer."""
@@ -68,7 +68,7 @@ FULL = replace(LORA, lora_rank=0, backbone_lr=2e-4)
 
 @dataclass(frozen=True)
 class Candidate:
-    """What is trained, and from where."""
+    """A model to train and its starting weights."""
 
     general: bool
     """Start from the backbone and the head of the general model; else from ESM-2 and a fresh head."""
@@ -89,7 +89,7 @@ MEASURES: dict[str, Callable[..., float]] = {
     "mcc": lambda y, _, found: matthews(y, found),
     "weighted_f1": lambda y, _, found: y.mean() * f1(y, found) + (1 - y.mean()) * f1(1 - y, ~found),
 }
-"""Of labels, scores and decisions, pooled over residues."""
+"""Metrics of labels, scores and decisions, pooled over residues."""
 Chains = Sequence[LabelledChain]
 Scores = Sequence[NDArray[np.floating]]
 
@@ -205,7 +205,7 @@ def rounded(x: Summary) -> list[float]:
 
 
 def compare(chains: Chains, scores: Mapping[str, tuple[Scores, float]], first: str) -> dict[str, Any]:
-    """Figures of each predictor (scores and threshold) with intervals over chains, and of ``first`` less each other one."""
+    """Metrics of each predictor (scores and threshold) with intervals over chains, and of ``first`` minus each other one."""
     groups = [c.id for c in chains]
     draw = partial(bootstrap, groups=groups, n=N_BOOTSTRAP)
 
@@ -229,7 +229,7 @@ def compare(chains: Chains, scores: Mapping[str, tuple[Scores, float]], first: s
 
 
 def run(labels: Path, weights: Path, trained: Path | None, out: Path, work: Path, names: Sequence[str]) -> None:
-    """Train the candidates, choose, test once, write."""
+    """Train the candidates, choose one, test it once, and write the checkpoint."""
     sets, facts = prepare(labels)
     log(f"data: {facts}")
     validation, near = sets["validation"], relatives(sets["validation"], trained, work / "relatives_validation.json")

@@ -1,4 +1,4 @@
-"""Label files of cryptic sites from CryptoBench where its structures are not at hand: whose residues are the numbers of?
+"""Label files of cryptic sites from CryptoBench without its structures: which residues do the published numbers mean?
 
 ``python -m benchmarks.recipes.cryptic_labels DIR --label-numbers JSON --observed JSON -o FOLDER``
 
@@ -54,11 +54,11 @@ EARLY = 15
 FAR = 600
 """Residues beyond the construct that make it doubtful that its numbers are UniProt's."""
 TEMPER = 0.4
-"""Neighbours in a site are not independent evidence."""
+"""Factor on the log-likelihoods, because neighbours in a site are not independent evidence."""
 SURE = 0.7
-"""Posterior of a shift that is believed."""
+"""Posterior probability from which a shift is accepted."""
 MARGIN = 80
-"""Residues kept after the last labelled one: how far the construct goes is not known."""
+"""Residues kept after the last labelled one, because the end of the construct is not known."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,7 +101,7 @@ def shift_prior(c: Construct, shifts: NDArray[np.int64]) -> NDArray[np.float64]:
 
 
 def place(c: Construct, evidence: NDArray[np.float64]) -> tuple[int, float] | None:
-    """The likeliest shift of the numbers and its posterior; ``None`` if they fit nowhere.
+    """The most likely shift of the numbers and its posterior probability; ``None`` if they fit nowhere.
 
     ``evidence`` is the (N,) log-likelihood ratio of each residue, in a site against not.
     """

@@ -1,4 +1,4 @@
-"""The data of the recipe: what is trained on, tuned on and tested on, and that no homologue is on both sides."""
+"""Training, validation and test data of the recipe, without homologues between them."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ __all__ = [
 
 T = TypeVar("T")
 MIN_CHAIN = 30
-"""Residues of a chain that is trained on."""
+"""Least number of residues of a training chain."""
 MIN_HELD_OUT_CHAIN = 20
-"""Residues of a chain whose homologues must not be on the other side."""
+"""Least number of residues of a held-out chain whose homologues are removed from the training data."""
 N_FOLDS = 2
 
 
@@ -173,8 +173,8 @@ def read_split(folder: Path, splits: Path, wanted: str, make: Callable[[Complex]
 def _left_over(loaded: Mapping[str, Site], split: Mapping[str, str], training: Sequence[str]) -> dict[str, str]:
     """Held-out complexes with a chain that is homologous to anything trained on, as ``unused``.
 
-    Clusters are made around representatives: members of two of them can still be homologous. And what a search finds depends
-    on its side, so both are searched. Here the held-out side gives way.
+    Clusters are built around representatives, so members of two clusters can still be homologous. A search finds different
+    pairs in each direction, so both are run. Here the held-out complexes are removed.
     """
     sides: dict[bool, dict[str, str]] = {True: {f"|{k}": sequence for k, sequence in enumerate(training)}, False: {}}
     for key, site in loaded.items():

@@ -1,4 +1,4 @@
-"""The shipped encoder: what turns the encoder of the checkpoint back into the one that its training started from.
+"""The shipped encoder, stored as the difference between the fine-tuned encoder of the checkpoint and the original one.
 
 ``python -m benchmarks.recipes.encoder FILE -o s2p/checkpoints/esm2-8m.safetensors``; :mod:`s2p.models.encoder` reads it.
 """
@@ -29,7 +29,7 @@ STEP = 0.35
 CHECKED = (
     "MKTAYIAKQRQISFVKSHFSRQLEERLGLIEVQAPILSRVGDGTQDNLSGAEKAVQVKVKALPDAQFEVVHSLAKWKRQTLGQHDFSAGEGLYTHMKALRPDEDRLSPLHSVYVDQWDWERVMG"
 )
-"""Sequence on which the card compares what comes back with what was there."""
+"""Sequence on which the card compares the restored encoder with the original."""
 
 
 def encoder_difference(tuned: nn.Module, start: nn.Module) -> dict[str, Tensor]:

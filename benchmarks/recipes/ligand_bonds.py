@@ -1,8 +1,8 @@
-"""Bonds of ligands that stand in a training set without any: told from lengths and planes, as far as that goes.
+"""Bonds of training ligands that come without bonds, inferred from bond lengths and planarity.
 
 Of 211 ligands without hydrogens these rules give the molecule that the Chemical Component Dictionary has for 169. That is enough
-for the statistics of many complexes (``--ligand-features rdkit`` of the recipe of PocketGen), and not for one: ``s2p design``
-guesses no bonds.
+for statistics over many complexes (``--ligand-features rdkit`` of the recipe of PocketGen), but not for a single one, so
+``s2p design`` infers no bonds.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def with_bonds(ligand: LigandAtoms, config: PocketConfig) -> LigandAtoms:
 def perceived_bonds(coord: NDArray[np.floating], element: NDArray[np.str_]) -> NDArray[np.int64]:
     """(B, 3) bonds of heavy atoms from (M, 3) Å: neighbours by covalent radii, double bonds where atoms are flat and near.
 
-    Every flat carbon that can gets one double bond, those that fit their lengths best; of rings that is a Kekulé structure.
+    Each planar carbon gets one double bond if possible, chosen to fit the lengths best; in a ring this is a Kekulé structure.
     """
     near = ligand_bonds(coord, element)
     x, kind = np.asarray(coord, float), element.tolist()
@@ -82,7 +82,7 @@ def _unsaturated(k: int, kind: list[str], around: list[list[int]]) -> bool:
 
 
 def _flat(x: NDArray[np.float64], k: int, around: list[int]) -> bool:
-    """Whether the three bonds of an atom lie in a plane; of an atom with fewer, lengths must tell."""
+    """Whether the three bonds of an atom lie in a plane; True for an atom with fewer, whose lengths decide."""
     if len(around) != 3:
         return len(around) < 3
     arms = x[around] - x[k]
@@ -91,7 +91,7 @@ def _flat(x: NDArray[np.float64], k: int, around: list[int]) -> bool:
 
 
 def _matching(excess: Mapping[tuple[int, int], float], wanted: set[int]) -> list[tuple[int, int]]:
-    """Bonds without a common atom, that leave as few of the ``wanted`` atoms as possible without one; least excess in all."""
+    """Bonds without a common atom that cover as many ``wanted`` atoms as possible, with the least total excess length."""
     import networkx
 
     graph = networkx.Graph()

@@ -72,7 +72,7 @@ class CrossBindSequenceConfig(Checked):
 
     @classmethod
     def joint(cls) -> CrossBindSequenceConfig:
-        """For two kinds of nucleic acid at a time: fewer epochs of more chains, more dropout, weights averaged over steps."""
+        """Settings for two kinds of nucleic acid together: fewer epochs with more chains, more dropout, averaged weights."""
         own = cls()
         return replace(own, finetune=replace(own.finetune, full_epochs=3, dropout=0.2, ema_decay=0.99))
 
@@ -130,7 +130,7 @@ def train_sequence_branch(
     """A copy of ``base`` with a new head and a low-rank update, and its log; ``base`` stays as it was.
 
     Chains by kind of site train one update with a head for each kind; the model's own head is that of the first.
-    A run that finds its state in ``folder`` goes on from it (see :func:`s2p.training.finetuning.finetune`).
+    A run that finds its state in ``folder`` resumes from it (see :func:`s2p.training.finetuning.finetune`).
 
     Raises
     ------

@@ -83,9 +83,9 @@ class PocketRow:
     """With the likeliest types, after the clean-up."""
     native: Measures
     start_rmsd: float
-    """Å, of the interpolation it starts from."""
+    """RMSD in Å of the interpolation that the design starts from."""
     clean_start_rmsd: float
-    """Å, of that start after the same clean-up: what the network adds is the difference to this."""
+    """RMSD in Å of that start after the same clean-up; the network's own contribution is the difference to this."""
     diversity: float
     seconds: float
     """Of the design with the likeliest types."""
@@ -140,13 +140,13 @@ SHARES = {
     "other backbone angles more than 10° off": ("angle_outliers", "peptides", 3),
     "chi1 more than 30° from staggered": ("chi1_outliers", "rotors", 1),
 }
-"""What is counted, of how many of what (three angles at a peptide)."""
+"""Shares: what is counted, and out of how many of what (three angles at a peptide)."""
 
 
 def summarise_pockets(rows: Sequence[PocketRow]) -> dict[str, Summary]:
     """Means over pockets with intervals over clusters; shares (:data:`SHARES`) are of all bonds, peptides and so on.
 
-    The gain over the language model is of the same pockets: its interval tells more than those of the two.
+    The gain over the language model is paired over pockets, so its interval is narrower than those of the two means.
     """
     groups = [row.cluster for row in rows]
 
@@ -177,7 +177,7 @@ def summarise_pockets(rows: Sequence[PocketRow]) -> dict[str, Summary]:
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """What is trained on."""
+    """Training data."""
 
     places: Places
     """For the heads."""
@@ -217,7 +217,7 @@ def prepare(
 
 
 def counts_of(data: Prepared) -> dict[str, int]:
-    """What there is to learn from, for the card."""
+    """Size of the training data, for the card."""
     by_kind = np.bincount(data.places.kind, minlength=len(KINDS)).tolist()
     return {
         "proteins": data.proteins,

@@ -61,13 +61,13 @@ __all__ = [
 LEAST = 3
 """Residues of a pocket that is learned from or measured on."""
 SITE_WIDTH = 18.0
-"""Å between CA atoms: binding residues of a chain further apart are of different sites. Pockets of ligands are about as wide."""
+"""Å between CA atoms; binding residues farther apart belong to different sites. Pockets of ligands are about as wide."""
 LEAST_AROUND, TRIES = 4, 20
 """Residues of a decoy pocket, and stretches tried to find one with so many."""
 TOGETHER = 4
 """Decoys masked at once; pockets and sites are masked by themselves, as in a design."""
 NOWHERE = LigandAtoms(np.zeros((0, 3), np.float32), np.zeros(0, np.str_))
-"""The ligand of a site of which it is not known."""
+"""Placeholder for the unknown ligand of a site."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,7 +146,7 @@ def chains_of(proteins: Sequence[Protein]) -> dict[str, str]:
 def related(ours: Mapping[str, str], others: Mapping[str, str]) -> dict[str, set[str]]:
     """Key of a protein of ``ours`` -> keys of those of ``others`` that share sequence with it (see :func:`chains_of`).
 
-    What a search finds depends on its side, so both are searched.
+    A search finds different pairs in each direction, so both are run.
     """
     found: dict[str, set[str]] = {}
     for name, hits in homologous(others, ours).items():
@@ -162,7 +162,7 @@ def _key(name: str) -> str:
 
 
 Tracer = Callable[[Protein], TraceNet | None]
-"""What places the CA atoms of a protein's masked residues."""
+"""Gives the network that places the CA atoms of a protein's masked residues."""
 _Masked = tuple[LigandAtoms, NDArray[np.int64], NDArray[np.int64]]
 """A ligand, (P,) residues around it, and (k,) residues that are not seen."""
 
@@ -181,7 +181,7 @@ class _Place:
 
 @dataclass(frozen=True, eq=False)
 class Kept:
-    """Where the language model's words are kept, and what they depend on."""
+    """Cache of the language model's outputs, and what they depend on."""
 
     folder: Path | None
     encoder: str
@@ -205,7 +205,7 @@ class Kept:
 def _say(
     backbone: torch.nn.Module, structure: Structure, masks: Sequence[NDArray[np.int64]], path: Path | None
 ) -> list[NDArray[np.float16]]:
-    """(m, d) of each mask, from the file if it is there."""
+    """(m, d) outputs of the language model for each mask, read from the file if it exists."""
     cuts = np.cumsum([len(mask) for mask in masks])[:-1]
     if path is not None and path.is_file():
         return np.split(np.load(path, allow_pickle=False), cuts)

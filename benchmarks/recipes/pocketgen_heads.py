@@ -1,4 +1,4 @@
-"""Parts of PocketGen that are fitted first, on all places at once: heads that tell types from fixed features, and the trace."""
+"""Parts of PocketGen that are fitted first, on all places at once: heads that predict types from features, and the trace."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ KINDS = ("pockets", "decoys", "sites")
 
 @dataclass(frozen=True, eq=False)
 class Places:
-    """Masked residues and what is told of them."""
+    """Masked residues and their features."""
 
     language: NDArray[np.float16]
     """(n, d)."""
@@ -34,11 +34,11 @@ class Places:
     types: NDArray[np.int64]
     """(n,) 1 to 20."""
     owner: NDArray[np.int64]
-    """(n,) whose: an index of the proteins they were made of."""
+    """(n,) index of the protein that each comes from."""
     kind: NDArray[np.int8]
     """(n,) index in :data:`KINDS`."""
     place: NDArray[np.int64]
-    """(n,) which place of its owner: residues of one are masked together."""
+    """(n,) place within that protein; residues of one place are masked together."""
 
     def __len__(self) -> int:
         return len(self.types)
@@ -55,7 +55,7 @@ class Places:
 
 @dataclass(frozen=True, eq=False)
 class TraceRows:
-    """Places whose CA is known, to learn from."""
+    """Places with a known CA atom, as training data."""
 
     inputs: NDArray[np.float16]
     """(n, N_TRACE)."""
@@ -86,7 +86,7 @@ def fit_heads(model: PocketGen, places: Places, seed: int) -> None:
 def fit_language_head(head: LanguageHead, features: Tensor, types: Tensor, *, epochs: int = 2, seed: int = 0) -> LanguageHead:
     """Fit the masked-language head on (n, d) features of masked residues whose types (n,) 1 to 20 are known; the encoder stays.
 
-    It stands in for the published head, which the encoder that is shipped has lost. It looks at no structure: by itself it is the
+    It replaces the published head, which the shipped encoder does not contain. It sees no structure, so by itself it is the
     baseline that the network has to beat.
 
     Parameters

@@ -3,7 +3,7 @@
 The published predictor runs two language models, the fine-tuned one for probabilities and the pre-trained one for the smoother's
 embeddings (spec of the paper, smoothing); a checkpoint of ours runs one. Here each has its turn, so that one large model is in
 memory at a time: fine-tune, logits of the held-out chains; then embeddings of all chains, which go to disk; then the smoother,
-which streams them; then pockets. Each step leaves a file or a state, and a run that was stopped resumes from there.
+which streams them; then pockets. Each step writes a file or a state, from which an interrupted run resumes.
 
 ``python -m benchmarks.recipes.published --labels FILE --structures DIR --work DIR``; ``--dry-run`` says what that takes.
 """
@@ -66,7 +66,7 @@ def frozen_model(name: str, weights: str | Path | None = None, *, device: str | 
 
 @dataclass(frozen=True, eq=False)
 class Known:
-    """A chain of a structure file with its sites: what is kept of a structure while thousands of others are read."""
+    """A chain of a structure file with its sites; the rest of the structure is not kept in memory."""
 
     id: str
     path: Path
@@ -178,7 +178,7 @@ def evaluate(
 
 
 def _residue_model(job: FinetuneJob, sets: LabelSets, quiet: bool) -> Checkpoint:
-    """Train, or take what an earlier run of the same job has written."""
+    """Train, or reuse what an earlier run of the same job has written."""
     if job.out.is_file():
         checkpoint = load_checkpoint(job.out, backbone=job.weights if job.config.lora_rank else None)
         same = checkpoint.card.get("data", {}).get("sha256_of_chains") == sets.card["sha256_of_chains"]
@@ -198,7 +198,7 @@ Lines = Mapping[tuple[str, str], Sequence[NDArray[np.int32]]]
 
 
 def _sites(paths: Iterable[Path]) -> Lines:
-    """The pockets of every chain of label files, of which training has the union only."""
+    """The separate sites of every chain of the label files; training uses only their union."""
     found: dict[tuple[str, str], list[NDArray[np.int32]]] = {}
     for a in (a for path in paths for a in read_annotations(path)):
         found.setdefault((a.id, a.sequence), []).append(a.indices)

@@ -1,4 +1,4 @@
-"""What the paper's recipe will do and what it takes, told before it starts: the work of ``published --dry-run``."""
+"""Plan of the paper's recipe: its steps and what they need, as printed by ``published --dry-run``."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["SMOOTHER", "Reproduction", "check", "describe", "pdb_id", "read_labe
 SMOOTHER = replace(SmootherTrainConfig(), width=2048, dropout=0.5, include_self=True)
 """The classifier of the paper's 3B model; the learning rate is ours, the paper searched it from 1e-5 to 1e-3."""
 PAIRS, MEMBERS = 0.4, 19
-"""Pairs a residue, and residues in the context of a pair, where 15 % bind (:mod:`benchmarks.stand_in`)."""
+"""Pairs per residue, and residues in the context of a pair, if 15 % of residues bind (:mod:`benchmarks.stand_in`)."""
 
 
 @dataclass(frozen=True)

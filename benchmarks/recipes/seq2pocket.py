@@ -1,4 +1,4 @@
-"""From raw data to the shipped checkpoint: splits, training, thresholds, figures. One command, seeds fixed.
+"""Make the shipped checkpoint from raw data (splits, training, thresholds, metrics) with one command and fixed seeds.
 
 ``python -m benchmarks.recipes.seq2pocket DATA BACKBONE.safetensors -o s2p/checkpoints/s2p-esm2-8m.safetensors --work DIR``
 
@@ -96,14 +96,14 @@ def tune(
 
 
 def objective(row: dict[str, float]) -> float:
-    """What the thresholds are chosen by: recall at 4 Å (DCA) and 12 Å (DCC) together, top N+2."""
+    """Objective for the choice of thresholds: recall at 4 Å (DCA) plus recall at 12 Å (DCC), top N+2."""
     return row["dca < 4 Å, top N+2"] + row["dcc < 12 Å, top N+2"]
 
 
 def choose(rows: Sequence[dict[str, float]], tolerance: float = 0.03) -> dict[str, float]:
     """The least fragmented row (PFI) among those as good as the best within ``tolerance``.
 
-    The default is half the standard error of the objective on some hundred sites: less than that is no reason to fragment.
+    The default is half the standard error of the objective on some hundred sites; a smaller gain does not justify more fragments.
     """
     best = max(map(objective, rows))
     return min((row for row in rows if objective(row) >= best - tolerance), key=lambda row: row["PFI"])
@@ -242,7 +242,7 @@ def rounded(table: dict[str, Summary]) -> dict[str, list[float]]:
 
 
 def run(data_folder: Path, weights: Path, out: Path, work: Path, examples: Path, splits: Path) -> None:
-    """Train, tune, test, write."""
+    """Train, tune and test the model, and write the checkpoint."""
     data = prepare(data_folder, examples, splits)
     log(f"data: {data.counts}")
     model, epochs = train_language_model(data.training, data, weights, FINETUNE, work / "finetune")

@@ -1,4 +1,4 @@
-"""What ranks the pockets of a surface network: two logistic regressions, fitted on readings of structures that it has not seen.
+"""Two logistic regressions that rank the pockets of a surface network, fitted on structures that the network has not seen.
 
 ``python -m benchmarks.recipes.surface_calibration DATA READINGS -o VOTES.json`` fits them on the clusters that training left out,
 prints figures of the validation splits, and writes models fitted on both. READINGS are those of
@@ -48,13 +48,13 @@ FIGURES = tuple(f"{measure} < 4 Å, top {rank}" for measure in ("dca", "dcc") fo
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """A structure with its ligands, and what the network says of its assemblies."""
+    """A structure with its ligands, and the network's output for its assemblies."""
 
     key: str
     cluster: str
     structure: Structure
     parts: tuple[Surroundings, ...]
-    """Those that were read."""
+    """The assemblies that were read."""
     readings: tuple[Reading, ...]
     ligands: tuple[NDArray[np.float32], ...]
     """(L, 3) Å each."""
@@ -92,7 +92,7 @@ def read_samples(data: Path, readings: Path, table: Path, splits: Iterable[str])
 
 
 def _weights(samples: Sequence[Sample]) -> list[float]:
-    """One for each: clusters count the same."""
+    """Weights of the samples, so that each cluster counts the same."""
     sizes = Counter(sample.cluster for sample in samples)
     return [1 / sizes[sample.cluster] for sample in samples]
 

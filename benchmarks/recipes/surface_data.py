@@ -43,17 +43,17 @@ class Entry:
     set: str
     id: str
     split: str
-    """Empty for what is new and not yet placed."""
+    """Empty for new entries that are not yet in a split."""
     clusters: tuple[str, ...]
     """30 % clusters of its chains."""
     sequences: tuple[str, ...]
     """Of its chains of 20 residues and more."""
     usable: bool = True
-    """Large enough, with a ligand or labels; the language model may have seen what is not."""
+    """Large enough, and with a ligand or labels. The language model may have seen entries that are not."""
 
 
 def related(one: Iterable[str], other: Iterable[str]) -> tuple[set[str], set[str]]:
-    """The sequences of either side with a relative on the other. A search finds more on one side: both are searched."""
+    """Sequences of either set with a relative in the other. A search finds different pairs in each direction, so both are run."""
     queries, targets = ({q: q for q in sorted(set(side))} for side in (one, other))
     forth, back = homologous(queries, targets), homologous(targets, queries)
     return set(back).union(*forth.values()), set(forth).union(*back.values())
@@ -104,8 +104,8 @@ def draw_held_out(new: Sequence[Entry], seen: Sequence[Entry], sequences: Iterab
 def without_leaks(entries: Sequence[Entry], bundled: Iterable[str]) -> list[Entry]:
     """Training entries that share a cluster or a relative with a held-out one or a bundled structure become ``unused``.
 
-    The E-value of a hit grows with the number of sequences searched, so a second search, among those that stay, may find more:
-    there the fresh sets give way, since the language model has seen the others.
+    The E-value of a hit grows with the number of sequences searched, so a second search among the remaining entries may find
+    more. In that case entries of the fresh sets are removed, because the language model has seen the others.
     """
     held_out = [e for e in entries if e.split in HELD_OUT]
     clusters = {c for e in held_out for c in e.clusters}

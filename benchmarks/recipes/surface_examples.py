@@ -1,8 +1,8 @@
-"""What the surface network learns from: assemblies with ligands or labelled residues, in numbers, one file for each.
+"""Training examples of the surface network: arrays of assemblies with ligands or labelled residues, one file for each.
 
 ``python -m benchmarks.recipes.surface_examples DATA -o CACHE`` reads the structures of the table of splits, runs the language
-model and the encoder of backbones once, and writes one ``.npz`` for every assembly that touches a ligand. It goes on where it
-stopped. ``--copy K`` writes the K-th copy with moved atoms into ``CACHE/<split>_moved<K>``.
+model and the encoder of backbones once, and writes one ``.npz`` for every assembly that touches a ligand. It
+resumes where it stopped. ``--copy K`` writes the K-th copy with moved atoms into ``CACHE/<split>_moved<K>``.
 """
 
 from __future__ import annotations

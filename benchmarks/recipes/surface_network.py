@@ -1,7 +1,7 @@
 """Training of the surface network: ``python -m benchmarks.recipes.surface_network CACHE -o RUN --seed 0``.
 
-One assembly after the other, all of its points at once, on one thread; a run that was interrupted goes on where it was.
-``RUN/member.safetensors`` is the outcome. Examples, losses and the network's operations in PyTorch are in
+One assembly after the other, all of its points at once, on one thread; an interrupted run resumes.
+The result is ``RUN/member.safetensors``. Examples, losses and the network's operations in PyTorch are in
 :mod:`course.surface_training`.
 """
 
@@ -84,16 +84,16 @@ def masked(inputs: Inputs, config: TrainConfig, rng: np.random.Generator) -> Inp
 
 FOLDS = 8
 EPOCH = 100
-"""Updates between two looks at the validation examples."""
+"""Updates between two validations."""
 
 
 def fold(cluster: str) -> int:
-    """Each seed leaves one of so many parts of the clusters out: what ranks pockets is fitted on those."""
+    """Number of parts of the clusters. Each seed leaves one out; the models that rank pockets are fitted on these."""
     return int(hashlib.sha256(cluster.encode()).hexdigest(), 16) % FOLDS
 
 
 def place(name: str) -> float:
-    """A number from 0 to 1 that a name has for good."""
+    """A number from 0 to 1 that depends on the name only."""
     return int(hashlib.sha256(name.encode()).hexdigest()[:12], 16) / 16**12
 
 
@@ -107,7 +107,7 @@ class Member(nn.Module):
             self.register_parameter(name.replace(".", "/"), nn.Parameter(value.detach().clone()))
 
     def weights(self) -> dict[str, Tensor]:
-        """As the network wants them."""
+        """In the form that the network needs."""
         return {name: self.get_parameter(name.replace(".", "/")) for name in self.names}
 
 
@@ -145,7 +145,7 @@ def train(
 ) -> Member:
     """Train on the examples of these files, those of its left-out fold not among them, and write ``member.safetensors``.
 
-    ``start`` is the file of a member to go on from; only this share of the ``clusters`` is trained on, ``without`` the embeddings
+    ``start``: file of a member to continue from; only this share of the ``clusters`` is trained on, ``without`` the embeddings
     named (``language``, ``structure``), which are set to 0. :class:`S2PError` without examples, or if ``out`` holds another run.
     """
 

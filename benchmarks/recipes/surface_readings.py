@@ -1,4 +1,4 @@
-"""What trained members say of examples, for the models that rank pockets.
+"""Outputs of trained members for examples, from which the models that rank pockets are fitted.
 
 ``python -m benchmarks.recipes.surface_readings CACHE MEMBER [MEMBER ...] -o READINGS`` writes a file for each assembly of the
 validation splits, and of the training clusters that the members left out.
@@ -26,9 +26,9 @@ __all__ = ["write_readings"]
 
 
 def write_readings(paths: Sequence[Path], members: Sequence[Path], out: Path, left_out: int | None = None) -> int:
-    """Write readings of the examples of these files, of one fold alone if it is named; how many there are.
+    """Write readings of the examples of these files, of one fold only if it is given; returns their number.
 
-    Those that ``out`` holds already stay as they are.
+    Readings that are already in ``out`` are kept.
     """
     found = [read_member(path) for path in members]
     _, types, config = found[0]

@@ -58,7 +58,7 @@ def save_surface(path: str | Path, model: SurfaceModel, language: str) -> None:
 
 
 def random_model(encoder: Encoder, examples: Path, members: int = 2, seed: int = 0) -> SurfaceModel:
-    """A surface model that has learned nothing, with the atom types of the structures in a folder; for tests and development."""
+    """A surface model with random weights and the atom types of the structures in a folder; for tests and development."""
     rng, kinds = np.random.default_rng(seed), set()
     for path in sorted(examples.glob("*.cif")):
         structure = read_structure(path)
@@ -97,7 +97,7 @@ def trained_model(encoder: Encoder, members: Sequence[Path], fitted: Mapping[str
 def ranked_anew(path: Path, fitted: Mapping[str, Any], out: Path) -> None:
     """Write the surface network of ``path`` with ``votes``, ``threshold`` and the card's figures from ``fitted``.
 
-    The ranking that the file holds is not read, so that it may be of another version. What the card says besides stays.
+    The ranking that the file holds is not read, so that it may be of another version. The other entries of the card are kept.
     """
     header, arrays = read_arrays(path, SURFACE_FORMAT, "not a surface network")
     card = {name: {**header["card"].get(name, {}), **values} for name, values in fitted["card"].items()}

@@ -1,4 +1,4 @@
-"""What is known of training proteins from elsewhere: logits of models that have not seen them, and sites in their relatives."""
+"""Logits of training proteins by models that were trained without them, and sites of their relatives."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From raw data to a Vabs-Net checkpoint: pre-training, fine-tuning, stacking, threshold, figures. One command, seeds fixed.
+"""Make a Vabs-Net checkpoint from raw data (pre-training, fine-tuning, stacking, threshold, metrics) with one command.
 
 ``python -m benchmarks.recipes.vabsnet DATA -o OUT.safetensors --work DIR --language WORK``
 
@@ -58,7 +58,7 @@ GAINS = {
 
 @dataclass(frozen=True)
 class Settings:
-    """What is trained, and for how long."""
+    """Parts to train, and for how long."""
 
     model: VabsNetConfig = field(default_factory=lambda: VabsNetConfig(language_width=1))
     finetune: VabsNetTrainConfig = field(default_factory=VabsNetTrainConfig)
@@ -113,7 +113,7 @@ def unseen_logits(data: Data, language: Path, work: Path) -> dict[str, NDArray[n
 def training_examples(data: Data, config: VabsNetConfig, unseen: dict[str, NDArray[np.float32]]) -> list[VabsExample]:
     """LIGYSIS and complexes of the training side.
 
-    Of a complex, residues that bind in a relative but not here are no negatives: they are not judged.
+    Residues of a complex that bind in a relative but not here are not negatives; they are left out of the loss.
     """
     known = known_by_key(data)
     rows = []
@@ -157,7 +157,7 @@ def fit_stack(labels: NDArray[np.uint8], network: NDArray[np.floating], sequence
 
 
 def run(data: Data, out: Path, work: Path, language: Path | None, settings: Settings) -> None:
-    """Train, stack, measure, write.
+    """Train, stack and measure the model, and write the checkpoint.
 
     Raises
     ------

@@ -66,7 +66,7 @@ def reliability(probability: NDArray[np.float64], hit: NDArray[np.bool_]) -> dic
 
 
 def unrelated(structures: Sequence[Source], training: Iterable[str]) -> list[Source]:
-    """Those of which no chain has a relative among these sequences, by a search in both directions."""
+    """The structures of which no chain has a relative among these sequences, by a search in both directions."""
     own = {x.key: {x.structure.sequence(chain) for chain in x.structure.chains} for x in structures}
     known, _ = related(set().union(*own.values()), training)
     return [x for x in structures if not own[x.key] & known]

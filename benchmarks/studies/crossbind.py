@@ -53,7 +53,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "both, without attention on atoms": {"atom_attention": False},
     UNTRAINED: {},
 }
-"""What is compared, the whole network first -> changes of the model's settings. Who reads structures is pre-trained but once."""
+"""Variant -> changes of settings; the whole network is first. Variants that read structures share one pre-training."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,8 +84,8 @@ def read_examples(folder: Path, split: Path, backbone: Path, work: Path) -> dict
     split
         Table with the columns ``dataset``, ``id`` and ``split``.
     backbone
-        Weights of an ESM-2 8M that has seen no binding sites: one fine-tuned on the training complexes would be surer of them
-        than of any others, and the network would learn to trust it too much.
+        Weights of an ESM-2 8M that has seen no binding sites: one fine-tuned on the training complexes would be more confident
+        on them than on others, and the network would learn to trust it too much.
     """
     place = read_splits(split)
     wanted = [source for source in read_complexes(folder / "complexes") if place.get(source.key) in SPLITS]
@@ -142,7 +142,7 @@ def compare(
 ) -> None:
     """Train every variant and measure it; differences are paired over proteins, with intervals over clusters.
 
-    The table in ``out`` is written anew after each variant. Trainings found in ``work`` go on.
+    The table in ``out`` is written anew after each variant. Trainings found in ``work`` are resumed.
     """
     sides = {name: [one.example for one in held] for name, held in examples.items()}
     clusters = [one.cluster for one in examples["test"]]

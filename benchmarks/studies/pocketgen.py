@@ -1,10 +1,10 @@
-"""How much of a native pocket PocketGen names on every cluster at hand, each time by heads that have seen nothing like it.
+"""Share of native residue types that PocketGen recovers, on every available cluster, by heads trained without its relatives.
 
 ``python -m benchmarks.studies.pocketgen DATA -o FOLDER --work DIR`` writes ``pocketgen.json``, which ``python -m
 benchmarks.report.results`` shows, and ``pocketgen_rows.csv`` with a line for each pocket. The test split has some eighty
 clusters, and with so few the intervals of two means are wide; here the clusters of all splits and of LIGYSIS chains are dealt
-into folds, and the heads that name the types of one fold are fitted to the others. With ``--work`` of the recipe what the
-language model says is not computed again.
+into folds, and the heads that name the types of one fold are fitted to the others. With ``--work`` of the recipe the
+outputs of the language model are not computed again.
 """
 
 from __future__ import annotations

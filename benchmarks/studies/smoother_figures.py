@@ -1,4 +1,4 @@
-"""How good a smoothing classifier is: over known sites, and over what the residue model predicts."""
+"""Metrics of a smoothing classifier, over known sites and over the predictions of the residue model."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def pair_figures(
 def candidate_figures(
     smoother: Smoother, examples: Sequence[SmoothingExample], *, context_radius: float, candidate_radius: float
 ) -> PairFigures:
-    """Figures in use: over the residues that are not predicted but within ``candidate_radius`` Å of a predicted one.
+    """Metrics as in use: over the residues that are not predicted but within ``candidate_radius`` Å of a predicted one.
 
     Context is the mean of the *predicted* residues within ``context_radius`` Å (probability 0 without any), so that the errors
     of the residue model count.

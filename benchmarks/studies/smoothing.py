@@ -51,9 +51,9 @@ __all__ = [
 
 @dataclass(frozen=True)
 class SmootherSearchConfig(Checked):
-    """What a random search over the smoothing classifier draws from: our grid for 320-dimensional embeddings.
+    """Ranges of a random search over the smoothing classifier, for 320-dimensional embeddings.
 
-    The paper's, for its larger models: width 256 to 2048, dropout 0.1, 0.3 and 0.5, rate 1e-5 to 1e-3, batch 256 to 4096.
+    The paper's ranges, for its larger models: width 256 to 2048, dropout 0.1, 0.3 and 0.5, rate 1e-5 to 1e-3, batch 256 to 4096.
     """
 
     widths: tuple[int, ...] = (64, 128, 256, 512)

@@ -54,7 +54,7 @@ RADII = (6.0, 10.0, 15.0)
 """Å; what is tuned over."""
 SMALLEST_SITE = 3
 SHORTEST = 30
-"""Residues of a chain that is looked at."""
+"""Least number of residues of a chain."""
 SAME, OBSERVED = 0.95, 0.8
 """Identity of a structure's chain to a labelled sequence, and share of its labelled residues that must be observed."""
 PAIRS = {"published": ("published, without", "published, with"), "tuned": ("tuned, without", "tuned, with")}
@@ -62,7 +62,7 @@ PAIRS = {"published": ("published, without", "published, with"), "tuned": ("tune
 
 @dataclass(frozen=True, eq=False)
 class Example:
-    """A protein with what is known of it."""
+    """A protein with its known sites."""
 
     name: str
     cluster: str
@@ -99,7 +99,7 @@ def _counts(labels: NDArray[np.bool_], predicted: NDArray[np.bool_]) -> tuple[in
 def sums(
     model: Seq2Pocket, example: Example, scores: ResidueScores, setting: Setting
 ) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
-    """What the figures are made of, (13,), added up over proteins by :func:`figures`; and (N,) scores for the AUPRC.
+    """(13,) sums from which :func:`figures` computes the metrics over proteins, and (N,) scores for the AUPRC.
 
     In the scores a residue that smoothing added stands right at the threshold, below all that are predicted without it.
     """

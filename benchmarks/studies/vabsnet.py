@@ -1,4 +1,4 @@
-"""What the parts of Vabs-Net are worth: the network trained again without each, for equally many steps, on the same structures.
+"""Ablation of Vabs-Net: the network is trained again without each part, for as many steps on the same structures.
 
 ``python -m benchmarks.studies.vabsnet DATA -o FOLDER --work DIR --language WORK`` writes ``vabsnet.json``, which
 ``python -m benchmarks.report.results`` shows. A stopped run resumes from ``--work``.
@@ -39,7 +39,7 @@ __all__ = ["ROWS", "Row", "main", "study"]
 
 WHOLE = "whole network"
 SHORT = VabsNetTrainConfig(epochs=2, max_residues=192)
-"""Less than what is shipped was trained for, so that there is time for all rows."""
+"""Shorter than the training of the shipped model, so that there is time for all rows."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Row:
     """Of the configuration."""
     pretrained: bool = False
     share: int = 1
-    """One structure in so many is learned from, as often as makes up for it: the steps are the same."""
+    """One structure in ``share`` is used, more often, so that the number of steps stays the same."""
 
 
 ROWS: dict[str, Row] = {
@@ -118,7 +118,7 @@ def _fitting(example: VabsExample, config: VabsNetConfig) -> VabsExample:
 def _difference(
     held: Sequence[tuple[VabsExample, Any]], ours: Sequence[NDArray[np.float32]], theirs: Sequence[NDArray[np.float32]]
 ) -> list[float]:
-    """Of chains with binding residues: one AUPRC each, every chain its own cluster."""
+    """Mean difference of the AUPRC of chains with binding residues; every chain is its own cluster."""
     pairs = [
         (auprc_trapezoid(e.labels, a), auprc_trapezoid(e.labels, b), e.name)
         for (e, _), a, b in zip(held, ours, theirs, strict=True)

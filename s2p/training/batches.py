@@ -1,4 +1,4 @@
-"""Input of a training step: batches of chains of similar length, cropped, padded, and each for one head."""
+"""Input of a training step: cropped and padded batches of chains of similar length, each batch for one head."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def padded(chains: Sequence[LabelledChain], longest: int, rng: np.random.Generat
 
 
 def parts(tokens: Tensor, labels: Tensor, micro_tokens: int | None) -> list[tuple[Tensor, Tensor]]:
-    """Rows of a batch in parts of at most ``micro_tokens`` tokens (one row at least), without the columns no row needs."""
+    """A batch in parts of at most ``micro_tokens`` tokens (at least one row), without columns that no row needs."""
     rows = len(tokens) if micro_tokens is None else max(1, micro_tokens // tokens.shape[1])
     if rows >= len(tokens):
         return [(tokens, labels)]

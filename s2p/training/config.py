@@ -47,7 +47,7 @@ class FinetuneConfig(Checked):
     eight_bit: bool = False
     """AdamW with 8-bit states (bitsandbytes) on CUDA; elsewhere the states stay fp32."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
-    """Of the products in training. ``auto``: fp32 on the CPU; on CUDA bf16, or fp16 with scaled losses before Ampere."""
+    """Of matrix products in training. ``auto``: fp32 on the CPU; on CUDA bf16, or fp16 with scaled losses before Ampere."""
     checkpointing: bool = False
     """Recompute the layers in the backward pass instead of storing them: a third slower, far less memory."""
     micro_tokens: Count | None = None

@@ -44,8 +44,8 @@ def read_known_sites(
 
     Returns
     -------
-    ``train`` and ``validation``; what the split calls anything else is left alone. :class:`S2PError` if something is missing,
-    does not fit together, or one of the two would be empty.
+    ``train`` and ``validation``; other splits are not read. :class:`S2PError` if something is missing or inconsistent, or if
+    one of the two would be empty.
     """
     source = Path(source)
     if source.is_dir():

@@ -106,7 +106,7 @@ class Loop:
     module: nn.Module
     stages: Sequence[Stage[Any]]
     identity: Mapping[str, Any]
-    """Settings (``config``) and data hash (``data``) that a state has to share with the run, and what else it depends on."""
+    """Settings (``config``), data hash (``data``) and other values that a stored state must share for the run to resume."""
     folder: Path | None = None
     """Where state, ``log.csv`` and ``steps.csv`` are written: after every epoch, every ``save_minutes``, and on Ctrl-C."""
     save_minutes: float = 5.0
@@ -316,13 +316,13 @@ class Loop:
 
 
 def warm_up_and_decay(highest: float, step: int, *, total: int, warmup: int, decay: bool = True) -> float:
-    """Learning rate that goes up over ``warmup`` steps, then, unless not wanted, down to 0 at ``total``, both linearly."""
+    """Learning rate that rises linearly over ``warmup`` steps and then, if wanted, falls linearly to 0 at step ``total``."""
     down = max(total - step, 0) / max(total - warmup, 1) if decay else 1.0
     return highest * min((step + 1) / max(warmup, 1), down, 1.0)
 
 
 def memory_decay(decay: float, step: int) -> float:
-    """``decay`` of a moving average, less at first: or the start of training would stay in the average for long."""
+    """``decay`` of a moving average, smaller at first, so that the start of training does not stay in the average for long."""
     return min(decay, (1 + step) / (10 + step))
 
 

@@ -1,9 +1,8 @@
 """How much memory, disk and time a fine-tuning run will take, before it is started: estimates, by counting.
 
 The CUDA context (about 0.5 GB), the allocator and libraries are left out. Checked on the CPU only, with the 8M model: a measured
-peak was within a fifth of the estimate where freed blocks go back to the system. As glibc comes, it keeps many of them, and the
-process grew to 1.3 times the estimate, with checkpointing to 5 times; ``MALLOC_MMAP_THRESHOLD_=65536`` in the environment
-prevents that.
+peak was within a fifth of the estimate. By default glibc keeps many freed blocks, and the process grew to 1.3 times the estimate
+(5 times with checkpointing); ``MALLOC_MMAP_THRESHOLD_=65536`` in the environment prevents that.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ __all__ = [
 
 TIMED_TOKENS = 512
 CONTEXT = 1e9
-"""Bytes of a GPU, or of a computer, that are left to CUDA and the libraries."""
+"""Bytes of a GPU's or computer's memory that are reserved for CUDA and the libraries."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +66,7 @@ def estimate_memory(backbone: str, config: FinetuneConfig, tokens: int | None = 
     backbone
         fair-esm name.
     tokens
-        That go through the model at once, padding included. Default: what ``config`` allows, one full-length chain at least.
+        Number of tokens in one pass, padding included. Default: what ``config`` allows, at least one full-length chain.
     device
         ``cuda`` (half precision where the configuration leaves it open, 8-bit states where asked) or ``cpu``.
 
@@ -108,7 +107,7 @@ def estimate_memory(backbone: str, config: FinetuneConfig, tokens: int | None = 
 
 
 def _trained(backbone: str, config: FinetuneConfig) -> int:
-    """Numbers that are trained in the most demanding phase."""
+    """Number of trained parameters in the most demanding phase."""
     layers, width, _ = BACKBONES[backbone]
     if config.full_epochs and config.lora_rank:
         sizes = ((5 if name in FEED_FORWARD else 2) * width for name in config.lora_targets)
@@ -123,11 +122,11 @@ def _optimizer_bytes(config: FinetuneConfig, device: str) -> int:
 
 @dataclass(frozen=True)
 class Needs:
-    """What a fine-tuning run takes in all, in bytes; estimates."""
+    """Estimated memory and disk space of a whole fine-tuning run, in bytes."""
 
     device: MemoryEstimate
     host: float
-    """Memory of the computer, where the device is another."""
+    """Memory of the computer, if the device is a GPU."""
     state: float
     """The largest state to resume from; a new one is written beside the old one."""
     checkpoint: float

@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Processes:
-    """This process among those that train together; a single one, by default, which needs nothing of this."""
+    """This process among those that train together; by default there is only one."""
 
     count: int = 1
     index: int = 0
@@ -43,11 +43,11 @@ class Processes:
         return found
 
     def share(self, items: Sequence[T]) -> Sequence[T]:
-        """What this process does of a list."""
+        """The part of a list that this process works on."""
         return items[self.index :: self.count]
 
     def add_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
-        """Put the sum over all processes in place of each gradient; all have gradients of the same parameters."""
+        """Replace each gradient by its sum over all processes, which all have gradients of the same parameters."""
         if self.count > 1:
             for parameter in parameters:
                 if parameter.grad is not None:

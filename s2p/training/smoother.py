@@ -25,9 +25,9 @@ from s2p.training.state import fingerprint_of
 __all__ = ["PairStream", "SmootherModule", "SmoothingExample", "train_smoother", "training_pairs"]
 
 BLOCK = 1 << 29
-"""Numbers of embeddings that are in memory at a time: 1 GB in half precision, 209,715 residues of ESM-2 3B."""
+"""Number of embedding values in memory at a time: 1 GB in half precision, 209,715 residues of ESM-2 3B."""
 PIECE = 512
-"""Pairs whose contexts are made at a time."""
+"""Number of pairs whose contexts are computed at a time."""
 
 
 class SmootherModule(nn.Module):
@@ -58,7 +58,7 @@ class SmoothingExample:
     sites: tuple[NDArray[np.int64], ...]
     """Residue indices of each binding site."""
     predicted: NDArray[np.bool_] | None = None
-    """(N,) residues the residue model predicts; figures of smoothing in use need them, training does not."""
+    """(N,) residues that the residue model predicts; needed to evaluate smoothing, not to train it."""
 
     @property
     def binding(self) -> NDArray[np.bool_]:
@@ -72,9 +72,8 @@ class SmoothingExample:
 class PairStream:
     """Classifier inputs of many examples, computed on demand.
 
-    What is kept is an index: for every pair the residue and, in compressed rows, those that form its context. Of the embeddings
-    only one block of examples, of about ``size`` numbers, is read into memory at a time. One block holds the examples in their
-    order; several hold them in an order drawn from the seed, the same in every epoch.
+    Only an index is kept: the residue of every pair and, in compressed rows, the residues of its context. Embeddings are read in
+    blocks of examples of about ``size`` numbers: a single block in the given order, several in an order drawn from the seed.
     """
 
     def __init__(
@@ -139,7 +138,7 @@ class PairStream:
         return np.concatenate([smoother(self.inputs(*batch)).cpu().numpy() for batch in self.batches(CHUNK)])
 
     def parts(self) -> Iterator[NDArray[Any]]:
-        """All numbers that the pairs follow from, for a hash."""
+        """All values that determine the pairs, for a hash."""
         yield from (self.targets, self.rows, self.near.indptr, self.near.indices)
         yield from (x for block in self.embeddings for x in block)
 
@@ -192,9 +191,8 @@ def train_smoother(
         Chains or complexes with known sites. The validation pairs never see a residue in its own context, whatever
         ``config.include_self`` says of the training pairs.
     folder
-        Where the log (``log.csv``) and a resumable state (``state.pt``) are written after every epoch. A run that
-        finds there a state of the same configuration and data resumes after its last epoch, with the same result as
-        without the interruption.
+        For the log (``log.csv``) and a state (``state.pt``), written after every epoch. An interrupted run with the same
+        configuration and data resumes from the state and gives the same result.
     quiet
         No progress bar.
 

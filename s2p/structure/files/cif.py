@@ -21,7 +21,7 @@ _PIECE = 1 << 22
 MAX_NAME = 200
 """Characters of a name."""
 MOST_BYTES = 1 << 28
-"""Of one column."""
+"""Of one decoded column."""
 _NUMBERS = frozenset("cartn_x cartn_y cartn_z occupancy b_iso_or_equiv auth_seq_id label_seq_id pdbx_pdb_model_num".split())
 _UNUSED = frozenset({"id", "label_entity_id", "pdbx_formal_charge", "cartn_x_esd", "cartn_y_esd", "cartn_z_esd", "occupancy_esd"})
 _REFERENCES = {"struct_ref": ("id", "db_name", "pdbx_db_accession"), "struct_ref_seq": ("ref_id", "pdbx_strand_id")}
@@ -56,7 +56,7 @@ def read_binary_cif(data: bytes, path: Path, config: ReadConfig) -> AtomTable:
 
 
 def _whole(blocks: list[tuple[Column, int]], path: Path, config: ReadConfig, kind: str) -> AtomTable:
-    """All blocks with atoms, so many each, in one table."""
+    """One table of all blocks that have atoms, with the number of atoms of each."""
     check_count(sum(n for _, n in blocks), config.max_atoms, "atom records", path)
     tables = [_table(column, n) for column, n in blocks if n]
     if not tables:
@@ -65,7 +65,7 @@ def _whole(blocks: list[tuple[Column, int]], path: Path, config: ReadConfig, kin
 
 
 def _count_words(data: bytes) -> int:
-    """Words between white space: what gemmi makes a string of each, however short."""
+    """Number of words separated by white space; gemmi allocates a string for each, however short."""
     count = 0
     for start in range(0, len(data), _PIECE):
         blank = np.frombuffer(data, np.uint8, min(_PIECE, len(data) - start), start) <= 32
@@ -154,7 +154,7 @@ def _table(column: Column, n: int) -> AtomTable:
 
 
 def _accessions(column: Column) -> tuple[tuple[str, str], ...]:
-    """Author chains and their UniProt entries."""
+    """UniProt entry of each author chain."""
     found = {name: [column(key, name) for key in keys] for name, keys in _REFERENCES.items()}
     rows = {name: zip(*([] if x is None else x.astype(str).tolist() for x in table)) for name, table in found.items()}  # noqa: B905
     known = (row for row in rows["struct_ref"] if row[1].upper() == "UNP" and row[2])

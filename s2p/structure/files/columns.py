@@ -1,4 +1,4 @@
-"""The fields of PDB atom records, where programs put them.
+"""Read the fields of PDB atom records at the columns where programs really put them.
 
 A PDB record has no separators: its fields are columns. A program that has too little room in a field writes over its border, and
 whatever follows is displaced. A record is therefore read only if every number lies whole in its own columns, its decimal point at
@@ -42,7 +42,7 @@ _CHARGE_RADIUS = re.compile(rb"\s*-?\d*\.\d{3,}\s+\d*\.\d{3,}\s*")
 
 @dataclass
 class Fields:
-    """Fields of n records, filled in as their layout is found out."""
+    """Fields of n records, filled in as soon as the layout of each is known."""
 
     n: int
     text: dict[str, Bytes] = field(init=False)
@@ -60,7 +60,7 @@ class Fields:
         """(n,) whether the record could be read, and whether its fields are in other columns than those of the format."""
 
     def put(self, row: int, number: int, coord: tuple[bytes, ...], **texts: bytes) -> None:
-        """Fields of one record, which is then read."""
+        """Set the fields of one record and mark it as read."""
         self.number[row], self.coord[:, row], self.read[row] = number, [float(text) for text in coord], True
         for key, text in texts.items():
             self.text[key][:, row] = np.frombuffer(text[: _WIDTHS[key]].ljust(_WIDTHS[key]), np.uint8)
@@ -80,7 +80,7 @@ class _Layout:
 
     @property
     def starts(self) -> tuple[int, int, int, int, int, int, int]:
-        """First columns, from 0, of name, altloc, residue, chain, number, insertion code and x."""
+        """First columns, counted from 0, of name, altloc, residue, chain, number, insertion code and x."""
         name = 7 + self.serial
         residue = name + self.name + 1
         chain = residue + self.residue + 1
@@ -233,7 +233,7 @@ def _unusual_numbers(
 
 
 def _fill_tail(fields: Fields, tail: Bytes, rows: NDArray[np.int_], charges: bool) -> None:
-    """Read what stands behind the coordinates; it may be missing."""
+    """Read the fields after the coordinates, which may be missing."""
     halves = tail[:12].reshape(2, 6, -1).swapaxes(0, 1)
     value, valid = _decimals(halves, 2)
     blank = (halves == _BLANK).all(axis=0)
@@ -268,13 +268,13 @@ def _number(text: bytes, default: float) -> float:
 
 
 def _autodock(kind: bytes) -> NDArray[np.uint8]:
-    """Symbol for an atom type of AutoDock."""
+    """Element symbol of an AutoDock atom type."""
     text = kind.decode().strip().upper()
     return np.frombuffer(AUTODOCK.get(text, text)[:3].ljust(3).encode(), np.uint8)
 
 
 def _choose(fields: Fields, columns: Bytes, rows: NDArray[np.int_], charges: bool) -> None:
-    """Read records that fit one layout, or of several only one that others of the file fit without doubt."""
+    """Read records that fit exactly one layout, or exactly one of those that other records of the file fit unambiguously."""
     fitting = np.zeros((len(_LAYOUTS), len(rows)), bool)
     for layout, fits in zip(_LAYOUTS, fitting, strict=True):
         *_, number, icode, _x = layout.starts
@@ -290,7 +290,7 @@ def _choose(fields: Fields, columns: Bytes, rows: NDArray[np.int_], charges: boo
 
 
 def _read_wide(fields: Fields, line: bytes, row: int) -> bytes:
-    """Read a record some of whose coordinates need more than eight columns; what stands behind them."""
+    """Read a record in which some coordinates need more than eight columns; returns the text after them."""
     wide = [found for pattern in _WIDE if (found := pattern.match(line, 30))]
     # A number fills its eight columns, or more without blanks.
     wide = [found for found in wide if all(len(x) == 8 or (len(x) > 8 and x[0] != _BLANK) for x in found.groups())]
@@ -307,7 +307,7 @@ def _read_wide(fields: Fields, line: bytes, row: int) -> bytes:
 
 
 def _read_words(fields: Fields, line: bytes, row: int) -> bytes:
-    """Read a record whose fields stand between blanks; what stands behind the coordinates, in its columns."""
+    """Read a record whose fields are separated by blanks; returns the fields after the coordinates, in their columns."""
     found = _BLANKS.fullmatch(line)
     if found is None or not _is_certain(found):
         return b""
@@ -329,7 +329,7 @@ def _is_certain(found: re.Match[bytes]) -> bool:
 
 
 def _tail_in_columns(rest: bytes) -> bytes:
-    """Occupancy, B-factor and element that stand between blanks, in their columns."""
+    """Move occupancy, B-factor and element, which are separated by blanks, into their columns."""
     if _CHARGE_RADIUS.fullmatch(rest):
         return rest
     words = rest.split()

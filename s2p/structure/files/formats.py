@@ -1,4 +1,4 @@
-"""Bytes of a PDB, mmCIF or BinaryCIF file to a table of its atom records, or a sentence about what is wrong with them.
+"""Read a PDB, mmCIF or BinaryCIF file into a table of atom records, or say in a sentence what is wrong with the file.
 
 A ligand on its own comes as an SDF or MOL file, which biotite reads.
 """
@@ -104,13 +104,13 @@ def read_annotations(content: Content, config: ReadConfig) -> Any:
 
 
 def _reason(error: Exception) -> str:
-    """What a parser said, as part of a sentence: it quotes the file, whose bytes must not reach a terminal or a table."""
+    """A parser's message as part of a sentence, without the bytes of the file, which must not reach a terminal or a table."""
     text = " ".join(str(error).split())[:200]
     return "".join(character if character.isprintable() else "?" for character in text)
 
 
 def _read_bytes(path: Path, config: ReadConfig) -> bytes:
-    """The file's content, decompressed, or a sentence about why not."""
+    """The decompressed content of the file; :class:`StructureError` if it cannot be read."""
     if path.is_dir():
         raise StructureError(f"{path} is a folder, not a structure file")
     try:

@@ -53,7 +53,7 @@ AUTODOCK = known_names("AutoDock type")
 _NO_ATOMS = frozenset(known_names("no atom"))
 _CAP_ATOMS = frozenset("N C O CA CH3 CT CAT CAY CY OY NT".split())
 AMINO_ATOMS = frozenset("N CA C O OXT BB SC1 SC2 SC3 SC4 SC5".split()).union(_TERMINI, _CAP_ATOMS, *SIDE_CHAINS.values())
-"""Of any amino acid: side chains may have been edited under a name. Homoserine (HSE), phosphohistidine (HIP) have others."""
+"""Atoms of any standard amino acid, as side chains may be edited. Homoserine (HSE) and phosphohistidine (HIP) have others."""
 ELEMENTS = frozenset(
     "H D HE LI BE B C N O F NE NA MG AL SI P S CL AR K CA SC TI V CR MN FE CO NI CU ZN GA GE AS SE BR KR RB SR Y ZR NB MO TC RU"
     " RH PD AG CD IN SN SB TE I XE CS BA LA CE PR ND PM SM EU GD TB DY HO ER TM YB LU HF TA W RE OS IR PT AU HG TL PB BI PO AT RN"
@@ -109,7 +109,7 @@ def standard_names(
 
 
 def _translated(name: str, atoms: frozenset[str]) -> str:
-    """The standard name of residues whose heavy atoms, those of all of them, are ``atoms``."""
+    """The standard name of residues of one name; ``atoms`` are the heavy atoms that occur in any of them."""
     upper = name.upper()
     amino = _AMINO.get(upper, "")
     if amino and (upper == amino or atoms <= AMINO_ATOMS):
@@ -129,7 +129,7 @@ def _translated(name: str, atoms: frozenset[str]) -> str:
 
 @lru_cache(maxsize=65536)
 def element_of(name: str, residue: str, column: str = "", aligned: bool = False) -> str:
-    """Upper-case symbol of an atom; ``X`` where nothing tells it, :data:`DUMMY` for points that are no atoms.
+    """Upper-case symbol of an atom; ``X`` if it cannot be determined, :data:`DUMMY` for points that are not atoms.
 
     Within amino acids, nucleotides, waters and ions the name decides; elsewhere the element column if it holds a symbol; then the
     name, by the rule that a symbol of one letter starts in the second of the four columns.

@@ -1,4 +1,4 @@
-"""Text of a PDB file, or of the formats made from it (``.pdbqt``, ``.pqr``), to a table of its atoms."""
+"""Read the text of a PDB file, or of a format derived from it (``.pdbqt``, ``.pqr``), into a table of atoms."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _WAY_OUT = "save the structure as mmCIF, or write the PDB file again with anothe
 
 
 class _Unclear(Exception):
-    """A record that can be read in two ways: its row, and what they are."""
+    """A record that can be read in two ways, with its row and both readings."""
 
 
 def read_pdb(data: bytes, path: Path, config: ReadConfig) -> AtomTable:
@@ -130,7 +130,7 @@ def _borders(buffer: Bytes, starts: NDArray[np.int64], kinds: NDArray[np.int8]) 
 
 
 def _settle_names(fields: Fields) -> None:
-    """Tell residue names of four letters from chain ids of two, which share a column, and from altlocs."""
+    """Distinguish four-letter residue names from two-letter chain ids, which share a column, and from altlocs."""
     residue, chain, altloc = fields.text["residue"], fields.text["chain"], fields.text["altloc"]
     rows = np.flatnonzero(residue[3] != _BLANK)
     cut = rows[(residue[:2, rows] == np.array([[65], [49]])).all(axis=0) & (chain[0, rows] != _BLANK)]
@@ -209,7 +209,7 @@ def _settle_coded(fields: Fields, texts: dict[int, str], after_9999: NDArray[np.
 
 
 def _count_in_hexadecimal(number: NDArray[np.int32], texts: dict[int, str], begin: int, same_chain: NDArray[np.bool_]) -> None:
-    """Read the numbers from row ``begin`` on as hexadecimal until they start over, and forget the texts of those with letters."""
+    """Read the numbers from row ``begin`` on as hexadecimal until they restart, and clear the texts of those with letters."""
     last = 0
     for row in range(begin, len(number)):
         text = texts.get(row, str(number[row]))
