@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from s2p.errors import WeightsError
-from s2p.io.weights import SHIPPED, SURFACE, checksum, digest, find_weights, read_arrays, weights_path, write_weights
+from s2p.io.weights import SHIPPED, SURFACE, TOGETHER, checksum, digest, find_weights, read_arrays, weights_path, write_weights
 from s2p.language.numpy_esm import NumpyESM, fold_updates
 from s2p.language.sequences import BACKBONES, DEFAULT_HEADS
 from s2p.pockets.ranking import PocketModel
@@ -50,12 +50,14 @@ SMALL = next(iter(BACKBONES))
 
 
 METHODS = {
+    "crossbind": "s2p.models.crossbind.predictor:CrossBindBoth",
     "s2p-1": "s2p.predictor:Seq2Pocket",
     "s2p-crossbind-1": "s2p.models.crossbind.predictor:CrossBindPredictor",
     "s2p-kalasanty-1": "s2p.models.kalasanty.predictor:KalasantyPredictor",
     "s2p-vabsnet-1": "s2p.models.vabsnet.predictor:VabsNetPredictor",
 }
-"""Format of a checkpoint -> the class that predicts with it; its ``load`` takes the model, ``backbone`` and ``device``."""
+"""Format of a checkpoint, or name in :data:`~s2p.io.weights.TOGETHER` -> the class that predicts with it; its ``load`` takes the
+model, ``backbone`` and ``device``."""
 
 OTHERS = {
     "s2p-surface-1": "it is the surface network of s2p-esm2-8m",
@@ -342,13 +344,16 @@ def _check_base(adapter: dict[str, Any], found: str, path: Path, base: Path | No
 
 
 def checkpoint_format(model: str | Path, others: Sequence[str] = ()) -> str:
-    """The format, a key of :data:`METHODS`, that the header of a checkpoint names.
+    """The key of :data:`METHODS` for a model: its name, or the format that the header of its checkpoint names.
 
     ``others``: further names that the caller accepts, to be listed with those of the models. :class:`WeightsError` if there is no
     such checkpoint, or if it does not find pockets; its message lists the available ones.
     """
-    shipped = (path for path in sorted(SHIPPED.glob("*.json")) if json.loads(path.read_text("utf-8")).get("format") in METHODS)
-    offer = f"give one of {', '.join((*others, *(p.stem for p in shipped)))}, the path of a checkpoint, or package.module:Class"
+    if str(model) in TOGETHER:
+        return str(model)
+    shipped = [p.stem for p in SHIPPED.glob("*.json") if json.loads(p.read_text("utf-8")).get("format") in METHODS]
+    known = ", ".join((*others, *sorted((*TOGETHER, *shipped))))
+    offer = f"give one of {known}, the path of a checkpoint, or package.module:Class"
     if str(model) in BACKBONES:
         raise WeightsError(f"{model} is a language model, which finds no pockets before `s2p finetune`; {offer}")
     path = find_weights(model, offer)

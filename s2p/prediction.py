@@ -8,7 +8,7 @@ import inspect
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -84,7 +84,8 @@ class Pocket:
     copy_of: int = 0
     """Rank of the pocket of which this one is a symmetric copy, in another chain of the same protein; 0 for none."""
     site: str = "general"
-    """Kind of site: ``general``, ``cryptic`` (it opens on ligand binding), or ``both`` (general, and also found as cryptic)."""
+    """Kind of site: ``general``, ``cryptic`` (it opens on ligand binding), or ``both`` (general, and also found as cryptic); of
+    CrossBind's two networks together ``DNA``, ``RNA``, or ``DNA and RNA``."""
     sites: NDArray[np.floating] = field(default_factory=lambda: np.zeros((0, 3), np.float32))
     """(S, 3) Å: possible centres of ligands or of parts of a long ligand; the first, and by default the only, is ``center``."""
 
@@ -100,7 +101,7 @@ class Pocket:
     @property
     def remark(self) -> str:
         """``, cryptic, copy of pocket 1`` to append to the description of a pocket, or nothing."""
-        kind = {"cryptic": ", cryptic", "both": ", also cryptic"}.get(self.site, "")
+        kind = {"general": "", "both": ", also cryptic"}.get(self.site, f", {self.site}")
         return kind + (f", copy of pocket {self.copy_of}" if self.copy_of else "")
 
 
@@ -145,9 +146,14 @@ class Prediction:
     """Remarks on the prediction that the user should read; remarks on the file are in ``structure.notes``."""
     density: Density | None = None
     """The density from which the pockets were made, for a model that predicts one."""
-    cryptic: NDArray[np.float32] | None = None
-    """(N,) probability that a residue is in a cryptic site, if those were requested; ``probabilities`` then refer to general
-    sites if both kinds were requested."""
+    parts: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+    """(N,) further probabilities of residues by name, each a column of the table of residues: ``cryptic``, if cryptic sites were
+    requested (``probabilities`` then refer to general sites if both were); those of the parts of CrossBind."""
+
+    @property
+    def cryptic(self) -> NDArray[np.float32] | None:
+        """(N,) probability that a residue is in a cryptic site; ``None`` if those were not requested."""
+        return self.parts.get("cryptic")
 
     @property
     def pocket_of_residue(self) -> NDArray[np.int32]:

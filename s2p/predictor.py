@@ -17,16 +17,7 @@ from s2p.io.runtime import device_name
 from s2p.language.sequences import LanguageOutput, predict_residues
 from s2p.pockets.ranking import SMALLEST, UNCALIBRATED, joined, limits
 from s2p.pockets.voting import find_voted_pockets
-from s2p.prediction import (
-    Prediction,
-    Predictor,
-    ResidueScores,
-    import_predictor,
-    names_class,
-    obeyed,
-    predict_with,
-    sigmoid,
-)
+from s2p.prediction import Prediction, Predictor, ResidueScores, import_predictor, names_class, obeyed, predict_with, sigmoid
 from s2p.residues import smooth
 from s2p.structure.reading import Structure, read_structure
 from s2p.surface.surroundings import assemblies
@@ -179,7 +170,7 @@ class Seq2Pocket:
         cryptic = checkpoint.sites == "cryptic"
         if cryptic:
             settings, pockets = found.settings | {"sites": "cryptic"}, tuple(replace(p, site="cryptic") for p in found.pockets)
-            found = replace(found, pockets=pockets, settings=settings, cryptic=found.probabilities)
+            found = replace(found, pockets=pockets, settings=settings, parts={"cryptic": found.probabilities})
             rule = f"residues above {threshold:.2f} by {self.name}"
             chance = "the probability of a pocket is calibrated" if calibrated else UNCALIBRATED
             notes += (f"cryptic sites open on ligand binding and may be closed in this structure: {rule}; {chance}",)
@@ -269,9 +260,9 @@ def load(name: str | Path = DEFAULT_MODEL, *, backbone: str | None = None, devic
     Parameters
     ----------
     name
-        A shipped model (``s2p-esm2-8m``, ``s2p-cryptic-8m``, ``kalasanty``, ``vabsnet``, ``crossbind-dna``, ``crossbind-rna``),
-        the path of a checkpoint, or a class of your own as ``package.module:Class``. The class is called without arguments and
-        needs a ``name`` and a method ``predict(structure)``; its module may be in the current folder.
+        A shipped model (``s2p-esm2-8m``, ``s2p-cryptic-8m``, ``kalasanty``, ``vabsnet``, ``crossbind-dna``, ``crossbind-rna`` or
+        ``crossbind`` for both), the path of a checkpoint, or a class of your own as ``package.module:Class``. The class is called
+        without arguments and needs a ``name`` and a method ``predict(structure)``; its module may be in the current folder.
     backbone
         Name or weights file of the language model, for checkpoints stored without it.
     device

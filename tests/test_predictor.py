@@ -485,7 +485,7 @@ def test_a_class_in_the_current_folder_is_found_and_hides_nothing(tmp_path: Path
 @pytest.mark.parametrize(
     ("name", "says"),
     [
-        ("nowhere", "there is no model 'nowhere': give one of crossbind-dna"),
+        ("nowhere", "there is no model 'nowhere': give one of crossbind, crossbind-dna"),
         ("pocketgen", "pocketgen finds no pockets: it designs pockets around a ligand; use s2p design"),
         ("esm2-8m", "esm2-8m finds no pockets: it is the language model"),
         ("surface", "surface finds no pockets: it is the surface network of s2p-esm2-8m"),
@@ -501,7 +501,7 @@ def test_what_finds_no_pockets_is_not_offered_and_says_what_it_is(name: str, say
         s2p.load(name)
     assert "\n" not in str(error.value)
     if ":" not in name:
-        shipped = "crossbind-dna, crossbind-rna, kalasanty, s2p-cryptic-8m, s2p-esm2-8m, vabsnet"
+        shipped = "crossbind, crossbind-dna, crossbind-rna, kalasanty, s2p-cryptic-8m, s2p-esm2-8m, vabsnet"
         offered = f"give one of {shipped}, the path of a checkpoint, or package"
         assert offered in str(error.value)
 
@@ -516,7 +516,7 @@ def test_files_that_are_no_models(tmp_path: Path) -> None:
         (plain, "language model alone find no pockets"),
         (future, "unknown format 's2p-99'"),
     ):
-        with pytest.raises(WeightsError, match=f"{says}.*; give one of crossbind-dna"):
+        with pytest.raises(WeightsError, match=f"{says}.*; give one of crossbind, crossbind-dna"):
             s2p.load(path)
 
 

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from benchmarks.command import log, reported
+from benchmarks.recipes.crossbind_complexes import COLUMNS, read_nucleic, without_relatives
 from benchmarks.recipes.data import read_chains
 from benchmarks.recipes.nucleic import (
     METRICS,
@@ -43,6 +44,7 @@ from s2p.datasets.labelled import LabelledChain
 from s2p.datasets.splits import homologous, search_method
 from s2p.evaluation.guard import CARD_KEY, trained_on, training_sketch
 from s2p.evaluation.residues import auprc_trapezoid, best_threshold, f1
+from s2p.io.files import read_csv
 from s2p.io.weights import read_weights, write_weights
 from s2p.language.esm import ResidueModel
 from s2p.language.sequences import predict_residues
@@ -118,6 +120,15 @@ def read_sets(folder: Path, kind: str, config: CrossBindSequenceConfig | None = 
     place = folder / "sequences" / "nucleic"
     training, validation = split_chains(read_chains(place / train), config)
     return NucleicSets(training, validation, {name: read_chains(place / file) for name, file in tests.items()})
+
+
+def apart(sets: NucleicSets, folder: Path, table: Path, kind: str) -> NucleicSets:
+    """``sets`` without chains that have relatives among the complexes with ``kind`` that are held out in ``table``."""
+    held = {f"{row['set']}/{row['id']}" for row in read_csv(table, COLUMNS) if row["split"] in ("validation", "test")}
+    tested = {q for x in read_nucleic(folder) if x.key in held and kind in x.labels for q in x.sequences}
+    kept = without_relatives({c.id: c.sequence for c in (*sets.training, *sets.validation)}, tested)
+    training, validation = ([c for c in side if c.id in kept] for side in (sets.training, sets.validation))
+    return replace(sets, training=training, validation=validation)
 
 
 def chains_beside(sets: NucleicSets, other: NucleicSets) -> NucleicSets:
@@ -335,10 +346,12 @@ def add_to_card(path: Path, entries: Mapping[str, Any]) -> None:
     write_weights(path, arrays, header, card)
 
 
-def run(folder: Path, out: Path, work: Path, kinds: Sequence[str], *, evaluate: bool = False) -> None:
-    """Train, test and write the metrics into the card; or only test existing checkpoints."""
+def run(folder: Path, out: Path, work: Path, kinds: Sequence[str], *, evaluate: bool = False, table: Path | None = None) -> None:
+    """Train, test and write the metrics into the card; or only test existing checkpoints. ``table``: see :func:`apart`."""
     for kind in kinds:
         sets = read_sets(folder, kind, configuration())
+        if table is not None:
+            sets = apart(sets, folder, table, kind)
         path = out / f"crossbind-{kind}.safetensors"
         if evaluate:
             figures_table(path, sets)
@@ -359,6 +372,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("-o", "--out", type=Path, default=Path("s2p/checkpoints"))
     parser.add_argument("--work", type=Path, default=Path("runs/crossbind"))
     parser.add_argument("--kind", choices=(*SETS, "both"), default="both")
+    apart_of = "leave out training chains with relatives among the held-out complexes of this table (data/splits/nucleic.csv)"
+    parser.add_argument("--apart", type=Path, metavar="CSV", help=apart_of)
     parser.add_argument("--evaluate", action="store_true", help="train nothing, print the figures of what is in --out")
     parser.add_argument(
         "--whole", type=Path, metavar="JSON", help="train nothing, put what benchmarks.studies.crossbind wrote into the cards"
@@ -371,7 +386,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         for kind in kinds:
             add_to_card(options.out / f"crossbind-{kind}.safetensors", {"whole_network_on_ligand_complexes": found})
         return
-    run(options.data, options.out, options.work, kinds, evaluate=options.evaluate)
+    run(options.data, options.out, options.work, kinds, evaluate=options.evaluate, table=options.apart)
 
 
 if __name__ == "__main__":

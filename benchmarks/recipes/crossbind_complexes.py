@@ -19,18 +19,17 @@ from numpy.typing import NDArray
 from benchmarks.command import log, reported
 from benchmarks.recipes.data import MIN_HELD_OUT_CHAIN, example_files, read_chains
 from benchmarks.recipes.surface_data import Entry, groups, related
-from course.crossbind import touching
 from s2p.datasets.splits import drawn
 from s2p.io.files import read_csv, write_csv
 from s2p.io.runtime import progress_bar
 from s2p.structure.arrays import Structure
+from s2p.structure.nucleic import nucleic_kind, touching
 from s2p.structure.reading import read_structure
 
 __all__ = ["COLUMNS", "KINDS", "NucleicComplex", "nucleotides", "read_nucleic", "split_nucleic"]
 
 COLUMNS = ("set", "id", "split", "group", "kinds", "chains")
 KINDS = ("dna", "rna")
-DNA = frozenset({"DA", "DC", "DG", "DT", "DU", "DI"})
 TEST, VALIDATION = "test", "validation"
 SHARES = {"dna": (0.4, 0.2), "rna": (0.5, 0.5)}
 """Of the groups that may be held out, the shares of test and validation. RNA trains on what the sequence sets are related to."""
@@ -58,16 +57,13 @@ class NucleicComplex:
 
 
 def nucleotides(paths: Iterable[Path]) -> dict[str, tuple[NDArray[np.float64], NDArray[np.str_]]]:
-    """Coordinates (M, 3) Å and elements (M,) of the heavy atoms of each kind of nucleic acid.
-
-    A chain is DNA if at least half of its nucleotides are deoxynucleotides: chemically modified RNA may contain single ones.
-    """
+    """Coordinates (M, 3) Å and elements (M,) of the heavy atoms of each kind of nucleic acid (:func:`nucleic_kind` of chains)."""
     import gemmi
 
     found: dict[str, tuple[list[list[float]], list[str]]] = {}
     for path in paths:
         for chain in gemmi.read_structure(str(path))[0]:
-            kind = "dna" if 2 * sum(residue.name.strip() in DNA for residue in chain) >= len(chain) else "rna"
+            kind = nucleic_kind([residue.name for residue in chain], (atom.name for residue in chain for atom in residue))
             coord, element = found.setdefault(kind, ([], []))
             for atom in (atom for residue in chain for atom in residue if not atom.is_hydrogen()):
                 coord.append(atom.pos.tolist())

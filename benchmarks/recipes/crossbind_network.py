@@ -4,8 +4,9 @@
 ``--ship`` puts the network into the checkpoint in ``-o``, and ``--test`` measures everything on the test groups and writes that
 into its card.
 
-DATA is that of :mod:`benchmarks.recipes.crossbind_complexes`. Only RNA: nearly every DNA complex has a relative among the
-sequences that the branch for DNA was trained on. The language model stays as it is. An interrupted run resumes from ``--work``.
+DATA is that of :mod:`benchmarks.recipes.crossbind_complexes`. Nearly every DNA complex has a relative in DNA_573: with
+``--kind dna`` the branch in ``-o`` must be one that was trained without these (``benchmarks.recipes.crossbind --apart``). The
+language model stays as it is. An interrupted run resumes from ``--work``.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from benchmarks.recipes.data import read_chains
 from course.contrast import ContrastConfig, ProjectionHead, pretrain_crossbind
 from course.crossbind_training import CrossBindExample, CrossBindTrainConfig, train_crossbind
 from s2p.checkpoint import load_mpnn
+from s2p.datasets.splits import drawn
 from s2p.errors import S2PError
 from s2p.evaluation.guard import CARD_KEY, trained_on, training_sketch
 from s2p.evaluation.intervals import Summary, bootstrap, paired_difference
@@ -40,7 +42,7 @@ from s2p.io.weights import read_weights, write_weights
 from s2p.language.sequences import predict_residues
 from s2p.models.crossbind.cloud import cloud_of
 from s2p.models.crossbind.config import CrossBindConfig, CrossBindFilterConfig
-from s2p.models.crossbind.features import N_FEATURES, structure_features
+from s2p.models.crossbind.features import N_FEATURES, RADII, structure_features
 from s2p.models.crossbind.filter import filter_probabilities, geodesic_neighbours, log_propensities
 from s2p.models.crossbind.network import CrossBind, residue_logits
 from s2p.models.crossbind.predictor import FOREIGN, FORMAT, CrossBindCheckpoint, load_crossbind
@@ -50,16 +52,16 @@ from s2p.surface.mpnn import WIDTH
 
 __all__ = ["VARIANTS", "Held", "Variant", "choose", "main", "measure", "read_held", "ship", "train_variant"]
 
-KIND = "rna"
 TRAINING = CrossBindTrainConfig(segment_steps=150, cross_steps=750, batch=3, cross_lr=2e-3, language_dropout=0.3)
 CONTRAST = ContrastConfig(steps=60)
 DRAWS = 1000
-CHARGE = WIDTH + 1 + 4
+CHARGE = WIDTH + 1 + 4 * RADII.index(12.0)
 """Column of the mean charge within 12 Å."""
 
 
 SOURCES = "PRDB v3 (terms of its processed files not stated), protein-DNA Docking benchmark (Apache-2.0); PDB coordinates are CC0"
 FILTERED = "whole, with the shipped filter"
+SALT = "crossbind-learning-curve-1"
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,14 @@ class Variant:
     changes: Mapping[str, Any]
     """Of the model's settings; ``feature_width`` says how many of the features are read, the last ones."""
     pretrained: bool = True
+    share: float = 1.0
+    """Of the groups that train, drawn by a hash: a point of the learning curve."""
+
+    def drawn(self, held: Sequence[Held]) -> list[Held]:
+        """The examples of its share of the groups, of one group at least."""
+        names = sorted({x.group for x in held}, key=lambda name: drawn(f"{SALT}:{name}"))
+        kept = set(names[: max(1, round(self.share * len(names)))])
+        return [x for x in held if x.group in kept]
 
 
 VARIANTS = {
@@ -81,6 +91,8 @@ VARIANTS = {
     "without ProteinMPNN and surroundings": Variant({"feature_width": 0}),
     "without attention on atoms": Variant({"atom_attention": False}),
     "without pre-training": Variant({}, pretrained=False),
+    "half of the training groups": Variant({}, share=0.5),
+    "a quarter of the training groups": Variant({}, share=0.25),
 }
 
 
@@ -94,15 +106,16 @@ class Held:
     branch: NDArray[np.float32]
     """(L,) logits of the sequence branch."""
     group: str
+    kind: str = "rna"
 
     @property
     def labels(self) -> NDArray[np.uint8]:
-        """(L,) contacts with :data:`KIND`."""
-        return self.source.labels[KIND]
+        """(L,) contacts with nucleic acid of its kind, which are measured."""
+        return self.source.labels[self.kind]
 
 
-def read_held(folder: Path, table: Path, trained: CrossBindCheckpoint, work: Path) -> dict[str, list[Held]]:
-    """Complexes by split. Embeddings and features are cached in ``work``. Complexes with DNA only are used for training alone."""
+def read_held(folder: Path, table: Path, trained: CrossBindCheckpoint, work: Path, kind: str = "rna") -> dict[str, list[Held]]:
+    """Complexes by split. Embeddings and features are cached in ``work``. Both kinds train, and only ``kind`` is measured."""
     rows = {f"{row['set']}/{row['id']}": row for row in read_csv(table, COLUMNS)}
     found = [x for x in read_nucleic(folder) if rows[x.key]["split"] != "unused"]
     make_folder(work)
@@ -121,9 +134,9 @@ def read_held(folder: Path, table: Path, trained: CrossBindCheckpoint, work: Pat
     for x in found:
         row, labels = rows[x.key], np.max(list(x.labels.values()), axis=0)
         language, features = (kept[f"{x.key}/{name}"].astype(np.float32) for name in ("language", "features"))
-        if row["split"] == "train" or KIND in x.labels:
+        if row["split"] == "train" or kind in x.labels:
             example = CrossBindExample(x.key, cloud_of(x.structure), language, features, labels)
-            held[row["split"]].append(Held(x, example, kept[f"{x.key}/logits"], row["group"]))
+            held[row["split"]].append(Held(x, example, kept[f"{x.key}/logits"], row["group"], kind))
     return held
 
 
@@ -152,7 +165,7 @@ def train_variant(
     """The trained network of a variant; resumed, or found finished, in ``work``."""
     variant = VARIANTS[name]
     settings = replace(replace(config or CrossBindConfig(), feature_width=N_FEATURES), **variant.changes)
-    learn, choose_on = (_inputs(held[side], settings) for side in ("train", "validation"))
+    learn, choose_on = (_inputs(own, settings) for own in (variant.drawn(held["train"]), held["validation"]))
     torch.manual_seed(training.seed)
     model, head = CrossBind(settings).to(device), ProjectionHead(settings.width).to(device)
     folder = work / name.replace(" ", "-")
@@ -252,11 +265,11 @@ def simple_scores(held: Sequence[Held], propensities: dict[str, float]) -> dict[
     }
 
 
-def learned_chains(folder: Path, card: Mapping[str, Any]) -> dict[str, str]:
-    """The public chains that the sequence branch with this card was trained on, by name."""
+def learned_chains(folder: Path, card: Mapping[str, Any], own: str = "rna") -> dict[str, str]:
+    """The public chains that the sequence branch with this card, of the kind ``own``, was trained on, by name."""
     place = folder / "sequences" / "nucleic"
     chains = {
-        f"{c.id}{'' if kind == KIND else f' ({kind})'}": c.sequence for kind in SETS for c in read_chains(place / SETS[kind][0])
+        f"{c.id}{'' if kind == own else f' ({kind})'}": c.sequence for kind in SETS for c in read_chains(place / SETS[kind][0])
     }
     exact = {hit.id for hit in trained_on(card, chains) if hit.kind == "exact"}
     return {name: sequence for name, sequence in chains.items() if name in exact}
@@ -287,22 +300,28 @@ def main(argv: Sequence[str] | None = None) -> None:
         prog="python -m benchmarks.recipes.crossbind_network", description=(__doc__ or "").splitlines()[0]
     )
     parser.add_argument("data", type=Path)
+    parser.add_argument("--kind", choices=tuple(SETS), default="rna", help="what is measured; both kinds train")
     parser.add_argument("--table", type=Path, default=Path("data/splits/nucleic.csv"))
     parser.add_argument("--work", type=Path, default=Path("runs/crossbind_network"))
-    parser.add_argument("-o", "--out", type=Path, default=Path("s2p/checkpoints") / f"crossbind-{KIND}.safetensors")
+    parser.add_argument("-o", "--out", type=Path, help="default: the shipped checkpoint of the kind")
     parser.add_argument("--variant", choices=VARIANTS, action="append", help="train only this one; repeatable (default: all)")
     parser.add_argument("--ship", action="store_true", help="put the whole network into --out")
     parser.add_argument("--test", action="store_true", help="measure on the test groups, after all choices")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     options = parser.parse_args(argv)
     torch.set_num_threads(1)
-    trained = load_crossbind(options.out)
-    held = read_held(options.data, options.table, trained, options.work)
+    out = options.out or Path("s2p/checkpoints") / f"crossbind-{options.kind}.safetensors"
+    trained, work = load_crossbind(out), options.work / options.kind
+    held = read_held(options.data, options.table, trained, work, options.kind)
     if not held["validation"] or not held["test"]:
         raise S2PError(f"{options.table} names no validation or test complexes of {options.data}")
     sides = {side: simple_scores(held[side], trained.propensities) for side in ("validation", "test")}
-    for name in options.variant or VARIANTS:
-        network = train_variant(name, held, options.work, device=pick_device(options.device)).cpu()
+    wanted = list(options.variant or VARIANTS)
+    if "whole" not in wanted and trained.network is not None:  # the others are compared with the one in the file
+        for side in ("validation", *["test"] * options.test):
+            sides[side]["whole"] = logits_of(trained.network, held[side])
+    for name in wanted:
+        network = train_variant(name, held, work, device=pick_device(options.device)).cpu()
         for side, scores in sides.items():
             if side == "validation" or options.test:
                 scores[name] = logits_of(network, held[side])
@@ -320,8 +339,8 @@ def main(argv: Sequence[str] | None = None) -> None:
                 for x in (*held["train"], *held["validation"])
                 for c in x.source.structure.chains
             }
-            ship(options.out, network, held["validation"], learned_chains(options.data, trained.card) | own, entries)
-    final = load_crossbind(options.out)
+            ship(out, network, held["validation"], learned_chains(options.data, trained.card, options.kind) | own, entries)
+    final = load_crossbind(out)
     for side, scores in sides.items():
         whole = zip(held[side], scores.get("whole", ()), strict=False)
         filtered = [_filtered(x, s, final.propensities, final.filter) for x, s in whole]
@@ -333,10 +352,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     table = {"validation": measure(held["validation"], sides["validation"], thresholds)}
     if options.test:
         table["test"] = measure(held["test"], sides["test"], thresholds)
-        header, arrays = read_weights(options.out, FORMAT, FOREIGN)
+        header, arrays = read_weights(out, FORMAT, FOREIGN)
         card = header.pop("card")
         card["network"] = card.get("network", {}) | {"figures": table}
-        write_weights(options.out, arrays, header, card)
+        write_weights(out, arrays, header, card)
     log(json.dumps(table, indent=1, ensure_ascii=False))
 
 

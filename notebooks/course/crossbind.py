@@ -1,90 +1,30 @@
-"""CrossBind: which residues touch DNA or RNA, and pictures of what it learns (other views, weights of atoms, propensities)."""
+"""Pictures of what CrossBind learns: other views, weights of atoms, propensities."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 from torch import Tensor
 
 from course.charts import Chart, Layer
 from course.contrast import top1_retrieval
-from s2p.errors import StructureError
 from s2p.output.palette import CARTOON, LIGAND, OUTSIDE, POCKETS, PROBABILITY
 from s2p.output.pictures import facing
 from s2p.prediction import Prediction
-from s2p.structure.reading import Structure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = [
-    "NucleicKind",
     "attention_picture",
     "attention_view",
-    "nucleic_contacts",
     "propensity_chart",
     "similarity_panels",
-    "touching",
 ]
-
-NucleicKind = Literal["dna", "rna"]
-RADII = {"C": 1.70, "N": 1.55, "O": 1.52, "S": 1.80, "P": 1.80}
-"""Å, van der Waals (Bondi 1964)."""
-OTHER_RADIUS = 1.80
-"""Å, of what else there is in proteins and nucleotides (selenium, halogens)."""
-GAP = 0.5
-"""Å: atoms closer than the sum of their radii and this touch (paper)."""
-
-
-def nucleic_contacts(structure: Structure, kind: NucleicKind | None = None) -> NDArray[np.uint8]:
-    """(N,) 1 for every residue with a heavy atom that touches a nucleic acid of the structure.
-
-    Two atoms touch when they are closer than the sum of their van der Waals radii and 0.5 Å (paper, data sets; strict).
-
-    Parameters
-    ----------
-    kind
-        ``dna`` or ``rna``: count nucleotides of one kind only. One is RNA if it has the atom O2', as ribose does; this also tells
-        modified nucleotides and old files that call both ``A``.
-
-    Raises
-    ------
-    StructureError
-        If the structure holds no such nucleotide: without one, nothing can be said of any residue.
-    """
-    chosen = [
-        ligand
-        for ligand in structure.ligands
-        if ligand.kind == "nucleic" and (kind is None or (kind == "rna") == bool(np.isin(("O2'", "O2*"), ligand.atom_name).any()))
-    ]
-    if not chosen:
-        what = "DNA or RNA" if kind is None else kind.upper()
-        raise StructureError(f"{structure.name}: there is no {what} in it, so that no binding residues can be read from it")
-    atoms = (np.concatenate([getattr(ligand, name) for ligand in chosen]) for name in ("coord", "element"))
-    return touching(structure, *atoms)
-
-
-def touching(structure: Structure, coord: NDArray[np.floating], element: NDArray[np.str_]) -> NDArray[np.uint8]:
-    """(N,) 1 for every residue with an atom closer to one at ``coord`` (M, 3) Å than the sum of their radii and 0.5 Å."""
-    radius, own = _radii(element), _radii(structure.atoms.element)
-    touches = np.zeros(len(own), dtype=np.bool_)
-    for size in np.unique(radius):
-        tree = cKDTree(coord[radius == size].astype(np.float64))
-        distance, _ = tree.query(structure.atoms.coord.astype(np.float64), distance_upper_bound=own.max() + size + GAP)
-        touches |= distance < own + size + GAP
-    labels = np.zeros(len(structure.residues), np.uint8)
-    labels[structure.atoms.residue_index[touches]] = 1
-    return labels
-
-
-def _radii(element: NDArray[np.str_]) -> NDArray[np.float64]:
-    names, inverse = np.unique(element, return_inverse=True)
-    return np.array([RADII.get(name, OTHER_RADIUS) for name in names.tolist()])[inverse]
 
 
 def similarity_panels(views: Mapping[str, tuple[Tensor, Tensor]], *, shown: int = 60, title: str = "") -> Figure:

@@ -35,12 +35,7 @@ GPU = "GPU"
 
 
 def run_on_cluster(
-    entries: Sequence[Entry],
-    options: BatchOptions,
-    find: Find,
-    *,
-    scheduler: str | None,
-    local_workers: int,
+    entries: Sequence[Entry], options: BatchOptions, find: Find, *, scheduler: str | None, local_workers: int
 ) -> Generator[tuple[int, Row], None, None]:
     """Yield the rows of all items as they are finished; items are started in this order.
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from s2p.config import Checked, Count, Natural, PredictConfig
 from s2p.errors import S2PError
 from s2p.io.files import file_stem, sha256_file
-from s2p.io.weights import SURFACE, weights_path
+from s2p.io.weights import SURFACE, TOGETHER, weights_path
 from s2p.structure.reading import SUFFIXES, ModelChoice, is_structure_file, stem
 
 if TYPE_CHECKING:
@@ -131,12 +131,12 @@ def load_predictor(model: str, backbone: str | None, device: str, method: str | 
 
 
 def model_identity(model: str, backbone: str | None) -> str:
-    """Identity of a checkpoint: its checksum, so that a file that was replaced under the same name is noticed.
+    """Identity of a model: checksums of its checkpoints, so that a file that was replaced under the same name is noticed.
 
     The surface network, which may go with it, counts too.
     """
-    path, surface = weights_path(model), sha256_file(SURFACE) if SURFACE.is_file() else ""
-    return f"{sha256_file(path) if path.is_file() else model} {surface} {backbone or ''}"
+    paths = [weights_path(part) for part in TOGETHER.get(model, (model,))] + [SURFACE] * SURFACE.is_file()
+    return " ".join([*(sha256_file(path) if path.is_file() else model for path in paths), backbone or ""])
 
 
 def expand_inputs(inputs: Iterable[str]) -> list[Item]:

@@ -30,16 +30,7 @@ if TYPE_CHECKING:
     from s2p.batch.journal import Finished
     from s2p.language.sequences import LanguageOutput
 
-__all__ = [
-    "SUMMARY_COLUMNS",
-    "LanguageStage",
-    "Row",
-    "load_held",
-    "out_of_memory",
-    "predict_batch",
-    "run_here",
-    "run_task",
-]
+__all__ = ["SUMMARY_COLUMNS", "LanguageStage", "Row", "load_held", "out_of_memory", "predict_batch", "run_here", "run_task"]
 
 SUMMARY_COLUMNS = ("input", "status", "n_pockets", "seconds", "message")
 
@@ -66,12 +57,7 @@ class Row:
 
 
 def predict_batch(
-    items: Sequence[Item],
-    options: BatchOptions,
-    *,
-    jobs: int = 1,
-    scheduler: str | None = None,
-    local_cluster: bool = False,
+    items: Sequence[Item], options: BatchOptions, *, jobs: int = 1, scheduler: str | None = None, local_cluster: bool = False
 ) -> Generator[Row, None, None]:
     """Predict and write every item, the largest first; yield one row for each as it finishes.
 

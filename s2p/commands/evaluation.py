@@ -26,6 +26,8 @@ __all__ = ["add", "add_cases", "cases_of", "guard"]
 
 ALL = (*OURS, "kalasanty", "vabsnet")
 """Meaning of ``--predictor all``: the models that find pockets of small molecules."""
+NUCLEIC = {"crossbind": "any", "crossbind-dna": "dna", "crossbind-rna": "rna"}
+"""Predictors of contacts with nucleic acids, and the kind."""
 PEERS = "PocketNet Fpocket FpocketRs FpocketRsDruggability P2Rank PyKVFinder Pocketeer RandomPatch LargestCavity".split()
 """Classes of ``benchmarks.peers``: other people's programs and baselines, in a clone of the repository."""
 
@@ -53,16 +55,22 @@ def add(commands: Any) -> None:
     """Add the subcommand."""
     parser = commands.add_parser(
         "evaluate",
-        help="measure predictors on complexes with known ligands",
+        help="measure predictors on complexes with known ligands or nucleic acids",
         description="Run predictors on a data set and write tables of sites, proteins, metrics with intervals, and failures. "
         "If a predictor crashes or hangs on a structure, the sites of that structure count as missed.",
     )
     add_cases(parser)
     option(parser, "--split", "NAME", "split of complexes (default: test) or LIGYSIS (default: validation)")
+    contacts = (
+        "evaluate residues that touch nucleic acid of this kind in a structure file, or in those of a folder (default: what "
+        "crossbind, crossbind-dna or crossbind-rna predict if they are evaluated; otherwise ligands)"
+    )
+    option(parser, "--contacts", None, contacts, choices=("any", "dna", "rna"))
     predictor = (
         "predictors, repeatable or comma-separated: s2p, s2p-published, s2p-clustered or s2p-no-smoothing (--model with these "
-        "settings), kalasanty, vabsnet, 'all' of these, the path of a checkpoint, or package.module:Class; other programs and "
-        f"baselines, in a clone of the repository, are benchmarks.peers:{', '.join(PEERS)} (default: s2p)"
+        "settings), kalasanty, vabsnet, 'all' of these, crossbind, crossbind-dna, crossbind-rna, the path of a checkpoint, or "
+        "package.module:Class; other programs and baselines, in a clone of the repository, are "
+        f"benchmarks.peers:{', '.join(PEERS)}, and for nucleic acids those of benchmarks.peers.nucleic (default: s2p)"
     )
     which = parser.add_mutually_exclusive_group()
     option(which, "--predictor", "NAME", predictor, names, [], action="extend")
@@ -79,6 +87,7 @@ def cases_of(arguments: argparse.Namespace, split: str | None) -> CaseSet:
     from s2p.evaluation.cases import find_cases
 
     more = {key: getattr(arguments, key) for key in ("limit", "structures", "empty")}
+    more["contacts"] = getattr(arguments, "contacts", None)
     return find_cases(arguments.dataset, split, splits=arguments.split_table, **more)
 
 
@@ -107,6 +116,8 @@ def _run_evaluate(arguments: argparse.Namespace) -> int:
     from s2p.evaluation.tables import cost, write_tables
 
     wanted = _predictors(arguments.predictor or ["s2p-published" if arguments.method == "published" else "s2p"])
+    if arguments.contacts is None and (own := {NUCLEIC[name] for name in wanted if name in NUCLEIC}):
+        arguments.contacts = own.pop() if len(own) == 1 else "any"
     cases = cases_of(arguments, arguments.split)
     cases, seen = guard(cases, wanted, arguments)
     hide = arguments.quiet or not sys.stderr.isatty()
@@ -160,7 +171,7 @@ def _table(run: Run, figures: dict[str, dict[str, Summary]], costs: dict[str, Co
     name = ", ".join(filter(None, (run.facts["dataset"], run.facts["split"])))
     lines = [f"{name}: {n} protein{'s' * (n != 1)}, {sites} site{'s' * (sites != 1)}" + f"; {blank} without a site" * bool(blank)]
     if not any(r.sites for r in first) and any("1" in r.labels for r in first):
-        lines.append("Only the union of the sites of a protein is labelled, so there are metrics of residues and none of sites.")
+        lines.append("Only residues are labelled, not single sites, so there are metrics of residues and none of sites.")
     elif any(figures.values()):
         lines.append("Share of sites found, with 95 % intervals. DCC: pocket's centre to the ligand's centroid;")
         lines.append("DCC CA: to the mean CA of the site's residues, as published; DCA: to the ligand's closest atom.")
@@ -174,6 +185,7 @@ def _table(run: Run, figures: dict[str, dict[str, Summary]], costs: dict[str, Co
             ("PFI", "merging", "sites missed"),
             ("best residue overlap",),
             ("residue average precision", "residue MCC"),
+            ("residue AUPRC, mean of proteins", "residue MCC, mean of proteins"),
         ):
             if known := [f"{key} {table[key]}" for key in group if key in table and not isnan(table[key].value)]:
                 lines.append("  " + "; ".join(known))

@@ -45,7 +45,7 @@ def add(commands: Any) -> None:
     )
     add("--model-number", "N|all-chains", model_number, _model_number)
     add("--assembly", "N", "read this biological assembly of the file, with all copies of its chains", number(Count))
-    shipped = "s2p-esm2-8m, s2p-cryptic-8m, kalasanty, vabsnet, crossbind-dna, crossbind-rna"
+    shipped = "s2p-esm2-8m, s2p-cryptic-8m, kalasanty, vabsnet, crossbind-dna, crossbind-rna, crossbind (both)"
     model = f"{shipped}, the path of a checkpoint, or package.module:Class"
     add("--model", "NAME|PATH", model, default=DEFAULT_MODEL)
     add("--backbone", "NAME", "ESM-2 backbone, if the checkpoint does not contain its own")

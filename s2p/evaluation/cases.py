@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -15,15 +16,19 @@ from s2p.config import Empty
 from s2p.datasets.label_files import Annotation, place_sites, read_annotations, structure_file
 from s2p.datasets.labelled import Complex, read_complexes, read_ligand
 from s2p.datasets.splits import read_splits
-from s2p.errors import S2PError
+from s2p.errors import S2PError, StructureError
 from s2p.io.files import read_csv, read_text
 from s2p.structure.alignment import labels_on_chain
 from s2p.structure.arrays import binding_residues
 from s2p.structure.files.formats import read_sdf_ligand
 from s2p.structure.ligands import relevant_ligands
+from s2p.structure.nucleic import NucleicKind, nucleic_contacts
 from s2p.structure.reading import Structure, is_structure_file, read_structure, stem
 
-__all__ = ["Case", "CaseSet", "Truth", "complex_case", "find_cases", "labelled_cases"]
+__all__ = ["CONTACTS", "Case", "CaseSet", "Truth", "complex_case", "find_cases", "labelled_cases"]
+
+CONTACTS: dict[str, NucleicKind | None] = {"any": None, "dna": "dna", "rna": "rna"}
+"""Nucleic acids whose contacts can be the truth."""
 
 RELATED = {"1ia1": "1s3v"}
 """Bundled structures in one cluster: both are dihydrofolate reductase (data/README.md)."""
@@ -55,9 +60,10 @@ class Case:
     cluster: str
     """Name of the cluster of homologous proteins; intervals are over clusters."""
     path: Path
-    kind: Literal["files", "listed", "inside", "lines", "residues"]
+    kind: Literal["files", "listed", "inside", "lines", "residues", "any", "dna", "rna"]
     """Source of the true sites: ligand files; ids or SDF files from ``labels.csv``; all relevant ligands in the file itself;
-    lines of a label file, each a site; or one line on a reference sequence with the union of all sites."""
+    lines of a label file, each a site; one line on a reference sequence with the union of all sites; or the residues that touch
+    nucleic acids (:data:`CONTACTS`) in the file."""
     ligands: tuple[str, ...] = ()
     lines: tuple[Annotation, ...] = ()
     table: Path = Path()
@@ -68,6 +74,8 @@ class Case:
         if self.kind == "lines":
             return self._read_lines()
         structure = replace(read_structure(self.path), name=self.id)
+        if self.kind in CONTACTS:
+            return _touched(structure, CONTACTS[self.kind])
         if self.kind == "residues":
             (line,) = self.lines
             labels = labels_on_chain(structure.sequence(), line.sequence, line.indices.tolist()).astype(np.bool_)
@@ -99,6 +107,15 @@ class Case:
         return _truth(replace(structure, name=self.id), list(found), coords, list(found.values()))
 
 
+def _touched(structure: Structure, kind: NucleicKind | None) -> Truth:
+    """The chains that touch nucleic acids. The others are left out, because copies of them may bind elsewhere."""
+    chain, labels = structure.residues.chain, np.zeros(len(structure.residues), np.bool_)
+    with suppress(StructureError):  # there are none
+        labels = nucleic_contacts(structure, kind).astype(np.bool_)
+    touched = [c for c in structure.chains if labels[chain == c].any()] or structure.chains
+    return Truth(replace(structure.select_chains(touched), ligands=()), (), (), labels[np.isin(chain, touched)])
+
+
 def _truth(
     structure: Structure, names: Sequence[str], coords: Sequence[NDArray[np.float32]], sites: Sequence[NDArray[np.integer]]
 ) -> Truth:
@@ -126,6 +143,7 @@ def find_cases(
     splits: str | Path | None = None,
     structures: str | Path | None = None,
     empty: Empty = "use",
+    contacts: Literal["any", "dna", "rna"] | None = None,
 ) -> CaseSet:
     """The cases of a data set.
 
@@ -150,6 +168,9 @@ def find_cases(
     empty
         How proteins without a site are treated: ``use`` (residues that do not bind and pockets that find nothing count),
         ``skip`` or ``refuse``; the last two read every structure.
+    contacts
+        The true residues are those that touch DNA, RNA or either in a structure file or in those of a folder, by the rule of
+        :func:`s2p.structure.nucleic_contacts`. Chains that touch none are left out, and so are files in which none does.
 
     Raises
     ------
@@ -159,9 +180,14 @@ def find_cases(
     folder = _repository("data/examples") if str(dataset) == "mini" else Path(dataset)
     places = (folder, folder / "labels.csv", folder / "labels.txt")
     table = next((path for path in places if path.is_file()), None)
-    if table is None and not folder.is_dir():
+    if contacts is not None:
+        if split:
+            raise S2PError(f"{dataset}: contacts are read from structure files, which have no splits; drop --split")
+        files = [folder] if folder.is_file() else sorted(filter(is_structure_file, folder.iterdir())) if folder.is_dir() else []
+        cases, empty = [Case(stem(p), stem(p), p, contacts) for p in files], "skip" if empty == "use" else empty
+    elif table is None and not folder.is_dir():
         raise S2PError(f"there is no data set {str(dataset)!r}; give the folder of one, or 'mini' for the bundled complexes")
-    if (folder / "index.csv").is_file() and (folder / "chain_clusters.csv").is_file():
+    elif (folder / "index.csv").is_file() and (folder / "chain_clusters.csv").is_file():
         split = split or "test"
         cases = _complexes(folder, split, Path(splits) if splits is not None else _repository("data/splits/complexes.csv"))
     elif (folder / "chains.csv").is_file():
@@ -179,6 +205,10 @@ def find_cases(
         raise S2PError(f"{folder}: it contains nothing to evaluate" + (f" for the split {split!r}" if split else ""))
     if empty != "use":
         cases = [case for case in cases if _has_site(case, empty)]
+        if not cases:
+            raise S2PError(f"{folder}: nothing in it has a site to evaluate" + (f" ({contacts} contacts)" if contacts else ""))
+    if contacts is not None:
+        split = f"contacts with {contacts.upper() if CONTACTS[contacts] else 'nucleic acids'}"
     return CaseSet(str(dataset) if str(dataset) == "mini" else folder.resolve().name, split or "", _first(cases, limit))
 
 

@@ -33,7 +33,7 @@ from s2p.evaluation.cases import CaseSet
 from s2p.evaluation.config import OURS
 from s2p.evaluation.word_fits import chance, decoy_words, fits, word_index
 from s2p.io.runtime import progress_bar
-from s2p.io.weights import SHIPPED, SURFACE, weights_path
+from s2p.io.weights import SHIPPED, SURFACE, TOGETHER, weights_path
 from s2p.prediction import names_class
 
 __all__ = ["CARD_KEY", "Seen", "TrainedOn", "guard_cases", "trained_on", "training_sketch"]
@@ -267,6 +267,9 @@ def _records(source: str) -> tuple[list[Mapping[str, Any]], str]:
     """The sketches of all training data of a predictor, and a description of what is missing."""
     if names_class(source):
         return [], "the training data of a class are not known"
+    if source in TOGETHER:
+        found = [_records(part) for part in TOGETHER[source]]
+        return [sketch for sketches, _ in found for sketch in sketches], next((why for _, why in found if why), "")
     card = _card(source)
     parts = {"training chains": card}
     if "smoother_of" in card:  # its smoother was trained later, on other chains

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, astuple, dataclass
 from itertools import combinations
 from typing import TYPE_CHECKING
@@ -77,6 +77,11 @@ def predictor_figures(records: Sequence[Record], config: BenchmarkConfig | None 
             return float(measure(np.concatenate([labels[k] for k in rows]), np.concatenate([values[k] for k in rows])))
 
         table[name] = bootstrap(pooled, clusters, n=draws, seed=config.seed)
+    if not any(r.sites for r in usable):
+        for name, measure, values in (("AUPRC", auprc_trapezoid, scores), ("MCC", matthews, positive)):
+            own = np.array([measure(y, x) for y, x in zip(labels, values, strict=True)])
+            mean = bootstrap(lambda rows, own=own: float(np.nanmean(own[rows])), clusters, n=config.n_bootstrap, seed=config.seed)  # type: ignore[misc]
+            table[f"residue {name}, mean of proteins"] = mean
     return table
 
 
@@ -92,26 +97,28 @@ class Pair:
     second: str
     measure: str
     n_sites: int
+    """Of proteins, for a measure of residues."""
     difference: float
-    """Recall of the first minus that of the second."""
+    """Recall of the first minus that of the second; or AUPRC of residues, if there are no sites."""
     low: float
     high: float
     p: float
     """By bootstrap over clusters."""
     only_first: int
-    """Number of sites found by the first only."""
+    """Number of sites found by the first only; of proteins for which its AUPRC is higher."""
     only_second: int
     mcnemar_p: float
 
 
 def pairs(run: Run) -> list[Pair]:
-    """Comparison of every pair of predictors by recall, over the sites on which both were run."""
+    """Comparison of every pair of predictors by recall, over the sites on which both were run; without sites by residues."""
     found, config = [], run.config
     _, plus, _ = config.ranks
     for a, b in combinations(run.records, 2):
         rows_a, rows_b = ({(s.protein, s.site): s for r in run.records[x] for s in r.sites} for x in (a, b))
         shared = [key for key in rows_a if key in rows_b]
         if not shared:
+            found += _residue_pair(a, b, run)
             continue
         groups = [rows_a[key].cluster for key in shared]
         strict, loose = config.strict_hit, config.loose_hit
@@ -123,6 +130,28 @@ def pairs(run: Run) -> list[Pair]:
             d = paired_difference(x, y, groups, n=config.n_bootstrap, seed=config.seed)
             found.append(Pair(a, b, name, int((~np.isnan(x)).sum()), *astuple(d), *astuple(mcnemar(x == 1, y == 1))))
     return found
+
+
+def _residue_pair(first: str, second: str, run: Run) -> list[Pair]:
+    """Difference of the AUPRC over all residues; nothing if no residue is labelled."""
+    one, other = ({r.protein.protein: r for r in run.records[x] if r.scores and "1" in r.labels} for x in (first, second))
+    if not (shared := [key for key in one if key in other]):
+        return []
+    labels, *scores = (
+        [_mask(one[key].labels) for key in shared],
+        *([np.array(x[key].scores) for key in shared] for x in (one, other)),
+    )
+
+    def areas(chosen: Iterable[int]) -> list[float]:
+        y = np.concatenate([labels[k] for k in chosen])
+        return [auprc_trapezoid(y, np.concatenate([side[k] for k in chosen])) for side in scores]
+
+    config, groups, nan = run.config, [one[key].protein.cluster for key in shared], float("nan")
+    draws = min(config.n_bootstrap, N_RESIDUE_BOOTSTRAP)
+    d = bootstrap(lambda rows: float(-np.diff(areas(rows))[0]), groups, n=draws, seed=config.seed)
+    wins = np.sign([np.diff(areas([k]))[0] for k in range(len(shared))])
+    found = len(shared), d.value, d.low, d.high, nan, int((wins < 0).sum()), int((wins > 0).sum()), nan
+    return [Pair(first, second, "residue AUPRC (trapezoid)", *found)]
 
 
 def write_tables(run: Run) -> dict[str, dict[str, Summary]]:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = [
     "SHIPPED",
     "SURFACE",
+    "TOGETHER",
     "checksum",
     "digest",
     "fill",
@@ -36,6 +37,8 @@ __all__ = [
 SHIPPED = Path(__file__).parents[1] / "checkpoints"
 SURFACE = SHIPPED / "surface.safetensors"
 """The surface network, which reads the embeddings of one language model."""
+TOGETHER = {"crossbind": ("crossbind-dna", "crossbind-rna")}
+"""Name of a model -> the shipped checkpoints that it consists of."""
 SUMS = SHIPPED / "SHA256SUMS"
 """A line for each shipped checkpoint without a checksum of its own: SHA-256 of header and arrays, of the header, and the file."""
 

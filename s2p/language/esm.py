@@ -23,14 +23,7 @@ from torch.utils.checkpoint import checkpoint
 from s2p.errors import WeightsError
 from s2p.language.sequences import BACKBONES, DEFAULT_HEADS, PAD, LanguageOutput, backbone_size
 
-__all__ = [
-    "ResidueModel",
-    "build_backbone",
-    "encode",
-    "encode_layer",
-    "find_weights",
-    "load_backbone",
-]
+__all__ = ["ResidueModel", "build_backbone", "encode", "encode_layer", "find_weights", "load_backbone"]
 
 WEIGHTS_URL = "https://dl.fbaipublicfiles.com/fair-esm/models/{name}.pt"
 MAX_WEIGHTS_BYTES = 64 << 30

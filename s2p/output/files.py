@@ -4,7 +4,7 @@ A prediction of the structure ``S`` becomes, by format:
 
 ======== ======================== =====================================================================================
 ``csv``  ``S_pockets.csv``        a row per pocket (:data:`POCKET_COLUMNS`); Å, Å³
-``csv``  ``S_residues.csv``       a row per residue (:data:`RESIDUE_COLUMNS`)
+``csv``  ``S_residues.csv``       a row per residue (:func:`residue_columns`)
 ``json`` ``S.json``               everything but coordinates, with settings, model and version
 ``pdb``  ``S_scores.pdb``         heavy atoms, residue probability × 100 as B-factor; ligands as HETATM with B = 0;
                                   ``S_scores.cif`` if the structure does not fit into the PDB format
@@ -42,10 +42,10 @@ __all__ = [
     "FORMATS",
     "MAPS",
     "POCKET_COLUMNS",
-    "RESIDUE_COLUMNS",
     "as_json",
     "json_text",
     "pocket_rows",
+    "residue_columns",
     "residue_rows",
     "save",
     "scores_order",
@@ -58,8 +58,6 @@ MAPS = ("cube", "ccp4")
 """Formats that it can write for a density."""
 
 POCKET_COLUMNS = tuple("rank score probability center_x center_y center_z n_residues volume residues copy_of site".split())
-RESIDUE_COLUMNS = tuple("chain number insertion_code name probability smoothed pocket cryptic_probability".split())
-"""The last one only if cryptic sites were requested."""
 
 
 @cache
@@ -92,14 +90,20 @@ def pocket_rows(prediction: Prediction) -> list[tuple[Any, ...]]:
     ]
 
 
+def residue_columns(prediction: Prediction) -> tuple[str, ...]:
+    """Columns of the table of residues: seven, and one for each of :attr:`Prediction.parts`, such as ``cryptic_probability``."""
+    own = "chain number insertion_code name probability smoothed pocket".split()
+    return (*own, *(f"{name}_probability" for name in prediction.parts))
+
+
 def residue_rows(prediction: Prediction) -> list[tuple[Any, ...]]:
-    """One tuple per residue in the order of :data:`RESIDUE_COLUMNS`; ``smoothed`` is 0 or 1, ``pocket`` a rank or 0."""
+    """One tuple per residue in the order of :func:`residue_columns`; ``smoothed`` is 0 or 1, ``pocket`` a rank or 0."""
     r = prediction.structure.residues
-    both = (prediction.probabilities, prediction.cryptic)
-    p, *cryptic = ([round(x, 5) for x in values.astype(float).tolist()] for values in both if values is not None)
+    every = (prediction.probabilities, *prediction.parts.values())
+    p, *further = ([round(x, 5) for x in values.astype(float).tolist()] for values in every)
     columns = (r.chain, r.number, r.insertion_code, r.name, prediction.smoothed.astype(int), prediction.pocket_of_residue)
     chain, number, code, name, smoothed, pocket = (column.tolist() for column in columns)
-    return list(zip(chain, number, code, name, p, smoothed, pocket, *cryptic, strict=True))
+    return list(zip(chain, number, code, name, p, smoothed, pocket, *further, strict=True))
 
 
 def as_json(prediction: Prediction) -> dict[str, Any]:
@@ -137,7 +141,7 @@ def as_json(prediction: Prediction) -> dict[str, Any]:
         ],
         "residues": [
             {"id": i, "name": row[3], "probability": row[4], "positive": bool(q), "smoothed": bool(row[5]), "pocket": row[6]}
-            | dict(zip(RESIDUE_COLUMNS[7:], row[7:], strict=False))
+            | dict(zip(residue_columns(prediction)[7:], row[7:], strict=True))
             for i, q, row in zip(ids, prediction.positive.tolist(), residue_rows(prediction), strict=True)
         ],
     }
@@ -289,8 +293,7 @@ def _compose(prediction: Prediction, stem: str, wanted: Collection[str]) -> dict
     files: dict[str, str | bytes] = {}
     if "csv" in wanted:
         files[f"{stem}_pockets.csv"] = csv_text(pocket_rows(prediction), POCKET_COLUMNS)
-        columns = RESIDUE_COLUMNS if prediction.cryptic is not None else RESIDUE_COLUMNS[:-1]
-        files[f"{stem}_residues.csv"] = csv_text(residue_rows(prediction), columns)
+        files[f"{stem}_residues.csv"] = csv_text(residue_rows(prediction), residue_columns(prediction))
     if "json" in wanted:
         files[f"{stem}.json"] = json_text(as_json(prediction), indent=1) + "\n"
     if {"pdb", "pml", "cxc"} & set(wanted):

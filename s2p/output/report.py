@@ -218,7 +218,8 @@ def _ligand_table(prediction: Prediction) -> str:
 def _settings_table(prediction: Prediction) -> str:
     rows = []
     settings = {"model": prediction.model, "s2p": __version__, **prediction.settings}
-    settings |= {f"cryptic: {key}": value for key, value in settings.pop("cryptic", {}).items()}
+    for kind in ("cryptic", "DNA", "RNA"):
+        settings |= {f"{kind}: {key}": value for key, value in settings.pop(kind, {}).items()}
     for key, value in settings.items():
         number = isinstance(value, (float, np.floating))
         text = f"{float(value):g}" if number else value if isinstance(value, str) else json_text(value)

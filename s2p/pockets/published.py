@@ -19,10 +19,7 @@ __all__ = ["find_clusters", "positive_points", "published_pockets", "rank_cluste
 
 
 def positive_points(
-    structure: Structure,
-    positive: NDArray[np.bool_],
-    config: SurfaceConfig,
-    coord: NDArray[np.floating] | None = None,
+    structure: Structure, positive: NDArray[np.bool_], config: SurfaceConfig, coord: NDArray[np.floating] | None = None
 ) -> SurfacePoints:
     """SAS points of the positive residues; one without an exposed atom gives its CA (or first atom) as its point.
 

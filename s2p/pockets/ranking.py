@@ -17,15 +17,7 @@ from s2p.structure.reading import Structure
 from s2p.surface.points import swept_volume
 from s2p.surface.surroundings import Surroundings
 
-__all__ = [
-    "PocketModel",
-    "joined",
-    "limits",
-    "originals",
-    "places",
-    "pocket_features",
-    "ranked",
-]
+__all__ = ["PocketModel", "joined", "limits", "originals", "places", "pocket_features", "ranked"]
 
 SMALLEST = 20
 """Least number of residues of an assembly in which pockets are predicted."""
@@ -177,7 +169,7 @@ def joined(general: Prediction, cryptic: Prediction, *, calibrated: bool) -> Pre
         pockets=numbered(general.structure, ordered + added),
         settings=general.settings | {"sites": "both", "cryptic": {"model": cryptic.model} | cryptic.settings},
         notes=tuple(dict.fromkeys(notes)),
-        cryptic=cryptic.probabilities,
+        parts={"cryptic": cryptic.probabilities},
     )
 
 

@@ -3,6 +3,7 @@ from .ligands import ADDITIVES as ADDITIVES
 from .ligands import ligand_labels as ligand_labels
 from .ligands import ligand_sites as ligand_sites
 from .ligands import relevant_ligands as relevant_ligands
+from .nucleic import nucleic_contacts as nucleic_contacts
 from .reading import read_structure as read_structure
 from .reading import stem as stem
 from .secondary import secondary_structure as secondary_structure

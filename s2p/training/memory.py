@@ -24,14 +24,7 @@ from s2p.language.sequences import BACKBONES, parameter_count
 from s2p.training.config import FinetuneConfig
 from s2p.training.finetuning import training_dtype
 
-__all__ = [
-    "MemoryEstimate",
-    "Needs",
-    "estimate_memory",
-    "estimate_needs",
-    "estimate_seconds",
-    "training_passes",
-]
+__all__ = ["MemoryEstimate", "Needs", "estimate_memory", "estimate_needs", "estimate_seconds", "training_passes"]
 
 TIMED_TOKENS = 512
 CONTEXT = 1e9

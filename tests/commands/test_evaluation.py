@@ -137,7 +137,7 @@ def test_where_sites_are_not_told_apart_there_are_figures_of_residues_only(
     command = ["evaluate", "--dataset", str(tmp_path / "set"), "--predictor", "awkward:Pieces", "-o", str(tmp_path / "run")]
     assert main(command) == 0
     said = capsys.readouterr().out
-    assert "1 protein, 0 sites\n" in said and "Only the union of the sites of a protein is labelled" in said
+    assert "1 protein, 0 sites\n" in said and "Only residues are labelled, not single sites" in said
     assert "DCC" not in said and "PFI" not in said
     assert not any("dcc" in figure for figure in pd.read_csv(tmp_path / "run" / "summary.csv").figure)
 

@@ -10,13 +10,13 @@ import pytest
 import torch
 
 from course import crossbind_training
-from course.crossbind import nucleic_contacts
 from course.crossbind_training import CrossBindExample, CrossBindTrainConfig, augment, crop, draw, train_crossbind
 from s2p.errors import S2PError
 from s2p.evaluation.residues import auprc_trapezoid
 from s2p.models.crossbind.cloud import cloud_of
 from s2p.models.crossbind.config import CrossBindConfig
 from s2p.models.crossbind.network import CrossBind, residue_logits
+from s2p.structure.nucleic import nucleic_contacts
 from s2p.structure.reading import read_structure
 from s2p.training.loop import EpochLog
 

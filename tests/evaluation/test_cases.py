@@ -11,6 +11,7 @@ import pytest
 from s2p.errors import S2PError
 from s2p.evaluation.cases import Case, find_cases
 from s2p.structure.ligands import ligand_labels, relevant_ligands
+from s2p.structure.nucleic import nucleic_contacts
 from s2p.structure.reading import read_structure
 
 HEADER = "dataset,id,status,flag\n"
@@ -145,6 +146,27 @@ def test_proteins_without_a_site_are_used_skipped_or_refused(tmp_path: Path, exa
     assert [c.id for c in find_cases(tmp_path, empty="skip").cases] == ["4CUP", "broken"]
     with pytest.raises(S2PError, match="1ubi.pdb.gz: it has no site"):
         find_cases(tmp_path, empty="refuse")
+
+
+def test_the_truth_may_be_contacts_with_nucleic_acids(tmp_path: Path, examples: Path) -> None:
+    for name in ("3mht.pdb.gz", "7pbl.pdb.gz", "1ubi.pdb.gz"):
+        (tmp_path / name).write_bytes((examples / name).read_bytes())
+    found = find_cases(tmp_path, contacts="dna")  # ubiquitin has no nucleic acid
+    assert [case.id for case in found.cases] == ["3mht", "7pbl"] and found.split == "contacts with DNA"
+    for case in found.cases:
+        whole, truth = read_structure(case.path), case.read()
+        labels = nucleic_contacts(whole, "dna").astype(bool)
+        touched = [c for c in whole.chains if labels[whole.residues.chain == c].any()]
+        assert truth.structure.chains == touched and not truth.structure.ligands and not truth.names
+        assert truth.labels.tolist() == labels[np.isin(whole.residues.chain, touched)].tolist()
+    assert len(touched) < len(whole.chains)  # of the motor
+    assert [case.id for case in find_cases(tmp_path / "3mht.pdb.gz", contacts="any").cases] == ["3mht"]
+    with pytest.raises(S2PError, match="nothing in it has a site to evaluate .rna contacts"):
+        find_cases(tmp_path, contacts="rna")
+    with pytest.raises(S2PError, match="1ubi.pdb.gz: it has no site"):
+        find_cases(tmp_path, contacts="dna", empty="refuse")
+    with pytest.raises(S2PError, match="drop --split"):
+        find_cases(tmp_path, "test", contacts="dna")
 
 
 def test_limit_takes_one_of_each_cluster_first() -> None:

@@ -157,10 +157,11 @@ def test_the_training_of_other_peoples_predictors_is_unknown(cases: CaseSet, mod
 
 
 def test_the_card_of_every_checkpoint_is_asked(cases: CaseSet, model: str) -> None:
-    names = ["s2p", "kalasanty", "vabsnet", "crossbind-dna", "crossbind-rna", model]
+    names = ["s2p", "kalasanty", "vabsnet", "crossbind", "crossbind-dna", "crossbind-rna", model]
     kept, seen = guard_cases(cases, "s2p-esm2-8m", names, allow=True)
     # Thrombin, a relative of trypsin, binds an aptamer of DNA.
-    assert kept == cases and seen == dict.fromkeys(names, Seen()) | {model: Seen(("4CUP",)), "crossbind-dna": Seen(("1GBT",))}
+    trypsin = dict.fromkeys(("crossbind", "crossbind-dna"), Seen(("1GBT",)))
+    assert kept == cases and seen == dict.fromkeys(names, Seen()) | {model: Seen(("4CUP",))} | trypsin
     with pytest.raises(S2PError, match=r"mine.safetensors was trained on 1 of the chains"):
         guard_cases(cases, "s2p-esm2-8m", ["benchmarks.peers:RandomPatch", model])
 

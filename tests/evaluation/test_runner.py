@@ -14,6 +14,7 @@ from benchmarks.report.results import read_run
 from s2p.errors import S2PError
 from s2p.evaluation.cases import Case, CaseSet, find_cases
 from s2p.evaluation.config import OURS, BenchmarkConfig
+from s2p.evaluation.residues import auprc_trapezoid
 from s2p.evaluation.runner import Record, Run, evaluate_case, load_named, run_benchmark
 from s2p.evaluation.tables import cost, pairs, predictor_figures, write_tables
 from s2p.structure.reading import read_structure
@@ -146,6 +147,22 @@ def test_two_predictors_in_a_pair(folder: Path, tmp_path: Path) -> None:
     for pair in pairs(run):
         assert (pair.first, pair.second, pair.n_sites) == ("awkward:Center", "awkward:Second", 2)
         assert (pair.difference, pair.p, pair.only_first, pair.only_second, pair.mcnemar_p) == (0, 1, 0, 0, 1)
+
+
+def test_without_sites_residues_are_compared(examples: Path, tmp_path: Path) -> None:
+    cases = CaseSet("own", "", tuple(Case(name, name, examples / f"{name}.pdb.gz", "any") for name in ("3mht", "7pbl")))
+    run = run_benchmark(cases, ["benchmarks.peers.nucleic:Charge", "awkward:Pieces"], tmp_path / "run", config=QUICK)
+    figures = write_tables(run)["benchmarks.peers.nucleic:Charge"]
+    charge, pieces = run.records.values()
+    own, other = ([r.protein.auprc for r in side] for side in (charge, pieces))
+    assert figures["residue AUPRC, mean of proteins"].value == pytest.approx(np.mean(own))
+    assert figures["residue MCC, mean of proteins"].value == pytest.approx(np.mean([r.protein.mcc for r in charge]), abs=1e-3)
+    (pooled,) = pairs(run)
+    assert pooled.n_sites == 2 == pooled.only_first + pooled.only_second
+    assert pooled.only_first == sum(a > b for a, b in zip(own, other, strict=True))
+    y = np.array([bit == "1" for r in charge for bit in r.labels])
+    areas = [auprc_trapezoid(y, [x for r in side for x in r.scores]) for side in (charge, pieces)]
+    assert pooled.difference == pytest.approx(areas[0] - areas[1])
 
 
 def test_short_names_and_settings_reach_the_tables(folder: Path, tmp_path: Path) -> None:

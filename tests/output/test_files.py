@@ -33,7 +33,7 @@ def rows(path: Path) -> list[dict[str, str]]:
 def test_tables(tmp_path: Path) -> None:
     p = make_prediction()
     pockets, residues = (rows(path) for path in p.save(tmp_path, ["csv"]))
-    assert tuple(pockets[0]) == export.POCKET_COLUMNS and tuple(residues[0]) == export.RESIDUE_COLUMNS[:-1]
+    assert tuple(pockets[0]) == export.POCKET_COLUMNS and tuple(residues[0]) == export.residue_columns(p)
     ids = p.structure.residues.ids()
     assert pockets[0]["residues"].split(" ") == [ids[i] for i in p.pockets[0].residues]
     assert int(pockets[0]["n_residues"]) == len(p.pockets[0].residues)
@@ -326,7 +326,7 @@ def test_cryptic_sites_are_told_apart_by_more_than_a_colour(tmp_path: Path) -> N
     p = make_prediction()
     first, second = p.pockets
     assert (first.label, first.remark, replace(first, site="both").remark) == ("1", "", ", also cryptic")
-    shown = replace(p, pockets=(first, replace(second, site="cryptic", copy_of=1)), cryptic=p.probabilities)
+    shown = replace(p, pockets=(first, replace(second, site="cryptic", copy_of=1)), parts={"cryptic": p.probabilities})
     assert shown.pockets[1].remark == ", cryptic, copy of pocket 1" and shown.pockets[1].remark in repr(shown)
     for prediction, n in ((p, 0), (shown, 1)):
         prediction.save(tmp_path)

@@ -68,7 +68,7 @@ def test_what_a_view_shows() -> None:
 def test_a_cryptic_site_is_a_net_with_a_label() -> None:
     pytest.importorskip("py3Dmol")
     p = make_prediction()
-    shown = replace(p, pockets=(p.pockets[0], replace(p.pockets[1], site="cryptic")), cryptic=p.probabilities)
+    shown = replace(p, pockets=(p.pockets[0], replace(p.pockets[1], site="cryptic")), parts={"cryptic": p.probabilities})
     for prediction, n in ((p, 0), (shown, 1)):
         page = page_of(view(prediction)._repr_html_())
         assert page.count('"wireframe": true') == page.count('"2 cryptic"') == n

@@ -14,7 +14,6 @@ import torch
 from torch import nn
 
 from course.contrast import ContrastConfig, ProjectionHead, pretrain_crossbind
-from course.crossbind import nucleic_contacts
 from course.crossbind_training import CrossBindExample, CrossBindTrainConfig, crop, train_crossbind
 from course.geometry import measure_geometry
 from course.kalasanty_training import cavity_example, fit_kalasanty
@@ -32,6 +31,7 @@ from s2p.models.vabsnet.config import VabsNetConfig
 from s2p.models.vabsnet.graph import nodes_of
 from s2p.models.vabsnet.network import VabsNet
 from s2p.residues import Smoother
+from s2p.structure.nucleic import nucleic_contacts
 from s2p.structure.reading import read_structure
 from s2p.training.finetuning import finetune
 from s2p.training.loop import Backward, Loop, Stage, StepLog, memory_decay, warm_up_and_decay

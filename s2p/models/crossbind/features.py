@@ -13,7 +13,7 @@ from s2p.models.crossbind.filter import exposure
 from s2p.structure.reading import Structure
 from s2p.surface.mpnn import WIDTH, Encoder, encode
 
-__all__ = ["N_FEATURES", "structure_features"]
+__all__ = ["N_FEATURES", "structure_features", "surroundings"]
 
 CHARGES = {"K": 1.0, "R": 1.0, "D": -1.0, "E": -1.0}
 RADII = (8.0, 12.0, 18.0)
@@ -22,10 +22,13 @@ N_FEATURES = WIDTH + 1 + 4 * len(RADII)
 
 
 def structure_features(structure: Structure, encoder: Encoder) -> NDArray[np.float32]:
-    """(L, 141) features of the residues.
+    """(L, 141) features of the residues: 128 of ProteinMPNN's encoder, and their :func:`surroundings`."""
+    return np.concatenate([encode(encoder, structure), surroundings(structure)], axis=1).astype(np.float32)
 
-    128 of ProteinMPNN's encoder, relative accessible area, and for each of :data:`RADII` the mean charge of the residues around
-    (the residue included), the means of charge times area and of area, and the logarithm of the number of these residues.
+
+def surroundings(structure: Structure) -> NDArray[np.float64]:
+    """(L, 13) relative accessible area, and for each of :data:`RADII` the mean charge of the residues around (the residue
+    included), the means of charge times area and of area, and the logarithm of the number of these residues.
     """
     residues = structure.residues
     ca, bare = residues.ca_coord.astype(np.float64), exposure(structure)
@@ -35,10 +38,10 @@ def structure_features(structure: Structure, encoder: Encoder) -> NDArray[np.flo
     pairs = cKDTree(ca).query_pairs(max(RADII), output_type="ndarray")
     one, other = np.concatenate([pairs, pairs[:, ::-1], np.stack([itself, itself], axis=1)]).T
     distance = np.linalg.norm(ca[one] - ca[other], axis=1)
-    columns: list[NDArray[Any]] = [encode(encoder, structure), bare[:, None]]
+    columns: list[NDArray[Any]] = [bare[:, None]]
     for radius in RADII:
         near = distance < radius
         around = coo_array((np.ones(near.sum()), (one[near], other[near])), shape=(len(ca), len(ca))).tocsr()
         count = np.bincount(one[near], minlength=len(ca))[:, None]
         columns += [(around @ values) / count, np.log(count)]
-    return np.concatenate(columns, axis=1).astype(np.float32)
+    return np.concatenate(columns, axis=1)

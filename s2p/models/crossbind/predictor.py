@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from s2p.checkpoint import Checkpoint, load_checkpoint, load_mpnn
 from s2p.config import PredictConfig
 from s2p.errors import S2PError, WeightsError
 from s2p.io.runtime import pick_device
-from s2p.io.weights import fill, find_weights, read_weights
+from s2p.io.weights import TOGETHER, fill, find_weights, read_weights
 from s2p.language.esm import ResidueModel
 from s2p.language.sequences import LanguageOutput
 from s2p.models.crossbind.cloud import cloud_of
@@ -24,17 +25,22 @@ from s2p.models.crossbind.filter import filter_probabilities, geodesic_neighbour
 from s2p.models.crossbind.network import CrossBind, residue_logits
 from s2p.models.crossbind.sequence import apply_update
 from s2p.models.encoder import BACKBONE, ENCODER, encoder_digest, start_model
+from s2p.pockets.ranking import joined
 from s2p.prediction import Prediction, sigmoid
 from s2p.predictor import ResidueScores, Seq2Pocket
 from s2p.structure.reading import Structure
 
-__all__ = ["CrossBindCheckpoint", "CrossBindPredictor", "base_model", "load_crossbind"]
+__all__ = ["CrossBindBoth", "CrossBindCheckpoint", "CrossBindPredictor", "base_model", "load_crossbind"]
 
 FORMAT = "s2p-crossbind-1"
 FOREIGN = "not a CrossBind checkpoint; `python -m benchmarks.recipes.crossbind` writes them"
 SEQUENCE_ONLY = (
     "only the sequence branch of CrossBind was used, because this checkpoint contains no network for structures: "
     "the structure affects the patches, but not the probabilities"
+)
+EITHER = (
+    "the probability of a residue is the higher of those for DNA and RNA; each assumes a protein that binds this kind of nucleic "
+    "acid, so comparing them does not show which kind a protein binds"
 )
 SITES = "nucleic acid"
 """Key of a prediction's settings for what the residues bind; such predictions are not compared with ligands."""
@@ -102,8 +108,49 @@ class CrossBindPredictor(Seq2Pocket):
         prediction = super().pockets(structure, scores, config)
         settings = prediction.settings | {"filter": asdict(self.trained.filter) if self.trained.filter else None, "sites": SITES}
         settings["branches"] = "sequence" if self.trained.network is None else "structure and sequence"
-        notes = prediction.notes if self.trained.network is not None else (SEQUENCE_ONLY, *prediction.notes)
-        return replace(prediction, settings=settings, notes=notes)
+        if self.trained.network is None:
+            return replace(prediction, settings=settings, notes=(SEQUENCE_ONLY, *prediction.notes))
+        branch = {"sequence": sigmoid(scores.sequence_logits).astype(np.float32)}
+        return replace(prediction, settings=settings, parts=branch)
+
+
+class CrossBindBoth:
+    """The shipped CrossBinds for DNA and for RNA as one predictor.
+
+    The probability of a residue is the higher of both. :attr:`Prediction.parts` has those for each kind, and for a whole network
+    also that of its sequence branch alone. Patches of both kinds are in one list.
+    """
+
+    name = "crossbind"
+
+    def __init__(self, dna: CrossBindPredictor, rna: CrossBindPredictor) -> None:
+        self.kinds_of_acid = {"DNA": dna, "RNA": rna}
+
+    @classmethod
+    def load(cls, model: str = "crossbind", *, backbone: str | None = None, device: str = "auto") -> CrossBindBoth:
+        """Load both onto ``auto``, ``cpu`` or ``cuda``."""
+        return cls(*(CrossBindPredictor.load(name, backbone=backbone, device=device) for name in TOGETHER[model]))
+
+    def predict(self, structure: Structure, config: PredictConfig | None = None) -> Prediction:
+        """Residues and patches that bind DNA, RNA or both; settings apply to both networks."""
+        found = {kind: one.predict(structure, config) for kind, one in self.kinds_of_acid.items()}
+        shared = set.intersection(*(set(one.notes) for one in found.values()))
+        parts: dict[str, NDArray[np.float32]] = {}
+        for kind, one in found.items():
+            parts |= {kind.lower(): one.probabilities} | {f"{kind.lower()}_{name}": p for name, p in one.parts.items()}
+            notes = tuple(note if note in shared else f"{kind}: {note}" for note in one.notes)
+            found[kind] = replace(one, pockets=tuple(replace(p, site=kind) for p in one.pockets), notes=notes)
+        both = joined(*found.values(), calibrated=True)
+        settings = {"sites": SITES, "ranking": "published", "branches": {k: one.settings["branches"] for k, one in found.items()}}
+        return replace(
+            both,
+            model=self.name,
+            probabilities=np.maximum(parts["dna"], parts["rna"]),
+            pockets=tuple(replace(p, site="DNA and RNA") if p.site == "both" else p for p in both.pockets),
+            settings=settings | {kind: {"model": one.model} | one.settings for kind, one in found.items()},
+            notes=(*both.notes, EITHER),
+            parts=parts,
+        )
 
 
 def base_model(name: str, *, backbone: str | Path | None = None, device: str | torch.device = "cpu") -> ResidueModel:

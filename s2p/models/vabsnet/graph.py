@@ -16,15 +16,7 @@ from s2p.structure.reading import Structure
 from s2p.surface.kernels import build_cells, count_neighbours
 from s2p.surface.points import atom_radii, surface_points
 
-__all__ = [
-    "BilevelGraph",
-    "Nodes",
-    "build_graph",
-    "local_frames",
-    "nodes_of",
-    "sequence_offsets",
-    "surface_features",
-]
+__all__ = ["BilevelGraph", "Nodes", "build_graph", "local_frames", "nodes_of", "sequence_offsets", "surface_features"]
 
 LETTERS = "ARNDCQEGHILKMFPSTWYV"
 UNKNOWN_RESIDUE, MASKED_RESIDUE, VIRTUAL_RESIDUE, N_RESIDUE_TYPES = 20, 22, 23, 25

@@ -24,14 +24,7 @@ from s2p.prediction import sigmoid
 from s2p.predictor import ResidueScores, Seq2Pocket
 from s2p.structure.reading import Structure
 
-__all__ = [
-    "Stack",
-    "VabsNetCheckpoint",
-    "VabsNetPredictor",
-    "language_features",
-    "language_hash",
-    "load_vabsnet",
-]
+__all__ = ["Stack", "VabsNetCheckpoint", "VabsNetPredictor", "language_features", "language_hash", "load_vabsnet"]
 
 FORMAT = "s2p-vabsnet-1"
 

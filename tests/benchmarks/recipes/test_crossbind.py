@@ -15,6 +15,7 @@ from benchmarks.recipes import crossbind as crossbind_recipe
 from benchmarks.recipes.crossbind import (
     SETS,
     NucleicSets,
+    apart,
     apply_filter,
     candidates,
     chains_beside,
@@ -23,6 +24,7 @@ from benchmarks.recipes.crossbind import (
     read_sets,
     score,
 )
+from benchmarks.recipes.crossbind_complexes import NucleicComplex
 from benchmarks.recipes.nucleic import CrossBindSequenceConfig, low_rank_update, propensities
 from s2p.checkpoint import load_checkpoint
 from s2p.config import DEFAULT_MODEL
@@ -31,6 +33,7 @@ from s2p.datasets.labelled import LabelledChain
 from s2p.evaluation.guard import trained_on
 from s2p.evaluation.residues import auprc_trapezoid
 from s2p.models.crossbind.sequence import apply_update
+from s2p.structure.reading import read_structure
 from tests.benchmarks.recipes.test_nucleic import random_chains
 
 
@@ -47,6 +50,22 @@ def test_filter_is_kept_only_where_it_helps() -> None:
     assert max(row["f1"] for row in rows) == 1.0 and threshold < 0.54
     chosen, _, rows = choice(chains[0].labels * np.float32(0.8))
     assert chosen is None and {row["f1"] for row in rows} == {1.0}
+
+
+def test_relatives_of_held_out_complexes_are_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(splits, "search_method", lambda: "kmer")
+    chains = random_chains(6)
+    sets = NucleicSets(chains[:4], chains[4:], {"T": chains[:1]})
+    structure = read_structure(Path("data/examples/1ubi.pdb.gz"))
+    places = [(0, "test", "dna"), (1, "train", "dna"), (2, "validation", "rna"), (5, "validation", "dna")]
+    table = tmp_path / "nucleic.csv"
+    table.write_text("set,id,split,group,kinds,chains\n" + "".join(f"own,{k},{split},g,{kind},A\n" for k, split, kind in places))
+    labels = np.ones(len(structure.residues), np.uint8)
+    made = [NucleicComplex("own", str(k), structure, {kind: labels}, ("c",), (chains[k].sequence,)) for k, _, kind in places]
+    monkeypatch.setattr(crossbind_recipe, "read_nucleic", lambda _: made)
+    found = apart(sets, tmp_path, table, "dna")
+    assert [c.id for c in found.training] == [c.id for c in chains[1:4]]  # the first is in a test complex
+    assert [c.id for c in found.validation] == [chains[4].id] and found.tests is sets.tests
 
 
 def test_nothing_of_a_test_set_is_used_in_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,9 +17,9 @@ from benchmarks.recipes.crossbind_complexes import (
     split_nucleic,
     without_relatives,
 )
-from course.crossbind import GAP, touching
 from s2p.datasets import splits
 from s2p.io.files import read_csv
+from s2p.structure.nucleic import GAP, touching
 from s2p.structure.reading import Structure, read_structure
 
 TABLE = Path(__file__).resolve().parents[3] / "data" / "splits" / "nucleic.csv"

@@ -25,7 +25,6 @@ from benchmarks.recipes.crossbind_network import (
     train_variant,
 )
 from course.contrast import ContrastConfig
-from course.crossbind import nucleic_contacts
 from course.crossbind_training import CrossBindExample, CrossBindTrainConfig
 from s2p.checkpoint import load_mpnn
 from s2p.evaluation.guard import CARD_KEY, trained_on, training_sketch
@@ -34,6 +33,7 @@ from s2p.models.crossbind.cloud import cloud_of
 from s2p.models.crossbind.config import CrossBindConfig
 from s2p.models.crossbind.features import structure_features
 from s2p.models.crossbind.predictor import FOREIGN, FORMAT, CrossBindPredictor, load_crossbind
+from s2p.structure.nucleic import nucleic_contacts
 from s2p.structure.reading import read_structure
 
 FAST = CrossBindTrainConfig(segment_steps=4, cross_steps=4, batch=1, max_residues=64, validate_every=4, language_dropout=0.3)
@@ -62,13 +62,14 @@ def held(examples: Path) -> list[Held]:
 def test_every_variant_trains_and_reads_what_it_says(held: list[Held], tmp_path: Path) -> None:
     sides = {"train": held[:2], "validation": held[2:]}
     scores = {}
-    for name, variant in VARIANTS.items():
+    whole = {name: variant for name, variant in VARIANTS.items() if variant.share == 1}
+    for name, variant in whole.items():
         model = train_variant(name, sides, tmp_path, FAST, ContrastConfig.fast(), config=MODEL)
         for key, value in variant.changes.items():
             assert getattr(model.config, key) == value
         assert (tmp_path / name.replace(" ", "-") / "contrast").is_dir() == (variant.pretrained and model.encoder is not None)
         scores[name] = logits_of(model, held[2:])
-    assert len({float(own[0].sum()) for own in scores.values()}) == len(VARIANTS)
+    assert len({float(own[0].sum()) for own in scores.values()}) == len(whole)
     again = train_variant("whole", sides, tmp_path, FAST, ContrastConfig.fast(), config=MODEL)
     np.testing.assert_array_equal(logits_of(again, held[2:])[0], scores["whole"][0])
     # What is left out of the features is ProteinMPNN's part of them.
@@ -76,6 +77,14 @@ def test_every_variant_trains_and_reads_what_it_says(held: list[Held], tmp_path:
     changed = [replace(x, example=replace(x.example, features=x.example.features.copy())) for x in held[2:]]
     changed[0].example.features[:, :128] = 7
     np.testing.assert_array_equal(logits_of(blind, changed)[0], logits_of(blind, held[2:])[0])
+
+
+def test_a_learning_curve_has_whole_groups(held: list[Held]) -> None:
+    many = [replace(held[0], group=f"g{k // 2}") for k in range(8)]
+    half, quarter = (VARIANTS[f"{name} of the training groups"].drawn(many) for name in ("half", "a quarter"))
+    assert len(half) == 4 and len({x.group for x in half}) == 2
+    assert len(quarter) == 2 and {x.group for x in quarter} < {x.group for x in half}
+    assert VARIANTS["whole"].drawn(many) == many and len(VARIANTS["a quarter of the training groups"].drawn(held[:1])) == 1
 
 
 def test_measures_are_paired_and_over_groups(held: list[Held]) -> None:

@@ -13,23 +13,35 @@ from safetensors.torch import save_file
 
 from benchmarks.recipes import crossbind as crossbind_recipe
 from benchmarks.recipes.nucleic import low_rank_update
-from course.crossbind import nucleic_contacts
 from course.crossbind_training import save_crossbind
+from s2p.batch.inputs import model_identity
 from s2p.checkpoint import load_checkpoint
 from s2p.commands import main
 from s2p.config import DEFAULT_MODEL, PredictConfig
 from s2p.errors import S2PError, WeightsError
 from s2p.evaluation.guard import CARD_KEY
 from s2p.evaluation.residues import auprc_trapezoid
+from s2p.io.files import sha256_file
+from s2p.io.weights import SHIPPED
 from s2p.models.crossbind.cloud import cloud_of
 from s2p.models.crossbind.config import CrossBindConfig, CrossBindFilterConfig
 from s2p.models.crossbind.features import N_FEATURES
 from s2p.models.crossbind.filter import filter_probabilities, geodesic_neighbours, log_propensities
 from s2p.models.crossbind.network import CrossBind
-from s2p.models.crossbind.predictor import SEQUENCE_ONLY, CrossBindCheckpoint, CrossBindPredictor, load_crossbind
+from s2p.models.crossbind.predictor import (
+    EITHER,
+    SEQUENCE_ONLY,
+    CrossBindBoth,
+    CrossBindCheckpoint,
+    CrossBindPredictor,
+    load_crossbind,
+)
 from s2p.models.crossbind.sequence import apply_update
 from s2p.models.encoder import start_model
+from s2p.output.files import as_json, residue_columns
 from s2p.prediction import Predictor
+from s2p.predictor import load
+from s2p.structure.nucleic import nucleic_contacts
 from s2p.structure.reading import Structure, read_structure
 
 TABLE = dict.fromkeys("ACDEFGHIKLMNPQRSTVWY", 1.0) | {"R": 2.9, "K": 2.0, "L": 0.3, "E": 0.4}
@@ -90,10 +102,33 @@ def test_the_whole_network_reads_the_structure(
     found = predictor.predict(hhai)
     assert SEQUENCE_ONLY not in found.notes and found.settings["branches"] == "structure and sequence"
     assert np.corrcoef(found.probabilities, CrossBindPredictor(sequence_only).predict(hhai).probabilities)[0, 1] < 0.99
+    np.testing.assert_allclose(found.parts["sequence"], CrossBindPredictor(sequence_only).predict(hhai).probabilities, atol=1e-6)
     again = predictor.predict(hhai)
     assert np.array_equal(found.probabilities, again.probabilities)
     many = predictor.predict(read_structure(examples / "7pbl.pdb.gz").select_chains(["A", "B"]))
     assert np.isfinite(many.probabilities).all()
+
+
+def test_both_kinds_are_predicted_together(sequence_only: CrossBindCheckpoint, hhai: Structure) -> None:
+    dna, rna = CrossBindPredictor(sequence_only), CrossBindPredictor(replace(whole(sequence_only, N_FEATURES), threshold=0.6))
+    found, own = CrossBindBoth(dna, rna).predict(hhai), {"DNA": dna.predict(hhai), "RNA": rna.predict(hhai)}
+    assert residue_columns(found)[7:] == ("dna_probability", "rna_probability", "rna_sequence_probability")
+    assert np.array_equal(found.parts["dna"], own["DNA"].probabilities)
+    assert np.array_equal(found.parts["rna"], own["RNA"].probabilities)
+    # The sequence branches of both are the same here.
+    np.testing.assert_allclose(found.parts["rna_sequence"], own["DNA"].probabilities, atol=1e-6)
+    assert np.array_equal(found.probabilities, np.maximum(found.parts["dna"], found.parts["rna"]))
+    assert np.array_equal(found.positive, own["DNA"].positive | own["RNA"].positive)
+    assert found.model == "crossbind" and found.settings["branches"] == {"DNA": "sequence", "RNA": "structure and sequence"}
+    assert (found.settings["DNA"]["threshold"], found.settings["RNA"]["threshold"]) == (0.45, 0.6)
+    assert f"DNA: {SEQUENCE_ONLY}" in found.notes and found.notes[-1] == EITHER
+    sites = [p.site for p in found.pockets]
+    assert [p.rank for p in found.pockets] == list(range(1, len(sites) + 1)) and set(sites) <= {"DNA", "RNA", "DNA and RNA"}
+    assert len(sites) == len(own["DNA"].pockets) + sites.count("RNA")
+    row = as_json(found)["residues"][3]
+    assert row["rna_probability"] == pytest.approx(float(found.parts["rna"][3]), abs=1e-5)
+    with pytest.raises(S2PError, match="sites of nucleic acids only"):
+        CrossBindBoth(dna, rna).predict(hhai, PredictConfig(sites="cryptic"))
 
 
 @pytest.mark.parametrize("neighbours", ["sequence", "geodesic"])
@@ -205,6 +240,14 @@ def test_shipped_checkpoints(name: str, hhai: Structure) -> None:
             assert value > figures["letters at -7 … +7, logistic regression"]["auprc"] > figures["crossbind"]["prevalence"]
     labels = nucleic_contacts(hhai)
     assert auprc_trapezoid(labels, predictor.predict(hhai).probabilities) > 2 * labels.mean()
+
+
+def test_one_name_stands_for_both_checkpoints() -> None:
+    both = load("crossbind", device="cpu")
+    assert isinstance(both, CrossBindBoth)
+    assert {kind: one.name for kind, one in both.kinds_of_acid.items()} == {"DNA": "crossbind-dna", "RNA": "crossbind-rna"}
+    dna, rna = (sha256_file(SHIPPED / f"crossbind-{kind}.safetensors") for kind in ("dna", "rna"))
+    assert model_identity("crossbind", None).startswith(f"{dna} {rna} ")
 
 
 def test_the_command_says_nothing_of_small_molecules(
