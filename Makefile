@@ -10,7 +10,7 @@
 # make clean      remove the environment, results and caches
 #
 # The first of them makes .venv, without PyTorch for the demo; it is brought up to date when pyproject.toml or constraints.txt changes.
-# Another interpreter: make PYTHON=python3.12. More for pip (an index with CPU-only PyTorch, say): make PIP_ARGS=...
+# Another interpreter: make PYTHON=python3.12. More for pip: make PIP_ARGS=... PyTorch with or without CUDA: make TORCH=cuda or TORCH=cpu.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -22,6 +22,10 @@ PYTHON ?= python3
 VENV ?= .venv
 PIP_ARGS ?=
 PYTEST_ARGS ?=
+# On Linux the package index has PyTorch with 5 GB of CUDA libraries; PyTorch's own index has one for the CPU alone.
+TORCH ?= $(shell [ "$$(uname -s)" = Linux ] && ! nvidia-smi --list-gpus >/dev/null 2>&1 && echo cpu || echo cuda)
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu/
+ANSWERS = $(PYTHON) -c 'import sys, urllib.request; urllib.request.urlopen(sys.argv[1], timeout=5)' $(TORCH_INDEX) 2>/dev/null
 READY := $(VENV)/.ready
 COMPLETE := $(VENV)/.complete
 HARDENING := $(VENV)/.hardening
@@ -47,6 +51,11 @@ $(READY): pyproject.toml constraints.txt
 
 $(COMPLETE): $(READY)
 	@echo "Installing PyTorch and what tests need into $(VENV) (once; PyTorch is large) ..."
+	@if [ $(TORCH) = cpu ]; then \
+	  if $(ANSWERS) && $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps --index-url $(TORCH_INDEX) torch; \
+	  then echo "PyTorch came without CUDA, because no NVIDIA GPU was found (otherwise: make TORCH=cuda)."; \
+	  else echo "No PyTorch from $(TORCH_INDEX); pip takes it from where it looks by itself, perhaps with 5 GB of CUDA."; fi; \
+	fi
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c constraints.txt -e ".[notebooks,torch,dev]"
 	@touch $@
 

@@ -4,11 +4,13 @@ import hashlib
 import json
 import re
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
 import pytest
 import yaml
+from local_server import serving
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
@@ -232,6 +234,28 @@ def test_ci_runs_exactly_make_test():
     assert script.stat().st_mode & 0o111
     commands = [line for line in script.read_text().splitlines() if line and not line.startswith(("#", "set ", "cd "))]
     assert commands == ["make test"]
+
+
+@pytest.mark.parametrize(
+    ("torch", "answers", "installs", "says"),
+    [("cpu", True, True, "without CUDA"), ("cpu", False, False, "perhaps with 5 GB"), ("cuda", True, False, "")],
+)
+def test_make_asks_for_pytorch_without_cuda_where_there_is_no_gpu(tmp_path, torch, answers, installs, says):
+    pip = tmp_path / "venv" / "bin" / "python"
+    pip.parent.mkdir(parents=True)
+    pip.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/log\n')
+    pip.chmod(0o755)
+    with serving() as server:
+        if answers:
+            server.body("/cpu/", b"")
+        index = f"{server.url}/cpu/"
+        more = [f"VENV={tmp_path}/venv", f"PYTHON={sys.executable}", f"TORCH={torch}", f"TORCH_INDEX={index}"]
+        done = subprocess.run(["make", *more, f"{tmp_path}/venv/.complete"], cwd=ROOT, capture_output=True, text=True, check=True)
+        assert bool(server.asked) == (torch == "cpu")
+    own, whole = (f"--index-url {index} torch", "-c constraints.txt -e .[notebooks,torch,dev]")
+    log = (tmp_path / "log").read_text()
+    assert (own in log) == installs and log.rstrip().endswith(whole)
+    assert says in done.stdout and ("CUDA" in done.stdout) == bool(says)
 
 
 def test_make_refuses_an_old_python_with_a_sentence(tmp_path):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import sys
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -139,36 +141,47 @@ def model_identity(model: str, backbone: str | None) -> str:
     return " ".join([*(sha256_file(path) if path.is_file() else model for path in paths), backbone or ""])
 
 
-def expand_inputs(inputs: Iterable[str]) -> list[Item]:
+def expand_inputs(inputs: Iterable[str], recursive: bool = False) -> list[Item]:
     """Files, folders, list files and database identifiers as one list with distinct output names.
 
     A name that exists on disk is a file or folder; otherwise it may be an identifier. A folder gives its structure files,
-    sorted, without subfolders. A list file (``.txt``, ``.lst``) gives one path or identifier per line: a path from the folder of
-    the list or else from the current one; ``#`` starts a comment at the start of a line or after a space.
+    sorted, and those of its subfolders if ``recursive``. A list file (``.txt``, ``.lst``) gives one path or identifier per line:
+    a path from the folder of the list or else from the current one; ``#`` starts a comment at the start of a line or after a
+    space. ``-`` is a list on standard input. Files of the same name are told apart by their folders, or else by numbers.
     """
-    items = [item for text in inputs for item in _expand(text, Path(text), lists=True)]
+    items = [item for text in inputs for item in _expand(text, Path(text), recursive, lists=True)]
+    parents = [item.path.absolute().parent.name if item.path else "" for item in items]
+    homes = defaultdict(set)
+    for item, parent in zip(items, parents, strict=True):
+        # Folded, because some file systems take A and a for the same name.
+        homes[file_stem(item.stem).casefold()].add(parent)
     taken: set[str] = set()
     distinct = []
-    for item in items:
-        # Folded, because some file systems take A and a for the same name.
-        name, count = file_stem(item.stem), 1
+    for item, parent in zip(items, parents, strict=True):
+        first = name = file_stem(item.stem)
+        if parent and len(homes[name.casefold()]) > 1:
+            first = name = file_stem(f"{parent}_{item.stem}")
+        count = 1
         while name.casefold() in taken:
             count += 1
-            name = f"{file_stem(item.stem)}_{count}"
+            name = f"{first}_{count}"
         taken.add(name.casefold())
-        note = f"written as {name}_*, because another input has the same name" if count > 1 else ""
+        note = "" if name == file_stem(item.stem) else f"written as {name}_*, because another input has the same name"
         distinct.append(replace(item, stem=name, note=note))
     return distinct
 
 
-def _expand(text: str, path: Path, *, lists: bool) -> list[Item]:
+def _expand(text: str, path: Path, recursive: bool, *, lists: bool) -> list[Item]:
     try:
+        if lists and text == "-":
+            return _entries(sys.stdin.buffer.read(), "standard input", Path(), recursive)
         if path.is_dir():
-            if found := sorted(filter(is_structure_file, path.iterdir())):
+            if found := sorted(filter(is_structure_file, path.rglob("*") if recursive else path.iterdir())):
                 return [Item(str(entry), stem(entry), path=entry) for entry in found]
-            raise S2PError(f"{text}: the folder contains no structure files ({', '.join(SUFFIXES)}, or .gz)")
+            deeper = "" if recursive else "; --recursive looks in its subfolders, too"
+            raise S2PError(f"{text}: the folder contains no structure files ({', '.join(SUFFIXES)}, or .gz){deeper}")
         if lists and path.suffix.lower() in (".txt", ".lst") and path.is_file():
-            return _expand_list(text, path)
+            return _entries(path.read_bytes(), text, path.parent, recursive)
         if not path.exists() and _identifier(text):
             return [Item(text, text, identifier=text)]
     except S2PError as error:
@@ -179,25 +192,26 @@ def _expand(text: str, path: Path, *, lists: bool) -> list[Item]:
     return [Item(text, stem(path), path=path)]
 
 
-def _expand_list(text: str, path: Path) -> list[Item]:
+def _entries(content: bytes, name: str, folder: Path, recursive: bool) -> list[Item]:
+    """The inputs that a list names, with paths from ``folder`` or from the current one."""
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        lines = content.decode("utf-8-sig").splitlines()
     except UnicodeDecodeError:
-        raise S2PError(f"{text}: not a text file; a list has one path or identifier per line") from None
+        raise S2PError(f"{name}: not a text file; a list has one path or identifier per line") from None
     entries = [entry for line in lines if (entry := re.split(r"(?:^|\s)#", line)[0].strip())]
     if not entries:
-        raise S2PError(f"{text}: the list is empty")
+        raise S2PError(f"{name}: the list is empty")
     items = []
     for entry in entries:
-        beside = path.parent / entry
+        beside = folder / entry
         found = next((place for place in (beside, Path(entry)) if os.path.exists(place)), None)
         if found is not None or beside.is_absolute():
-            items += _expand(str(found or beside), found or beside, lists=False)
+            items += _expand(str(found or beside), found or beside, recursive, lists=False)
         elif _identifier(entry):
             items.append(Item(entry, entry, identifier=entry))
         else:
-            error = f"{entry}: no such file, neither from the folder of {text} nor from the current one"
-            items.append(Item(entry, stem(beside), path=beside, error=error))
+            where = "" if folder == Path() else f", neither from the folder of {name} nor from the current one"
+            items.append(Item(entry, stem(beside), path=beside, error=f"{entry}: no such file{where}"))
     return items
 
 

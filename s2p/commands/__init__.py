@@ -52,7 +52,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(argv: Sequence[str]) -> int:
     try:
-        arguments = build_parser(next(iter(argv), "")).parse_args(argv)
+        parser = build_parser(next(iter(argv), ""))
+        if not argv:
+            parser.print_help()
+            return 0
+        arguments = parser.parse_args(argv)
         if getattr(arguments, "quiet", False):
             logging.getLogger("s2p").setLevel(logging.ERROR)
         status: int = arguments.run(arguments)
@@ -135,6 +139,7 @@ def build_parser(command: str = "") -> argparse.ArgumentParser:
         import_module(f"s2p.commands.{home}").add(commands)
     _add_view(commands)
     _add_notebook(commands)
+    _add_completion(commands)
     return parser
 
 
@@ -160,6 +165,24 @@ def _add_notebook(commands: Any) -> None:
     option(parser, "-r", pair, "set a parameter (repeatable)", default=[], nargs=2, action="append", dest="parameters")
     option(parser, "-o --output", "DIR", "folder for the executed notebook", Path, Path("runs"))
     parser.set_defaults(run=_run_notebook)
+
+
+def _add_completion(commands: Any) -> None:
+    parser = commands.add_parser(
+        "completion",
+        help="print a script that completes commands with the tab key",
+        description="Print a script that completes s2p's commands and options with the tab key. For bash, add this line to "
+        '~/.bashrc: eval "$(s2p completion bash)"; for zsh, write the script to a file _s2p in a folder of your $fpath.',
+    )
+    option(parser, "shell", None, choices=("bash", "zsh", "tcsh"))
+    parser.set_defaults(run=_run_completion)
+
+
+def _run_completion(arguments: argparse.Namespace) -> int:
+    import shtab
+
+    print(shtab.complete(build_parser(), arguments.shell))
+    return 0
 
 
 INDEX = "index.html"

@@ -35,9 +35,11 @@ def add(commands: Any) -> None:
     add = partial(option, parser)
     inputs = (
         "structure file (.pdb .ent .cif .mmcif .bcif .pdbqt .pqr, or .gz), folder, list file (.txt .lst: one path or id "
-        "per line; paths are relative to the list's folder or the current one), PDB id, UniProt accession, AF- id"
+        "per line; paths are relative to the list's folder or the current one), - (such a list on standard input), PDB id, "
+        "UniProt accession, AF- id"
     )
     add("inputs", "INPUT", inputs, nargs="+")
+    flag(parser, "--recursive", "look for structures in the subfolders of folders, too")
     add("--chain", "A,B", "only these chains (default: all protein chains)", names)
     model_number = (
         "read this model of the file, or all models as one structure (default: the first model, and models that contain other "
@@ -108,7 +110,7 @@ def _run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
         resume=arguments.resume,
         quiet=arguments.quiet,
     )
-    items = expand_inputs(arguments.inputs)
+    items = expand_inputs(arguments.inputs, arguments.recursive)
     single = len(items) == 1
     if not single or arguments.resume:  # a single structure does not wait for a checksum
         options = replace(options, model=model_identity(arguments.model, arguments.backbone))

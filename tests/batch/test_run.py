@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import multiprocessing
 import os
 import time
@@ -142,12 +143,39 @@ def test_identifiers_and_files_of_the_same_name(tmp_path, monkeypatch):
     assert expand_inputs(["1ake"]) == [Item("1ake", "1ake", path=Path("1ake"))]
 
 
-def test_equal_stems_get_a_suffix(tmp_path):
-    names = ["x/a.pdb", "y/a.cif", "z/A.cif.gz", "a_2.pdb", "b.pdb"]
+def test_equal_stems_are_told_apart_by_folders_and_then_by_numbers():
+    names = ["x/a.pdb", "y/a.cif", "z/y/A.cif.gz", "y_a.pdb", "b.pdb"]
     items = expand_inputs(names)
-    assert [item.stem for item in items] == ["a", "a_2", "A_3", "a_2_2", "b"]
-    assert "written as a_2_*" in items[1].note
-    assert items[0].note == items[4].note == ""
+    assert [item.stem for item in items] == ["x_a", "y_a", "y_A_2", "y_a_3", "b"]
+    assert "written as x_a_*" in items[0].note and "written as y_A_2_*" in items[2].note
+    assert items[4].note == ""
+    assert [item.stem for item in expand_inputs(["x/a.pdb", "x/a.cif"])] == ["a", "a_2"]  # the folder says nothing
+
+
+def test_subfolders_are_searched_if_asked(tmp_path):
+    for name in ("1abc/model.pdb", "2def/deep/model.cif", "top.pdb", "2def/notes.md", "2def/odd.pdb/x.md"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(PDB)
+    assert [item.stem for item in expand_inputs([str(tmp_path)])] == ["top"]
+    assert [item.stem for item in expand_inputs([str(tmp_path)], recursive=True)] == ["1abc_model", "deep_model", "top"]
+    (tmp_path / "list.txt").write_text("1abc\n2def\n")
+    found = expand_inputs([str(tmp_path / "list.txt")], recursive=True)
+    assert [item.stem for item in found] == ["1abc_model", "deep_model"]
+    (item,) = expand_inputs([str(tmp_path / "2def")])
+    assert "--recursive looks in its subfolders" in item.error
+
+
+def test_a_dash_is_a_list_on_standard_input(inputs, monkeypatch):
+    def piped(content):
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(content)))
+        return expand_inputs(["-"])
+
+    monkeypatch.chdir(inputs)
+    items = piped(b"a.pdb\n1ake # from a shell\nmissing.pdb\n")
+    assert [(item.stem, item.identifier) for item in items] == [("a", None), ("1ake", "1ake"), ("missing", None)]
+    assert items[2].error == "missing.pdb: no such file"
+    assert piped(b"")[0].error == "standard input: the list is empty"
+    assert "not a text file" in piped(b"\xff\xfe\x00")[0].error
 
 
 def test_stems_are_distinct_as_file_names(tmp_path):

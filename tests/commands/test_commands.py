@@ -107,7 +107,8 @@ def test_python_m_s2p():
 @pytest.mark.parametrize(
     ("arguments", "why"),
     [
-        ([], "required: COMMAND"),
+        (["completion"], "required: shell"),
+        (["completion", "fish"], "invalid choice: 'fish'"),
         (["fly"], "invalid choice: 'fly'"),
         (["predict"], "required: INPUT"),
         (["predict", "a.pdb", "--threshold", "1.5"], "'1.5' is not a number from 0 to 1"),
@@ -143,6 +144,27 @@ def test_wrong_usage_is_status_2(arguments, why, capsys):
     assert stop.value.code == 2
     assert why in capsys.readouterr().err
     assert not Path("s2p_out").exists()
+
+
+def test_the_command_alone_shows_help(capsys):
+    assert main([]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("usage: s2p") and set(HOMES) <= set(out.split())
+
+
+def test_bash_completes_commands_and_options(tmp_path, capsys):
+    assert main(["completion", "bash"]) == 0
+    (tmp_path / "s2p.bash").write_text(capsys.readouterr().out)
+
+    def completed(*words):
+        line = " ".join(words)
+        code = f'''source {tmp_path}/s2p.bash; COMP_WORDS=({line}); COMP_CWORD={len(words) - 1}; COMP_LINE="{line}"
+        $(complete -p s2p | sed "s/.*-F \\([^ ]*\\).*/\\1/"); echo "${{COMPREPLY[@]}}"'''
+        return subprocess.run(["bash", "-c", code], capture_output=True, text=True, check=True).stdout.split()
+
+    assert completed("s2p", "pre") == ["predict"]
+    assert completed("s2p", "predict", "--loc") == ["--local-cluster"]
+    assert completed("s2p", "predict", "x.pdb", "--sites", "cr") == ["cryptic"]
 
 
 # ---------------------------------------------------------------------------------------------- predict, one input
@@ -442,7 +464,7 @@ def test_missing_notebook(capsys):
 def test_every_subcommand_has_a_home_and_is_the_same_alone():
     """Only the module of the command that is asked for is imported."""
     (every,) = (a for a in build_parser()._actions if isinstance(a, argparse._SubParsersAction))
-    assert {*HOMES, "view", "notebook"} == set(every.choices)
+    assert {*HOMES, "view", "notebook", "completion"} == set(every.choices)
     for name in HOMES:
         (alone,) = (a for a in build_parser(name)._actions if isinstance(a, argparse._SubParsersAction))
         assert alone.choices[name].format_help() == every.choices[name].format_help()
