@@ -246,7 +246,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--start", type=Path, metavar="MEMBER", help="go on from the weights of another member")
     parser.add_argument(
         "--sets",
-        default="train,train_moved0,train_moved1,ligysis_train",
+        default="train,ligysis_train",
         help="folders of CACHE to train on (default: %(default)s)",
     )
     parser.add_argument("--clusters", type=float, default=1.0, metavar="SHARE", help="of the clusters, to train on")
