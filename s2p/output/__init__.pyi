@@ -1,6 +1,7 @@
 from .explorer import Explorer as Explorer
 from .palette import OUTSIDE as OUTSIDE
 from .palette import POCKETS as POCKETS
+from .palette import PROBABILITY as PROBABILITY
 from .pictures import static_figure as static_figure
 from .pictures import static_png as static_png
 from .viewers import chimerax_selection as chimerax_selection
