@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -72,7 +72,8 @@ class Variant:
     """Of the model's settings; ``feature_width`` says how many of the features are read, the last ones."""
     pretrained: bool = True
     share: float = 1.0
-    """Of the groups that train, drawn by a hash: a point of the learning curve."""
+    """Of the groups that train, drawn by a hash: a point of the learning curve. Its network reads no atoms, because that one is
+    as good as the whole one and trains in a minute."""
 
     def drawn(self, held: Sequence[Held]) -> list[Held]:
         """The examples of its share of the groups, of one group at least."""
@@ -91,8 +92,8 @@ VARIANTS = {
     "without ProteinMPNN and surroundings": Variant({"feature_width": 0}),
     "without attention on atoms": Variant({"atom_attention": False}),
     "without pre-training": Variant({}, pretrained=False),
-    "half of the training groups": Variant({}, share=0.5),
-    "a quarter of the training groups": Variant({}, share=0.25),
+    "without atoms, half of the groups": Variant({"structure": False}, share=0.5),
+    "without atoms, a quarter of the groups": Variant({"structure": False}, share=0.25),
 }
 
 
@@ -117,27 +118,43 @@ class Held:
 def read_held(folder: Path, table: Path, trained: CrossBindCheckpoint, work: Path, kind: str = "rna") -> dict[str, list[Held]]:
     """Complexes by split. Embeddings and features are cached in ``work``. Both kinds train, and only ``kind`` is measured."""
     rows = {f"{row['set']}/{row['id']}": row for row in read_csv(table, COLUMNS)}
-    found = [x for x in read_nucleic(folder) if rows[x.key]["split"] != "unused"]
-    make_folder(work)
-    path = work / "inputs.safetensors"
-    kept = load_file(path) if path.is_file() else {}
+    found = [x for x in read_nucleic(folder) if rows[x.key]["split"] == "train" or kind in x.labels]
+    found = [x for x in found if rows[x.key]["split"] != "unused"]
     encoder = load_mpnn()
-    for x in progress_bar([x for x in found if f"{x.key}/features" not in kept], "language and features"):
+
+    def features_of(x: NucleicComplex) -> dict[str, NDArray[Any]]:
+        return {"features": structure_features(x.structure, encoder).astype(np.float16)}
+
+    def language_of(x: NucleicComplex) -> dict[str, NDArray[Any]]:
         chains = list(dict.fromkeys(x.structure.sequence(c) for c in x.structure.chains))
         said = dict(zip(chains, predict_residues(trained.model, chains), strict=True))
         logits, embeddings = by_residue(x.structure, said, trained.model.width)
-        arrays = {"language": embeddings, "features": structure_features(x.structure, encoder)}
-        kept |= {f"{x.key}/logits": logits} | {f"{x.key}/{name}": value.astype(np.float16) for name, value in arrays.items()}
-    with replacing(path) as partial:
-        save_file(kept, partial)
+        return {"logits": logits, "language": embeddings.astype(np.float16)}
+
+    kept = _cached(work / "features.safetensors", found, features_of)
+    kept |= _cached(work / f"language-{kind}.safetensors", found, language_of)
     held: dict[str, list[Held]] = {"train": [], "validation": [], "test": []}
     for x in found:
         row, labels = rows[x.key], np.max(list(x.labels.values()), axis=0)
         language, features = (kept[f"{x.key}/{name}"].astype(np.float32) for name in ("language", "features"))
-        if row["split"] == "train" or kind in x.labels:
-            example = CrossBindExample(x.key, cloud_of(x.structure), language, features, labels)
-            held[row["split"]].append(Held(x, example, kept[f"{x.key}/logits"], row["group"], kind))
+        example = CrossBindExample(x.key, cloud_of(x.structure), language, features, labels)
+        held[row["split"]].append(Held(x, example, kept[f"{x.key}/logits"], row["group"], kind))
     return held
+
+
+def _cached(
+    path: Path, complexes: Sequence[NucleicComplex], make: Callable[[NucleicComplex], dict[str, NDArray[Any]]]
+) -> dict[str, NDArray[Any]]:
+    """Arrays of the complexes, ``set/id/name`` -> array, from ``path`` or made and written to it."""
+    make_folder(path.parent)
+    kept = load_file(path) if path.is_file() else {}
+    known = {key.rpartition("/")[0] for key in kept}
+    if missing := [x for x in complexes if x.key not in known]:
+        for x in progress_bar(missing, path.stem):
+            kept |= {f"{x.key}/{name}": value for name, value in make(x).items()}
+        with replacing(path) as partial:
+            save_file(kept, partial)
+    return kept
 
 
 def _inputs(held: Sequence[Held], config: CrossBindConfig) -> list[CrossBindExample]:
@@ -312,7 +329,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     torch.set_num_threads(1)
     out = options.out or Path("s2p/checkpoints") / f"crossbind-{options.kind}.safetensors"
     trained, work = load_crossbind(out), options.work / options.kind
-    held = read_held(options.data, options.table, trained, work, options.kind)
+    held = read_held(options.data, options.table, trained, options.work, options.kind)
     if not held["validation"] or not held["test"]:
         raise S2PError(f"{options.table} names no validation or test complexes of {options.data}")
     sides = {side: simple_scores(held[side], trained.propensities) for side in ("validation", "test")}

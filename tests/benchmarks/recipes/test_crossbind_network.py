@@ -81,10 +81,10 @@ def test_every_variant_trains_and_reads_what_it_says(held: list[Held], tmp_path:
 
 def test_a_learning_curve_has_whole_groups(held: list[Held]) -> None:
     many = [replace(held[0], group=f"g{k // 2}") for k in range(8)]
-    half, quarter = (VARIANTS[f"{name} of the training groups"].drawn(many) for name in ("half", "a quarter"))
+    half, quarter = (VARIANTS[f"without atoms, {name} of the groups"].drawn(many) for name in ("half", "a quarter"))
     assert len(half) == 4 and len({x.group for x in half}) == 2
     assert len(quarter) == 2 and {x.group for x in quarter} < {x.group for x in half}
-    assert VARIANTS["whole"].drawn(many) == many and len(VARIANTS["a quarter of the training groups"].drawn(held[:1])) == 1
+    assert VARIANTS["whole"].drawn(many) == many and len(VARIANTS["without atoms, a quarter of the groups"].drawn(held[:1])) == 1
 
 
 def test_measures_are_paired_and_over_groups(held: list[Held]) -> None:
