@@ -97,6 +97,10 @@ def type_probabilities(labels: Sequence[str], native: str, probabilities: NDArra
     return figure
 
 
+VIEW, AROUND, ROW = 400, 390, 36
+"""Heights in pixels: of the 3D view, of what stands above and below it, and of a row of the table of designs."""
+
+
 class DesignView:
     """The page of :func:`s2p.models.pocketgen.report.design_page` in a frame, and a still picture where no script runs."""
 
@@ -110,12 +114,14 @@ class DesignView:
         geometry: Geometry,
     ) -> None:
         scores = score_designs(structure, pocket, ligand, designs)
-        self.page = design_page(structure, pocket, ligand, designs, measures, scores)
+        page = design_page(structure, pocket, ligand, designs, measures, scores)
+        self.page = page.replace("height: 60vh", f"height: {VIEW}px")  # a share of a frame that fits its page is no height
+        self.height = VIEW + AROUND + ROW * len(designs)
         self.figure = pocket_overlay(pocket, geometry, [(f"design {k}", d.types, d.coord) for k, d in enumerate(designs[:2], 1)])
 
     def _repr_html_(self) -> str:
         return (
-            f'<iframe srcdoc="{html.escape(self.page)}" width="800" height="820" style="border:0;max-width:100%" '
+            f'<iframe srcdoc="{html.escape(self.page)}" width="840" height="{self.height}" style="border:0;max-width:100%" '
             'title="Native and designed pockets in 3D"></iframe>'
         )
 

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from browsing import open_page
 
 from course.geometry import measure_geometry
-from course.pocketgen import DesignView, pocket_overlay, type_probabilities
+from course.pocketgen import VIEW, DesignView, pocket_overlay, type_probabilities
 from s2p.models.pocketgen.atoms import LETTERS
 from s2p.models.pocketgen.data import LigandAtoms, Pocket, make_pocket
 from s2p.models.pocketgen.design import Design, Measures
@@ -63,6 +64,21 @@ def test_the_view_has_a_page_and_a_picture(scene: tuple[Structure, Pocket, Ligan
     assert page.startswith("<iframe srcdoc=")
     assert d.sequence in page
     assert view._repr_png_()[:4] == b"\x89PNG"
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("n", [1, 4])
+def test_nothing_of_the_page_is_cut_off(scene: tuple[Structure, Pocket, LigandAtoms, Geometry], tmp_path: Path, n: int) -> None:
+    structure, pocket, ligand, geometry = scene
+    view = DesignView(structure, pocket, ligand, [native(pocket)] * n, [Measures(1.0, 0.0, 0, 30, 0, 0.0)] * (n + 1), geometry)
+    (tmp_path / "cell.html").write_text(f"<!DOCTYPE html><body>{view._repr_html_()}", encoding="utf-8")
+    with open_page(1000, 1200) as (page, _):
+        page.goto((tmp_path / "cell.html").as_uri())
+        frame = page.frames[1]
+        frame.wait_for_selector("#view canvas")
+        content, room = frame.evaluate("[document.documentElement.scrollHeight, innerHeight]")
+        assert content <= room < content + 120
+        assert frame.evaluate("document.querySelector('#view canvas').getBoundingClientRect().height") == VIEW
 
 
 def test_the_page_shows_the_atoms_that_are_there(scene: tuple[Structure, Pocket, LigandAtoms, Geometry]) -> None:
