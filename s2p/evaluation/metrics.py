@@ -57,11 +57,7 @@ class Detections(NamedTuple):
 
 
 def detections(
-    predicted_centers: ArrayLike,
-    true_centers: ArrayLike,
-    cutoff: float = BenchmarkConfig.strict_hit,
-    *,
-    one_to_one: bool = True,
+    predicted_centers: ArrayLike, true_centers: ArrayLike, cutoff: float = BenchmarkConfig.strict_hit, *, one_to_one: bool = True
 ) -> Detections:
     """True positives at DCC <= ``cutoff`` (inclusive, unlike :func:`recall`) of the N best pockets, N the number of sites.
 

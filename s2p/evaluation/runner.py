@@ -173,13 +173,7 @@ def evaluate_case(predictor: Predictor, case: Case, *, name: str = "", config: B
 def record_of(truth: Truth, prediction: Prediction, case: Case, config: BenchmarkConfig | None = None) -> Record:
     """Rows of a prediction."""
     result = evaluate_complex(
-        prediction,
-        truth.ligands,
-        name=case.id,
-        cluster=case.cluster,
-        ligand_names=truth.names,
-        sites=truth.sites,
-        config=config,
+        prediction, truth.ligands, name=case.id, cluster=case.cluster, ligand_names=truth.names, sites=truth.sites, config=config
     )
     scores = tuple(round(x, 4) for x in prediction.probabilities.astype(float).tolist())
     return Record(result.protein, result.sites, _bits(truth.labels), _bits(decided(prediction)), scores)

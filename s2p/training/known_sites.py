@@ -92,9 +92,7 @@ def embed_structures(
 
 
 def smoothing_examples(
-    items: Sequence[KnownSites],
-    embeddings: Sequence[NDArray[np.floating]],
-    predicted: Sequence[NDArray[np.bool_]] | None = None,
+    items: Sequence[KnownSites], embeddings: Sequence[NDArray[np.floating]], predicted: Sequence[NDArray[np.bool_]] | None = None
 ) -> list[SmoothingExample]:
     """Examples for :func:`s2p.training.smoother.train_smoother`."""
     flags = [None] * len(items) if predicted is None else predicted

@@ -18,17 +18,7 @@ from scipy.spatial.transform import Rotation
 
 from s2p.structure.reading import Structure
 
-__all__ = [
-    "CHANNELS",
-    "Box",
-    "atom_channels",
-    "atom_table",
-    "central_box",
-    "covering_box",
-    "fill_box",
-    "rotations",
-    "turn_grid",
-]
+__all__ = ["CHANNELS", "Box", "atom_channels", "atom_table", "central_box", "covering_box", "fill_box", "rotations", "turn_grid"]
 
 CHANNELS = (
     *("B", "C", "N", "O", "P", "S", "Se", "halogen", "metal"),

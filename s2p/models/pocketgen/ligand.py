@@ -21,15 +21,7 @@ from s2p.errors import DISTRIBUTION, S2PError
 from s2p.models.pocketgen.data import LigandAtoms
 from s2p.structure.files.formats import read_sdf_molecule
 
-__all__ = [
-    "AROMATIC",
-    "FAMILIES",
-    "dictionary_bonds",
-    "rdkit_families",
-    "rdkit_molecule",
-    "require",
-    "sdf_ligand",
-]
+__all__ = ["AROMATIC", "FAMILIES", "dictionary_bonds", "rdkit_families", "rdkit_molecule", "require", "sdf_ligand"]
 
 AROMATIC = 4
 """Order of an aromatic bond, as in MOL files."""
