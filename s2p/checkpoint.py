@@ -62,6 +62,7 @@ model, ``backbone`` and ``device``."""
 OTHERS = {
     "s2p-surface-1": "it is the surface network of s2p-esm2-8m",
     "proteinmpnn-encoder": "it is the encoder of backbones that the surface network reads",
+    "ligandmpnn": "it draws residue types; use s2p design",
     "s2p-encoder-difference-1": "it is the language model that CrossBind and PocketGen start from",
     "s2p-pocketgen-1": "it designs pockets around a ligand; use s2p design",
 }

@@ -490,6 +490,7 @@ def test_a_class_in_the_current_folder_is_found_and_hides_nothing(tmp_path: Path
         ("esm2-8m", "esm2-8m finds no pockets: it is the language model"),
         ("surface", "surface finds no pockets: it is the surface network of s2p-esm2-8m"),
         ("proteinmpnn", "proteinmpnn finds no pockets: it is the encoder of backbones that"),
+        ("ligandmpnn", "ligandmpnn finds no pockets: it draws residue types; use s2p design"),
         ("esm2_t33_650M_UR50D", "is a language model, which finds no pockets before `s2p finetune`"),
         ("awkward:Nothing", "cannot be imported .*write package.module:Class"),
         ("awkward:NoPredictor", "is not a predictor: it needs a name and a method predict"),

@@ -9,7 +9,7 @@ from typing import Any
 
 from benchmarks.report.page import markdown_table
 from benchmarks.report.smoothing import smoothing_section
-from benchmarks.report.systems import kalasanty_section, pocketgen_section, vabsnet_section
+from benchmarks.report.systems import designers_section, kalasanty_section, pocketgen_section, vabsnet_section
 
 __all__ = ["STUDY_FILES", "study_sections"]
 
@@ -19,6 +19,7 @@ STUDY_FILES = (
     "kalasanty.json",
     "vabsnet.json",
     "pocketgen.json",
+    "designers.json",
 )
 """Files in a folder of studies, one or more of them."""
 
@@ -59,4 +60,5 @@ SECTIONS = {
     "kalasanty.json": kalasanty_section,
     "vabsnet.json": vabsnet_section,
     "pocketgen.json": pocketgen_section,
+    "designers.json": designers_section,
 }

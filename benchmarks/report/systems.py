@@ -1,4 +1,4 @@
-"""Sections of the results page for the studies of Kalasanty, Vabs-Net and PocketGen."""
+"""Sections of the results page for the studies of Kalasanty, Vabs-Net, PocketGen and other designers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from benchmarks.report.page import interval, markdown_table
 
-__all__ = ["kalasanty_section", "pocketgen_section", "vabsnet_section"]
+__all__ = ["designers_section", "kalasanty_section", "pocketgen_section", "vabsnet_section"]
 
 KALASANTY_FIGURES = {
     "dcc < 4 Å, top N": "DCC < 4 Å, N",
@@ -119,6 +119,37 @@ def pocketgen_section(facts: Mapping[str, Any]) -> str:
         " LIGYSIS sites the ligand is not given, only which residues bind.",
         "",
         *markdown_table(head, table),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def designers_section(facts: Mapping[str, Any]) -> str:
+    """Markdown of what :mod:`benchmarks.studies.designers` found."""
+    parts = {name: part for name, part in facts.items() if isinstance(part, Mapping) and "designers" in part}
+    head, body = ["recovery of native types", "split", "value", "minus PocketGen as shipped, same pockets"], []
+    for split, part in parts.items():
+        for name, row in part["designers"].items():
+            value, low, high, p = row["difference"]
+            gain = f"{value:+.3f} ({low:+.3f} to {high:+.3f}), p {p:.2g}" if value or low or high else "–"
+            body.append([name, f"{split}: {part['pockets']} pockets", interval(row["recovery"]), gain])
+    shapes = [
+        [name, *(interval(part["geometry"][column][name]) for part in parts.values() for column in part["geometry"])]
+        for name in next(iter(next(iter(parts.values()))["geometry"].values()))
+    ]
+    titles = [f"{split}, {column}" for split, part in parts.items() for column in part["geometry"]]
+    lines = [
+        "## Designers: recovery of the residues of native pockets",
+        "",
+        "`python -m benchmarks.studies.designers`: the likeliest types, one pocket of each cluster, with intervals over clusters."
+        " PocketGen does not know the native backbone of the pocket. ProteinMPNN and LigandMPNN read it, and it tells much about"
+        " the types; so they solve an easier task. Their authors trained them on the PDB, which may contain these proteins.",
+        "",
+        *markdown_table(head, body),
+        "",
+        "Geometry of LigandMPNN's designs, whose backbone is the native one, and of the native pockets:",
+        "",
+        *markdown_table(["", *titles], shapes),
         "",
     ]
     return "\n".join(lines)

@@ -14,14 +14,20 @@ from s2p.config import Count, NonNegative
 
 __all__ = ["add"]
 
+ORIGINS = {
+    "ligandmpnn": "Types: LigandMPNN, for this backbone and ligand. Backbone: as in the file. Side chains: PocketGen's network "
+    "and its clean-up.",
+    "pocketgen": "Types: heads of ours on a small language model and the surroundings, and little of the paper's attention. "
+    "Backbone and side chains: PocketGen's network and its clean-up.",
+}
+
 
 def add(commands: Any) -> None:
     """Add ``design`` to the subparsers of ``s2p``."""
     parser = commands.add_parser(
         "design",
         help="design a pocket around a ligand",
-        description="Design types and atoms of the residues around a ligand with PocketGen. Types: heads of ours that read the "
-        "language model and count the surroundings. Atoms: the structure network, then a clean-up. All else is unchanged.",
+        description="Design types and atoms of the residues around a ligand. All else is unchanged.",
     )
     kinds = "structure file (.pdb .ent .cif .mmcif .bcif .pdbqt .pqr, or .gz)"
     add = partial(option, parser)
@@ -33,8 +39,13 @@ def add(commands: Any) -> None:
         "(default: all residues with an atom within 3.5 angstrom of the ligand)"
     )
     add("--pocket", "A:45,A:46|predicted", pocket)
+    designer = "; ".join(f"{name}: {text}" for name, text in ORIGINS.items())
+    add("--designer", None, designer, default="ligandmpnn", choices=tuple(ORIGINS))
+    add("--fix", "A:45,A:47", "residues that keep type and atoms, like catalytic ones, although they are part of the pocket")
+    add("--ban", "LETTERS", "residue types that are not used, like CM", default="")
     add("-n", "N", "number of designs", number(Count), 8)
-    add("--temperature", "T", "temperature for drawing residue types; 0 takes the likeliest", number(NonNegative), 1.0)
+    heat = "temperature for drawing types; 0 takes the likeliest (default: 0.1 for ligandmpnn, as published, 1 for pocketgen)"
+    add("--temperature", "T", heat, number(NonNegative))
     add("--seed", None, "", int, 0)
     vina = (
         "score designs and native pocket with AutoDock Vina after local optimisation of the pose (needs the program or the "
@@ -47,7 +58,7 @@ def add(commands: Any) -> None:
     )
     add("--folded", "DIR", folded, Path)
     flag(parser, "--no-idealise", "no clean-up of bonds, angles, torsions and clashes: leave atoms where the network puts them")
-    add("--model", "NAME|PATH", "checkpoint", default="pocketgen")
+    add("--model", "NAME|PATH", "checkpoint of PocketGen", default="pocketgen")
     add("--encoder", "FILE", "weights of the language model, if the checkpoint does not contain them", Path)
     add("-o --output", "DIR", "folder to write to", Path, Path("s2p_design"))
     flag(parser, "--quiet", "print nothing but errors")
@@ -59,9 +70,11 @@ def _run(arguments: argparse.Namespace) -> int:
     from s2p.io.files import file_stem
     from s2p.models.pocketgen.checkpoint import load_pocketgen
     from s2p.models.pocketgen.config import DesignConfig
+    from s2p.models.pocketgen.data import pocket_residues
     from s2p.models.pocketgen.design import design_pocket, diversity, measure, native_design, prepare_pocket
-    from s2p.models.pocketgen.output import find_ligand, find_residues, place_in_pocket, save_designs
-    from s2p.models.pocketgen.scores import add_folded, asked, designability, score_designs
+    from s2p.models.pocketgen.mpnn import design_types, load_ligandmpnn
+    from s2p.models.pocketgen.output import find_ligand, find_residues, place_in_pocket, save_designs, without
+    from s2p.models.pocketgen.scores import add_folded, asked, designability, mutations, score_designs
     from s2p.structure.reading import read_structure
 
     if arguments.vina:
@@ -70,6 +83,9 @@ def _run(arguments: argparse.Namespace) -> int:
         check_vina()  # before anything that takes long
     if arguments.folded is not None and not arguments.folded.is_dir():
         raise S2PError(f"{arguments.folded}: there is no such folder; --folded needs a folder with a structure of each design")
+    mpnn, temperature = arguments.designer == "ligandmpnn", arguments.temperature
+    temperature = (0.1 if mpnn else 1.0) if temperature is None else temperature
+    config = DesignConfig(arguments.n, temperature, arguments.seed, not arguments.no_idealise, arguments.ban.upper())
     structure = read_structure(arguments.structure)
     ligand, in_file = find_ligand(structure, arguments.ligand)
     if arguments.vina:
@@ -80,21 +96,24 @@ def _run(arguments: argparse.Namespace) -> int:
         residues, ligand = place_in_pocket(structure, ligand, checkpoint.pocket, keep_pose=in_file)
     elif arguments.pocket is not None:
         residues = find_residues(structure, arguments.pocket)
-    config = DesignConfig(arguments.n, arguments.temperature, arguments.seed, not arguments.no_idealise)
+    if arguments.fix:
+        near = pocket_residues(structure, ligand.coord, checkpoint.pocket) if residues is None else residues
+        residues = without(structure, near, arguments.fix)
     begun = time.perf_counter()
     pocket = prepare_pocket(structure, ligand, checkpoint.backbone, residues, checkpoint.pocket, checkpoint.model.trace)
-    designs = design_pocket(checkpoint, pocket, config)
+    types = design_types(load_ligandmpnn(), structure, ligand, pocket.residues[pocket.pocket], config) if mpnn else None
+    designs = design_pocket(checkpoint, pocket, config, types=types)
     seconds = time.perf_counter() - begun
     measures = [measure(checkpoint, pocket, d) for d in (native_design(pocket), *designs)]
     scores = score_designs(structure, pocket, ligand, designs, vina=arguments.vina)
     if arguments.folded is not None:
         scores = add_folded(structure, pocket, designs, scores, arguments.folded, file_stem(structure.name))
-    paths = save_designs(
-        arguments.structure, structure, pocket, ligand, designs, measures, scores, arguments.output, ligand_in_file=in_file
-    )
+    made, origin = (pocket, ligand, designs, measures, scores), ORIGINS[arguments.designer]
+    paths = save_designs(arguments.structure, structure, *made, arguments.output, ligand_in_file=in_file, origin=origin)
     if not arguments.quiet:
         native = "".join(structure.residues.one_letter[pocket.residues[pocket.pocket]])
         print(f"{structure.name}: {len(pocket.pocket)} residues designed, {len(designs)} designs, {seconds:.1f} s")
+        print(origin)
         titles = asked(scores)
         heads = "".join(f"  {title:>8}" for title in (*measures[0].columns, *titles.values()))
         print(f"{'design':>8}  {'sequence':<{len(native)}}{heads}")
@@ -102,6 +121,8 @@ def _run(arguments: argparse.Namespace) -> int:
         for label, sequence, m, x in zip(labels, [native, *(d.sequence for d in designs)], measures, scores, strict=True):
             cells = "".join(f"  {value:>{max(8, len(title))}}" for title, value in m.columns.items())
             print(f"{label:>8}  {sequence}{cells}{_values(x, titles)}")
+        for label, d in zip(labels[1:], designs, strict=True):
+            print(f"{label:>8}  {', '.join(mutations(structure, pocket, d)) or 'no mutation'}")
         if len(designs) > 1:
             print(f"diversity {diversity(designs):.2f}")
         if arguments.folded is not None:

@@ -16,7 +16,7 @@ from scipy.spatial import cKDTree
 from s2p.io.runtime import numba
 from s2p.structure.arrays import Structure
 
-__all__ = ["Encoder", "encode"]
+__all__ = ["Encoder", "backbone", "encode", "encode_graph"]
 
 Floats = NDArray[np.float32]
 
@@ -92,20 +92,19 @@ class Encoder:
     edge: Floats  # (128, 128).
     edge_bias: Floats
     layers: tuple[Layer, ...]
+    neighbours: int = NEIGHBOURS
 
     @classmethod
-    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Self:
-        """From the arrays of the published model, under their names there and in any precision.
-
-        ``safetensors.numpy.load_file`` of the file gives them.
-        """
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], neighbours: int = NEIGHBOURS) -> Self:
+        """From the arrays of the published model, by name; the last update of the edges, which only a decoder reads, may lack."""
         embedding = _matrix(arrays, "features.edge_embedding")
         position = _matrix(arrays, "features.embeddings.linear") + _array(arrays, "features.embeddings.linear.bias")
         rows = [ATOM_PAIRS.index(f"{a}{b}") for a, b in zip(FIRST, SECOND, strict=True)]
         distance = embedding[16:].reshape(25, 16, WIDTH)[rows].reshape(400, WIDTH)
         layers = []
         for k in range(3):
-            name, last = f"encoder_layers.{k}", k == 2
+            name = f"encoder_layers.{k}"
+            last = f"{name}.W11.weight" not in arrays
             layers.append(
                 Layer(
                     Message.from_arrays(arrays, name, ("W1", "W2", "W3")),
@@ -118,9 +117,8 @@ class Encoder:
                 )
             )
         norm, edge = _norm(arrays, "features.norm_edges"), _matrix(arrays, "W_e")
-        return cls(
-            np.matmul(position, embedding[:16], dtype=np.float32), distance, norm, edge, _array(arrays, "W_e.bias"), tuple(layers)
-        )
+        position = np.matmul(position, embedding[:16], dtype=np.float32)
+        return cls(position, distance, norm, edge, _array(arrays, "W_e.bias"), tuple(layers), neighbours)
 
 
 def encode(encoder: Encoder, structure: Structure, chunk: int = 32) -> Floats:
@@ -138,10 +136,16 @@ def encode(encoder: Encoder, structure: Structure, chunk: int = 32) -> Floats:
     As in the published code, a residue's position in its chain is its number, so that a gap in the numbers is a gap in the chain,
     and each insertion code has its own position.
     """
+    return encode_graph(encoder, structure, chunk)[0]
+
+
+def encode_graph(encoder: Encoder, structure: Structure, chunk: int = 32) -> tuple[Floats, Floats, NDArray[np.int64]]:
+    """As :func:`encode`; also features (N, k, 128) of the edges to the neighbours, and these (N, k), which include itself."""
     residues = structure.residues
     n = len(residues)
-    coord = _backbone(structure)
-    neighbour = _neighbours(residues.ca_coord.astype(np.float64))
+    atoms = backbone(structure)
+    coord = np.asarray(atoms - atoms[:, 1].mean(axis=0), np.float32)
+    neighbour = _neighbours(residues.ca_coord.astype(np.float64), encoder.neighbours)
     k = neighbour.shape[1]
     chain = np.unique(residues.chain, return_inverse=True)[1].reshape(-1)
     place = residues.number.astype(np.int64)
@@ -179,7 +183,7 @@ def encode(encoder: Encoder, structure: Structure, chunk: int = 32) -> Floats:
                 update = np.matmul(hidden, message.third, out=work[0, : len(hidden)])
                 update += message.third_bias
                 _normalise(edges[part].reshape(-1, WIDTH), update, *layer.norms[2])
-    return nodes
+    return nodes, edges, neighbour
 
 
 def _array(arrays: Mapping[str, NDArray[Any]], name: str) -> Floats:
@@ -195,8 +199,8 @@ def _norm(arrays: Mapping[str, NDArray[Any]], name: str) -> tuple[Floats, Floats
     return _array(arrays, f"{name}.weight"), _array(arrays, f"{name}.bias")
 
 
-def _backbone(structure: Structure) -> Floats:
-    """(N, 5, 3) N, CA, C, O and virtual CB of each residue, Å, around the centre."""
+def backbone(structure: Structure) -> NDArray[np.float64]:
+    """(N, 5, 3) N, CA, C, O and virtual CB of each residue, Å; the CA instead of a missing atom."""
     atoms, residues = structure.atoms, structure.residues
     coord = np.repeat(residues.ca_coord.astype(np.float64)[:, None], 5, axis=1)
     for column, name in enumerate(BACKBONE):
@@ -205,13 +209,13 @@ def _backbone(structure: Structure) -> Floats:
             coord[atoms.residue_index[found], column] = atoms.coord[found]
     b, c = coord[:, 1] - coord[:, 0], coord[:, 2] - coord[:, 1]
     coord[:, 4] += -0.58273431 * np.cross(b, c) + 0.56802827 * b - 0.54067466 * c
-    return np.asarray(coord - coord[:, 1].mean(axis=0), np.float32)
+    return coord
 
 
-def _neighbours(ca_coord: NDArray[np.float64]) -> NDArray[np.int64]:
+def _neighbours(ca_coord: NDArray[np.float64], most: int = NEIGHBOURS) -> NDArray[np.int64]:
     """(N, k) the nearest residues, including itself; ties with the last one are sorted by their order in the structure."""
     n = len(ca_coord)
-    k, asked = min(NEIGHBOURS, n), min(NEIGHBOURS + SPARE, n)
+    k, asked = min(most, n), min(most + SPARE, n)
     distance, index = cKDTree(ca_coord).query(ca_coord, k=np.arange(1, asked + 1))
     rank = np.zeros((n, asked), np.int64)
     np.cumsum(np.diff(distance, axis=1) > TIE, axis=1, out=rank[:, 1:])

@@ -14,5 +14,8 @@ from .design import measure as measure
 from .design import native_design as native_design
 from .design import prepare_pocket as prepare_pocket
 from .layers import shorten as shorten
+from .mpnn import LigandMPNN as LigandMPNN
+from .mpnn import design_types as design_types
+from .mpnn import load_ligandmpnn as load_ligandmpnn
 from .network import PocketGen as PocketGen
 from .output import find_ligand as find_ligand

@@ -21,8 +21,9 @@ from s2p.models.pocketgen.layers import length
 
 __all__ = ["idealise"]
 
-STARTS, STEPS, RATE = 20, (220, 300), (0.15, 0.2)
-"""Starts of the backbone; steps and learning rates (Å) for the backbone, and for all atoms."""
+STARTS, SIDES, STEPS, RATE = 20, 4, (220, 300), (0.15, 0.2)
+"""Starts of the backbone, and of side chains on a backbone that is kept; steps and learning rates (Å) for the backbone, and for
+all atoms."""
 BOND, ANGLE, PEPTIDE, CLASH = 400.0, 200.0, 100.0, (4.0, 10.0)
 """Weights, 1/Å^2, of bond lengths, of other rigid distances in a residue and across a peptide bond, and of clashes."""
 SOFT, HARD = 0.1, (0.5, 0.8)
@@ -61,6 +62,8 @@ def idealise(
     rows: NDArray[np.int64],
     ideal: Ideal,
     ligand: tuple[NDArray[np.floating], NDArray[np.bool_]],
+    *,
+    held: bool = False,
 ) -> NDArray[np.float64]:
     """Move atoms to ideal bonds, angles, planes, chirality and torsions without clashes, close to their original positions.
 
@@ -72,6 +75,8 @@ def idealise(
         Residues whose atoms may move, ascending; the coordinates of the others are not changed.
     ligand
         (M, 3) Å and (M,) which atoms are polar; they do not move either.
+    held
+        Whether N, CA, C and O stay too.
 
     Returns
     -------
@@ -80,15 +85,19 @@ def idealise(
     begin = torch.tensor(coord, dtype=torch.float64)
     moving = np.zeros_like(there)
     moving[rows] = there[rows]
+    if held:
+        moving[:, :4] = False
     if not moving.any():
         return begin.numpy()
     generator = torch.Generator().manual_seed(0)
     trunk = moving & (np.arange(N_SLOTS) < BACKBONE)
     scene = _Scene(there & (trunk | ~moving), polar, ideal, ligand)
-    found = _descend(_planes(begin, rows, ideal, generator), begin, trunk, scene)
-    begin += (found - begin)[:, 1:2] * torch.from_numpy(moving)[..., None]  # side chains move with their CA
-    begin[trunk] = found[trunk]
-    return _descend(begin[None], begin, moving, replace(scene, there=there), generator).numpy()
+    if not held:
+        found = _descend(_planes(begin, rows, ideal, generator), begin, trunk, scene)
+        begin += (found - begin)[:, 1:2] * torch.from_numpy(moving)[..., None]  # side chains move with their CA
+        begin[trunk] = found[trunk]
+    begins = begin.repeat(SIDES if held else 1, 1, 1, 1)
+    return _descend(begins, begin, moving, replace(scene, there=there), generator).numpy()
 
 
 def _unit(vector: Tensor) -> Tensor:
@@ -132,7 +141,7 @@ def _descend(
     place, stage = base[:, free], int(generator is not None)
     pull, fading = torch.where(slot == 1, TRACE, 0.0), torch.zeros(len(free))
     if stage:
-        aside = ASIDE * torch.randn(len(free), generator=generator, dtype=torch.float64)
+        aside = ASIDE * torch.randn(len(place), len(free), generator=generator, dtype=torch.float64)
         place[:, :, 3] = torch.where(slot >= BACKBONE, aside, 0.0)
         pull, fading = torch.where(slot < BACKBONE, HELD, 0.0), torch.where(slot < BACKBONE, 0.0, RESTRAINT)
     group = torch.zeros(moving.size, dtype=torch.int64)

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from s2p.config import Checked, Count, Natural, NonNegative, Positive, Share
+from s2p.errors import ConfigError
+from s2p.models.pocketgen.atoms import LETTERS
 
 __all__ = ["DesignConfig", "PocketConfig", "PocketGenConfig"]
 
@@ -74,3 +76,12 @@ class DesignConfig(Checked):
     """Temperature of the types; 0 takes the most likely ones. The public code divides logits by 3 without stating it."""
     seed: Natural = 0
     idealise: bool = True
+    ban: str = ""
+    """One-letter codes of types that are not used."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        unknown = ", ".join(sorted(set(self.ban) - set(LETTERS)))
+        if unknown or set(LETTERS) <= set(self.ban):
+            said = f"{unknown} is no amino acid" if unknown else "all amino acids are banned"
+            raise ConfigError(f"ban={self.ban!r}: {said}; give some of the letters {LETTERS}, like CM")

@@ -12,6 +12,7 @@ from scipy.spatial import cKDTree
 from scipy.spatial.distance import pdist
 from torch import nn
 
+from s2p.errors import S2PError
 from s2p.models.pocketgen.atoms import LETTERS, N_SLOTS, RESIDUES, SLOT_ELEMENTS, SLOT_MASK
 from s2p.models.pocketgen.checkpoint import PocketGenCheckpoint
 from s2p.models.pocketgen.cleanup import idealise
@@ -29,6 +30,7 @@ from s2p.models.pocketgen.data import (
 from s2p.models.pocketgen.geometry import Ideal, between, ideal_of, torsion
 from s2p.models.pocketgen.surroundings.trace import TraceNet
 from s2p.structure.reading import Structure
+from s2p.structure.transforms import superposition
 
 __all__ = [
     "Design",
@@ -38,6 +40,7 @@ __all__ = [
     "cleaned",
     "design_pocket",
     "diversity",
+    "draw",
     "draw_starts",
     "measure",
     "native_design",
@@ -140,7 +143,11 @@ def draw_starts(pocket: Pocket, n: int, seed: int) -> Starts:
 
 
 def design_pocket(
-    checkpoint: PocketGenCheckpoint, pocket: Pocket, config: DesignConfig | None = None, starts: Starts | None = None
+    checkpoint: PocketGenCheckpoint,
+    pocket: Pocket,
+    config: DesignConfig | None = None,
+    starts: Starts | None = None,
+    types: Sequence[tuple[NDArray[np.int64], NDArray[np.float64]]] | None = None,
 ) -> list[Design]:
     """Designs of a prepared pocket.
 
@@ -151,7 +158,14 @@ def design_pocket(
     ----------
     starts
         Default: random with ``config.seed``.
+    types
+        Of each design, with probabilities (:func:`s2p.models.pocketgen.mpnn.design_types`); the native backbone is kept, and must
+        be complete (:class:`S2PError`). Default: the network's types on a backbone of its own.
     """
+    short = pocket.number[pocket.pocket][~pocket.present[pocket.pocket, :4].all(axis=1)].tolist()
+    if types is not None and short:
+        lacks = f"{pocket.name}: residue {', '.join(map(str, short))} lacks N, CA, C or O, on which its side chain would stand"
+        raise S2PError(f"{lacks}; keep it with --fix, or build a new backbone with --designer pocketgen")
     config = config or DesignConfig()
     starts = starts or draw_starts(pocket, config.n, config.seed)
     n = len(starts.coord)
@@ -159,16 +173,31 @@ def design_pocket(
     shift = pocket.ligand.astype(np.float64).mean(axis=0)
     moves = torch.from_numpy(np.repeat(shift[None], n, axis=0))
     same = [pocket] * n
+    drawn = list(types or ())
     with torch.no_grad():
-        open_types = collate(same, starts.coord, starts.ligand).to(torch.float64).centred(moves)
-        logits = model(open_types).logits.view(n, -1, 20).numpy()
-        drawn = [_draw(x, config.temperature, np.random.default_rng((config.seed, k, 1))) for k, x in enumerate(logits)]
-        known = collate(same, starts.coord, starts.ligand, [types for types, _ in drawn])
+        if types is None:
+            open_types = collate(same, starts.coord, starts.ligand).to(torch.float64).centred(moves)
+            logits = model(open_types).logits.view(n, -1, 20).numpy()
+            drawn = [draw(x, config, np.random.default_rng((config.seed, k, 1))) for k, x in enumerate(logits)]
+        known = collate(same, starts.coord, starts.ligand, [kinds for kinds, _ in drawn])
         out = model(known.to(torch.float64).centred(moves))
     coord = out.coord.view(n, len(pocket.pocket), 14, 3).numpy() + shift
     ligand = out.ligand.numpy() + shift
-    designs = [Design(types, p, x, y) for (types, p), x, y in zip(drawn, coord, ligand, strict=True)]
-    return [replace(d, coord=cleaned(checkpoint, pocket, d)) for d in designs] if config.idealise else designs
+    if types is not None:
+        coord = np.stack([_on_backbone(x, pocket.coord[pocket.pocket, :4].astype(np.float64)) for x in coord])
+    designs = [Design(kinds, p, x, y) for (kinds, p), x, y in zip(drawn, coord, ligand, strict=True)]
+    if not config.idealise:
+        return designs
+    return [replace(d, coord=cleaned(checkpoint, pocket, d, held=types is not None)) for d in designs]
+
+
+def _on_backbone(coord: NDArray[np.float64], native: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(P, 14, 3) Å: residues superposed by N, CA, C on the native backbone (P, 4, 3), which replaces their own."""
+    out = coord.copy()
+    for k, (own, fixed) in enumerate(zip(coord, native, strict=True)):
+        rotation, shift, _ = superposition(fixed[:3], own[:3])
+        out[k] = np.r_[fixed, own[4:] @ rotation.T + shift]
+    return out
 
 
 def prepare_pocket(
@@ -200,17 +229,19 @@ def prepare_pocket(
     return make_pocket(structure, ligand, residues, language, config=config, trace=trace)
 
 
-def _draw(
-    logits: NDArray[np.float64], temperature: float, rng: np.random.Generator
+def draw(
+    logits: NDArray[np.float64], config: DesignConfig, rng: np.random.Generator
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """(P,) types 1 to 20 and (P, 20) probabilities; temperature 0: the most likely types, with probabilities at 1."""
-    scaled = logits / (temperature or 1.0)
+    allowed = ~np.isin(list(LETTERS), list(config.ban))
+    scaled = np.where(allowed, logits / (config.temperature or 1.0), -np.inf)
     p = np.exp(scaled - scaled.max(axis=1, keepdims=True))
     p /= p.sum(axis=1, keepdims=True)
-    if temperature == 0:
+    if config.temperature == 0:
         return p.argmax(axis=1) + 1, p
-    chance = rng.random((len(p), 1))
-    return np.minimum((p.cumsum(axis=1) < chance).sum(axis=1), 19).astype(np.int64) + 1, p
+    total = p.cumsum(axis=1)
+    chance = rng.random((len(p), 1)) * total[:, -1:]
+    return (total <= chance).sum(axis=1).astype(np.int64) + 1, p
 
 
 def whole(pocket: Pocket, design: Design) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.bool_]]:
@@ -221,13 +252,13 @@ def whole(pocket: Pocket, design: Design) -> tuple[NDArray[np.int64], NDArray[np
     return types, coord, there
 
 
-def cleaned(checkpoint: PocketGenCheckpoint, pocket: Pocket, design: Design) -> NDArray[np.float64]:
-    """(P, 14, 3) Å of a design after the clean-up (:func:`s2p.models.pocketgen.cleanup.idealise`)."""
+def cleaned(checkpoint: PocketGenCheckpoint, pocket: Pocket, design: Design, *, held: bool = False) -> NDArray[np.float64]:
+    """(P, 14, 3) Å of a design after the clean-up (:func:`s2p.models.pocketgen.cleanup.idealise`); ``held``: side chains only."""
     types, coord, there = whole(pocket, design)
     ideal = ideal_of(checkpoint.geometry, types, pocket.pocket, pocket.links)
     polar = np.isin(SLOT_ELEMENTS[types], ("N", "O"))
     ligand = pocket.ligand, np.asarray((pocket.features[:, 1:3] > 0).any(axis=1))
-    return idealise(coord, there, polar, pocket.pocket, ideal, ligand)[pocket.pocket]
+    return idealise(coord, there, polar, pocket.pocket, ideal, ligand, held=held)[pocket.pocket]
 
 
 def backbone_rmsd(pocket: Pocket, coord: NDArray[np.floating]) -> float:
@@ -283,8 +314,8 @@ def _torsions(x: NDArray[np.float64], types: NDArray[np.int64], ideal: Ideal) ->
 def _bent(x: NDArray[np.float64], atoms: NDArray[np.int64], ideal: float) -> int:
     """How many angles at the second of three ``atoms`` (m, 3) are more than :data:`BEND` from ``ideal``, degrees."""
     one, other = x[atoms[:, 0]] - x[atoms[:, 1]], x[atoms[:, 2]] - x[atoms[:, 1]]
-    cosine = (one * other).sum(axis=1) / np.linalg.norm(one, axis=1) / np.linalg.norm(other, axis=1)
-    return int((np.abs(np.degrees(np.arccos(cosine.clip(-1, 1))) - ideal) > BEND).sum())
+    sine = np.linalg.norm(np.cross(one, other), axis=1)  # atoms at one point have an angle of 0
+    return int((np.abs(np.degrees(np.arctan2(sine, (one * other).sum(axis=1))) - ideal) > BEND).sum())
 
 
 def native_design(pocket: Pocket) -> Design:

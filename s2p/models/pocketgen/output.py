@@ -19,12 +19,12 @@ from s2p.models.pocketgen.data import LigandAtoms, Pocket, designable
 from s2p.models.pocketgen.design import Design, Measures
 from s2p.models.pocketgen.ligand import dictionary_bonds, sdf_ligand
 from s2p.models.pocketgen.report import design_page
-from s2p.models.pocketgen.scores import Scores, designed_sequences
+from s2p.models.pocketgen.scores import Scores, designed_sequences, mutations
 from s2p.structure.arrays import AtomTable, changes, codes
 from s2p.structure.files.formats import read_annotations, read_content
 from s2p.structure.reading import Ligand, Structure, read_atoms
 
-__all__ = ["complex_text", "design_fasta", "find_ligand", "find_residues", "place_in_pocket", "save_designs"]
+__all__ = ["complex_text", "design_fasta", "find_ligand", "find_residues", "place_in_pocket", "save_designs", "without"]
 
 LIGAND_NAME = "LIG"
 CHAINS = "LMXYZABCDEFGHIJKNOPQRSTUVW0123456789abcdefghijklmnopqrstuvwxyz"
@@ -71,6 +71,16 @@ def find_residues(structure: Structure, text: str) -> NDArray[np.int64]:
         names = ", ".join(np.array(structure.residues.ids())[index[odd]].tolist())
         raise S2PError(f"{structure.name}: {names} cannot be designed: no known amino acid, or without a CA atom; leave them out")
     return index
+
+
+def without(structure: Structure, residues: NDArray[np.int64], text: str) -> NDArray[np.int64]:
+    """The residues to be designed without those of ``text``; :class:`S2PError` if one is not among them, or none is left."""
+    kept, ids = find_residues(structure, text), np.array(structure.residues.ids())
+    strange, left = ", ".join(ids[np.setdiff1d(kept, residues)]), np.setdiff1d(residues, kept)
+    if strange or not len(left):
+        wrong = f"{strange} would not be designed anyway" if strange else "none is left"
+        raise S2PError(f"{structure.name}: {wrong}; keep only some of the residues to be designed: {', '.join(ids[residues])}")
+    return left
 
 
 def place_in_pocket(
@@ -217,11 +227,13 @@ def save_designs(
     folder: Path,
     *,
     ligand_in_file: bool,
+    origin: str = "",
 ) -> list[Path]:
     """Write complexes, FASTA, ``*_designs.csv``, ``*_designs_by_residue.csv`` (a line per residue of a design) and a report.
 
     Complexes that the ``*_designs.csv`` of an earlier run lists and this run does not replace are removed. ``measures``
-    and ``scores``: of the native pocket and of each design; scores that were not requested have no column.
+    and ``scores``: of the native pocket and of each design; scores that were not requested have no column. ``origin``:
+    where types and atoms come from, for the report.
     """
     make_folder(folder)
     stem = file_stem(structure.name)
@@ -234,7 +246,12 @@ def save_designs(
     written.append(write_text(folder / f"{stem}_designs.fasta", design_fasta(structure, pocket, designs)))
     native, own = scores[0], scores[1:]
     rows: list[dict[str, object]] = [
-        {"design": k, "sequence": d.sequence, **{key: _short(value) for key, value in (asdict(m) | _columns(s, native)).items()}}
+        {
+            "design": k,
+            "sequence": d.sequence,
+            "mutations": ", ".join(mutations(structure, pocket, d)),
+            **{key: _short(value) for key, value in (asdict(m) | _columns(s, native)).items()},
+        }
         for k, (d, m, s) in enumerate(zip(designs, measures[1:], own, strict=True), start=1)
     ]
     written.append(write_csv(table, rows))
@@ -252,7 +269,7 @@ def save_designs(
         for place in range(len(index))
     ]
     written.append(write_csv(folder / f"{stem}_designs_by_residue.csv", each))
-    page = design_page(structure, pocket, ligand, designs, measures, scores)
+    page = design_page(structure, pocket, ligand, designs, measures, scores, origin)
     written.append(write_text(folder / f"{stem}_designs.html", page))
     for path in (folder / f"{stem}_design_{k}{suffix}" for k in range(1, earlier) for suffix in (".pdb", ".cif")):
         if path not in written:

@@ -36,10 +36,11 @@ def design_page(
     designs: Sequence[Design],
     measures: Sequence[Measures],
     scores: Sequence[Scores],
+    origin: str = "",
 ) -> str:
     """The page as HTML, in the frame of :func:`s2p.output.report.page`.
 
-    ``measures`` and ``scores``: of the native pocket and of each design.
+    ``measures`` and ``scores``: of the native pocket and of each design; ``origin``: where types and atoms come from.
     """
     native = pocket.types[pocket.pocket]
     colors = [NATIVE, *(pocket_color(k + 1) for k in range(len(designs)))]
@@ -60,16 +61,19 @@ def design_page(
     rows = [_row(k, label, sequence, m, s, extra, color) for k, (label, sequence, m, s, color) in enumerate(every)]
     head = "".join(f"<th scope='col'>{text}</th>" for text in ("shown", "", "sequence", *measures[0].columns, *extra.values()))
     notes = " ".join(NOTES[key] for key in extra)
-    ids = ", ".join(np.array(structure.residues.ids())[pocket.residues[pocket.pocket]].tolist())
+    ids = np.array(structure.residues.ids())[pocket.residues[pocket.pocket]].tolist()
     content = f"""<header><h1>Designed pockets of {name}</h1>
 <p class="summary">{len(pocket.pocket)} designed residues, {len(designs)} designs; diversity {_number(diversity(designs))}.
-Grey sticks: native; thick sticks: the ligand.</p></header><main>
+Grey sticks: native; thick sticks: the ligand. {html.escape(origin)}</p></header><main>
 <div id="view" role="img" aria-label="Native and designed pockets over each other"></div>
-<table><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table>
-<p>Designed residues: {html.escape(ids)}. RMSD: N, CA, C, O against native, without superposition.
+<div class='scroll' tabindex='0' role='region' aria-label='Designs'>
+<table><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>
+<h2>Mutations</h2>
+{_mutations(ids, letters, [d.sequence for d in designs])}
+<p>RMSD: N, CA, C, O against native, without superposition.
 Off: bonds by more than 0.1 Å, backbone angles by more than 10°, chi1 by more than 30° from staggered positions; twisted: omega by
 more than 30° from flat. Links to fixed residues count. {notes}
-The designs are predictions of a small network; they do not show that such a protein folds or binds.</p></main>
+The designs are predictions of networks; they do not show that such a protein folds or binds.</p></main>
 """
     return page(f"Designed pockets of {structure.name}", content, css=CSS, scene=scene, script=asset("design.js"))
 
@@ -82,6 +86,17 @@ def _row(k: int, label: str, sequence: str, m: Measures, scores: Scores, extra: 
         f"<th scope='row'><span style='color:{color}'>■</span> {label}</th><td class='letters'>{html.escape(sequence)}</td>"
         f"{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
     )
+
+
+def _mutations(ids: Sequence[str], native: str, designed: Sequence[str]) -> str:
+    """A table with a column for each residue, in the order of the sequence; types that change are bold."""
+    head = "".join(f"<th scope='col'>{html.escape(name)}</th>" for name in ids)
+    rows = []
+    for label, letters in zip(["native", *(f"design {k + 1}" for k in range(len(designed)))], [native, *designed], strict=True):
+        cells = (f"<td>{x}</td>" if x == y else f"<td><b>{x}</b></td>" for x, y in zip(letters, native, strict=True))
+        rows.append(f"<tr><th scope='row'>{label}</th>{''.join(cells)}</tr>")
+    table = f"<table><thead><tr><th></th>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+    return f"<div class='scroll' tabindex='0' role='region' aria-label='Mutations'>{table}</div>"
 
 
 def _number(value: float | None) -> str:

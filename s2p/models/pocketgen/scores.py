@@ -28,7 +28,7 @@ __all__ = [
     "asked",
     "designability",
     "designed_sequences",
-    "folded_file",
+    "mutations",
     "score_designs",
     "self_consistency",
 ]
@@ -101,6 +101,13 @@ def designed_sequences(structure: Structure, pocket: Pocket, design: Design) -> 
     letters[index] = list(design.sequence)
     chain = structure.residues.chain
     return {name: "".join(letters[chain == name]) for name in dict.fromkeys(chain[index].tolist())}
+
+
+def mutations(structure: Structure, pocket: Pocket, design: Design) -> list[str]:
+    """What differs from the native types, like ``A:45 L->F``."""
+    index, ids = pocket.residues[pocket.pocket].tolist(), structure.residues.ids()
+    pairs = zip(index, structure.residues.one_letter[index].tolist(), design.sequence, strict=True)
+    return [f"{ids[k]} {native}->{letter}" for k, native, letter in pairs if letter != native]
 
 
 def folded_file(folder: Path, name: str) -> Path:

@@ -29,10 +29,10 @@ from s2p.models.pocketgen.design import (
     Design,
     Measures,
     Starts,
-    _draw,
     backbone_rmsd,
     design_pocket,
     diversity,
+    draw,
     draw_starts,
     measure,
     native_design,
@@ -123,20 +123,24 @@ def test_designs_turn_with_the_complex(checkpoint: PocketGenCheckpoint, made: tu
 def test_drawing_follows_the_probabilities(seed: int) -> None:
     rng = np.random.default_rng(seed)
     logits = rng.normal(0, 3, (5, 20))
-    likeliest, p = _draw(logits, 0, rng)
+    likeliest, p = draw(logits, DesignConfig(temperature=0), rng)
     assert (likeliest == logits.argmax(axis=1) + 1).all()
     assert np.allclose(p.sum(axis=1), 1)
-    cold, _ = _draw(logits * 1e4, 1.0, rng)
+    cold, _ = draw(logits * 1e4, DesignConfig(), rng)
     assert (cold == likeliest).all()
-    flat, even = _draw(logits, 1e9, rng)
+    flat, even = draw(logits, DesignConfig(temperature=1e9), rng)
     assert np.allclose(even, 0.05)
+    for temperature in (0, 1, 1e9):
+        left, banned = draw(logits, DesignConfig(temperature=temperature, ban="AVW"), rng)
+        assert not set("AVW") & {LETTERS[k - 1] for k in left}
+        assert (banned[:, [LETTERS.index(x) for x in "AVW"]] == 0).all() and np.allclose(banned.sum(axis=1), 1)
     assert ((flat >= 1) & (flat <= 20)).all()
 
 
 def test_shares_of_many_draws() -> None:
     logits = np.log(np.array([[0.7, 0.3, *[1e-12] * 18]]))
     rng = np.random.default_rng(0)
-    drawn = np.concatenate([_draw(logits, 1.0, rng)[0] for _ in range(3000)])
+    drawn = np.concatenate([draw(logits, DesignConfig(), rng)[0] for _ in range(3000)])
     assert (drawn == 1).mean() == pytest.approx(0.7, abs=0.03)
 
 
@@ -333,8 +337,8 @@ def test_command(checkpoint: PocketGenCheckpoint, examples: Path, tmp_path: Path
     model = tmp_path / "demo.safetensors"
     save_pocketgen(checkpoint, model)
     out = tmp_path / "out"
-    file = str(examples / "4CUP.cif")
-    assert main(["design", file, "--ligand", "ZYB", "-n", "2", "--model", str(model), "-o", str(out)]) == 0
+    file, pocketgen = str(examples / "4CUP.cif"), ["--designer", "pocketgen", "--model", str(model)]
+    assert main(["design", file, "--ligand", "ZYB", "-n", "2", *pocketgen, "-o", str(out)]) == 0
     assert "2 designs" in capsys.readouterr().out
     names = {path.name for path in out.iterdir()}
     assert names == {
@@ -361,7 +365,7 @@ def test_command(checkpoint: PocketGenCheckpoint, examples: Path, tmp_path: Path
     assert len(scripts) == 2 and all(script_hash(text) in allowed for text in scripts)
     assert "http://" not in page.replace("http://www.w3.org", "").split("<script>")[0]
     # The designs as their own folds.
-    again = ["design", file, "--ligand", "ZYB", "-n", "2", "--model", str(model), "-o", str(tmp_path / "again")]
+    again = ["design", file, "--ligand", "ZYB", "-n", "2", *pocketgen, "-o", str(tmp_path / "again")]
     assert main([*again, "--folded", str(out)]) == 0
     assert "designability 1.00" in capsys.readouterr().out
     with open(tmp_path / "again" / "4CUP_designs.csv", newline="") as handle:
@@ -377,7 +381,7 @@ def test_command(checkpoint: PocketGenCheckpoint, examples: Path, tmp_path: Path
         main(["design", file, "--ligand", "ZYB", "--temperature", "-1"])
     # A design fewer, in the same folder.
     (out / "4CUP_design_3.cif").write_text("the user's own")
-    assert main(["design", file, "--ligand", "ZYB", "-n", "1", "--model", str(model), "-o", str(out), "--quiet"]) == 0
+    assert main(["design", file, "--ligand", "ZYB", "-n", "1", *pocketgen, "-o", str(out), "--quiet"]) == 0
     assert {path.name for path in out.iterdir()} == names - {"4CUP_design_2.cif"} | {"4CUP_design_3.cif"}
 
 
