@@ -65,8 +65,8 @@ def add(commands: Any) -> None:
     add("--device", None, choices=("auto", "cpu", "cuda"), default="auto")
     add("-o --output", "DIR", "folder to write to", Path, Path("s2p_out"))
     listed = (
-        "output formats: csv,json,pdb,pml,cxc,html,box, and with --model kalasanty, which predicts a density, cube,ccp4 "
-        "(default: csv,json,html; csv is always written)"
+        "output formats: csv,json,pdb,pml,cxc,html,box,p2rank (tables as P2Rank writes them), and with --model kalasanty, which "
+        "predicts a density, cube,ccp4 (default: csv,json,html; csv is always written)"
     )
     add("--format", "F,G", listed, formats, ("csv", "json", "html"))
     add("--jobs", "N", "number of worker processes (default: %(default)s, which starts none)", number(Count), 1)

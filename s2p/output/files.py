@@ -15,6 +15,9 @@ A prediction of the structure ``S`` becomes, by format:
 ``cube`` ``S_density.cube``       density as a Gaussian cube file, of a model that predicts one (:mod:`s2p.output.maps`)
 ``ccp4`` ``S_density.ccp4``       likewise as a CCP4 map
 ======== ======================== =====================================================================================
+
+``p2rank`` writes ``S_p2rank_predictions.csv`` and ``S_p2rank_residues.csv``, the tables of P2Rank (:mod:`s2p.output.p2rank`), and
+the scores file, whose atom numbers they use.
 """
 
 from __future__ import annotations
@@ -52,7 +55,7 @@ __all__ = [
     "scores_text",
 ]
 
-FORMATS = ("csv", "json", "pdb", "pml", "cxc", "html", "box")
+FORMATS = ("csv", "json", "pdb", "pml", "cxc", "html", "box", "p2rank")
 """Formats that :func:`save` can write for any prediction."""
 MAPS = ("cube", "ccp4")
 """Formats that it can write for a density."""
@@ -164,15 +167,31 @@ def scores_order(structure: Structure) -> NDArray[np.int32]:
 
     Viewers identify atoms by this, because not all of them read insertion codes.
     """
-    atoms, place = structure.atoms, {name: k for k, name in enumerate(_chain_order(structure))}
-    chains = [*structure.residues.chain[atoms.residue_index].tolist(), *(x.chain for x in structure.ligands for _ in x.coord)]
-    owner = np.append(atoms.residue_index, np.full(len(chains) - len(atoms), -1)).astype(np.int32)
-    return owner[np.argsort([place[name] for name in chains], kind="stable")]
+    atoms = structure.atoms
+    owner = np.append(atoms.residue_index, np.full(sum(len(x.coord) for x in structure.ligands), -1)).astype(np.int32)
+    return owner[_file_order(structure)]
+
+
+def _file_order(structure: Structure) -> NDArray[np.int64]:
+    """Atoms of the protein, and then of its ligands, in the order of the scores file."""
+    place = {name: k for k, name in enumerate(_chain_order(structure))}
+    protein = structure.residues.chain[structure.atoms.residue_index].tolist()
+    chains = [*protein, *(x.chain for x in structure.ligands for _ in x.coord)]
+    return np.argsort([place[name] for name in chains], kind="stable")
 
 
 def _chain_order(structure: Structure) -> list[str]:
     """Chains of the scores file: within each, protein comes first, then ligands."""
     return list(dict.fromkeys([*structure.chains, *(ligand.chain for ligand in structure.ligands)]))
+
+
+def _serials(structure: Structure, scores: str, suffix: str) -> NDArray[np.int64]:
+    """(A,) number of each of the protein's atoms in the text of a scores file."""
+    atoms = [line for line in scores.splitlines() if line.startswith(("ATOM ", "HETATM"))]
+    numbers = np.array([int(line[6:11] if suffix == "pdb" else line.split()[1]) for line in atoms])
+    found = np.empty_like(numbers)
+    found[_file_order(structure)] = numbers
+    return found[: len(structure.atoms)]
 
 
 def _to_gemmi(structure: Structure, probabilities: Any) -> Any:
@@ -272,6 +291,7 @@ def save(prediction: Prediction, folder: str | Path, formats: Iterable[str] = FO
     written = [write_bytes(folder / name, content) for name, content in files.items()]
     _WRITER.update((path.absolute(), prediction) for path in written)
     ends = ["_pockets.csv", "_residues.csv", ".json", "_scores.pdb", "_scores.cif", ".pml", ".cxc", "_report.html"]
+    ends += ["_p2rank_predictions.csv", "_p2rank_residues.csv"]
     earlier = [folder / f"{stem}{end}" for end in (*ends, "_density.cube", "_density.ccp4")]
     # By name, because the folder of a batch contains very many files.
     earlier += takewhile(Path.is_file, (folder / f"{stem}_pocket{k}_box.txt" for k in count(1)))
@@ -291,12 +311,14 @@ def _compose(prediction: Prediction, stem: str, wanted: Collection[str]) -> dict
         from s2p.output import viewers
 
     files: dict[str, str | bytes] = {}
+    if "p2rank" in wanted:
+        from s2p.output import p2rank
     if "csv" in wanted:
         files[f"{stem}_pockets.csv"] = csv_text(pocket_rows(prediction), POCKET_COLUMNS)
         files[f"{stem}_residues.csv"] = csv_text(residue_rows(prediction), residue_columns(prediction))
     if "json" in wanted:
         files[f"{stem}.json"] = json_text(as_json(prediction), indent=1) + "\n"
-    if {"pdb", "pml", "cxc"} & set(wanted):
+    if {"pdb", "pml", "cxc", "p2rank"} & set(wanted):
         text, suffix = scores_text(prediction)
         mark = "written by s2p: B-factor = residue probability x 100\n"
         files[f"{stem}_scores.{suffix}"] = ("REMARK   6 " if suffix == "pdb" else "# ") + mark + text
@@ -304,6 +326,10 @@ def _compose(prediction: Prediction, stem: str, wanted: Collection[str]) -> dict
             files[f"{stem}.pml"] = viewers.pymol_script(prediction, stem, suffix)
         if "cxc" in wanted:
             files[f"{stem}.cxc"] = viewers.chimerax_script(prediction, stem, suffix)
+        if "p2rank" in wanted:
+            serials = _serials(prediction.structure, text, suffix)
+            files[f"{stem}_p2rank_predictions.csv"] = p2rank.predictions_text(prediction, serials)
+            files[f"{stem}_p2rank_residues.csv"] = p2rank.residues_text(prediction)
     if "html" in wanted:
         from s2p.output import report
 
@@ -324,6 +350,7 @@ def _compose(prediction: Prediction, stem: str, wanted: Collection[str]) -> dict
 
 OURS = re.compile(
     rb"^rank,score,probability,center_x|^chain,number,insertion_code,name,probability|s2p prediction 1|written by s2p|"
+    rb"^name     ,  rank,   score, probability, sas_points|^chain, residue_label, residue_name, score|"
     rb"for PyMOL: open this file|for ChimeraX: open this file|content=.s2p |AutoDock Vina search box of pocket"
 )
 """Text near the beginning of all files of s2p; other files of the same name belong to the user."""

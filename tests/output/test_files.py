@@ -288,7 +288,9 @@ def names_in(folder: Path) -> set[str]:
 def test_files_of_an_earlier_run_do_not_stay(tmp_path: Path) -> None:
     density = Density(np.zeros((2, 2, 2), np.float32), (0.0, 0.0, 0.0), 1.0)
     replace(make_prediction(), density=density).save(tmp_path, (*export.FORMATS, *export.MAPS))
-    assert len(names_in(tmp_path)) == len(export.FORMATS) + len(export.MAPS) + 2  # csv is two files, and there are two pockets
+    assert (
+        len(names_in(tmp_path)) == len(export.FORMATS) + len(export.MAPS) + 3
+    )  # csv and p2rank are two files, and there are two pockets
     make_prediction("demo_2").save(tmp_path, ["json", "box"])
     (tmp_path / "demo_pocketX_box.txt").write_text("not ours")
     others = {"_2.json", "_2_pocket1_box.txt", "_2_pocket2_box.txt", "_pocketX_box.txt"}
