@@ -39,10 +39,10 @@ def add(commands: Any) -> None:
         "(default: all residues with an atom within 3.5 angstrom of the ligand)"
     )
     add("--pocket", "A:45,A:46|predicted", pocket)
-    designer = "; ".join(f"{name}: {text}" for name, text in ORIGINS.items())
+    designer = " ".join(f"{name}: {text}" for name, text in ORIGINS.items())
     add("--designer", None, designer, default="ligandmpnn", choices=tuple(ORIGINS))
     add("--fix", "A:45,A:47", "residues that keep type and atoms, like catalytic ones, although they are part of the pocket")
-    add("--ban", "LETTERS", "residue types that are not used, like CM", default="")
+    add("--ban", "LETTERS", "residue types that are not used, like CM (default: none)", default="")
     add("-n", "N", "number of designs", number(Count), 8)
     heat = "temperature for drawing types; 0 takes the likeliest (default: 0.1 for ligandmpnn, as published, 1 for pocketgen)"
     add("--temperature", "T", heat, number(NonNegative))
