@@ -12,7 +12,6 @@ from torch import Tensor
 
 from course.charts import Chart, Layer
 from course.contrast import top1_retrieval
-from course.plots import GROUPS
 from s2p.output.palette import CARTOON, LIGAND, OUTSIDE, POCKETS, PROBABILITY
 from s2p.output.pictures import facing
 from s2p.prediction import Prediction
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
 __all__ = [
     "attention_picture",
     "attention_view",
-    "contacts_view",
     "propensity_chart",
     "similarity_panels",
 ]
@@ -120,25 +118,6 @@ def attention_view(prediction: Prediction, coord: NDArray[np.floating], weights:
     share = (np.asarray(weights, float) - low) / max(high - low, 1e-9)
     for (x, y, z), value in zip(np.asarray(coord, float).tolist(), share.tolist(), strict=True):
         scene.addSphere({"center": {"x": x, "y": y, "z": z}, "radius": 0.55, "color": to_hex(colors(value))})
-    return scene
-
-
-def contacts_view(prediction: Prediction, groups: Mapping[str, NDArray[np.integer]], **options: Any) -> Any:
-    """The interactive view of a prediction with a ball at the CA atom of each residue of the groups.
-
-    Colours are those of :func:`course.plots.residues_in_space` for the same groups.
-
-    Parameters
-    ----------
-    groups
-        Label -> residue indices.
-    """
-    from s2p.output.view import view
-
-    scene = view(prediction, style="probability", show="sticks", **options)
-    for rows, color in zip(groups.values(), GROUPS, strict=False):
-        for x, y, z in prediction.structure.residues.ca_coord[rows].astype(float).tolist():
-            scene.addSphere({"center": {"x": x, "y": y, "z": z}, "radius": 1.1, "color": color})
     return scene
 
 

@@ -315,10 +315,6 @@ def histograms(groups: Mapping[str, ArrayLike], *, title: str, x_label: str, spa
     return Chart(title, x_label, "share of the group", tuple(layers), title, "; ".join(parts) + ".", size=(7.6, 3.4))
 
 
-GROUPS = tuple(POCKETS[k] for k in (0, 2, 1, 3, 4))
-"""Colours of groups of residues."""
-
-
 def residues_in_space(prediction: Prediction, groups: Mapping[str, NDArray[np.integer]], *, title: str) -> Chart:
     """Groups of residues on the CA trace, seen as in :func:`s2p.output.pictures.static_figure`: a flat picture, in Å.
 
@@ -338,7 +334,7 @@ def residues_in_space(prediction: Prediction, groups: Mapping[str, NDArray[np.in
     trace = np.insert(flat, breaks, np.nan, axis=0)
     layers = [Layer("line", trace[:, 0], trace[:, 1], "protein (CA trace)", CARTOON, size=7)]
     for k, (label, rows) in enumerate(groups.items()):
-        color, symbol = GROUPS[k % len(GROUPS)], SYMBOLS[k % len(SYMBOLS)]
+        color, symbol = POCKETS[(0, 2, 1, 3, 4)[k % 5]], SYMBOLS[k % len(SYMBOLS)]
         names = structure.residues.ids()
         hover = [names[i] for i in rows.tolist()]
         layers.append(

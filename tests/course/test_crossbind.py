@@ -7,8 +7,7 @@ import torch
 from builders import make_prediction
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from course.crossbind import attention_picture, attention_view, contacts_view, propensity_chart, similarity_panels
-from course.plots import residues_in_space
+from course.crossbind import attention_picture, attention_view, propensity_chart, similarity_panels
 
 
 def test_similarity_panels_count_what_is_found() -> None:
@@ -34,15 +33,6 @@ def test_attention_is_drawn_atom_by_atom() -> None:
     assert scene._repr_png_()
     assert '"color": "#f2f2f2"' in scene.startjs and '"color": "#b30000"' in scene.startjs
     assert attention_view(prediction, coord, np.full(9, 0.5)).startjs.count("#f2f2f2") == 9
-
-
-def test_contacts_are_balls_in_the_colours_of_the_still_picture() -> None:
-    prediction = make_prediction()
-    groups = {"found": np.array([0, 1]), "missed": np.array([2])}
-    scene = contacts_view(prediction, groups)
-    assert scene.startjs.count("addSphere") == 3 and scene._repr_png_()
-    colors = [layer.color for layer in residues_in_space(prediction, groups, title="x").layers[1:3]]
-    assert [scene.startjs.count(f'"radius": 1.1, "color": "{color}"') for color in colors] == [2, 1]
 
 
 def test_propensities_are_logarithms_in_order() -> None:

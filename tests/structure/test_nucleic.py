@@ -71,15 +71,3 @@ def test_labels_of_a_large_complex(examples: Path) -> None:
     labels = nucleic_contacts(motor)
     assert labels.shape == motor.residues.chain.shape and np.array_equal(labels, nucleic_contacts(motor, "dna"))
     assert 0 < len(set(motor.residues.chain[labels == 1].tolist())) <= len(motor.chains)
-
-
-def test_labels_of_a_protein_on_rna(examples: Path) -> None:
-    small = read_structure(examples / "1a9n.cif.gz")
-    labels = nucleic_contacts(small, "rna")
-    count = {c: int(labels[small.residues.chain == c].sum()) for c in small.chains}
-    assert count["B"] >= 25 > 2 > count["A"] > 0  # the RNA recognition motif of U2B'' holds the RNA, U2A' hardly touches it
-    # Tyr 13 and Phe 56 of the motif's two conserved sequences stack on bases.
-    bound = {int(n) for n in small.residues.number[(labels == 1) & (small.residues.chain == "B")]}
-    assert {13, 56} <= bound
-    with pytest.raises(StructureError, match="no DNA in it"):
-        nucleic_contacts(small, "dna")
