@@ -461,7 +461,7 @@ def test_every_class_says_the_format_it_is_registered_under() -> None:
         module, _, attribute = place.partition(":")
         found = importlib.import_module(module)
         assert callable(getattr(found, attribute).load)
-        if name != "s2p-1":
+        if name not in ("s2p-1", "crossbind"):  # the latter is two checkpoints, and no format of a file
             assert name == found.FORMAT
 
 
