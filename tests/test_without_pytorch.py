@@ -82,7 +82,7 @@ def test_the_quickstart(environment: dict[str, str], tmp_path: Path) -> None:
         c for c in json.loads((ROOT / "tutorial" / "quickstart.ipynb").read_text("utf-8"))["cells"] if c["cell_type"] == "code"
     ]
     sources = ["".join(cell["source"]) for cell in cells]
-    sources[0] = ""  # installs in Colab
+    sources[0] = f"from pathlib import Path\nADDRESS, root = 'here', Path({str(ROOT)!r})"  # installs in Colab
     sources[2] += f"\noutput_folder = {str(tmp_path)!r}\nstructure = {str(ROOT / 'data' / 'examples' / '6WQA.cif')!r}"
     code = (
         "import json, sys\n"
