@@ -65,11 +65,12 @@ demo: $(READY)
 	$(BIN)/s2p predict data/examples/6WQA.cif -o runs/demo --format csv,json,pdb,pml,cxc,html,box
 	@echo "Look at runs/demo/6WQA_report.html and runs/demo/quickstart.html in a browser."
 
-# Two test processes with one thread each: more threads than cores make PyTorch slower, not faster.
+# Two test processes with one thread each: more threads than cores make PyTorch slower, not faster. One that is done takes
+# over tests of the other, or the notebooks would all wait for one of them.
 test: export OMP_NUM_THREADS := 1
 test: lint
 	@$(MAKE) --no-print-directory colab-versions
-	$(BIN)/python -m pytest -n 2 $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n 2 --dist worksteal $(PYTEST_ARGS)
 
 lint: $(COMPLETE)
 	$(BIN)/ruff check .

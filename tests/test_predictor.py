@@ -25,6 +25,7 @@ from s2p.errors import ConfigError, S2PError, WeightsError
 from s2p.evaluation.compare import evaluate_complex
 from s2p.evaluation.config import BenchmarkConfig
 from s2p.evaluation.intervals import summarise
+from s2p.io.weights import TOGETHER
 from s2p.language.sequences import predict_residues
 from s2p.models.kalasanty.config import KalasantyConfig, KalasantyPocketConfig
 from s2p.models.kalasanty.network import Kalasanty
@@ -461,7 +462,7 @@ def test_every_class_says_the_format_it_is_registered_under() -> None:
         module, _, attribute = place.partition(":")
         found = importlib.import_module(module)
         assert callable(getattr(found, attribute).load)
-        if name not in ("s2p-1", "crossbind"):  # the latter is two checkpoints, and no format of a file
+        if name != "s2p-1" and name not in TOGETHER:  # several checkpoints have no format of their own
             assert name == found.FORMAT
 
 

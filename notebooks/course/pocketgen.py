@@ -97,8 +97,8 @@ def type_probabilities(labels: Sequence[str], native: str, probabilities: NDArra
     return figure
 
 
-VIEW, AROUND, ROW = 400, 390, 36
-"""Heights in pixels: of the 3D view, of what stands above and below it, and of a row of the table of designs."""
+VIEW, AROUND, ROW = 400, 450, 70
+"""Heights in pixels: of the 3D view, of what stands above and below it, and of a design's rows in both tables."""
 
 
 class DesignView:

@@ -150,7 +150,7 @@ def expand_inputs(inputs: Iterable[str], recursive: bool = False) -> list[Item]:
     space. ``-`` is a list on standard input. Files of the same name are told apart by their folders, or else by numbers.
     """
     items = [item for text in inputs for item in _expand(text, Path(text), recursive, lists=True)]
-    parents = [item.path.absolute().parent.name if item.path else "" for item in items]
+    parents = [os.path.basename(os.path.dirname(os.path.abspath(item.path))) if item.path else "" for item in items]
     homes = defaultdict(set)
     for item, parent in zip(items, parents, strict=True):
         # Folded, because some file systems take A and a for the same name.

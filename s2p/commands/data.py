@@ -36,7 +36,8 @@ def _add_labels(commands: Any) -> None:
         description="Print residues with a heavy atom near a heavy atom of a relevant ligand, as a table or as training data.",
     )
     add = partial(option, parser)
-    add("inputs", "STRUCTURE", "structure file, folder, list file, PDB id", nargs="+")
+    add("inputs", "STRUCTURE", "structure file, folder, list file, - (a list on standard input), PDB id", nargs="+")
+    flag(parser, "--recursive", "look for structures in the subfolders of folders, too")
     forms = "table: a row per ligand, author numbering; published (;), csv, records: training data, 0-based"
     add("--format", None, forms, choices=("table", "published", "csv", "records"), default="table")
     add("--per", None, "one line of training data for each chain or each ligand", choices=("chain", "ligand"), default="chain")
@@ -108,7 +109,7 @@ def _reports(arguments: argparse.Namespace, failed: list[Item]) -> Iterator[tupl
 
     config = LabelConfig(cutoff=arguments.cutoff)
     options = {"include_ions": arguments.ions, "include_peptides": arguments.peptides}
-    items = expand_inputs(arguments.inputs)
+    items = expand_inputs(arguments.inputs, arguments.recursive)
     if wrong := [item.error for item in items if item.error]:
         raise S2PError(wrong[0])
     for item in progress_bar(items, "structures"):
@@ -207,7 +208,7 @@ def _cryptic_sites(arguments: argparse.Namespace) -> list[Annotation]:
             print(f"note: left out (not in the table, or residues outside the sequence): {', '.join(left)}", file=sys.stderr)
         return lines
     sites, found = read_cryptobench(arguments.cryptobench), []
-    for path in (item.file() for item in expand_inputs(arguments.inputs)):
+    for path in (item.file() for item in expand_inputs(arguments.inputs, arguments.recursive)):
         own = cryptobench_annotations(sites, read_structure(path), arguments.per)
         found += own
         if not own:

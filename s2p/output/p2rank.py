@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from s2p.io.files import csv_text
 from s2p.prediction import Prediction
 
 __all__ = ["predictions_text", "residues_text"]
@@ -24,32 +25,26 @@ def predictions_text(prediction: Prediction, serial: NDArray[np.int64]) -> str:
     serial
         (A,) of the protein's atoms.
     """
-    names = _labels(prediction)
-    keys = [f"{c}_{label}" for c, label in zip(prediction.structure.residues.chain.tolist(), names, strict=True)]
+    ids = ["_".join(name.rpartition(":")[::2]) for name in prediction.structure.residues.ids()]
     measures = "name     ,  rank,   score, probability, sas_points, surf_atoms,   center_x,   center_y,   center_z"
-    lines = [f"{measures}, residue_ids, surf_atom_ids"]
+    columns = f"{measures}, residue_ids, surf_atom_ids".split(",")
+    rows = []
     for p in prediction.pockets:
-        x, y, z = p.center.tolist()
-        lines.append(
-            f"pocket{p.rank:<3},{p.rank:>6},{p.score:>8.4f},{p.probability:>12.3f},{len(p.points):>11},{len(p.atoms):>11},"
-            f"{x:>11.4f},{y:>11.4f},{z:>11.4f}, {' '.join(keys[i] for i in p.residues.tolist())}, "
-            f"{' '.join(map(str, serial[p.atoms].tolist()))}"
-        )
-    return "\n".join([*lines, ""])
+        counts = (f"{n:>11}" for n in (len(p.points), len(p.atoms)))
+        head = f"pocket{p.rank:<3}", f"{p.rank:>6}", f"{p.score:>8.4f}", f"{p.probability:>12.3f}", *counts
+        own = (ids[i] for i in p.residues.tolist()), map(str, serial[p.atoms].tolist())
+        rows.append((*head, *(f"{x:>11.4f}" for x in p.center.tolist()), *(f" {' '.join(names)}" for names in own)))
+    return csv_text(rows, columns)
 
 
 def residues_text(prediction: Prediction) -> str:
     """A line for each residue; ``score`` is the probability, ``zscore`` its distance from the mean in standard deviations."""
     r, p = prediction.structure.residues, prediction.probabilities.astype(float)
     z = (p - p.mean()) / (p.std() or 1.0)
-    columns = (r.chain, np.array(_labels(prediction)), r.name, p, z, p, prediction.pocket_of_residue)
-    lines = ["chain, residue_label, residue_name, score, zscore, probability, pocket"]
-    for chain, label, name, score, zscore, chance, pocket in zip(*(c.tolist() for c in columns), strict=True):
-        lines.append(f"{chain},{label:>5}, {name},{score:>8.4f},{zscore:>8.4f},{chance:>7.3f},{pocket:>6}")
-    return "\n".join([*lines, ""])
-
-
-def _labels(prediction: Prediction) -> list[str]:
-    """``45``, ``46A`` … for every residue."""
-    r = prediction.structure.residues
-    return [f"{number}{code}" for number, code in zip(r.number.tolist(), r.insertion_code.tolist(), strict=True)]
+    labels = np.array([name.rpartition(":")[2] for name in r.ids()])
+    columns = r.chain, labels, r.name, p, z, p, prediction.pocket_of_residue
+    rows = (
+        (chain, f"{label:>5}", f" {name}", f"{score:>8.4f}", f"{zscore:>8.4f}", f"{chance:>7.3f}", f"{pocket:>6}")
+        for chain, label, name, score, zscore, chance, pocket in zip(*(c.tolist() for c in columns), strict=True)
+    )
+    return csv_text(rows, "chain, residue_label, residue_name, score, zscore, probability, pocket".split(","))

@@ -150,6 +150,7 @@ def test_equal_stems_are_told_apart_by_folders_and_then_by_numbers():
     assert "written as x_a_*" in items[0].note and "written as y_A_2_*" in items[2].note
     assert items[4].note == ""
     assert [item.stem for item in expand_inputs(["x/a.pdb", "x/a.cif"])] == ["a", "a_2"]  # the folder says nothing
+    assert [item.stem for item in expand_inputs(["x/../y/../a.pdb", "x/a.pdb"])] == [f"{Path.cwd().name}_a", "x_a"]
 
 
 def test_subfolders_are_searched_if_asked(tmp_path):

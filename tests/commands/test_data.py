@@ -32,6 +32,17 @@ def test_the_table_names_ligands_chains_and_bonds(examples: Path, capsys: pytest
     assert "1ubi.pdb.gz: no relevant ligand" in err
 
 
+def test_labels_of_subfolders(examples, tmp_path, capsys):
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "x.pdb.gz").write_bytes((examples / "1pwc.pdb.gz").read_bytes())
+    assert main(["labels", str(tmp_path)]) == 1
+    assert "--recursive looks in its subfolders" in capsys.readouterr().err
+    assert main(["labels", str(tmp_path), "--recursive"]) == 0
+    out = capsys.readouterr().out
+    assert "one_x" in out and "two_x" in out
+
+
 @pytest.mark.parametrize("form", ["published", "csv", "records"])
 def test_what_is_written_can_be_trained_on(examples: Path, tmp_path: Path, form: str, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "labels.txt"

@@ -62,5 +62,10 @@ def test_insertion_codes_negative_numbers_and_earlier_files(tmp_path: Path) -> N
     paths = p.save(tmp_path, ["p2rank"])
     table = pd.read_csv(StringIO(paths[2].read_text()), skipinitialspace=True, dtype=str)
     assert {"-3", "0", "0A"} <= set(table["residue_label"].str.strip())
+    r = p.structure.residues  # a chain name with a comma, from mmCIF, moves no column
+    odd = replace(p, structure=replace(p.structure, residues=replace(r, chain=np.where(r.chain == "A", "A,x", r.chain))))
+    _, predictions, residues = odd.save(tmp_path / "odd", ["p2rank"])
+    assert "A,x" in pd.read_csv(residues, skipinitialspace=True)["chain"].tolist()
+    assert len(pd.read_csv(predictions)) == len(odd.pockets)
     make_prediction().save(tmp_path, ["csv"])  # another prediction of that name: no table of the earlier one stays
     assert not any(path.exists() for path in paths)
