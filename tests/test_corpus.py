@@ -104,7 +104,7 @@ def test_the_runner_survives_what_the_files_do(tmp_path: Path) -> None:
     for name in names:
         (tmp_path / name).write_bytes(b"" if name == "bad.pdb" else seeds()["bare.pdb"])
     paths = [tmp_path / name for name in names]
-    found = list(run(paths, "awkward:examine", timeout=1.5, max_memory=400))
+    found = list(run(paths, "awkward:examine", timeout=5, max_memory=400))  # half a GiB is written in 2 s on a busy machine
     assert [x.outcome for x in found] == ["result", "refused", "failed", "died", "hang", "memory", "result"]
     assert "ZeroDivisionError" in found[2].message
     assert found[5].memory > 400 > found[6].memory > 0

@@ -136,7 +136,7 @@ def _descend(
     scene = replace(scene, ideal=scene.ideal.among(moving, scene.there))
     free = torch.from_numpy(np.flatnonzero(moving))
     slot, home = free % N_SLOTS, wanted.reshape(-1, 3)[free]
-    still, floor, inner = _repulsion(home, free, moving, scene, wanted.reshape(-1, 3))
+    still, floor = _repulsion(home, free, moving, scene, wanted.reshape(-1, 3))
     base = torch.nn.functional.pad(starts.flatten(1, 2), (0, 1))
     place, stage = base[:, free], int(generator is not None)
     pull, fading = torch.where(slot == 1, TRACE, 0.0), torch.zeros(len(free))
@@ -159,9 +159,14 @@ def _descend(
             strain = strain.index_add(1, group[index].amax(dim=1), energy)
         away = (here[..., :3] - home).square().sum(dim=-1)
         own = (pull + (1 - share) * fading) * away + 2 * share * FLATTEN * here[..., 3].square()
-        close = (floor - torch.cdist(here, still.expand(len(place), -1, -1))).clamp_min(0).square().sum(dim=-1)
-        close = close + (inner - length(here[:, :, None] - here[:, None])).clamp_min(0).square().sum(dim=-1) / 2
-        strain = strain.index_add(1, group[free], own + CLASH[stage] * (1.0 if stage else min(1.0, 2 * share)) * close)
+        strain = strain.index_add(1, group[free], own)
+        clash = CLASH[stage] * (1.0 if stage else min(1.0, 2 * share))
+        there = torch.cat([here, still.expand(len(place), -1, -1)], dim=1)
+        with torch.no_grad():  # few atoms are too close, and only these have a gradient
+            start, one, two = (torch.cdist(here, there) < floor).nonzero(as_tuple=True)
+        close = (floor[one, two] - length(here[start, one] - there[start, two])).square()
+        close = clash * torch.where(two < len(free), 0.5, 1.0) * close  # pairs of moving atoms come twice
+        strain = strain.index_put((start, group[free][one]), close, accumulate=True)
         optimizer.zero_grad()
         strain.sum().backward()
         optimizer.step()
@@ -191,10 +196,8 @@ def _terms(x: Tensor, ideal: Ideal, rigid: float, *, torsions: bool) -> Iterator
         yield turns, TURN * (between(torch.from_numpy(ideal.table), kind, phi, psi) + LEFT * ((phi > 0) & (kind > 0)))
 
 
-def _repulsion(
-    home: Tensor, free: Tensor, moving: NDArray[np.bool_], scene: _Scene, coord: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """(E, 4) Å, fixed atoms and ligand atoms near ``home`` (F, 3), and least distances to them (F, E) and within (F, F)."""
+def _repulsion(home: Tensor, free: Tensor, moving: NDArray[np.bool_], scene: _Scene, coord: Tensor) -> tuple[Tensor, Tensor]:
+    """(E, 4) Å, fixed atoms and ligand atoms near ``home`` (F, 3), and least distances (F, F + E) to moving atoms and these."""
     fixed = torch.from_numpy(np.flatnonzero(scene.there & ~moving))
     place = torch.cat([coord[fixed], torch.from_numpy(np.asarray(scene.ligand[0], np.float64))])
     polar = torch.from_numpy(np.concatenate([scene.polar.ravel(), scene.ligand[1]]))
@@ -213,4 +216,4 @@ def _repulsion(
     rigid = torch.zeros(len(index) + 1, len(index) + 1, dtype=torch.bool)
     rigid[at[pairs[:, 0]], at[pairs[:, 1]]] = True
     floor[(rigid | rigid.T)[: len(free), :-1]] = 0
-    return torch.nn.functional.pad(place[near], (0, 1)), floor[:, len(free) :], floor[:, : len(free)].fill_diagonal_(0)
+    return torch.nn.functional.pad(place[near], (0, 1)), floor.fill_diagonal_(0)
