@@ -231,13 +231,14 @@ def test_cloud_has_every_residue(hhai: Structure) -> None:
 def test_shipped_checkpoints(name: str, hhai: Structure) -> None:
     predictor = CrossBindPredictor.load(name, device="cpu")
     trained = predictor.trained
-    assert predictor.name == name and (trained.network is None) == (name == "crossbind-dna") and 0 < trained.threshold < 1
+    assert predictor.name == name and trained.network is not None and 0 < trained.threshold < 1
     assert trained.propensities["R"] > 2 > 1 > trained.propensities["L"]
     assert trained.card["licence"] == "GPL-3.0" and CARD_KEY in trained.card
     for test, figures in trained.card["figures"].items():
         if test.startswith(("DNA", "RNA")):
             value = figures["crossbind"]["pooled"]["auprc"][0]
             assert value > figures["letters at -7 … +7, logistic regression"]["auprc"] > figures["crossbind"]["prevalence"]
+    assert trained.card["network"]["figures"]["test"]["predictors"]["sequence branch"]["whole_minus_this"][1] > 0
     labels = nucleic_contacts(hhai)
     assert auprc_trapezoid(labels, predictor.predict(hhai).probabilities) > 2 * labels.mean()
 
