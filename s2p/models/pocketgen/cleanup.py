@@ -159,20 +159,17 @@ def _descend(
             strain = strain.index_add(1, group[index].amax(dim=1), energy)
         away = (here[..., :3] - home).square().sum(dim=-1)
         own = (pull + (1 - share) * fading) * away + 2 * share * FLATTEN * here[..., 3].square()
-        strain = strain.index_add(1, group[free], own)
-        clash = CLASH[stage] * (1.0 if stage else min(1.0, 2 * share))
-        there = torch.cat([here, still.expand(len(place), -1, -1)], dim=1)
+        every = torch.cat([here, still.expand(len(place), -1, -1)], dim=1)
         with torch.no_grad():  # few atoms are too close, and only these have a gradient
-            start, one, two = (torch.cdist(here, there) < floor).nonzero(as_tuple=True)
-        close = (floor[one, two] - length(here[start, one] - there[start, two])).square()
-        close = clash * torch.where(two < len(free), 0.5, 1.0) * close  # pairs of moving atoms come twice
-        strain = strain.index_put((start, group[free][one]), close, accumulate=True)
+            start, one, two = (torch.cdist(here, every) < floor).nonzero(as_tuple=True)
+        clash = CLASH[stage] * (1.0 if stage else min(1.0, 2 * share)) * torch.where(two < len(free), 0.5, 1.0)  # half for each
+        close = clash * (floor[one, two] - length(here[start, one] - every[start, two])).square()
+        strain = strain.index_add(1, group[free], own).index_put((start, group[free][one]), close, accumulate=True)
         optimizer.zero_grad()
         strain.sum().backward()
         optimizer.step()
-    best = strain.detach().argmin(dim=0)[group[free]]
     out = wanted.reshape(-1, 3).clone()
-    out[free] = place.detach()[best, torch.arange(len(free)), :3]
+    out[free] = place.detach()[strain.detach().argmin(dim=0)[group[free]], torch.arange(len(free)), :3]
     return out.reshape(wanted.shape)
 
 
