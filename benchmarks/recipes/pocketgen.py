@@ -33,13 +33,14 @@ from benchmarks.recipes.pocketgen_data import (
     trace_rows,
 )
 from benchmarks.recipes.pocketgen_heads import KINDS, Places, fit_heads, fit_trace, trace_error
+from benchmarks.recipes.surface_data import new_complexes
 from course.geometry import measure_geometry
 from course.pocketgen_training import PocketGenTrainConfig, StepRecord, fit_pocketgen, save_pocketgen, validate
 from s2p.config import DEFAULT_MODEL
 from s2p.errors import S2PError
 from s2p.evaluation.intervals import Summary, bootstrap_mean, bootstrap_ratio
 from s2p.evaluation.provenance import provenance
-from s2p.io.files import make_folder
+from s2p.io.files import make_folder, read_csv
 from s2p.io.runtime import progress_bar
 from s2p.language.esm import load_backbone
 from s2p.language.sequences import BACKBONES
@@ -315,12 +316,24 @@ def run(
     print(f"wrote {out} ({out.stat().st_size / 1e6:.1f} MB)")
 
 
+def measured(folder: Path, splits: Path, split: str) -> list[Protein]:
+    """Complexes of a split; ``fresh``: ``test2`` of ``surface.csv`` beside ``splits``, without relatives in training."""
+    if split != "fresh":
+        return read_split(folder, splits, split, Protein.read)
+    rows = read_csv(splits.with_name("surface.csv"), ("set", "id", "split"))
+    wanted = {f"{row['set']}/{row['id']}" for row in rows if row["split"] == "test2"}
+    found = [Protein.read(x) for x in new_complexes(folder / "complexes2") if x.key in wanted]
+    learned = [x for name in ("train", "validation") for x in read_split(folder, splits, name, Protein.read)]
+    near = related(chains_of(found), chains_of([*learned, *read_chains(folder)]))
+    return sorted((x for x in found if x.key not in near), key=lambda x: x.key)
+
+
 def evaluate(folder: Path, splits: Path, encoder: Path | None, path: Path, split: str, per_cluster: int) -> None:
     """Figures of a held-out split with intervals over clusters; they are added to the checkpoint's card."""
     checkpoint = load_pocketgen(path, encoder=encoder)
     if checkpoint.backbone is None:
         raise S2PError(f"{path} reads no language model; the recipe makes those that do")
-    chosen = few_of_each(read_split(folder, splits, split, Protein.read), per_cluster)
+    chosen = few_of_each(measured(folder, splits, split), per_cluster)
     pockets = pockets_of(chosen, checkpoint.backbone, checkpoint.pocket, lambda _: checkpoint.model.trace)
     rows = evaluate_pockets(checkpoint, pockets)
     figures = {key: [round(s.value, 4), round(s.low, 4), round(s.high, 4)] for key, s in summarise_pockets(rows).items()}
@@ -337,7 +350,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.recipes.pocketgen", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("data", type=Path)
     parser.add_argument("-o", "--out", type=Path, required=True, help="checkpoint to write, or with --evaluate to measure")
-    parser.add_argument("--evaluate", choices=("validation", "test"), help="do not train: add figures of a split to the card")
+    parser.add_argument(
+        "--evaluate", choices=("validation", "test", "fresh"), help="do not train: add figures of a split to the card"
+    )
     parser.add_argument("--per-cluster", type=int, default=4, help="most pockets of a cluster measured (default: %(default)s)")
     parser.add_argument("--work", type=Path, default=Path("runs/pocketgen"))
     parser.add_argument("--splits", type=Path, default=Path("data/splits/complexes.csv"))

@@ -22,7 +22,17 @@ from s2p.io.runtime import progress_bar
 from s2p.structure.arrays import binding_residues
 from s2p.structure.reading import Structure, read_structure
 
-__all__ = ["COLUMNS", "HELD_OUT", "Entry", "draw_held_out", "related", "surface_splits", "usable", "without_leaks"]
+__all__ = [
+    "COLUMNS",
+    "HELD_OUT",
+    "Entry",
+    "draw_held_out",
+    "new_complexes",
+    "related",
+    "surface_splits",
+    "usable",
+    "without_leaks",
+]
 
 COLUMNS = ("set", "id", "split", "clusters30")
 TRAINING = ("train", "ligysis_train")
@@ -133,7 +143,7 @@ def surface_splits(folder: Path, examples: Path, splits: Path) -> list[Entry]:
         clusters.setdefault("/".join(row["chain"].split("|")[:2]), set()).add(row["cluster30"])
     present = read_splits(splits / "complexes.csv")
     old = _entries([x for x in read_complexes(folder / "complexes") if x.key in present], clusters, present)
-    new = _entries(_new_complexes(folder / "complexes2"), clusters, {})
+    new = _entries(new_complexes(folder / "complexes2"), clusters, {})
     far = {row["uniprot"] for row in read_csv(splits / "ligysis.csv", ("uniprot",))}
     ligysis = []
     for part in ("train", "validation"):
@@ -165,7 +175,7 @@ def _entries(found: Sequence[Complex], clusters: Mapping[str, set[str]], present
     return entries
 
 
-def _new_complexes(folder: Path) -> list[Complex]:
+def new_complexes(folder: Path) -> list[Complex]:
     """Complexes of the second archive that are in a cluster."""
     return [
         Complex(row["set"], row["id"], place / "protein.pdb", tuple(sorted(place.glob("ligand_*.pdb"))), names)

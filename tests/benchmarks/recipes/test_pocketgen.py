@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import gemmi
@@ -13,7 +14,7 @@ import torch
 from safetensors.torch import save_file
 
 from benchmarks.recipes.data import read_split
-from benchmarks.recipes.pocketgen import PocketRow, choose_share, main, summarise_pockets
+from benchmarks.recipes.pocketgen import PocketRow, choose_share, main, measured, summarise_pockets
 from benchmarks.recipes.pocketgen_data import Protein
 from benchmarks.studies.pocketgen import main as folds_main
 from course.pocketgen_training import PocketGenTrainConfig, validate
@@ -84,6 +85,16 @@ def test_a_checkpoint_is_trained_measured_and_gone_on_with(
     assert figures["pockets"] == figures["clusters"] == 1
     assert set(figures["figures"]) >= {"recovery, likeliest types", "backbone RMSD of the start (Å)"}
     assert "test, recovery, language model alone" in capsys.readouterr().out
+
+
+def test_the_fresh_set_has_no_relative_of_training(data: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    shutil.copytree(data, folder)
+    shutil.copytree(folder / "complexes", folder / "complexes2")
+    rows = [f"set,{split},{split}\n" for split in COMPLEXES]
+    (folder / "complexes2" / "index.csv").write_text("set,id,clusters30\n" + "".join(rows))
+    (folder / "surface.csv").write_text("set,id,split\nset,train,test2\nset,test,test2\nset,validation,train\n")
+    assert [x.key for x in measured(folder, folder / "splits.csv", "fresh")] == ["set/test"]
 
 
 def test_one_command_measures_all_clusters(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
