@@ -41,7 +41,7 @@ from s2p.errors import S2PError
 from s2p.evaluation.intervals import Summary, bootstrap_mean, bootstrap_ratio
 from s2p.evaluation.provenance import provenance
 from s2p.io.files import make_folder, read_csv
-from s2p.io.runtime import progress_bar
+from s2p.io.runtime import pick_device, progress_bar
 from s2p.language.esm import load_backbone
 from s2p.language.sequences import BACKBONES
 from s2p.models.encoder import BACKBONE, start_encoder
@@ -132,6 +132,8 @@ def evaluate_pockets(
     return rows
 
 
+SIZES = {"small": PocketGenConfig(), "published": PocketGenConfig(width=128, layers=4, neighbours=8, n_gaussians=64)}
+"""The published one with the language model of ``--language esm2_t33_650M_UR50D``."""
 SHARES = {
     "bonds more than 0.1 Å from ideal": ("bond_outliers", "bonds", 1),
     "peptides twisted by more than 30°": ("twisted", "peptides", 1),
@@ -230,9 +232,9 @@ def counts_of(data: Prepared) -> dict[str, int]:
 
 
 def train(
-    data: Prepared, work: Path, config: PocketGenConfig, training: PocketGenTrainConfig
+    data: Prepared, work: Path, config: PocketGenConfig, training: PocketGenTrainConfig, device: torch.device
 ) -> tuple[PocketGen, list[StepRecord]]:
-    """The network and its log; a stopped run resumes from ``work``."""
+    """The network and its log; a stopped run resumes from ``work``. Heads are fitted on the CPU."""
     torch.manual_seed(training.seed)
     model = PocketGen(config)
     model.trace.load_state_dict(data.trace.state_dict())
@@ -240,7 +242,9 @@ def train(
     if data.validation:
         entropy, recovery = validate(model, data.validation, training)
         print(f"heads alone, validation: cross-entropy {entropy:.4f} nat, recovery {recovery:.4f}", flush=True)
-    return model, fit_pocketgen(model, data.pockets, data.decoys, data.validation, data.geometry, training, folder=work)
+    sets = data.pockets, data.decoys, data.validation
+    history = fit_pocketgen(model.to(device), *sets, data.geometry, training, folder=work)
+    return model.cpu(), history
 
 
 def choose_share(
@@ -272,6 +276,7 @@ def run(
     pocket: PocketConfig,
     config: PocketGenConfig,
     training: PocketGenTrainConfig,
+    device: torch.device,
 ) -> None:
     """Train and write.
 
@@ -288,7 +293,7 @@ def run(
     counts = counts_of(data)
     print(", ".join(f"{n} {name}" for name, n in counts.items()), flush=True)
     print(f"CA of validation pockets: {data.error[1]:.2f} Å off instead of {data.error[0]:.2f} (medians)", flush=True)
-    model, history = train(data, work, config, training)
+    model, history = train(data, work, config, training, device)
     shares = choose_share(model, data.validation, training) if data.validation else {}
     for share, (entropy, recovery) in shares.items():
         print(f"share {share:g} of the structure network, validation: {entropy:.4f} nat, recovery {recovery:.4f}", flush=True)
@@ -362,6 +367,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     features = get_args(get_type_hints(PocketConfig)["ligand_features"])
     parser.add_argument("--ligand-features", choices=features, default=PocketConfig.ligand_features, help="default: %(default)s")
     parser.add_argument("--steps", type=int, default=PocketGenTrainConfig.steps, help="default: %(default)s")
+    parser.add_argument("--size", choices=tuple(SIZES), default="small", help="of the network (default: %(default)s)")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="cpu", help="default: %(default)s")
     options = parser.parse_args(argv)
     training = PocketGenTrainConfig(steps=options.steps)
     if options.evaluate:
@@ -369,7 +376,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     else:
         inputs = options.data, options.splits, options.examples, options.language, options.encoder
         pocket = PocketConfig(ligand_features=options.ligand_features)
-        run(*inputs, options.out, options.work, pocket, PocketGenConfig(), training)
+        run(*inputs, options.out, options.work, pocket, SIZES[options.size], training, pick_device(options.device))
 
 
 if __name__ == "__main__":

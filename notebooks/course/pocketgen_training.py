@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -133,8 +133,8 @@ def geometry_loss(coord: Tensor, batch_coord: Tensor, pockets: Sequence[Pocket],
             pairs.append((k + shift) * N_SLOTS + found)
             wanted.append(table[found[:, 0], found[:, 1]])
         shift += len(p.types)
-    flat = batch_coord.index_copy(0, torch.from_numpy(np.concatenate(rows)), coord).view(-1, 3)
-    first, second = torch.from_numpy(np.concatenate(pairs)).T
+    flat = batch_coord.index_copy(0, torch.from_numpy(np.concatenate(rows)).to(coord.device), coord).view(-1, 3)
+    first, second = torch.from_numpy(np.concatenate(pairs)).to(coord.device).T
     return F.smooth_l1_loss(length(flat[first] - flat[second]), torch.from_numpy(np.concatenate(wanted)).to(flat))
 
 
@@ -162,21 +162,22 @@ def pocket_loss(
     The loss, and its terms by the names in :class:`StepRecord`; NaN for the types where they are given.
     """
     native = [p.types[p.pocket] for p in pockets]
-    batch = _start(pockets, config, rng, native if known else None)
+    device = next(model.parameters()).device
+    batch = _start(pockets, config, rng, device, native if known else None)
     out: Output = model(batch, passes)
     kinds = np.concatenate(native)
     truth = np.concatenate([p.coord[p.pocket] - p.ligand.mean(axis=0) for p in pockets])
-    there = torch.from_numpy(np.concatenate([p.present[p.pocket] for p in pockets]))
-    both = torch.from_numpy(np.stack([truth, _swapped(truth, kinds)]))
+    there = torch.from_numpy(np.concatenate([p.present[p.pocket] for p in pockets])).to(device)
+    both = torch.from_numpy(np.stack([truth, _swapped(truth, kinds)])).to(device)
     error = F.smooth_l1_loss(out.coord.expand_as(both), both, reduction="none").mean(dim=-1) * there
     coord = error.sum(dim=-1).amin(dim=0).sum() / there.sum()
     pose = np.concatenate([p.ligand - p.ligand.mean(axis=0) for p in pockets])
-    ligand = F.smooth_l1_loss(out.ligand[batch.ligand_mask], torch.from_numpy(pose))
+    ligand = F.smooth_l1_loss(out.ligand[batch.ligand_mask], torch.from_numpy(pose).to(device))
     bonds = geometry_loss(out.coord, batch.coord, pockets, geometry)
     total = coord + ligand + config.geometry_weight * bonds
     types = float("nan")
     if not known:
-        entropy = F.cross_entropy(out.logits, torch.from_numpy(kinds) - 1)
+        entropy = F.cross_entropy(out.logits, torch.from_numpy(kinds).to(device) - 1)
         total, types = total + entropy, entropy.item()
     return total, {"coord": coord.item(), "types": types, "geometry": bonds.item()}
 
@@ -185,23 +186,26 @@ def _start(
     pockets: Sequence[Pocket],
     config: PocketGenTrainConfig,
     rng: np.random.Generator,
+    device: torch.device,
     types: Sequence[NDArray[np.int64]] | None = None,
 ) -> Batch:
-    """A batch with starts drawn by ``rng``, each complex around the middle of its ligand."""
+    """A batch on ``device`` with starts drawn by ``rng``, each complex around the middle of its ligand."""
     starts = [start_pocket(p, rng) for p in pockets]
     ligands = [start_ligand(p, config.ligand_noise, rng) for p in pockets]
     middle = torch.from_numpy(np.stack([p.ligand.mean(axis=0) for p in pockets]))
-    return collate(pockets, starts, ligands, types).centred(middle)
+    batch = collate(pockets, starts, ligands, types).centred(middle)
+    return replace(batch, **{name: value.to(device) for name, value in vars(batch).items()})
 
 
 def validate(model: PocketGen, pockets: Sequence[Pocket], config: PocketGenTrainConfig) -> tuple[float, float]:
     """Mean cross-entropy of the types and share of native ones, over all residues of ``pockets``."""
     model.eval()
+    device = next(model.parameters()).device
     entropy, right, n = 0.0, 0, 0
     with torch.no_grad():
         for p in pockets:
-            native = torch.from_numpy(p.types[p.pocket]) - 1
-            logits = model(_start([p], config, np.random.default_rng(config.seed))).logits
+            native = torch.from_numpy(p.types[p.pocket]).to(device) - 1
+            logits = model(_start([p], config, np.random.default_rng(config.seed), device)).logits
             entropy += F.cross_entropy(logits, native, reduction="sum").item()
             right += int((logits.argmax(dim=1) == native).sum())
             n += len(native)

@@ -97,6 +97,14 @@ def test_the_fresh_set_has_no_relative_of_training(data: Path, tmp_path: Path) -
     assert [x.key for x in measured(folder, folder / "splits.csv", "fresh")] == ["set/test"]
 
 
+def test_the_published_size(data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "pg.safetensors"
+    common = [str(data), "-o", str(out), "--work", str(tmp_path / "work"), "--splits", str(data / "splits.csv")]
+    assert main([*common, "--size", "published", "--device", "auto", "--steps", "1"]) == 0
+    config = load_pocketgen(out).model.config
+    assert (config.width, config.layers, config.neighbours, config.n_gaussians) == (128, 4, 8, 64)
+
+
 def test_one_command_measures_all_clusters(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     common = [str(data), "--work", str(tmp_path / "work"), "-o", str(tmp_path / "out")]
     assert folds_main([*common, "--splits", str(data / "splits.csv"), "--folds", "2"]) == 0
