@@ -171,6 +171,14 @@ class Prediction:
 
         return pd.DataFrame(pocket_rows(self), columns=POCKET_COLUMNS)
 
+    def residue_table(self) -> pd.DataFrame:
+        """The residues as a data frame with the columns of ``_residues.csv``."""
+        import pandas as pd
+
+        from s2p.output.files import residue_columns, residue_rows
+
+        return pd.DataFrame(residue_rows(self), columns=residue_columns(self))
+
     def save(
         self, folder: str | Path, formats: Iterable[str] = ("csv", "json", "pdb", "pml", "cxc", "html", "box")
     ) -> list[Path]:

@@ -50,6 +50,14 @@ def test_table() -> None:
     assert make_prediction().table().columns.tolist() == list(export.POCKET_COLUMNS)
 
 
+def test_the_table_of_residues_is_that_of_the_file(tmp_path: Path) -> None:
+    pd = pytest.importorskip("pandas")
+    prediction = make_prediction()
+    (path,) = (x for x in prediction.save(tmp_path, ("csv",)) if x.name.endswith("_residues.csv"))
+    read = pd.read_csv(path, dtype={"insertion_code": str}, keep_default_na=False)
+    pd.testing.assert_frame_equal(prediction.residue_table(), read, check_dtype=False)
+
+
 def test_json(tmp_path: Path) -> None:
     p = make_prediction(settings={"threshold": np.float32(0.5), "bad": float("nan"), "context": ("chain",)})
     (path,) = p.save(tmp_path, ["json"])
