@@ -16,7 +16,9 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 from s2p.errors import ConfigError
 
 __all__ = [
+    "BOX",
     "DEFAULT_MODEL",
+    "BoxConfig",
     "Checked",
     "ClusterConfig",
     "Count",
@@ -205,6 +207,26 @@ class ClusterConfig(Checked):
     frame: Literal["raw", "principal"] = "principal"
     """Coordinates in which surface points and seeds are made: the file's (published), or the principal axes of the CA atoms,
     so that pockets do not depend on the position and orientation of the structure."""
+
+
+@dataclass(frozen=True)
+class BoxConfig(Checked):
+    """Boxes for docking around the points of a pocket."""
+
+    padding: NonNegative = 5.0
+    """Å added on every side, so that a ligand can rotate."""
+    least: NonNegative = 0.0
+    """Å, shortest edge."""
+    most: Positive = 30.0
+    """Å, longest edge: Vina warns above 30³ Å³, because its search becomes less thorough."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.least > self.most:
+            raise ConfigError(f"the shortest edge of a docking box, {self.least:g} Å, is above the longest, {self.most:g} Å")
+
+
+BOX = BoxConfig()
 
 
 @dataclass(frozen=True)

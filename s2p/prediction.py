@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from s2p.config import DEFAULT_MODEL, PredictConfig
+from s2p.config import BOX, DEFAULT_MODEL, BoxConfig, PredictConfig
 from s2p.errors import ConfigError, S2PError
 from s2p.structure.reading import Structure
 
@@ -180,12 +180,15 @@ class Prediction:
         return pd.DataFrame(residue_rows(self), columns=residue_columns(self))
 
     def save(
-        self, folder: str | Path, formats: Iterable[str] = ("csv", "json", "pdb", "pml", "cxc", "html", "box")
+        self,
+        folder: str | Path,
+        formats: Iterable[str] = ("csv", "json", "pdb", "pml", "cxc", "html", "box"),
+        box: BoxConfig = BOX,
     ) -> list[Path]:
         """Write the prediction into ``folder`` and return the paths written; see :mod:`s2p.output.files`."""
         from s2p.output.files import save
 
-        return save(self, folder, formats)
+        return save(self, folder, formats, box)
 
     def view(self, **options: Any) -> Any:
         """An interactive 3D view for notebooks; see :func:`s2p.output.view.view`."""

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from s2p.config import Checked, Count, Natural, PredictConfig
+from s2p.config import BOX, BoxConfig, Checked, Count, Natural, PredictConfig
 from s2p.errors import S2PError
 from s2p.io.files import file_stem, sha256_file
 from s2p.io.weights import SURFACE, TOGETHER, weights_path
@@ -104,6 +104,7 @@ class BatchOptions:
     assembly: int | None = None
     """Model and assembly as in :func:`~s2p.structure.reading.read_structure`."""
     config: PredictConfig = field(default_factory=PredictConfig)
+    box: BoxConfig = BOX
     resume: bool = False
     quiet: bool = False
     """Do not explain on standard error why the first prediction takes long."""
@@ -118,7 +119,8 @@ class BatchOptions:
         from s2p import __version__
         from s2p.batch.journal import digest
 
-        chosen = [] if self.number is self.assembly is None else [self.number, self.assembly]
+        chosen: list[Any] = [] if self.number is self.assembly is None else [self.number, self.assembly]
+        chosen += [] if self.box == BOX else [asdict(self.box)]
         return digest([__version__, self.model, self.chains, asdict(self.config), *chosen])
 
 

@@ -179,7 +179,7 @@ def work(loaded: Loaded, options: BatchOptions, predict: Callable[..., Predictio
     start, item = time.perf_counter() - loaded.seconds - spent, loaded.item
     try:
         prediction = predict(loaded.structure, config=options.config)
-        paths = tuple(prediction.save(options.folder, options.formats))
+        paths = tuple(prediction.save(options.folder, options.formats, options.box))
         n_pockets = len(prediction.pockets)
         finished = None
         if options.noted:

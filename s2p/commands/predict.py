@@ -9,11 +9,12 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from s2p.commands import chosen, flag, formats, names, number, option
-from s2p.config import DEFAULT_MODEL, ClusterConfig, Count, Natural, Positive, PredictConfig, Share
+from s2p.config import BOX, DEFAULT_MODEL, BoxConfig, ClusterConfig, Count, Natural, NonNegative, Positive, PredictConfig, Share
 
 if TYPE_CHECKING:
     from s2p.batch.run import Row
@@ -65,10 +66,18 @@ def add(commands: Any) -> None:
     add("--device", None, choices=("auto", "cpu", "cuda"), default="auto")
     add("-o --output", "DIR", "folder to write to", Path, Path("s2p_out"))
     listed = (
-        "output formats: csv,json,pdb,pml,cxc,html,box,p2rank (tables as P2Rank writes them), and with --model kalasanty, which "
-        "predicts a density, cube,ccp4 (default: csv,json,html; csv is always written)"
+        "output formats: csv,json,pdb,pml,cxc,html,box (for Vina, Smina and GNINA),spheres (for DOCK),p2rank (tables "
+        "as P2Rank writes them), and with --model kalasanty, which predicts a density, cube,ccp4 (default: csv,json,html; csv is "
+        "always written)"
     )
     add("--format", "F,G", listed, formats, ("csv", "json", "html"))
+    add("--box-padding", "A", f"angstrom added to each side of a docking box (default: {BOX.padding:g})", number(NonNegative))
+    add(
+        "--box-min",
+        "A",
+        f"shortest edge of a docking box, in angstrom; the longest is {BOX.most:g} (default: none)",
+        number(NonNegative),
+    )
     add("--jobs", "N", "number of worker processes (default: %(default)s, which starts none)", number(Count), 1)
     resume = "skip inputs that an earlier run finished, if input, settings and outputs are unchanged (compared by checksum)"
     flag(parser, "--resume", resume)
@@ -107,6 +116,7 @@ def _run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
         number=arguments.model_number,
         assembly=arguments.assembly,
         config=_config(arguments),
+        box=BoxConfig(BOX.padding if arguments.box_padding is None else arguments.box_padding, arguments.box_min or BOX.least),
         resume=arguments.resume,
         quiet=arguments.quiet,
     )
@@ -184,10 +194,9 @@ def _one_report(row: Row) -> str:
         lines += [_ligand_line(hit) for hit in ligand_hits(prediction)]
     if row.message:
         lines.append(f"note: {row.message}")
-    boxes = [path for path in row.paths if path.name.endswith("_box.txt")]
-    lines += [f"wrote {path}" for path in row.paths if path not in boxes]
-    if boxes:
-        lines.append(f"wrote {boxes[0]}" + (f" … {boxes[-1].name} ({len(boxes)} files)" if len(boxes) > 1 else ""))
+    for _, files in groupby(row.paths, lambda path: path.name if not path.name.endswith(("_box.txt", ".sph")) else path.suffix):
+        first, *more = files
+        lines.append(f"wrote {first}" + (f" … {more[-1].name} ({1 + len(more)} files)" if more else ""))
     return "\n".join(lines)
 
 

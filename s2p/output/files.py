@@ -10,7 +10,7 @@ A prediction of the structure ``S`` becomes, by format:
                                   ``S_scores.cif`` if the structure does not fit into the PDB format
 ``pml``  ``S.pml``                PyMOL script; the scores file, which it loads, is written too
 ``cxc``  ``S.cxc``                ChimeraX script, likewise
-``box``  ``S_pocket1_box.txt`` …  AutoDock Vina configuration per pocket (:func:`s2p.output.viewers.docking_box`)
+``box``  ``S_pocket1_box.txt`` …  Vina, Smina and GNINA configuration per pocket (:func:`s2p.output.viewers.docking_box`)
 ``html`` ``S_report.html``        self-contained report (:mod:`s2p.output.report`)
 ``cube`` ``S_density.cube``       density as a Gaussian cube file, of a model that predicts one (:mod:`s2p.output.maps`)
 ``ccp4`` ``S_density.ccp4``       likewise as a CCP4 map
@@ -36,6 +36,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from s2p import __version__
+from s2p.config import BOX, BoxConfig
 from s2p.errors import S2PError
 from s2p.io.files import csv_text, file_stem, make_folder, write_bytes
 from s2p.prediction import Prediction
@@ -55,7 +56,7 @@ __all__ = [
     "scores_text",
 ]
 
-FORMATS = ("csv", "json", "pdb", "pml", "cxc", "html", "box", "p2rank")
+FORMATS = ("csv", "json", "pdb", "pml", "cxc", "html", "box", "spheres", "p2rank")
 """Formats that :func:`save` can write for any prediction."""
 MAPS = ("cube", "ccp4")
 """Formats that it can write for a density."""
@@ -263,8 +264,8 @@ def json_text(value: Any, indent: int | None = None) -> str:
     return json.dumps(finite, indent=indent, ensure_ascii=False, allow_nan=False)
 
 
-def save(prediction: Prediction, folder: str | Path, formats: Iterable[str] = FORMATS) -> list[Path]:
-    """Write the prediction in the named formats (see the table above).
+def save(prediction: Prediction, folder: str | Path, formats: Iterable[str] = FORMATS, box: BoxConfig = BOX) -> list[Path]:
+    """Write the prediction in the named formats (see the table above); ``box``: settings of the docking boxes.
 
     All contents are made before any file is written, and each file gets its name only when it is complete. Files that an earlier
     run wrote under the same name are removed, so that all files in the folder agree.
@@ -286,7 +287,7 @@ def save(prediction: Prediction, folder: str | Path, formats: Iterable[str] = FO
         if name in MAPS and prediction.density is None:
             raise S2PError(f"{prediction.model} predicts no density to write as {name}; a model that does is kalasanty")
     stem, folder = file_stem(prediction.structure.name), Path(folder)
-    files = _compose(prediction, stem, wanted)
+    files = _compose(prediction, stem, wanted, box)
     make_folder(folder)
     written = [write_bytes(folder / name, content) for name, content in files.items()]
     _WRITER.update((path.absolute(), prediction) for path in written)
@@ -294,7 +295,8 @@ def save(prediction: Prediction, folder: str | Path, formats: Iterable[str] = FO
     ends += ["_p2rank_predictions.csv", "_p2rank_residues.csv"]
     earlier = [folder / f"{stem}{end}" for end in (*ends, "_density.cube", "_density.ccp4")]
     # By name, because the folder of a batch contains very many files.
-    earlier += takewhile(Path.is_file, (folder / f"{stem}_pocket{k}_box.txt" for k in count(1)))
+    for end in ("_box.txt", ".sph"):
+        earlier += takewhile(Path.is_file, (folder / f"{stem}_pocket{k}{end}" for k in count(1)))
     for path in earlier:
         if _WRITER.get(path.absolute()) is not prediction:
             remove_ours(path)
@@ -305,9 +307,9 @@ _WRITER: WeakValueDictionary[Path, Prediction] = WeakValueDictionary()
 """Files and the predictions that wrote them, so that one prediction can be saved in further formats later."""
 
 
-def _compose(prediction: Prediction, stem: str, wanted: Collection[str]) -> dict[str, bytes]:
+def _compose(prediction: Prediction, stem: str, wanted: Collection[str], box: BoxConfig) -> dict[str, bytes]:
     """Content of every file by name."""
-    if {"pml", "cxc", "box"} & set(wanted):
+    if {"pml", "cxc", "box", "spheres"} & set(wanted):
         from s2p.output import viewers
 
     files: dict[str, str | bytes] = {}
@@ -335,7 +337,9 @@ def _compose(prediction: Prediction, stem: str, wanted: Collection[str]) -> dict
 
         files[f"{stem}_report.html"] = report.render(prediction)
     if "box" in wanted:
-        files |= {f"{stem}_pocket{p.rank}_box.txt": viewers.box_text(prediction, p) for p in prediction.pockets}
+        files |= {f"{stem}_pocket{p.rank}_box.txt": viewers.box_text(prediction, p, box) for p in prediction.pockets}
+    if "spheres" in wanted:
+        files |= {f"{stem}_pocket{p.rank}.sph": viewers.spheres_text(prediction, p) for p in prediction.pockets}
     if prediction.density is not None:
         from s2p.output import maps
 
@@ -351,7 +355,8 @@ def _compose(prediction: Prediction, stem: str, wanted: Collection[str]) -> dict
 OURS = re.compile(
     rb"^rank,score,probability,center_x|^chain,number,insertion_code,name,probability|s2p prediction 1|written by s2p|"
     rb"^name     ,  rank,   score, probability, sas_points|^chain, residue_label, residue_name, score|"
-    rb"for PyMOL: open this file|for ChimeraX: open this file|content=.s2p |AutoDock Vina search box of pocket"
+    rb"for PyMOL: open this file|for ChimeraX: open this file|content=.s2p |AutoDock Vina search box of pocket|"
+    rb"^surface points of pocket"
 )
 """Text near the beginning of all files of s2p; other files of the same name belong to the user."""
 

@@ -6,26 +6,25 @@ import re
 from collections.abc import Iterable
 
 import numpy as np
+from numpy.typing import NDArray
 
+from s2p.config import BOX, BoxConfig
 from s2p.output.files import fill, scores_order
 from s2p.output.palette import PROBABILITY, pocket_color, rgb
 from s2p.prediction import Pocket, Prediction
 
 __all__ = [
-    "BOX_MAX",
-    "BOX_PADDING",
     "box_text",
     "chimerax_script",
     "chimerax_selection",
     "docking_box",
     "pymol_script",
     "pymol_selection",
+    "spheres_text",
 ]
 
-BOX_PADDING = 5.0
-"""Å added to a docking box on every side, so that a ligand can rotate."""
-BOX_MAX = 30.0
-"""Å, longest edge of a docking box: Vina warns above 30³ Å³, because its search becomes less thorough."""
+SPHERE = 1.4
+"""Å: radius of DOCK's spheres, that of a water molecule; the surface points lie so far from the atoms' surface."""
 
 
 def _terms(prediction: Prediction, pocket: Pocket) -> list[tuple[str, str, list[str]]]:
@@ -107,29 +106,48 @@ def chimerax_script(prediction: Prediction, stem: str, suffix: str) -> str:
     return fill("script.cxc", {"stem": stem, "file": f"{stem}_scores.{suffix}", "ramp": ramp, "pockets": pockets})
 
 
-def docking_box(prediction: Prediction, pocket: Pocket) -> tuple[list[float], list[float]]:
+def docking_box(prediction: Prediction, pocket: Pocket, config: BoxConfig = BOX) -> tuple[list[float], list[float]]:
     """Centre and edge lengths (Å) of an axis-parallel box for docking into a pocket.
 
-    The box spans the pocket's surface points (its residues' atoms where it has none) and 5 Å more on every side. An edge
-    is at most 30 Å; a shortened box lies as close to the pocket's centre as the span allows.
+    The box spans the pocket's surface points (its residues' atoms where it has none) and ``config.padding`` more on every
+    side. A shortened box lies as close to the pocket's centre as the span allows.
     """
+    low, high = _span(prediction, pocket)
+    low, high = low - config.padding, high + config.padding
+    size = np.clip(high - low, config.least, config.most)
+    middle, room = (low + high) / 2, np.maximum(high - low - size, 0) / 2
+    center = np.clip(pocket.center.astype(float), middle - room, middle + room)
+    return np.round(center, 3).tolist(), np.round(size, 3).tolist()
+
+
+def _span(prediction: Prediction, pocket: Pocket) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Lowest and highest coordinates (Å) of a pocket's points."""
     atoms = prediction.structure.atoms
     points = pocket.points if len(pocket.points) else atoms.coord[np.isin(atoms.residue_index, pocket.residues)]
     if not len(points):
         points = pocket.center[None]
-    low, high = points.min(axis=0).astype(float) - BOX_PADDING, points.max(axis=0).astype(float) + BOX_PADDING
-    size = np.minimum(high - low, BOX_MAX)
-    center = np.clip(pocket.center.astype(float), low + size / 2, high - size / 2)
-    return np.round(center, 3).tolist(), np.round(size, 3).tolist()
+    return points.min(axis=0).astype(float), points.max(axis=0).astype(float)
 
 
-def box_text(prediction: Prediction, pocket: Pocket) -> str:
-    """Vina configuration with the pocket's box."""
-    sides = zip(("center", "size"), docking_box(prediction, pocket), strict=True)
+def box_text(prediction: Prediction, pocket: Pocket, config: BoxConfig = BOX) -> str:
+    """Configuration with the pocket's box for AutoDock Vina, and for Smina and GNINA, which read the same keys."""
+    sides = zip(("center", "size"), docking_box(prediction, pocket, config), strict=True)
     lines = [f"{key}_{axis} = {x:.3f}" for key, values in sides for axis, x in zip("xyz", values, strict=True)]
     which = f"pocket {pocket.rank}{pocket.remark} (Angstrom)"
-    head = f"# AutoDock Vina search box of {which}: its surface points and {BOX_PADDING:g} more a side"
-    return "\n".join([head, *lines, ""])
+    head = [f"# AutoDock Vina search box of {which}: its surface points and {config.padding:g} more a side"]
+    low, high = _span(prediction, pocket)
+    whole = high - low + 2 * config.padding
+    if (whole > config.most).any():
+        head.append(f"# capped: the whole box is {_numbers(whole, ' x ')}, an edge is at most {config.most:g}")
+    return "\n".join([*head, *lines, ""])
+
+
+def spheres_text(prediction: Prediction, pocket: Pocket) -> str:
+    """The pocket's surface points as one cluster of spheres for DOCK, in the Fortran format I5, 3F10.5, F8.3, I5, I2, I3."""
+    number = enumerate(pocket.points.astype(float).tolist(), 1)
+    rows = [f"{k % 100_000:5d}{x:10.5f}{y:10.5f}{z:10.5f}{SPHERE:8.3f}{0:5d}{0:2d}{0:3d}" for k, (x, y, z) in number]
+    head = f"surface points of pocket {pocket.rank}{pocket.remark} (Angstrom), as spheres for DOCK"
+    return "\n".join([head, f"cluster{1:6d}   number of spheres in cluster {len(rows):5d}", *rows, ""])
 
 
 def _numbers(values: Iterable[float], between: str = ", ") -> str:

@@ -18,7 +18,7 @@ import pytest
 from s2p.batch import run as batch_run
 from s2p.batch.inputs import BatchOptions, Item, expand_inputs
 from s2p.batch.run import predict_batch
-from s2p.config import PredictConfig
+from s2p.config import BoxConfig, PredictConfig
 from s2p.errors import FetchError, S2PError, StructureError, WeightsError
 from s2p.io import fetch as io_fetch
 from s2p.prediction import Pocket, Prediction
@@ -340,6 +340,7 @@ def test_resume_skips_what_is_complete_and_current(inputs, tmp_path):
         ("b.pdb", "skipped"),
     ]
     assert [row.status for row in predict_batch(items, replace(first, resume=False))] == ["ok", "ok"]
+    assert [row.status for row in predict_batch(items, replace(first, box=BoxConfig(padding=6)))] == ["ok", "ok"]
 
 
 # ---------------------------------------------------------------------------------------------- processes

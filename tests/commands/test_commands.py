@@ -6,6 +6,7 @@ import argparse
 import csv
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -168,6 +169,15 @@ def test_bash_completes_commands_and_options(tmp_path, capsys):
 
 
 # ---------------------------------------------------------------------------------------------- predict, one input
+
+
+def test_docking_boxes_follow_the_options(capsys):
+    assert predict("a.pdb", "--format", "box,spheres", "--box-padding", "2", "--box-min", "12.5") == 0
+    text = Path("s2p_out/a_pocket1_box.txt").read_text()
+    assert "its surface points and 2 more a side" in text and min(float(x) for x in re.findall("size.* = (.*)", text)) >= 12.5
+    assert {"wrote s2p_out/a_pocket1_box.txt", "wrote s2p_out/a_pocket1.sph"} < set(capsys.readouterr().out.splitlines())
+    assert predict("a.pdb", "--box-min", "40") == 1
+    assert "the shortest edge of a docking box, 40 Å, is above the longest, 30 Å" in capsys.readouterr().err
 
 
 def test_one_input(capsys):

@@ -8,6 +8,7 @@ import json
 import os
 import re
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +18,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from s2p.commands import main
-from s2p.errors import S2PError
+from s2p.config import BOX, BoxConfig
+from s2p.errors import ConfigError, S2PError
 from s2p.io.files import file_stem
 from s2p.output import files as export
-from s2p.output.viewers import BOX_MAX, chimerax_selection, docking_box, pymol_selection
+from s2p.output.viewers import box_text, chimerax_selection, docking_box, pymol_selection
 from s2p.prediction import Density, Prediction
 from s2p.structure.reading import read_structure
 
@@ -195,12 +197,46 @@ def test_docking_boxes(tmp_path: Path) -> None:
     np.testing.assert_allclose(size, np.ptp(points, axis=0) + 10, atol=2e-3)
 
 
+def test_docking_boxes_follow_their_settings(tmp_path: Path) -> None:
+    p = make_prediction()
+    low, high = (f(p.pockets[0].points, axis=0) for f in (np.min, np.max))
+    center, size = docking_box(p, p.pockets[0], BoxConfig(padding=2))
+    np.testing.assert_allclose(size, high - low + 4, atol=2e-3)
+    np.testing.assert_allclose(center, (low + high) / 2, atol=2e-3)
+    center, size = docking_box(p, p.pockets[0], BoxConfig(padding=0, least=25))
+    assert size == [25, 25, 25]
+    np.testing.assert_allclose(center, (low + high) / 2, atol=2e-3)
+    (path, *_) = p.save(tmp_path, ["box"], BoxConfig(least=28))
+    assert path.read_text().count(" = 28.000") == 3
+    with pytest.raises(ConfigError, match="the shortest edge of a docking box, 31 Å, is above the longest, 30 Å"):
+        BoxConfig(least=31)
+
+
+def test_spheres_for_dock(tmp_path: Path) -> None:
+    p = make_prediction()
+    first, second = p.save(tmp_path, ["spheres"])
+    assert (first.name, second.name) == ("demo_pocket1.sph", "demo_pocket2.sph")
+    title, head, *rows = first.read_text().splitlines()
+    assert title == "surface points of pocket 1 (Angstrom), as spheres for DOCK"
+    assert head.split() == ["cluster", "1", "number", "of", "spheres", "in", "cluster", str(len(p.pockets[0].points))]
+    ends = np.cumsum([0, 5, 10, 10, 10, 8, 5, 2, 3])
+    fields = np.array([[float(row[a:b]) for a, b in pairwise(ends.tolist())] for row in rows])
+    assert {len(row) for row in rows} == {53}
+    np.testing.assert_array_equal(fields[:, 0], np.arange(len(rows)) + 1)
+    np.testing.assert_allclose(fields[:, 1:4], p.pockets[0].points, atol=1e-5)
+    assert set(fields[:, 4]) == {1.4} and not fields[:, 5:].any()
+    one = replace(p, pockets=p.pockets[:1])
+    assert [x.name for x in one.save(tmp_path, ["spheres"])] == ["demo_pocket1.sph"] and not second.exists()
+
+
 def test_docking_box_of_a_huge_pocket_is_capped() -> None:
 
     p = make_prediction()
     wide = replace(p.pockets[0], points=np.float32([[0, 0, 0], [100, 0, 0]]), center=np.float32([90, 0, 0]))
     center, size = docking_box(p, wide)
-    assert size == [BOX_MAX, 10, 10] and center == [90, 0, 0]
+    assert size == [BOX.most, 10, 10] and center == [90, 0, 0]
+    assert "# capped: the whole box is 110.000 x 10.000 x 10.000, an edge is at most 30\n" in box_text(p, wide)
+    assert "capped" not in box_text(p, p.pockets[0])
     center, _ = docking_box(p, replace(wide, center=np.float32([200, 0, 0])))
     assert center[0] == 90
     without_points = replace(wide, points=np.zeros((0, 3), np.float32), center=p.pockets[0].center)
@@ -297,7 +333,7 @@ def test_files_of_an_earlier_run_do_not_stay(tmp_path: Path) -> None:
     density = Density(np.zeros((2, 2, 2), np.float32), (0.0, 0.0, 0.0), 1.0)
     replace(make_prediction(), density=density).save(tmp_path, (*export.FORMATS, *export.MAPS))
     assert (
-        len(names_in(tmp_path)) == len(export.FORMATS) + len(export.MAPS) + 3
+        len(names_in(tmp_path)) == len(export.FORMATS) + len(export.MAPS) + 4
     )  # csv and p2rank are two files, and there are two pockets
     make_prediction("demo_2").save(tmp_path, ["json", "box"])
     (tmp_path / "demo_pocketX_box.txt").write_text("not ours")
