@@ -194,6 +194,9 @@ def _one_report(row: Row) -> str:
         lines += [_ligand_line(hit) for hit in ligand_hits(prediction)]
     if row.message:
         lines.append(f"note: {row.message}")
+    capped = sum("# capped" in path.read_text(encoding="utf-8") for path in row.paths if path.name.endswith("_box.txt"))
+    if capped:
+        lines.append(f"note: docking boxes capped at {BOX.most:g} Å an edge: {capped}; their files give the whole size")
     for _, files in groupby(row.paths, lambda path: path.name if not path.name.endswith(("_box.txt", ".sph")) else path.suffix):
         first, *more = files
         lines.append(f"wrote {first}" + (f" … {more[-1].name} ({1 + len(more)} files)" if more else ""))

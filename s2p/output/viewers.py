@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,10 @@ __all__ = [
 
 SPHERE = 1.4
 """Å: radius of DOCK's spheres, that of a water molecule; the surface points lie so far from the atoms' surface."""
+
+HEAVY = {"GLY": 4, "ALA": 5, "CYS": 6, "SER": 6, "PRO": 7, "THR": 7, "VAL": 7, "ASN": 8, "ASP": 8, "ILE": 8, "LEU": 8, "MET": 8}
+HEAVY |= {"GLN": 9, "GLU": 9, "LYS": 9, "HIS": 10, "ARG": 11, "PHE": 11, "TYR": 12, "TRP": 14}
+"""Heavy atoms of a residue inside a chain."""
 
 
 def _terms(prediction: Prediction, pocket: Pocket) -> list[tuple[str, str, list[str]]]:
@@ -112,40 +116,51 @@ def docking_box(prediction: Prediction, pocket: Pocket, config: BoxConfig = BOX)
     The box spans the pocket's surface points (its residues' atoms where it has none) and ``config.padding`` more on every
     side. A shortened box lies as close to the pocket's centre as the span allows.
     """
-    low, high = _span(prediction, pocket)
-    low, high = low - config.padding, high + config.padding
+    points = _points(prediction, pocket)
+    low, high = points.min(axis=0) - config.padding, points.max(axis=0) + config.padding
     size = np.clip(high - low, config.least, config.most)
     middle, room = (low + high) / 2, np.maximum(high - low - size, 0) / 2
     center = np.clip(pocket.center.astype(float), middle - room, middle + room)
     return np.round(center, 3).tolist(), np.round(size, 3).tolist()
 
 
-def _span(prediction: Prediction, pocket: Pocket) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Lowest and highest coordinates (Å) of a pocket's points."""
+def _points(prediction: Prediction, pocket: Pocket) -> NDArray[np.float64]:
+    """(P, 3) Å, surface points; of a pocket without any the atoms of its residues, or else its centre."""
     atoms = prediction.structure.atoms
     points = pocket.points if len(pocket.points) else atoms.coord[np.isin(atoms.residue_index, pocket.residues)]
-    if not len(points):
-        points = pocket.center[None]
-    return points.min(axis=0).astype(float), points.max(axis=0).astype(float)
+    return (points if len(points) else pocket.center[None]).astype(np.float64)
 
 
 def box_text(prediction: Prediction, pocket: Pocket, config: BoxConfig = BOX) -> str:
     """Configuration with the pocket's box for AutoDock Vina, and for Smina and GNINA, which read the same keys."""
-    sides = zip(("center", "size"), docking_box(prediction, pocket, config), strict=True)
+    center, size = docking_box(prediction, pocket, config)
+    sides = {"center": center, "size": size}.items()
     lines = [f"{key}_{axis} = {x:.3f}" for key, values in sides for axis, x in zip("xyz", values, strict=True)]
     which = f"pocket {pocket.rank}{pocket.remark} (Angstrom)"
-    head = [f"# AutoDock Vina search box of {which}: its surface points and {config.padding:g} more a side"]
-    low, high = _span(prediction, pocket)
-    whole = high - low + 2 * config.padding
+    head = [
+        f"# AutoDock Vina search box of {which}, for Smina and GNINA, too: its surface points and {config.padding:g} more a side"
+    ]
+    whole = np.ptp(_points(prediction, pocket), axis=0) + 2 * config.padding
     if (whole > config.most).any():
         head.append(f"# capped: the whole box is {_numbers(whole, ' x ')}, an edge is at most {config.most:g}")
-    return "\n".join([*head, *lines, ""])
+    return "\n".join([*head, *_remarks(prediction, pocket, np.array(center), np.array(size)), *lines, ""])
+
+
+def _remarks(prediction: Prediction, pocket: Pocket, center: NDArray[np.float64], size: NDArray[np.float64]) -> Iterator[str]:
+    """Comments on what to see to before docking: incomplete residues of the pocket, and what else is in the box."""
+    atoms, r, ids = prediction.structure.atoms, prediction.structure.residues, prediction.structure.residues.ids()
+    count = np.bincount(atoms.residue_index[atoms.name != "OXT"], minlength=len(r))
+    short = [f"{ids[i]} {r.name[i]}" for i in pocket.residues.tolist() if count[i] < HEAVY.get(str(r.name[i]), 0)]
+    others = [x.id for x in prediction.structure.ligands if (np.abs(x.coord - center) <= size / 2).all(axis=1).any()]
+    for said, found in {"residues of the pocket that lack atoms": short, "also in the box": others}.items():
+        if found:
+            yield f"# {said}: {' '.join(', '.join(found).split())}"  # a name with a line break would be read as a setting
 
 
 def spheres_text(prediction: Prediction, pocket: Pocket) -> str:
     """The pocket's surface points as one cluster of spheres for DOCK, in the Fortran format I5, 3F10.5, F8.3, I5, I2, I3."""
-    number = enumerate(pocket.points.astype(float).tolist(), 1)
-    rows = [f"{k % 100_000:5d}{x:10.5f}{y:10.5f}{z:10.5f}{SPHERE:8.3f}{0:5d}{0:2d}{0:3d}" for k, (x, y, z) in number]
+    places = ["".join(f"{x:10.5f}"[:10] for x in point) for point in _points(prediction, pocket).tolist()]
+    rows = [f"{k % 100_000:5d}{place}{SPHERE:8.3f}{0:5d}{0:2d}{0:3d}" for k, place in enumerate(places, 1)]
     head = f"surface points of pocket {pocket.rank}{pocket.remark} (Angstrom), as spheres for DOCK"
     return "\n".join([head, f"cluster{1:6d}   number of spheres in cluster {len(rows):5d}", *rows, ""])
 

@@ -176,6 +176,8 @@ def test_docking_boxes_follow_the_options(capsys):
     text = Path("s2p_out/a_pocket1_box.txt").read_text()
     assert "its surface points and 2 more a side" in text and min(float(x) for x in re.findall("size.* = (.*)", text)) >= 12.5
     assert {"wrote s2p_out/a_pocket1_box.txt", "wrote s2p_out/a_pocket1.sph"} < set(capsys.readouterr().out.splitlines())
+    assert predict("a.pdb", "--format", "box", "--box-padding", "20") == 0
+    assert "note: docking boxes capped at 30 Å an edge: 1;" in capsys.readouterr().out
     assert predict("a.pdb", "--box-min", "40") == 1
     assert "the shortest edge of a docking box, 40 Å, is above the longest, 30 Å" in capsys.readouterr().err
 

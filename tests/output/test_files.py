@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import errno
+import gzip
 import json
 import os
 import re
@@ -22,7 +23,7 @@ from s2p.config import BOX, BoxConfig
 from s2p.errors import ConfigError, S2PError
 from s2p.io.files import file_stem
 from s2p.output import files as export
-from s2p.output.viewers import box_text, chimerax_selection, docking_box, pymol_selection
+from s2p.output.viewers import box_text, chimerax_selection, docking_box, pymol_selection, spheres_text
 from s2p.prediction import Density, Prediction
 from s2p.structure.reading import read_structure
 
@@ -212,6 +213,27 @@ def test_docking_boxes_follow_their_settings(tmp_path: Path) -> None:
         BoxConfig(least=31)
 
 
+def test_docking_boxes_say_what_to_see_to(examples: Path, tmp_path: Path) -> None:
+    whole = read_structure(examples / "1hpv.pdb.gz")
+    row = int(np.flatnonzero((whole.atoms.name == "CD1") & (whole.residues.name[whole.atoms.residue_index] == "LEU"))[3])
+    lines = gzip.decompress((examples / "1hpv.pdb.gz").read_bytes()).decode().splitlines(keepends=True)
+    owner = int(whole.atoms.residue_index[row])
+    leucine = whole.residues.ids()[owner]
+    tag = f"CD1 LEU {whole.residues.chain[owner]}{int(whole.residues.number[owner]):4d} "
+    (tmp_path / "cut.pdb").write_text("".join(line for line in lines if tag not in line))
+    text = {}
+    for path in (examples / "1hpv.pdb.gz", tmp_path / "cut.pdb"):
+        structure = read_structure(path)
+        ligand = structure.ligands[0]
+        pocket = replace(make_prediction().pockets[0], residues=np.array([owner], np.int32), points=ligand.coord)
+        text[path.name] = box_text(replace(make_prediction(), structure=structure), replace(pocket, center=ligand.coord[0]))
+    assert f"# also in the box: {ligand.id}" in text["1hpv.pdb.gz"] and "lack atoms" not in text["1hpv.pdb.gz"]
+    assert f"# residues of the pocket that lack atoms: {leucine} LEU\n" in text["cut.pdb"]
+    strange = replace(structure, ligands=(replace(ligand, chain="A\nsize_x = 1"),))
+    last = box_text(replace(make_prediction(), structure=strange), replace(pocket, center=ligand.coord[0]))
+    assert last.count("\nsize_x") == 1
+
+
 def test_spheres_for_dock(tmp_path: Path) -> None:
     p = make_prediction()
     first, second = p.save(tmp_path, ["spheres"])
@@ -225,6 +247,10 @@ def test_spheres_for_dock(tmp_path: Path) -> None:
     np.testing.assert_array_equal(fields[:, 0], np.arange(len(rows)) + 1)
     np.testing.assert_allclose(fields[:, 1:4], p.pockets[0].points, atol=1e-5)
     assert set(fields[:, 4]) == {1.4} and not fields[:, 5:].any()
+    far = spheres_text(p, replace(p.pockets[0], points=np.float32([[-1000.5, 0, 9999]]))).splitlines()[2]
+    assert [far[5:15], far[25:35], len(far)] == ["-1000.5000", "9999.00000", 53]
+    bare = spheres_text(p, replace(p.pockets[0], points=np.zeros((0, 3), np.float32)))
+    assert len(bare.splitlines()) > 2 + len(p.pockets[0].residues)  # its atoms
     one = replace(p, pockets=p.pockets[:1])
     assert [x.name for x in one.save(tmp_path, ["spheres"])] == ["demo_pocket1.sph"] and not second.exists()
 
