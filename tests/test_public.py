@@ -13,6 +13,7 @@ import s2p
 
 ROOT = Path(__file__).parents[1]
 NAMES = [
+    "BoxConfig",
     "Pocket",
     "PredictConfig",
     "Prediction",
