@@ -1,4 +1,3 @@
-from .config import BoxConfig as BoxConfig
 from .config import PredictConfig as PredictConfig
 from .errors import S2PError as S2PError
 from .output.explorer import explore as explore

@@ -13,7 +13,6 @@ import s2p
 
 ROOT = Path(__file__).parents[1]
 NAMES = [
-    "BoxConfig",
     "Pocket",
     "PredictConfig",
     "Prediction",
