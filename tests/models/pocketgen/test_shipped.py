@@ -39,13 +39,14 @@ def test_the_card_tells_data_choices_and_figures_beside_baselines(shipped: Pocke
     assert counts["residues of decoys"] > counts["residues of sites"] > counts["residues of pockets"] > 1000
     tried = card["shares of the structure network: cross-entropy, recovery on validation"]
     assert float(min(tried, key=lambda share: tried[share][0])) == shipped.model.config.structure_share
-    for split in ("validation", "test"):
+    for split in ("validation", "test", "fresh"):
         figures = card[split]["figures"]
         assert card[split]["clusters"] > 30
         assert figures["recovery, likeliest types less language model alone"][1] > 0
         assert figures["recovery, likeliest types"][1] > figures["recovery, most frequent residue"][2]
-        assert figures["backbone RMSD (Å)"][2] < figures["backbone RMSD of the start after the clean-up (Å)"][1]
-        assert figures["bonds within 0.1 Å of ideal"][0] > 0.95
+        assert figures["backbone RMSD (Å)"][0] < figures["backbone RMSD of the start after the clean-up (Å)"][1]
+        assert figures["bonds more than 0.1 Å from ideal"][2] < 0.05
+        assert figures["peptides twisted by more than 30°"][2] < 0.02
 
 
 def test_ca_atoms_are_placed_nearer_than_the_line(shipped: PocketGenCheckpoint, examples: Path) -> None:
