@@ -24,7 +24,7 @@ __all__ = [
 ]
 
 SPHERE = 1.4
-"""Å: radius of DOCK's spheres, that of a water molecule; the surface points lie so far from the atoms' surface."""
+"""Å: radius of DOCK's spheres, that of a water molecule."""
 
 HEAVY = {"GLY": 4, "ALA": 5, "CYS": 6, "SER": 6, "PRO": 7, "THR": 7, "VAL": 7, "ASN": 8, "ASP": 8, "ILE": 8, "LEU": 8, "MET": 8}
 HEAVY |= {"GLN": 9, "GLU": 9, "LYS": 9, "HIS": 10, "ARG": 11, "PHE": 11, "TYR": 12, "TRP": 14}
